@@ -1,0 +1,1 @@
+"""Asymmetric Non-local Neural Networks and their relatives; importing this costs nothing."""

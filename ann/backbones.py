@@ -1,0 +1,182 @@
+"""Dilated backbones at an eighth of the image size, from timm, and their pretrained weights.
+
+A backbone maps images to the features of its last two stages: those that would be at 1/16 and 1/32 of the image
+(Stage 4 and 5 in the paper), both at 1/8 here because the last two down-samplings are dilations instead.
+
+Axes: n images, height and width of the images, l and c channels of the two maps, h and w their height and width.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ann.pretrained import find, load_backbone
+
+Features = tuple[Float[Tensor, "n l h w"], Float[Tensor, "n c h w"]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backbone:
+    """A timm model as a feature extractor.
+
+    Attributes:
+        model: name in timm; empty for the tiny one, which timm has only as parts.
+        low_channels: channels of stage 4.
+        high_channels: channels of stage 5.
+        head_divisor: by what heads divide their widths on this backbone.
+        ceil_mode: the max-pool keeps an incomplete last window, so that 769 pixels become 97 positions and 1024x2048
+            become 129x257 (official ANN code).
+        contract_dilation: the first block of a dilated stage keeps the dilation of the stage before (ANN, mmseg);
+            semseg dilates it like the rest.
+    """
+
+    model: str
+    low_channels: int
+    high_channels: int
+    head_divisor: int = 1
+    ceil_mode: bool = False
+    contract_dilation: bool = True
+
+
+def _resnet(model: str, *, ceil_mode: bool = False, contract_dilation: bool = True) -> Backbone:
+    return Backbone(
+        model=model,
+        low_channels=1024,
+        high_channels=2048,
+        ceil_mode=ceil_mode,
+        contract_dilation=contract_dilation,
+    )
+
+
+BACKBONES: dict[str, Backbone] = {
+    # BasicBlocks (1, 1, 1, 1), 16 to 128 channels wide: for training on a CPU and for tests.
+    "tiny": Backbone(model="", low_channels=64, high_channels=128, head_divisor=16),
+    "resnet18": Backbone(model="resnet18", low_channels=256, high_channels=512, head_divisor=4),
+    "resnet50": _resnet("resnet50"),
+    "resnet101": _resnet("resnet101"),
+    # mmseg's ResNetV1c: 3x3 stem of 32, 32, 64 channels.
+    "resnet50c": _resnet("resnet50c"),
+    "resnet101c": _resnet("resnet101c"),
+    # 3x3 stem of 64, 64, 128 channels: the official ANN code has it with ceil_mode, semseg uncontracted.
+    "resnet50s-ceil": _resnet("resnet50s", ceil_mode=True),
+    "resnet101s-ceil": _resnet("resnet101s", ceil_mode=True),
+    "resnet101s-uncontracted": _resnet("resnet101s", contract_dilation=False),
+    # With DenseASPP's fourth transition, which halves the channels of stage 5.
+    "densenet121": Backbone(model="densenet121", low_channels=1024, high_channels=512),
+    "densenet161": Backbone(model="densenet161", low_channels=2112, high_channels=1104),
+    "densenet169": Backbone(model="densenet169", low_channels=1280, high_channels=832),
+    "densenet201": Backbone(model="densenet201", low_channels=1792, high_channels=960),
+}
+
+
+class ResNetFeatures(nn.Module):
+    """Stages 4 and 5 of a timm ResNet with output stride 8; its parts keep timm's names."""
+
+    def __init__(self, resnet: nn.Module, backbone: Backbone) -> None:
+        super().__init__()
+        self.conv1 = resnet.get_submodule("conv1")
+        self.bn1 = resnet.get_submodule("bn1")
+        self.act1 = resnet.get_submodule("act1")
+        pool = resnet.get_submodule("maxpool")
+        assert isinstance(pool, nn.MaxPool2d)
+        pool.ceil_mode = backbone.ceil_mode
+        self.maxpool = pool
+        self.layer1 = resnet.get_submodule("layer1")
+        self.layer2 = resnet.get_submodule("layer2")
+        self.layer3 = resnet.get_submodule("layer3")
+        self.layer4 = resnet.get_submodule("layer4")
+        if not backbone.contract_dilation:
+            _dilate(self.layer3.get_submodule("0"), 2)
+            _dilate(self.layer4.get_submodule("0"), 4)
+
+    def forward(self, images: Float[Tensor, "n 3 height width"]) -> Features:
+        """Return the maps of stage 4 and 5."""
+        x = self.maxpool(self.act1(self.bn1(self.conv1(images))))
+        low = self.layer3(self.layer2(self.layer1(x)))
+        return low, self.layer4(low)
+
+
+class DenseNetFeatures(nn.Module):
+    """Stages 4 and 5 of a timm DenseNet as DenseASPP changes it (models/DenseASPP.py of DeepMotionAIResearch).
+
+    The second and third transition don't pool, the third and fourth dense block have dilation 2 and 4, and a fourth
+    transition and a batch norm without ReLU close it. The parts keep the names that timm and torchvision have.
+    """
+
+    def __init__(self, densenet: nn.Module, backbone: Backbone) -> None:
+        super().__init__()
+        self.features = densenet.get_submodule("features")
+        width = backbone.high_channels
+        for name in ("transition2", "transition3"):
+            self.features.get_submodule(name).pool = nn.Identity()
+        _dilate(self.features.get_submodule("denseblock3"), 2)
+        _dilate(self.features.get_submodule("denseblock4"), 4)
+        del self.features.norm5
+        self.features.transition4 = nn.Sequential(
+            OrderedDict(
+                norm=nn.BatchNorm2d(2 * width),
+                relu=nn.ReLU(),
+                conv=nn.Conv2d(2 * width, width, 1, bias=False),
+            )
+        )
+        self.features.norm5 = nn.BatchNorm2d(width)
+
+    def forward(self, images: Float[Tensor, "n 3 height width"]) -> Features:
+        """Return the map of the third dense block and the normed map of the fourth."""
+        x = images
+        for name, part in self.features.named_children():
+            x = part(x)
+            if name == "denseblock3":
+                low = x
+        return low, x
+
+
+def _dilate(stage: nn.Module, dilation: int) -> None:
+    """Give all 3x3 convolutions of a stage that dilation, and the padding that keeps the size."""
+    for module in stage.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+            module.dilation = module.padding = (dilation, dilation)
+
+
+def make_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
+    """Build a backbone.
+
+    Args:
+        name: a key of `BACKBONES`.
+        pretrained: None for random weights; `timm:TAG` or `file:PATH`, see `ann.pretrained`.
+
+    Raises:
+        ValueError: unknown name, or weights that can't be had.
+    """
+    if name not in BACKBONES:
+        msg = f"unknown backbone {name!r}; allowed are {', '.join(BACKBONES)}"
+        raise ValueError(msg)
+    backbone = BACKBONES[name]
+    path = None if pretrained is None else find(backbone.model, pretrained)
+    features = _features(backbone)
+    if path is not None:
+        load_backbone(features, path)
+    return features
+
+
+def _features(backbone: Backbone) -> nn.Module:
+    import timm  # two to three seconds, only when a network is built
+    from timm.models.resnet import BasicBlock, ResNet
+
+    if not backbone.model:
+        channels = (16, 32, 64, 128)
+        layers = (1, 1, 1, 1)
+        resnet = ResNet(
+            BasicBlock,  # type: ignore[arg-type]  # timm annotates the instance, means the class
+            layers,
+            num_classes=0,
+            channels=channels,
+            output_stride=8,
+        )
+        return ResNetFeatures(resnet, backbone)
+    if backbone.model.startswith("densenet"):
+        return DenseNetFeatures(timm.create_model(backbone.model, num_classes=0), backbone)
+    model = timm.create_model(backbone.model, num_classes=0, output_stride=8)
+    return ResNetFeatures(model, backbone)

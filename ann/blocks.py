@@ -1,0 +1,207 @@
+"""The blocks: non-local (NB, APNB; across two maps FNB, AFNB), disentangled, common fusion.
+
+One class is NB and APNB: NB is APNB with every position an anchor. What differs between the paper,
+the official code and mmseg is in the `BlockSpec`, each field of which says so.
+
+Axes: n images, c channels of the map that is refined, l channels of the low-level map, h and w its
+height and width, y and x those of the low-level map.
+"""
+
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ann.layers import ConvNorm, zero_
+from ann.ops import likeness, whiten
+from ann.sampling import Sample, make_sampler
+from ann.spec import BlockSpec
+
+
+class NonLocal(nn.Module):
+    """Attention over a feature map, or from a high-level map to a low-level one.
+
+    The sampler decides between NB and APNB, `low_channels` between the self and the cross form
+    (there the query comes from the high-level map, key and value from the low-level one, as in the
+    official code; Eq. 14 to 16 have one embedding for both). A shared query and key is one module
+    that runs twice in a forward pass: its batch norm sees each batch twice, so that its running
+    statistics move twice a step, in the official code as in mmseg.
+    """
+
+    def __init__(self, spec: BlockSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        source = spec.low_channels or spec.channels
+        project = (
+            partial(nn.Conv2d, kernel_size=1)
+            if spec.projection == "plain"
+            else partial(ConvNorm, bias=spec.norm_bias)
+        )
+        self.key = project(source, spec.key_channels)
+        if spec.projection != "shared":
+            self.query = project(spec.channels, spec.key_channels)
+        self.value = nn.Conv2d(source, spec.value_width, 1)
+        self.out = nn.Conv2d(spec.value_width, spec.channels, 1, bias=not spec.out_norm)
+        self.out_norm = nn.BatchNorm2d(spec.channels) if spec.out_norm else nn.Identity()
+        self.combine = Combine(spec)
+        self._start_as_identity()
+
+    def _start_as_identity(self) -> None:
+        # Official: W_o is zero. mmcv: where a norm follows, its gain is zero instead, and bare
+        # projections are small.
+        if isinstance(self.out_norm, nn.BatchNorm2d):
+            nn.init.zeros_(self.out_norm.weight)
+        else:
+            zero_(self.out)
+        if self.spec.projection == "plain":
+            for conv in (self.query, self.key, self.value):
+                assert isinstance(conv, nn.Conv2d), "a plain projection is a bare convolution"
+                zero_(conv)
+                nn.init.normal_(conv.weight, std=0.01)
+
+    def forward(
+        self, x: Float[Tensor, "n c h w"], low: Float[Tensor, "n l y x"] | None = None
+    ) -> Float[Tensor, "n o h w"]:
+        """Refine `x` by what its positions find among the anchors of `low`, or of `x` itself."""
+        refined: Tensor = self.combine(x, self.refine(x, x if low is None else low))
+        return refined
+
+    def refine(
+        self, x: Float[Tensor, "n c h w"], source: Float[Tensor, "n l y x"]
+    ) -> Float[Tensor, "n c h w"]:
+        """What each position of `x` finds among the anchors of `source`.
+
+        Query, key, value and weights live until W_o has run, as in the official code: they are part
+        of what it holds at its peak.
+        """
+        sample = make_sampler(self.spec, height=source.shape[2], width=source.shape[3])
+        query = self.embed_query(x)
+        key = self.embed_key(source, sample)
+        value = sample(self.value(source)).mT
+        weight = likeness(query, key, scale=self.scale)
+        context = self.mix(weight, value, source=source, sample=sample)
+        context = context.mT.contiguous().unflatten(2, x.shape[2:])
+        found: Tensor = self.out_norm(self.out(context))
+        return found
+
+    def embed_query(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n q k"]:
+        """Queries of all positions, by the key's module where the two are shared."""
+        module = self.key if self.spec.projection == "shared" else self.query
+        query: Tensor = module(x).flatten(2).mT
+        return query
+
+    def embed_key(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n k s"]:
+        """Keys of the anchors; the sampler follows the projection (Eq. 8)."""
+        return sample(self.key(source))
+
+    def mix(
+        self,
+        weight: Float[Tensor, "n q s"],
+        value: Float[Tensor, "n s v"],
+        *,
+        source: Float[Tensor, "n l y x"],
+        sample: Sample,
+    ) -> Float[Tensor, "n q v"]:
+        """Values of the anchors, mixed for every position."""
+        del source, sample  # for the disentangled block
+        return weight @ value
+
+    @property
+    def scale(self) -> float:
+        """By what the similarity is multiplied."""
+        width = self.spec.key_channels if self.spec.scaled else 1
+        return float(width**-0.5 / self.spec.temperature)
+
+
+class Disentangled(NonLocal):
+    """The disentangled block: whitened pairwise attention plus one unary attention for all positions.
+
+    Disentangled Non-Local Neural Networks (ECCV 2020), in the form that mmseg trains: per-channel
+    means over the positions are subtracted from query and key, the value is shared by both terms.
+    (The authors' own code subtracts one scalar an image and uses no temperature.)
+    """
+
+    def __init__(self, spec: BlockSpec) -> None:
+        super().__init__(spec)
+        self.unary = nn.Conv2d(spec.low_channels or spec.channels, 1, 1)
+
+    def embed_query(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n q k"]:
+        """Queries less their mean over the positions."""
+        return whiten(super().embed_query(x).mT).mT
+
+    def embed_key(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n k s"]:
+        """Keys less their mean over the anchors."""
+        return whiten(super().embed_key(source, sample))
+
+    def mix(
+        self,
+        weight: Float[Tensor, "n q s"],
+        value: Float[Tensor, "n s v"],
+        *,
+        source: Float[Tensor, "n l y x"],
+        sample: Sample,
+    ) -> Float[Tensor, "n q v"]:
+        """Pairwise part for every position, plus the unary part that all share."""
+        salience = sample(self.unary(source)).softmax(dim=-1)
+        return weight @ value + salience @ value
+
+
+class CommonFusion(nn.Module):
+    """Stage 5 + ReLU(BatchNorm(Conv(Stage 4))), the local fusion that the paper compares with.
+
+    Section 4.4. The paper gives no kernel size; a 1x1 convolution is the smallest that brings the
+    channels together.
+    """
+
+    def __init__(self, spec: BlockSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        assert spec.low_channels is not None, "BlockSpec checks this"
+        self.lift = ConvNorm(spec.low_channels, spec.channels, bias=spec.norm_bias)
+
+    def forward(
+        self, x: Float[Tensor, "n c h w"], low: Float[Tensor, "n l h w"]
+    ) -> Float[Tensor, "n c h w"]:
+        """Add the lifted low-level map."""
+        lifted: Tensor = self.lift(low)
+        return x + lifted
+
+
+class Combine(nn.Module):
+    """What a block does with its context and its input: nothing, add, concatenate, or concatenate and reduce."""
+
+    def __init__(self, spec: BlockSpec) -> None:
+        super().__init__()
+        self.output = spec.output
+        if spec.output == "bottleneck":
+            self.bottleneck = ConvNorm(
+                2 * spec.channels, spec.channels, bias=spec.norm_bias, relu=spec.bottleneck_relu
+            )
+            self.dropout = nn.Dropout2d(spec.dropout)
+
+    def forward(
+        self, x: Float[Tensor, "n c h w"], context: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n o h w"]:
+        """Bring the two together; the context comes first in the concatenation, as in the official code."""
+        if self.output == "context":
+            return context
+        if self.output == "residual":
+            return x + context
+        both = torch.cat([context, x], dim=1)
+        if self.output == "concat":
+            return both
+        reduced: Tensor = self.dropout(self.bottleneck(both))
+        return reduced
+
+
+BLOCK_CLASSES: dict[str, type[nn.Module]] = {
+    "non-local": NonLocal,
+    "disentangled": Disentangled,
+    "common-fusion": CommonFusion,
+}
+
+
+def make_block(spec: BlockSpec) -> nn.Module:
+    """Build the module of a block's spec."""
+    return BLOCK_CLASSES[spec.kind](spec)

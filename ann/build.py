@@ -1,0 +1,107 @@
+"""From names and specs to modules: the only place where a name becomes a class."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from typing import Any
+
+from torch import nn
+
+from ann.blocks import make_block
+from ann.catalogue import BLOCKS, NETWORKS
+from ann.spec import BlockSpec, NetworkSpec
+
+
+def block_names() -> tuple[str, ...]:
+    """Names that `block` takes."""
+    return tuple(BLOCKS)
+
+
+def network_names() -> tuple[str, ...]:
+    """Names that `network` takes."""
+    return tuple(NETWORKS)
+
+
+def block_spec(name: str, **changes: Any) -> BlockSpec:  # noqa: ANN401
+    """Return the spec of a named block, with fields changed.
+
+    Raises:
+        ValueError: there is no block of that name, no field of that name, or the fields don't go
+            together.
+    """
+    _known("block", name, BLOCKS)
+    allowed = [field.name for field in fields(BlockSpec)]
+    for field in changes:
+        _known("argument of a block", field, allowed)
+    return replace(BLOCKS[name], **changes)
+
+
+def block(name: str | BlockSpec, **changes: Any) -> nn.Module:  # noqa: ANN401
+    """Build a block by name or spec; it maps (b, C, h, w) to (b, C, h, w), the `-concat` forms to (b, 2C, h, w).
+
+    Fusion blocks (`fnb`, `afnb`, `common-fusion`) are called with the high-level and the low-level
+    map.
+
+    Args:
+        name: one of `block_names()`, or a spec.
+        changes: fields of `BlockSpec` to change, such as `channels=512, key_channels=256`.
+
+    Raises:
+        ValueError: unknown name or field, or fields that don't go together; the message says what
+            is allowed.
+    """
+    return make_block(
+        replace(name, **changes) if isinstance(name, BlockSpec) else block_spec(name, **changes)
+    )
+
+
+def network_spec(name: str, **changes: Any) -> NetworkSpec:  # noqa: ANN401
+    """Return the spec of a named network, with fields changed.
+
+    Raises:
+        ValueError: there is no network of that name, no field of that name, or the fields don't go
+            together.
+    """
+    _known("network", name, NETWORKS)
+    allowed = [field.name for field in fields(NetworkSpec)]
+    for field in changes:
+        _known("argument of a network", field, allowed)
+    return replace(NETWORKS[name], **changes)
+
+
+def network(
+    name: str | NetworkSpec,
+    *,
+    pretrained: str | None = None,
+    **changes: Any,  # noqa: ANN401
+) -> nn.Module:
+    """Build a segmentation network by name or spec.
+
+    In eval mode it maps images (b, 3, H, W) to logits (b, classes, H, W); in training to a pair of
+    those and the auxiliary head's logits at the same size. H and W are free.
+
+    Args:
+        name: one of `network_names()`, or a spec.
+        pretrained: weights of the backbone: None for random ones, `timm:TAG` or `file:PATH`.
+        changes: fields of `NetworkSpec` to change, such as `num_classes=11, backbone="tiny"`.
+
+    Raises:
+        ValueError: unknown name or field, or weights that can't be had; the message says what to
+            do.
+    """
+    spec = (
+        replace(name, **changes) if isinstance(name, NetworkSpec) else network_spec(name, **changes)
+    )
+    from ann.network import make_network  # timm comes with it
+
+    return make_network(spec, pretrained=pretrained)
+
+
+def _known(what: str, name: str, allowed: Iterable[str]) -> None:
+    names = tuple(allowed)
+    if name in names:
+        return
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    msg = f"unknown {what} {name!r}; {hint}allowed are {', '.join(names)}"
+    raise ValueError(msg)

@@ -1,0 +1,63 @@
+"""Layers that blocks and heads share: a convolution with its norm, and a zero start.
+
+Axes: n images, c channels, h height, w width.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ConvNorm(nn.Module):
+    """Convolution, batch norm and, unless told otherwise, ReLU; the size of the map stays with `same` padding.
+
+    Args:
+        channels: channels that come in.
+        out_channels: channels that go out.
+        kernel: side of the kernel; 1 or an odd number.
+        dilation: spacing of the kernel's taps.
+        bias: whether the convolution has a bias ahead of the norm, as the official ANN code has it.
+        relu: whether a ReLU follows.
+        padding: zeros around the map; None for as many as keep its size.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 1,
+        dilation: int = 1,
+        bias: bool = False,
+        relu: bool = True,
+        padding: int | None = None,
+    ) -> None:
+        super().__init__()
+        if padding is None:
+            padding = dilation * (kernel // 2)
+        self.conv = nn.Conv2d(
+            channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU() if relu else nn.Identity()
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o y x"]:
+        """Convolve, normalise, rectify."""
+        out: Tensor = self.relu(self.norm(self.conv(x)))
+        return out
+
+
+def zero_(conv: nn.Conv2d) -> nn.Conv2d:
+    """Set weight and bias to zero, so that a block begins as the identity it is added to."""
+    nn.init.zeros_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+def resize(
+    x: Float[Tensor, "n c h w"], size: torch.Size, *, align_corners: bool
+) -> Float[Tensor, "n c y x"]:
+    """Bring a map to another height and width, bilinearly."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)

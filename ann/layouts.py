@@ -1,0 +1,227 @@
+"""How the published checkpoints name what our networks hold: one table of renamings a layout, read from our side.
+
+A table is a sequence of (pattern, replacement) applied one after the other to a key of our `state_dict`. It serves both
+directions: reading looks up the renamed key in the file, writing stores under it.
+"""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from ann.blocks import NonLocal
+from ann.spec import NetworkSpec
+
+Table = tuple[tuple[str, str], ...]
+
+_OFFICIAL_STEM: Table = (
+    (r"^backbone\.conv1\.0\.", "backbone.prefix.conv1."),
+    (r"^backbone\.conv1\.1\.", "backbone.prefix.bn1."),
+    (r"^backbone\.conv1\.3\.", "backbone.prefix.conv2."),
+    (r"^backbone\.conv1\.4\.", "backbone.prefix.bn2."),
+    (r"^backbone\.conv1\.6\.", "backbone.prefix.conv3."),
+    (r"^backbone\.bn1\.", "backbone.prefix.bn3."),
+)
+_OFFICIAL: Table = (
+    (r"^(head\.\w+)\.(key|query)\.conv\.", r"\1.stages.0.f_\2.0."),
+    (r"^(head\.\w+)\.(key|query)\.norm\.", r"\1.stages.0.f_\2.1.0."),
+    (r"^(head\.\w+)\.value\.", r"\1.stages.0.f_value."),
+    (r"^(head\.\w+)\.out\.", r"\1.stages.0.W."),
+    (r"^(head\.\w+)\.combine\.bottleneck\.conv\.", r"\1.conv_bn_dropout.0."),
+    # The fusion's bottleneck has a bare norm, the context's one with a ReLU in a module of both.
+    (r"^head\.fusion\.combine\.bottleneck\.norm\.", "head.fusion.conv_bn_dropout.1."),
+    (r"^head\.context\.combine\.bottleneck\.norm\.", "head.context.conv_bn_dropout.1.0."),
+    (r"^head\.fusion\.", "fusion."),
+    (r"^head\.context\.", "context.2."),
+    (r"^head\.reduce\.conv\.", "context.0."),
+    (r"^head\.reduce\.norm\.", "context.1.0."),
+    (r"^head\.classifier\.", "cls."),
+    (r"^auxiliary\.reduce\.conv\.", "dsn.0."),
+    (r"^auxiliary\.reduce\.norm\.", "dsn.1.0."),
+    (r"^auxiliary\.classifier\.", "dsn.3."),
+)
+_MMSEG_STEM: Table = (
+    (r"^backbone\.conv1\.(\d)\.", r"backbone.stem.\1."),
+    (r"^backbone\.bn1\.", "backbone.stem.7."),
+)
+_MMSEG: Table = (
+    (r"^(head\..*|auxiliary\..*)\.norm\.", r"\1.bn."),
+    (r"^(head|auxiliary)\.classifier\.", r"\1.conv_seg."),
+    (r"^auxiliary\.reduce\.", "auxiliary.convs.0."),
+    (r"^auxiliary\.", "auxiliary_head."),
+    (r"^head\.(fusion|context)\.combine\.", r"head.\1."),
+    (r"^head\.", "decode_head."),
+)
+_MMSEG_HEADS: dict[str, Table] = {
+    "ann": (
+        (r"^decode_head\.reduce\.", "decode_head.bottleneck."),
+        (
+            r"^(decode_head\.(?:fusion|context))\.(key|query|value|out)\.",
+            r"\1.stages.0.\2_project.",
+        ),
+    ),
+    "fcn": (
+        (r"^decode_head\.enter\.", "decode_head.convs.0."),
+        (r"^decode_head\.leave\.", "decode_head.convs.1."),
+        (r"^decode_head\.merge\.", "decode_head.conv_cat."),
+        (r"^decode_head\.context\.value\.", "decode_head.nl_block.g.conv."),
+        (r"^decode_head\.context\.query\.", "decode_head.nl_block.theta.conv."),
+        (r"^decode_head\.context\.key\.", "decode_head.nl_block.phi.conv."),
+        (r"^decode_head\.context\.out\.", "decode_head.nl_block.conv_out.conv."),
+        (r"^decode_head\.context\.out_norm\.", "decode_head.nl_block.conv_out.bn."),
+        (r"^decode_head\.context\.unary\.", "decode_head.nl_block.conv_mask."),
+    ),
+    "psa": (
+        (r"^decode_head\.collect\.attention\.", "decode_head.attention.0."),
+        (r"^decode_head\.collect\.score\.", "decode_head.attention.1."),
+        (r"^decode_head\.collect\.reduce\.", "decode_head.reduce."),
+        (r"^decode_head\.distribute\.attention\.", "decode_head.attention_p.0."),
+        (r"^decode_head\.distribute\.score\.", "decode_head.attention_p.1."),
+        (r"^decode_head\.distribute\.reduce\.", "decode_head.reduce_p."),
+        (r"^decode_head\.project\.", "decode_head.proj."),
+        (r"^decode_head\.merge\.", "decode_head.bottleneck."),
+    ),
+    "psp": (
+        (r"^decode_head\.pools\.(\d)\.", r"decode_head.psp_modules.\1.1."),
+        (r"^decode_head\.merge\.", "decode_head.bottleneck."),
+    ),
+    "deeplabv3": (
+        (r"^decode_head\.image\.", "decode_head.image_pool.1."),
+        (r"^decode_head\.branches\.", "decode_head.aspp_modules."),
+        (r"^decode_head\.merge\.", "decode_head.bottleneck."),
+    ),
+}
+_SEMSEG: Table = (
+    (r"^backbone\.conv1\.(\d)\.", r"layer0.\1."),
+    (r"^backbone\.bn1\.", "layer0.7."),
+    (r"^backbone\.layer", "layer"),
+    (r"^head\.collect\.(reduce|attention)\.", r"psa.\1."),
+    (r"^head\.distribute\.(reduce|attention)\.", r"psa.\1_p."),
+    (r"^head\.collect\.score\.", "psa.attention.3."),
+    (r"^head\.distribute\.score\.", "psa.attention_p.3."),
+    (r"^head\.project\.", "psa.proj."),
+    (r"^head\.merge\.", "cls."),
+    (r"^head\.classifier\.", "cls.4."),
+    (r"^auxiliary\.reduce\.", "aux."),
+    (r"^auxiliary\.classifier\.", "aux.4."),
+    (r"^((?:psa|cls|aux)\..*)conv\.", r"\g<1>0."),
+    (r"^((?:psa|cls|aux)\..*)norm\.", r"\g<1>1."),
+)
+_DENSE_ASPP: Table = (
+    (r"^backbone\.", ""),
+    (r"(\.denselayer\d+\.)(norm|conv)([12])\.", r"\1\2.\3."),
+    *(
+        (rf"^head\.branches\.{index}\.(norm|conv)([12])\.", rf"ASPP_{dilation}.\1.\2.")
+        for index, dilation in enumerate((3, 6, 12, 18, 24))
+    ),
+    (r"^head\.classifier\.", "classification.1."),
+)
+
+LAYOUTS = ("own", "official", "mmseg", "semseg", "denseaspp")
+# A key that still holds one of our own words has no name in the layout.
+_OURS = re.compile(r"(^|\.)(head|auxiliary|combine|out_norm|unary|lift|key|query)\.")
+
+
+def tell_layout(keys: Mapping[str, object]) -> str:
+    """Tell from its keys how a checkpoint is laid out.
+
+    Raises:
+        ValueError: the keys are those of no layout that is known.
+    """
+    signs = (
+        ("mmseg", "decode_head."),
+        ("official", "backbone.prefix."),
+        ("own", "head."),
+        ("semseg", "layer0."),
+        ("denseaspp", "ASPP_3."),
+    )
+    for layout, sign in signs:
+        if any(key.startswith(sign) for key in keys):
+            return layout
+    msg = (
+        f"the keys ({', '.join(list(keys)[:4]) or 'none'}, ...) are those of no known layout; known are "
+        f"{', '.join(LAYOUTS)}; weights of a backbone alone go to pretrained='file:PATH'"
+    )
+    raise ValueError(msg)
+
+
+def names(net: nn.Module, layout: str) -> dict[str, str]:
+    """Map each key of the network's `state_dict` to its name in a layout.
+
+    Published layouts hold a shared query a second time; its keys (see `shared_queries`) are there as well.
+
+    Raises:
+        ValueError: the layout is unknown, or has no name for a part of this network.
+    """
+    table = _table(net, layout)
+    if layout == "own":
+        return {key: key for key in net.state_dict()}
+    renamed = {key: rename(key, table) for key in (*net.state_dict(), *shared_queries(net))}
+    homeless = [key for key, name in renamed.items() if _OURS.search(name)]
+    if homeless:
+        msg = (
+            f"layout {layout!r} has no name for {homeless[0]} (and {len(homeless) - 1} more); "
+            "use 'own', or a network of the family that the layout belongs to"
+        )
+        raise ValueError(msg)
+    return renamed
+
+
+def rename(key: str, table: Table) -> str:
+    """Apply a table to one key."""
+    for pattern, replacement in table:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def _table(net: nn.Module, layout: str) -> Table:
+    if layout == "own":
+        return ()
+    if layout == "official":
+        return (*stem(net.state_dict(), layout), *_OFFICIAL)
+    if layout == "mmseg":
+        assert isinstance(net.spec, NetworkSpec), "networks are made by ann.network"
+        head = _MMSEG_HEADS.get(net.spec.head, ())
+        if net.spec.context is not None and net.spec.context.kind == "disentangled":
+            head = (*head, (r"\.nl_block\.", ".dnl_block."))
+        return (*stem(net.state_dict(), layout), *_MMSEG, *head)
+    if layout == "semseg":
+        return _SEMSEG
+    if layout == "denseaspp":
+        return _DENSE_ASPP
+    msg = f"unknown layout {layout!r}; allowed are {', '.join(LAYOUTS)}"
+    raise ValueError(msg)
+
+
+def stem(keys: Mapping[str, object], layout: str) -> Table:
+    """Return the renamings of a ResNet's stem, of three 3x3 convolutions or of one 7x7."""
+    if "backbone.conv1.0.weight" in keys:
+        return _OFFICIAL_STEM if layout == "official" else _MMSEG_STEM
+    plain = (r"^backbone\.(conv1|bn1)\.", r"backbone.prefix.\1.")
+    return (plain,) if layout == "official" else ()
+
+
+def shared_queries(net: nn.Module) -> dict[str, str]:
+    """Map the keys that a query would have, where it is the key's module, to the keys that are there.
+
+    The published files hold such tensors twice, our networks once.
+    """
+    return {
+        f"{prefix}.query.{key}": f"{prefix}.key.{key}"
+        for prefix, module in net.named_modules()
+        if isinstance(module, NonLocal) and module.spec.projection == "shared"
+        for key in module.key.state_dict()
+    }
+
+
+def fold_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Move the bias of each convolution ahead of a batch norm into the norm's running mean.
+
+    Takes our own keys. In eval mode the network stays the same function; mmseg and semseg have no such biases.
+    """
+    folded = dict(state)
+    for key in state:
+        mean = re.sub(r"\.conv\.bias$", ".norm.running_mean", key)
+        if mean != key and mean in state:
+            folded[mean] = state[mean] - folded.pop(key)
+    return folded

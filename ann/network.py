@@ -1,0 +1,102 @@
+"""Segmentation networks: backbone, head, logits at the size of the images, and an auxiliary head in training.
+
+Axes: n images, height and width of the images, k classes.
+"""
+
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ann.backbones import BACKBONES, Backbone, make_backbone
+from ann.heads import make_auxiliary, make_head
+from ann.layers import resize
+from ann.spec import BlockSpec, NetworkSpec
+
+Logits = Float[Tensor, "n k height width"]
+
+
+class SegmentationNetwork(nn.Module):
+    """Backbone and head; `spec` is the one it was built from, with the widths fitted to the backbone.
+
+    In eval mode it returns logits, in training mode always a pair: the logits and those of the auxiliary head, or
+    None where the source has no such head (DenseASPP). Images come preprocessed as `spec.preprocessing` says.
+    """
+
+    def __init__(self, spec: NetworkSpec, backbone: nn.Module, *, low: int, high: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.backbone = backbone
+        self.head = make_head(spec, low=low, high=high)
+        self.auxiliary = make_auxiliary(spec, low=low)
+
+    def forward(
+        self, images: Float[Tensor, "n 3 height width"]
+    ) -> Logits | tuple[Logits, Logits | None]:
+        """Classify every pixel."""
+        low, high = self.backbone(images)
+        logits = self._enlarge(self.head(low, high), images)
+        if not self.training:
+            return logits
+        if self.auxiliary is None:
+            return logits, None
+        return logits, self._enlarge(self.auxiliary(low), images)
+
+    def _enlarge(self, logits: Tensor, images: Tensor) -> Tensor:
+        return resize(logits, images.shape[2:], align_corners=self.spec.align_corners)
+
+
+def make_network(spec: NetworkSpec, *, pretrained: str | None = None) -> SegmentationNetwork:
+    """Build the network of a spec.
+
+    With weights from timm the preprocessing becomes theirs, whatever the network's own source has.
+
+    Args:
+        spec: what to build; its widths are fitted to the backbone.
+        pretrained: weights of the backbone: None for random ones, `timm:TAG` or `file:PATH`.
+
+    Raises:
+        ValueError: unknown backbone, or weights that can't be had; the message says what to do.
+    """
+    features = make_backbone(spec.backbone, pretrained=pretrained)
+    if pretrained is not None and pretrained.startswith("timm:"):
+        spec = replace(spec, preprocessing="imagenet-rgb")
+    backbone = BACKBONES[spec.backbone]
+    return SegmentationNetwork(
+        fit(spec, backbone),
+        features,
+        low=backbone.low_channels,
+        high=backbone.high_channels,
+    )
+
+
+def fit(spec: NetworkSpec, backbone: Backbone) -> NetworkSpec:
+    """Let a spec's widths follow a backbone: inputs are its own, everything else is divided by `head_divisor`."""
+    low, high = backbone.low_channels, backbone.high_channels
+    divisor = backbone.head_divisor
+    channels = _narrow(spec.channels, divisor)
+    return replace(
+        spec,
+        channels=channels,
+        hidden_channels=_narrow_some(spec.hidden_channels, divisor),
+        auxiliary_channels=_narrow_some(spec.auxiliary_channels, divisor),
+        fusion=spec.fusion
+        and replace(_fit_block(spec.fusion, divisor), channels=high, low_channels=low),
+        context=spec.context and replace(_fit_block(spec.context, divisor), channels=channels),
+    )
+
+
+def _fit_block(spec: BlockSpec, divisor: int) -> BlockSpec:
+    return replace(
+        spec,
+        key_channels=_narrow(spec.key_channels, divisor),
+        value_channels=_narrow_some(spec.value_channels, divisor),
+    )
+
+
+def _narrow(channels: int, divisor: int) -> int:
+    return max(1, channels // divisor)
+
+
+def _narrow_some(channels: int | None, divisor: int) -> int | None:
+    return None if channels is None else _narrow(channels, divisor)

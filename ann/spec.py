@@ -1,0 +1,289 @@
+"""What can be built, as data: sizes, blocks and networks, without torch.
+
+A spec is frozen, keyword-only and checked once, when it is made; `ann.build` turns it into a
+module, and `ann.catalogue` gives names to the ones that the documents describe.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Sampler = Literal[
+    "all",
+    "random",
+    "max",
+    "average",
+    "pyramid-random",
+    "pyramid-random-cells",
+    "pyramid-max",
+    "pyramid-average",
+]
+Kind = Literal["non-local", "disentangled", "common-fusion"]
+Projection = Literal["shared", "separate", "plain"]
+Output = Literal["context", "residual", "concat", "bottleneck"]
+Head = Literal["ann", "fcn", "psa", "psp", "deeplabv3", "dense-aspp"]
+Initialisation = Literal["torch", "mmseg"]
+Preprocessing = Literal["imagenet-rgb", "caffe-bgr"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """Height and width of an image or a feature map, in pixels; written WIDTHxHEIGHT as the documents do."""
+
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            msg = f"size {self.width}x{self.height} is empty; both sides must be at least 1"
+            raise ValueError(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> "Size":
+        """Read `WIDTHxHEIGHT`, so that 256x128 is a map 128 high and 256 wide.
+
+        Raises:
+            ValueError: the text is of another form, or a side is 0.
+        """
+        match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
+        if match is None:
+            msg = f"size {text!r} is not WIDTHxHEIGHT; write for example 256x128"
+            raise ValueError(msg)
+        width, height = map(int, match.groups())
+        return cls(height=height, width=width)
+
+    @property
+    def pixels(self) -> int:
+        """Number of positions, N."""
+        return self.height * self.width
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        msg = f"{field}={value!r} is unknown; allowed are {', '.join(allowed)}"
+        raise ValueError(msg)
+
+
+def _positive(field: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        msg = f"{field}={value} is not a number of channels; pass 1 or more"
+        raise ValueError(msg)
+
+
+def _share(field: str, value: float) -> None:
+    if not 0 <= value < 1:
+        msg = f"{field}={value} is not a share; pass 0 or more and less than 1"
+        raise ValueError(msg)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockSpec:
+    """One block that relates positions of a feature map to each other or to those of another map.
+
+    Attributes:
+        channels: channels C of the map that goes in and comes out (of the high-level map in a
+        fusion block).
+        low_channels: channels of the low-level map of a fusion block; None for the self form with
+        one input.
+        key_channels: width of query and key (C-hat in the paper).
+        value_channels: width of the value; None for the same as `key_channels`.
+        kind: `non-local` (NB, APNB, FNB, AFNB), `disentangled` (DNL) or `common-fusion` (a
+        convolution and a sum).
+        sampler: which positions become anchors; `all` keeps every one, which makes an APNB an NB.
+        grids: side lengths n of the sampler's grids; each gives n * n anchors. A plain sampler has
+        one.
+        seed: of the random samplers; the draw is fixed by it and by the size of the map.
+        projection: `shared` (query is key: one convolution, norm, ReLU), `separate` (the same, each
+            its own) or `plain` (bare convolutions).
+        scaled: divide the similarity by the square root of `key_channels` (the code does, Eq. 2
+        does not).
+        temperature: divides the similarity as well (DNL has 0.05).
+        output: `context` (W_o of the mixed values alone), `residual` (added to the input), `concat`
+            (Eq. 11: beside the input, 2C channels) or `bottleneck` (concat, then a 1x1 convolution
+            back to C with batch norm).
+        out_norm: batch norm after W_o.
+        norm_bias: convolutions ahead of a batch norm have a bias (the official code has it, mmseg
+        does not).
+        bottleneck_relu: ReLU after the bottleneck's norm (APNB yes, AFNB no).
+        dropout: share of channels dropped after the bottleneck in training.
+    """
+
+    channels: int = 2048
+    low_channels: int | None = None
+    key_channels: int = 256
+    value_channels: int | None = None
+    kind: Kind = "non-local"
+    sampler: Sampler = "all"
+    grids: tuple[int, ...] = ()
+    seed: int = 0
+    projection: Projection = "shared"
+    scaled: bool = True
+    temperature: float = 1.0
+    output: Output = "context"
+    out_norm: bool = False
+    norm_bias: bool = True
+    bottleneck_relu: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _one_of("kind", self.kind, get_args(Kind))
+        _one_of("sampler", self.sampler, get_args(Sampler))
+        _one_of("projection", self.projection, get_args(Projection))
+        _one_of("output", self.output, get_args(Output))
+        for field in ("channels", "low_channels", "key_channels", "value_channels"):
+            _positive(field, getattr(self, field))
+        self._check_grids()
+        self._check_forms()
+
+    def _check_grids(self) -> None:
+        if any(grid < 1 for grid in self.grids):
+            msg = f"grids={self.grids} has a side below 1; pass e.g. (1, 3, 6, 8)"
+            raise ValueError(msg)
+        if self.sampler == "all" and self.grids:
+            msg = f"sampler 'all' keeps every position and has no grids, got {self.grids}; pass grids=()"
+            raise ValueError(msg)
+        if self.sampler.startswith("pyramid") and not self.grids:
+            msg = "a pyramid needs at least one grid, got grids=(); pass e.g. (1, 3, 6, 8)"
+            raise ValueError(msg)
+        if self.sampler in ("random", "max", "average") and len(self.grids) != 1:
+            msg = f"sampler {self.sampler!r} has one grid, got grids={self.grids}; pass e.g. (15,)"
+            raise ValueError(msg)
+
+    def _check_forms(self) -> None:
+        if self.projection == "shared" and self.is_fusion and self.kind == "non-local":
+            msg = "a fusion block cannot share query and key: they read different maps; pass projection='separate'"
+            raise ValueError(msg)
+        if self.kind == "common-fusion" and not self.is_fusion:
+            msg = "common fusion needs a second map; pass low_channels, e.g. 1024"
+            raise ValueError(msg)
+        _share("dropout", self.dropout)
+        if self.temperature <= 0:
+            msg = f"temperature={self.temperature} is not positive; pass e.g. 1.0"
+            raise ValueError(msg)
+
+    @property
+    def is_fusion(self) -> bool:
+        """Whether the block reads two maps, high and low."""
+        return self.low_channels is not None
+
+    @property
+    def value_width(self) -> int:
+        """Channels of the value."""
+        return self.value_channels or self.key_channels
+
+    @property
+    def out_channels(self) -> int:
+        """Channels that come out: C, or 2C where the input is concatenated."""
+        return 2 * self.channels if self.output == "concat" else self.channels
+
+    def anchors(self, pixels: int) -> int:
+        """Number of anchors S on a map of that many positions."""
+        return pixels if self.sampler == "all" else sum(grid * grid for grid in self.grids)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkSpec:
+    """A segmentation network: a dilated backbone, a head on its last two stages, an auxiliary head.
+
+    Widths are those that the source has on its own backbone. On a narrower backbone the inputs of
+    all parts follow its feature widths, and `channels`, `hidden_channels`, `auxiliary_channels` and
+    the blocks' key and value widths are divided by the backbone's `head_divisor` (4 for resnet18,
+    as in mmseg's own resnet18 configurations).
+
+    Attributes:
+        backbone: one of `ann.backbones.BACKBONES`.
+        num_classes: classes that are told apart.
+        head: `ann` (fusion, 3x3 reduction, context, classifier; either block may be absent), `fcn`
+            (NL, DNL: the context between two 3x3 convolutions, and the input concatenated again),
+            `psa`, `psp`, `deeplabv3` or `dense-aspp`.
+        channels: width of the head (of one branch of `dense-aspp`).
+        hidden_channels: width of a `dense-aspp` branch ahead of its dilated convolution; other
+            heads have none.
+        fusion: block that brings stage 4 into stage 5; only for `ann`.
+        context: block on the reduced map; for `ann` and `fcn`. Its input width is always that of
+            the head.
+        mask: size of the point-wise attention of `psa`, an odd number of places each way in the
+            source.
+        projection_padding: zeros around the input of the 1x1 projection of `psa` (mmseg has 1,
+            semseg 0).
+        norm_bias: convolutions ahead of a batch norm have a bias (the official ANN code), outside
+            of the blocks.
+        dropout: share of channels dropped ahead of the classifier, and in `ann` after the fusion as
+            well: mmseg applies the same module twice, the official code has 0 here and drops inside
+            its blocks.
+        auxiliary_channels: width of the auxiliary head on stage 4; None for no such head.
+        auxiliary_dropout: the same share for that head.
+        align_corners: how logits (and PSP pools and ASPP's image pool) are brought to a larger
+            size.
+        initialisation: of the head's convolutions: `torch` (PyTorch's own) or `mmseg` (Kaiming
+            normal; classifiers with deviation 0.01).
+        preprocessing: what the source's published weights were trained on: `imagenet-rgb` (0 to 1,
+            less the ImageNet mean, over its deviation) or `caffe-bgr` (BGR from 0 to 255, less
+            102.9801, 115.9465, 122.7717; deviation 1), as the official ANN weights want it.
+            Networks don't do it themselves. timm's weights are `imagenet-rgb` in any network.
+    """
+
+    backbone: str
+    num_classes: int = 19
+    head: Head = "ann"
+    channels: int = 512
+    hidden_channels: int | None = None
+    fusion: BlockSpec | None = None
+    context: BlockSpec | None = None
+    mask: Size | None = None
+    projection_padding: int = 0
+    norm_bias: bool = False
+    dropout: float = 0.1
+    auxiliary_channels: int | None = 256
+    auxiliary_dropout: float = 0.1
+    align_corners: bool = False
+    initialisation: Initialisation = "torch"
+    preprocessing: Preprocessing = "imagenet-rgb"
+
+    def __post_init__(self) -> None:
+        _one_of("head", self.head, get_args(Head))
+        _one_of("initialisation", self.initialisation, get_args(Initialisation))
+        _one_of("preprocessing", self.preprocessing, get_args(Preprocessing))
+        for field in ("channels", "hidden_channels", "auxiliary_channels"):
+            _positive(field, getattr(self, field))
+        if self.num_classes < 1:
+            msg = f"num_classes={self.num_classes} is not a number of classes; pass 1 or more"
+            raise ValueError(msg)
+        for field in ("dropout", "auxiliary_dropout"):
+            _share(field, getattr(self, field))
+        self._check_backbone()
+        self._check_blocks()
+        self._check_extras()
+
+    def _check_backbone(self) -> None:
+        if not isinstance(self.backbone, str) or not self.backbone:
+            msg = f"backbone={self.backbone!r} is not a name; pass e.g. 'resnet50c', 'resnet18' or 'tiny'"
+            raise ValueError(msg)
+
+    def _check_blocks(self) -> None:
+        if self.fusion is not None and (self.head != "ann" or not self.fusion.is_fusion):
+            msg = "fusion is for head 'ann' and needs a block with low_channels, e.g. BLOCKS['afnb-bottleneck']"
+            raise ValueError(msg)
+        if self.context is not None and (self.head not in ("ann", "fcn") or self.context.is_fusion):
+            msg = "context is for heads 'ann' and 'fcn' and needs a block without low_channels, e.g. BLOCKS['nl']"
+            raise ValueError(msg)
+        if self.head == "fcn" and self.context is None:
+            msg = "head 'fcn' has a context block between its convolutions; pass e.g. context=BLOCKS['nl']"
+            raise ValueError(msg)
+
+    def _check_extras(self) -> None:
+        if (self.mask is not None) != (self.head == "psa"):
+            msg = f"mask={self.mask} with head {self.head!r}: head 'psa' needs one, e.g. 97x97, others have none"
+            raise ValueError(msg)
+        if (self.hidden_channels is not None) != (self.head == "dense-aspp"):
+            msg = (
+                f"hidden_channels={self.hidden_channels} with head {self.head!r}: "
+                "head 'dense-aspp' needs them, e.g. 512, others have none"
+            )
+            raise ValueError(msg)
+        if self.projection_padding < 0:
+            msg = f"projection_padding={self.projection_padding} is negative; pass 0 (semseg) or 1 (mmseg)"
+            raise ValueError(msg)
