@@ -89,7 +89,8 @@ def make_sampler(spec: BlockSpec, *, height: int, width: int) -> Sample:
     """
     if spec.sampler in DRAWS:
         draw = DRAWS[spec.sampler]
-        places = draw(spec.grids, height=height, width=width, seed=spec.seed)
+        # A tracer hands sizes over as tensors.
+        places = draw(spec.grids, height=int(height), width=int(width), seed=spec.seed)
         return partial(gather, places=places)
     if spec.sampler in POOLS:
         return partial(pool, grids=spec.grids, kind=POOLS[spec.sampler])

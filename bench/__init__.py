@@ -1,0 +1,1 @@
+"""Measuring: cells in, records out."""

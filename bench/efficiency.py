@@ -1,0 +1,207 @@
+"""Measure blocks: `python -m bench.efficiency --size 256x128`.
+
+Parameters, MACs, FLOPs and predicted peak memory need no execution and come first, beside the
+published numbers; then each block is run in a process of its own for its time and memory. Two CPU
+cores take two minutes at 256x128.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from ann.catalogue import BLOCKS
+from ann.spec import Size
+from bench import console
+from experiments.spec import Cell, Device, Dtype, Mode, OwnModule, Protocol, Subject
+from experiments.table1 import SEQUENCE
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from bench.record import Record
+    from reports.layout import Table
+
+PROGRAM = "python -m bench.efficiency"
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+BUDGETS_S = {"cpu": 40.0, "cuda": 6.0, "meta": 0.0}
+DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
+
+
+def parser() -> console.Parser:
+    """Describe the command line."""
+    made = console.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    add = made.add_argument
+    add(
+        "--size",
+        type=console.size,
+        action="append",
+        metavar="WxH",
+        help="size of the feature map, WIDTHxHEIGHT; may be given several times (default: 256x128)",
+    )
+    add(
+        "--block",
+        action="append",
+        metavar="NAME",
+        help="a block by name, or package.module:factory for your own module; may be given several times "
+        f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
+    )
+    add("--channels", type=console.positive, default=2048, help="channels of the map")
+    add("--key-channels", type=console.positive, default=256, help="channels of query and key")
+    add("--batch", type=console.positive, default=1, help="maps at once")
+    add(
+        "--device",
+        choices=get_args(Device),
+        default="auto",
+        help="where to measure; meta only counts and predicts",
+    )
+    add("--dtype", choices=get_args(Dtype), default="float32", help="type of weights and maps")
+    add("--mode", choices=get_args(Mode), default="eval", help="forward, or forward and backward")
+    add(
+        "--protocol",
+        choices=get_args(Protocol),
+        default="strict",
+        help="this suite's, or what the paper's released scripts did, flaws included",
+    )
+    add(
+        "--budget",
+        type=console.seconds,
+        metavar="S",
+        help="seconds for timing, shared among the blocks by their work (default: 40, on a GPU 6)",
+    )
+    add("--format", choices=FORMATS, default="table", help="what standard output gets")
+    add(
+        "--out",
+        type=Path,
+        default=Path("results/efficiency"),
+        metavar="DIR",
+        help="folder of the records; a run that was ended goes on there",
+    )
+    add("--fresh", action="store_true", help="measure again what has records")
+    return made
+
+
+def cells(options: "Namespace") -> tuple[Cell, ...]:
+    """Turn the command line into cells, one for each block and size.
+
+    Raises:
+        ValueError: a block is not known.
+    """
+    sizes = tuple(dict.fromkeys(options.size or (Size(width=256, height=128),)))
+    names = tuple(dict.fromkeys(options.block or DEFAULT_BLOCKS))
+    return tuple(_cell(name, size, options) for size in sizes for name in names)
+
+
+def _cell(name: str, size: Size, options: "Namespace") -> Cell:
+    changes = {"channels": options.channels, "key_channels": options.key_channels}
+    settings = {**changes, "batch": options.batch, "dtype": options.dtype, "mode": options.mode}
+    usual = {"channels": 2048, "key_channels": 256, "batch": 1, "dtype": "float32", "mode": "eval"}
+    unusual = {key: value for key, value in settings.items() if value != usual[key]}
+    return Cell(
+        experiment="efficiency",
+        axes={"block": name, "size": str(size), **unusual},
+        subject=_subject(name, **changes),
+        size=size,
+        batch=options.batch,
+        dtype=options.dtype,
+        mode=options.mode,
+        protocol=options.protocol,
+        preceded_by=_preceding(name, size, options),
+    )
+
+
+def _subject(name: str, *, channels: int, key_channels: int) -> Subject:
+    if ":" in name:
+        return OwnModule(factory=name, channels=channels, key_channels=key_channels)
+    if name not in BLOCKS:
+        from ann.build import block_spec  # its error suggests the nearest name
+
+        block_spec(name)
+    spec = BLOCKS[name]
+    low = max(1, channels // 2) if spec.is_fusion else None
+    return replace(spec, channels=channels, low_channels=low, key_channels=key_channels)
+
+
+def _preceding(name: str, size: Size, options: "Namespace") -> tuple[tuple[Subject, Size], ...]:
+    """What the released script had run before in its process: the smaller of its sizes, and at this size APNB."""
+    if options.protocol == "strict":
+        return ()
+    before = tuple(
+        (BLOCKS[other], at)
+        for other, at in SEQUENCE
+        if at.pixels < size.pixels or (at == size and name == "nb" and other != "nb")
+    )
+    return tuple(
+        (replace(block, channels=options.channels, key_channels=options.key_channels), at)
+        for block, at in before
+    )
+
+
+def share_budget(
+    cells: Sequence[Cell], records: Sequence["Record"], budget_s: float
+) -> tuple[Cell, ...]:
+    """Give each cell a part of the time in proportion to its MACs, but at least a tenth of an equal part."""
+    if not cells:
+        return ()
+    work = [item.measures.counts.macs if item.measures.counts else 0 for item in records]
+    floor = 0.1 * max(1, sum(work)) / len(cells)
+    shares = [max(macs, floor) for macs in work]
+    return tuple(
+        replace(cell, budget_s=budget_s * share / sum(shares))
+        for cell, share in zip(cells, shares, strict=True)
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    options = parser().parse_args(arguments)
+    asked = cells(options)
+    console.writable(options.out)
+    from bench import runner  # brings torch, not for --help
+
+    _find_own(asked)
+    device = runner.resolve(options.device)
+    if options.fresh:
+        runner.start_over(options.out)
+    start = partial(runner.run, out=options.out, device=device)
+    predicted = console.follow(start(asked, source="predicted"), total=len(asked))
+    if options.format == "table":
+        console.show(_tables(predicted)[:1])
+    if device == "meta":
+        asked = ()
+    budgeted = share_budget(asked, predicted, options.budget or BUDGETS_S[device])
+    measured = console.follow(
+        start(budgeted, source="measured"),
+        total=len(asked),
+        show=lambda seen: console.drawn(_tables((*predicted, *seen))[1:]),
+    )
+    everything = (*predicted, *measured)
+    if options.format == "table":
+        console.show(_tables(everything)[1:])
+    else:
+        sys.stdout.write(console.formatted(everything, _tables(everything), options.format))
+    return 0
+
+
+def _find_own(asked: Sequence[Cell]) -> None:
+    """Import somebody's own modules now, so that a wrong name is said at once."""
+    from bench.workload import find_factory
+
+    for cell in asked:
+        if isinstance(cell.subject, OwnModule):
+            find_factory(cell.subject.factory)
+
+
+def _tables(records: Sequence["Record"]) -> tuple["Table", ...]:
+    """What needs no execution, and, where something was executed, what was measured."""
+    from reports import frame, tables  # brings pandas
+
+    predicted, measured = tables.efficiency(frame.build(records))
+    executed = any(item.source == "measured" for item in records)
+    return (predicted, measured) if executed else (predicted,)
+
+
+if __name__ == "__main__":
+    console.guarded(PROGRAM, main)

@@ -1,0 +1,98 @@
+"""What NVML says of a device while it is measured: clock, throttling, who else is on it.
+
+Without the driver or the binding, `Nvml.open` gives None; a query that a device or a virtual
+machine does not answer gives None or nothing. Clocks are read and never set.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Self, TypeVar
+
+Answer = TypeVar("Answer")
+
+# nvml.h, nvmlClocksEventReasons. Idle (bit 0) is no throttling: a device between two samples idles.
+REASONS = {
+    0x002: "clocks-setting",
+    0x004: "power-cap",
+    0x008: "hardware-slowdown",
+    0x010: "sync-boost",
+    0x020: "thermal",
+    0x040: "hardware-thermal",
+    0x080: "power-brake",
+    0x100: "display-clocks",
+}
+
+
+def reason_names(mask: int) -> tuple[str, ...]:
+    """Name the set bits of NVML's clock event reasons; one without a name is shown as a number."""
+    bits = (1 << position for position in range(1, mask.bit_length()))
+    return tuple(REASONS.get(bit, hex(bit)) for bit in bits if mask & bit)
+
+
+@dataclass(frozen=True, slots=True)
+class Nvml:
+    """One device as NVML sees it; `library` is the module `pynvml` or one that answers like it."""
+
+    library: Any
+    handle: Any
+
+    @classmethod
+    def open(cls, uuid: str | None = None, *, library: ModuleType | None = None) -> Self | None:
+        """Find a device by its UUID, `GPU-` or not before it, or the first; None without one."""
+        library = library or _pynvml()
+        if library is None:
+            return None
+        try:
+            library.nvmlInit()
+            if uuid is None:
+                return cls(library, library.nvmlDeviceGetHandleByIndex(0))
+            name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+            return cls(library, library.nvmlDeviceGetHandleByUUID(name))
+        except library.NVMLError:
+            return None
+
+    def sm_clock_mhz(self) -> int | None:
+        """Clock of the multiprocessors at this moment."""
+        return self._ask(
+            lambda nvml, handle: int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
+        )
+
+    def throttle_reasons(self) -> tuple[str, ...]:
+        """Why the clock is below what it could be, by name; empty when nothing holds it down."""
+        mask = self._ask(
+            lambda nvml, handle: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+        )
+        return reason_names(mask or 0)
+
+    def other_processes(self) -> int:
+        """Number of processes that compute on the device beside this one, which must be doing so.
+
+        They are counted, not looked up: in a container this process has another id than the
+        driver's.
+        """
+        running = self._ask(lambda nvml, handle: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        return max(0, len(running or ()) - 1)
+
+    def driver_version(self) -> str | None:
+        """Version of the driver, e.g. 570.86.15."""
+        return self._ask(lambda nvml, _: str(nvml.nvmlSystemGetDriverVersion()))
+
+    def power_limit_w(self) -> float | None:
+        """Power cap in force."""
+        return self._ask(lambda nvml, handle: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000)
+
+    def _ask(self, query: Callable[[Any, Any], Answer]) -> Answer | None:
+        try:
+            return query(self.library, self.handle)
+        except self.library.NVMLError:
+            return None
+
+
+def _pynvml() -> ModuleType | None:
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    library: ModuleType = pynvml
+    return library

@@ -1,0 +1,220 @@
+"""FLOPs of the operators that are no matrix work, from their arguments and first result."""
+
+# ruff: noqa: SIM905  # tables of names are read as words
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+from torch import Tensor
+
+Arguments = Mapping[str, Any]
+Count = Callable[[Arguments, Tensor], int]
+
+SOFTMAX = 5
+STATISTICS = 4  # mean 1; variance 3: difference, square, sum
+FACTOR_AND_OFFSET = 2
+
+
+def _per_output(flops: int) -> Count:
+    return lambda _, out: flops * out.numel()
+
+
+def _per_element_of(name: str, flops: int = 1) -> Count:
+    return lambda arguments, _: flops * arguments[name].numel()
+
+
+def _norm(arguments: Arguments, out: Tensor) -> int:
+    """Batch norm in each of its forms: those without a flag take statistics by their name alone."""
+    takes_statistics = arguments.get("training", arguments.get("train", True))
+    return out.numel() * (FACTOR_AND_OFFSET + (STATISTICS if takes_statistics else 0))
+
+
+def _known_norm(_: Arguments, out: Tensor) -> int:
+    return FACTOR_AND_OFFSET * out.numel()
+
+
+def _group_norm(_: Arguments, out: Tensor) -> int:
+    return out.numel() * (STATISTICS + FACTOR_AND_OFFSET)
+
+
+def _layer_norm(arguments: Arguments, out: Tensor) -> int:
+    # Unlike a batch norm's, its own factor can't be folded into that of the statistics.
+    own = sum(arguments.get(name) is not None for name in ("weight", "bias"))
+    return out.numel() * (STATISTICS + FACTOR_AND_OFFSET + own)
+
+
+def _norm_backward(arguments: Arguments, _: Tensor) -> int:
+    """Normalised input 2, sums for offset 1 and factor 2, the input's gradient 4 (1 if statistics are known)."""
+    grad = next(arguments[name] for name in ("grad_out", "grad_output") if name in arguments)
+    train = arguments.get("train", arguments.get("update", True))
+    return grad.numel() * (9 if train else 6)
+
+
+def _windows(size: int, cells: int) -> int:
+    """Positions that adaptive pooling reads along one side, overlapping ones each time."""
+    return sum(-(-(cell + 1) * size // cells) - cell * size // cells for cell in range(cells))
+
+
+def _adaptive_pool(arguments: Arguments, _: Tensor) -> int:
+    given, cells = arguments["self"].shape, arguments["output_size"]
+    maps, sides = given[: -len(cells)], given[-len(cells) :]
+    return prod(maps) * prod(map(_windows, sides, cells))
+
+
+def _adaptive_pool_backward(arguments: Arguments, _: Tensor) -> int:
+    grad, given = arguments["grad_output"].shape, arguments["self"].shape
+    spatial = len(given) - 2 if len(given) > 3 else 2
+    return prod(given[:-spatial]) * prod(
+        _windows(side, cells) for side, cells in zip(given[-spatial:], grad[-spatial:], strict=True)
+    )
+
+
+def _spread(kernel: int | Sequence[int], dimensions: int) -> int:
+    sides = [kernel] if isinstance(kernel, int) else list(kernel)
+    return prod(sides * dimensions) if len(sides) == 1 else prod(sides)
+
+
+def _pool(dimensions: int) -> Count:
+    return lambda arguments, out: out.numel() * _spread(arguments["kernel_size"], dimensions)
+
+
+def _pool_backward(dimensions: int) -> Count:
+    return lambda arguments, _: (
+        arguments["grad_output"].numel() * _spread(arguments["kernel_size"], dimensions)
+    )
+
+
+# FLOPs an element of the result.
+PER_OUTPUT = {
+    **dict.fromkeys(
+        (
+            "add sub rsub mul div neg abs sign reciprocal square sqrt rsqrt pow exp exp2 expm1 log"
+            " log2 log10 log1p sin cos tan atan atan2 tanh erf erfinv floor ceil round trunc frac"
+            " floor_divide remainder fmod maximum minimum fmax fmin relu threshold clamp_min"
+            " clamp_max sgn bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift"
+            " bitwise_right_shift logical_and logical_or logical_not logical_xor eq ne lt le gt ge"
+            " isnan isinf threshold_backward cumsum cumprod __and__ __or__"
+        ).split(),
+        1,
+    ),
+    **dict.fromkeys(
+        "clamp hardtanh relu6 leaky_relu _prelu_kernel addcmul addcdiv lerp native_dropout".split(),
+        2,
+    ),
+    **dict.fromkeys("hardtanh_backward leaky_relu_backward elu softplus".split(), 3),
+    **dict.fromkeys("sigmoid hardsigmoid hardswish sigmoid_backward tanh_backward".split(), 4),
+    **dict.fromkeys("silu gelu mish".split(), 5),
+    **dict.fromkeys("silu_backward gelu_backward".split(), 10),
+    "native_dropout_backward": 2,
+    "_softmax": SOFTMAX,
+    "_safe_softmax": SOFTMAX,
+    "_log_softmax": SOFTMAX,
+    # grad * out, its sum, a difference, a product; the logarithm's: sum, exp, product, difference.
+    "_softmax_backward_data": 4,
+    "_log_softmax_backward_data": 4,
+    "upsample_linear1d": 3,
+    "upsample_bilinear2d": 7,
+    "upsample_trilinear3d": 15,
+    "upsample_bicubic2d": 31,
+}
+# FLOPs an element of an argument, for operators that reduce it.
+PER_ELEMENT = {
+    **dict.fromkeys(
+        ("sum mean prod amax amin max min argmax argmin any all nansum aminmax").split(),
+        ("self", 1),
+    ),
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), ("self", STATISTICS)),
+    **dict.fromkeys(("norm", "linalg_vector_norm"), ("self", 2)),
+    "logsumexp": ("self", 4),
+    "index_add": ("source", 1),
+    "scatter_add": ("src", 1),
+    "embedding_dense_backward": ("grad_output", 1),
+    "index_put": ("values", 1),
+    "_index_put_impl": ("values", 1),
+    "nll_loss_forward": ("target", 2),
+    "nll_loss2d_forward": ("target", 2),
+    "nll_loss_backward": ("target", 1),
+    "nll_loss2d_backward": ("target", 1),
+    # Every value of the gradient is added to the place that it came from, weighted if need be.
+    "max_pool2d_with_indices_backward": ("grad_output", 1),
+    "max_pool3d_with_indices_backward": ("grad_output", 1),
+    "adaptive_max_pool2d_backward": ("grad_output", 1),
+    "adaptive_max_pool3d_backward": ("grad_output", 1),
+    "upsample_nearest2d_backward": ("grad_output", 1),
+    "_upsample_nearest_exact2d_backward": ("grad_output", 1),
+    "upsample_bilinear2d_backward": ("grad_output", 8),
+}
+COUNTS: dict[str, Count] = {
+    **{name: _per_output(flops) for name, flops in PER_OUTPUT.items()},
+    **{name: _per_element_of(*entry) for name, entry in PER_ELEMENT.items()},
+    **dict.fromkeys(
+        (
+            "native_batch_norm",
+            "_native_batch_norm_legit",
+            "_native_batch_norm_legit_functional",
+            "_batch_norm_with_update",
+            "cudnn_batch_norm",
+            "miopen_batch_norm",
+            "batch_norm",
+        ),
+        _norm,
+    ),
+    "_native_batch_norm_legit_no_training": _known_norm,
+    "_batch_norm_no_update": _known_norm,
+    "native_group_norm": _group_norm,
+    "native_layer_norm": _layer_norm,
+    **dict.fromkeys(
+        (
+            "native_batch_norm_backward",
+            "cudnn_batch_norm_backward",
+            "miopen_batch_norm_backward",
+            "batch_norm_backward",
+            "native_group_norm_backward",
+            "native_layer_norm_backward",
+        ),
+        _norm_backward,
+    ),
+    **dict.fromkeys(
+        (
+            "_adaptive_avg_pool2d",
+            "_adaptive_avg_pool3d",
+            "adaptive_max_pool2d",
+            "adaptive_max_pool3d",
+        ),
+        _adaptive_pool,
+    ),
+    "_adaptive_avg_pool2d_backward": _adaptive_pool_backward,
+    "_adaptive_avg_pool3d_backward": _adaptive_pool_backward,
+    "avg_pool2d": _pool(2),
+    "avg_pool3d": _pool(3),
+    "max_pool2d_with_indices": _pool(2),
+    "max_pool3d_with_indices": _pool(3),
+    "avg_pool2d_backward": _pool_backward(2),
+    "avg_pool3d_backward": _pool_backward(3),
+}
+# What moves or names data and computes nothing with it.
+VIEWS = frozenset(
+    (
+        "view _unsafe_view _reshape_alias reshape alias detach expand permute transpose t squeeze"
+        " unsqueeze slice select split split_with_sizes unbind as_strided unfold diagonal view_as"
+        " movedim narrow chunk lift_fresh lift unsafe_split unsafe_chunk view_as_real"
+        " view_as_complex sym_size sym_stride sym_numel sym_storage_offset is_same_size"
+        " _local_scalar_dense set_ requires_grad_ numpy_T mT flatten item set"
+    ).split()
+)
+MOVES = frozenset(
+    (
+        "empty empty_like empty_strided new_empty new_empty_strided empty_permuted resize zero"
+        " zeros zeros_like new_zeros ones ones_like new_ones full full_like new_full fill arange"
+        " linspace eye scalar_tensor clone copy _to_copy contiguous cat stack repeat pad"
+        " constant_pad_nd reflection_pad2d replication_pad2d flip roll index index_select gather"
+        " embedding masked_fill masked_select masked_scatter where scatter index_fill index_copy"
+        " tril triu nonzero sort topk pixel_shuffle pixel_unshuffle im2col channel_shuffle"
+        " upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d"
+        " _upsample_nearest_exact2d slice_backward select_backward slice_scatter select_scatter"
+        " diagonal_copy unfold_backward embedding_renorm one_hot rand randn rand_like randn_like"
+        " randint randperm bernoulli uniform normal random random_from exponential"
+        " _fused_dropout_mask repeat_interleave as_strided_scatter new_empty_like"
+    ).split()
+)

@@ -1,0 +1,178 @@
+"""What one call of a module does, read from its dispatched operators; nothing is executed on meta.
+
+Every operator that ran stands in the ledger: counted by a formula, free because it only moves or
+names data, or uncounted, with the bytes that it touched. Recomputation, as in activation
+checkpointing, is executed and so is counted: these are executed operations, not a model's.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from bench.probes import elementwise, formulas
+from bench.probes.formulas import Call
+from bench.record import Counts, Operator
+
+Mode = Literal["eval", "train"]
+
+
+class Ledger(TorchDispatchMode):
+    """Counts the operators that are dispatched inside a `with` block."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self._rows: dict[tuple[str, str], list[int]] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch 2.15 would import its compiler, seconds, to keep it out of the method below.
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Run the operator and enter it; composite ones (inference mode leaves them whole) by parts."""
+        del types
+        given = dict(kwargs or {})
+        if not is_known(str(func.overloadpacket)):
+            with self:
+                parts = func.decompose(*args, **given)
+            if parts is not NotImplemented:
+                return parts
+        result = func(*args, **given)
+        self._enter(Call.of(func, args, given, result))
+        return result
+
+    def _enter(self, call: Call) -> None:
+        status, macs, flops = _classify(call)
+        moved = 0 if _short(call.name) in elementwise.VIEWS else _moved_bytes(call)
+        row = self._rows.setdefault((call.name, status), [0, 0, 0, 0])
+        for place, number in enumerate((1, macs, flops, moved)):
+            row[place] += number
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """Rows of the ledger, the heaviest first."""
+        rows = (
+            Operator(
+                name=name,
+                status=status,  # type: ignore[arg-type]  # checked by pydantic
+                calls=calls,
+                macs=macs,
+                flops=flops,
+                moved_bytes=moved,
+            )
+            for (name, status), (calls, macs, flops, moved) in self._rows.items()
+        )
+        return tuple(sorted(rows, key=lambda row: (-row.flops, -row.moved_bytes, row.name)))
+
+
+def _short(name: str) -> str:
+    return formulas.plain_name(name).removeprefix("aten.")
+
+
+def is_known(name: str) -> bool:
+    """Whether an operator has a formula or is declared free."""
+    plain = formulas.plain_name(name)
+    counted = plain in formulas.MATRIX or plain in formulas.ELEMENTWISE
+    return counted or (
+        plain.startswith("aten.") and _short(name) in elementwise.VIEWS | elementwise.MOVES
+    )
+
+
+def _classify(call: Call) -> tuple[str, int, int]:
+    work = formulas.work_of(call)
+    if work is not None:
+        return "counted", work.macs, work.flops
+    return ("free" if is_free(call.name) else "uncounted"), 0, 0
+
+
+def is_free(name: str) -> bool:
+    """Whether an operator is declared to move or name data alone."""
+    is_aten = name.startswith("aten.")
+    return is_aten and _short(name) in elementwise.VIEWS | elementwise.MOVES
+
+
+def _moved_bytes(call: Call) -> int:
+    leaves = (*tree_leaves(tuple(call.arguments.values())), *tree_leaves(call.result))
+    tensors = {id(leaf): leaf for leaf in leaves if isinstance(leaf, Tensor)}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def count(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> Counts:
+    """Count one forward pass, in `train` with the backward pass of its outputs' sum.
+
+    The module is as before afterwards: mode, running statistics and gradients. On meta tensors
+    nothing is executed. Inputs have a gradient only if they ask for one.
+
+    Raises:
+        ValueError: in `train`, no output depends on a parameter.
+    """
+    ledger = Ledger()
+    with unchanged(module, mode=mode), ledger:
+        run(module, inputs, mode=mode)
+    operators = ledger.operators
+    return Counts(
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        buffers=sum(buffer.numel() for buffer in module.buffers()),
+        macs=sum(row.macs for row in operators),
+        flops=sum(row.flops for row in operators),
+        ledger=operators,
+    )
+
+
+def run(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> None:
+    """Call once; in `train`, go back from gradients of one, which is the backward pass of the sum."""
+    if mode == "eval":
+        with torch.no_grad():
+            module(*inputs)
+        return
+    outputs = [leaf for leaf in tree_leaves(module(*inputs)) if isinstance(leaf, Tensor)]
+    starts = [output for output in outputs if output.requires_grad]
+    if not starts:
+        msg = "no output depends on a parameter, so there is nothing to train; pass mode='eval'"
+        raise ValueError(msg)
+    ones = [torch.ones((), dtype=out.dtype, device=out.device).expand_as(out) for out in starts]
+    torch.autograd.backward(starts, ones)
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Keep nn.MultiheadAttention from its fused path in eval, one operator that hides what it does."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def unchanged(module: nn.Module, *, mode: Mode) -> Iterator[None]:
+    """Set the mode, and put back mode, buffers, gradients and random state at the end."""
+    modes = [(part, part.training) for part in module.modules()]
+    gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    for parameter, _ in gradients:
+        parameter.grad = None
+    module.train(mode == "train")
+    try:
+        with torch.random.fork_rng(devices=[]), plain_attention():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)

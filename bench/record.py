@@ -1,0 +1,276 @@
+"""What was seen: one record a line of JSON, raw samples in base units, and where they were taken.
+
+A record holds measures or a failure with its reason. Nothing is rounded here and nothing is
+averaged: medians, MiB and digits belong to `reports`. Published numbers are records too
+(`source="published"`).
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class Model(BaseModel):
+    """Frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Operator(Model):
+    """All calls of one operator in the ledger.
+
+    `counted` operators are matrix work (MACs) or have a formula (FLOPs alone); `free` ones move or
+    name data; `uncounted` ones did arithmetic for which there is no formula, and `moved_bytes` says
+    how much they touched.
+    """
+
+    name: str
+    status: Literal["counted", "free", "uncounted"]
+    calls: int
+    macs: int = 0
+    flops: int = 0
+    moved_bytes: int = 0
+
+
+class Counts(Model):
+    """What a module holds and what one call of it does, without running it.
+
+    `flops` counts 2 per MAC of matrix work and adds the element-wise work (softmax, norm, pooling,
+    interpolation). `paper_operations` is the count by the released script's rules, where they
+    apply.
+    """
+
+    parameters: int
+    buffers: int
+    macs: int
+    flops: int
+    ledger: tuple[Operator, ...] = ()
+    analytic_macs: int | None = None
+    small_macs: int | None = None
+    fvcore_macs: int | None = None
+    paper_operations: int | None = None
+
+
+class LiveTensor(Model):
+    """A tensor that was alive at the peak, and the operator and module that made it."""
+
+    operator: str
+    module: str
+    shape: tuple[int, ...]
+    dtype: str
+    size_bytes: int
+
+
+class PredictedMemory(Model):
+    """Peak of the live tensors, from the dispatch of one call on meta tensors; without workspaces.
+
+    `peak_bytes` is everything alive at the peak; `increment_bytes` is what the call adds to inputs
+    and parameters. `paper_bytes` is the figure by the released script's procedure.
+    """
+
+    peak_bytes: int
+    increment_bytes: int
+    input_bytes: int
+    parameter_bytes: int
+    peak_operator: str
+    live: tuple[LiveTensor, ...] = ()
+    by_module: dict[str, int] = Field(default_factory=dict)
+    paper_bytes: int | None = None
+
+
+class MeasuredMemory(Model):
+    """Peak of one executed call over what stood before it (inputs and parameters in place).
+
+    On CUDA the allocator's requested, allocated and reserved bytes and the driver's; on the CPU the
+    high-water mark of the process. `paper_bytes` is the figure by the released script's procedure.
+    """
+
+    requested_bytes: int | None = None
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
+    driver_bytes: int | None = None
+    high_water_bytes: int | None = None
+    paper_bytes: int | None = None
+
+
+class Timing(Model):
+    """Samples of one clock; each sample is the time of one call, over `launches` calls.
+
+    `rejected` are the indexes of samples whose GPU clock was low or throttled; they stay in
+    `samples_s`. `notes` say what could not be had, e.g. a graph that would not be captured.
+    """
+
+    clock: Literal["cuda-events", "cuda-graph", "process", "wall"]
+    cache: Literal["hot", "cold"] = "hot"
+    samples_s: tuple[float, ...]
+    launches: int = 1
+    warmup_s: float = 0.0
+    steady: bool = True
+    host_bound: bool = False
+    rejected: tuple[int, ...] = ()
+    sm_clocks_mhz: tuple[int, ...] = ()
+    throttle_reasons: tuple[str, ...] = ()
+    floor_s: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class OperatorTime(Model):
+    """Time of all calls of one operator in each of several runs, from the profiler."""
+
+    name: str
+    group: str
+    samples_s: tuple[float, ...]
+
+
+class Measures(Model):
+    """What the probes read; None where a probe was not asked for or its reading can't be had."""
+
+    counts: Counts | None = None
+    predicted: PredictedMemory | None = None
+    memory: MeasuredMemory | None = None
+    timings: tuple[Timing, ...] = ()
+    operations: tuple[OperatorTime, ...] = ()
+    printed: dict[str, float] = Field(default_factory=dict)
+    """A document's numbers as it prints them, the unit in the key, e.g. {"memory_mb": 609}."""
+
+
+class Environment(Model):
+    """Machine, versions and switches under which the measures were taken."""
+
+    device: Literal["cpu", "cuda", "meta"]
+    device_name: str
+    cores: int
+    threads: int
+    memory_bytes: int
+    os: str
+    python: str
+    torch: str
+    packages: dict[str, str] = Field(default_factory=dict)
+    cuda: str | None = None
+    cudnn: str | None = None
+    driver: str | None = None
+    compute_capability: str | None = None
+    flags: dict[str, str] = Field(default_factory=dict)
+    commit: str | None = None
+    code: str | None = None
+    load_average: float | None = None
+
+
+class Document(Model):
+    """Where a published number stands."""
+
+    title: str
+    table: str
+    row: str
+    device: str | None = None
+    note: str | None = None
+
+
+class Failure(Model):
+    """Why a cell has no reading."""
+
+    kind: Literal["out-of-memory", "foreseen", "timeout", "unavailable", "error"]
+    reason: str
+    needs_bytes: int | None = None
+
+
+class Record(Model):
+    """One cell's outcome: measures, or a failure with its reason (and the measures taken before it)."""
+
+    schema_version: Literal[1] = 1
+    source: Literal["measured", "predicted", "published"]
+    experiment: str
+    cell: str
+    subject: str
+    axes: dict[str, str | int | float]
+    size: str
+    batch: int = 1
+    dtype: str = "float32"
+    mode: Literal["eval", "train"] = "eval"
+    protocol: Literal["strict", "paper"] = "strict"
+    measures: Measures = Measures()
+    failure: Failure | None = None
+    environment: Environment | None = None
+    document: Document | None = None
+    created_at: str = ""
+    command: str = ""
+
+
+def append(path: Path, record: Record) -> None:
+    """Add one record to a JSON Lines file, whole or not at all.
+
+    One write of one line under O_APPEND, synchronised; a torn last line of a killed run is cut off
+    first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _cut_torn_line(path)
+    line = (record.model_dump_json(exclude_defaults=True) + "\n").encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        before = os.fstat(descriptor).st_size
+        if os.write(descriptor, line) != len(line):
+            os.ftruncate(descriptor, before)
+            msg = f"{path}: the disk is full; free some space and call again, finished records are kept"
+            raise OSError(msg)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def read(path: Path) -> tuple[Record, ...]:
+    """Read the records of a .jsonl file, or of every one below a folder in the order of names.
+
+    A last line without its newline is what a killed run leaves; it is passed over.
+
+    Raises:
+        ValueError: there is no such file, or a line is no record; the message names file, line and
+            field.
+    """
+    if not path.exists():
+        msg = f"records {str(path)!r} do not exist; give a .jsonl file or a folder that holds some"
+        raise ValueError(msg)
+    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+    return tuple(record for file in files for record in _read_file(file))
+
+
+def _read_file(path: Path) -> Iterator[Record]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"{path}: not text ({error.reason} at byte {error.start}); records are JSON Lines in UTF-8"
+        raise ValueError(msg) from error
+    whole = text[: text.rfind("\n") + 1] if "\n" in text else ""
+    for number, line in enumerate(whole.split("\n"), start=1):
+        if line.strip():
+            yield parse(line, where=f"{path}:{number}")
+
+
+def parse(line: str, *, where: str) -> Record:
+    """Read one line.
+
+    Raises:
+        ValueError: the line is no record; the message names the place and the first fault.
+    """
+    try:
+        return Record.model_validate_json(line)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        field = ".".join(map(str, fault["loc"])) or "the line"
+        msg = (
+            f"{where}: {field}: {fault['msg']}, got {json.dumps(fault['input'], default=str)[:80]}"
+        )
+        raise ValueError(msg) from error

@@ -1,0 +1,144 @@
+"""What a cell executes: the module built from its subject, the inputs, and one call of the two.
+
+Axes: b images, c channels, h height, w width.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
+from torch import Tensor, nn
+
+from ann import build
+from ann.spec import BlockSpec, NetworkSpec, Size
+from experiments.spec import Cell, OwnModule, Subject
+
+AUXILIARY_WEIGHT = 0.4  # of the second cross entropy; paper, Eq. 18
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """A module with inputs; calling it is one forward pass, in training with the backward pass."""
+
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    mode: str
+
+    def __call__(self) -> None:
+        """Run once; results and gradients are dropped."""
+        if self.mode == "eval":
+            with torch.no_grad():
+                self.module(*self.inputs)
+            return
+        outputs = self.module(*self.inputs)  # held while going back, as a training loop holds them
+        total(outputs).backward()
+        del outputs
+        self.module.zero_grad(set_to_none=True)
+
+
+def total(outputs: object) -> Tensor:
+    """Sum of all floating-point tensors that a module returned, from which a backward pass starts.
+
+    Raises:
+        ValueError: there is none.
+    """
+    tensors = outputs if isinstance(outputs, tuple | list) else (outputs,)
+    sums = [item.sum() for item in tensors if isinstance(item, Tensor) and item.is_floating_point()]
+    if not sums:
+        msg = f"the module returned {type(outputs).__name__}; it must return a tensor or a tuple of tensors"
+        raise ValueError(msg)
+    return torch.stack(sums).sum() if len(sums) > 1 else sums[0]
+
+
+class TrainingStep(nn.Module):
+    """A network with its loss: cross entropy of the logits plus 0.4 times that of the auxiliary ones (Eq. 18)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Loss of (b, 3, h, w) images with (b, h, w) labels."""
+        outputs = self.network(images)
+        if isinstance(outputs, Tensor):
+            return F.cross_entropy(outputs, labels)
+        logits, auxiliary = outputs
+        return F.cross_entropy(logits, labels) + AUXILIARY_WEIGHT * F.cross_entropy(
+            auxiliary, labels
+        )
+
+
+def make(cell: Cell, device: str) -> Workload:
+    """Build the cell's module and inputs on a device, random numbers fixed by the cell's seed.
+
+    Raises:
+        ValueError: the subject can't be built; the message says why.
+    """
+    torch.manual_seed(cell.seed)
+    dtype: torch.dtype = getattr(torch, cell.dtype)
+    with torch.device(device):
+        module = build_subject(cell.subject).to(dtype=dtype)
+        inputs = make_inputs(cell.subject, cell.size, batch=cell.batch, dtype=dtype)
+        if cell.mode == "train" and isinstance(cell.subject, NetworkSpec):
+            module = TrainingStep(module)
+            labels = torch.zeros(cell.batch, cell.size.height, cell.size.width, dtype=torch.long)
+            inputs = (*inputs, labels)
+    return Workload(module=module.train(cell.mode == "train"), inputs=inputs, mode=cell.mode)
+
+
+def build_subject(subject: Subject) -> nn.Module:
+    """Build a block, a network or somebody's own module."""
+    if isinstance(subject, BlockSpec):
+        return build.block(subject)
+    if isinstance(subject, NetworkSpec):
+        return build.network(subject)
+    return _build_own(subject)
+
+
+def make_inputs(
+    subject: Subject, size: Size, *, batch: int = 1, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
+    """Random maps or images for a subject; a fusion block gets its high-level and its low-level map."""
+    draw = partial(torch.randn, dtype=dtype)
+    if isinstance(subject, NetworkSpec):
+        return (draw(batch, 3, size.height, size.width),)
+    low = subject.low_channels if isinstance(subject, BlockSpec) else None
+    widths = (subject.channels, low) if low else (subject.channels,)
+    return tuple(draw(batch, width, size.height, size.width) for width in widths)
+
+
+def _build_own(subject: OwnModule) -> nn.Module:
+    factory = find_factory(subject.factory)
+    wanted = inspect.signature(factory).parameters
+    given = {"channels": subject.channels, "key_channels": subject.key_channels}
+    module = factory(**{name: value for name, value in given.items() if name in wanted})
+    if not isinstance(module, nn.Module):
+        msg = (
+            f"{subject.factory} returned {type(module).__name__}; it must return a torch.nn.Module"
+        )
+        raise ValueError(msg)
+    return module
+
+
+def find_factory(path: str) -> Callable[..., object]:
+    """Import `package.module:factory`.
+
+    Raises:
+        ValueError: there is no such module or no such callable in it.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        msg = f"block {path!r}: can't import {module_name!r} ({error}); run where Python finds it or set PYTHONPATH"
+        raise ValueError(msg) from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        names = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        msg = f"block {path!r}: {module_name} has no callable {name!r}; it has {', '.join(names) or 'none'}"
+        raise ValueError(msg)
+    return factory

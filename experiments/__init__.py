@@ -1,0 +1,1 @@
+"""The questions, as data: one file for each table or figure."""

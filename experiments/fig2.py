@@ -1,0 +1,26 @@
+"""Fig. 2: where the time of NB and APNB goes, operation by operation, at 256x128.
+
+`python -m bench.ablations --experiment fig2`; on two CPU cores about a minute. The paper reads
+"nearly five times faster" off the sum on a GPU.
+"""
+
+from ann.catalogue import BLOCKS
+from ann.spec import Size
+from experiments.spec import Cell, Experiment
+
+SIZE = Size(width=256, height=128)
+
+EXPERIMENT = Experiment(
+    name="fig2",
+    question="Which operations make NB slow?",
+    cells=tuple(
+        Cell(
+            experiment="fig2",
+            axes={"block": name, "size": str(SIZE)},
+            subject=BLOCKS[name],
+            size=SIZE,
+            probes=("operations",),
+        )
+        for name in ("nb", "apnb")
+    ),
+)

@@ -1,0 +1,90 @@
+"""What an experiment is: a question, and the cells whose records answer it. Data alone; no torch, no I/O."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from ann.spec import BlockSpec, NetworkSpec, Size
+
+Dtype = Literal["float32", "float64", "float16", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda", "meta"]
+Mode = Literal["eval", "train"]
+Protocol = Literal["strict", "paper"]
+Probe = Literal["memory", "timing", "operations"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnModule:
+    """Somebody's own block, made by calling `factory` of `package.module` (written `package.module:factory`).
+
+    The factory gets those of `channels` and `key_channels` that its signature names; the module
+    maps (b, C, h, w) to any tensor.
+    """
+
+    factory: str
+    channels: int = 2048
+    key_channels: int = 256
+
+
+Subject = BlockSpec | NetworkSpec | OwnModule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One thing to measure, and how.
+
+    Attributes:
+        experiment: name of the experiment that asks.
+        axes: what distinguishes this cell in its table, e.g. {"block": "apnb", "size": "256x128"};
+            published records carry the same axes, and the tables join on them.
+        subject: what to build.
+        size: of the feature map (a block) or of the image (a network).
+        mode: `eval` is one forward without gradients, `train` one forward and backward.
+        protocol: `strict` is this suite's; `paper` repeats what the released scripts did.
+        preceded_by: under the paper's protocol, what had run in the same process before, in order.
+        probes: what is executed and measured; counting and predicting need no execution and are
+        always done.
+        budget_s: seconds that the timing may take; it ends sooner where the interval is narrow.
+        time_limit_s: after which the cell's process is ended and a record says so.
+    """
+
+    experiment: str
+    axes: Mapping[str, str | int | float]
+    subject: Subject
+    size: Size
+    batch: int = 1
+    dtype: Dtype = "float32"
+    device: Device = "auto"
+    mode: Mode = "eval"
+    protocol: Protocol = "strict"
+    preceded_by: tuple[tuple[Subject, Size], ...] = ()
+    probes: tuple[Probe, ...] = ("memory", "timing")
+    budget_s: float = 20.0
+    time_limit_s: float = 600.0
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the block or network, as the axes have it."""
+        return str(self.axes.get("block", self.axes.get("network", self.experiment)))
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits that change with anything that changes what is measured."""
+        content = asdict(self)
+        for aside in ("experiment", "axes", "budget_s", "time_limit_s"):
+            del content[aside]
+        content["kind"] = type(self.subject).__name__
+        text = json.dumps(content, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Experiment:
+    """A question of one table or figure, and the cells that answer it."""
+
+    name: str
+    question: str
+    cells: tuple[Cell, ...] = field(default=())

@@ -1,0 +1,195 @@
+"""The command line of bench.efficiency, as a person calls it; the measured blocks are tiny."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ann.spec import Size
+from bench import efficiency
+from bench.record import Counts, Measures, Record
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["--channels", "8", "--key-channels", "4", "--size", "9x7", "--budget", "0.2"]
+
+
+def call(*arguments, cwd=ROOT, **options):
+    command = [sys.executable, "-m", "bench.efficiency", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)
+
+
+def asked(*arguments):
+    return efficiency.cells(efficiency.parser().parse_args(arguments))
+
+
+def test_help_answers_without_loading_torch():
+    code = "import sys, bench.efficiency as e; e.parser().format_help();"
+    code += "print({'torch', 'pandas', 'rich', 'timm', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "module", ["bench.efficiency", "bench.ablations", "bench.reference", "reports"]
+)
+def test_help_is_quick(module):
+    began = time.process_time_ns(), time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "usage:" in done.stdout
+    assert time.perf_counter() - began[1] < 3  # 0.3 s alone; other work on the machine gets room
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--size", "256*128"],
+            "argument --size: size '256*128' is not WIDTHxHEIGHT; write for example 256x128",
+        ),
+        (["--block", "apbn"], "unknown block 'apbn'; did you mean 'apnb'? allowed are nb,"),
+        (["--device", "tpu"], "argument --device: invalid choice: 'tpu' (choose from"),
+        (["--dtype", "float8"], "argument --dtype: invalid choice: 'float8' (choose from"),
+        (["--channels", "0"], "argument --channels: '0' is not a whole number"),
+        (["--block", "no.such:thing"], "block 'no.such:thing': can't import 'no.such'"),
+        (
+            ["--block", "json:nothing"],
+            "block 'json:nothing': json has no callable 'nothing'; it has",
+        ),
+        (
+            ["--out", "pyproject.toml"],
+            "folder 'pyproject.toml' can't be written (File exists); pass another",
+        ),
+        (["--sise", "3x4"], "unrecognized arguments: --sise 3x4"),
+    ],
+)
+def test_a_wrong_argument_gets_one_line_and_status_2(tmp_path, arguments, message):
+    out = [] if "--out" in arguments else ["--out", str(tmp_path)]
+    done = call(*arguments, *out)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_of_records_that_is_none_is_named(tmp_path):
+    (tmp_path / "records.jsonl").write_text("{}\n")
+    done = call(*TINY, "--device", "meta", "--out", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "records.jsonl:1: source: Field required" in done.stderr
+
+
+def test_json_on_standard_output_is_json_alone(tmp_path):
+    done = call(*TINY, "--block", "apnb", "--format", "json", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    predicted, measured = json.loads(done.stdout)
+    assert predicted["measures"]["counts"]["macs"] > 0
+    assert measured["measures"]["timings"]
+    assert done.stderr == ""
+
+
+def test_csv_on_standard_output_is_csv_alone(tmp_path):
+    done = call(
+        *TINY, "--block", "nb", "--device", "meta", "--format", "csv", "--out", str(tmp_path)
+    )
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["block"] for row in rows] == ["nb"]
+
+
+def test_the_papers_numbers_stand_beside_the_predictions(tmp_path):
+    done = call("--device", "meta", "--out", str(tmp_path))
+    for figure in ("601.4", "7797", "618.48", "70.56"):
+        assert figure in done.stdout
+
+
+def test_somebodys_own_module_is_measured(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\ndef block(channels):\n    return nn.Conv2d(channels, channels, 1)\n"
+    )
+    done = call(
+        *TINY,
+        "--block",
+        "mine:block",
+        "--format",
+        "json",
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    predicted, measured = json.loads(done.stdout)
+    assert predicted["measures"]["counts"]["parameters"] == 8 * 8 + 8
+    assert "failure" not in measured
+
+
+def test_each_block_is_asked_at_each_size():
+    cells = asked("--size", "4x3", "--size", "8x6", "--block", "nb", "--block", "apnb")
+    assert [(cell.name, str(cell.size)) for cell in cells] == [
+        ("nb", "4x3"),
+        ("apnb", "4x3"),
+        ("nb", "8x6"),
+        ("apnb", "8x6"),
+    ]
+
+
+def test_the_usual_size_is_the_papers_test_image():
+    assert {cell.size for cell in asked()} == {Size(width=256, height=128)}
+
+
+def test_unusual_settings_are_axes_so_that_no_published_number_joins():
+    (cell,) = asked("--block", "nb", "--channels", "512")
+    assert cell.axes == {"block": "nb", "size": "256x128", "channels": 512}
+
+
+def test_a_fusion_block_gets_half_the_channels_from_below():
+    (cell,) = asked("--block", "afnb", "--channels", "512")
+    assert cell.subject.low_channels == 256
+
+
+def test_under_the_papers_protocol_the_small_size_ran_before():
+    (cell,) = asked("--block", "nb", "--protocol", "paper")
+    assert [str(size) for _, size in cell.preceded_by] == ["96x96", "96x96", "256x128"]
+
+
+def test_time_is_shared_by_work():
+    cells = asked("--block", "nb", "--block", "apnb")
+    records = [
+        Record(
+            source="predicted",
+            experiment="e",
+            cell="c",
+            subject="s",
+            axes={},
+            size="1x1",
+            measures=Measures(counts=Counts(parameters=0, buffers=0, macs=macs, flops=0)),
+        )
+        for macs in (900, 100)
+    ]
+    assert [cell.budget_s for cell in efficiency.share_budget(cells, records, 10)] == pytest.approx(
+        [9, 1]
+    )
+
+
+def test_a_small_block_keeps_some_time():
+    cells = asked("--block", "nb", "--block", "apnb")
+    blank = Record(source="predicted", experiment="e", cell="c", subject="s", axes={}, size="1x1")
+    big = blank.model_copy(
+        update={"measures": Measures(counts=Counts(parameters=0, buffers=0, macs=10**9, flops=0))}
+    )
+    shares = [cell.budget_s for cell in efficiency.share_budget(cells, (big, blank), 10)]
+    assert min(shares) > 0.4
+
+
+def test_a_subject_keeps_its_form():
+    (cell,) = asked("--block", "apnb-concat", "--key-channels", "64")
+    assert replace(cell.subject, key_channels=256).output == "concat"

@@ -1,0 +1,157 @@
+"""The runner with real processes of tiny cells; what a cell reads is tested at the probes."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from ann.catalogue import BLOCKS
+from ann.spec import BlockSpec, Size
+from bench import record, runner
+from experiments.spec import Cell, OwnModule
+
+SMALL = Cell(
+    experiment="test",
+    axes={"block": "apnb"},
+    subject=replace(BLOCKS["apnb"], channels=8, key_channels=4),
+    size=Size(height=9, width=12),
+    probes=("timing",),
+    budget_s=0.05,
+)
+
+OWN = """
+import os, signal, time
+from torch import nn
+
+class Own(nn.Module):
+    def forward(self, x):
+        print("chatter on standard output")
+        if x.device.type != "meta":
+            self.act()
+        return x
+
+def made(act):
+    module = Own()
+    module.act = act
+    return module
+
+def fine(channels): return made(lambda: None)
+def slow(): return made(lambda: time.sleep(60))
+def killed(): return made(lambda: os.kill(os.getpid(), signal.SIGKILL))
+def gone(): return made(lambda: os._exit(7))
+def wrong(): return made(lambda: 1 / 0)
+def no_module(): return 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "own_blocks.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield lambda name: replace(SMALL, subject=OwnModule(factory=f"own_blocks:{name}", channels=4))
+    sys.modules.pop("own_blocks", None)
+
+
+def run(cells, out, source="measured"):
+    return list(runner.run(cells, out, source=source, device="cpu"))
+
+
+def test_a_cell_is_predicted_without_running_it(tmp_path):
+    (seen,) = run([SMALL], tmp_path, "predicted")
+    assert seen.failure is None
+    assert seen.measures.counts.parameters == sum((8 * 4 + 4, 8, 8 * 4 + 4, 4 * 8 + 8))
+
+
+def test_a_measured_cell_is_on_file_with_its_environment(tmp_path):
+    (seen,) = run([SMALL], tmp_path)
+    assert seen.failure is None
+    assert seen.environment.device == "cpu"
+    assert {item.clock for item in seen.measures.timings} == {"process", "wall"}
+    assert record.read(tmp_path) == (seen,)
+
+
+def test_a_second_run_measures_nothing(tmp_path, monkeypatch):
+    first = run([SMALL], tmp_path)
+    monkeypatch.setattr(runner, "measure", lambda *_: pytest.fail("measured again"))
+    assert run([SMALL], tmp_path) == first
+    assert record.read(tmp_path) == tuple(first)
+
+
+def test_two_rows_that_ask_for_one_measurement_share_it(tmp_path):
+    twin = replace(SMALL, axes={"block": "apnb", "schedule": 2})
+    first, second = run([SMALL, twin], tmp_path)
+    assert second.measures == first.measures
+    assert [item.axes for item in record.read(tmp_path)] == [dict(SMALL.axes), dict(twin.axes)]
+
+
+def test_changed_code_is_measured_again(tmp_path, own, monkeypatch):
+    cell = own("fine")
+    first = run([cell], tmp_path, "predicted")
+    monkeypatch.setattr(runner, "code_digest", lambda _: "other")
+    monkeypatch.setattr(runner, "_MEMO", {})
+    again = run([cell], tmp_path, "predicted")
+    assert again[0].environment.code == "other" != first[0].environment.code
+    assert len(record.read(tmp_path)) == 2
+
+
+def test_starting_over_puts_the_old_records_aside(tmp_path):
+    run([SMALL], tmp_path, "predicted")
+    runner.start_over(tmp_path)
+    assert record.read(tmp_path) == ()
+    assert (tmp_path / "records.jsonl.bak").exists()
+
+
+def test_what_a_module_prints_does_not_reach_standard_output(tmp_path, own, capfd):
+    run([own("fine")], tmp_path)
+    assert "chatter" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "reason"),
+    [
+        ("killed", "out-of-memory", "signal 9"),
+        ("gone", "error", "exit status 7"),
+        ("wrong", "error", "ZeroDivisionError: division by zero"),
+        ("no_module", "error", "returned int; it must return a torch.nn.Module"),
+    ],
+)
+def test_a_cell_that_fails_is_a_record_with_its_reason(tmp_path, own, name, kind, reason):
+    (seen,) = run([own(name)], tmp_path)
+    assert seen.failure.kind == kind
+    assert reason in seen.failure.reason
+
+
+def test_a_cell_past_its_limit_is_ended(tmp_path, own):
+    (seen,) = run([replace(own("slow"), time_limit_s=8)], tmp_path)
+    assert seen.failure.kind == "timeout"
+    assert seen.failure.reason == "not done after 8 s; ended"
+
+
+def test_a_cell_that_cannot_fit_is_not_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner.environment, "available_bytes", lambda _: 2**30)
+    monkeypatch.setattr(runner, "_in_child", lambda *_: pytest.fail("started"))
+    big = replace(SMALL, subject=BlockSpec(), size=Size(height=128, width=256))
+    (seen,) = run([big], tmp_path)
+    assert seen.failure.kind == "foreseen"
+    assert seen.failure.needs_bytes > 8 * 2**30
+    assert "GiB by prediction" in seen.failure.reason
+
+
+def test_a_cell_of_another_device_says_so(tmp_path):
+    (seen,) = run([replace(SMALL, device="cuda")], tmp_path)
+    assert seen.failure.kind == "unavailable"
+    assert "measured on cuda alone" in seen.failure.reason
+
+
+def test_an_error_is_tried_again_and_a_timeout_is_not(tmp_path, own):
+    run([own("wrong")], tmp_path)
+    run([own("wrong")], tmp_path)
+    assert len(record.read(tmp_path)) == 2
+
+
+def test_cuda_without_a_gpu_is_refused(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="finds no NVIDIA GPU here; pass --device cpu"):
+        runner.resolve("cuda")
