@@ -1,0 +1,167 @@
+"""Render tables and figures from records: `python -m reports DIR --out DIR2`."""
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from reports.figures import Figure
+    from reports.layout import Table
+
+FORMATS = ("terminal", "markdown", "latex", "csv", "html")
+HINT = """\
+There are tables of blocks (efficiency, table1), networks (table2), operations (fig2), the model zoo (zoo_ann,
+zoo_dnl), the published accuracies (table3 to table7), and an audit of every published efficiency number; the figures
+are Fig. 2, and memory and MACs against the size of the map. Each is made where the records hold something for it.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m reports",
+        description="Render every table and figure that records support; needs no torch.",
+        epilog=HINT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "records", nargs="?", type=Path, help="a folder of records, or one .jsonl file"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the files; without it only print"
+    )
+    parser.add_argument(
+        "--format",
+        action="append",
+        choices=FORMATS,
+        dest="formats",
+        help="repeatable; all of them with --out, the terminal's without",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.records is None:
+        parser.print_help()
+        return 0
+    formats = tuple(dict.fromkeys(options.formats or (FORMATS if options.out else FORMATS[:1])))
+    try:
+        if options.out:
+            _check_folder(options.out)
+        tables, figures = _make(options.records)
+        if options.out:
+            _write(options.out, _files(tables, figures, formats))
+        _show(tables, figures, formats, to_files=options.out is not None)
+    except (ValueError, OSError) as error:
+        message = " ".join(str(error).split())
+        sys.stderr.write(f"{parser.prog}: {message}\n")
+        return 2
+    return 0
+
+
+def _make(path: Path) -> tuple[tuple["Table", ...], tuple["Figure", ...]]:
+    from bench.record import read
+    from reports import audit, figures, frame, tables
+
+    records = read(path)
+    if not records:
+        msg = f"{str(path)!r} holds no records; give a .jsonl file or a folder that a run wrote"
+        raise ValueError(msg)
+    joined = frame.build(records)
+    return (audit.table(joined), *tables.every(joined)), figures.every(joined)
+
+
+def _files(
+    tables: Sequence["Table"], figures: Sequence["Figure"], formats: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    from reports.render import csv, html, latex, markdown
+
+    renderers: dict[str, tuple[str, Callable[[Table], str]]] = {
+        "markdown": ("md", markdown.render),
+        "latex": ("tex", latex.render),
+        "csv": ("csv", csv.render),
+    }
+    for name in formats:
+        if name in renderers:
+            ending, render = renderers[name]
+            yield from ((f"{table.name}.{ending}", render(table)) for table in tables)
+        elif name == "html":
+            yield "index.html", html.page(tables, figures)
+            yield from ((f"{figure.name}.svg", figure.svg) for figure in figures)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"--out {str(folder)!r}: {error.strerror}; give a folder that can be made and written to"
+        raise ValueError(msg) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        msg = (
+            f"--out {str(folder)!r} is not writable; give another folder, or change its permissions"
+        )
+        raise ValueError(msg)
+
+
+def _write(folder: Path, files: Iterator[tuple[str, str]]) -> None:
+    # Everything is rendered before the first file changes, and a file changes whole.
+    for name, text in tuple(files):
+        _replace(folder / name, text)
+
+
+def _replace(path: Path, text: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
+def _show(
+    tables: Sequence["Table"],
+    figures: Sequence["Figure"],
+    formats: Sequence[str],
+    *,
+    to_files: bool,
+) -> None:
+    if "terminal" in formats:
+        from rich.console import Console
+
+        from reports.render import terminal
+
+        console = Console()
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console.width = 120
+        # The audit is what one came for: first on the page, last above the prompt.
+        for table in (*tables[1:], tables[0]):
+            console.print(terminal.render(table))
+            console.print()
+    if not to_files:
+        for _, text in _files(tables, figures, [name for name in formats if name != "html"]):
+            sys.stdout.write(f"{text}\n")
+        if "html" in formats:
+            msg = "--format html needs a folder for the page and its figures; add --out DIR"
+            raise ValueError(msg)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+r"""Tables in LaTeX with booktabs.
+
+The preamble needs `\usepackage[T1]{fontenc}` and `\usepackage{array,booktabs}`.
+"""
+
+import re
+import textwrap
+
+from reports.layout import Column, LaidCell, Table, lay_out
+from reports.render import plain
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",
+    "]": "{]}",
+    "\N{MULTIPLICATION SIGN}": r"\ensuremath{\times}",
+    "\N{DOWNWARDS ARROW}": r"\ensuremath{\downarrow}",
+    "\N{ALMOST EQUAL TO}": r"\ensuremath{\approx}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+}
+
+
+def escape(text: str) -> str:
+    """Write text so that LaTeX prints it; a letter that pdflatex has not is named by its number."""
+    escaped = "".join(_ESCAPES.get(c) or _letter(c) for c in plain(text))
+    # Two hyphens would become a dash, two quotes or a question mark before a grave accent another sign.
+    return re.sub(r"([-'?!,])(?=[-'`,])", r"\1{}", escaped)
+
+
+def _letter(character: str) -> str:
+    # Latin-1 letters are in the T1 encoding.
+    known = character.isascii() or (character.isalpha() and ord(character) < 0x100)
+    return character if known else f"{{[}}U+{ord(character):04X}{{]}}"
+
+
+def render(table: Table) -> str:
+    """Write one floating table with its caption, notes and label."""
+    layout = lay_out(table)
+    lines = [
+        r"\begin{table}[htbp]",
+        r"  \centering",
+        rf"  \caption{{{_caption(table)}}}",
+        rf"  \label{{tab:{''.join(c for c in table.name if c.isalnum() or c == '-')}}}",
+        r"  \footnotesize",
+        r"  \setlength{\tabcolsep}{4pt}",
+        rf"  \begin{{tabular}}{{@{{}}{''.join(map(_side, table.columns))}@{{}}}}",
+        r"    \toprule",
+        f"    {' & '.join(_heading(column) for column in table.columns)} \\\\",
+        r"    \midrule",
+    ]
+    for index, row in enumerate(layout.rows):
+        lines += [r"    \addlinespace"] if index in layout.starts else []
+        lines.append(f"    {' & '.join(map(_cell, row))} \\\\")
+    lines += [r"    \bottomrule", r"  \end{tabular}"]
+    lines += [_note(label, note) for label, note in layout.notes]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _caption(table: Table) -> str:
+    title = table.title if table.title.endswith(".") else f"{table.title}."
+    return " ".join(filter(None, (escape(title), escape(table.caption))))
+
+
+def _side(column: Column) -> str:
+    if column.wide:
+        return r">{\raggedright\arraybackslash}p{0.19\linewidth}"
+    return "l" if column.align == "left" else "r"
+
+
+def _heading(column: Column) -> str:
+    """Name, source and unit on lines of their own, so that wide tables stay narrow."""
+    named = textwrap.wrap(column.name, 10, break_long_words=False)
+    lines = [escape(line) for line in (*named, column.source, column.unit) if line]
+    if len(lines) == 1:
+        return lines[0]
+    stacked = r" \\ ".join(lines)
+    return rf"\begin{{tabular}}[b]{{@{{}}{_side(column)}@{{}}}}{stacked}\end{{tabular}}"
+
+
+def _cell(cell: LaidCell) -> str:
+    text = escape(cell.text)
+    text = rf"\textbf{{{text}}}" if cell.best else text
+    return rf"{text}\textsuperscript{{{cell.label}}}" if cell.label else text
+
+
+def _note(label: str, note: str) -> str:
+    mark = rf"\textsuperscript{{{label}}} " if label else ""
+    return rf"  \par\smallskip\parbox{{\linewidth}}{{{mark}{escape(note)}}}"

@@ -1,0 +1,172 @@
+"""The tables: each a pure function of the frame that `reports.frame.build` makes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from reports import fields, readings
+from reports.fields import Field, axis, tabulate
+from reports.frame import pixels, records_of
+from reports.layout import MILLI, Column, Mark, Table, Value
+from reports.readings import Row, published, ratio
+from reports.zoo import ZOOS, zoo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Column", "Table", "accuracy", "efficiency", "every", "fig2", "table1", "table2", "zoo"]
+
+ACCURACY = {
+    "table3": ("Table 3: Cityscapes, test set", ("method", "backbone", "val"), 1),
+    "table4": ("Table 4: ADE20K, validation set", ("method", "backbone"), 2),
+    "table5": ("Table 5: PASCAL Context, validation set", ("method", "backbone"), 1),
+    "table6": ("Table 6: components, Cityscapes validation set", ("network",), 1),
+    "table7": ("Table 7: sampling, Cityscapes validation set", ("sampler", "grids"), 1),
+}
+
+
+def _with_paper(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the strict protocol, smallest size first, each with its row of the paper's protocol under `paper`."""
+    nothing = dict.fromkeys(rows[0]) if rows else {}
+    paper = [row for row in rows if row["protocol"] == "paper"]
+    strict = [row for row in rows if row["protocol"] != "paper"]
+    alone = [row for row in paper if not any(other["axes"] == row["axes"] for other in strict)]
+    unread = {"device_name": None, "memory_bytes": None, "timings": None, "failure": None}
+    joined = [row | {"paper": _partner(row, paper) or nothing} for row in strict]
+    joined += [row | unread | {"paper": row} for row in alone]
+    return sorted(joined, key=pixels)
+
+
+def _partner(row: Row, paper: Sequence[Row]) -> Row | None:
+    same = [other for other in paper if other["axes"] == row["axes"]]
+    here = [other for other in same if other["device_name"] == row["device_name"]]
+    return next(iter(here or same), None)
+
+
+def _once(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first row of each thing asked: what needs no execution is the same on every device."""
+    names = ("axes", "subject", "mode", "dtype", "batch")
+    return list({str([row[name] for name in names]): row for row in reversed(rows)}.values())[::-1]
+
+
+def efficiency(frame: "pd.DataFrame", *, experiment: str = "efficiency") -> tuple[Table, Table]:
+    """Blocks by what needs no execution, and by what was measured; a row per block, size and device."""
+    rows = _with_paper(records_of(frame, experiment))
+    title = "Table 1" if experiment == "table1" else "Efficiency"
+    device = fields.device(rows)
+    timed = (*fields.BLOCK[:2], *device, *fields.BLOCK[2:], *fields.timed("ms", MILLI, 1))
+    return (
+        _counted(rows, fields.BLOCK_COUNTED, name=experiment, title=title),
+        _timed(rows, timed, name=experiment, title=title),
+    )
+
+
+def table1(frame: "pd.DataFrame") -> tuple[Table, Table]:
+    """Table 1 of the paper: NB and APNB at two sizes, C = 2048."""
+    return efficiency(frame, experiment="table1")
+
+
+def table2(frame: "pd.DataFrame") -> tuple[Table, Table]:
+    """Table 2 of the paper: three whole networks on 2048x1024 images."""
+    rows = _with_paper(records_of(frame, "table2"))
+    about = {"name": "table2", "title": "Table 2"}
+    timed = (*fields.NETWORK, *fields.device(rows), *fields.timed("s", 1, 3))
+    return _counted(rows, fields.NETWORK_COUNTED, **about), _timed(rows, timed, **about)
+
+
+def _counted(
+    rows: Sequence[dict[str, Any]], columns: Sequence[Field], *, name: str, title: str
+) -> Table:
+    once = [row | {"device_name": None} for row in _once(rows)]
+    return tabulate(
+        once,
+        columns,
+        name=f"{name}-predicted",
+        title=f"{title}: what needs no execution",
+        caption=readings.conditions(once),
+        group_by=(1,),
+    )
+
+
+def _timed(
+    rows: Sequence[dict[str, Any]], columns: Sequence[Field], *, name: str, title: str
+) -> Table:
+    devices = dict.fromkeys(row["document"].device for row in rows if row["document"])
+    printed = [f"The published times are of a {device}." for device in devices if device]
+    # Best is best on one device, so that with several each has its group.
+    several = columns[2].column.name == "device"
+    order = {name: at for at, name in enumerate(dict.fromkeys(row["device_name"] for row in rows))}
+    return tabulate(
+        sorted(rows, key=lambda row: (pixels(row), several and order[row["device_name"]])),
+        columns,
+        name=f"{name}-measured",
+        title=f"{title}: measured",
+        caption=readings.conditions(rows),
+        notes=printed or ("The document names no device.",) if devices else (),
+        group_by=(1, 2) if several else (1,),
+    )
+
+
+def fig2(frame: "pd.DataFrame") -> tuple[Table, ...]:
+    """Time of each group of operations, NB beside APNB; a table for each size and device."""
+    rows = [row for row in records_of(frame, "fig2") if row["operations"]]
+    places = dict.fromkeys((row["size"], row["device_name"]) for row in rows)
+    return tuple(_operations(rows, place, number=number) for number, place in enumerate(places))
+
+
+def _operations(rows: Sequence[Row], place: tuple[str, str], *, number: int) -> Table:
+    here = [row for row in rows if (row["size"], row["device_name"]) == place]
+    times = {
+        row["axes"].get("block", row["subject"]): readings.group_times(row["operations"])
+        for row in here
+    }
+    groups = dict.fromkeys(group for block in times.values() for group in block)
+    largest = sorted(
+        groups, key=lambda group: -max(block.get(group, 0.0) for block in times.values())
+    )
+    absent = Mark("this block has no operation of this group")
+    lines = [(group, *(block.get(group, absent) for block in times.values())) for group in largest]
+    lines.append(("sum", *(sum(block.values()) for block in times.values())))
+    ratios: list[Value] = [ratio(line[1], line[2]) if len(line) == 3 else None for line in lines]
+    names = list(times)
+    last = (Column(f"{names[0]} / {names[1]}", "", 1),) if len(names) == 2 else ()
+    columns = (Column("operations", align="left"), *(_time_of(name) for name in names), *last)
+    return Table(
+        name="fig2" if number == 0 else f"fig2-{number + 1}",
+        title=f"Fig. 2: operations of {' and '.join(names)} at {place[0]} on {place[1]}",
+        columns=columns,
+        rows=tuple(
+            (*line, value) if last else line for line, value in zip(lines, ratios, strict=True)
+        ),
+        caption=readings.conditions(here),
+        notes=("Medians over runs, from the profiler; profiling itself slows short operations.",),
+    )
+
+
+def _time_of(block: str) -> Column:
+    return Column(block, "ms", 3, MILLI, "seconds", "measured")
+
+
+def accuracy(frame: "pd.DataFrame", experiment: str) -> Table:
+    """Tables 3 to 7 of the paper: mean intersection over union as printed."""
+    title, axes, digits = ACCURACY[experiment]
+    rows = records_of(frame, experiment)
+    named = [Field(Column(name, align="left"), axis(name)) for name in axes]
+    anchors = Field(Column("anchors"), lambda row: row["published_anchors"], optional=True)
+    score = Column("mIoU", "%", digits, 1, "percent", "published", best="max")
+    return tabulate(
+        rows,
+        (*named, anchors, Field(score, lambda row: published(row, "miou_percent"))),
+        name=experiment,
+        title=title,
+        caption="Published numbers alone.",
+    )
+
+
+def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+    """Every table that the frame supports: those that a record answers, then the published ones."""
+    asked = set(frame.loc[frame["protocol"] != "published", "experiment"])
+    pairs = {"table1": table1, "table2": table2, "fig2": fig2, "efficiency": efficiency}
+    tables = [table for name, make in pairs.items() if name in asked for table in make(frame)]
+    tables += [table for name in ZOOS if name in asked for table in zoo(frame, name)]
+    present = set(frame["experiment"])
+    return (*tables, *(accuracy(frame, name) for name in ACCURACY if name in present))

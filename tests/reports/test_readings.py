@@ -1,0 +1,83 @@
+"""Times, failures and ratios of one row."""
+
+import pytest
+
+from bench.record import Failure, Timing
+from reports import frame, readings
+from reports.layout import Interval, Mark
+
+
+def timing(samples, **fields):
+    return Timing(clock="wall", samples_s=tuple(samples), **fields)
+
+
+def test_the_median_is_of_the_samples_that_were_kept():
+    found = readings.interval(timing([1.0] * 12 + [9.0] * 20, rejected=tuple(range(12, 32))))
+    assert found.median == 1.0
+
+
+def test_where_all_were_rejected_all_count_and_the_value_is_inconclusive():
+    found = readings.interval(timing([1.0] * 12, rejected=tuple(range(12))))
+    assert (found.median, found.inconclusive) == (1.0, True)
+    assert "rejected" in found.note
+
+
+def test_few_samples_are_inconclusive_and_have_no_interval():
+    found = readings.interval(timing([1.0, 1.0, 1.0]))
+    assert found == Interval(1.0, None, None, inconclusive=True)
+
+
+def test_many_even_samples_are_conclusive():
+    found = readings.interval(timing([1.0] * 30))
+    assert found == Interval(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(("field", "word"), [("host_bound", "host-bound"), ("steady", "steady")])
+def test_doubts_of_the_timer_are_noted(field, word):
+    found = readings.interval(timing([1.0] * 30, **{field: field == "host_bound"}))
+    assert word in found.note
+
+
+def row_of(make, *records):
+    built = frame.build(records)
+    return built[built["protocol"] != "published"].to_dict("records")[0]
+
+
+def test_gpu_events_come_before_the_host_clock(make):
+    from bench.record import Measures
+
+    timings = tuple(
+        Timing(clock=clock, samples_s=(time,))
+        for clock, time in (("wall", 2.0), ("cuda-events", 1.0))
+    )
+    row = row_of(make, make.measured("nb", "96x96", measures=Measures(timings=timings)))
+    assert readings.time(row).median == 1.0
+
+
+def test_a_failure_stands_in_the_place_of_the_time(make):
+    failure = Failure(kind="out-of-memory", reason="tried 8 GiB", needs_bytes=8 * 2**30)
+    row = row_of(make, make.measured("nb", "96x96", failure=failure))
+    assert readings.time(row) == Mark("out of memory: tried 8 GiB", "needs 8.0 GiB")
+
+
+def test_a_row_without_a_measured_record_says_so(make):
+    row = row_of(make, make.predicted("nb", "96x96"))
+    assert readings.time(row) == readings.UNMEASURED
+
+
+def test_workspace_is_measured_minus_predicted(make):
+    row = row_of(
+        make, make.predicted("nb", "96x96"), make.measured("nb", "96x96", memory=700 * 2**20)
+    )
+    assert readings.workspace(row) == 25 * 2**20
+
+
+@pytest.mark.parametrize(("above", "below"), [(None, 1.0), (1.0, None), (1.0, 0), (Mark("x"), 1.0)])
+def test_a_ratio_is_never_made_up(above, below):
+    assert readings.ratio(above, below) is None
+
+
+def test_group_times_add_the_medians_of_their_operators(make):
+    row = row_of(make, make.operations("nb", {"matmul": 0.25, "softmax": 0.5}))
+    doubled = readings.group_times((*row["operations"], *row["operations"]))
+    assert doubled == {"matmul": pytest.approx(0.5), "softmax": pytest.approx(1.0)}
