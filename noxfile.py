@@ -1,0 +1,53 @@
+"""Sessions: `uvx nox -s ablations`, `uvx nox -s tests`; each makes its environment from uv.lock."""
+
+import shutil
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "tests"]
+
+
+def sync(session: nox.Session, *groups: str) -> None:
+    """Install what the lock file says, with uv where there is one; else what pip resolves."""
+    if shutil.which("uv"):
+        chosen = [f"--group={group}" for group in groups]
+        session.run_install(
+            "uv", "sync", "--frozen", "--no-default-groups", *chosen, f"--python={session.virtualenv.location}",
+            env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}, external=True, silent=True,
+        )  # fmt: skip
+        return
+    session.install("pip>=25.1")
+    session.install("-e", ".", *(f"--group={group}" for group in groups))
+
+
+@nox.session
+def ablations(session: nox.Session) -> None:
+    """Run every experiment and render its tables, figures and page into results/ablations/report."""
+    sync(session, "bench", "reports")
+    session.run("python", "-m", "bench.ablations", *session.posargs)
+
+
+@nox.session
+def efficiency(session: nox.Session) -> None:
+    """Measure blocks: nox -s efficiency -- --size 256x128."""
+    sync(session, "bench", "reports")
+    session.run("python", "-m", "bench.efficiency", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest."""
+    sync(session, "bench", "reports", "test")
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, types and who imports whom."""
+    sync(session, "bench", "reports", "test", "lint", "dev")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("lint-imports")
