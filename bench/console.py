@@ -150,7 +150,9 @@ def show(tables: Iterable["Table"]) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = 140
-    console.print(drawn(tables))
+    for table in tables:
+        console.print(drawn([table]))
+        console.print()
     console.file.flush()
 
 

@@ -142,15 +142,12 @@ def _preceding(name: str, size: Size, options: "Namespace") -> tuple[tuple[Subje
 def share_budget(
     cells: Sequence[Cell], records: Sequence["Record"], budget_s: float
 ) -> tuple[Cell, ...]:
-    """Give each cell a part of the time in proportion to its MACs, but at least a tenth of an equal part."""
-    if not cells:
-        return ()
+    """Share the time: half of it equally, half by work, so that small blocks get enough calls too."""
     work = [item.measures.counts.macs if item.measures.counts else 0 for item in records]
-    floor = 0.1 * max(1, sum(work)) / len(cells)
-    shares = [max(macs, floor) for macs in work]
+    every, whole = budget_s / 2 / max(1, len(cells)), max(1, sum(work))
     return tuple(
-        replace(cell, budget_s=budget_s * share / sum(shares))
-        for cell, share in zip(cells, shares, strict=True)
+        replace(cell, budget_s=every + budget_s / 2 * macs / whole)
+        for cell, macs in zip(cells, work, strict=True)
     )
 
 
@@ -169,12 +166,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     predicted = console.follow(start(asked, source="predicted"), total=len(asked))
     if options.format == "table":
         console.show(_tables(predicted)[:1])
-    if device == "meta":
-        asked = ()
     budgeted = share_budget(asked, predicted, options.budget or BUDGETS_S[device])
+    if device == "meta":
+        budgeted = ()
     measured = console.follow(
         start(budgeted, source="measured"),
-        total=len(asked),
+        total=len(budgeted),
         show=lambda seen: console.drawn(_tables((*predicted, *seen))[1:]),
     )
     everything = (*predicted, *measured)
