@@ -15,7 +15,7 @@ PROCEDURE = (
 RATIO = "A ratio is the published number over ours to its left."
 TIME = (
     "Times are medians with 99 % intervals; '?' marks an inconclusive one: fewer than 12 samples, or "
-    "half the interval is a hundredth of the median or more."
+    "half the interval is a hundredth of the median or more (on a processor a twentieth)."
 )
 STORED = "The paper's count agrees with parameters and batch norm buffers together."
 HELD = (

@@ -14,6 +14,8 @@ UNMEASURED = Mark("not measured: the records hold no reading of this row")
 UNPREDICTED = Mark("the records hold no prediction for this row")
 # GPU events before host clocks: they leave out what the host adds.
 CLOCKS = ("cuda-events", "cuda-graph", "wall", "process")
+# Half an interval as a share of its median: a processor that others use too can't do better.
+NARROW = {"cuda-events": 0.01, "cuda-graph": 0.01, "wall": 0.05, "process": 0.05}
 FAILED = {
     "out-of-memory": "out of memory",
     "foreseen": "too large",
@@ -75,9 +77,16 @@ def interval(timing: Timing | None) -> Interval | None:
     found = statistics.median_interval(kept or timing.samples_s, confidence=0.99)
     notes = [] if kept else ["every sample was rejected: the GPU's clock was low or throttled"]
     notes += ["host-bound: the GPU waited for the host"] if timing.host_bound else []
-    notes += [] if timing.steady else ["the warm-up never became steady"]
-    doubtful = not (kept and timing.steady and statistics.is_conclusive(kept))
+    notes += _doubts(timing)
+    narrow = statistics.is_conclusive(kept, relative=NARROW[timing.clock])
+    doubtful = not (kept and timing.steady and narrow)
     return Interval(found.median, found.low, found.high, doubtful, "; ".join(notes))
+
+
+def _doubts(timing: Timing) -> list[str]:
+    if len(timing.samples_s) < statistics.MIN_SAMPLES:
+        return [f"calls that fitted into the time: {len(timing.samples_s)}"]
+    return [] if timing.steady else ["the warm-up never became steady"]
 
 
 def time(row: Row, *, clocks: Sequence[str] = CLOCKS, cache: str = "hot") -> Value:

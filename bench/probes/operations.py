@@ -21,6 +21,7 @@ GROUPS = (
     ("batch norm", re.compile(r"batch_?norm", re.IGNORECASE)),
     ("conv", re.compile(r"conv(olution|_transpose|_depthwise|_tbc|[0-9])|_conv_", re.IGNORECASE)),
     ("matmul", re.compile(r"::\w*mm(_|$)|::\w*(matmul|linear|einsum)|::(dot|mv)$|attention|gemm")),
+    ("element-wise", re.compile(r"::(add|sub|mul|div|relu|threshold\w*|clamp\w*|sum|mean)_?$")),
     ("concat/copy", re.compile(r"::_?(cat|concat|stack|to|clone|contiguous)$|copy|pad|reorder")),
 )
 OTHER = "other"

@@ -34,12 +34,12 @@ torch = pytest.importorskip("torch")
         ("aten::copy_", "concat/copy"),
         ("aten::_to_copy", "concat/copy"),
         ("aten::clone", "concat/copy"),
-        ("aten::clamp_min", "other"),
-        ("aten::mul", "other"),
+        ("aten::clamp_min", "element-wise"),
+        ("aten::mul", "element-wise"),
         ("aten::native_layer_norm", "other"),
         ("aten::_convert_indices_from_coo_to_csr", "other"),
         ("aten::topk", "other"),
-        ("aten::mean", "other"),
+        ("aten::mean", "element-wise"),
     ],
 )
 def test_operator_belongs_to_the_figures_group(name, group):

@@ -24,7 +24,15 @@ def test_where_all_were_rejected_all_count_and_the_value_is_inconclusive():
 
 def test_few_samples_are_inconclusive_and_have_no_interval():
     found = readings.interval(timing([1.0, 1.0, 1.0]))
-    assert found == Interval(1.0, None, None, inconclusive=True)
+    note = "calls that fitted into the time: 3"
+    assert found == Interval(1.0, None, None, inconclusive=True, note=note)
+
+
+@pytest.mark.parametrize(("clock", "inconclusive"), [("cuda-events", True), ("wall", False)])
+def test_a_processor_may_waver_more_than_a_gpu(clock, inconclusive):
+    samples = [1.0 + 0.03 * (index // 10 % 3 - 1) for index in range(120)]
+    made = Timing(clock=clock, samples_s=tuple(samples))
+    assert readings.interval(made).inconclusive is inconclusive
 
 
 def test_many_even_samples_are_conclusive():

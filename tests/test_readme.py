@@ -1,0 +1,33 @@
+"""The README's tables are what the kept records render to, and its commands are ones that exist."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from bench import record
+from reports import audit, frame, tables
+from reports.render import markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+KEPT = frame.build(record.read(ROOT / "reports" / "reference" / "intel-xeon-2-cores"))
+
+
+@pytest.mark.parametrize(
+    "table", [*tables.efficiency(KEPT), audit.table(KEPT)], ids=lambda t: t.name
+)
+def test_a_table_is_what_the_kept_records_render_to(table):
+    body = markdown.render(table).split("\n", 2)[2].strip()
+    assert body in README
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([\w.]+)", README))))
+def test_a_command_names_a_module_that_is_there(module):
+    assert importlib.util.find_spec(module) is not None
+
+
+@pytest.mark.parametrize("session", sorted(set(re.findall(r"nox -s (\w+)", README))))
+def test_a_command_names_a_session_that_is_there(session):
+    assert f"def {session}(session" in (ROOT / "noxfile.py").read_text(encoding="utf-8")
