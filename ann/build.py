@@ -83,12 +83,15 @@ def network(
     Args:
         name: one of `network_names()`, or a spec.
         pretrained: weights of the backbone: None for random ones, `timm:TAG` or `file:PATH`.
-        changes: fields of `NetworkSpec` to change, such as `num_classes=11, backbone="tiny"`.
+        changes: fields of `NetworkSpec` to change, such as `num_classes=11, backbone="tiny"`; a
+            backbone of None is the source's own.
 
     Raises:
         ValueError: unknown name or field, or weights that can't be had; the message says what to
             do.
     """
+    if changes.get("backbone", "own") is None:
+        del changes["backbone"]
     spec = (
         replace(name, **changes) if isinstance(name, NetworkSpec) else network_spec(name, **changes)
     )

@@ -160,6 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     _find_own(asked)
     device = runner.resolve(options.device)
+    began = runner.now()
     if options.fresh:
         runner.start_over(options.out)
     start = partial(runner.run, out=options.out, device=device)
@@ -175,11 +176,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show=lambda seen: console.drawn(_tables((*predicted, *seen))[1:]),
     )
     everything = (*predicted, *measured)
+    _say_what_is_old(measured, began=began, out=options.out)
     if options.format == "table":
         console.show(_tables(everything)[1:])
     else:
         sys.stdout.write(console.formatted(everything, _tables(everything), options.format))
     return 0
+
+
+def _say_what_is_old(measured: Sequence["Record"], *, began: str, out: Path) -> None:
+    old = sum(item.created_at < began for item in measured)
+    if old:
+        sys.stderr.write(
+            f"{old} of {len(measured)} rows were measured before and are on file in {out}; "
+            "--fresh measures again\n"
+        )
 
 
 def _find_own(asked: Sequence[Cell]) -> None:

@@ -128,6 +128,11 @@ def code_digest(subject: object) -> str:
     return hashlib.sha256(_suite_digest().encode() + own).hexdigest()[:12]
 
 
+def now() -> str:
+    """The time as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _record(cell: Cell, source: str, where: Environment, **outcome: Any) -> Record:  # noqa: ANN401
     return Record(
         source=source,  # type: ignore[arg-type]  # checked by pydantic
@@ -141,7 +146,7 @@ def _record(cell: Cell, source: str, where: Environment, **outcome: Any) -> Reco
         mode=cell.mode,
         protocol=cell.protocol,
         environment=where,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_at=now(),
         **outcome,
     )
 

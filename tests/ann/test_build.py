@@ -47,3 +47,9 @@ def test_building_a_block_needs_neither_timm_nor_torchvision():
     code += "print(sorted({'timm', 'torchvision', 'pandas', 'bench'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_backbone_named_is_the_sources_own():
+    with torch.device("meta"):
+        net = build.network("mmseg/ann-r50", backbone=None)
+    assert net.spec.backbone == "resnet50c"

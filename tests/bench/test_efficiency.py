@@ -189,3 +189,17 @@ def test_time_is_shared_where_nothing_could_be_counted():
 def test_a_subject_keeps_its_form():
     (cell,) = asked("--block", "apnb-concat", "--key-channels", "64")
     assert replace(cell.subject, key_channels=256).output == "concat"
+
+
+def test_rows_of_an_earlier_run_are_said_to_be(tmp_path, capsys):
+    made = Record(
+        source="measured",
+        experiment="e",
+        cell="c",
+        subject="s",
+        axes={},
+        size="1x1",
+        created_at="2026-01-01T00:00:00+00:00",
+    )
+    efficiency._say_what_is_old((made, made), began="2026-01-02T00:00:00+00:00", out=tmp_path)
+    assert "2 of 2 rows were measured before" in capsys.readouterr().err
