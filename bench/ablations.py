@@ -1,20 +1,34 @@
 """Run the experiments: `python -m bench.ablations`, which `nox -s ablations` calls.
 
-Without arguments every experiment runs that this machine can run; what has a record already is not
-run again. The tables, the figures and the page are in the folder `report` beside the records.
+Without arguments every experiment runs that this machine can run: Tables 1 and 2, Fig. 2 and the model
+zoo, then Tables 6 and 7 trained on procedural scenes. What has a record already is not run again. The
+tables, the figures and the page are in the folder `report` beside the records.
 """
 
+import importlib.util
+import os
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import console
-from experiments.catalogue import EXPERIMENTS
+from experiments.catalogue import EXPERIMENTS, TRAININGS
+from experiments.recipes import BUDGETS, RECIPES
 from experiments.spec import Cell, Experiment
+from experiments.training import DATASETS, Setting
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from bench.record import Record
 
 PROGRAM = "python -m bench.ablations"
+NAMES = (*EXPERIMENTS, *TRAININGS)
+TABLES = {name.removeprefix("table"): name for name in NAMES if name.startswith("table")}
 
 
 def parser() -> console.Parser:
@@ -24,15 +38,44 @@ def parser() -> console.Parser:
     add(
         "--experiment",
         action="append",
+        default=[],
         metavar="NAME",
-        choices=tuple(EXPERIMENTS),
-        help=f"may be given several times (default: all; known: {', '.join(EXPERIMENTS)})",
+        help=f"or the path of your own file; repeatable (default: all; known: {', '.join(NAMES)})",
     )
+    add(
+        "--table",
+        action="append",
+        default=[],
+        choices=tuple(TABLES),
+        help="a table of the paper; repeatable",
+    )
+    add("--dataset", choices=tuple(DATASETS), default="scenes", help="what to train on")
+    add("--root", default="", metavar="PATH", help="folder of the data set; the scenes need none")
+    add("--budget", choices=BUDGETS, default="quick", help="how long to train")
+    add("--recipe", choices=tuple(RECIPES), help="how to train (default: the data set's usual one)")
+    add(
+        "--backbone",
+        metavar="NAME",
+        help="resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
+    )
+    add("--seeds", type=console.positive, default=3, metavar="N", help="trainings of each row")
     add(
         "--device",
         choices=("auto", "cpu", "cuda", "meta"),
         default="auto",
         help="where to measure; meta only counts and predicts",
+    )
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="what runs the trainings: this machine's devices, or the Ray cluster of RAY_ADDRESS",
+    )
+    add(
+        "--slots",
+        type=console.positive,
+        metavar="N",
+        help="trainings at once (default: one for each GPU; two without one)",
     )
     add(
         "--out",
@@ -41,6 +84,14 @@ def parser() -> console.Parser:
         metavar="DIR",
         help="folder of the records; a run that was ended goes on there",
     )
+    add(
+        "--evaluate",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="judge a published checkpoint on --dataset instead of training; needs --network",
+    )
+    add("--network", metavar="NAME", help="of the checkpoint, e.g. mmseg/ann-r50")
+    add("--evaluation", metavar="NAME", help="how it is judged (default: whole images)")
     add("--fresh", action="store_true", help="measure again what has records")
     return made
 
@@ -48,26 +99,159 @@ def parser() -> console.Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = parser().parse_args(arguments)
+    if options.evaluate is not None:
+        return judge(options)
+    chosen = experiments(options)
     console.writable(options.out)
-    chosen = tuple(EXPERIMENTS[name] for name in options.experiment or EXPERIMENTS)
-    run(chosen, options)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        from bench.accuracy import together
+
+        if not together.run(
+            [cell for one in chosen for cell in one.cells], options.out, device=options.device
+        ):
+            return 0
+    else:
+        run(chosen, options)
     from reports.__main__ import main as report  # brings pandas and matplotlib
 
     return report([str(options.out), "--out", str(options.out / "report")])
 
 
-def run(experiments: Sequence[Experiment], options: Namespace) -> None:
-    """Predict and then measure all cells of the experiments, under one progress bar."""
-    from bench import runner  # brings torch, not for --help
+def setting_of(options: Namespace) -> Setting:
+    """Read on which data and how to train.
+
+    Raises:
+        ValueError: the set needs a folder, or the recipe is not for it.
+    """
+    return Setting(
+        dataset=options.dataset,
+        root=options.root,
+        budget=options.budget,
+        recipe=options.recipe,
+        backbone=options.backbone,
+        seeds=tuple(range(options.seeds)),
+    )
+
+
+def judge(options: Namespace) -> int:
+    """Judge a checkpoint and print its table.
+
+    Raises:
+        ValueError: no network is named, or it, the checkpoint and the data don't fit.
+    """
+    if options.network is None:
+        msg = "--evaluate needs the network of the checkpoint; pass for example --network mmseg/ann-r50"
+        raise ValueError(msg)
+    setting = setting_of(options)
+    console.writable(options.out)
+    from bench import runner
+    from bench.accuracy.judge import judge as judged
+    from reports import frame
+    from reports import judged as tables
 
     device = runner.resolve(options.device)
+    made = judged(
+        options.evaluate,
+        options.network,
+        setting,
+        protocol=options.evaluation,
+        device=device,
+        out=options.out,
+    )
+    console.show(tables.every(frame.build([made])))
+    return 0
+
+
+def experiments(options: Namespace) -> tuple[Experiment, ...]:
+    """Find what was asked for.
+
+    Raises:
+        ValueError: an experiment is not known, a file holds none, or the setting does not fit.
+    """
+    setting = setting_of(options)
+    asked = [*options.experiment, *(TABLES[number] for number in options.table)] or NAMES
+    return tuple(_find(name, setting) for name in dict.fromkeys(asked))
+
+
+def _find(name: str, setting: Setting) -> Experiment:
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]
+    if name in TRAININGS:
+        return TRAININGS[name](setting)
+    if not name.endswith(".py"):
+        msg = f"unknown experiment {name!r}; allowed are {', '.join(NAMES)}, or the path of a .py file"
+        raise ValueError(msg)
+    return _load(Path(name), setting)
+
+
+def _load(path: Path, setting: Setting) -> Experiment:
+    """Run somebody's own file, which has `EXPERIMENT` or `make(setting)`."""
+    if not path.is_file():
+        msg = f"experiment file {str(path)!r} does not exist; pass a .py file that has EXPERIMENT or make(setting)"
+        raise ValueError(msg)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Its folder, so that factories which it names are found, in the cells' processes too.
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+        made = module.make(setting) if hasattr(module, "make") else module.EXPERIMENT
+    except Exception as error:
+        msg = (
+            f"experiment file {str(path)!r}: {type(error).__name__}: {error}; "
+            "it must have EXPERIMENT or make(setting)"
+        )
+        raise ValueError(msg) from error
+    if not isinstance(made, Experiment):
+        msg = f"experiment file {str(path)!r} gives {type(made).__name__}; it must give an experiments.spec.Experiment"
+        raise ValueError(msg)
+    return made
+
+
+def run(experiments: Sequence[Experiment], options: Namespace) -> None:
+    """Predict and then measure all cells of the experiments, under one progress bar."""
+    from bench import engines, runner  # brings torch, not for --help
+
+    device = runner.resolve(options.device)
+    cells = tuple(cell for experiment in experiments for cell in experiment.cells)
+    if device != "meta":
+        _find_data(cells)
     if options.fresh:
         runner.start_over(options.out)
-    cells = tuple(cell for experiment in experiments for cell in experiment.cells)
-    executed: tuple[Cell, ...] = tuple(cell for cell in cells if cell.probes and device != "meta")
+    executed = tuple(cell for cell in cells if cell.probes and device != "meta")
+    alone = tuple(cell for cell in executed if cell.training is None)
+    trained = tuple(cell for cell in executed if cell.training is not None)
+    slots = 1 if options.engine == "ray" else options.slots or runner.slots(device)
+    engine = engines.ray(device) if options.engine == "ray" else engines.local(slots)
     start = partial(runner.run, out=options.out, device=device)
-    records = chain(start(cells, source="predicted"), start(executed, source="measured"))
-    console.follow(records, total=len(cells) + len(executed))
+    records = chain(
+        start(cells, source="predicted"),
+        start(alone, source="measured"),
+        start(trained, source="measured", engine=engine, slots=slots),
+    )
+    console.follow(records, total=len(cells) + len(executed), show=_trained)
+
+
+def _find_data(cells: Sequence[Cell]) -> None:
+    """Open every data set now, so that one that is not there is said before anything runs."""
+    from bench.accuracy.run import open_split
+
+    roots = {cell.training.dataset: cell.training for cell in cells if cell.training is not None}
+    for training in roots.values():
+        for split in ("train", "val"):
+            open_split(training, split)
+
+
+def _trained(records: Sequence["Record"]) -> "RenderableType":
+    """The tables of what was trained so far, as they fill in."""
+    from reports import ablations, frame, trained
+
+    own = [item for item in records if item.experiment in TRAININGS]
+    if not any(item.measures.accuracy for item in own):
+        return console.drawn(())
+    return console.drawn(ablations.ours(study) for study in trained.every(frame.build(own)))
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ def follow(
         Progress,
         TextColumn,
         TimeElapsedColumn,
+        TimeRemainingColumn,
     )
 
     console = Console(stderr=True)
@@ -122,7 +123,12 @@ def follow(
     if not console.is_terminal:
         return tuple(records)
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     )
     task = bar.add_task("measuring", total=total)
     with Live(bar, console=console, transient=True, refresh_per_second=4) as live:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from torch import nn
@@ -70,8 +71,13 @@ def _channels(subject: Subject) -> int | tuple[int, ...]:
     return (subject.channels, low) if low else subject.channels
 
 
-def measure(cell: Cell, device: Device) -> Measures:
+def measure(cell: Cell, device: Device, folder: Path | None = None) -> Measures:
     """Run the cell's probes on a device, memory before time so that nothing is warm in the allocator.
+
+    Args:
+        cell: what to run.
+        device: where.
+        folder: of the records, for what a training leaves beside them.
 
     Raises:
         ValueError: the subject can't be built.
@@ -79,6 +85,10 @@ def measure(cell: Cell, device: Device) -> Measures:
     """
     if cell.protocol == "paper":
         return _by_the_paper(cell, device)
+    if "accuracy" in cell.probes:
+        from bench.accuracy import run
+
+        return Measures(accuracy=run.measure(cell, device, folder))
     _warm(cell, device)
     work = workload.make(cell, device)
     asked = cell.probes

@@ -9,9 +9,9 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class Model(BaseModel):
@@ -126,6 +126,39 @@ class OperatorTime(Model):
     samples_s: tuple[float, ...]
 
 
+class Accuracy(Model):
+    """What a trained network said of every pixel of a set, and how it was trained.
+
+    `confusion` has a row for the true class and a column for the predicted one, in pixels; ignored
+    pixels are not in it. `losses` are (iteration, loss), sampled. `protocol` names how it was
+    evaluated. `groups` are classes that the data set tells apart, by their indexes, e.g. those that
+    need a cue from far away. `empty_crops` are crops without a labelled pixel, which added nothing to
+    the loss.
+    """
+
+    dataset: str
+    split: str
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    iterations: int
+    train_images: int
+    losses: tuple[tuple[int, float], ...] = ()
+    images_per_s: tuple[float, ...] = ()
+    step_time_s: tuple[float, ...] = ()
+    protocol: str = ""
+    backbone: str = ""
+    groups: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    empty_crops: int = 0
+
+    @model_validator(mode="after")
+    def _is_square(self) -> Self:
+        count = len(self.classes)
+        if {len(self.confusion), *map(len, self.confusion)} != {count}:
+            msg = f"confusion is not {count}x{count} although there are {count} classes"
+            raise ValueError(msg)
+        return self
+
+
 class Measures(Model):
     """What the probes read; None where a probe was not asked for or its reading can't be had."""
 
@@ -134,6 +167,7 @@ class Measures(Model):
     memory: MeasuredMemory | None = None
     timings: tuple[Timing, ...] = ()
     operations: tuple[OperatorTime, ...] = ()
+    accuracy: Accuracy | None = None
     printed: dict[str, float] = Field(default_factory=dict)
     """A document's numbers as it prints them, the unit in the key, e.g. {"memory_mb": 609}."""
 

@@ -11,14 +11,15 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
 from bench import environment, record
+from bench.engines import Act, Engine, one_by_one
 from bench.record import Environment, Failure, Measures, Record
 from experiments.spec import Cell, OwnModule
 
@@ -54,56 +55,118 @@ def start_over(out: Path) -> None:
         path.replace(path.with_suffix(".jsonl.bak"))
 
 
-def run(cells: Sequence[Cell], out: Path, *, source: Source, device: str) -> Iterator[Record]:
-    """Predict or measure each cell; yield the records in that order, those of earlier runs included.
+def slots(device: str) -> int:
+    """How many trainings share a machine: one for each GPU, two on a processor with as many cores."""
+    if device == "cuda":
+        import torch
+
+        return max(1, torch.cuda.device_count())
+    return min(2, _describe(device).cores)
+
+
+def run(
+    cells: Sequence[Cell],
+    out: Path,
+    *,
+    source: Source,
+    device: str,
+    engine: Engine = one_by_one,
+    slots: int = 1,
+) -> Iterator[Record]:
+    """Predict or measure each cell; yield the records as they come, those of earlier runs first.
 
     Args:
         cells: what to do; one without probes is not measured.
         out: folder of the records.
         source: `predicted` or `measured`.
         device: `cpu` or `cuda`, for cells that don't name one; predictions are made on `meta`.
+        engine: what runs cells: one by one wherever time or memory is read; trainings may run at
+            once.
+        slots: how many the engine runs at once on this machine; they share its threads.
 
     Raises:
         ValueError: the folder holds something that is no record.
         OSError: the folder can't be written.
     """
     path = out / RECORDS
-    device, action = ("meta", predict) if source == "predicted" else (device, measure)
-    old = record.read(path) if path.exists() else ()
-    latest = {item.cell: item for item in old if item.source == source}
-    kept = {_row(item.experiment, item.axes, item.cell) for item in old if item.source == source}
-    for cell in cells:
-        if source == "measured" and not cell.probes:
-            continue
-        where = _environment(device, cell)
-        seen = latest.get(cell.id)
-        known = seen is not None and _still_holds(seen, where)
-        new = _in_row(seen, cell) if seen is not None and known else action(cell, where)
-        if not known or _row(cell.experiment, cell.axes, cell.id) not in kept:
-            record.append(path, new)
-        latest[cell.id] = new
+    device = "meta" if source == "predicted" else device
+    kept = {_row(item.experiment, item.axes, item.cell) for item in _read(path, source)}
+    wheres = {cell.id: environment_of(device, cell) for cell in cells}
+    fits = finished(out, cells, device, source=source)
+    asked = [cell for cell in cells if source == "predicted" or cell.probes]
+    todo: dict[str, Cell] = {}
+    twins: dict[str, list[Cell]] = {}
+    for cell in asked:
+        if cell.id in fits:
+            yield _again(fits[cell.id], cell, path=path, kept=kept)
+        elif cell.id in todo:
+            twins.setdefault(cell.id, []).append(cell)
+        else:
+            todo[cell.id] = cell
+    if source == "predicted":
+        act: Act = partial(_predict_where, wheres)
+    else:
+        act = partial(_measure_where, wheres, folder=out.resolve(), slots=slots)
+    for new in engine(list(todo.values()), act):
+        record.append(path, new)
         yield new
+        for cell in twins.get(new.cell, ()):
+            yield _again(new, cell, path=path, kept=kept)
+
+
+def _predict_where(wheres: Mapping[str, Environment], cell: Cell, slot: int) -> Record:
+    del slot  # predictions need no device
+    return predict(cell, wheres[cell.id])
+
+
+def _measure_where(
+    wheres: Mapping[str, Environment], cell: Cell, slot: int, *, folder: Path, slots: int
+) -> Record:
+    return measure(cell, wheres[cell.id], folder=folder, slot=slot, slots=slots)
+
+
+def _again(seen: Record, cell: Cell, *, path: Path, kept: set[tuple[object, ...]]) -> Record:
+    """Two rows of a table may ask for one measurement; it is made once and written for each."""
+    row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
+    same = seen.model_copy(update=row)
+    if _row(same.experiment, same.axes, same.cell) not in kept:
+        record.append(path, same)
+    return same
+
+
+def finished(
+    out: Path, cells: Sequence[Cell], device: str, *, source: Source = "measured"
+) -> dict[str, Record]:
+    """Records of cells by their id, of those that this code made here before and that still hold."""
+    latest = {item.cell: item for item in _read(out / RECORDS, source)}
+    return {
+        cell.id: latest[cell.id]
+        for cell in cells
+        if cell.id in latest and _still_holds(latest[cell.id], environment_of(device, cell))
+    }
+
+
+def _read(path: Path, source: Source) -> tuple[Record, ...]:
+    old = record.read(path) if path.exists() else ()
+    return tuple(item for item in old if item.source == source)
 
 
 def _row(experiment: str, axes: Mapping[str, object], cell_id: str) -> tuple[object, ...]:
     return experiment, cell_id, *sorted(axes.items())
 
 
-def _in_row(seen: Record, cell: Cell) -> Record:
-    """Two rows of a table may ask for one measurement; it is made once."""
-    row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
-    return seen.model_copy(update=row)
-
-
 def _still_holds(old: Record, where: Environment) -> bool:
     """Whether a record was made by this code on this machine, and is no accident worth another try."""
-    if old.environment is None or (old.failure is not None and old.failure.kind == "error"):
+    if old.environment is None or (
+        old.failure is not None and old.failure.kind in ("error", "timeout")
+    ):
         return False
     same_code = old.environment.code == where.code
     return same_code and environment.fingerprint(old.environment) == environment.fingerprint(where)
 
 
-def _environment(device: str, cell: Cell) -> Environment:
+def environment_of(device: str, cell: Cell) -> Environment:
+    """Describe this machine, and the code that a cell runs."""
     return _describe(device).model_copy(update={"code": code_digest(cell.subject)})
 
 
@@ -133,7 +196,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _record(cell: Cell, source: str, where: Environment, **outcome: Any) -> Record:  # noqa: ANN401
+def made(cell: Cell, source: str, where: Environment, **outcome: Any) -> Record:  # noqa: ANN401
+    """Put a cell's outcome, its measures or its failure, into a record."""
     return Record(
         source=source,  # type: ignore[arg-type]  # checked by pydantic
         experiment=cell.experiment,
@@ -154,32 +218,59 @@ def _record(cell: Cell, source: str, where: Environment, **outcome: Any) -> Reco
 def predict(cell: Cell, where: Environment) -> Record:
     """Count and predict on meta tensors, here and now; no execution, no memory."""
     try:
-        return _record(cell, "predicted", where, measures=_predictions(replace(cell, axes={})))
+        return made(cell, "predicted", where, measures=_predictions(cell))
     except Exception as error:  # noqa: BLE001  # somebody's own module may raise anything
         failure = Failure(kind="error", reason=f"can't be predicted: {one_line(error)}")
-        return _record(cell, "predicted", where, failure=failure)
+        return made(cell, "predicted", where, failure=failure)
 
 
 def _predictions(cell: Cell) -> Measures:
     from bench import readings
 
-    if cell.id not in _MEMO:
-        _MEMO[cell.id] = readings.predict(cell)
-    return _MEMO[cell.id]
+    # Neither the seed nor the training changes what one call does.
+    same = replace(cell, seed=0, training=None, probes=())
+    if same.id not in _MEMO:
+        _MEMO[same.id] = readings.predict(same)
+    return _MEMO[same.id]
 
 
 _MEMO: dict[str, Measures] = {}
 
 
-def measure(cell: Cell, where: Environment) -> Record:
-    """Execute a cell in a process of its own, unless it can't fit or its device is not there."""
+def measure(
+    cell: Cell, where: Environment, *, folder: Path | None = None, slot: int = 0, slots: int = 1
+) -> Record:
+    """Execute a cell in a process of its own, unless it can't fit or its device is not there.
+
+    Args:
+        cell: what to run.
+        where: the environment, whose device is meant.
+        folder: of the records, for what a training leaves beside them.
+        slot: which of the cells that run at once this is; it says which GPU is its own.
+        slots: how many run at once.
+    """
     failure = _foresee(cell, where)
     if failure is not None:
-        return _record(cell, "measured", where, failure=failure)
-    outcome = _in_child(cell, where.device)
+        return made(cell, "measured", where, failure=failure)
+    threads = max(1, where.threads // slots) if slots > 1 else None
+    task = _Task(cell=cell, device=where.device, folder=folder, slot=slot, threads=threads)
+    outcome = _in_child(task)
+    if threads is not None:
+        where = where.model_copy(update={"threads": threads})
     if isinstance(outcome, Failure):
-        return _record(cell, "measured", where, failure=outcome)
-    return _record(cell, "measured", where, measures=outcome)
+        return made(cell, "measured", where, failure=outcome)
+    return made(cell, "measured", where, measures=outcome)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Task:
+    """What a cell's process is told."""
+
+    cell: Cell
+    device: str
+    folder: Path | None
+    slot: int
+    threads: int | None
 
 
 def _foresee(cell: Cell, where: Environment) -> Failure | None:
@@ -187,7 +278,7 @@ def _foresee(cell: Cell, where: Environment) -> Failure | None:
         reason = f"measured on {cell.device} alone, and this run is on {where.device}"
         return Failure(kind="unavailable", reason=reason)
     try:
-        predicted = _predictions(replace(cell, axes={})).predicted
+        predicted = _predictions(cell).predicted
     except Exception:  # noqa: BLE001  # what can't be predicted is simply tried
         return None
     needs = (predicted.peak_bytes if predicted else 0) + PROCESS_BYTES
@@ -200,15 +291,16 @@ def _foresee(cell: Cell, where: Environment) -> Failure | None:
     return Failure(kind="foreseen", reason=reason, needs_bytes=needs)
 
 
-def _in_child(cell: Cell, device: str) -> Measures | Failure:
+def _in_child(task: _Task) -> Measures | Failure:
+    limit_s = task.cell.time_limit_s
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(cell, device, sender), daemon=True)
+    child = context.Process(target=_child, args=(task, sender), daemon=True)
     child.start()
     sender.close()
     try:
-        if not receiver.poll(cell.time_limit_s):
-            reason = f"not done after {cell.time_limit_s:.0f} s; ended"
+        if not receiver.poll(limit_s):
+            reason = f"not done after {limit_s:.0f} s; ended"
             return Failure(kind="timeout", reason=reason)
         kind, text = receiver.recv_bytes().decode().split("\n", 1)
     except EOFError:
@@ -228,17 +320,30 @@ def _died(exit_code: int | None) -> Failure:
     return Failure(kind="error", reason=f"the process died with exit status {exit_code}")
 
 
-def _child(cell: Cell, device: Literal["cpu", "cuda"], sender: Connection) -> None:
+def _child(task: _Task, sender: Connection) -> None:
     """Measure in this process and send the outcome as text; what a module prints goes to standard error."""
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _offer_to_oom_killer()
+    if task.threads is not None:
+        _settle(task)
     from bench import readings  # brings torch, seconds
 
     try:
-        text = "measures\n" + readings.measure(cell, device).model_dump_json()
+        found = readings.measure(task.cell, task.device, task.folder)  # type: ignore[arg-type]
+        text = "measures\n" + found.model_dump_json()
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
         text = "failure\n" + _failure(error).model_dump_json()
     sender.send_bytes(text.encode())
+
+
+def _settle(task: _Task) -> None:
+    """Take this slot's GPU, or its share of the processor, before torch is loaded."""
+    if task.device == "cuda":
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = shown.split(",") if shown else None
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[task.slot] if names else str(task.slot)
+    else:
+        os.environ["OMP_NUM_THREADS"] = str(task.threads)
 
 
 def _offer_to_oom_killer() -> None:

@@ -1,8 +1,17 @@
 """The experiments by name, in the order in which they are run."""
 
-from experiments import fig2, table1, table2, zoo_ann, zoo_dnl
+from collections.abc import Callable
+
+from experiments import fig2, table1, table2, table6, table7, zoo_ann, zoo_dnl
 from experiments.spec import Experiment
+from experiments.training import Setting
 
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT for module in (table1, fig2, zoo_ann, zoo_dnl, table2)
+}
+
+# These train; each is made for a setting: the data, the budget, the seeds.
+TRAININGS: dict[str, Callable[[Setting], Experiment]] = {
+    "table6": table6.make,
+    "table7": table7.make,
 }

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from ann.spec import BlockSpec, NetworkSpec, Size
+from experiments.recipes import Recipe
 
 Dtype = Literal["float32", "float64", "float16", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "meta"]
 Mode = Literal["eval", "train"]
 Protocol = Literal["strict", "paper"]
-Probe = Literal["memory", "timing", "operations"]
+Probe = Literal["memory", "timing", "operations", "accuracy"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,25 @@ class OwnModule:
     factory: str
     channels: int = 2048
     key_channels: int = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """How a network is trained and judged.
+
+    Attributes:
+        dataset: name of the set.
+        root: folder that holds it; where it lies changes nothing about the outcome.
+        recipe: optimiser, schedule, augmentation and loss.
+        iterations: how many.
+        evaluation: how validation images are judged, a name in `bench.accuracy.protocols`.
+    """
+
+    dataset: str
+    recipe: Recipe
+    iterations: int
+    root: str = ""
+    evaluation: str = "whole"
 
 
 Subject = BlockSpec | NetworkSpec | OwnModule
@@ -43,6 +63,7 @@ class Cell:
         size: of the feature map (a block) or of the image (a network).
         mode: `eval` is one forward without gradients, `train` one forward and backward.
         protocol: `strict` is this suite's; `paper` repeats what the released scripts did.
+        training: how a network is trained before it is judged; for the probe `accuracy`.
         preceded_by: under the paper's protocol, what had run in the same process before, in order.
         probes: what is executed and measured; counting and predicting need no execution and are
         always done.
@@ -60,6 +81,7 @@ class Cell:
     mode: Mode = "eval"
     protocol: Protocol = "strict"
     preceded_by: tuple[tuple[Subject, Size], ...] = ()
+    training: Training | None = None
     probes: tuple[Probe, ...] = ("memory", "timing")
     budget_s: float = 20.0
     time_limit_s: float = 600.0
@@ -76,6 +98,9 @@ class Cell:
         content = asdict(self)
         for aside in ("experiment", "axes", "budget_s", "time_limit_s"):
             del content[aside]
+        if self.training is not None:
+            # Where the data lie, and how long other budgets are, changes nothing.
+            del content["training"]["root"], content["training"]["recipe"]["iterations"]
         content["kind"] = type(self.subject).__name__
         text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from reports.figures import Figure
+    from reports.drawing import Figure
     from reports.layout import Table
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "html")
 HINT = """\
 There are tables of blocks (efficiency, table1), networks (table2), operations (fig2), the model zoo (zoo_ann,
-zoo_dnl), the published accuracies (table3 to table7), and an audit of every published efficiency number; the figures
-are Fig. 2, and memory and MACs against the size of the map. Each is made where the records hold something for it.
+zoo_dnl), trained networks (table6, table7) with what the text compares, the published accuracies (table3 to table7),
+and an audit of every published efficiency number; the figures are Fig. 2, memory and MACs against the size of the map,
+mIoU against MACs, and what the trained networks see. Each is made where the records hold something for it.
 """
 
 
@@ -82,7 +83,8 @@ def _make(path: Path) -> tuple[tuple["Table", ...], tuple["Figure", ...]]:
         msg = f"{str(path)!r} holds no records; give a .jsonl file or a folder that a run wrote"
         raise ValueError(msg)
     joined = frame.build(records)
-    return (audit.table(joined), *tables.every(joined)), figures.every(joined)
+    folder = path if path.is_dir() else path.parent
+    return (audit.table(joined), *tables.every(joined)), figures.every(joined, folder)
 
 
 def _files(

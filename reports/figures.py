@@ -1,16 +1,15 @@
-"""The figures as SVG text: Fig. 2 of the paper, memory and MACs against the size of the map.
+"""The figures as SVG text: Fig. 2 of the paper, memory and MACs against the size of the map, and those of trainings.
 
 Text and lines take the colour of the page they stand on, and the series colours change with its theme; a file of its
 own shows the light ones. The same frame gives the same bytes.
 """
 
-import io
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import tables
+from reports import costs, pictures, tables
+from reports.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of
 from reports.frame import pixels
 from reports.layout import GIGA, MEBI, MILLI, Column, Table, number_of
 from reports.readings import Row
@@ -19,42 +18,19 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which readers with any colour vision tell apart (jfly.uni-koeln.de/color).
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9")
-INK = "#010203"
-MARKERS = "osD^vP"
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "reports",
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.constrained_layout.use": True,
-    **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
-    ),
-}
 SHOWN_S = 1e-3
 BLOCKS = ("nb", "apnb", "apnb-concat", "nb-bottleneck", "apnb-bottleneck", "dnl")
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A drawing, what it shows in words, and its numbers."""
+def every(frame: "pd.DataFrame", folder: Path | None = None) -> tuple[Figure, ...]:
+    """Every figure that the frame supports.
 
-    name: str
-    title: str
-    svg: str
-    alternative: str
-    data: Table
-
-
-def every(frame: "pd.DataFrame") -> tuple[Figure, ...]:
-    """Every figure that the frame supports."""
-    made = (*fig2(frame), memory(frame), macs(frame))
+    Args:
+        frame: the records.
+        folder: where pictures that a training left are looked for; without it there are none.
+    """
+    made = (*fig2(frame), memory(frame), macs(frame), *costs.every(frame))
+    made += pictures.every(frame, folder) if folder else ()
     return tuple(figure for figure in made if figure is not None)
 
 
@@ -86,20 +62,15 @@ def _bars(table: Table) -> Figure:
         _draw_bars(axes, names, values, labels=labels)
 
     sums = ", ".join(
-        f"{label} {_short(line[-1])} ms" for label, line in zip(labels, values, strict=True)
+        f"{label} {short(line[-1])} ms" for label, line in zip(labels, values, strict=True)
     )
     return Figure(
         name=table.name,
         title=f"{table.title} (figure)",
-        svg=_svg(draw, table.name, width=max(6.4, 1.5 * len(names))),
-        alternative=f"Bars of the time of each operation of at least {_short(least / MILLI)} ms. In all: {sums}.",
+        svg=svg_of(draw, table.name, width=max(6.4, 1.5 * len(names))),
+        alternative=f"Bars of the time of each operation of at least {short(least / MILLI)} ms. In all: {sums}.",
         data=table,
     )
-
-
-def _short(value: float) -> str:
-    """Three digits, but never a power of ten."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _draw_bars(
@@ -110,7 +81,7 @@ def _draw_bars(
         places = [at + thick * (which - (len(values) - 1) / 2) for at in range(len(names))]
         bars = axes.bar(places, line, thick * 0.94, color=COLOURS[which], label=label)
         axes.bar_label(
-            bars, [_short(value) if value else "" for value in line], padding=2, fontsize=9
+            bars, [short(value) if value else "" for value in line], padding=2, fontsize=9
         )
     axes.set_xticks(range(len(names)), names)
     axes.tick_params(axis="x", length=0)
@@ -154,11 +125,11 @@ def _lines(
         rows=tuple((size, *(points.get(size) for points in series.values())) for size in sizes),
     )
     last = {block: points[max(points)] / unit[1] for block, points in series.items()}
-    ends = ", ".join(f"{block} {_short(value)} {unit[0]}" for block, value in last.items())
+    ends = ", ".join(f"{block} {short(value)} {unit[0]}" for block, value in last.items())
     return Figure(
         name=name,
         title=f"{what[0].upper()}{what[1:]} of one call against the size of the map",
-        svg=_svg(draw, name),
+        svg=svg_of(draw, name),
         alternative=f"Lines over N = height x width from {sizes[0]} to {sizes[-1]}. At the largest: {ends}.",
         data=data,
     )
@@ -223,29 +194,3 @@ def _label_ends(axes: "Axes", ends: Sequence[tuple[float, int, str, str]]) -> No
             va="center",
             fontweight="bold",
         )
-
-
-def _svg(draw: Callable[["Axes"], None], name: str, *, width: float = 6.4) -> str:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Canvas
-
-    with mpl.rc_context(STYLE):
-        canvas = Canvas(figsize=(width, 3.8))
-        FigureCanvasSVG(canvas)
-        draw(canvas.add_subplot())
-        out = io.StringIO()
-        canvas.savefig(
-            out, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-        )
-    return _themed(out.getvalue(), name)
-
-
-def _themed(svg: str, name: str) -> str:
-    """Let the page choose the colours, and make the identifiers this figure's own."""
-    drawing = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    for number, colour in enumerate(COLOURS, start=1):
-        drawing = drawing.replace(colour, f"var(--series-{number}, {colour})")
-    drawing = re.sub(r'\bid="', f'id="{name}-', drawing)
-    drawing = re.sub(r'href="#', f'href="#{name}-', drawing)
-    return re.sub(r"url\(#", f"url(#{name}-", drawing)

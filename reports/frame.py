@@ -35,6 +35,8 @@ PRINTED = {
 COLUMNS = (
     *IDENTITY,
     "axes",
+    "cell",
+    "created_at",
     "device",
     "device_name",
     "environment",
@@ -52,8 +54,10 @@ COLUMNS = (
     "measured_paper_bytes",
     "timings",
     "operations",
+    "accuracy",
     "failure",
     "document",
+    "published_place",
     *dict.fromkeys(column for column, _ in PRINTED.values()),
 )
 
@@ -85,6 +89,9 @@ def build(records: Sequence[Record], documents: Sequence[Record] | None = None) 
             used.add(document.cell)
         rows.extend(_rows(same, document))
     rows.extend(_published_row(d) for d in documents if d.cell not in used)
+    places = {id(d.document): at for at, d in enumerate(documents) if d.document is not None}
+    for row in rows:
+        row["published_place"] = places.get(id(row.get("document")))
     whole = [{column: row.get(column) for column in COLUMNS} for row in rows]
     return pd.DataFrame(whole, columns=list(COLUMNS), dtype=object)
 
@@ -198,6 +205,9 @@ def _measured(record: Record, shared: dict[str, Any]) -> dict[str, Any]:
         "measured_paper_bytes": memory.paper_bytes,
         "timings": measures.timings,
         "operations": measures.operations,
+        "accuracy": measures.accuracy,
+        "cell": record.cell,
+        "created_at": record.created_at,
         "failure": record.failure,
     }
 

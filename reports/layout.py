@@ -30,6 +30,15 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """A mean and the standard deviation about it in base units; a single value has no deviation."""
+
+    mean: float
+    deviation: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Number:
     """A number with digits of its own, for columns whose rows are of different kinds."""
 
@@ -45,7 +54,7 @@ class Mark:
     text: str = DASH
 
 
-Value = str | int | float | Interval | Number | Mark | None
+Value = str | int | float | Interval | Spread | Number | Mark | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +165,7 @@ def lay_out(table: Table) -> Layout:
 
 
 def _cell(value: Value, column: Column, *, labels: dict[str, str], best: bool) -> LaidCell:
-    note = value.note if isinstance(value, Mark | Interval) else ""
+    note = value.note if isinstance(value, Mark | Interval | Spread) else ""
     label = labels.setdefault(note, _label(len(labels))) if note else ""
     return LaidCell(text_of(value, column), label, best)
 
@@ -179,8 +188,10 @@ def text_of(value: Value, column: Column) -> str:
             return value.text
         case Number():
             return decimal(value.value, value.digits)
-        case Interval():
-            return _interval(value, column)
+        case Interval() | Spread():
+            return (
+                _interval(value, column) if isinstance(value, Interval) else _spread(value, column)
+            )
         case _:
             return decimal(value / column.scale, column.digits)
 
@@ -202,6 +213,12 @@ def _interval(value: Interval, column: Column) -> str:
     return f"{text}?" if value.inconclusive else text
 
 
+def _spread(value: Spread, column: Column) -> str:
+    parts = (value.mean, value.deviation)
+    said = (decimal(part / column.scale, column.digits) for part in parts if part is not None)
+    return " \N{PLUS-MINUS SIGN} ".join(said)
+
+
 def number_of(value: Value) -> float | None:
     """Give the number that a value stands for, in base units."""
     match value:
@@ -209,6 +226,8 @@ def number_of(value: Value) -> float | None:
             return value.value
         case Interval():
             return value.median
+        case Spread():
+            return value.mean
         case int() | float():
             return value
         case _:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports import fields, readings
+from reports import ablations, fields, judged, readings, trained
 from reports.fields import Field, axis, tabulate
 from reports.frame import pixels, records_of
 from reports.layout import MILLI, Column, Mark, Table, Value
@@ -146,10 +146,16 @@ def _time_of(block: str) -> Column:
     return Column(block, "ms", 3, MILLI, "seconds", "measured")
 
 
+def _place(row: Row) -> int:
+    place: int = row["published_place"]
+    return place
+
+
 def accuracy(frame: "pd.DataFrame", experiment: str) -> Table:
     """Tables 3 to 7 of the paper: mean intersection over union as printed."""
     title, axes, digits = ACCURACY[experiment]
-    rows = records_of(frame, experiment)
+    printed = [row for row in records_of(frame, experiment) if row["document"] is not None]
+    rows = sorted({row["published_place"]: row for row in printed}.values(), key=_place)
     named = [Field(Column(name, align="left"), axis(name)) for name in axes]
     anchors = Field(Column("anchors"), lambda row: row["published_anchors"], optional=True)
     score = Column("mIoU", "%", digits, 1, "percent", "published", best="max")
@@ -168,5 +174,7 @@ def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     pairs = {"table1": table1, "table2": table2, "fig2": fig2, "efficiency": efficiency}
     tables = [table for name, make in pairs.items() if name in asked for table in make(frame)]
     tables += [table for name in ZOOS if name in asked for table in zoo(frame, name)]
-    present = set(frame["experiment"])
-    return (*tables, *(accuracy(frame, name) for name in ACCURACY if name in present))
+    tables += ablations.every(frame)
+    tables += judged.every(frame)
+    printed = set(frame["experiment"]) - set(trained.experiments(frame))
+    return (*tables, *(accuracy(frame, name) for name in ACCURACY if name in printed))

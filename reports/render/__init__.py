@@ -7,3 +7,9 @@ def plain(text: str) -> str:
     """Put text on one line and drop control characters, so that no record can steer a terminal or break a row."""
     joined = " ".join(str(text).split())
     return "".join(c for c in joined if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
+
+
+def slug(*parts: str) -> str:
+    """Make a file name of letters, digits and hyphens, whatever a record says."""
+    joined = " ".join(parts).lower()
+    return "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in joined).split())

@@ -4,54 +4,57 @@ import csv
 import io
 from collections.abc import Iterator
 
-from reports.layout import Column, Interval, Mark, Number, Table, Value
+from reports.layout import Column, Interval, Mark, Number, Spread, Table, Value
 from reports.render import plain
 
 _FORMULA = ("=", "+", "-", "@")
 
 
 def render(table: Table) -> str:
-    """Write one table; a column of intervals gets columns for its low and high end, a failure its text."""
-    intervals = {
-        position
-        for position in range(len(table.columns))
-        if any(_has_ends(row[position]) for row in table.rows)
-    }
+    """Write one table; a column of intervals gets columns for both ends, one of spreads for the deviation."""
+    further = [_further(tuple(row[at] for row in table.rows)) for at in range(len(table.columns))]
     noted = any(isinstance(value, Mark) for row in table.rows for value in row)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     header = [
         name
-        for at, column in enumerate(table.columns)
-        for name in _names(column, split=at in intervals)
+        for column, parts in zip(table.columns, further, strict=True)
+        for name in _names(column, parts)
     ]
     writer.writerow([*header, "missing"] if noted else header)
     for row in table.rows:
         cells = [
-            text for at, value in enumerate(row) for text in _texts(value, split=at in intervals)
+            text
+            for value, parts in zip(row, further, strict=True)
+            for text in _texts(value, len(parts))
         ]
         writer.writerow([*cells, _why(table, row)] if noted else cells)
     return out.getvalue()
 
 
-def _has_ends(value: Value) -> bool:
-    return isinstance(value, Interval) and value.low is not None
+def _further(values: tuple[Value, ...]) -> tuple[str, ...]:
+    """Name the numbers that the values of a column hold beside the first."""
+    if any(isinstance(value, Interval) and value.low is not None for value in values):
+        return ("low", "high")
+    if any(isinstance(value, Spread) for value in values):
+        return ("deviation",)
+    return ()
 
 
-def _names(column: Column, *, split: bool) -> Iterator[str]:
+def _names(column: Column, parts: tuple[str, ...]) -> Iterator[str]:
     yield column.raw_heading
-    if split:
-        yield f"{column.raw_heading}_low"
-        yield f"{column.raw_heading}_high"
+    yield from (f"{column.raw_heading}_{part}" for part in parts)
 
 
-def _texts(value: Value, *, split: bool) -> Iterator[str]:
+def _texts(value: Value, further: int) -> Iterator[str]:
+    others: tuple[float | None, ...] = (None,) * further
     match value:
         case Interval():
             yield _number(value.median)
-            if split:
-                yield from (_number(value.low), _number(value.high))
-            return
+            others = (value.low, value.high)
+        case Spread():
+            yield _number(value.mean)
+            others = (value.deviation,)
         case Number():
             yield _number(value.value)
         case int() | float():
@@ -60,8 +63,7 @@ def _texts(value: Value, *, split: bool) -> Iterator[str]:
             yield guarded(value)
         case _:
             yield ""
-    if split:
-        yield from ("", "")
+    yield from (_number(other) for other in others[:further])
 
 
 def _number(value: float | None) -> str:

@@ -8,7 +8,7 @@ from reports.layout import LaidCell, Layout, Table, lay_out
 from reports.render import plain
 
 if TYPE_CHECKING:
-    from reports.figures import Figure
+    from reports.drawing import Figure
 
 TEMPLATES = Path(__file__).parent
 

@@ -20,6 +20,7 @@ _ESCAPES = {
     "`": r"\textasciigrave{}",
     "[": "{[}",
     "]": "{]}",
+    "\N{PLUS-MINUS SIGN}": r"\ensuremath{\pm}",
     "\N{MULTIPLICATION SIGN}": r"\ensuremath{\times}",
     "\N{DOWNWARDS ARROW}": r"\ensuremath{\downarrow}",
     "\N{ALMOST EQUAL TO}": r"\ensuremath{\approx}",

@@ -11,7 +11,7 @@ def made(**fields):
 
 def test_everything_is_planned_in_order_of_worth():
     planned = reference.planned()
-    assert len(planned) == sum(len(item.cells) for item in EXPERIMENTS.values())
+    assert len(planned) > sum(len(item.cells) for item in EXPERIMENTS.values())
     assert list(dict.fromkeys(cell.experiment for cell in planned)) == list(reference.ORDER)
 
 

@@ -143,7 +143,7 @@ def test_a_cell_of_another_device_says_so(tmp_path):
     assert "measured on cuda alone" in seen.failure.reason
 
 
-def test_an_error_is_tried_again_and_a_timeout_is_not(tmp_path, own):
+def test_an_error_is_tried_again(tmp_path, own):
     run([own("wrong")], tmp_path)
     run([own("wrong")], tmp_path)
     assert len(record.read(tmp_path)) == 2

@@ -1,0 +1,1 @@
+"""Accuracy: data, training, evaluation, and the cells that ask for them."""

@@ -1,0 +1,226 @@
+"""Random views of labelled images for training, and what an image needs before any network sees it.
+
+A view is drawn from (seed, epoch, index) alone: it is the same in whatever process, after whatever
+other views, and the global random state is neither read nor changed.
+
+Three things differ from the released code and from mmseg, none of which a network should notice. The
+crop is cut before it is resized, which saves resizing what is thrown away; the edges of the cut fall
+on whole pixels of the original. A preliminary resize (`short_side`) and the random one are a single
+one. What a small image leaves empty is at a random side, as in the released code; mmseg fills right
+and below. Empty pixels are 0 after normalisation in all three, and ignored.
+
+Axes: h height and w width of the image.
+"""
+
+import hashlib
+import math
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import Dataset
+
+from ann.spec import Preprocessing, Size
+from experiments.recipes import Recipe
+
+IGNORE = 255
+_TRIES = 10  # for a crop that cat_max_ratio accepts; mmseg's RandomCrop
+
+# Order of the channels, mean and deviation for values from 0 to 255; sources at NetworkSpec.
+_STATISTICS: dict[str, tuple[list[int], tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet-rgb": ([0, 1, 2], (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "caffe-bgr": ([2, 1, 0], (102.9801, 115.9465, 122.7717), (1.0, 1.0, 1.0)),
+}
+
+
+class Labelled(Protocol):
+    """What can be augmented: a map from an index to (image uint8 [3, h, w], label uint8 [h, w])."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]: ...
+
+
+class View(NamedTuple):
+    """A box of the image, and the size that it is brought to."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    size: Size
+
+
+class Augmented(Dataset[tuple[Tensor, Tensor]]):
+    """Views of a data set as a recipe has them, ready for a network and its loss.
+
+    `data[epoch, index]` is the view of an image in an epoch, so that a sampler that yields such
+    pairs needs no word to the workers; `data[index]` is that of `epoch`.
+
+    Attributes:
+        epoch: which `data[index]` belongs to; 0 at first. Workers of a loader know of a change only
+            if they start after it.
+    """
+
+    def __init__(
+        self, dataset: Labelled, recipe: Recipe, *, preprocessing: Preprocessing, seed: int
+    ) -> None:
+        self.dataset = dataset
+        self.recipe = recipe
+        self.preprocessing = preprocessing
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return an image, float32 [3, h, w] of the crop's size, and its label, int64 [h, w]."""
+        epoch, index = key if isinstance(key, tuple) else (self.epoch, key)
+        image, label = self.dataset[index]
+        generator = generator_of(self.seed, epoch, index)
+        image, label = augment(image, label, self.recipe, generator=generator)
+        image = normalise(image, self.preprocessing)
+        image, label = _padded(image, label, self.recipe.crop, generator)
+        return image, label.long()
+
+
+def generator_of(seed: int, epoch: int, index: int) -> Generator:
+    """Return a generator whose draws depend on these three, and differ if one of them does."""
+    digest = hashlib.sha256(f"{seed} {epoch} {index}".encode()).digest()
+    return Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Bring uint8 [..., 3, h, w] in RGB to float32 in the order and range that the network was made for."""
+    order, mean, deviation = _STATISTICS[preprocessing]
+    result = image[..., order, :, :].to(torch.float32)  # picking copies
+    result -= torch.tensor(mean, device=image.device).view(3, 1, 1)
+    result /= torch.tensor(deviation, device=image.device).view(3, 1, 1)
+    return result
+
+
+def augment(
+    image: Tensor, label: Tensor, recipe: Recipe, *, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw one view: uint8 [3, h, w] and [h, w], at most as large as the crop, neither normalised nor filled."""
+    from torchvision import tv_tensors  # type: ignore[import-untyped]
+    from torchvision.transforms.v2 import InterpolationMode, functional  # type: ignore[import-untyped]
+
+    view = _accepted_view(label, recipe, generator)
+    box = view.top, view.left, view.height, view.width
+    # Without the wrapper a label would be resized as an image is: to classes that aren't there.
+    pair = tv_tensors.Image(image), tv_tensors.Mask(label)
+    if view.size == Size(height=view.height, width=view.width):
+        cut = [functional.crop(item, *box) for item in pair]
+    else:
+        size = [view.size.height, view.size.width]
+        cut = [
+            functional.resized_crop(item, *box, size, InterpolationMode.BILINEAR, antialias=False)
+            for item in pair
+        ]
+    if _uniform(0, 1, generator) < recipe.flip:
+        cut = [functional.horizontal_flip(item) for item in cut]
+    image, label = (item.as_subclass(Tensor) for item in cut)
+    return _recoloured(image, recipe, generator), label
+
+
+def _accepted_view(label: Tensor, recipe: Recipe, generator: Generator) -> View:
+    full = Size(height=label.shape[0], width=label.shape[1])
+    target = _target(full, recipe, generator)
+    view = _view(full, target, recipe.crop, generator)
+    for _ in range(_TRIES if recipe.cat_max_ratio < 1 else 0):
+        part = label[view.top : view.top + view.height, view.left : view.left + view.width]
+        counts = torch.bincount(part.flatten(), minlength=256)[:IGNORE]
+        if 0 < int(counts.max()) < recipe.cat_max_ratio * int(counts.sum()):
+            break
+        view = _view(full, target, recipe.crop, generator)
+    return view
+
+
+def _target(full: Size, recipe: Recipe, generator: Generator) -> Size:
+    sides = sorted((full.height, full.width))
+    factor = 1.0
+    if recipe.short_side is not None:
+        factor = min(recipe.short_side / sides[0], (recipe.long_side or math.inf) / sides[1])
+    factor *= _uniform(*recipe.scale, generator)
+    stretch = math.sqrt(_uniform(*recipe.aspect, generator))
+    return Size(
+        height=max(1, int(full.height * factor / stretch)),
+        width=max(1, int(full.width * factor * stretch)),
+    )
+
+
+def _view(full: Size, target: Size, crop: Size, generator: Generator) -> View:
+    size = Size(height=min(crop.height, target.height), width=min(crop.width, target.width))
+    height = max(1, round(full.height * size.height / target.height))
+    width = max(1, round(full.width * size.width / target.width))
+    return View(
+        top=_integer(0, full.height - height, generator),
+        left=_integer(0, full.width - width, generator),
+        height=height,
+        width=width,
+        size=size,
+    )
+
+
+def _recoloured(image: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
+    if recipe.brightness:
+        shift = _integer(-recipe.brightness, recipe.brightness, generator)
+        image = _shifted(image, shift)
+    return _distorted(image, generator) if recipe.photometric else image
+
+
+def _distorted(image: Tensor, generator: Generator) -> Tensor:
+    # mmseg's PhotoMetricDistortion: each step for half of the images, contrast before or after the hue.
+    from torchvision.transforms.v2 import functional
+
+    def coin() -> bool:
+        return _uniform(0, 1, generator) < 0.5
+
+    def contrasted(image: Tensor) -> Tensor:
+        # mmseg multiplies, which is what torchvision calls brightness.
+        factor = _uniform(0.5, 1.5, generator)
+        return functional.adjust_brightness(image, factor) if coin() else image
+
+    if coin():
+        image = _shifted(image, _uniform(-32, 32, generator))
+    first = coin()
+    image = contrasted(image) if first else image
+    if coin():
+        image = _saturated(image, _uniform(0.5, 1.5, generator))
+    if coin():  # up to 18 of OpenCV's 180 steps of hue
+        image = functional.adjust_hue(image, _integer(-18, 18, generator) / 180)
+    return image if first else contrasted(image)
+
+
+def _shifted(image: Tensor, shift: float) -> Tensor:
+    return (image.to(torch.int16) + round(shift)).clamp_(0, 255).to(torch.uint8)
+
+
+def _saturated(image: Tensor, factor: float) -> Tensor:
+    # The saturation of HSV times the factor: distances to the largest channel grow by it, up to black.
+    bright = image.amax(dim=0, keepdim=True).float()
+    span = (bright - image.amin(dim=0, keepdim=True)).clamp_(min=1)
+    factors = (bright / span).clamp_(max=factor)
+    return (bright - (bright - image) * factors).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _padded(
+    image: Tensor, label: Tensor, crop: Size, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    height, width = label.shape
+    down, right = crop.height - height, crop.width - width
+    if not down and not right:
+        return image, label
+    top, left = _integer(0, down, generator), _integer(0, right, generator)
+    sides = (left, right - left, top, down - top)
+    pad = torch.nn.functional.pad
+    return pad(image, sides, value=0.0), pad(label, sides, value=IGNORE)
+
+
+def _uniform(low: float, high: float, generator: Generator) -> float:
+    return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
+
+
+def _integer(low: int, high: int, generator: Generator) -> int:
+    return int(torch.randint(low, high + 1, (), generator=generator))

@@ -1,0 +1,160 @@
+"""A data set of image and label files, and the reading of one pair.
+
+Axes: h height and w width of the image.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+IGNORE = 255
+_UNKNOWN = 254  # in the lookup table: an id that the set does not have
+
+
+class Pair(NamedTuple):
+    """Files of one image and of its label."""
+
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classes:
+    """Names and colours of the classes in the order of their train ids, and what the files write for them.
+
+    Attributes:
+        names: of the train ids 0 to C-1.
+        palette: their colours, red, green and blue from 0 to 255.
+        ids: from each id that may stand in a label file to its train id, or to 255.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ids: Mapping[int, int]
+
+    @property
+    def table(self) -> NDArray[np.uint8]:
+        """Lookup table (256,) from ids in a file to train ids; 254 for ids that the set does not have."""
+        table = np.full(256, _UNKNOWN, np.uint8)
+        table[list(self.ids)] = list(self.ids.values())
+        return table
+
+
+class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
+    """Images with labels, read from their files on every access.
+
+    Attributes:
+        name: of the set.
+        split: which part of it.
+        pairs: the files, in a fixed order.
+        classes: names of the train ids 0 to C-1.
+        palette: their colours (red, green, blue).
+    """
+
+    def __init__(self, *, name: str, split: str, pairs: tuple[Pair, ...], classes: Classes) -> None:
+        self.name = name
+        self.split = split
+        self.pairs = pairs
+        self.classes = classes.names
+        self.palette = classes.palette
+        self._table = classes.table
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read one pair: image uint8 [3, h, w] in RGB, label uint8 [h, w].
+
+        Raises:
+            ValueError: a file can't be read, the sizes differ, or the label has an id that the set
+                does not have; the message names the file.
+        """
+        pair = self.pairs[index]
+        image, raw = read_image(pair.image), read_label(pair.label)
+        if image.shape[:2] != raw.shape:
+            msg = (
+                f"{pair.label} is {raw.shape[1]}x{raw.shape[0]}, but its image {pair.image} is "
+                f"{image.shape[1]}x{image.shape[0]}; both must have the same size"
+            )
+            raise ValueError(msg)
+        label = self._table[raw]
+        if (label == _UNKNOWN).any():
+            self._refuse(pair.label, raw)
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(label)
+
+    def _refuse(self, path: Path, raw: NDArray[np.uint8]) -> None:
+        known = np.flatnonzero(self._table != _UNKNOWN).tolist()
+        unknown = sorted(set(np.unique(raw).tolist()) - set(known))
+        msg = f"{path} has the class ids {unknown}, which {self.name} does not; allowed are {_ranges(known)}"
+        raise ValueError(msg)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image of any mode as RGB, (h, w, 3).
+
+    Raises:
+        ValueError: the file can't be read.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_label(path: Path) -> NDArray[np.uint8]:
+    """Read the ids of a label, (h, w): a PNG with one channel or a palette, or a `.mat` of SBD.
+
+    Raises:
+        ValueError: the file can't be read, or its pixels are colours.
+    """
+    return _read_mat(path) if path.suffix == ".mat" else _read_png(path)
+
+
+def _read_png(path: Path) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as label:
+            ids, mode = np.array(label), label.mode
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise _unreadable(path, error) from error
+    if mode not in ("L", "P"):
+        msg = f"{path} is an image of mode {mode}; labels are class ids in one channel of 8 bits (mode L or P)"
+        raise ValueError(msg)
+    return ids
+
+
+def _read_mat(path: Path) -> NDArray[np.uint8]:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content = loadmat(path, simplify_cells=True)
+        ids: NDArray[np.uint8] = content["GTcls"]["Segmentation"]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, MatReadError) as error:
+        raise _unreadable(path, error) from error
+    return ids
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} can't be read ({type(error).__name__}: {error}); get the file anew")
+
+
+def _ranges(ids: list[int]) -> str:
+    starts = [number for number in ids if number - 1 not in ids]
+    ends = [number for number in ids if number + 1 not in ids]
+    return ", ".join(
+        f"{start} to {end}" if end > start else str(start)
+        for start, end in zip(starts, ends, strict=True)
+    )

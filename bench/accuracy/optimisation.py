@@ -1,0 +1,73 @@
+"""What a recipe says about optimising, in torch's terms: the optimiser, the learning rate, the precision."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from experiments.recipes import Recipe
+
+
+def make_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
+    """Make a recipe's optimiser; all parameters share its rate and its weight decay, as in both sources."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if recipe.optimiser == "adamw":
+        return AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return SGD(
+        parameters,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+def learning_rate(recipe: Recipe, iteration: int, iterations: int) -> float:
+    """Rate of an iteration, counted from 0: from the recipe's rate down to its floor by a power.
+
+    The released code has it in this form, without a floor; the recursion of mmseg's PolyLR comes to
+    the same.
+    """
+    left = (1 - iteration / iterations) ** recipe.power
+    return (recipe.learning_rate - recipe.floor) * left + recipe.floor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Precision:
+    """In what a device computes, and how images lie in its memory."""
+
+    device: str
+    bfloat16: bool
+    memory_format: torch.memory_format
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Enter bfloat16 where it is used."""
+        if self.bfloat16:
+            return torch.autocast(self.device, dtype=torch.bfloat16)
+        return nullcontext()
+
+
+def precision(recipe: Recipe, device: torch.device) -> Precision:
+    """Choose for a device: GPUs have channels last, and with `auto` bfloat16 if it is in their hardware."""
+    gpu = device.type == "cuda"
+    wanted = recipe.precision == "bfloat16"
+    found = recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported(False)  # noqa: FBT003
+    return Precision(
+        device=device.type,
+        bfloat16=wanted or found,
+        memory_format=torch.channels_last if gpu else torch.contiguous_format,
+    )
+
+
+@contextmanager
+def tuned(device: torch.device) -> Iterator[None]:
+    """Let cuDNN try its kernels, which pays where all inputs have one size; put the switch back after."""
+    before = torch.backends.cudnn.benchmark
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

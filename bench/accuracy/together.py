@@ -1,0 +1,49 @@
+"""All processes of torchrun on one training after the other; the first of them writes the records."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import record, runner
+from bench.accuracy import run as accuracy
+from bench.accuracy.parallel import place, processes
+from bench.record import Measures
+from experiments.spec import Cell
+
+
+def run(cells: Sequence[Cell], out: Path, *, device: str) -> bool:
+    """Train and judge cells, each by all processes; cells that do not train are left out.
+
+    Args:
+        cells: of which those with `training` are done.
+        out: folder of the records; what has a record is not done again.
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        Whether this is the process that writes, and may go on to report.
+
+    Raises:
+        ValueError: the device or a data set is not there, or a training diverged.
+    """
+    resolved = runner.resolve(device)
+    trained = [cell for cell in cells if cell.training is not None]
+    with processes(resolved) as own:
+        first = place().rank == 0
+        # Read before anything is written, so that all processes leave the same cells out.
+        where = runner.environment_of(resolved, trained[0]) if trained else None
+        done = runner.finished(out, trained, resolved)
+        for cell in trained:
+            if cell.id in done:
+                continue
+            found = accuracy.measure(cell, str(own), out)
+            if first and where is not None:
+                world = int(os.environ["WORLD_SIZE"])
+                flags = {**where.flags, "processes": str(world)}
+                made = runner.made(
+                    cell,
+                    "measured",
+                    where.model_copy(update={"flags": flags}),
+                    measures=Measures(accuracy=found),
+                )
+                record.append(out / runner.RECORDS, made)
+    return first

@@ -1,0 +1,141 @@
+"""Cells that train a network, judge it on a set and put that beside what it costs.
+
+A setting says on which data, by which recipe, how long and with which seeds; the rows of a table are networks. All
+cells of one row differ in the seed alone, so that rows are compared seed by seed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ann.spec import NetworkSpec, Size
+from experiments.recipes import recipe_for
+from experiments.spec import Cell, Training
+
+DAY_S = 86_400.0
+Axes = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """What a training takes from its data set.
+
+    Attributes:
+        num_classes: classes that are judged.
+        size: of an image, for what inference costs; the most frequent one where they differ.
+        recipe: the usual one.
+        backbone: the usual one; None for the network's own.
+        evaluation: how validation images are judged, a name in `bench.accuracy.protocols`.
+    """
+
+    num_classes: int
+    size: Size
+    recipe: str = "paper"
+    backbone: str | None = None
+    evaluation: str = "whole"
+
+
+DATASETS: dict[str, Dataset] = {
+    "scenes": Dataset(
+        num_classes=16, size=Size(width=256, height=64), recipe="scenes", backbone="tiny"
+    ),
+    "camvid": Dataset(num_classes=11, size=Size(width=480, height=360), backbone="resnet18"),
+    "cityscapes": Dataset(num_classes=19, size=Size(width=2048, height=1024)),
+    "ade20k": Dataset(num_classes=150, size=Size(width=683, height=512)),
+    "pascal-context-59": Dataset(num_classes=59, size=Size(width=500, height=375)),
+    "pascal-context-60": Dataset(num_classes=60, size=Size(width=500, height=375)),
+    "voc2012": Dataset(num_classes=21, size=Size(width=500, height=375)),
+    "voc2012aug": Dataset(num_classes=21, size=Size(width=500, height=375)),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """On which data and how networks are trained.
+
+    Attributes:
+        dataset: a name in `DATASETS`.
+        root: folder of the set; the scenes need none.
+        budget: `quick`, `standard` or `paper`: how many iterations, as the recipe has them.
+        recipe: a name in `experiments.recipes`; None for the set's usual one.
+        backbone: a name in `ann.backbones`; None for the set's usual one.
+        seeds: one training each.
+
+    Raises:
+        ValueError: unknown data set, recipe or budget.
+    """
+
+    dataset: str = "scenes"
+    root: str = ""
+    budget: str = "quick"
+    recipe: str | None = None
+    backbone: str | None = None
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            msg = f"unknown data set {self.dataset!r}; allowed are {', '.join(DATASETS)}"
+            raise ValueError(msg)
+        if self.dataset != "scenes" and not self.root:
+            msg = f"data set {self.dataset!r} is read from files; pass --root with the folder that holds it"
+            raise ValueError(msg)
+        self.training()
+
+    def training(self) -> Training:
+        """What a cell's training is told, but for its seed."""
+        data = DATASETS[self.dataset]
+        recipe = recipe_for(self.recipe or data.recipe, self.dataset)
+        return Training(
+            dataset=self.dataset,
+            root=self.root,
+            recipe=recipe,
+            iterations=recipe.length(self.budget),
+            evaluation=data.evaluation,
+        )
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """What tells this setting's rows from those of another; the usual recipe and backbone go unsaid."""
+        own = {"recipe": self.recipe, "backbone": self.backbone}
+        said = {name: value for name, value in own.items() if value is not None}
+        return {"dataset": self.dataset, "budget": self.budget, **said}
+
+    def network(self, spec: NetworkSpec) -> NetworkSpec:
+        """Fit a named network to the set."""
+        data = DATASETS[self.dataset]
+        backbone = self.backbone or data.backbone or spec.backbone
+        return replace(spec, num_classes=data.num_classes, backbone=backbone)
+
+
+def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -> Iterator[Cell]:
+    """One cell for each row's step, and one for each row and seed; a seed's rows come together.
+
+    Args:
+        experiment: name of the table.
+        rows: network by the axes that the published row has.
+        setting: on which data and how.
+    """
+    training = setting.training()
+    told = setting.axes
+    for axes, spec in rows.items():
+        # What a step of the training needs; predicted, not run.
+        yield Cell(
+            experiment=experiment,
+            axes={**dict(axes), **told},
+            subject=setting.network(spec),
+            size=training.recipe.crop,
+            batch=training.recipe.batch,
+            mode="train",
+            probes=(),
+        )
+    for seed in setting.seeds:
+        for axes, spec in rows.items():
+            yield Cell(
+                experiment=experiment,
+                axes={**dict(axes), **told, "seed": seed},
+                subject=setting.network(spec),
+                size=DATASETS[setting.dataset].size,
+                training=training,
+                probes=("accuracy",),
+                time_limit_s=14 * DAY_S,
+                seed=seed,
+            )

@@ -1,0 +1,107 @@
+"""What the paper's text compares in Tables 6 and 7, as data; the numbers are those of the published records.
+
+The quoted words stand in section 4.4 unless another place is named (Zhu et al., ICCV 2019).
+"""
+
+from dataclasses import dataclass
+
+# Axes of the two tables, in the order in which an arm is named below.
+AXES = {"table6": ("network",), "table7": ("sampler", "grids")}
+# Half a point: less than the smallest gain between rows of Table 6 for which the text has an emphatic word (0.6,
+# fusion over NB), more than the loss that it calls minor (0.2, AFNB against FNB). Set before anything was trained.
+MARGIN_POINTS = 0.5
+
+Arm = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Two rows of a table, and what the text says of them.
+
+    Attributes:
+        experiment: whose rows they are.
+        above: values of the axes of the row that is said to be better, or no worse.
+        below: of the other row.
+        says: the paper's words, quoted.
+        margin: points of mIoU that may be lost where the claim is that nothing is lost; else 0.
+    """
+
+    experiment: str
+    above: Arm
+    below: Arm
+    says: str
+    margin: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """The comparison in a few words."""
+        above, below = arm_name(self.above), arm_name(self.below)
+        return f"{above} no worse than {below}" if self.margin else f"{above} over {below}"
+
+
+def arm_name(arm: Arm) -> str:
+    """Name a row: `afnb+apnb`, `pyramid average 1,3,6,8`."""
+    first, *others = arm
+    return " ".join((first.removeprefix("paper/").replace("pyramid-", "pyramid "), *others))
+
+
+def _components(above: str, below: str, says: str, *, margin: float = 0.0) -> Comparison:
+    arms = (f"paper/{above}",), (f"paper/{below}",)
+    return Comparison(experiment="table6", above=arms[0], below=arms[1], says=says, margin=margin)
+
+
+def _sampling(above: Arm, below: Arm, says: str) -> Comparison:
+    return Comparison(experiment="table7", above=above, below=below, says=says)
+
+
+_FUSED = "with common fusion 'a good improvement'"
+_BEST = "'achieves the best performance'"
+_AVERAGE = "'average sampling performs better than max and random sampling'"
+_PYRAMIDS = "this 'could also be transferred to pyramid settings'"
+_ANCHORS = "'more anchor points improve the performance'"
+
+COMPARISONS: tuple[Comparison, ...] = (
+    _components("nb", "baseline", "NB: 'the performance is improved by 2.6%'"),
+    _components("apnb", "nb", "with APNB 'the performance is slightly better'"),
+    _components(
+        "apnb", "nb", "'without sacrificing the performance' (abstract)", margin=MARGIN_POINTS
+    ),
+    _components("common-fusion", "baseline", _FUSED),
+    _components("fnb", "baseline", f"{_FUSED}, with FNB 'further boosted'"),
+    _components(
+        "afnb", "baseline", "'a considerable improvement over the baseline model' (section 1)"
+    ),
+    _components("fnb", "common-fusion", "with FNB 'the performance is further boosted at 0.8%'"),
+    _components(
+        "afnb",
+        "fnb",
+        "'without sacrificing the performance' (section 3.3), 'a minor performance decrease'",
+        margin=MARGIN_POINTS,
+    ),
+    _components("common-fusion+nb", "nb", "'0.6% performance improvement'"),
+    _components("fnb+nb", "nb", "both blocks 'can improve the performance of 79.7%'"),
+    *(
+        _components("afnb+apnb", below, _BEST)
+        for below in (
+            "baseline",
+            "nb",
+            "apnb",
+            "common-fusion",
+            "fnb",
+            "afnb",
+            "common-fusion+nb",
+            "fnb+nb",
+        )
+    ),
+    _sampling(("average", "15"), ("max", "15"), _AVERAGE),
+    _sampling(("average", "15"), ("random", "15"), _AVERAGE),
+    _sampling(("pyramid-average", "1,2,3,6"), ("pyramid-max", "1,2,3,6"), _PYRAMIDS),
+    _sampling(("pyramid-average", "1,2,3,6"), ("pyramid-random", "1,2,3,6"), _PYRAMIDS),
+    _sampling(
+        ("pyramid-average", "1,4,8,12"),
+        ("average", "15"),
+        "at as many anchors 'pyramid pooling is a very key factor'",
+    ),
+    _sampling(("pyramid-average", "1,3,6,8"), ("pyramid-average", "1,2,3,6"), _ANCHORS),
+    _sampling(("pyramid-average", "1,4,8,12"), ("pyramid-average", "1,3,6,8"), _ANCHORS),
+)

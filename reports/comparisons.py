@@ -1,0 +1,228 @@
+"""What several seeds say: mIoU, its spread, paired differences with intervals, verdicts, and agreement in order.
+
+Everything is in points of mIoU (percent). Two arms are compared on the seeds that both have: the differences are taken
+seed by seed, and their mean has the two-sided interval of Student's t. That assumes differences which are independent
+and about normal; with three seeds it cannot be checked, and the interval is wide (2.5 deviations each way), as it
+should be. Fewer than `MIN_SEEDS` have no interval and no verdict.
+"""
+
+import itertools
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.floating[Any]]
+
+Verdict = Literal["supported", "not supported", "undecided"]
+Scores = Mapping[object, float]
+
+VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "undecided")
+CONFIDENCE = 0.95
+MIN_SEEDS = 3
+# Differences that are alike to this are those of runs without chance in them; a t interval does not apply.
+LEAST_DEVIATION = 1e-9
+RESAMPLES = 10_000
+ENUMERATED_SEEDS = 5
+
+
+def class_iou(confusion: Sequence[Sequence[int]]) -> tuple[float | None, ...]:
+    """Intersection over union of each class; None for one that is neither in the truth nor predicted.
+
+    Args:
+        confusion: pixels; rows are the truth, columns the prediction.
+
+    Raises:
+        ValueError: the matrix is not square.
+    """
+    if any(len(row) != len(confusion) for row in confusion):
+        msg = (
+            f"a confusion matrix of {len(confusion)} rows needs as many columns; rows are the truth"
+        )
+        raise ValueError(msg)
+    predicted = [sum(column) for column in zip(*confusion, strict=True)]
+    unions = [sum(row) + predicted[at] - row[at] for at, row in enumerate(confusion)]
+    return tuple(confusion[at][at] / union if union else None for at, union in enumerate(unions))
+
+
+def mean_iou(
+    confusion: Sequence[Sequence[int]], classes: Collection[int] | None = None
+) -> float | None:
+    """Mean intersection over union in percent, over those of `classes` that occur; None where none does."""
+    found = class_iou(confusion)
+    chosen = [share for at, share in enumerate(found) if classes is None or at in classes]
+    present = [share for share in chosen if share is not None]
+    return 100 * statistics.fmean(present) if present else None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Mean of the differences of two arms over the seeds that both have.
+
+    `deviation` is the standard deviation of one difference, None for a single seed.
+    """
+
+    mean: float
+    deviation: float | None
+    seeds: tuple[object, ...]
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are enough seeds, and a spread among them."""
+        enough = len(self.seeds) >= MIN_SEEDS
+        return enough and self.deviation is not None and self.deviation > LEAST_DEVIATION
+
+    @property
+    def _error(self) -> float:
+        assert self.deviation is not None
+        return self.deviation / len(self.seeds) ** 0.5
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+        """Two-sided t interval of the mean, None where there is none."""
+        if not self.has_interval:
+            return None
+        reach = _t_quantile(len(self.seeds) - 1, confidence) * self._error
+        return self.mean - reach, self.mean + reach
+
+    def p_value(self, threshold: float = 0.0) -> float | None:
+        """Two-sided p-value of the mean being `threshold`, None where there is no interval."""
+        if not self.has_interval:
+            return None
+        from scipy.special import stdtr
+
+        return float(2 * stdtr(len(self.seeds) - 1, -abs(self.mean - threshold) / self._error))
+
+
+@lru_cache(maxsize=256)
+def _t_quantile(freedom: int, confidence: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + confidence) / 2))
+
+
+def paired(above: Scores, below: Scores) -> Difference | None:
+    """Take `above` less `below` seed by seed; None where no seed is in both."""
+    seeds = tuple(seed for seed in above if seed in below)
+    if not seeds:
+        return None
+    gaps = [above[seed] - below[seed] for seed in seeds]
+    deviation = statistics.stdev(gaps) if len(gaps) > 1 else None
+    return Difference(statistics.fmean(gaps), deviation, seeds)
+
+
+def judge(difference: Difference | None, *, threshold: float = 0.0) -> Verdict:
+    """Say whether a difference is above `threshold`: 0 for a gain, minus the margin for "no loss".
+
+    Supported where the whole interval is above it, not supported where the whole interval is below it, else undecided.
+    A claim that is just false is so called supported in at most 2.5 % of cases.
+    """
+    ends = difference.interval() if difference else None
+    if ends is None:
+        return "undecided"
+    if ends[0] > threshold:
+        return "supported"
+    return "not supported" if ends[1] < threshold else "undecided"
+
+
+def holm(p_values: Sequence[float | None], *, level: float = 1 - CONFIDENCE) -> tuple[bool, ...]:
+    """Tell which differences stand when all are asked at once, by Holm's step-down rule.
+
+    The chance that any of them is called wrongly is at most `level`. None counts for no test.
+    """
+    order = sorted((value, at) for at, value in enumerate(p_values) if value is not None)
+    passed = itertools.takewhile(
+        lambda step: step[1][0] <= level / (len(order) - step[0]), enumerate(order)
+    )
+    standing = {at for _, (_, at) in passed}
+    return tuple(at in standing for at in range(len(p_values)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tau:
+    """Kendall's tau-b of two orders, its interval, and from how much it was made."""
+
+    value: float
+    low: float | None
+    high: float | None
+    arms: int
+    seeds: int
+
+    def __str__(self) -> str:
+        ends = "" if self.low is None else f" [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.value:.2f}{ends}"
+
+
+def tau(printed: Sequence[float], ours: Sequence[Scores]) -> Tau | None:
+    """Kendall's tau-b between the printed numbers and our means, with a percentile bootstrap over seeds (95 %).
+
+    A seed is drawn with all its arms, so that what arms have in common stays in common; an arm that lacks a seed is
+    averaged over the others drawn. Up to `ENUMERATED_SEEDS` seeds every resample is taken, beyond that `RESAMPLES` from
+    a fixed stream. With three seeds there are ten different resamples: the interval says how the order hangs on the
+    seeds at hand, and is too narrow for seeds to come.
+
+    Args:
+        printed: one number for each arm.
+        ours: of each arm, the scores by seed.
+
+    Returns:
+        None with fewer than three arms that have a score, or where either side does not tell them apart. No interval
+        with fewer than `MIN_SEEDS` seeds in all, or where an arm has a single one.
+    """
+    import numpy as np
+
+    pairs = [(number, scores) for number, scores in zip(printed, ours, strict=True) if scores]
+    if len(pairs) < 3:
+        return None
+    reference = np.array([number for number, _ in pairs])
+    seeds = list(dict.fromkeys(seed for _, scores in pairs for seed in scores))
+    table = np.array([[scores.get(seed, np.nan) for seed in seeds] for _, scores in pairs])
+    (value,) = _tau_b(reference, np.nanmean(table, axis=1, keepdims=True))
+    if np.isnan(value):
+        return None
+    if len(seeds) < MIN_SEEDS or any(len(scores) < 2 for _, scores in pairs):
+        return Tau(float(value), None, None, len(pairs), len(seeds))
+    drawn = _tau_b(reference, _means(table[:, _resamples(len(seeds))]))
+    drawn = drawn[~np.isnan(drawn)]
+    # Ends are values that were drawn: a tau between two steps is no tau.
+    low = np.quantile(drawn, (1 - CONFIDENCE) / 2, method="lower")
+    high = np.quantile(drawn, (1 + CONFIDENCE) / 2, method="higher")
+    return Tau(float(value), float(low), float(high), len(pairs), len(seeds))
+
+
+def _means(drawn: "Floats") -> "Floats":
+    """Mean of the last axis of [arms, resamples, seeds] over what is there; no resample that leaves an arm bare."""
+    import numpy as np
+
+    there = ~np.isnan(drawn)
+    counts = there.sum(axis=-1)
+    kept = counts.all(axis=0)
+    found: Floats = np.where(there, drawn, 0).sum(axis=-1)[:, kept] / counts[:, kept]
+    return found
+
+
+def _resamples(count: int) -> "npt.NDArray[np.integer[Any]]":
+    """Indexes of the seeds of each resample."""
+    import numpy as np
+
+    if count <= ENUMERATED_SEEDS:
+        return np.array(list(itertools.product(range(count), repeat=count)))
+    return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+
+
+def _tau_b(reference: "Floats", columns: "Floats") -> "Floats":
+    """Tau-b of each column of [arms, columns] with the reference; nan where a column is all ties."""
+    import numpy as np
+
+    left, right = np.triu_indices(len(reference), k=1)
+    wanted = np.sign(reference[left] - reference[right])[:, None]
+    # Means of the same numbers in another order differ in their last digits, and are ties.
+    found = np.sign(np.round(columns[left] - columns[right], 9))
+    untied = np.abs(wanted).sum(axis=0) * np.abs(found).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares: Floats = (wanted * found).sum(axis=0) / np.sqrt(untied)
+    return shares

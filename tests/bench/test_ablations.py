@@ -1,0 +1,148 @@
+"""The command line of bench.ablations; trainings are of four iterations on a few scenes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import ablations, record
+from experiments.catalogue import EXPERIMENTS, TRAININGS
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = """
+from dataclasses import replace
+from experiments import table6
+from experiments.spec import Experiment
+
+KEPT = ("paper/baseline", "paper/apnb")
+
+def make(setting):
+    cells = [cell for cell in table6.make(setting).cells if cell.axes["network"] in KEPT]
+    cells = [cell for cell in cells if cell.training is not None]
+    short = [replace(cell, training=replace(cell.training, iterations=4)) for cell in cells]
+    return Experiment(name="own", question="Does it run?", cells=tuple(short))
+"""
+
+
+def call(*arguments, cwd=ROOT):
+    command = [sys.executable, "-m", "bench.ablations", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def asked(*arguments):
+    return ablations.experiments(ablations.parser().parse_args(list(map(str, arguments))))
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "own_ablation.py"
+    path.write_text(OWN)
+    return path
+
+
+def test_everything_is_asked_for_by_default():
+    assert [one.name for one in asked()] == [*EXPERIMENTS, *TRAININGS]
+
+
+def test_a_table_is_asked_for_by_its_number():
+    assert [one.name for one in asked("--table", 6, "--table", 1)] == ["table6", "table1"]
+
+
+def test_seeds_are_trainings_of_each_row():
+    (table,) = asked("--table", 7, "--seeds", 2)
+    assert sum(cell.training is not None for cell in table.cells) == 16
+
+
+def test_somebodys_own_file_is_run_by_its_path(own):
+    (made,) = asked("--experiment", own, "--seeds", 1)
+    assert {cell.name for cell in made.cells} == {"paper/baseline", "paper/apnb"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "AttributeError.*it must have EXPERIMENT or make"),
+        ("EXPERIMENT = 3", "gives int; it must give an experiments.spec.Experiment"),
+        ("1 / 0", "ZeroDivisionError: division by zero; it must have"),
+    ],
+)
+def test_a_file_that_holds_no_experiment_says_why(tmp_path, text, message):
+    path = tmp_path / "wrong.py"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        asked("--experiment", path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--experiment", "tabel1"], "unknown experiment 'tabel1'; allowed are table1,"),
+        (["--experiment", "none.py"], "experiment file 'none.py' does not exist"),
+        (["--dataset", "camvid"], "data set 'camvid' is read from files; pass --root"),
+        (["--evaluate", "x.pth"], "--evaluate needs the network of the checkpoint"),
+        (
+            ["--evaluate", "x.pth", "--network", "mmseg/ann"],
+            "unknown network 'mmseg/ann'; did you mean",
+        ),
+        (["--table", "9"], "argument --table: invalid choice: '9'"),
+    ],
+)
+def test_a_wrong_argument_gets_one_line_and_status_2(tmp_path, arguments, message):
+    done = call(*arguments, "--out", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert message in done.stderr
+
+
+def test_a_missing_data_set_is_drawn_before_anything_runs(tmp_path):
+    done = call("--table", 6, "--dataset", "camvid", "--root", tmp_path, "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is missing; camvid is expected as" in done.stderr
+    assert not (tmp_path / "out" / "records.jsonl").exists()
+
+
+def test_networks_are_trained_judged_and_tabled_and_nothing_twice(tmp_path, own):
+    out = tmp_path / "out"
+    arguments = ("--experiment", own, "--seeds", 1, "--out", out)
+    done = call(*arguments)
+    assert done.returncode == 0, done.stderr
+    found = [item for item in record.read(out / "records.jsonl") if item.source == "measured"]
+    assert {item.subject: item.failure for item in found} == {
+        "paper/baseline": None,
+        "paper/apnb": None,
+    }
+    assert all(item.measures.accuracy.iterations == 4 for item in found)
+    assert {item.environment.threads for item in found} == {1}
+    with np.load(out / "pictures" / f"{found[0].cell}.npz", allow_pickle=False) as pictures:
+        assert pictures["predictions"].shape == pictures["labels"].shape
+    assert call(*arguments).returncode == 0
+    assert len(record.read(out / "records.jsonl")) == 4
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_train_one_network(tmp_path, own):
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "bench.ablations", "--experiment", own, "--seeds", "1", "--out", tmp_path / "out",
+    ]  # fmt: skip
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = record.read(tmp_path / "out" / "records.jsonl")
+    assert [item.subject for item in found] == ["paper/baseline", "paper/apnb"]
+    assert {item.environment.flags["processes"] for item in found} == {"2"}
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_of_this_machine_trains_the_networks(tmp_path, own):
+    pytest.importorskip("ray")
+    done = call("--experiment", own, "--seeds", 1, "--engine", "ray", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    found = [
+        item
+        for item in record.read(tmp_path / "out" / "records.jsonl")
+        if item.source == "measured"
+    ]
+    assert {item.failure for item in found} == {None}

@@ -1,0 +1,88 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import record
+from experiments import table6, table7
+from experiments.recipes import Iterations
+from experiments.training import DATASETS, Setting
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENES = Setting()
+
+
+@pytest.mark.parametrize(("name", "rows"), [("table6", table6.ROWS), ("table7", table7.ROWS)])
+def test_the_rows_are_the_published_ones(name, rows):
+    published = record.read(ROOT / f"reports/published/{name}.jsonl")
+    axes = {tuple((key, str(item.axes[key])) for key, _ in next(iter(rows))) for item in published}
+    assert set(rows) == axes
+
+
+@pytest.mark.parametrize("table", [table6, table7])
+def test_each_row_is_trained_once_a_seed(table):
+    made = table.make(replace(SCENES, seeds=(4, 5))).cells
+    cells = [cell for cell in made if cell.training is not None]
+    assert len(cells) == 2 * len(table.ROWS)
+    assert {cell.seed for cell in cells} == {4, 5} == {cell.axes["seed"] for cell in cells}
+
+
+def test_the_full_network_of_table_6_is_a_row_of_table_7_and_trained_once():
+    ids = [
+        {cell.id for cell in table.make(SCENES).cells if cell.training}
+        for table in (table6, table7)
+    ]
+    assert len(ids[0] & ids[1]) == len(SCENES.seeds)
+
+
+def test_where_the_data_lie_changes_no_id():
+    here, there = (
+        table6.make(Setting(dataset="camvid", root=root)).cells[-1].id for root in ("a", "b")
+    )
+    assert here == there
+
+
+def test_another_length_of_another_budget_changes_no_id():
+    (*_, cell) = table6.make(SCENES).cells
+    recipe = replace(cell.training.recipe, iterations=Iterations(quick=1, standard=2, paper=3))
+    assert replace(cell, training=replace(cell.training, recipe=recipe)).id == cell.id
+
+
+def test_the_budget_changes_the_id():
+    quick, standard = (
+        table6.make(replace(SCENES, budget=b)).cells[-1] for b in ("quick", "standard")
+    )
+    assert quick.id != standard.id
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dataset": "kitti"}, "unknown data set 'kitti'; allowed are scenes, camvid"),
+        ({"dataset": "camvid"}, "is read from files; pass --root"),
+        ({"budget": "long"}, "unknown budget 'long'; allowed are quick, standard, paper"),
+        ({"recipe": "mmseg"}, "recipe 'mmseg' is not for 'scenes'"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Setting(**fields)
+
+
+def test_the_usual_recipe_and_backbone_go_unsaid():
+    assert SCENES.axes == {"dataset": "scenes", "budget": "quick"}
+    assert replace(SCENES, backbone="resnet18").axes["backbone"] == "resnet18"
+
+
+def test_the_scenes_are_as_their_maker_has_them():
+    from bench.accuracy import scenes
+
+    assert DATASETS["scenes"].num_classes == len(scenes.CLASSES)
+    assert DATASETS["scenes"].size == scenes.SIZE
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "scenes"])
+def test_the_number_of_classes_is_that_of_the_reader(name):
+    from bench.accuracy.datasets.layouts import LAYOUTS
+
+    assert DATASETS[name].num_classes == len(LAYOUTS[name].classes().names)
