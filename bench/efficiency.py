@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m bench.efficiency"
 FORMATS = ("table", "markdown", "latex", "csv", "json")
-BUDGETS_S = {"cpu": 40.0, "cuda": 6.0, "meta": 0.0}
+BUDGETS_S = {"cpu": 75.0, "cuda": 6.0, "meta": 0.0}
 DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
 
 
@@ -69,7 +69,7 @@ def parser() -> console.Parser:
         "--budget",
         type=console.seconds,
         metavar="S",
-        help="seconds for timing, shared among the blocks by their work (default: 40, on a GPU 6)",
+        help="seconds for timing, shared among the blocks by their work (default: 75, on a GPU 6)",
     )
     add("--format", choices=FORMATS, default="table", help="what standard output gets")
     add(

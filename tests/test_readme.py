@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import record
-from reports import audit, frame, tables
+from reports import ablations, audit, frame, tables, trained
 from reports.render import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,8 +15,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 KEPT = frame.build(record.read(ROOT / "reports" / "reference" / "intel-xeon-2-cores"))
 
 
+TRAINED = [ablations.ours(study) for study in trained.every(KEPT)]
+
+
 @pytest.mark.parametrize(
-    "table", [*tables.efficiency(KEPT), audit.table(KEPT)], ids=lambda t: t.name
+    "table", [*tables.efficiency(KEPT), audit.table(KEPT), *TRAINED], ids=lambda t: t.name
 )
 def test_a_table_is_what_the_kept_records_render_to(table):
     body = markdown.render(table).split("\n", 2)[2].strip()
