@@ -91,8 +91,8 @@ def run(
     path = out / RECORDS
     device = "meta" if source == "predicted" else device
     kept = {_row(item.experiment, item.axes, item.cell) for item in _read(path, source)}
-    wheres = {cell.id: environment_of(device, cell) for cell in cells}
-    fits = finished(out, cells, device, source=source)
+    wheres = {cell.id: environment_of(device, cell, slots=slots) for cell in cells}
+    fits = finished(out, wheres, source=source)
     asked = [cell for cell in cells if source == "predicted" or cell.probes]
     todo: dict[str, Cell] = {}
     twins: dict[str, list[Cell]] = {}
@@ -135,14 +135,14 @@ def _again(seen: Record, cell: Cell, *, path: Path, kept: set[tuple[object, ...]
 
 
 def finished(
-    out: Path, cells: Sequence[Cell], device: str, *, source: Source = "measured"
+    out: Path, wheres: Mapping[str, Environment], *, source: Source = "measured"
 ) -> dict[str, Record]:
-    """Records of cells by their id, of those that this code made here before and that still hold."""
+    """Records by cell, of those that were made before in the environment in which they would be made now."""
     latest = {item.cell: item for item in _read(out / RECORDS, source)}
     return {
-        cell.id: latest[cell.id]
-        for cell in cells
-        if cell.id in latest and _still_holds(latest[cell.id], environment_of(device, cell))
+        cell: latest[cell]
+        for cell, where in wheres.items()
+        if cell in latest and _still_holds(latest[cell], where)
     }
 
 
@@ -165,9 +165,11 @@ def _still_holds(old: Record, where: Environment) -> bool:
     return same_code and environment.fingerprint(old.environment) == environment.fingerprint(where)
 
 
-def environment_of(device: str, cell: Cell) -> Environment:
-    """Describe this machine, and the code that a cell runs."""
-    return _describe(device).model_copy(update={"code": code_digest(cell.subject)})
+def environment_of(device: str, cell: Cell, *, slots: int = 1) -> Environment:
+    """Describe this machine, the threads that a cell gets of it, and the code that it runs."""
+    found = _describe(device)
+    threads = max(1, found.threads // slots)
+    return found.model_copy(update={"code": code_digest(cell.subject), "threads": threads})
 
 
 _describe = cache(environment.describe)
@@ -252,11 +254,9 @@ def measure(
     failure = _foresee(cell, where)
     if failure is not None:
         return made(cell, "measured", where, failure=failure)
-    threads = max(1, where.threads // slots) if slots > 1 else None
+    threads = where.threads if slots > 1 else None
     task = _Task(cell=cell, device=where.device, folder=folder, slot=slot, threads=threads)
     outcome = _in_child(task)
-    if threads is not None:
-        where = where.model_copy(update={"threads": threads})
     if isinstance(outcome, Failure):
         return made(cell, "measured", where, failure=outcome)
     return made(cell, "measured", where, measures=outcome)

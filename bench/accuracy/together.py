@@ -7,7 +7,7 @@ from pathlib import Path
 from bench import record, runner
 from bench.accuracy import run as accuracy
 from bench.accuracy.parallel import place, processes
-from bench.record import Measures
+from bench.record import Environment, Measures
 from experiments.spec import Cell
 
 
@@ -29,21 +29,21 @@ def run(cells: Sequence[Cell], out: Path, *, device: str) -> bool:
     trained = [cell for cell in cells if cell.training is not None]
     with processes(resolved) as own:
         first = place().rank == 0
+        wheres = {cell.id: _shared(runner.environment_of(resolved, cell)) for cell in trained}
         # Read before anything is written, so that all processes leave the same cells out.
-        where = runner.environment_of(resolved, trained[0]) if trained else None
-        done = runner.finished(out, trained, resolved)
+        done = runner.finished(out, wheres)
         for cell in trained:
             if cell.id in done:
                 continue
             found = accuracy.measure(cell, str(own), out)
-            if first and where is not None:
-                world = int(os.environ["WORLD_SIZE"])
-                flags = {**where.flags, "processes": str(world)}
-                made = runner.made(
-                    cell,
-                    "measured",
-                    where.model_copy(update={"flags": flags}),
-                    measures=Measures(accuracy=found),
-                )
+            if first:
+                measures = Measures(accuracy=found)
+                made = runner.made(cell, "measured", wheres[cell.id], measures=measures)
                 record.append(out / runner.RECORDS, made)
     return first
+
+
+def _shared(where: Environment) -> Environment:
+    return where.model_copy(
+        update={"flags": {**where.flags, "processes": os.environ.get("WORLD_SIZE", "1")}}
+    )

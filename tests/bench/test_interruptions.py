@@ -1,6 +1,5 @@
 """A run that is killed: nothing that was finished is lost, and nothing is done twice."""
 
-import contextlib
 import random
 import signal
 import subprocess
@@ -52,11 +51,14 @@ def go(path, out, *, limit_s=None):
     run = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        run.wait(timeout=limit_s)
-    if run.poll() is None:
-        run.send_signal(signal.SIGKILL)
-    return run.wait(), run.stderr.read()
+    with run:
+        try:
+            _, said = run.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            run.send_signal(signal.SIGKILL)
+            # Whoever the killed run had started may hold the pipe open.
+            said = ""
+    return run.returncode, said
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])

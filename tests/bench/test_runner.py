@@ -8,6 +8,7 @@ import pytest
 from ann.catalogue import BLOCKS
 from ann.spec import BlockSpec, Size
 from bench import record, runner
+from bench.record import Environment
 from experiments.spec import Cell, OwnModule
 
 SMALL = Cell(
@@ -18,6 +19,10 @@ SMALL = Cell(
     probes=("timing",),
     budget_s=0.05,
 )
+
+HERE = Environment(
+    device="cpu", device_name="a processor", cores=4, threads=4, memory_bytes=1, os="o", python="3", torch="2"
+)  # fmt: skip
 
 OWN = """
 import os, signal, time
@@ -155,3 +160,12 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="finds no NVIDIA GPU here; pass --device cpu"):
         runner.resolve("cuda")
+
+
+def test_cells_that_share_the_threads_are_known_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "_describe", lambda device: HERE)
+    shared = runner.environment_of("cpu", SMALL, slots=2)
+    assert shared.threads == 2
+    record.append(tmp_path / runner.RECORDS, runner.made(SMALL, "measured", shared))
+    assert list(runner.finished(tmp_path, {SMALL.id: shared})) == [SMALL.id]
+    assert runner.finished(tmp_path, {SMALL.id: runner.environment_of("cpu", SMALL)}) == {}
