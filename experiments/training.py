@@ -89,8 +89,15 @@ class Setting:
             root=self.root,
             recipe=recipe,
             iterations=recipe.length(self.budget),
-            evaluation=data.evaluation,
+            evaluation=recipe.evaluation or data.evaluation,
         )
+
+    @property
+    def size(self) -> Size:
+        """Of what the network is given at inference."""
+        training = self.training()
+        # A recipe that judges in its own way does so at the size of its crops.
+        return training.recipe.crop if training.recipe.evaluation else DATASETS[self.dataset].size
 
     @property
     def axes(self) -> dict[str, str]:
@@ -133,7 +140,7 @@ def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -
                 experiment=experiment,
                 axes={**dict(axes), **told, "seed": seed},
                 subject=setting.network(spec),
-                size=DATASETS[setting.dataset].size,
+                size=setting.size,
                 training=training,
                 probes=("accuracy",),
                 time_limit_s=14 * DAY_S,

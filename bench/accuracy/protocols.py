@@ -141,4 +141,6 @@ PROTOCOLS: dict[str, Protocol] = {
     "official-pascal-context": Protocol(
         scales=(*_MMSEG_SCALES, 2.0), flip=True, resize="bicubic", multiple=8
     ),
+    # Ours: CamVid at half of its size; the logits are brought back and judged on all pixels of the labels.
+    "short-side-180": Protocol(short_side=180),
 }

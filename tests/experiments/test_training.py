@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from bench import record
+from bench.accuracy.protocols import PROTOCOLS
 from experiments import table6, table7
 from experiments.recipes import Iterations
 from experiments.training import DATASETS, Setting
@@ -86,3 +87,9 @@ def test_the_number_of_classes_is_that_of_the_reader(name):
     from bench.accuracy.datasets.layouts import LAYOUTS
 
     assert DATASETS[name].num_classes == len(LAYOUTS[name].classes().names)
+
+
+def test_a_recipe_at_half_the_size_is_judged_and_costed_there():
+    (*_, cell) = table6.make(Setting(dataset="camvid", root="a", recipe="half")).cells
+    protocol = PROTOCOLS[cell.training.evaluation]
+    assert cell.size == protocol.target(DATASETS["camvid"].size, 1.0) == cell.training.recipe.crop
