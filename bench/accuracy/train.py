@@ -17,7 +17,14 @@ from bench.accuracy import checkpoint
 from bench.accuracy.clock import Clock
 from bench.accuracy.journal import Journal
 from bench.accuracy.losses import make_loss
-from bench.accuracy.optimisation import learning_rate, make_optimiser, precision, tuned
+from bench.accuracy.optimisation import (
+    gradient_norm,
+    learning_rate,
+    make_optimiser,
+    precision,
+    sow,
+    tuned,
+)
 from bench.accuracy.order import Batch, Order, Visited, load, seed_of
 from bench.accuracy.parallel import everywhere, place, share_buffers, spread
 from experiments.recipes import Recipe
@@ -69,7 +76,7 @@ def train(
         recipe: optimiser, schedule, batch, loss and precision.
         iterations: how many, over which the learning rate falls.
         seed: of the order of the images and of everything drawn by the network; torch's global
-            generators are seeded anew in every iteration.
+            generators, on the CPU the CPU's alone, are seeded anew in every iteration.
         device: where to train; under torchrun this process's own.
         folder: of the checkpoint and the log; a training found there goes on, a finished one is
             loaded. None to keep nothing.
@@ -214,7 +221,7 @@ class _Run:
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Do one iteration and return its loss, on the device."""
-        torch.manual_seed(seed_of(self.seed, "step", self.done, self.place.rank))
+        sow(seed_of(self.seed, "step", self.done, self.place.rank), self.device)
         rate = learning_rate(self.recipe, self.done, self.iterations)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -223,12 +230,20 @@ class _Run:
         )
         labels = labels.to(self.device, non_blocking=True)
         self.optimiser.zero_grad(set_to_none=True)
-        with self.precision.autocast():
-            logits, auxiliary = self.model(images)
-        loss = self.loss((logits.float(), None if auxiliary is None else auxiliary.float()), labels)
+        loss = self.loss_on(images, labels)
         loss.backward()
         self.optimiser.step()
         return loss.detach()
+
+    def loss_on(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Go forward. On return only what the graph needs is held: backward has the logits' memory.
+
+        Held through it, as by a name in `step`, they cost some percent of a step on a CPU: memory
+        that is asked of the system anew each time.
+        """
+        with self.precision.autocast():
+            logits, auxiliary = self.model(images)
+        return self.loss((logits.float(), None if auxiliary is None else auxiliary.float()), labels)
 
     def read(self, loss: Tensor, clock: Clock, journal: Journal) -> None:
         """Read the loss, which waits for the device, and the speed since the last reading."""
@@ -251,7 +266,7 @@ class _Run:
                 "loss": value,
                 "learning rate": self.optimiser.param_groups[0]["lr"],
                 "images per second": self.recipe.batch / step_time_s,
-                "gradient norm": self._gradient_norm(),
+                "gradient norm": gradient_norm(self.network),
             }
             journal.add(self.done, figures)
 
@@ -261,7 +276,3 @@ class _Run:
         if folder is not None and self.place.rank == 0 and worth:
             clock.save(lambda: self.save(folder))
         clock.start(self.done)
-
-    def _gradient_norm(self) -> float:
-        found = [item.grad for item in self.network.parameters() if item.grad is not None]
-        return float(torch.nn.utils.get_total_norm(found))

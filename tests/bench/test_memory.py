@@ -6,8 +6,6 @@ from collections import deque
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ann import build
@@ -15,30 +13,9 @@ from bench.probes import memory
 from bench.probes.meter import Meter, rounded
 from bench.workload import total
 
+from .naive import naive
+
 MIB = 2**20
-
-
-class NaiveBlock(nn.Module):
-    """Three bare projections and an output convolution, as the measured table has it."""
-
-    def __init__(self, grids=()):
-        super().__init__()
-        self.query, self.key, self.value = (nn.Conv2d(2048, 256, 1) for _ in range(3))
-        self.out = nn.Conv2d(256, 2048, 1)
-        self.grids = grids
-
-    def sample(self, x):
-        if not self.grids:
-            return x.flatten(2)
-        return torch.cat([F.adaptive_avg_pool2d(x, grid).flatten(2) for grid in self.grids], 2)
-
-    def forward(self, x):
-        query = self.query(x).flatten(2).mT
-        key, value = self.sample(self.key(x)), self.sample(self.value(x)).mT
-        weight = (query @ key * 256**-0.5).softmax(dim=-1)
-        return self.out((weight @ value).mT.reshape(1, 256, *x.shape[2:]))
-
-
 PYRAMID = (1, 3, 6, 8)
 
 
@@ -63,12 +40,12 @@ def on_meta(factory):
     ],
 )
 def test_increments_of_the_naive_blocks(grids, shape, mode, mib):
-    found = predicted(on_meta(lambda: NaiveBlock(grids)), 1, 2048, *shape, mode=mode)
+    found = predicted(naive(grids), 1, 2048, *shape, mode=mode)
     assert round(found.increment_bytes / MIB, 2) == mib
 
 
 def test_totals_of_the_naive_block_to_the_byte():
-    block = on_meta(NaiveBlock)
+    block = naive()
     peaks = [
         predicted(block, 1, 2048, 128, 256, mode=mode).peak_bytes for mode in ("eval", "train")
     ]
@@ -147,7 +124,7 @@ def test_what_the_backward_pass_makes_is_called_so():
 def test_half_the_bytes_a_number_is_half_the_memory():
     whole, half = (
         memory.predict(
-            on_meta(NaiveBlock).to(dtype),
+            naive().to(dtype),
             (torch.empty(1, 2048, 64, 128, device="meta", dtype=dtype),),
             mode="eval",
         )
