@@ -1,0 +1,167 @@
+"""The non-local blocks with less work, on the very parameters of the plain ones.
+
+Why each step is exact:
+
+- A shared query and key is one map, projected once. Key pooling stays behind its ReLU.
+- Averages and single positions commute with the 1x1 convolution of the value: the map is sampled
+  first and S anchors are projected in place of N positions. Maxima don't; there the plain order runs.
+- W_o (V A) = (W_o V) A. Columns of A sum to 1, so that biases behind it go to W_o V as well, and so
+  does the unary part of the disentangled block.
+- The bottleneck over [context, x] is two products; its first one goes to W_o V, and no
+  concatenation is made. A batch norm after W_o is in the way of that in training only.
+- With every position an anchor attention is `scaled_dot_product_attention`, and tokens come out of
+  their projection in the layout that its fused kernels take.
+
+Axes: n images, c channels of the map that is refined, l channels of the map that is read, h and w,
+y and x their height and width, p positions, s anchors, k width of query and key, v width of the
+value, o channels that come out.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ann.blocks import NonLocal
+from ann.fast.pooling import is_linear, make_linear_sampler
+from ann.fast.products import (
+    Affine,
+    Context,
+    apply,
+    beside,
+    linear,
+    project,
+    project_twice,
+    rectify,
+)
+from ann.ops import whiten
+from ann.sampling import Sample
+
+
+class FastNonLocal(NonLocal):
+    """A non-local block of the same parameters, results, gradients and running statistics.
+
+    Args:
+        block: whose submodules become this one's.
+    """
+
+    def __init__(self, block: NonLocal) -> None:
+        nn.Module.__init__(self)
+        self.spec = block.spec
+        self.training = block.training
+        for name, part in block.named_children():
+            self.add_module(name, part)
+
+    def forward(
+        self, x: Float[Tensor, "n c h w"], low: Float[Tensor, "n l y x"] | None = None
+    ) -> Float[Tensor, "n o h w"]:
+        """Refine `x` by what its positions find among the anchors of `low`, or of `x` itself."""
+        return self.finish(x, self.attend(x, low))
+
+    def attend(self, x: Float[Tensor, "n c h w"], low: Tensor | None) -> Context:
+        """Return the values and their weights for each position, or the mixed values where that is less."""
+        source = x if low is None else low
+        sample = make_linear_sampler(self.spec, height=source.shape[2], width=source.shape[3])
+        query, key = self.embed(x, low, sample)
+        value = self.answers(source, sample)
+        if self.spec.sampler == "all":
+            return self.attend_to_all(query, key, value)
+        weight = torch.bmm(key.mT * self.scale, query).softmax(dim=1)
+        if self._mixes_first(key.shape[2], query.shape[2]):
+            return torch.bmm(value, weight)
+        return value, weight
+
+    def _mixes_first(self, anchors: int, positions: int) -> bool:
+        value, out = self.spec.value_width, self.spec.channels
+        return positions * value * (anchors + out) < anchors * out * (value + positions)
+
+    def attend_to_all(
+        self,
+        query: Float[Tensor, "n k p"],
+        key: Float[Tensor, "n k s"],
+        value: Float[Tensor, "n v s"],
+    ) -> Float[Tensor, "n v p"]:
+        """Mix the values of all positions without the map of weights."""
+        queries, keys, values = (
+            tokens.mT.contiguous().unsqueeze(1) for tokens in (query, key, value)
+        )
+        mixed = F.scaled_dot_product_attention(queries, keys, values, scale=self.scale)
+        return mixed.squeeze(1).mT
+
+    def embed(
+        self, x: Float[Tensor, "n c h w"], low: Tensor | None, sample: Sample
+    ) -> tuple[Float[Tensor, "n k p"], Float[Tensor, "n k s"]]:
+        """Queries of all positions and keys of the anchors; what is both is computed once."""
+        if self.spec.projection == "shared" and low is None:
+            both = project_twice(self.key, x, by_token=self._by_token)
+            return both.flatten(2), sample(both)
+        source = x if low is None else low
+        module = self.key if self.spec.projection == "shared" else self.query
+        query = project(module, x, by_token=self._by_token)
+        return query.flatten(2), sample(project(self.key, source, by_token=self._by_token))
+
+    @property
+    def _by_token(self) -> bool:
+        return self.spec.sampler == "all"
+
+    def answers(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n v s"]:
+        """Values of the anchors."""
+        return self.sampled(self.value, source, sample)
+
+    def sampled(
+        self, conv: nn.Conv2d, source: Float[Tensor, "n l y x"], sample: Sample
+    ) -> Float[Tensor, "n v s"]:
+        """Sampled projection; the sampler goes first where the two commute and that is less."""
+        positions = source.shape[2] * source.shape[3]
+        if is_linear(self.spec) and self.spec.anchors(positions) < positions:
+            return linear(conv, sample(source))
+        return sample(project(conv, source, by_token=self._by_token))
+
+    def finish(self, x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, "n o h w"]:
+        """W_o and what the block does with its input."""
+        out = Affine(self.out.weight.flatten(1), self.out.bias)
+        if self.spec.output == "bottleneck":
+            return self.reduce(x, context, out)
+        if not isinstance(self.out_norm, nn.Identity):
+            refined: Tensor = self.combine(x, self.out_norm(apply(out, context, like=x)))
+        elif self.spec.output == "residual":
+            refined = apply(out, context, like=x, onto=x.flatten(2).clone())
+        elif self.spec.output == "concat":
+            refined = beside(x, context, out)
+        else:
+            refined = apply(out, context, like=x)
+        return refined
+
+    def reduce(
+        self, x: Float[Tensor, "n c h w"], context: Context, out: Affine
+    ) -> Float[Tensor, "n c h w"]:
+        """Concatenation and bottleneck as two products."""
+        bottleneck = self.combine.bottleneck
+        of_context, of_input = bottleneck.conv.weight.flatten(1).chunk(2, dim=1)
+        first = Affine(of_context, bottleneck.conv.bias)
+        own = Affine(of_input, None)(x.flatten(2))
+        if isinstance(self.out_norm, nn.Identity):
+            first = first.after(out)
+        else:
+            context = self.out_norm(apply(out, context, like=x)).flatten(2)
+        both = bottleneck.norm(apply(first, context, like=x, onto=own))
+        reduced: Tensor = self.combine.dropout(rectify(bottleneck, both))
+        return reduced
+
+
+class FastDisentangled(FastNonLocal):
+    """The disentangled block likewise."""
+
+    def embed(
+        self, x: Float[Tensor, "n c h w"], low: Tensor | None, sample: Sample
+    ) -> tuple[Float[Tensor, "n k p"], Float[Tensor, "n k s"]]:
+        """Whitened queries; the keys' mean would add one number to all scores of a query."""
+        query, key = super().embed(x, low, sample)
+        return whiten(query), key
+
+    def answers(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n v s"]:
+        """Values of the anchors, to each of which is added what the unary attention finds."""
+        value = super().answers(source, sample)
+        assert isinstance(self.unary, nn.Conv2d), "the block's own"
+        salience = self.sampled(self.unary, source, sample).softmax(dim=-1)
+        return value + torch.bmm(value, salience.mT)

@@ -1,0 +1,175 @@
+"""Inference: batch norms folded into their convolutions, products of weights made beforehand.
+
+Axes: n images, c channels of the map that is refined, h and w its height and width, o channels
+that come out, s anchors, v width of the value.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ann.blocks import NonLocal
+from ann.fast.blocks import FastDisentangled, FastNonLocal
+from ann.fast.products import Affine, Context, apply, rectify
+from ann.heads.context import AnnHead
+from ann.layers import ConvNorm
+
+
+class EvalOnly(nn.Module):
+    """A module without a training mode: its weights are no longer those that are trained."""
+
+    def train(self, mode: bool = True) -> "EvalOnly":  # noqa: FBT001, FBT002  # as in torch
+        """Switch to eval mode.
+
+        Raises:
+            ValueError: training mode was asked for.
+        """
+        if mode:
+            msg = "this module was folded for inference and can't be trained; use optimize(module, 'training')"
+            raise ValueError(msg)
+        super().train(mode)
+        return self
+
+
+def fold_norms(module: nn.Module) -> None:
+    """Fold each batch norm, inside and in place, into the convolution registered just before it.
+
+    In all our blocks, heads and backbones it is that convolution which the norm follows.
+    """
+    before: nn.Module | None = None
+    for name, part in list(module.named_children()):
+        conv = _last(before)
+        if isinstance(part, nn.BatchNorm2d) and conv is not None:
+            folded = fuse_conv_bn_eval(conv.eval(), part.eval())
+            conv.weight, conv.bias = folded.weight, folded.bias
+            # timm's norms may have their activation inside.
+            module.add_module(name, getattr(part, "act", nn.Identity()))
+        before = part
+        fold_norms(part)
+    if isinstance(module, ConvNorm) and isinstance(module.relu, nn.ReLU):
+        module.relu = nn.ReLU(inplace=True)
+
+
+def _last(module: nn.Module | None) -> nn.Conv2d | None:
+    if isinstance(module, nn.Sequential) and len(module):
+        module = module[-1]
+    return module if isinstance(module, nn.Conv2d) else None
+
+
+class FoldedNonLocal(EvalOnly, FastNonLocal):
+    """A non-local block for inference, where `out` holds all that happens to the context.
+
+    Args:
+        block: whose tensors are folded in place.
+    """
+
+    def __init__(self, block: NonLocal) -> None:
+        super().__init__(block)
+        fold_norms(self)
+        if self.spec.output == "bottleneck":
+            conv = self.combine.bottleneck.conv
+            first, second = conv.weight.flatten(1).chunk(2, dim=1)
+            whole = Affine(first, conv.bias).after(
+                Affine(self.out.weight.flatten(1), self.out.bias)
+            )
+            _set(self.out, whole)
+            _set(conv, Affine(second, None))
+        self.requires_grad_(requires_grad=False).eval()
+
+    def reduce(
+        self, x: Float[Tensor, "n c h w"], context: Context, out: Affine
+    ) -> Float[Tensor, "n c h w"]:
+        """What is left of the bottleneck, onto which the context goes."""
+        bottleneck = self.combine.bottleneck
+        own = Affine(bottleneck.conv.weight.flatten(1), None)(x.flatten(2))
+        return rectify(bottleneck, apply(out, context, like=x, onto=own))
+
+
+class FoldedDisentangled(FoldedNonLocal, FastDisentangled):
+    """A disentangled block for inference."""
+
+
+def _set(conv: nn.Conv2d, affine: Affine) -> None:
+    conv.out_channels, conv.in_channels = affine.weight.shape
+    conv.weight = nn.Parameter(affine.weight.detach()[:, :, None, None].contiguous())
+    conv.bias = None if affine.bias is None else nn.Parameter(affine.bias.detach())
+
+
+class FoldedReduction(EvalOnly):
+    """Fusion and the 3x3 convolution behind it as one: nothing non-linear is between the two in inference.
+
+    The 1x1 products of the bottleneck vanish in the kernels of the 3x3 convolution.
+
+    Args:
+        fusion: folded, with a bottleneck without ReLU.
+        reduce: folded.
+    """
+
+    def __init__(self, fusion: FoldedNonLocal, reduce: ConvNorm) -> None:
+        super().__init__()
+        kernel = reduce.conv.weight
+        self.fusion, self.reduce = fusion, reduce
+        self.context_kernel = nn.Parameter(_behind(kernel, fusion.out.weight))
+        bias = fusion.out.bias
+        assert bias is not None, "a folded norm leaves a bias"
+        self.bias_kernel = nn.Parameter(_behind(kernel, bias[:, None, None, None]))
+        reduce.conv.weight = nn.Parameter(_behind(kernel, fusion.combine.bottleneck.conv.weight))
+        # They are in the kernels now.
+        del fusion.out, fusion.combine
+        self.requires_grad_(requires_grad=False).eval()
+
+    def forward(
+        self, high: Float[Tensor, "n c h w"], low: Float[Tensor, "n l h w"]
+    ) -> Float[Tensor, "n o h w"]:
+        """Fuse and reduce."""
+        context = self.fusion.attend(high, low)
+        reduced = self.reduce.conv(high)
+        reduced += self.reduce_context(context, like=high)
+        return rectify(self.reduce, reduced)
+
+    def reduce_context(
+        self, context: Context, *, like: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n o h w"]:
+        """The share of the context; where weights are at hand, the values go into the kernel."""
+        size, padding = like.shape[2:], self.reduce.conv.padding
+        if isinstance(context, Tensor):
+            ones = like.new_ones(1, 1, *size)
+            bias = F.conv2d(ones, self.bias_kernel, padding=padding)
+            return F.conv2d(context.unflatten(2, size), self.context_kernel, padding=padding) + bias
+        value, weight = context
+        kernel = torch.einsum("ovyx,nvs->nosyx", self.context_kernel, value) + self.bias_kernel
+        maps = weight.flatten(0, 1).unflatten(1, size).unsqueeze(0)
+        kernel = kernel.flatten(0, 1).contiguous()
+        out = F.conv2d(maps, kernel, padding=padding, groups=len(value))
+        return out.squeeze(0).unflatten(0, (len(value), -1))
+
+
+def _behind(kernel: Float[Tensor, "o c y x"], weight: Float[Tensor, "c v 1 1"]) -> Tensor:
+    """Kernel of one convolution that equals a 1x1 convolution and then the given one, which pads with zeros."""
+    behind = torch.einsum("ocyx,cv->ovyx", kernel.detach(), weight.detach().flatten(1))
+    # As einsum leaves it, it would make the convolution, and all that follows, channels-last.
+    return behind.contiguous()
+
+
+class FoldedAnnHead(EvalOnly):
+    """ANN's head for inference, its fusion block and reduction as one.
+
+    Args:
+        head: folded; its fusion has a bottleneck without ReLU.
+    """
+
+    def __init__(self, head: AnnHead) -> None:
+        super().__init__()
+        assert isinstance(head.fusion, FoldedNonLocal), "only for heads with a non-local fusion"
+        self.reduce = FoldedReduction(head.fusion, head.reduce)
+        self.context = head.context or nn.Identity()
+        self.classifier = head.classifier
+        self.eval()
+
+    def forward(
+        self, low: Float[Tensor, "n l h w"], high: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n k h w"]:
+        """Classify every position."""
+        return self.classifier(self.context(self.reduce(high, low)))

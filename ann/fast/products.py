@@ -1,0 +1,150 @@
+"""1x1 convolutions as bare matrix products, alone, composed, and applied to what attention found.
+
+oneDNN's 1x1 convolution makes a reordered copy of its input; a product with the map's columns as
+they lie needs none.
+
+Axes: n images, c channels, h and w height and width, p positions, s anchors, k and o channels that
+come out, v width of the value.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ann.layers import ConvNorm
+
+# What was found at each position, or the values and their weights there.
+Context = Float[Tensor, "n v p"] | tuple[Float[Tensor, "n v s"], Float[Tensor, "n s p"]]
+
+
+class Affine:
+    """Weight and bias of a 1x1 convolution, from a module or composed.
+
+    Args:
+        weight: channels out by channels in.
+        bias: of the channels out.
+    """
+
+    def __init__(self, weight: Float[Tensor, "o c"], bias: Float[Tensor, " o"] | None) -> None:
+        self.weight, self.bias = weight, bias
+
+    def after(self, other: "Affine") -> "Affine":
+        """Compose the two into one, `other` first."""
+        bias = self.bias
+        if other.bias is not None:
+            moved = self.weight @ other.bias
+            bias = moved if bias is None else bias + moved
+        return Affine(self.weight @ other.weight, bias)
+
+    def __call__(self, tokens: Float[Tensor, "n c p"]) -> Float[Tensor, "n o p"]:
+        """Apply to each column."""
+        out = torch.bmm(self.weight.expand(len(tokens), -1, -1), tokens)
+        return out if self.bias is None else out.add_(self.bias[:, None])
+
+
+def apply(
+    affine: Affine,
+    context: Context,
+    *,
+    like: Float[Tensor, "n c h w"],
+    onto: Float[Tensor, "n o p"] | None = None,
+    keep: int = 1,
+) -> Float[Tensor, "n o h w"]:
+    """Apply to what was found at each position.
+
+    Args:
+        affine: W_o and whatever follows.
+        context: what was found.
+        like: the map whose height and width the result gets.
+        onto: takes the result, in place.
+        keep: 1 adds to `onto`, 0 replaces what is in it.
+    """
+    left, right, bias = _factors(affine, context)
+    if onto is None:
+        out = torch.bmm(left, right)
+    else:
+        # Under autocast the map may be of another type than the weights.
+        out = onto.baddbmm_(left.to(onto.dtype), right.to(onto.dtype), beta=keep)
+    if bias is not None:
+        out.add_(bias[:, None])
+    return out.unflatten(2, like.shape[2:])
+
+
+def _factors(affine: Affine, context: Context) -> tuple[Tensor, Tensor, Tensor | None]:
+    if isinstance(context, Tensor):
+        return affine.weight.expand(len(context), -1, -1), context, affine.bias
+    value, weight = context
+    return affine(value), weight, None
+
+
+def beside(x: Float[Tensor, "n c h w"], context: Context, out: Affine) -> Float[Tensor, "n o h w"]:
+    """Concatenation; without gradients the context is written into its place as it is made."""
+    if torch.is_grad_enabled():  # going back, writing in place would copy the whole
+        return torch.cat([apply(out, context, like=x), x], dim=1)
+    channels = x.shape[1]
+    both = x.new_empty(len(x), 2 * channels, *x.shape[2:])
+    both[:, channels:] = x
+    apply(out, context, like=x, onto=both.flatten(2)[:, :channels], keep=0)
+    return both
+
+
+def linear(conv: nn.Conv2d, tokens: Float[Tensor, "n c p"]) -> Float[Tensor, "n o p"]:
+    """Apply a 1x1 convolution to columns: a bare matrix product, no reordered copy as oneDNN makes one."""
+    return Affine(conv.weight.flatten(1), conv.bias)(tokens)
+
+
+def project(
+    module: nn.Module, x: Float[Tensor, "n c h w"], *, by_token: bool
+) -> Float[Tensor, "n k h w"]:
+    """Apply a 1x1 convolution, or one with norm and ReLU.
+
+    Args:
+        module: a `Conv2d` or `ConvNorm`.
+        x: a map.
+        by_token: each position's channels lie together in memory, as fused attention wants them.
+    """
+    conv = module.conv if isinstance(module, ConvNorm) else module
+    assert isinstance(conv, nn.Conv2d), "projections are convolutions"
+    tokens = x.flatten(2)
+    if by_token:
+        weight = conv.weight.flatten(1).mT.expand(len(x), -1, -1)
+        out = torch.bmm(tokens.mT, weight).mT
+        out = out if conv.bias is None else out.add_(conv.bias[:, None])
+    else:
+        out = linear(conv, tokens)
+    out = out.unflatten(2, x.shape[2:])
+    return rectify(module, module.norm(out)) if isinstance(module, ConvNorm) else out
+
+
+def rectify(module: ConvNorm, x: Tensor) -> Tensor:
+    """Apply the ReLU of a convolution with norm in place, if it has one: no norm needs its result."""
+    return x.relu_() if isinstance(module.relu, nn.ReLU) else x
+
+
+def project_twice(
+    module: nn.Module, x: Float[Tensor, "n c h w"], *, by_token: bool
+) -> Float[Tensor, "n k h w"]:
+    """Project once; running statistics move as if it had been twice, as in the plain block."""
+    norm = module.norm if isinstance(module, ConvNorm) else None
+    if (
+        not isinstance(norm, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001  # base of all kinds
+        or not norm.training
+        or norm.num_batches_tracked is None
+    ):
+        return project(module, x, by_token=by_token)
+    kept = norm.momentum
+    norm.momentum = _momentum_of_two(norm)
+    try:
+        out = project(module, x, by_token=by_token)
+    finally:
+        norm.momentum = kept
+    norm.num_batches_tracked.add_(1)
+    return out
+
+
+def _momentum_of_two(norm: nn.modules.batchnorm._BatchNorm) -> float:
+    """Momentum of one step that is equal to two steps towards the same statistics."""
+    if norm.momentum is None:  # running statistics are means over all batches
+        assert norm.num_batches_tracked is not None, "the caller has seen to it"
+        return 2 / (int(norm.num_batches_tracked) + 2)
+    return 1 - (1 - norm.momentum) ** 2
