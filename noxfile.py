@@ -25,7 +25,7 @@ def sync(session: nox.Session, *groups: str) -> None:
 @nox.session
 def ablations(session: nox.Session) -> None:
     """Run every experiment and render its tables, figures and page into results/ablations/report."""
-    sync(session, "bench", "reports")
+    sync(session, "bench", "reports", "counters", "export")
     session.run("python", "-m", "bench.ablations", *session.posargs)
 
 
@@ -39,8 +39,16 @@ def efficiency(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest."""
-    sync(session, "bench", "reports", "test")
+    sync(session, "bench", "reports", "test", "counters", "export")
     session.run("python", "-m", "pytest", *(session.posargs or ["-q"]))
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Test on Ray: workers that die, and one of two nodes."""
+    sync(session, "bench", "reports", "test", "cluster")
+    arguments = session.posargs or ["-q", "-m", "slow", "-k", "cluster"]
+    session.run("python", "-m", "pytest", "tests/bench", *arguments)
 
 
 @nox.session

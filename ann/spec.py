@@ -24,6 +24,23 @@ Output = Literal["context", "residual", "concat", "bottleneck"]
 Head = Literal["ann", "fcn", "psa", "psp", "deeplabv3", "dense-aspp"]
 Initialisation = Literal["torch", "mmseg"]
 Preprocessing = Literal["imagenet-rgb", "caffe-bgr"]
+Implementation = Literal[
+    "plain",
+    "fast",
+    "sdpa",
+    "sdpa-math",
+    "sdpa-efficient",
+    "sdpa-flash",
+    "sdpa-cudnn",
+    "chunked",
+    "compiled",
+    "fast-compiled",
+    "onnxruntime",
+]
+
+
+class UnavailableError(ValueError):
+    """This machine lacks what was asked for: a kernel, a number format, a compiler, a package."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

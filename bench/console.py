@@ -2,12 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ann.spec import Size
-from bench.record import Record
+from bench.record import Model, Record
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -140,6 +141,28 @@ def follow(
     return tuple(seen)
 
 
+@contextmanager
+def steps(total: int) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar on standard error (where that is a terminal); call what it gives after each step."""
+    from rich.console import Console  # not for --help
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    left = (TextColumn("left"), TimeRemainingColumn())
+    shown = console.is_terminal
+    with Progress(*columns, *left, console=console, transient=True, disable=not shown) as bar:
+        task = bar.add_task("comparing", total=total)
+        yield lambda text: bar.update(task, advance=1, description=text)
+
+
 def drawn(tables: Iterable["Table"]) -> "RenderableType":
     """Tables as rich shows them."""
     from rich.console import Group
@@ -162,7 +185,7 @@ def show(tables: Iterable["Table"]) -> None:
     console.file.flush()
 
 
-def formatted(records: Sequence[Record], tables: Iterable["Table"], form: str) -> str:
+def formatted(records: Sequence[Model], tables: Iterable["Table"], form: str) -> str:
     """Records as JSON, or tables as Markdown, LaTeX or CSV."""
     if form == "json":
         lines = (item.model_dump_json(exclude_defaults=True) for item in records)

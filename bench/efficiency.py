@@ -3,6 +3,10 @@
 Parameters, MACs, FLOPs and predicted peak memory need no execution and come first, beside the
 published numbers; then each block is run in a process of its own for its time and memory. Two CPU
 cores take two minutes at 256x128.
+
+`--compare A B` runs two arms by turns instead, in fresh processes each round, and says whether B is
+FASTER, SLOWER, the SAME, or whether that is INCONCLUSIVE: an arm is a block, a network, either with
+an implementation (`apnb:fast`), or somebody's own `package.module:factory`.
 """
 
 import sys
@@ -10,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from ann.catalogue import BLOCKS
+from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
 from bench import console
+from experiments import arms
 from experiments.spec import Cell, Device, Dtype, Mode, OwnModule, Protocol, Subject
 from experiments.table1 import SEQUENCE
 
@@ -43,9 +48,11 @@ def parser() -> console.Parser:
     )
     add(
         "--block",
-        action="append",
+        action="extend",
+        nargs="+",
         metavar="NAME",
-        help="a block by name, or package.module:factory for your own module; may be given several times "
+        help="a block by name, NAME:IMPLEMENTATION for another way to compute it (e.g. apnb:fast, nb:sdpa), "
+        "or package.module:factory for your own module; one or more "
         f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
     )
     add("--channels", type=console.positive, default=2048, help="channels of the map")
@@ -80,7 +87,21 @@ def parser() -> console.Parser:
         help="folder of the records; a run that was ended goes on there",
     )
     add("--fresh", action="store_true", help="measure again what has records")
+    _add_comparison(made)
     return made
+
+
+def _add_comparison(made: console.Parser) -> None:
+    add = made.add_argument_group("comparing two arms").add_argument
+    add("--compare", nargs=2, metavar=("A", "B"), help="arms to run by turns; the verdict is on B")
+    add("--margin", type=float, metavar="SHARE", help="what does not matter (default: 0.02, 2 %%)")
+    add("--rounds", type=console.positive, help="rounds of fresh processes (default: 20)")
+    add(
+        "--level",
+        type=float,
+        metavar="CHANCE",
+        help="of a wrong verdict on each side, shared by the sizes (default: 0.001)",
+    )
 
 
 def cells(options: "Namespace") -> tuple[Cell, ...]:
@@ -94,14 +115,18 @@ def cells(options: "Namespace") -> tuple[Cell, ...]:
     return tuple(_cell(name, size, options) for size in sizes for name in names)
 
 
-def _cell(name: str, size: Size, options: "Namespace") -> Cell:
+def _cell(text: str, size: Size, options: "Namespace") -> Cell:
+    name, implementation = arms.parse(text)
+    if options.protocol == "paper" and implementation != "plain":
+        msg = f"arm {text!r}: the paper's protocol is of its own code; pass --protocol strict, or the plain block"
+        raise ValueError(msg)
     changes = {"channels": options.channels, "key_channels": options.key_channels}
     settings = {**changes, "batch": options.batch, "dtype": options.dtype, "mode": options.mode}
     usual = {"channels": 2048, "key_channels": 256, "batch": 1, "dtype": "float32", "mode": "eval"}
     unusual = {key: value for key, value in settings.items() if value != usual[key]}
     return Cell(
         experiment="efficiency",
-        axes={"block": name, "size": str(size), **unusual},
+        axes={"block": text, "size": str(size), **unusual},
         subject=_subject(name, **changes),
         size=size,
         batch=options.batch,
@@ -109,6 +134,7 @@ def _cell(name: str, size: Size, options: "Namespace") -> Cell:
         mode=options.mode,
         protocol=options.protocol,
         preceded_by=_preceding(name, size, options),
+        implementation=implementation,
     )
 
 
@@ -154,6 +180,8 @@ def share_budget(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = parser().parse_args(arguments)
+    if _comparing(options):
+        return _compare(options)
     asked = cells(options)
     console.writable(options.out)
     from bench import runner  # brings torch, not for --help
@@ -182,6 +210,80 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         sys.stdout.write(console.formatted(everything, _tables(everything), options.format))
     return 0
+
+
+def _comparing(options: "Namespace") -> bool:
+    """Whether two arms are to be compared.
+
+    Raises:
+        ValueError: an option does not go with that, or goes with that alone.
+    """
+    if not options.compare:
+        for name in ("margin", "rounds", "level"):
+            if getattr(options, name) is not None:
+                msg = f"--{name} goes with --compare; add --compare A B, or leave it out"
+                raise ValueError(msg)
+        return False
+    usual = {"block": None, "protocol": "strict", "budget": None, "fresh": False}
+    for name, value in usual.items():
+        if getattr(options, name) != value:
+            msg = f"--{name} does not go with --compare, which names its arms and sets their time; leave it out"
+            raise ValueError(msg)
+    if options.device == "meta":
+        msg = "--device meta runs nothing, so nothing can be compared; pass auto, cpu or cuda"
+        raise ValueError(msg)
+    return True
+
+
+def pairs(options: "Namespace") -> tuple[tuple[Cell, Cell], ...]:
+    """Turn `--compare` into two cells for each size.
+
+    Raises:
+        ValueError: an arm is not known.
+    """
+    sizes = tuple(dict.fromkeys(options.size or (Size(width=256, height=128),)))
+    first, second = options.compare
+    return tuple((_arm(first, size, options), _arm(second, size, options)) for size in sizes)
+
+
+def _arm(text: str, size: Size, options: "Namespace") -> Cell:
+    name, implementation = arms.parse(text)
+    changes = {"channels": options.channels, "key_channels": options.key_channels}
+    is_network = name in NETWORKS
+    return Cell(
+        experiment="compare",
+        axes={"network" if is_network else "block": name, "size": str(size)}
+        | ({} if is_network else changes),
+        subject=NETWORKS[name] if is_network else _subject(name, **changes),
+        size=size,
+        batch=options.batch,
+        dtype=options.dtype,
+        mode=options.mode,
+        implementation=implementation,
+        time_limit_s=3600.0,
+    )
+
+
+def _compare(options: "Namespace") -> int:
+    """Compare by turns and print the verdict; status 1 where an arm could not be run."""
+    asked = pairs(options)
+    console.writable(options.out)
+    from bench import paired, runner  # brings torch, not for --help
+
+    given = {name: getattr(options, name) for name in ("margin", "rounds", "level")}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = paired.Settings(**chosen, comparisons=len(asked))
+    _find_own([cell for pair in asked for cell in pair])
+    device: Any = runner.resolve(options.device)
+    with console.steps(len(asked) * (settings.rounds + paired.BESIDE_ROUNDS)) as step:
+        made = paired.run(asked, options.out, device=device, settings=settings, on_step=step)
+    from reports import paired as tables
+
+    if options.format == "table":
+        console.show(tables.tables(made))
+    else:
+        sys.stdout.write(console.formatted(made, tables.tables(made), options.format))
+    return int(any(one.failure is not None for one in made))
 
 
 def _say_what_is_old(measured: Sequence["Record"], *, began: str, out: Path) -> None:

@@ -4,22 +4,26 @@ An engine takes cells and what to do with one, and gives records as they come; r
 the caller alone, so that a worker that dies loses its own cell and nothing else.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from dataclasses import dataclass
 from queue import SimpleQueue
 
-from bench.record import Record
+from bench import child
+from bench.record import Failure, Record
 from experiments.spec import Cell
 
-Act = Callable[[Cell, int], Record]
-Engine = Callable[[Sequence[Cell], Act], Iterator[Record]]
 
-ROOT = Path(__file__).resolve().parent.parent
-# Not sent to the workers of a cluster: environments, results, history.
-LEFT_BEHIND = [".venv", ".nox", ".git", "results", "**/__pycache__", ".mypy_cache", ".ruff_cache"]
-RETRIES = 2
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lost:
+    """A cell of which no record came back from where it was done, and why."""
+
+    cell: Cell
+    failure: Failure
+
+
+Act = Callable[[Cell, int], Record]
+Engine = Callable[[Sequence[Cell], Act], Iterator[Record | Lost]]
 
 
 def one_by_one(cells: Sequence[Cell], act: Act) -> Iterator[Record]:
@@ -29,7 +33,10 @@ def one_by_one(cells: Sequence[Cell], act: Act) -> Iterator[Record]:
 
 
 def local(slots: int) -> Engine:
-    """Do so many cells at once; each knows its slot, and so its GPU or its share of the processor."""
+    """Do so many cells at once; each knows its slot, and so its GPU or its share of the processor.
+
+    Whoever stops asking for records, because of an error or an interruption, ends what is running.
+    """
 
     def engine(cells: Sequence[Cell], act: Act) -> Iterator[Record]:
         free: SimpleQueue[int] = SimpleQueue()
@@ -50,45 +57,19 @@ def local(slots: int) -> Engine:
             finally:
                 for one in waiting:
                     one.cancel()
+                # Again and again, as a thread may have been about to start another.
+                while wait(waiting, timeout=0.1).not_done:
+                    child.end_all()
 
     return engine if slots > 1 else one_by_one
 
 
 def ray(device: str) -> Engine:
-    """Do each cell as a task of a Ray cluster: that of RAY_ADDRESS, or one on this machine.
-
-    A task has a GPU of its own, or a processor. One whose node dies is tried again elsewhere.
+    """Do each cell as a task of a Ray cluster, with a GPU of its own or a processor.
 
     Raises:
         ValueError: Ray is not installed.
     """
-    try:
-        import ray as core
-    except ImportError as error:
-        msg = "engine 'ray' needs Ray; install it with `uv sync --group cluster`, or pass --engine local"
-        raise ValueError(msg) from error
+    from bench import cluster
 
-    def engine(cells: Sequence[Cell], act: Act) -> Iterator[Record]:
-        core.init(
-            address=os.environ.get("RAY_ADDRESS"),
-            runtime_env={"working_dir": str(ROOT), "excludes": LEFT_BEHIND},
-            log_to_driver=False,
-            ignore_reinit_error=True,
-            include_dashboard=False,
-        )
-        wants = {"num_gpus": 1} if device == "cuda" else {"num_cpus": 1}
-
-        def do(cell: Cell) -> Record:
-            # Ray shows a task its own GPU alone, so that every one is slot 0.
-            return act(cell, 0)
-
-        task = core.remote(max_retries=RETRIES, **wants)(do)
-        try:
-            waiting = [task.remote(cell) for cell in cells]
-            while waiting:
-                (done, *_), waiting = core.wait(waiting, num_returns=1)
-                yield core.get(done)
-        finally:
-            core.shutdown()
-
-    return engine
+    return cluster.engine(device)

@@ -19,7 +19,16 @@ from bench.record import Environment
 
 Device = Literal["cpu", "cuda", "meta"]
 
-PACKAGES = ("fvcore", "numpy", "nvidia-ml-py", "scipy", "timm", "torchvision", "triton")
+PACKAGES = (
+    "fvcore",
+    "numpy",
+    "nvidia-ml-py",
+    "onnxruntime",
+    "scipy",
+    "timm",
+    "torchvision",
+    "triton",
+)
 # Variables that change what runs or how it is allocated; both names of the allocator's are in use.
 VARIABLES = (
     "OMP_NUM_THREADS",

@@ -1,6 +1,9 @@
 """All probes of one cell: what is counted and predicted without running it, and what a run of it shows."""
 
+import logging
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,9 +11,10 @@ from typing import Literal
 
 from torch import nn
 
-from ann.spec import BlockSpec, NetworkSpec, Size
-from bench import workload
-from bench.probes import memory, operations, opinions, paper, timing
+from ann.spec import BlockSpec, NetworkSpec, Size, UnavailableError
+from bench import formats, workload
+from bench.probes import kernels, memory, operations, opinions, paper, rivals, timing
+from bench.probes.imitation import Imitation
 from bench.record import Counts, MeasuredMemory, Measures, PredictedMemory, Timing
 from bench.workload import Workload
 from experiments.spec import Cell, OwnModule, Subject
@@ -20,25 +24,53 @@ Device = Literal["cpu", "cuda"]
 REPEATS = 5  # of a profiled call
 WARM_SIZE = Size(width=16, height=16)
 WARM_IMAGE = Size(width=65, height=65)
+COMPILED = ("compiled", "fast-compiled")
+NO_COMPILER = ("InvalidCxxCompiler", "No working C++ compiler", "TritonMissing")  # torch's words
 
 
-def predict(cell: Cell) -> Measures:
+def predict(cell: Cell, aim: Device = "cuda") -> Measures:
     """Count operations and predict memory on meta tensors.
+
+    Args:
+        cell: what to predict; what is compiled is predicted as its source.
+        aim: device whose rules for autocast and attention kernels hold where the cell names none;
+            what the CPU does not have is predicted for CUDA, and says so.
 
     Raises:
         ValueError: the subject can't be built, or the counters disagree.
+        UnavailableError: no device that may be meant has such a number format or attention kernel.
     """
+    if cell.device in ("cpu", "cuda"):
+        return _predict(cell, cell.device)
+    try:
+        return _predict(cell, aim)
+    except UnavailableError:
+        if aim == "cuda":
+            raise
+        return _predict(cell, "cuda", instead=True)
+
+
+def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
+    if aim == "cpu":
+        formats.require(cell.dtype, aim)
     work = workload.make(cell, "meta")
-    return Measures(counts=_counts(cell, work), predicted=_predicted(cell, work))
+    with Imitation(aim, formats.lower(cell.dtype)).around(work.module) as imitation:
+        counts = _counts(cell, work)
+        predicted = _predicted(cell, work)
+    if cell.implementation == "onnxruntime":  # which has its own memory plan
+        return Measures(counts=counts)
+    device = aim if imitation.changed or instead else None
+    return Measures(counts=counts, predicted=predicted.model_copy(update={"device": device}))
 
 
 def _counts(cell: Cell, work: Workload) -> Counts:
-    spec = cell.subject if isinstance(cell.subject, BlockSpec) else None
+    # The formula and the paper's rules are of the blocks as they were written.
+    plain = cell.implementation == "plain" and isinstance(cell.subject, BlockSpec)
     return opinions.counts(
         work.module,
         work.inputs,
         mode=cell.mode,
-        spec=spec,
+        spec=cell.subject if plain else None,  # type: ignore[arg-type]  # it is a block's
         size=cell.size,
         # Somebody's own module is run in the cell's process alone, where it can do no harm.
         execute=not isinstance(cell.subject, OwnModule),
@@ -89,21 +121,61 @@ def measure(cell: Cell, device: Device, folder: Path | None = None) -> Measures:
         from bench.accuracy import run
 
         return Measures(accuracy=run.measure(cell, device, folder))
+    if "rivals" in cell.probes:
+        return Measures(rivals=rivals.compare(cell))
     _warm(cell, device)
     work = workload.make(cell, device)
+    # In inference under autocast all calls share one context, and so the weights that it has cast.
+    with work.numbers() if cell.mode == "eval" else nullcontext():
+        return _read(cell, work, device)
+
+
+def _read(cell: Cell, work: Workload, device: Device) -> Measures:
+    if cell.implementation in COMPILED:
+        _compile(work)
     asked = cell.probes
     read = memory.measure(work, device=device) if "memory" in asked else None
     timings = _time(cell, work, device) if "timing" in asked else ()
     profile = partial(operations.profile, work, device=device, repeats=REPEATS)
     return Measures(
-        memory=read, timings=timings, operations=profile() if "operations" in asked else ()
+        memory=read,
+        timings=timings,
+        operations=profile() if "operations" in asked else (),
+        kernels=kernels.ran(work, device=device) if _attends(cell) else (),
     )
 
 
+def _attends(cell: Cell) -> bool:
+    """Whether which attention kernel runs is a question."""
+    return cell.implementation not in ("plain", "chunked", "onnxruntime")
+
+
+def _compile(work: Workload) -> None:
+    """Call once, which compiles for these shapes, in this process: it is killed at its end."""
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    try:
+        work()
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        if not any(name in told for name in NO_COMPILER):
+            raise
+        msg = (
+            "torch.compile found no working compiler; install a C++ compiler (g++) for the CPU or "
+            "triton for a GPU, or set CXX"
+        )
+        raise UnavailableError(msg) from error
+
+
 def _warm(cell: Cell, device: Device) -> None:
-    """Run the subject once on a tiny map, so that libraries are loaded before anything is read."""
+    """Run the subject once on a tiny map, so that libraries are loaded before anything is read.
+
+    What would be compiled or exported for that map alone is left plain.
+    """
     size = WARM_IMAGE if isinstance(cell.subject, NetworkSpec) else WARM_SIZE
-    workload.make(replace(cell, size=size, batch=2 if cell.mode == "train" else 1), device)()
+    implementation = workload.SOURCES.get(cell.implementation, cell.implementation)
+    tiny = replace(cell, size=size, implementation=implementation)
+    workload.make(replace(tiny, batch=2 if cell.mode == "train" else 1), device)()
 
 
 def _time(cell: Cell, work: Workload, device: Device) -> tuple[Timing, ...]:

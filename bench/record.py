@@ -9,15 +9,21 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+# Comparisons of two arms lie beside the records and have a form of their own (`bench.pairing_record`).
+COMPARISONS = "comparisons.jsonl"
 
 
 class Model(BaseModel):
     """Frozen, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Line = TypeVar("Line", bound=Model)
 
 
 class Operator(Model):
@@ -69,7 +75,9 @@ class PredictedMemory(Model):
     """Peak of the live tensors, from the dispatch of one call on meta tensors; without workspaces.
 
     `peak_bytes` is everything alive at the peak; `increment_bytes` is what the call adds to inputs
-    and parameters. `paper_bytes` is the figure by the released script's procedure.
+    and parameters. `paper_bytes` is the figure by the released script's procedure. `device` is the
+    one whose rules were imitated where they matter: autocast's casts, the choice of an attention
+    kernel.
     """
 
     peak_bytes: int
@@ -80,6 +88,7 @@ class PredictedMemory(Model):
     live: tuple[LiveTensor, ...] = ()
     by_module: dict[str, int] = Field(default_factory=dict)
     paper_bytes: int | None = None
+    device: Literal["cpu", "cuda"] | None = None
 
 
 class MeasuredMemory(Model):
@@ -159,6 +168,16 @@ class Accuracy(Model):
         return self
 
 
+class Rival(Model):
+    """What another counter says of the same call, in its own unit, or the reason why it says nothing."""
+
+    tool: str
+    version: str | None = None
+    unit: Literal["MAC", "FLOP"] = "MAC"
+    reported: int | None = None
+    reason: str | None = None
+
+
 class Measures(Model):
     """What the probes read; None where a probe was not asked for or its reading can't be had."""
 
@@ -168,6 +187,9 @@ class Measures(Model):
     timings: tuple[Timing, ...] = ()
     operations: tuple[OperatorTime, ...] = ()
     accuracy: Accuracy | None = None
+    kernels: tuple[str, ...] = ()
+    """Attention operators that ran, with the kernels below them, the most frequent first."""
+    rivals: tuple[Rival, ...] = ()
     printed: dict[str, float] = Field(default_factory=dict)
     """A document's numbers as it prints them, the unit in the key, e.g. {"memory_mb": 609}."""
 
@@ -226,6 +248,7 @@ class Record(Model):
     dtype: str = "float32"
     mode: Literal["eval", "train"] = "eval"
     protocol: Literal["strict", "paper"] = "strict"
+    implementation: str = "plain"
     measures: Measures = Measures()
     failure: Failure | None = None
     environment: Environment | None = None
@@ -234,25 +257,42 @@ class Record(Model):
     command: str = ""
 
 
-def append(path: Path, record: Record) -> None:
+def append(path: Path, record: Model) -> None:
     """Add one record to a JSON Lines file, whole or not at all.
 
     One write of one line under O_APPEND, synchronised; a torn last line of a killed run is cut off
     first.
+
+    Raises:
+        OSError: the file can't be written; the message names it, and its records are kept.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _cut_torn_line(path)
     line = (record.model_dump_json(exclude_defaults=True) + "\n").encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        before = os.fstat(descriptor).st_size
-        if os.write(descriptor, line) != len(line):
-            os.ftruncate(descriptor, before)
-            msg = f"{path}: the disk is full; free some space and call again, finished records are kept"
-            raise OSError(msg)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _cut_torn_line(path)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            _write_whole(descriptor, line)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        msg = (
+            f"{path}: the record could not be written ({error.strerror}); make room or choose another "
+            "folder and call again, finished records are kept"
+        )
+        raise OSError(error.errno, msg) from error
+
+
+def _write_whole(descriptor: int, line: bytes) -> None:
+    before = os.fstat(descriptor).st_size
+    try:
+        # On a full disk a write may end in the middle; the next one says why.
+        while line:
+            line = line[os.write(descriptor, line) :]
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -278,10 +318,20 @@ def read(path: Path) -> tuple[Record, ...]:
         msg = f"records {str(path)!r} do not exist; give a .jsonl file or a folder that holds some"
         raise ValueError(msg)
     files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
-    return tuple(record for file in files for record in _read_file(file))
+    return tuple(
+        parse(line, where=where)
+        for file in files
+        if file.name != COMPARISONS
+        for where, line in lines(file)
+    )
 
 
-def _read_file(path: Path) -> Iterator[Record]:
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Read the whole lines of a file, each with where it stands.
+
+    Raises:
+        ValueError: the file is no text.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -290,7 +340,7 @@ def _read_file(path: Path) -> Iterator[Record]:
     whole = text[: text.rfind("\n") + 1] if "\n" in text else ""
     for number, line in enumerate(whole.split("\n"), start=1):
         if line.strip():
-            yield parse(line, where=f"{path}:{number}")
+            yield f"{path}:{number}", line
 
 
 def parse(line: str, *, where: str) -> Record:
@@ -299,8 +349,13 @@ def parse(line: str, *, where: str) -> Record:
     Raises:
         ValueError: the line is no record; the message names the place and the first fault.
     """
+    return parse_as(Record, line, where=where)
+
+
+def parse_as(model: type[Line], line: str, *, where: str) -> Line:
+    """Read one line as a model, as `parse` does."""
     try:
-        return Record.model_validate_json(line)
+        return model.model_validate_json(line)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         field = ".".join(map(str, fault["loc"])) or "the line"

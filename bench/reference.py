@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from bench.record import Record
 
 PROGRAM = "python -m bench.reference"
-ORDER = ("table1", "fig2", "table2", "zoo_ann", "zoo_dnl", "table6", "table7")
+ORDER = (
+    *("table1", "fig2", "crossover", "implementations", "precision", "table2"),
+    *("zoo_ann", "zoo_dnl", "counters", "table6", "table7"),
+)
 # Of the whole time, for the tests and for one cell; a GPU needs far less, a processor is kept from
 # starving the rest.
 TESTS_SHARE = 0.4

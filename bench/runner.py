@@ -7,19 +7,16 @@ leaves a record that says so.
 
 import hashlib
 import importlib.util
-import multiprocessing
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from bench import environment, record
-from bench.engines import Act, Engine, one_by_one
+from ann.spec import UnavailableError
+from bench import child, environment, formats, record
+from bench.engines import Act, Engine, Lost, one_by_one
 from bench.record import Environment, Failure, Measures, Record
 from experiments.spec import Cell, OwnModule
 
@@ -107,7 +104,8 @@ def run(
         act: Act = partial(_predict_where, wheres)
     else:
         act = partial(_measure_where, wheres, folder=out.resolve(), slots=slots)
-    for new in engine(list(todo.values()), act):
+    for ended in engine(list(todo.values()), act):
+        new = ended if isinstance(ended, Record) else _without(ended, source, wheres)
         record.append(path, new)
         yield new
         for cell in twins.get(new.cell, ()):
@@ -123,6 +121,10 @@ def _measure_where(
     wheres: Mapping[str, Environment], cell: Cell, slot: int, *, folder: Path, slots: int
 ) -> Record:
     return measure(cell, wheres[cell.id], folder=folder, slot=slot, slots=slots)
+
+
+def _without(lost: Lost, source: Source, wheres: Mapping[str, Environment]) -> Record:
+    return made(lost.cell, source, wheres[lost.cell.id], failure=lost.failure)
 
 
 def _again(seen: Record, cell: Cell, *, path: Path, kept: set[tuple[object, ...]]) -> Record:
@@ -169,7 +171,10 @@ def environment_of(device: str, cell: Cell, *, slots: int = 1) -> Environment:
     """Describe this machine, the threads that a cell gets of it, and the code that it runs."""
     found = _describe(device)
     threads = max(1, found.threads // slots)
-    return found.model_copy(update={"code": code_digest(cell.subject), "threads": threads})
+    own = {"code": code_digest(cell.subject), "threads": threads}
+    if cell.protocol == "strict":
+        own["flags"] = found.flags | formats.flags(cell.dtype, device)
+    return found.model_copy(update=own)
 
 
 _describe = cache(environment.describe)
@@ -211,6 +216,7 @@ def made(cell: Cell, source: str, where: Environment, **outcome: Any) -> Record:
         dtype=cell.dtype,
         mode=cell.mode,
         protocol=cell.protocol,
+        implementation=cell.implementation,
         environment=where,
         created_at=now(),
         **outcome,
@@ -218,25 +224,37 @@ def made(cell: Cell, source: str, where: Environment, **outcome: Any) -> Record:
 
 
 def predict(cell: Cell, where: Environment) -> Record:
-    """Count and predict on meta tensors, here and now; no execution, no memory."""
+    """Count and predict on meta tensors, here and now; no execution, no memory.
+
+    What depends on a device follows the cell's, or else the GPU of this machine if it has one.
+    """
     try:
-        return made(cell, "predicted", where, measures=_predictions(cell))
+        return made(cell, "predicted", where, measures=_predictions(cell, _aim()))
+    except UnavailableError as error:
+        failure = Failure(kind="unavailable", reason=child.one_line(error))
     except Exception as error:  # noqa: BLE001  # somebody's own module may raise anything
-        failure = Failure(kind="error", reason=f"can't be predicted: {one_line(error)}")
-        return made(cell, "predicted", where, failure=failure)
+        failure = Failure(kind="error", reason=f"can't be predicted: {child.one_line(error)}")
+    return made(cell, "predicted", where, failure=failure)
 
 
-def _predictions(cell: Cell) -> Measures:
+def _aim() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _predictions(cell: Cell, aim: str) -> Measures:
     from bench import readings
 
     # Neither the seed nor the training changes what one call does.
     same = replace(cell, seed=0, training=None, probes=())
-    if same.id not in _MEMO:
-        _MEMO[same.id] = readings.predict(same)
-    return _MEMO[same.id]
+    key = (same.id, aim)
+    if key not in _MEMO:
+        _MEMO[key] = readings.predict(same, aim)  # type: ignore[arg-type]  # a device that computes
+    return _MEMO[key]
 
 
-_MEMO: dict[str, Measures] = {}
+_MEMO: dict[tuple[str, str], Measures] = {}
 
 
 def measure(
@@ -255,22 +273,11 @@ def measure(
     if failure is not None:
         return made(cell, "measured", where, failure=failure)
     threads = where.threads if slots > 1 else None
-    task = _Task(cell=cell, device=where.device, folder=folder, slot=slot, threads=threads)
-    outcome = _in_child(task)
+    task = child.Task(cell=cell, device=where.device, folder=folder, slot=slot, threads=threads)
+    outcome = child.run(task)
     if isinstance(outcome, Failure):
         return made(cell, "measured", where, failure=outcome)
     return made(cell, "measured", where, measures=outcome)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Task:
-    """What a cell's process is told."""
-
-    cell: Cell
-    device: str
-    folder: Path | None
-    slot: int
-    threads: int | None
 
 
 def _foresee(cell: Cell, where: Environment) -> Failure | None:
@@ -278,7 +285,7 @@ def _foresee(cell: Cell, where: Environment) -> Failure | None:
         reason = f"measured on {cell.device} alone, and this run is on {where.device}"
         return Failure(kind="unavailable", reason=reason)
     try:
-        predicted = _predictions(cell).predicted
+        predicted = _predictions(cell, where.device).predicted
     except Exception:  # noqa: BLE001  # what can't be predicted is simply tried
         return None
     needs = (predicted.peak_bytes if predicted else 0) + PROCESS_BYTES
@@ -289,81 +296,3 @@ def _foresee(cell: Cell, where: Environment) -> Failure | None:
         f"needs {needs / 2**30:.1f} GiB by prediction, {has / 2**30:.1f} GiB are free; not started"
     )
     return Failure(kind="foreseen", reason=reason, needs_bytes=needs)
-
-
-def _in_child(task: _Task) -> Measures | Failure:
-    limit_s = task.cell.time_limit_s
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(task, sender), daemon=True)
-    child.start()
-    sender.close()
-    try:
-        if not receiver.poll(limit_s):
-            reason = f"not done after {limit_s:.0f} s; ended"
-            return Failure(kind="timeout", reason=reason)
-        kind, text = receiver.recv_bytes().decode().split("\n", 1)
-    except EOFError:
-        child.join()
-        return _died(child.exitcode)
-    finally:
-        child.kill()
-        child.join()
-    model = Measures if kind == "measures" else Failure
-    return model.model_validate_json(text)
-
-
-def _died(exit_code: int | None) -> Failure:
-    if exit_code == -9:
-        reason = "the process was killed (signal 9); the machine was most likely out of memory"
-        return Failure(kind="out-of-memory", reason=reason)
-    return Failure(kind="error", reason=f"the process died with exit status {exit_code}")
-
-
-def _child(task: _Task, sender: Connection) -> None:
-    """Measure in this process and send the outcome as text; what a module prints goes to standard error."""
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    _offer_to_oom_killer()
-    if task.threads is not None:
-        _settle(task)
-    from bench import readings  # brings torch, seconds
-
-    try:
-        found = readings.measure(task.cell, task.device, task.folder)  # type: ignore[arg-type]
-        text = "measures\n" + found.model_dump_json()
-    except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
-        text = "failure\n" + _failure(error).model_dump_json()
-    sender.send_bytes(text.encode())
-
-
-def _settle(task: _Task) -> None:
-    """Take this slot's GPU, or its share of the processor, before torch is loaded."""
-    if task.device == "cuda":
-        shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = shown.split(",") if shown else None
-        os.environ["CUDA_VISIBLE_DEVICES"] = names[task.slot] if names else str(task.slot)
-    else:
-        os.environ["OMP_NUM_THREADS"] = str(task.threads)
-
-
-def _offer_to_oom_killer() -> None:
-    """Ask the kernel to end this process rather than the run, should memory end."""
-    try:
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    except OSError:
-        return
-
-
-def _failure(error: Exception) -> Failure:
-    import torch
-
-    out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-    return Failure(kind="out-of-memory" if out_of_memory else "error", reason=one_line(error))
-
-
-def one_line(error: Exception) -> str:
-    """Name and first line of an error, short enough for a table's note."""
-    text = str(error).strip().split("\n", 1)[0][:300]
-    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"

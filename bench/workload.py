@@ -5,7 +5,8 @@ Axes: b images, c channels, h height, w width.
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,9 +15,17 @@ import torch.nn.functional as F  # noqa: N812  # the name that every torch progr
 from torch import Tensor, nn
 
 from ann import build
-from ann.spec import BlockSpec, NetworkSpec, Size
-from experiments.spec import Cell, OwnModule, Subject
+from ann.implementations import implement
+from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
+from bench import formats
+from experiments.spec import Cell, Dtype, OwnModule, Subject
 
+# What is counted and predicted of those that are made from another one's operators.
+SOURCES: Mapping[str, Implementation] = {
+    "compiled": "plain",
+    "fast-compiled": "fast",
+    "onnxruntime": "plain",
+}
 AUXILIARY_WEIGHT = 0.4  # of the second cross entropy; paper, Eq. 18
 
 
@@ -27,17 +36,29 @@ class Workload:
     module: nn.Module
     inputs: tuple[Tensor, ...]
     mode: str
+    dtype: Dtype = "float32"
 
     def __call__(self) -> None:
-        """Run once; results and gradients are dropped."""
+        """Run once; results and gradients are dropped.
+
+        Under autocast a step of training casts its weights, since they change from step to step,
+        and goes back outside, as PyTorch advises. In inference what is cast stays as long as a
+        `numbers()` around all calls.
+        """
         if self.mode == "eval":
-            with torch.no_grad():
+            with torch.no_grad(), self.numbers():
                 self.module(*self.inputs)
             return
-        outputs = self.module(*self.inputs)  # held while going back, as a training loop holds them
+        with self.numbers():
+            # Held while going back, as a training loop holds them.
+            outputs = self.module(*self.inputs)
         total(outputs).backward()
         del outputs
         self.module.zero_grad(set_to_none=True)
+
+    def numbers(self) -> AbstractContextManager[object]:
+        """The number format's context; it may be entered again inside itself."""
+        return formats.autocast(self.dtype, self.inputs[0].device.type)
 
 
 def total(outputs: object) -> Tensor:
@@ -72,22 +93,50 @@ class TrainingStep(nn.Module):
         )
 
 
-def make(cell: Cell, device: str) -> Workload:
+def make(
+    cell: Cell, device: str, *, prepare: Callable[[nn.Module], object] | None = None
+) -> Workload:
     """Build the cell's module and inputs on a device, random numbers fixed by the cell's seed.
+
+    Args:
+        cell: what to build.
+        device: where.
+        prepare: is given the module as built, before anything is made of it.
 
     Raises:
         ValueError: the subject can't be built; the message says why.
+        UnavailableError: the device lacks the number format, or this machine the implementation.
     """
+    formats.require(cell.dtype, device)
+    formats.switch(cell.dtype, device)
     torch.manual_seed(cell.seed)
-    dtype: torch.dtype = getattr(torch, cell.dtype)
+    dtype = formats.weights(cell.dtype)
     with torch.device(device):
         module = build_subject(cell.subject).to(dtype=dtype)
+        if prepare is not None:
+            prepare(module)
         inputs = make_inputs(cell.subject, cell.size, batch=cell.batch, dtype=dtype)
+        module = module.train(cell.mode == "train")
+        module = _implemented(module, inputs, cell, device=device)
         if cell.mode == "train" and isinstance(cell.subject, NetworkSpec):
             module = TrainingStep(module)
             labels = torch.zeros(cell.batch, cell.size.height, cell.size.width, dtype=torch.long)
             inputs = (*inputs, labels)
-    return Workload(module=module.train(cell.mode == "train"), inputs=inputs, mode=cell.mode)
+    return Workload(module=module, inputs=inputs, mode=cell.mode, dtype=cell.dtype)
+
+
+def _implemented(
+    module: nn.Module, inputs: tuple[Tensor, ...], cell: Cell, *, device: str
+) -> nn.Module:
+    """Rewrite the module; on meta, where nothing runs, what is compiled or exported is its source."""
+    implementation = cell.implementation
+    if implementation == "onnxruntime" and device != "meta":
+        from bench import onnx_runtime
+
+        return onnx_runtime.make(module, inputs)
+    if device == "meta":
+        implementation = SOURCES.get(implementation, implementation)
+    return implement(module, implementation, "training" if cell.mode == "train" else "inference")
 
 
 def build_subject(subject: Subject) -> nn.Module:

@@ -2,12 +2,35 @@
 
 from collections.abc import Callable
 
-from experiments import fig2, table1, table2, table6, table7, zoo_ann, zoo_dnl
+from experiments import (
+    counters,
+    crossover,
+    fig2,
+    implementations,
+    precision,
+    table1,
+    table2,
+    table6,
+    table7,
+    zoo_ann,
+    zoo_dnl,
+)
 from experiments.spec import Experiment
 from experiments.training import Setting
 
 EXPERIMENTS: dict[str, Experiment] = {
-    module.EXPERIMENT.name: module.EXPERIMENT for module in (table1, fig2, zoo_ann, zoo_dnl, table2)
+    module.EXPERIMENT.name: module.EXPERIMENT
+    for module in (
+        table1,
+        fig2,
+        zoo_ann,
+        zoo_dnl,
+        table2,
+        counters,
+        crossover,
+        implementations,
+        precision,
+    )
 }
 
 # These train; each is made for a setting: the data, the budget, the seeds.

@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from ann.spec import BlockSpec, NetworkSpec, Size
+from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
 from experiments.recipes import Recipe
 
-Dtype = Literal["float32", "float64", "float16", "bfloat16"]
+Dtype = Literal[
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "tf32",
+    "autocast-float16",
+    "autocast-bfloat16",
+]
 Device = Literal["auto", "cpu", "cuda", "meta"]
 Mode = Literal["eval", "train"]
 Protocol = Literal["strict", "paper"]
-Probe = Literal["memory", "timing", "operations", "accuracy"]
+Probe = Literal["memory", "timing", "operations", "accuracy", "rivals"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,12 +69,16 @@ class Cell:
             published records carry the same axes, and the tables join on them.
         subject: what to build.
         size: of the feature map (a block) or of the image (a network).
+        dtype: number format: one type for weights and maps; `tf32` (float32 with products of
+            10-bit mantissas, NVIDIA alone); or float32 under autocast.
         mode: `eval` is one forward without gradients, `train` one forward and backward.
         protocol: `strict` is this suite's; `paper` repeats what the released scripts did.
         training: how a network is trained before it is judged; for the probe `accuracy`.
         preceded_by: under the paper's protocol, what had run in the same process before, in order.
         probes: what is executed and measured; counting and predicting need no execution and are
         always done.
+        implementation: how the subject computes what it computes: as the documents wrote it
+            (`plain`), or rewritten into an equal module (`ann.implementations`).
         budget_s: seconds that the timing may take; it ends sooner where the interval is narrow.
         time_limit_s: after which the cell's process is ended and a record says so.
     """
@@ -83,6 +95,7 @@ class Cell:
     preceded_by: tuple[tuple[Subject, Size], ...] = ()
     training: Training | None = None
     probes: tuple[Probe, ...] = ("memory", "timing")
+    implementation: Implementation = "plain"
     budget_s: float = 20.0
     time_limit_s: float = 600.0
     seed: int = 0
@@ -98,6 +111,8 @@ class Cell:
         content = asdict(self)
         for aside in ("experiment", "axes", "budget_s", "time_limit_s"):
             del content[aside]
+        if self.implementation == "plain":
+            del content["implementation"]  # as before there were others; records keep their ids
         if self.training is not None:
             # Where the data lie, and how long other budgets are, changes nothing.
             del content["training"]["root"], content["training"]["recipe"]["iterations"]

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 FORMATS = ("terminal", "markdown", "latex", "csv", "html")
 HINT = """\
 There are tables of blocks (efficiency, table1), networks (table2), operations (fig2), the model zoo (zoo_ann,
-zoo_dnl), trained networks (table6, table7) with what the text compares, the published accuracies (table3 to table7),
-and an audit of every published efficiency number; the figures are Fig. 2, memory and MACs against the size of the map,
-mIoU against MACs, and what the trained networks see. Each is made where the records hold something for it.
+zoo_dnl), the size from which APNB beats NB (crossover), trained networks (table6, table7) with what the text compares,
+the published accuracies (table3 to table7), and an audit of every published efficiency number; the figures are Fig. 2,
+memory and MACs against the size of the map, time and memory of the crossover, mIoU against MACs, and what the trained
+networks see. Each is made where the records hold something for it.
 """
 
 
@@ -75,16 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make(path: Path) -> tuple[tuple["Table", ...], tuple["Figure", ...]]:
+    from bench import pairing_record
     from bench.record import read
-    from reports import audit, figures, frame, tables
+    from reports import audit, figures, frame, paired, tables
 
-    records = read(path)
+    compared = paired.tables(pairing_record.read(path))
+    records = () if path.name == pairing_record.FILE else read(path)
+    if not records and compared:
+        return compared, ()
     if not records:
         msg = f"{str(path)!r} holds no records; give a .jsonl file or a folder that a run wrote"
         raise ValueError(msg)
     joined = frame.build(records)
     folder = path if path.is_dir() else path.parent
-    return (audit.table(joined), *tables.every(joined)), figures.every(joined, folder)
+    return (audit.table(joined), *tables.every(joined), *compared), figures.every(joined, folder)
 
 
 def _files(
@@ -132,6 +137,11 @@ def _replace(path: Path, text: str) -> None:
             file.write(text)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        msg = f"{path}: could not be written ({error.strerror}); make room and call again"
+        raise OSError(error.errno, msg) from error
     except BaseException:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()

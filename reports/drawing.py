@@ -47,14 +47,16 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def svg_of(draw: Callable[["Axes"], None], name: str, *, width: float = 6.4) -> str:
+def svg_of(
+    draw: Callable[["Axes"], None], name: str, *, width: float = 6.4, height: float = 3.8
+) -> str:
     """Draw on axes of their own and give the SVG text, in the page's colours; `name` goes before its identifiers."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
     with mpl.rc_context(STYLE):
-        canvas = Canvas(figsize=(width, 3.8))
+        canvas = Canvas(figsize=(width, height))
         FigureCanvasSVG(canvas)
         draw(canvas.add_subplot())
         out = io.StringIO()

@@ -105,7 +105,7 @@ WORK = (
 )
 INCREMENT = Field(
     mebibytes("memory", "predicted", best="min"),
-    lambda row: predicted(row, "predicted_increment_bytes"),
+    readings.foretold,
     note=say.INCREMENT,
 )
 PUBLISHED_MEMORY = Field(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import costs, pictures, tables
+from reports import costs, crossings, pictures, tables
 from reports.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of
 from reports.frame import pixels
 from reports.layout import GIGA, MEBI, MILLI, Column, Table, number_of
@@ -29,7 +29,7 @@ def every(frame: "pd.DataFrame", folder: Path | None = None) -> tuple[Figure, ..
         frame: the records.
         folder: where pictures that a training left are looked for; without it there are none.
     """
-    made = (*fig2(frame), memory(frame), macs(frame), *costs.every(frame))
+    made = (*fig2(frame), memory(frame), macs(frame), *crossings.every(frame), *costs.every(frame))
     made += pictures.every(frame, folder) if folder else ()
     return tuple(figure for figure in made if figure is not None)
 
@@ -153,6 +153,8 @@ def _is_usual(row: Row) -> bool:
     axes: dict[str, Any] = row["axes"]
     asked = (row["batch"], row["dtype"], row["mode"], row["protocol"])
     usual = asked == (1, "float32", "eval", "strict") and pixels(row) > 0
+    # What has a figure of its own would crowd these.
+    usual = usual and row["experiment"] != crossings.EXPERIMENT
     return usual and "block" in axes and not {"channels", "key_channels"} & axes.keys()
 
 

@@ -55,6 +55,9 @@ COLUMNS = (
     "timings",
     "operations",
     "accuracy",
+    "rivals",
+    "kernels",
+    "predicted_device",
     "failure",
     "document",
     "published_place",
@@ -182,7 +185,7 @@ def _predicted(record: Record | None) -> dict[str, Any]:
     if record is None:
         return {}
     memory = record.measures.predicted
-    sizes = ("peak_bytes", "increment_bytes", "paper_bytes")
+    sizes = ("peak_bytes", "increment_bytes", "paper_bytes", "device")
     return (
         _counts(record)
         | ({f"predicted_{name}": getattr(memory, name) for name in sizes} if memory else {})
@@ -206,6 +209,8 @@ def _measured(record: Record, shared: dict[str, Any]) -> dict[str, Any]:
         "timings": measures.timings,
         "operations": measures.operations,
         "accuracy": measures.accuracy,
+        "rivals": measures.rivals,
+        "kernels": measures.kernels,
         "cell": record.cell,
         "created_at": record.created_at,
         "failure": record.failure,

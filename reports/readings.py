@@ -12,6 +12,7 @@ Row = Mapping[str, Any]
 UNPUBLISHED = Mark("the documents give no number for this row")
 UNMEASURED = Mark("not measured: the records hold no reading of this row")
 UNPREDICTED = Mark("the records hold no prediction for this row")
+BY_CUDA = "by the rules of CUDA for autocast and attention kernels"
 # GPU events before host clocks: they leave out what the host adds.
 CLOCKS = ("cuda-events", "cuda-graph", "wall", "process")
 # Half an interval as a share of its median: a processor that others use too can't do better.
@@ -37,6 +38,14 @@ def predicted(row: Row, column: str) -> Value:
     if value is None and row["failure"] is not None:
         return measured(row, None, first=column == "parameters")
     return UNPREDICTED if value is None else value
+
+
+def foretold(row: Row) -> Value:
+    """Give the predicted memory of a call; a note says if it is by the rules of a GPU that the row is not of."""
+    value = predicted(row, "predicted_increment_bytes")
+    if isinstance(value, int | float) and row["predicted_device"] == "cuda" != row["device"]:
+        return Interval(value, note=BY_CUDA)
+    return value
 
 
 def measured(row: Row, value: Value, *, first: bool = False) -> Value:

@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports import ablations, fields, judged, readings, trained
+from reports import (
+    ablations,
+    counters,
+    crossover,
+    fields,
+    implementations,
+    judged,
+    precision,
+    readings,
+    trained,
+)
 from reports.fields import Field, axis, tabulate
 from reports.frame import pixels, records_of
 from reports.layout import MILLI, Column, Mark, Table, Value
@@ -174,6 +184,10 @@ def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     pairs = {"table1": table1, "table2": table2, "fig2": fig2, "efficiency": efficiency}
     tables = [table for name, make in pairs.items() if name in asked for table in make(frame)]
     tables += [table for name in ZOOS if name in asked for table in zoo(frame, name)]
+    tables += counters.every(frame)
+    tables += crossover.every(frame)
+    tables += precision.every(frame)
+    tables += implementations.every(frame)
     tables += ablations.every(frame)
     tables += judged.every(frame)
     printed = set(frame["experiment"]) - set(trained.experiments(frame))

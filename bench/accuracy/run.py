@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ann import build
@@ -124,14 +125,27 @@ def keep_pictures(
         batch = normalise(image.to(device), network.spec.preprocessing)[None]
         return predict(network, batch, chosen)[0].argmax(dim=0).to("cpu", torch.uint8)
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(
+        path,
+        images=np.stack([image.numpy() for image, _ in same]),
+        labels=np.stack([label.numpy() for _, label in same]),
+        predictions=np.stack([say(image).numpy() for image, _ in same]),
+        palette=np.array(judged.palette, dtype=np.uint8),
+    )
+
+
+def _write(path: Path, **arrays: NDArray[np.uint8]) -> None:
+    """Write a file of arrays whole or not at all; the error says which file it was."""
     unfinished = path.with_suffix(".part")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(
-            file,
-            images=np.stack([image.numpy() for image, _ in same]),
-            labels=np.stack([label.numpy() for _, label in same]),
-            predictions=np.stack([say(image).numpy() for image, _ in same]),
-            palette=np.array(judged.palette, dtype=np.uint8),
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        msg = (
+            f"{path}: the pictures could not be written ({error.strerror}); make room or choose another "
+            "folder and call again, the finished training is kept"
         )
-    unfinished.replace(path)
+        raise OSError(error.errno, msg) from error

@@ -55,7 +55,7 @@ def profile(
     if repeats < 1:
         msg = f"repeats={repeats} times nothing; pass 1 or more"
         raise ValueError(msg)
-    runs = [tally(_events(work, device), device=device) for _ in range(repeats + 1)]
+    runs = [tally(events(work, device), device=device) for _ in range(repeats + 1)]
     return collate(runs[1:])
 
 
@@ -96,7 +96,8 @@ def collate(runs: Iterable[dict[str, float]]) -> tuple[OperatorTime, ...]:
     return tuple(sorted(found, key=lambda one: (-sorted(one.samples_s)[len(runs) // 2], one.name)))
 
 
-def _events(work: Work, device: str) -> list[Any]:
+def events(work: Work, device: str) -> list[Any]:
+    """What torch's profiler saw of one call."""
     # Its library reports every start and stop on standard error; read when it starts.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     import torch

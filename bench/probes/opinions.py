@@ -137,6 +137,7 @@ _HANDLES: Mapping[str, Callable[[list[Any], list[Any]], int]] = {
     "aten::dot": _product_of(0),
     "aten::addmv": _product_of(1),
     "aten::baddbmm": _product_of(1),
+    "aten::baddbmm_": _product_of(1),
     "aten::addbmm": _summed_batches,
     "aten::scaled_dot_product_attention": _attention,
     **dict.fromkeys(_NO_MATRIX_WORK, _nothing),

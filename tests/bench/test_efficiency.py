@@ -59,6 +59,14 @@ def test_help_is_quick(module):
             "argument --size: size '256*128' is not WIDTHxHEIGHT; write for example 256x128",
         ),
         (["--block", "apbn"], "unknown block 'apbn'; did you mean 'apnb'? allowed are nb,"),
+        (
+            ["--block", "apnb:fats"],
+            "arm 'apnb:fats': unknown implementation 'fats'; did you mean 'fast'?",
+        ),
+        (
+            ["--block", "nb:sdpa", "--protocol", "paper"],
+            "arm 'nb:sdpa': the paper's protocol is of its own code",
+        ),
         (["--device", "tpu"], "argument --device: invalid choice: 'tpu' (choose from"),
         (["--dtype", "float8"], "argument --dtype: invalid choice: 'float8' (choose from"),
         (["--channels", "0"], "argument --channels: '0' is not a whole number"),

@@ -1,5 +1,6 @@
-"""A run that is killed: nothing that was finished is lost, and nothing is done twice."""
+"""A run that is killed, anywhere: nothing that was finished is lost, and nothing is done twice."""
 
+import os
 import random
 import signal
 import subprocess
@@ -10,71 +11,205 @@ from pathlib import Path
 import pytest
 
 from bench import record
+from bench.accuracy import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
+# Cells whose time is read, alone, and trainings, two at once. A block says in a file which processes ran it.
 OWN = """
+import os
 from dataclasses import replace
-from ann.catalogue import BLOCKS
-from ann.spec import Size
-from experiments.spec import Cell, Experiment
+from pathlib import Path
 
-CELLS = tuple(
-    Cell(
+from ann.spec import Size
+from experiments import table6
+from experiments.spec import Cell, Experiment, OwnModule
+
+HERE = Path(__file__).parent
+KEPT = ("paper/baseline", "paper/apnb")
+
+
+def block(channels):
+    from torch import nn
+
+    class Counted(nn.Conv2d):
+        def forward(self, x):
+            if x.device.type != "meta":
+                (HERE / "begun" / f"own-{channels}" / str(os.getpid())).touch()
+            return super().forward(x)
+
+    return Counted(channels, channels, 1)
+
+
+def timed(seed):
+    return Cell(
         experiment="killed",
-        axes={"block": name},
-        subject=replace(BLOCKS[name], channels=8, key_channels=4),
+        axes={"block": f"own-{seed + 1}"},
+        subject=OwnModule(factory="killed:block", channels=seed + 1),
         size=Size(height=9, width=9),
         probes=("timing",),
         budget_s=0.05,
     )
-    for name in ("nb", "apnb", "nb-concat", "apnb-concat")
-)
-EXPERIMENT = Experiment(name="killed", question="What survives?", cells=CELLS)
+
+
+def make(setting):
+    rows = [cell for cell in table6.make(setting).cells if cell.axes["network"] in KEPT]
+    trained = tuple(
+        replace(cell, training=replace(cell.training, iterations=30)) for cell in rows if cell.training
+    )
+    return Experiment(
+        name="killed", question="What survives?", cells=(*map(timed, setting.seeds), *trained)
+    )
 """
 
 
-def finished(out):
-    path = out / "records.jsonl"
-    return record.read(path) if path.exists() else ()
+class Sweep:
+    """A run of all cells, as often begun as it is killed."""
 
+    def __init__(self, folder, draw, *, seeds):
+        self.file, self.out, self.draw, self.seeds = (
+            folder / "killed.py",
+            folder / "out",
+            draw,
+            seeds,
+        )
+        self.file.write_text(OWN)
+        self.begun = folder / "begun"
+        self.widen(seeds)
 
-def go(path, out, *, limit_s=None):
-    command = [
-        sys.executable,
-        "-m",
-        "bench.ablations",
-        "--experiment",
-        str(path),
-        "--out",
-        str(out),
-    ]
-    run = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    with run:
-        try:
-            _, said = run.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
+    def widen(self, seeds):
+        """Ask for the cells of more seeds."""
+        self.seeds = seeds
+        for seed in range(seeds):
+            (self.begun / f"own-{seed + 1}").mkdir(parents=True, exist_ok=True)
+
+    def start(self):
+        command = [sys.executable, "-m", "bench.ablations", "--seeds", self.seeds, "--slots", 2]
+        command += ["--experiment", self.file, "--out", self.out]
+        return subprocess.Popen(
+            list(map(str, command)),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def records(self):
+        path = self.out / "records.jsonl"
+        return record.read(path) if path.exists() else ()
+
+    def executions(self, item):
+        """Count the processes that began a cell."""
+        if item.subject.startswith("own"):
+            return len(list((self.begun / item.subject).iterdir()))
+        return len(list(self.out.glob(f"checkpoints/{item.cell}-*/tensorboard/events*")))
+
+    def iterations(self):
+        """Iterations that are kept of each training."""
+        found = self.out.glob("checkpoints/*/training.pt")
+        return {path.parent: checkpoint.load(path)["iteration"] for path in found}
+
+    def seen(self, point):
+        """What changes when a point is reached."""
+        if point == "a record":
+            path = self.out / "records.jsonl"
+            return path.stat().st_size if path.exists() else 0
+        return sorted(self.out.glob("checkpoints/*/training.pt*"), key=str), [
+            path.stat().st_mtime_ns for path in self.out.glob("checkpoints/*/training.pt")
+        ]
+
+    def points(self):
+        """Every other one, at random, is in a training."""
+        while True:
+            pair = ["a checkpoint", self.draw.choice(("a time", "a record"))]
+            self.draw.shuffle(pair)
+            yield from pair
+
+    def kill(self, point):
+        """Run up to a point and a bit; return where that was, nothing if the run had ended before."""
+        pause_s = self.draw.uniform(1, 12) if point == "a time" else self.draw.uniform(0, 0.05)
+        with self.start() as run:
+            before = self.seen(point)
+            while point != "a time" and self.seen(point) == before and not ended(run, 0.002):
+                pass
+            if ended(run, pause_s):
+                _, said = run.communicate()
+                assert run.returncode == 0, said
+                return None
             run.send_signal(signal.SIGKILL)
-            # Whoever the killed run had started may hold the pipe open.
-            said = ""
-    return run.returncode, said
+            # Its children have the same standard error: this ends when the last of them has.
+            run.communicate(timeout=30)
+        return f"{point} and {pause_s * 1e3:.0f} ms"
+
+    def tear(self):
+        """Leave what a machine leaves that goes off while a record is being written."""
+        path = self.out / "records.jsonl"
+        if path.exists() and self.draw.random() < 0.5:
+            line = path.read_bytes().splitlines()[-1]
+            with path.open("ab") as file:
+                file.write(line[: self.draw.randrange(1, len(line))])
+            return ", a record torn"
+        return ""
+
+
+def ended(run, limit_s):
+    try:
+        run.wait(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def first_iteration(folder):
+    """The first reading of a training's last execution, which was not killed."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    last = max((folder / "tensorboard").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    steps = [event.step for event in EventFileLoader(str(last)).Load() if event.HasField("summary")]
+    return min(steps, default=None)
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_killed_again_and_again_does_every_cell_once(tmp_path, kills):
-    path, out = tmp_path / "killed.py", tmp_path / "out"
-    path.write_text(OWN)
-    draw = random.Random(kills)
-    kept = ()
-    for _ in range(kills):
-        go(path, out, limit_s=draw.uniform(2, 9))
-        now = finished(out)
+    seed = int(os.environ.get("KILLED_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"KILLED_SEED={seed} draws these points again")  # noqa: T201  # shown if the test fails, or by -s
+    sweep = Sweep(tmp_path, random.Random(seed), seeds=1 + kills // 10)
+    kept, done, left = (), {}, {}
+    for point in sweep.points():
+        if not kills:
+            break
+        where = sweep.kill(point)
+        if where is None:
+            sweep.widen(sweep.seeds + 1)
+            continue
+        kills -= 1
+        now = sweep.records()
         assert now[: len(kept)] == kept
+        assert {cell: sweep.executions(item) for cell, (item, _) in done.items()} == {
+            cell: count for cell, (_, count) in done.items()
+        }
         kept = now
-    status, said = go(path, out)
-    assert status == 0, said
-    last = finished(out)
+        measured = [item for item in now if item.source == "measured"]
+        done = {item.cell: (item, sweep.executions(item)) for item in measured}
+        left = {
+            folder: count
+            for folder, count in sweep.iterations().items()
+            if folder.name.partition("-")[0] not in done
+        }
+        print(  # noqa: T201
+            f"killed after {where}{sweep.tear()}: {len(now)} records, {len(measured)} of them measured, "
+            f"checkpoints of {sorted(left.values())} iterations"
+        )
+    with sweep.start() as run:
+        _, said = run.communicate()
+    assert run.returncode == 0, said
+    last = sweep.records()
     assert last[: len(kept)] == kept
-    assert set(Counter((item.source, item.subject) for item in last).values()) == {1}
-    assert len(last) == 8
+    assert {item.failure for item in last} == {None}
+    assert set(Counter((item.source, item.cell) for item in last).values()) == {1}
+    assert sum(item.source == "measured" for item in last) == 3 * sweep.seeds
+    assert {cell: sweep.executions(item) for cell, (item, _) in done.items()} == {
+        cell: count for cell, (_, count) in done.items()
+    }
+    for folder, iterations in left.items():
+        first = first_iteration(folder)
+        assert first is None if iterations == 30 else first > iterations

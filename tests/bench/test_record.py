@@ -1,5 +1,6 @@
 import errno
 import os
+import resource
 
 import pytest
 from hypothesis import given
@@ -49,15 +50,39 @@ def test_a_line_torn_anywhere_is_passed_over_and_then_cut_off(tmp_path_factory, 
     assert [item.cell for item in record.read(path)] == ["whole", "next"]
 
 
-def test_a_full_disk_leaves_the_finished_records(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_in_the_middle_of_a_record_leaves_the_finished_ones(
+    tmp_path, monkeypatch
+):
     path = tmp_path / "records.jsonl"
     record.append(path, make("kept"))
-    write = os.write
-    monkeypatch.setattr(record.os, "write", lambda file, line: write(file, line[:20]))
-    with pytest.raises(OSError, match="disk is full; free some space"):
+    before, write = path.read_bytes(), os.write
+
+    def fill(file, line):
+        if path.stat().st_size > len(before):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, line[:20])
+
+    monkeypatch.setattr(record.os, "write", fill)
+    with pytest.raises(
+        OSError, match=r"records.jsonl: the record could not be written \(No space left on device\)"
+    ):
         record.append(path, make("lost"))
-    monkeypatch.undo()
-    assert [item.cell for item in record.read(path)] == ["kept"]
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_may_not_grow_is_named_and_keeps_its_records(tmp_path):
+    path = tmp_path / "records.jsonl"
+    record.append(path, make("kept"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"records.jsonl: the record could not be written"):
+            record.append(path, make("lost"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes().endswith(b"\n")
+    record.append(path, make("next"))
+    assert [item.cell for item in record.read(path)] == ["kept", "next"]
 
 
 def test_an_error_of_the_disk_reaches_the_caller(tmp_path, monkeypatch):

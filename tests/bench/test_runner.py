@@ -8,7 +8,8 @@ import pytest
 from ann.catalogue import BLOCKS
 from ann.spec import BlockSpec, Size
 from bench import record, runner
-from bench.record import Environment
+from bench.engines import Lost
+from bench.record import Environment, Failure
 from experiments.spec import Cell, OwnModule
 
 SMALL = Cell(
@@ -134,7 +135,7 @@ def test_a_cell_past_its_limit_is_ended(tmp_path, own):
 
 def test_a_cell_that_cannot_fit_is_not_started(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.environment, "available_bytes", lambda _: 2**30)
-    monkeypatch.setattr(runner, "_in_child", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(runner.child, "run", lambda _: pytest.fail("started"))
     big = replace(SMALL, subject=BlockSpec(), size=Size(height=128, width=256))
     (seen,) = run([big], tmp_path)
     assert seen.failure.kind == "foreseen"
@@ -152,6 +153,17 @@ def test_an_error_is_tried_again(tmp_path, own):
     run([own("wrong")], tmp_path)
     run([own("wrong")], tmp_path)
     assert len(record.read(tmp_path)) == 2
+
+
+def test_a_cell_that_an_engine_lost_is_a_record_with_that_reason(tmp_path):
+    gone = Failure(kind="error", reason="lost by the cluster")
+
+    def engine(cells, act):
+        yield from (Lost(cell=cell, failure=gone) for cell in cells)
+
+    (seen,) = runner.run([SMALL], tmp_path, source="measured", device="cpu", engine=engine)
+    assert (seen.subject, seen.failure) == ("apnb", gone)
+    assert record.read(tmp_path) == (seen,)
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch):

@@ -1,6 +1,7 @@
 """The command line: `python -m reports`."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -142,3 +143,16 @@ def test_a_failed_write_leaves_the_old_file_whole(folder, tmp_path, monkeypatch)
     assert command.main([str(folder), "--out", str(tmp_path / "out"), "--format", "csv"]) == 2
     assert (tmp_path / "out" / "audit.csv").read_bytes() == before
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(capsys, folder, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        status = command.main([str(folder), "--out", str(tmp_path / "out")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = capsys.readouterr().err
+    assert (status, said.count("\n")) == (2, 1)
+    assert "could not be written (File too large); make room" in said
+    assert list((tmp_path / "out").iterdir()) == []

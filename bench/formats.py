@@ -1,0 +1,82 @@
+"""Number formats of a cell: one type for everything, float32 with shorter mantissas, or autocast.
+
+`float32` and `tf32` are switches of the process, which `switch` sets on CUDA: products and
+convolutions in whole float32 (IEEE), or with mantissas of 10 bits. Autocast keeps weights in float32
+and casts what goes into products; it also keeps the cast weights until its outermost context ends.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from ann.spec import UnavailableError
+from experiments.spec import Dtype
+
+if TYPE_CHECKING:
+    import torch
+
+AUTOCAST = "autocast-"
+# float32 and tf32 as torch's `fp32_precision` calls them; other formats leave it as it is.
+PRECISIONS: Mapping[Dtype, str] = {"float32": "ieee", "tf32": "tf32"}
+TENSOR_CORES_SINCE = (8, 0)  # compute capability of Ampere, the first with TF32 and bfloat16
+
+
+def weights(dtype: Dtype) -> "torch.dtype":
+    """Type of weights and maps."""
+    import torch
+
+    name = "float32" if dtype == "tf32" or dtype.startswith(AUTOCAST) else dtype
+    found: torch.dtype = getattr(torch, name)
+    return found
+
+
+def lower(dtype: Dtype) -> "torch.dtype | None":
+    """Type that autocast casts to; None for formats without autocast."""
+    import torch
+
+    return getattr(torch, dtype.removeprefix(AUTOCAST)) if dtype.startswith(AUTOCAST) else None
+
+
+def autocast(dtype: Dtype, device: str) -> AbstractContextManager[object]:
+    """The context in which calls are made."""
+    import torch
+
+    low = lower(dtype)
+    # It would say on meta that it does nothing there.
+    return nullcontext() if low is None or device == "meta" else torch.autocast(device, dtype=low)
+
+
+def require(dtype: Dtype, device: str) -> None:
+    """Refuse what a device does not have, rather than run something else under its name.
+
+    Raises:
+        UnavailableError: the device lacks the format.
+    """
+    if dtype == "tf32" and device == "cpu":
+        msg = "tf32 is a format of NVIDIA GPUs since Ampere; a processor does not have it"
+        raise UnavailableError(msg)
+    if device != "cuda" or not (dtype == "tf32" or dtype.endswith("bfloat16")):
+        return
+    import torch
+
+    capability = torch.cuda.get_device_capability()
+    if capability < TENSOR_CORES_SINCE:
+        has = ".".join(map(str, capability))
+        msg = f"{dtype} needs compute capability 8.0 or later (Ampere); this GPU has {has}"
+        raise UnavailableError(msg)
+
+
+def switch(dtype: Dtype, device: str) -> None:
+    """Set this process's precision of float32 products and convolutions on CUDA, and leave it set."""
+    if device == "cuda" and dtype in PRECISIONS:
+        import torch
+
+        torch.backends.cuda.matmul.fp32_precision = PRECISIONS[dtype]
+        torch.backends.cudnn.conv.fp32_precision = PRECISIONS[dtype]  # type: ignore[attr-defined]
+
+
+def flags(dtype: Dtype, device: str) -> dict[str, str]:
+    """What `switch` changes in an environment's flags."""
+    if device != "cuda" or dtype not in PRECISIONS:
+        return {}
+    return dict.fromkeys(("matmul_precision", "conv_precision"), PRECISIONS[dtype])

@@ -1,0 +1,52 @@
+"""Arms: what is compared, written `NAME` or `NAME:IMPLEMENTATION`, e.g. `apnb:fast`."""
+
+import difflib
+from typing import get_args
+
+from ann.catalogue import BLOCKS, NETWORKS
+from ann.spec import Implementation
+
+IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
+
+
+def parse(text: str) -> tuple[str, Implementation]:
+    """Read an arm: a name, and how it is computed (`plain` where nothing is said).
+
+    A name is one of the catalogue or somebody's own `package.module:factory`, which may be followed
+    by `:IMPLEMENTATION` as well.
+
+    Raises:
+        ValueError: the name or the implementation is unknown; the message has the nearest and all
+            that are allowed.
+    """
+    name, colon, rest = text.partition(":")
+    if name in BLOCKS or name in NETWORKS:
+        return name, (_implementation(rest, of=text) if colon else "plain")
+    if not colon or _is_slip(name, rest):
+        raise ValueError(_unknown("block", name, tuple(BLOCKS)))
+    factory, second_colon, implementation = rest.partition(":")
+    own = f"{name}:{factory}"
+    return own, (_implementation(implementation, of=text) if second_colon else "plain")
+
+
+def write(name: str, implementation: str) -> str:
+    """The arm as `parse` reads it."""
+    return name if implementation == "plain" else f"{name}:{implementation}"
+
+
+def _implementation(text: str, *, of: str) -> Implementation:
+    if text in IMPLEMENTATIONS:
+        return text
+    raise ValueError(f"arm {of!r}: " + _unknown("implementation", text, IMPLEMENTATIONS))
+
+
+def _is_slip(name: str, rest: str) -> bool:
+    """Whether `name` is a block's name with a slip rather than a package that holds a factory."""
+    near = difflib.get_close_matches(name, BLOCKS, n=1)
+    return bool(near) and "." not in name and rest in IMPLEMENTATIONS
+
+
+def _unknown(what: str, given: str, allowed: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(given, allowed, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {what} {given!r}; {hint}allowed are {', '.join(allowed)}"

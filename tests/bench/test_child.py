@@ -1,0 +1,171 @@
+"""Processes of cells that die, hang or lose their parent."""
+
+import errno
+import multiprocessing
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ann.spec import Size
+from bench import child, engines, runner
+from bench.record import Failure
+from experiments.spec import Cell, OwnModule
+
+ROOT = Path(__file__).resolve().parents[2]
+# A block that says so when it runs and holds on to the pipe, whose end therefore is that of its process.
+OWN = """
+import os, signal
+from torch import nn
+
+class Endless(nn.Module):
+    def forward(self, x):
+        if x.device.type != "meta":
+            os.write(os.open(os.environ["SAID"], os.O_WRONLY), b"!")
+            signal.pause()
+        return x
+"""
+CELLS = tuple(
+    Cell(
+        experiment="test",
+        axes={"block": str(number)},
+        subject=OwnModule(factory="endless:Endless", channels=number),
+        size=Size(height=2, width=2),
+        probes=("timing",),
+    )
+    for number in (1, 2)
+)
+PARENT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {folder!r})
+from bench import engines, runner
+from tests.bench.test_child import CELLS
+list(runner.run(CELLS, Path({folder!r}), source="measured", device="cpu", engine=engines.local(2), slots=2))
+"""
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch):
+    """The reading end of a pipe that the cells' processes write to."""
+    (tmp_path / "endless.py").write_text(OWN)
+    os.mkfifo(tmp_path / "said")
+    monkeypatch.setenv("SAID", str(tmp_path / "said"))
+    monkeypatch.syspath_prepend(tmp_path)
+    end = os.open(tmp_path / "said", os.O_RDONLY | os.O_NONBLOCK)
+    yield end
+    os.close(end)
+
+
+def hear(end, count):
+    """Read so much, or all that comes until nobody can write any more."""
+    heard = b""
+    while len(heard) < count:
+        assert select.select([end], [], [], 60)[0], "nothing was said for a minute"
+        new = os.read(end, count - len(heard))
+        if not new:
+            break
+        heard += new
+    return heard
+
+
+def test_cells_end_with_a_run_that_is_killed(tmp_path, said):
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(folder=str(tmp_path))],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+    ) as run:
+        assert hear(said, 2) == b"!!"
+        run.kill()
+        killed_s = time.monotonic()
+    assert hear(said, 1) == b""
+    assert time.monotonic() - killed_s < 10
+
+
+def test_whoever_stops_asking_ends_what_runs(tmp_path, said):
+    engine = engines.local(2)
+    failed = Failure(kind="error", reason="at once")
+
+    def act(cell, slot):
+        if cell is CELLS[0]:
+            assert hear(said, 1) == b"!"
+            return failed
+        return child.run(child.Task(cell=cell, device="cpu"))
+
+    records = engine(CELLS, act)
+    assert next(records) is failed
+    records.close()
+    assert hear(said, 1) == b""
+
+
+def test_a_limit_of_any_length_is_waited_for():
+    cell = replace(CELLS[0], time_limit_s=float("inf"), subject=OwnModule(factory="none:at_all"))
+    found = child.run(child.Task(cell=cell, device="cpu"))
+    assert "can't import 'none'" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EAGAIN, "error"), (errno.ENOMEM, "out-of-memory")]
+)
+def test_a_process_that_cannot_be_started_is_a_failure(monkeypatch, number, kind):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", refuse)
+    found = runner.measure(CELLS[0], runner.environment_of("cpu", CELLS[0]))
+    assert (found.failure.kind, found.failure.reason) == (
+        kind,
+        f"no process could be started for it: {os.strerror(number)}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "reason"),
+    [
+        (signal.SIGKILL, "out-of-memory", "was killed (signal 9); the machine was most likely out"),
+        (signal.SIGSEGV, "error", "the process died of signal 11 (Segmentation fault)"),
+        (0, "error", "the process died with exit status 3"),
+    ],
+)
+def test_a_death_in_the_middle_of_the_answer_is_told_by_its_cause(number, kind, reason):
+    receiver, sender = SPAWN.Pipe(duplex=False)
+    with receiver, sender:
+        process = SPAWN.Process(target=die, args=(sender, number))
+        process.start()
+        sender.close()
+        found = child._outcome(process, receiver, 60)
+    assert found.kind == kind
+    assert reason in found.reason
+
+
+def die(sender, number):
+    os.write(sender.fileno(), struct.pack("!i", 1000) + b"measures\n{")
+    if number:
+        signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None
+        os.kill(os.getpid(), number)
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError("Unable to allocate 8 GiB"), "out-of-memory"),
+        (
+            RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory"),
+            "out-of-memory",
+        ),
+        (RuntimeError("std::bad_alloc"), "out-of-memory"),
+        (OSError(errno.ENOSPC, "x.pt: could not be saved"), "error"),
+        (ValueError("the loss is nan"), "error"),
+    ],
+)
+def test_what_ran_out_of_memory_says_so(error, kind):
+    assert child._failure(error).kind == kind

@@ -1,0 +1,142 @@
+"""Readings of cells in other number formats and implementations."""
+
+import sys
+
+import pytest
+
+from ann.spec import BlockSpec, Size, UnavailableError
+from bench import readings, runner
+from experiments.spec import Cell
+
+SPEC = BlockSpec(channels=16, key_channels=8)
+APNB = BlockSpec(channels=16, key_channels=8, sampler="pyramid-average", grids=(1, 3))
+
+
+def cell(**changes):
+    fields = {"probes": (), "subject": SPEC, "size": Size(width=24, height=17), **changes}
+    return Cell(experiment="x", axes={"block": "a"}, **fields)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("implementation", ["sdpa", "sdpa-math", "chunked", "compiled"])
+def test_an_implementation_does_the_products_of_the_plain_block(implementation, mode):
+    plain = readings.predict(cell(mode=mode)).counts
+    found = readings.predict(cell(mode=mode, implementation=implementation)).counts
+    again = 24 * 17 * 24 * 17 * 8  # going back, the similarity is computed again
+    is_again = mode == "train" and implementation in ("sdpa", "chunked")
+    assert found.macs == plain.macs + (again if is_again else 0)
+    assert found.parameters == plain.parameters
+
+
+def test_the_fast_path_does_less_and_its_count_agrees_with_the_second_opinion():
+    plain = readings.predict(cell(subject=APNB)).counts
+    fast = readings.predict(cell(subject=APNB, implementation="fast")).counts
+    assert fast.macs < plain.macs
+    assert fast.analytic_macs is None
+    assert plain.analytic_macs == plain.macs
+    assert fast.fvcore_macs == fast.small_macs
+
+
+def test_what_is_compiled_is_predicted_as_its_source():
+    for compiled, source in (("compiled", "plain"), ("fast-compiled", "fast")):
+        found, expected = (
+            readings.predict(cell(implementation=one)).predicted for one in (compiled, source)
+        )
+        assert found == expected
+
+
+def test_a_runtime_of_its_own_has_no_prediction_of_memory():
+    found = readings.predict(cell(implementation="onnxruntime"))
+    assert found.predicted is None
+    assert found.counts == readings.predict(cell()).counts.model_copy(
+        update={"analytic_macs": None, "paper_operations": None}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"dtype": "bfloat16"}, None),
+        ({"dtype": "autocast-bfloat16"}, "cpu"),
+        ({"dtype": "autocast-bfloat16", "device": "cuda"}, "cuda"),
+        ({"implementation": "sdpa"}, "cpu"),
+        ({"implementation": "sdpa-efficient", "device": "cuda"}, "cuda"),
+    ],
+)
+def test_a_prediction_says_whose_rules_it_follows(changes, expected):
+    assert readings.predict(cell(**changes), "cpu").predicted.device == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"dtype": "tf32", "device": "cpu"}, "tf32 is a format of NVIDIA GPUs"),
+        ({"implementation": "sdpa-efficient", "device": "cpu"}, "attention on cpu: what is forced"),
+        ({"implementation": "sdpa-cudnn"}, "attention on cuda: what is forced has no kernel"),
+        ({"implementation": "sdpa-flash", "device": "cuda"}, "attention on cuda: what is forced"),
+    ],
+)
+def test_what_the_meant_device_lacks_is_unavailable(changes, reason):
+    with pytest.raises(UnavailableError, match=reason):
+        readings.predict(cell(**changes), "cpu")
+
+
+@pytest.mark.parametrize("changes", [{"dtype": "tf32"}, {"implementation": "sdpa-efficient"}])
+def test_what_the_processor_lacks_is_predicted_for_cuda(changes):
+    assert readings.predict(cell(**changes), "cpu").predicted.device == "cuda"
+
+
+def test_a_prediction_that_is_unavailable_is_a_record_that_says_so():
+    asked = cell(dtype="tf32", device="cpu")
+    made = runner.predict(asked, runner.environment_of("meta", asked))
+    assert made.failure.kind == "unavailable"
+    assert made.failure.reason.startswith("tf32 is a format")
+
+
+def test_the_kernel_that_ran_is_read_with_time_and_memory():
+    found = readings.measure(cell(implementation="sdpa", probes=("timing",), budget_s=0.01), "cpu")
+    assert found.kernels == ("_scaled_dot_product_flash_attention_for_cpu",)
+    assert found.timings
+
+
+def test_plain_blocks_are_not_run_again_for_a_kernel():
+    assert readings.measure(cell(probes=("timing",), budget_s=0.01), "cpu").kernels == ()
+
+
+def test_a_kernel_that_is_not_there_ends_the_cell():
+    with pytest.raises(UnavailableError, match="sdpa-efficient: torch has no such"):
+        readings.measure(cell(implementation="sdpa-efficient", probes=("timing",)), "cpu")
+
+
+@pytest.mark.slow
+def test_a_process_says_that_a_kernel_is_unavailable():
+    asked = cell(implementation="sdpa-efficient", probes=("timing",))
+    made = runner.measure(asked, runner.environment_of("cpu", asked))
+    assert made.failure.kind == "unavailable"
+    assert made.implementation == "sdpa-efficient"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the compiler is found by CXX here")
+def test_without_a_compiler_compiled_code_is_unavailable(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    asked = cell(implementation="compiled", probes=("timing",))
+    made = runner.measure(asked, runner.environment_of("cpu", asked))
+    assert made.failure.kind == "unavailable"
+    assert "install a C++ compiler" in made.failure.reason
+
+
+def test_the_environment_of_a_gpu_has_the_precision_of_the_cell(monkeypatch):
+    here = runner.environment_of("cpu", cell())
+    monkeypatch.setattr(runner, "_describe", lambda device: here)
+    for dtype, expected in (("tf32", "tf32"), ("float32", "ieee")):
+        flags = runner.environment_of("cuda", cell(dtype=dtype)).flags
+        assert (flags["matmul_precision"], flags["conv_precision"]) == (expected, expected)
+    assert runner.environment_of("cuda", cell(dtype="bfloat16")).flags == here.flags
+
+
+def test_ids_of_plain_cells_are_those_of_before():
+    assert cell().id != cell(implementation="sdpa").id
+    assert cell(dtype="tf32").id != cell().id

@@ -1,0 +1,95 @@
+"""Other counters: what they were found to say of the same call, which a new version may change."""
+
+import importlib.util
+import multiprocessing
+from dataclasses import replace
+
+import pytest
+
+from ann.catalogue import BLOCKS
+from ann.spec import Size
+from bench import workload
+from bench.probes import flops, rivals
+from experiments.spec import Cell
+
+NB = Cell(
+    experiment="test",
+    axes={"block": "nb"},
+    subject=replace(BLOCKS["nb"], channels=32, key_channels=8),
+    size=Size(width=24, height=24),
+    probes=("rivals",),
+)
+N = 24 * 24
+CONVOLUTIONS, PRODUCTS = 4 * 32 * 8 * N, 2 * 8 * N * N
+PACKAGES = {tool.name: tool.package for tool in rivals.TOOLS}
+
+
+@pytest.fixture(scope="module")
+def told():
+    return {rival.tool: rival for rival in rivals.compare(NB)}
+
+
+def reported(told, tool):
+    if importlib.util.find_spec(PACKAGES[tool]) is None:
+        pytest.skip(f"{PACKAGES[tool]} is not installed; it is in the group `counters`")
+    assert told[tool].reason is None
+    return told[tool].reported
+
+
+def test_the_ledger_has_convolutions_and_products():
+    work = workload.make(NB, "meta")
+    assert flops.count(work.module, work.inputs, mode="eval").macs == CONVOLUTIONS + PRODUCTS
+
+
+def test_torch_counts_two_for_a_mac_and_all_of_them(told):
+    assert told["torch"].unit == "FLOP"
+    assert reported(told, "torch") == 2 * (CONVOLUTIONS + PRODUCTS)
+
+
+def test_deepspeed_counts_all_of_them(told):
+    assert reported(told, "DeepSpeed") == CONVOLUTIONS + PRODUCTS
+
+
+@pytest.mark.parametrize("tool", ["thop", "torchinfo", "ptflops"])
+def test_what_hooks_layers_sees_no_product(told, tool):
+    # Biases, norms and ReLUs are a few percent of so narrow a block.
+    assert 0.98 * CONVOLUTIONS < reported(told, tool) < 1.15 * CONVOLUTIONS
+
+
+@pytest.mark.parametrize("tool", ["fvcore", "ptflops, aten"])
+def test_what_sees_operators_sees_the_products(told, tool):
+    assert reported(told, tool) == pytest.approx(CONVOLUTIONS + PRODUCTS, rel=0.02)
+
+
+def test_every_tool_has_a_row_with_a_version_or_a_reason(told):
+    assert list(told) == [tool.name for tool in rivals.TOOLS]
+    assert all(
+        rival.version if rival.reported else "not installed" in rival.reason
+        for rival in told.values()
+    )
+
+
+def test_fvcore_as_it_comes_misses_fused_attention():
+    pytest.importorskip("fvcore")
+    (bare,) = rivals.compare(replace(NB, implementation="sdpa"), ("fvcore",))
+    assert bare.reported == pytest.approx(CONVOLUTIONS, rel=0.1)
+
+
+def test_a_tool_that_fails_is_a_row_with_the_reason():
+    def ask(module, inputs):
+        return {}["no such thing"]
+
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    rivals._answer(rivals.Tool("own", "own", ask), NB, sender)
+    assert receiver.recv() == {"reason": "KeyError: 'no such thing'"}
+
+
+def test_a_tool_that_dies_is_a_row_with_the_reason():
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    sender.close()
+    assert rivals._told(receiver) == {"reason": "the process died in it"}
+
+
+def test_training_is_refused():
+    with pytest.raises(ValueError, match="inference alone"):
+        rivals.compare(replace(NB, mode="train"))

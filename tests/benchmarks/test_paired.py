@@ -1,0 +1,107 @@
+"""How often the comparison by turns is wrong on this machine, and how often it finds ten percent.
+
+    python -m pytest tests/benchmarks/test_paired.py -m slow -s
+
+Real rounds in fresh processes, of a short kernel three times over, and beside one that does a tenth
+more of the same work. Every twenty rounds in a row are an experiment, which is judged by process
+time; of three equal arms each is compared with each. Six minutes on two idle cores; the detection is
+to be read on an idle machine.
+"""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from ann.spec import Size
+from bench import pairing
+from bench.paired import Settings, compare
+from experiments.spec import Cell, OwnModule
+
+pytestmark = pytest.mark.slow
+EQUAL_ROUNDS = 40
+PLANTED_ROUNDS = 30
+WORK = """
+import torch
+from torch import nn
+
+class Products(nn.Module):
+    def __init__(self, count):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(96, 96) / 10)
+        self.count = count
+
+    def forward(self, x):
+        tokens = x.flatten(2).mT
+        for _ in range(self.count):
+            tokens = (tokens @ self.weight).tanh()
+        return tokens
+
+def ten():
+    return Products(10)
+
+def eleven():
+    return Products(11)
+"""
+
+
+@pytest.fixture
+def arms(tmp_path, monkeypatch):
+    (tmp_path / "planted_work.py").write_text(WORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    ten = Cell(
+        experiment="planted",
+        axes={"block": "planted_work:ten"},
+        subject=OwnModule(factory="planted_work:ten", channels=96),
+        size=Size(width=32, height=16),
+    )
+    eleven = replace(
+        ten,
+        axes={"block": "planted_work:eleven"},
+        subject=replace(ten.subject, factory="planted_work:eleven"),
+    )
+    return ten, eleven
+
+
+def play(first, second, *, rounds):
+    made = compare(first, second, device="cpu", settings=Settings(rounds=rounds))
+    assert made.failure is None
+    whole = made.decide("process")
+    print(  # noqa: T201  # the figures are what it is for
+        f"\n{second.name} against {first.name}, {rounds} rounds: {whole.verdict}, ratio "
+        f"{whole.ratio.median:.3f} [{whole.ratio.low:.3f}, {whole.ratio.high:.3f}], "
+        f"A/A {whole.control.median:.3f} [{whole.control.low:.3f}, {whole.control.high:.3f}]"
+    )
+    return made.of("process")
+
+
+def shares(rounds):
+    """How often each verdict comes out of twenty rounds in a row."""
+    starts = range(len(rounds) - pairing.ROUNDS + 1)
+    drawn = [pairing.decide(rounds[start : start + pairing.ROUNDS]).verdict for start in starts]
+    found = Counter(drawn)
+    print(dict(found))  # noqa: T201
+    return found
+
+
+def roles(one):
+    """A round of three equal arms, each of them in each role."""
+    arms = (one.first, one.second, one.control)
+    return [
+        pairing.Round(first=first, second=second, control=control)
+        for first, second, control in (arms, arms[1:] + arms[:1], arms[2:] + arms[:2])
+    ]
+
+
+def test_equal_arms_are_called_different_in_at_most_one_percent(arms):
+    ten, _ = arms
+    rounds = play(ten, ten, rounds=EQUAL_ROUNDS)
+    found = sum((shares(each) for each in zip(*map(roles, rounds), strict=True)), Counter())
+    assert found["FASTER"] + found["SLOWER"] <= 0.01 * found.total()
+
+
+def test_a_tenth_more_work_is_found(arms):
+    ten, eleven = arms
+    found = shares(play(ten, eleven, rounds=PLANTED_ROUNDS))
+    assert found["SLOWER"] >= 0.95 * found.total()
+    assert found["FASTER"] == 0
