@@ -1,6 +1,6 @@
 """Crossover: from which size APNB beats NB, as the paper wrote both and as each is best computed today.
 
-`python -m bench.ablations --experiment crossover`; on two CPU cores about eight minutes. Expect NB to
+`python -m bench.ablations --experiment crossover`; on two CPU cores seven and a half minutes. Expect NB to
 need 0.5 TiB at 512x512 unless attention is fused or cut into chunks, APNB 4.6 GiB. Blocks are
 Table 1's: C = 2048, 256 channels of key and value.
 

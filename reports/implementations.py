@@ -110,7 +110,9 @@ def _seconds(row: Row) -> Value:
 def _kernel(row: Row) -> Value:
     """The operators of the forward pass in short, without the words that all of them share."""
     names = dict.fromkeys(
-        name.removeprefix("_scaled_dot_product_").replace("_attention", "")
+        name.removeprefix("_scaled_dot_product_")
+        .replace("attention_", "")
+        .removesuffix("_attention")
         for name in row["kernels"] or ()
     )
     return ", ".join(names)
