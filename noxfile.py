@@ -24,7 +24,7 @@ def sync(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def ablations(session: nox.Session) -> None:
-    """Run every experiment and render its tables, figures and page into results/ablations/report."""
+    """Run the paper's experiments (--all: ours too) and render them into results/ablations/report."""
     sync(session, "bench", "reports", "counters", "export")
     session.run("python", "-m", "bench.ablations", *session.posargs)
 

@@ -1,8 +1,9 @@
 """Run the experiments: `python -m bench.ablations`, which `nox -s ablations` calls.
 
-Without arguments every experiment runs that this machine can run: Tables 1 and 2, Fig. 2 and the model
-zoo, then Tables 6 and 7 trained on procedural scenes. What has a record already is not run again. The
-tables, the figures and the page are in the folder `report` beside the records.
+Without arguments all that the paper has runs as far as this machine can run it: Tables 1 and 2, Fig. 2
+and the model zoo, then Tables 6 and 7 trained on procedural scenes; with `--all` what we ask beyond it
+too, such as the crossover with fused attention. What has a record already is not run again. The tables,
+the figures and the page are in the folder `report` beside the records.
 """
 
 import importlib.util
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import console
-from experiments.catalogue import EXPERIMENTS, TRAININGS
+from experiments import ceilings
+from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
 from experiments.spec import Cell, Experiment
 from experiments.training import DATASETS, Setting
@@ -40,8 +42,10 @@ def parser() -> console.Parser:
         action="append",
         default=[],
         metavar="NAME",
-        help=f"or the path of your own file; repeatable (default: all; known: {', '.join(NAMES)})",
+        help="or the path of your own file; repeatable "
+        f"(default: what the paper has: {', '.join(PAPER)}; beyond it: {', '.join(BEYOND)})",
     )
+    add("--all", action="store_true", help="everything, what is beyond the paper too")
     add(
         "--table",
         action="append",
@@ -169,7 +173,8 @@ def experiments(options: Namespace) -> tuple[Experiment, ...]:
         ValueError: an experiment is not known, a file holds none, or the setting does not fit.
     """
     setting = setting_of(options)
-    asked = [*options.experiment, *(TABLES[number] for number in options.table)] or NAMES
+    asked = [*options.experiment, *(TABLES[number] for number in options.table)]
+    asked += NAMES if options.all else () if asked else PAPER
     return tuple(_find(name, setting) for name in dict.fromkeys(asked))
 
 
@@ -221,7 +226,7 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
     if options.fresh:
         runner.start_over(options.out)
     executed = tuple(cell for cell in cells if cell.probes and device != "meta")
-    alone = tuple(cell for cell in executed if cell.training is None)
+    alone = ceilings.first([cell for cell in executed if cell.training is None])
     trained = tuple(cell for cell in executed if cell.training is not None)
     slots = 1 if options.engine == "ray" else options.slots or runner.slots(device)
     engine = engines.ray(device) if options.engine == "ray" else engines.local(slots)
@@ -231,7 +236,7 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
         start(alone, source="measured"),
         start(trained, source="measured", engine=engine, slots=slots),
     )
-    console.follow(records, total=len(cells) + len(executed), show=_trained)
+    console.follow(records, total=len(cells) + len(alone) + len(trained), show=_trained)
 
 
 def _find_data(cells: Sequence[Cell]) -> None:

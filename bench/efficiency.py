@@ -2,7 +2,10 @@
 
 Parameters, MACs, FLOPs and predicted peak memory need no execution and come first, beside the
 published numbers; then each block is run in a process of its own for its time and memory. Two CPU
-cores take two minutes at 256x128.
+cores take two minutes at 256x128. What the machine itself reaches is measured ahead of the first
+block (a copy, a product in each number format), so that each time stands beside its floor.
+
+`--predict h200` runs nothing and says what the blocks would take on known devices at the least.
 
 `--compare A B` runs two arms by turns instead, in fresh processes each round, and says whether B is
 FASTER, SLOWER, the SAME, or whether that is INCONCLUSIVE: an arm is a block, a network, either with
@@ -18,8 +21,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
-from bench import console
-from experiments import arms
+from bench import console, devices
+from bench.devices import DEVICES
+from experiments import arms, ceilings
 from experiments.spec import Cell, Device, Dtype, Mode, OwnModule, Protocol, Subject
 from experiments.table1 import SEQUENCE
 
@@ -87,6 +91,13 @@ def parser() -> console.Parser:
         help="folder of the records; a run that was ended goes on there",
     )
     add("--fresh", action="store_true", help="measure again what has records")
+    add(
+        "--predict",
+        nargs="*",
+        metavar="DEVICE",
+        help="predict times from datasheets and run nothing; one or more of "
+        f"{', '.join(DEVICES)} (none: all of them)",
+    )
     _add_comparison(made)
     return made
 
@@ -182,6 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if _comparing(options):
         return _compare(options)
+    if options.predict is not None:
+        return _predict(options)
     asked = cells(options)
     console.writable(options.out)
     from bench import runner  # brings torch, not for --help
@@ -196,12 +209,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.format == "table":
         console.show(_tables(predicted)[:1])
     budgeted = share_budget(asked, predicted, options.budget or BUDGETS_S[device])
-    if device == "meta":
-        budgeted = ()
+    executed = () if device == "meta" else ceilings.first(budgeted)
     measured = console.follow(
-        start(budgeted, source="measured"),
-        total=len(budgeted),
-        show=lambda seen: console.drawn(_tables((*predicted, *seen))[1:]),
+        start(executed, source="measured"),
+        total=len(executed),
+        show=lambda seen: console.drawn(_tables((*predicted, *seen))[1:2]),
     )
     everything = (*predicted, *measured)
     _say_what_is_old(measured, began=began, out=options.out)
@@ -209,6 +221,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.show(_tables(everything)[1:])
     else:
         sys.stdout.write(console.formatted(everything, _tables(everything), options.format))
+    return 0
+
+
+def _predict(options: "Namespace") -> int:
+    """Print what the blocks would take on known devices; of those that were measured, the error too.
+
+    Raises:
+        ValueError: a device is not known, or the protocol is the paper's.
+    """
+    if options.protocol == "paper":
+        msg = "--predict knows no protocol of the paper's, which says how to measure; leave one of them out"
+        raise ValueError(msg)
+    chosen = tuple(map(devices.find, options.predict)) or tuple(DEVICES.values())
+    # By CUDA's rules, which all known devices follow.
+    asked = tuple(replace(cell, device="cuda") for cell in cells(options))
+    console.writable(options.out)
+    from bench import record, runner  # brings torch, not for --help
+
+    _find_own(asked)
+    start = runner.run(asked, options.out, source="predicted", device="meta")
+    predicted = console.follow(start, total=len(asked))
+    rows = [dict(cell.axes) for cell in asked]
+    kept = [item for item in record.read(options.out / runner.RECORDS) if item.axes in rows]
+    from reports import frame, predictions
+
+    everything = (*predicted, *(item for item in kept if item.source == "measured"))
+    made = predictions.every(frame.build(everything), chosen)
+    if options.format == "table":
+        console.show(made)
+    else:
+        sys.stdout.write(console.formatted(predicted, made, options.format))
     return 0
 
 
@@ -224,7 +267,13 @@ def _comparing(options: "Namespace") -> bool:
                 msg = f"--{name} goes with --compare; add --compare A B, or leave it out"
                 raise ValueError(msg)
         return False
-    usual = {"block": None, "protocol": "strict", "budget": None, "fresh": False}
+    usual = {
+        "block": None,
+        "protocol": "strict",
+        "budget": None,
+        "fresh": False,
+        "predict": None,
+    }
     for name, value in usual.items():
         if getattr(options, name) != value:
             msg = f"--{name} does not go with --compare, which names its arms and sets their time; leave it out"
@@ -287,10 +336,11 @@ def _compare(options: "Namespace") -> int:
 
 
 def _say_what_is_old(measured: Sequence["Record"], *, began: str, out: Path) -> None:
-    old = sum(item.created_at < began for item in measured)
+    rows = [item for item in measured if item.experiment != ceilings.NAME]
+    old = sum(item.created_at < began for item in rows)
     if old:
         sys.stderr.write(
-            f"{old} of {len(measured)} rows were measured before and are on file in {out}; "
+            f"{old} of {len(rows)} rows were measured before and are on file in {out}; "
             "--fresh measures again\n"
         )
 
@@ -305,12 +355,13 @@ def _find_own(asked: Sequence[Cell]) -> None:
 
 
 def _tables(records: Sequence["Record"]) -> tuple["Table", ...]:
-    """What needs no execution, and, where something was executed, what was measured."""
-    from reports import frame, tables  # brings pandas
+    """What needs no execution, and, where something was executed, what was measured and how near its floor it came."""
+    from reports import frame, roofline, tables  # brings pandas
 
-    predicted, measured = tables.efficiency(frame.build(records))
+    built = frame.build(records)
+    predicted, measured = tables.efficiency(built)
     executed = any(item.source == "measured" for item in records)
-    return (predicted, measured) if executed else (predicted,)
+    return (predicted, measured, *roofline.of(built)) if executed else (predicted,)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -13,7 +12,7 @@ from torch import nn
 
 from ann.spec import BlockSpec, NetworkSpec, Size, UnavailableError
 from bench import formats, workload
-from bench.probes import kernels, memory, operations, opinions, paper, rivals, timing
+from bench.probes import ceilings, kernels, memory, operations, opinions, paper, rivals, timing
 from bench.probes.imitation import Imitation
 from bench.record import Counts, MeasuredMemory, Measures, PredictedMemory, Timing
 from bench.workload import Workload
@@ -22,8 +21,6 @@ from experiments.spec import Cell, OwnModule, Subject
 Device = Literal["cpu", "cuda"]
 
 REPEATS = 5  # of a profiled call
-WARM_SIZE = Size(width=16, height=16)
-WARM_IMAGE = Size(width=65, height=65)
 COMPILED = ("compiled", "fast-compiled")
 NO_COMPILER = ("InvalidCxxCompiler", "No working C++ compiler", "TritonMissing")  # torch's words
 
@@ -123,7 +120,9 @@ def measure(cell: Cell, device: Device, folder: Path | None = None) -> Measures:
         return Measures(accuracy=run.measure(cell, device, folder))
     if "rivals" in cell.probes:
         return Measures(rivals=rivals.compare(cell))
-    _warm(cell, device)
+    if "ceilings" in cell.probes:
+        return Measures(ceilings=ceilings.measure(device))
+    workload.warm(cell, device)
     work = workload.make(cell, device)
     # In inference under autocast all calls share one context, and so the weights that it has cast.
     with work.numbers() if cell.mode == "eval" else nullcontext():
@@ -165,17 +164,6 @@ def _compile(work: Workload) -> None:
             "triton for a GPU, or set CXX"
         )
         raise UnavailableError(msg) from error
-
-
-def _warm(cell: Cell, device: Device) -> None:
-    """Run the subject once on a tiny map, so that libraries are loaded before anything is read.
-
-    What would be compiled or exported for that map alone is left plain.
-    """
-    size = WARM_IMAGE if isinstance(cell.subject, NetworkSpec) else WARM_SIZE
-    implementation = workload.SOURCES.get(cell.implementation, cell.implementation)
-    tiny = replace(cell, size=size, implementation=implementation)
-    workload.make(replace(tiny, batch=2 if cell.mode == "train" else 1), device)()
 
 
 def _time(cell: Cell, work: Workload, device: Device) -> tuple[Timing, ...]:

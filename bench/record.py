@@ -26,12 +26,25 @@ class Model(BaseModel):
 Line = TypeVar("Line", bound=Model)
 
 
+class Alike(Model):
+    """Calls of one operator that are alike: how many, and what each of them does.
+
+    `dtype` is the number format of the operands.
+    """
+
+    calls: int
+    macs: int = 0
+    flops: int = 0
+    moved_bytes: int = 0
+    dtype: str = "float32"
+
+
 class Operator(Model):
     """All calls of one operator in the ledger.
 
     `counted` operators are matrix work (MACs) or have a formula (FLOPs alone); `free` ones move or
-    name data; `uncounted` ones did arithmetic for which there is no formula, and `moved_bytes` says
-    how much they touched.
+    name data; `uncounted` ones did arithmetic for which there is no formula. `moved_bytes` is what
+    they read and write. `alike` are the calls apart, those that do nothing but name data left out.
     """
 
     name: str
@@ -40,6 +53,7 @@ class Operator(Model):
     macs: int = 0
     flops: int = 0
     moved_bytes: int = 0
+    alike: tuple[Alike, ...] = ()
 
 
 class Counts(Model):
@@ -105,6 +119,11 @@ class MeasuredMemory(Model):
     high_water_bytes: int | None = None
     paper_bytes: int | None = None
 
+    @property
+    def added_bytes(self) -> int | None:
+        """What the call's tensors took: requested bytes on CUDA, else the high-water mark."""
+        return self.high_water_bytes if self.requested_bytes is None else self.requested_bytes
+
 
 class Timing(Model):
     """Samples of one clock; each sample is the time of one call, over `launches` calls.
@@ -168,6 +187,20 @@ class Accuracy(Model):
         return self
 
 
+class Checksum(Model):
+    """What an output tensor holds, in three numbers, and the largest of its values without sign.
+
+    `mean` of the values, `spread` (their root mean square) and `mix`: their mean with a sign each from
+    a fixed sequence, so that values which changed places are noticed too.
+    """
+
+    shape: tuple[int, ...]
+    mean: float
+    spread: float
+    mix: float
+    largest: float
+
+
 class Rival(Model):
     """What another counter says of the same call, in its own unit, or the reason why it says nothing."""
 
@@ -175,6 +208,20 @@ class Rival(Model):
     version: str | None = None
     unit: Literal["MAC", "FLOP"] = "MAC"
     reported: int | None = None
+    reason: str | None = None
+
+
+class Ceiling(Model):
+    """What a machine reaches in one respect: a copy in its memory, or a product of square matrices.
+
+    `amount` is what one call does: bytes read and written, or FLOPs; `reason` says why it could not
+    be had.
+    """
+
+    kind: Literal["copy", "product"]
+    dtype: str = "float32"
+    amount: int = 0
+    timing: Timing | None = None
     reason: str | None = None
 
 
@@ -190,6 +237,8 @@ class Measures(Model):
     kernels: tuple[str, ...] = ()
     """Attention operators that ran, with the kernels below them, the most frequent first."""
     rivals: tuple[Rival, ...] = ()
+    outputs: tuple[Checksum, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
     printed: dict[str, float] = Field(default_factory=dict)
     """A document's numbers as it prints them, the unit in the key, e.g. {"memory_mb": 609}."""
 

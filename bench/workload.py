@@ -7,7 +7,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -26,6 +26,8 @@ SOURCES: Mapping[str, Implementation] = {
     "fast-compiled": "fast",
     "onnxruntime": "plain",
 }
+WARM_BLOCK = Size(width=16, height=16)
+WARM_IMAGE = Size(width=65, height=65)
 AUXILIARY_WEIGHT = 0.4  # of the second cross entropy; paper, Eq. 18
 
 
@@ -123,6 +125,20 @@ def make(
             labels = torch.zeros(cell.batch, cell.size.height, cell.size.width, dtype=torch.long)
             inputs = (*inputs, labels)
     return Workload(module=module, inputs=inputs, mode=cell.mode, dtype=cell.dtype)
+
+
+def warm(cell: Cell, device: str) -> None:
+    """Run the subject once on a tiny map, so that libraries are loaded before anything is read.
+
+    What would be compiled or exported for that map alone is left as its source.
+    """
+    tiny = replace(
+        cell,
+        size=WARM_IMAGE if isinstance(cell.subject, NetworkSpec) else WARM_BLOCK,
+        implementation=SOURCES.get(cell.implementation, cell.implementation),
+        batch=2 if cell.mode == "train" else 1,
+    )
+    make(tiny, device)()
 
 
 def _implemented(

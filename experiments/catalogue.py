@@ -38,3 +38,7 @@ TRAININGS: dict[str, Callable[[Setting], Experiment]] = {
     "table6": table6.make,
     "table7": table7.make,
 }
+
+# What the paper and the model zoo print, and what we ask beyond them.
+BEYOND = ("counters", "crossover", "implementations", "precision")
+PAPER = tuple(name for name in (*EXPERIMENTS, *TRAININGS) if name not in BEYOND)

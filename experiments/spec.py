@@ -21,7 +21,7 @@ Dtype = Literal[
 Device = Literal["auto", "cpu", "cuda", "meta"]
 Mode = Literal["eval", "train"]
 Protocol = Literal["strict", "paper"]
-Probe = Literal["memory", "timing", "operations", "accuracy", "rivals"]
+Probe = Literal["memory", "timing", "operations", "accuracy", "rivals", "ceilings"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

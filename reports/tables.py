@@ -12,6 +12,7 @@ from reports import (
     judged,
     precision,
     readings,
+    roofline,
     trained,
 )
 from reports.fields import Field, axis, tabulate
@@ -188,6 +189,7 @@ def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     tables += crossover.every(frame)
     tables += precision.every(frame)
     tables += implementations.every(frame)
+    tables += roofline.every(frame)
     tables += ablations.every(frame)
     tables += judged.every(frame)
     printed = set(frame["experiment"]) - set(trained.experiments(frame))

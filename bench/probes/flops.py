@@ -1,24 +1,34 @@
 """What one call of a module does, read from its dispatched operators; nothing is executed on meta.
 
-Every operator that ran stands in the ledger: counted by a formula, free because it only moves or
-names data, or uncounted, with the bytes that it touched. Recomputation, as in activation
+Every operator that ran stands in the ledger with the bytes that it touched: counted by a formula,
+free because it only moves or names data, or uncounted. Recomputation, as in activation
 checkpointing, is executed and so is counted: these are executed operations, not a model's.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bench.probes import elementwise, formulas
+from bench.probes import elementwise, formulas, traffic
 from bench.probes.formulas import Call
-from bench.record import Counts, Operator
+from bench.record import Alike, Counts, Operator
 
 Mode = Literal["eval", "train"]
+
+
+class _Work(NamedTuple):
+    """What one call does; calls that do the same are entered together."""
+
+    macs: int
+    flops: int
+    moved_bytes: int
+    dtype: str
 
 
 class Ledger(TorchDispatchMode):
@@ -26,7 +36,7 @@ class Ledger(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
-        self._rows: dict[tuple[str, str], list[int]] = {}
+        self._rows: dict[tuple[str, str], Counter[_Work]] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -54,26 +64,31 @@ class Ledger(TorchDispatchMode):
 
     def _enter(self, call: Call) -> None:
         status, macs, flops = _classify(call)
-        moved = 0 if _short(call.name) in elementwise.VIEWS else _moved_bytes(call)
-        row = self._rows.setdefault((call.name, status), [0, 0, 0, 0])
-        for place, number in enumerate((1, macs, flops, moved)):
-            row[place] += number
+        work = _Work(macs, flops, traffic.moved_bytes(call), traffic.operands(call))
+        self._rows.setdefault((call.name, status), Counter())[work] += 1
 
     @property
     def operators(self) -> tuple[Operator, ...]:
         """Rows of the ledger, the heaviest first."""
-        rows = (
-            Operator(
-                name=name,
-                status=status,  # type: ignore[arg-type]  # checked by pydantic
-                calls=calls,
-                macs=macs,
-                flops=flops,
-                moved_bytes=moved,
-            )
-            for (name, status), (calls, macs, flops, moved) in self._rows.items()
-        )
+        rows = (_operator(name, status, done) for (name, status), done in self._rows.items())
         return tuple(sorted(rows, key=lambda row: (-row.flops, -row.moved_bytes, row.name)))
+
+
+def _operator(name: str, status: str, done: Counter[_Work]) -> Operator:
+    alike = tuple(
+        Alike(calls=calls, **work._asdict())
+        for work, calls in done.items()
+        if work.flops or work.moved_bytes
+    )
+    return Operator(
+        name=name,
+        status=status,  # type: ignore[arg-type]  # checked by pydantic
+        calls=done.total(),
+        macs=sum(row.calls * row.macs for row in alike),
+        flops=sum(row.calls * row.flops for row in alike),
+        moved_bytes=sum(row.calls * row.moved_bytes for row in alike),
+        alike=alike,
+    )
 
 
 def _short(name: str) -> str:
@@ -100,12 +115,6 @@ def is_free(name: str) -> bool:
     """Whether an operator is declared to move or name data alone."""
     is_aten = name.startswith("aten.")
     return is_aten and _short(name) in elementwise.VIEWS | elementwise.MOVES
-
-
-def _moved_bytes(call: Call) -> int:
-    leaves = (*tree_leaves(tuple(call.arguments.values())), *tree_leaves(call.result))
-    tensors = {id(leaf): leaf for leaf in leaves if isinstance(leaf, Tensor)}
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def count(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> Counts:
