@@ -6,21 +6,29 @@ from pathlib import Path
 
 import pytest
 
-from bench import record
-from reports import ablations, audit, frame, tables, trained
+from bench import pairing_record, record
+from reports import ablations, audit, counters, crossover, frame, paired, tables, trained
 from reports.render import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-KEPT = frame.build(record.read(ROOT / "reports" / "reference" / "intel-xeon-2-cores"))
-
-
-TRAINED = [ablations.ours(study) for study in trained.every(KEPT)]
-
-
-@pytest.mark.parametrize(
-    "table", [*tables.efficiency(KEPT), audit.table(KEPT), *TRAINED], ids=lambda t: t.name
+FOLDER = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
+KEPT = frame.build(record.read(FOLDER))
+SHOWN = (
+    *tables.efficiency(KEPT),
+    audit.table(KEPT),
+    *(ablations.ours(study) for study in trained.every(KEPT)),
+    *(
+        table
+        for table in crossover.every(KEPT)
+        if table.name in ("crossover", "crossover-exponents")
+    ),
+    *(table for table in counters.every(KEPT) if table.name == "counters-shares"),
+    *paired.tables(pairing_record.read(FOLDER)),
 )
+
+
+@pytest.mark.parametrize("table", SHOWN, ids=lambda table: table.name)
 def test_a_table_is_what_the_kept_records_render_to(table):
     body = markdown.render(table).split("\n", 2)[2].strip()
     assert body in README
