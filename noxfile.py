@@ -9,17 +9,17 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "tests"]
 
 
-def sync(session: nox.Session, *groups: str) -> None:
-    """Install what the lock file says, with uv where there is one; else what pip resolves."""
+def sync(session: nox.Session, *groups: str, alone: bool = False) -> None:
+    """Install what the lock file says, with uv where there is one; else what pip resolves; `alone`: not the project."""
     if shutil.which("uv"):
-        chosen = [f"--group={group}" for group in groups]
+        chosen = [f"--{'only-' if alone else ''}group={group}" for group in groups]
         session.run_install(
             "uv", "sync", "--frozen", "--no-default-groups", *chosen, f"--python={session.virtualenv.location}",
             env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}, external=True, silent=True,
         )  # fmt: skip
         return
     session.install("pip>=25.1")
-    session.install("-e", ".", *(f"--group={group}" for group in groups))
+    session.install(*(() if alone else ("-e", ".")), *(f"--group={group}" for group in groups))
 
 
 @nox.session
@@ -37,6 +37,20 @@ def efficiency(session: nox.Session) -> None:
 
 
 @nox.session
+def gate(session: nox.Session) -> None:
+    """Ask whether a change made it worse: nox -s gate -- --base main."""
+    sync(session, "bench", "reports")
+    session.run("python", "-m", "bench.regress", *session.posargs)
+
+
+@nox.session
+def reference(session: nox.Session) -> None:
+    """Measure what a new device is asked, in order of worth: nox -s reference -- --out DIR."""
+    sync(session, "bench", "reports", "test")
+    session.run("python", "-m", "bench.reference", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest."""
     sync(session, "bench", "reports", "test", "counters", "export")
@@ -49,6 +63,14 @@ def cluster(session: nox.Session) -> None:
     sync(session, "bench", "reports", "test", "cluster")
     arguments = session.posargs or ["-q", "-m", "slow", "-k", "cluster"]
     session.run("python", "-m", "pytest", "tests/bench", *arguments)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/; a link that leads nowhere fails."""
+    sync(session, "docs", alone=True)
+    quiet = {"NO_MKDOCS_2_WARNING": "1"}
+    session.run("python", "-m", "mkdocs", "build", "--strict", *session.posargs, env=quiet)
 
 
 @nox.session

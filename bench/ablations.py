@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Run the experiments: `python -m bench.ablations`, which `nox -s ablations` calls.
 
 Without arguments all that the paper has runs as far as this machine can run it: Tables 1 and 2, Fig. 2

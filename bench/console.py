@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ann.spec import Size
-from bench.record import Model, Record
+from bench import completion
+from bench.jsonl import Model
+from bench.record import Record
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,6 +31,11 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401
         super().__init__(formatter_class=_Help, **options)
+
+    def parse_args(self, *given: Any, **options: Any) -> Any:  # noqa: ANN401
+        """Parse, or tell the shell what could come next."""
+        completion.offer(self)
+        return super().parse_args(*given, **options)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and nothing else."""

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Measure blocks: `python -m bench.efficiency --size 256x128`.
 
 Parameters, MACs, FLOPs and predicted peak memory need no execution and come first, beside the

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import environment, pairing, record, runner
+from bench import environment, jsonl, pairing, runner
 from bench.pairing_record import FILE, Agreement, Arm, Comparison, Round
 from bench.pairing_rounds import ArmError, Match, Name
 from bench.pairing_worker import Device
@@ -115,7 +115,7 @@ def compare(
     )
     found: dict[str, Any]
     try:
-        _fits(arms, where)
+        fits(arms, where)
         found = _play(blank, (first, second), device=device, settings=settings, on_step=on_step)
     except ArmError as error:
         found = {"failure": error.failure}
@@ -134,7 +134,7 @@ def run(
     made = []
     for first, second in pairs:
         done = compare(first, second, device=device, settings=settings, on_step=on_step)
-        record.append(out / FILE, done)
+        jsonl.append(out / FILE, done)
         made.append(done)
     return tuple(made)
 
@@ -166,7 +166,7 @@ def _predicted(cell: Cell, where: Environment) -> Arm:
     )
 
 
-def _fits(arms: Sequence[Arm], where: Environment) -> None:
+def fits(arms: Sequence[Arm], where: Environment) -> None:
     """Three processes stand beside each other, and one of them is at its peak.
 
     Raises:

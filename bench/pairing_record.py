@@ -7,15 +7,16 @@ from the readings.
 from pathlib import Path
 from typing import Literal
 
-from bench import pairing, record
-from bench.record import Environment, Failure, MeasuredMemory, Model
+from bench import jsonl, pairing, record
+from bench.jsonl import Model
+from bench.record import Environment, Failure, MeasuredMemory
 
 FILE = record.COMPARISONS
 Clock = Literal["process", "wall", "cuda-events"]
 
 
 class Readings(Model):
-    """Seconds of one call in one round by one clock, in the order in which they were taken."""
+    """Seconds of one call in one round by one clock, in the order in which they were taken; or bytes."""
 
     first: tuple[float, ...]
     second: tuple[float, ...]
@@ -26,11 +27,13 @@ class Round(Model):
     """One round: each arm in a fresh process.
 
     `order` has a letter for each turn: A the first arm, C the control, which is A again, B the second.
+    `memory` has the bytes that a call of each added, where they were read.
     """
 
     order: str
     readings: dict[Clock, Readings]
     load_average: float | None = None
+    memory: Readings | None = None
 
 
 class Arm(Model):
@@ -104,7 +107,7 @@ def read(path: Path) -> tuple[Comparison, ...]:
     found = path.rglob(FILE) if path.is_dir() else [path]
     files = sorted(file for file in found if file.name == FILE and file.exists())
     return tuple(
-        record.parse_as(Comparison, line, where=where)
+        jsonl.parse(Comparison, line, where=where)
         for file in files
-        for where, line in record.lines(file)
+        for where, line in jsonl.lines(file)
     )

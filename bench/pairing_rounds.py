@@ -7,7 +7,7 @@ the others.
 import math
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,39 @@ class ArmError(RuntimeError):
         self.failure = failure
 
 
+def spawn(task: Task) -> tuple[Any, Any]:
+    """Start an arm in a process of this interpreter: the connection to it, and the process."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=pairing_worker.serve, args=(task, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+Start = Callable[[Task], tuple[Any, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manner:
+    """How arms are run where that is not as usual.
+
+    Attributes:
+        starts: what starts an arm's process, e.g. with another interpreter; `spawn` for the others.
+        read_memory: read the memory of a call in every round.
+        planted: share of each turn of the second arm that is done once more and not said.
+        least_launches: calls in a turn at least.
+    """
+
+    starts: Mapping[Name, Start] = field(default_factory=dict)
+    read_memory: bool = False
+    planted: float = 0.0
+    least_launches: int = 1
+
+
+USUAL = Manner()
+
+
 class Match:
     """Plays rounds.
 
@@ -51,6 +84,7 @@ class Match:
         device: where.
         turn_s: seconds of one turn of short calls.
         round_s: seconds of all turns of one round, if calls are not longer.
+        manner: how the arms are run.
 
     Attributes:
         launches: calls in a turn of each arm, after the first round.
@@ -58,12 +92,20 @@ class Match:
     """
 
     def __init__(
-        self, first: Cell, second: Cell, *, device: Device, turn_s: float, round_s: float
+        self,
+        first: Cell,
+        second: Cell,
+        *,
+        device: Device,
+        turn_s: float,
+        round_s: float,
+        manner: Manner = USUAL,
     ) -> None:
         self.cells: Mapping[Name, Cell] = {"first": first, "control": first, "second": second}
         self.device = device
         self.turn_s = turn_s
         self.round_s = round_s
+        self.manner = manner
         self.launches: dict[Name, int] = {}
         self.ready: Mapping[Name, Ready] = {}
         self.laps = 1
@@ -86,16 +128,25 @@ class Match:
         with ExitStack() as stack:
             players: dict[Name, Player] = {
                 name: stack.enter_context(
-                    Player(Task(cell=cell, device=self.device, outputs=outputs.get(name)))
+                    Player(self._task(name, outputs), self.manner.starts.get(name, spawn))
                 )
-                for name, cell in self.cells.items()
+                for name in self.cells
             }
             ready = {name: player.ready() for name, player in players.items()}
             if not self.launches:
                 self.ready = ready
                 self._plan(ready)
             turns = [(name, players[name].turn(self.launches[name])) for name in order * self.laps]
-        return _as_round(order, turns)
+        return _as_round(order, turns, memory=_memory(ready) if self.manner.read_memory else None)
+
+    def _task(self, name: Name, outputs: Mapping[Name, Path]) -> Task:
+        return Task(
+            cell=self.cells[name],
+            device=self.device,
+            outputs=outputs.get(name),
+            read_memory=self.manner.read_memory,
+            planted=self.manner.planted if name == "second" else 0.0,
+        )
 
     def _plan(self, ready: Mapping[Name, Ready]) -> None:
         """How many calls make a turn, and how often it goes round; as in the first round in all others.
@@ -107,14 +158,24 @@ class Match:
         calls_s = {name: max(one.call_s, 1e-9) for name, one in ready.items()}
         wanted = math.ceil(self.turn_s / min(calls_s.values()))
         most = int(LONGEST_TURN_S / max(calls_s.values()))
-        launches = max(1, min(wanted, most, MOST_LAUNCHES))
+        launches = max(self.manner.least_launches, min(wanted, most, MOST_LAUNCHES))
         self.launches = dict.fromkeys(calls_s, launches)
         self.laps = max(
             1, min(MOST_LAPS, int(self.round_s / (2 * launches * sum(calls_s.values()))))
         )
 
 
-def _as_round(order: Sequence[Name], turns: Sequence[tuple[Name, Times]]) -> Round:
+def _memory(ready: Mapping[Name, Ready]) -> Readings | None:
+    """What a call of each arm added in this round; None where one was not read or is nothing."""
+    read = {name: one.memory.added_bytes if one.memory else None for name, one in ready.items()}
+    if not all(read.values()):
+        return None
+    return Readings(**{name: (float(value or 0),) for name, value in read.items()})
+
+
+def _as_round(
+    order: Sequence[Name], turns: Sequence[tuple[Name, Times]], *, memory: Readings | None
+) -> Round:
     clocks: list[Clock] = list(turns[0][1])  # type: ignore[arg-type]  # checked by pydantic
     readings = {
         clock: Readings(
@@ -124,7 +185,7 @@ def _as_round(order: Sequence[Name], turns: Sequence[tuple[Name, Times]]) -> Rou
     }
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     letters = "".join(LETTERS[name] for name in order)
-    return Round(order=letters, readings=readings, load_average=load)
+    return Round(order=letters, readings=readings, load_average=load, memory=memory)
 
 
 @dataclass(slots=True)
@@ -132,18 +193,13 @@ class Player:
     """An arm's process; a context that ends it."""
 
     task: Task
+    start: Start = spawn
     _connection: Any = field(init=False, default=None)
     _process: Any = field(init=False, default=None)
 
     def __enter__(self) -> Self:
         """Start it; `ready` waits for it, so that several start at once."""
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=pairing_worker.serve, args=(self.task, theirs), daemon=True
-        )
-        self._process.start()
-        theirs.close()
+        self._connection, self._process = self.start(self.task)
         return self
 
     def __exit__(

@@ -18,14 +18,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ann.spec import NetworkSpec, Size
+from bench.jsonl import Model
 from bench.probes.sampling import Clock, HostClock, collector_off
-from bench.record import Failure, MeasuredMemory, Model
+from bench.record import Failure, MeasuredMemory
 from experiments.spec import Cell
 
 if TYPE_CHECKING:
@@ -45,17 +45,25 @@ LAUNCH_S = 1e-4
 LONGEST_HOLD_S = 0.5
 # malloc.h of glibc: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and the largest values that it takes.
 KEPT_HEAP = {-1: 2**30, -3: 2**25}
-WARM_BLOCK = Size(width=16, height=16)
-WARM_IMAGE = Size(width=65, height=65)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """What an arm's process is told: the cell, the device, and, in the first round, where to leave its outputs."""
+    """What an arm's process is told.
+
+    Attributes:
+        cell: what to build.
+        device: where.
+        outputs: where to leave what the module gives, in the first round.
+        read_memory: read the memory of a call in other rounds too.
+        planted: share of each turn that is done once more and not said, a slowdown for controls.
+    """
 
     cell: Cell
     device: Device
     outputs: Path | None = None
+    read_memory: bool = False
+    planted: float = 0.0
 
 
 class Ready(Model):
@@ -82,18 +90,18 @@ def _serve(task: Task, connection: Connection) -> None:
     from bench import workload
 
     cell, device = task.cell, task.device
-    small = WARM_IMAGE if isinstance(cell.subject, NetworkSpec) else WARM_BLOCK
-    workload.make(replace(cell, size=small, batch=2 if cell.mode == "train" else 1), device)()
+    workload.warm(cell, device)
     work = workload.make(cell, device, prepare=fill_zeros)
     refill(work, seed=cell.seed)
     memory = None
-    if task.outputs is not None:
+    if task.outputs is not None or task.read_memory:
         from bench.probes import memory as probe
 
         memory = probe.measure(work, device=device)
+    if task.outputs is not None:
         save_outputs(work, task.outputs)
     keep_heap()  # after the memory was read, which is to be the usual one
-    take = turns(work, device)
+    take = plant(turns(work, device), task.planted)
     with collector_off():
         call_s = warm_up(take, seconds=WARM_S[device])
         connection.send(Ready(call_s=call_s, memory=memory))
@@ -118,6 +126,21 @@ def turns(work: Callable[[], object], device: Device) -> Callable[[int], Times]:
         return times
 
     return take
+
+
+def plant(take: Callable[[int], Times], share: float) -> Callable[[int], Times]:
+    """Make so large a share of the calls once more and count them as none: a true slowdown.
+
+    At least one call more, so that of few calls it is a larger share.
+    """
+    if not share:
+        return take
+
+    def slowed(launches: int) -> Times:
+        done = launches + max(1, round(launches * share))
+        return {clock: call_s * done / launches for clock, call_s in take(done).items()}
+
+    return slowed
 
 
 def take_cpu(work: Callable[[], object], launches: int, clock: Clock) -> Times:

@@ -5,25 +5,16 @@ averaged: medians, MiB and digits belong to `reports`. Published numbers are rec
 (`source="published"`).
 """
 
-import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
+
+from bench import jsonl
+from bench.jsonl import Model
 
 # Comparisons of two arms lie beside the records and have a form of their own (`bench.pairing_record`).
 COMPARISONS = "comparisons.jsonl"
-
-
-class Model(BaseModel):
-    """Frozen, and strict about unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-Line = TypeVar("Line", bound=Model)
 
 
 class Alike(Model):
@@ -306,54 +297,6 @@ class Record(Model):
     command: str = ""
 
 
-def append(path: Path, record: Model) -> None:
-    """Add one record to a JSON Lines file, whole or not at all.
-
-    One write of one line under O_APPEND, synchronised; a torn last line of a killed run is cut off
-    first.
-
-    Raises:
-        OSError: the file can't be written; the message names it, and its records are kept.
-    """
-    line = (record.model_dump_json(exclude_defaults=True) + "\n").encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(path)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            _write_whole(descriptor, line)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        msg = (
-            f"{path}: the record could not be written ({error.strerror}); make room or choose another "
-            "folder and call again, finished records are kept"
-        )
-        raise OSError(error.errno, msg) from error
-
-
-def _write_whole(descriptor: int, line: bytes) -> None:
-    before = os.fstat(descriptor).st_size
-    try:
-        # On a full disk a write may end in the middle; the next one says why.
-        while line:
-            line = line[os.write(descriptor, line) :]
-        os.fsync(descriptor)
-    except OSError:
-        os.ftruncate(descriptor, before)
-        raise
-
-
-def _cut_torn_line(path: Path) -> None:
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb+") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
-
-
 def read(path: Path) -> tuple[Record, ...]:
     """Read the records of a .jsonl file, or of every one below a folder in the order of names.
 
@@ -371,25 +314,8 @@ def read(path: Path) -> tuple[Record, ...]:
         parse(line, where=where)
         for file in files
         if file.name != COMPARISONS
-        for where, line in lines(file)
+        for where, line in jsonl.lines(file)
     )
-
-
-def lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Read the whole lines of a file, each with where it stands.
-
-    Raises:
-        ValueError: the file is no text.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        msg = f"{path}: not text ({error.reason} at byte {error.start}); records are JSON Lines in UTF-8"
-        raise ValueError(msg) from error
-    whole = text[: text.rfind("\n") + 1] if "\n" in text else ""
-    for number, line in enumerate(whole.split("\n"), start=1):
-        if line.strip():
-            yield f"{path}:{number}", line
 
 
 def parse(line: str, *, where: str) -> Record:
@@ -398,17 +324,4 @@ def parse(line: str, *, where: str) -> Record:
     Raises:
         ValueError: the line is no record; the message names the place and the first fault.
     """
-    return parse_as(Record, line, where=where)
-
-
-def parse_as(model: type[Line], line: str, *, where: str) -> Line:
-    """Read one line as a model, as `parse` does."""
-    try:
-        return model.model_validate_json(line)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        field = ".".join(map(str, fault["loc"])) or "the line"
-        msg = (
-            f"{where}: {field}: {fault['msg']}, got {json.dumps(fault['input'], default=str)[:80]}"
-        )
-        raise ValueError(msg) from error
+    return jsonl.parse(Record, line, where=where)

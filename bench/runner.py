@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ann.spec import UnavailableError
-from bench import child, environment, formats, record
+from bench import child, environment, formats, jsonl, record
 from bench.engines import Act, Engine, Lost, one_by_one
 from bench.record import Environment, Failure, Measures, Record
 from experiments.spec import Cell, OwnModule
@@ -106,7 +106,7 @@ def run(
         act = partial(_measure_where, wheres, folder=out.resolve(), slots=slots)
     for ended in engine(list(todo.values()), act):
         new = ended if isinstance(ended, Record) else _without(ended, source, wheres)
-        record.append(path, new)
+        jsonl.append(path, new)
         yield new
         for cell in twins.get(new.cell, ()):
             yield _again(new, cell, path=path, kept=kept)
@@ -132,7 +132,7 @@ def _again(seen: Record, cell: Cell, *, path: Path, kept: set[tuple[object, ...]
     row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
     same = seen.model_copy(update=row)
     if _row(same.experiment, same.axes, same.cell) not in kept:
-        record.append(path, same)
+        jsonl.append(path, same)
     return same
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ann import build, checkpoints
 from ann.network import SegmentationNetwork
-from bench import record, runner
+from bench import jsonl, runner
 from bench.accuracy.evaluate import evaluate, find_protocol
 from bench.accuracy.run import groups, open_split
 from bench.record import Accuracy, Measures, Record
@@ -68,5 +68,5 @@ def judge(
     )
     where = runner.environment_of(device, cell)
     written = runner.made(cell, "measured", where, measures=Measures(accuracy=accuracy))
-    record.append(out / runner.RECORDS, written)
+    jsonl.append(out / runner.RECORDS, written)
     return written

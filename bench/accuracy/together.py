@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import record, runner
+from bench import jsonl, runner
 from bench.accuracy import run as accuracy
 from bench.accuracy.parallel import place, processes
 from bench.record import Environment, Measures
@@ -39,7 +39,7 @@ def run(cells: Sequence[Cell], out: Path, *, device: str) -> bool:
             if first:
                 measures = Measures(accuracy=found)
                 made = runner.made(cell, "measured", wheres[cell.id], measures=measures)
-                record.append(out / runner.RECORDS, made)
+                jsonl.append(out / runner.RECORDS, made)
     return first
 
 

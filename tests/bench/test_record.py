@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import record
+from bench import jsonl, record
 from bench.record import Measures, Record, Timing
 
 
@@ -29,24 +29,24 @@ def test_what_is_appended_is_read_back(tmp_path):
         make("b", measures=Measures(timings=(Timing(clock="wall", samples_s=(0.1, 1e-9)),))),
     )
     for item in records:
-        record.append(path, item)
+        jsonl.append(path, item)
     assert record.read(path) == records
 
 
 def test_a_folder_is_read_file_by_file_in_the_order_of_names(tmp_path):
-    record.append(tmp_path / "b.jsonl", make("second"))
-    record.append(tmp_path / "a" / "x.jsonl", make("first"))
+    jsonl.append(tmp_path / "b.jsonl", make("second"))
+    jsonl.append(tmp_path / "a" / "x.jsonl", make("first"))
     assert [item.cell for item in record.read(tmp_path)] == ["first", "second"]
 
 
 @given(st.integers(1, 400))
 def test_a_line_torn_anywhere_is_passed_over_and_then_cut_off(tmp_path_factory, kept):
     path = tmp_path_factory.mktemp("torn") / "records.jsonl"
-    record.append(path, make("whole"))
+    jsonl.append(path, make("whole"))
     line = path.read_bytes()[:-1]
     path.write_bytes(line + b"\n" + line[: min(kept, len(line))])
     assert [item.cell for item in record.read(path)] == ["whole"]
-    record.append(path, make("next"))
+    jsonl.append(path, make("next"))
     assert [item.cell for item in record.read(path)] == ["whole", "next"]
 
 
@@ -54,7 +54,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_record_leaves_the_finished_ones
     tmp_path, monkeypatch
 ):
     path = tmp_path / "records.jsonl"
-    record.append(path, make("kept"))
+    jsonl.append(path, make("kept"))
     before, write = path.read_bytes(), os.write
 
     def fill(file, line):
@@ -62,26 +62,26 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_record_leaves_the_finished_ones
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(file, line[:20])
 
-    monkeypatch.setattr(record.os, "write", fill)
+    monkeypatch.setattr(jsonl.os, "write", fill)
     with pytest.raises(
         OSError, match=r"records.jsonl: the record could not be written \(No space left on device\)"
     ):
-        record.append(path, make("lost"))
+        jsonl.append(path, make("lost"))
     assert path.read_bytes() == before
 
 
 def test_a_file_that_may_not_grow_is_named_and_keeps_its_records(tmp_path):
     path = tmp_path / "records.jsonl"
-    record.append(path, make("kept"))
+    jsonl.append(path, make("kept"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
     try:
         with pytest.raises(OSError, match=r"records.jsonl: the record could not be written"):
-            record.append(path, make("lost"))
+            jsonl.append(path, make("lost"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes().endswith(b"\n")
-    record.append(path, make("next"))
+    jsonl.append(path, make("next"))
     assert [item.cell for item in record.read(path)] == ["kept", "next"]
 
 
@@ -89,9 +89,9 @@ def test_an_error_of_the_disk_reaches_the_caller(tmp_path, monkeypatch):
     def refuse(file, line):
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(record.os, "write", refuse)
+    monkeypatch.setattr(jsonl.os, "write", refuse)
     with pytest.raises(OSError, match="broken"):
-        record.append(tmp_path / "records.jsonl", make())
+        jsonl.append(tmp_path / "records.jsonl", make())
 
 
 @pytest.mark.parametrize(

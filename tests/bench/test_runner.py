@@ -7,7 +7,7 @@ import pytest
 
 from ann.catalogue import BLOCKS
 from ann.spec import BlockSpec, Size
-from bench import record, runner
+from bench import jsonl, record, runner
 from bench.engines import Lost
 from bench.record import Environment, Failure
 from experiments.spec import Cell, OwnModule
@@ -178,6 +178,6 @@ def test_cells_that_share_the_threads_are_known_again(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "_describe", lambda device: HERE)
     shared = runner.environment_of("cpu", SMALL, slots=2)
     assert shared.threads == 2
-    record.append(tmp_path / runner.RECORDS, runner.made(SMALL, "measured", shared))
+    jsonl.append(tmp_path / runner.RECORDS, runner.made(SMALL, "measured", shared))
     assert list(runner.finished(tmp_path, {SMALL.id: shared})) == [SMALL.id]
     assert runner.finished(tmp_path, {SMALL.id: runner.environment_of("cpu", SMALL)}) == {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import append
+from bench.jsonl import append
 from reports import __main__ as command
 
 ROOT = Path(command.__file__).parent.parent

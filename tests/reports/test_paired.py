@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from bench.jsonl import append
 from bench.pairing_record import Agreement, Arm, Comparison, Readings, Round
-from bench.record import Environment, Failure, MeasuredMemory, append
+from bench.record import Environment, Failure, MeasuredMemory
 from reports import paired
 from reports.render import csv, markdown
 

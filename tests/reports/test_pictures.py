@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from bench.record import append
+from bench.jsonl import append
 from reports import __main__ as command
 from reports import figures, frame, pictures, sheets
 from reports.render import html

@@ -1,0 +1,100 @@
+"""Models as JSON Lines: a file holds one a line, each written whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Model(BaseModel):
+    """Frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Line = TypeVar("Line", bound=Model)
+
+
+def append(path: Path, model: Model) -> None:
+    """Add one record to a JSON Lines file, whole or not at all.
+
+    One write of one line under O_APPEND, synchronised; a torn last line of a killed run is cut off
+    first.
+
+    Raises:
+        OSError: the file can't be written; the message names it, and its records are kept.
+    """
+    line = (model.model_dump_json(exclude_defaults=True) + "\n").encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _cut_torn_line(path)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            _write_whole(descriptor, line)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        msg = (
+            f"{path}: the record could not be written ({error.strerror}); make room or choose another "
+            "folder and call again, finished records are kept"
+        )
+        raise OSError(error.errno, msg) from error
+
+
+def _write_whole(descriptor: int, line: bytes) -> None:
+    before = os.fstat(descriptor).st_size
+    try:
+        # On a full disk a write may end in the middle; the next one says why.
+        while line:
+            line = line[os.write(descriptor, line) :]
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Read the whole lines of a file, each with where it stands.
+
+    Raises:
+        ValueError: the file is no text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"{path}: not text ({error.reason} at byte {error.start}); records are JSON Lines in UTF-8"
+        raise ValueError(msg) from error
+    whole = text[: text.rfind("\n") + 1] if "\n" in text else ""
+    for number, line in enumerate(whole.split("\n"), start=1):
+        if line.strip():
+            yield f"{path}:{number}", line
+
+
+def parse(model: type[Line], line: str, *, where: str) -> Line:
+    """Read one line as a model.
+
+    Raises:
+        ValueError: the line is none; the message names the place and the first fault.
+    """
+    try:
+        return model.model_validate_json(line)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        field = ".".join(map(str, fault["loc"])) or "the line"
+        msg = (
+            f"{where}: {field}: {fault['msg']}, got {json.dumps(fault['input'], default=str)[:80]}"
+        )
+        raise ValueError(msg) from error

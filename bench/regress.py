@@ -1,0 +1,210 @@
+# PYTHON_ARGCOMPLETE_OK
+"""Did a change make it worse? `python -m bench.regress --base main`, or `... history DIR`.
+
+Exact gates first, which need no clock: parameters, operators and their MACs, predicted bytes,
+outputs. Then time and measured memory of base and head by turns on this machine, with two controls
+whose answers are known; if a control reads wrong, this machine cannot decide.
+
+Exit status: 0 the same or better, 1 worse, 2 a wrong input, 3 nothing was measured or the machine
+cannot decide. `history DIR` draws what runs have measured over time; it judges nothing.
+"""
+
+import os
+import shlex
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import get_args
+
+from ann.catalogue import BLOCKS
+from bench import console, pairing
+from bench.regression import asked
+from bench.regression.outcome import UNDECIDED, Outcome
+from experiments.spec import Dtype, Mode
+
+PROGRAM = "python -m bench.regress"
+HISTORY = "history"
+
+
+def parser() -> console.Parser:
+    """Describe the command line of the gate."""
+    made = console.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    add = made.add_argument
+    add(
+        "--base",
+        required=True,
+        metavar="REF|DIR",
+        help="what the head is held against: a revision, or a folder of records",
+    )
+    add("--head", metavar="REF|DIR", help="what is judged (default: the working tree as it is)")
+    add(
+        "--block",
+        action="extend",
+        nargs="+",
+        metavar="NAME",
+        help="a block or network by name, NAME:IMPLEMENTATION, or package.module:factory of the revision; one or more "
+        f"(default: {', '.join(asked.DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
+    )
+    add(
+        "--experiment",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the cells of an experiment, by name or file",
+    )
+    add(
+        "--size",
+        type=console.size,
+        action="append",
+        metavar="WxH",
+        help="of the map; may be given several times (default: 32x32, on a GPU 256x128)",
+    )
+    add(
+        "--channels",
+        type=console.positive,
+        help="channels of the map (default: 512, on a GPU 2048)",
+    )
+    add(
+        "--key-channels",
+        type=console.positive,
+        help="channels of query and key (default: 64, on a GPU 256)",
+    )
+    add("--batch", type=console.positive, default=1, help="maps at once")
+    add("--mode", choices=get_args(Mode), default="eval", help="forward, or forward and backward")
+    add("--dtype", choices=get_args(Dtype), default="float32", help="number format")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to measure")
+    _add_rules(made)
+    add(
+        "--out",
+        type=Path,
+        default=Path("results/regress"),
+        metavar="DIR",
+        help="folder of records and reports",
+    )
+    return made
+
+
+def _add_rules(made: console.Parser) -> None:
+    add = made.add_argument_group("what is fixed beforehand").add_argument
+    add("--exact-only", action="store_true", help="no clock: the exact gates alone")
+    add(
+        "--margin",
+        type=float,
+        metavar="SHARE",
+        help="of a time that does not matter (default: 0.05, on a GPU 0.02)",
+    )
+    add("--rounds", type=console.positive, default=pairing.ROUNDS, help="of fresh processes")
+    add(
+        "--level",
+        type=float,
+        default=pairing.LEVEL,
+        metavar="CHANCE",
+        help="of a wrong verdict on each side, shared by the cells",
+    )
+    add(
+        "--planted",
+        type=float,
+        metavar="SHARE",
+        help="of extra work that the control must notice (default: 0.1, or twice a larger margin)",
+    )
+    add(
+        "--accept",
+        metavar="REASON",
+        help="write every exact change down as wanted, with the reason",
+    )
+    add(
+        "--accepted",
+        type=Path,
+        default=Path("regressions.jsonl"),
+        metavar="FILE",
+        help="of accepted changes",
+    )
+
+
+def history_parser() -> console.Parser:
+    """Describe the command line of the history."""
+    made = console.Parser(
+        prog=f"{PROGRAM} {HISTORY}",
+        description="Draw each series of records per device, step changes marked; it judges nothing.",
+    )
+    made.add_argument(
+        "records", type=Path, metavar="DIR", help="folder with the records of many runs"
+    )
+    made.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results/history"),
+        metavar="DIR",
+        help="folder of charts and table",
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == [HISTORY]:
+        return _history(history_parser().parse_args(given[1:]))
+    options = parser().parse_args(given)
+    from bench.regression.worktrees import SideError
+
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        outcome = _run(options, command=shlex.join(["python", "-m", "bench.regress", *given]))
+    except SideError as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        return UNDECIDED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    _report(outcome, options.out)
+    return outcome.status
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as by Ctrl-C, so that worktrees and processes are taken down."""
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _run(options: Namespace, *, command: str) -> Outcome:
+    from bench.regression import gate, planning  # bring torch, not for --help
+
+    made = planning.plan(options)
+    console.writable(made.out)
+    with console.steps(gate.steps(made)) as step:
+        return gate.run(made, on_step=step).model_copy(update={"command": command})
+
+
+def _report(outcome: Outcome, out: Path) -> None:
+    """Write every form, show the table, and tell GitHub where it listens."""
+    from reports import regress
+    from reports.render import annotations
+
+    summary = regress.write(outcome, out)
+    console.show(table for table in regress.tables(outcome) if table.name != "same")
+    sys.stdout.write(f"{regress.headline(outcome)}; reports are in {out}\n")
+    if os.environ.get("GITHUB_ACTIONS"):
+        sys.stdout.write(annotations.render(outcome))
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    if place:
+        with Path(place).open("a", encoding="utf-8") as file:
+            file.write(summary)
+
+
+def _history(options: Namespace) -> int:
+    from bench.regression import history
+    from reports import regress_history
+
+    series = history.read(options.records)
+    console.writable(options.out)
+    console.show(regress_history.write(series, options.out))
+    told = regress_history.sentence(series)
+    sys.stdout.write(f"{told}; charts and tables are in {options.out}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    console.guarded(PROGRAM, main)

@@ -1,0 +1,357 @@
+"""The gate from its command line, on small repositories with a block of their own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ann.spec import Size
+from bench import record, regress
+from bench.regression import asked, outcome, planning, wire, worktrees
+from bench.regression.examining import refuse
+from bench.regression.worktrees import SideError
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+BLOCK = """
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.to_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x):
+        return {body}
+
+def make(channels):
+    return Block(channels)
+"""
+BASE = BLOCK.format(body="self.to_out(x).relu()")
+# The same function, one operator more.
+HEAD = BLOCK.format(body="self.to_out(x).relu().relu()")
+ADDED = "\ndef other(channels):\n    return make(channels)\n"
+
+
+def git(folder, *arguments):
+    named = {
+        f"GIT_{who}_{what}": "t" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        env={**os.environ, **named},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def commit(folder, **files):
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "m")
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A base that is tagged, and a working tree with one operator more and a block more."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, tiny=BASE)
+    git(folder, "tag", "base")
+    (folder / "tiny.py").write_text(HEAD + ADDED)
+    monkeypatch.chdir(folder)
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def gate(folder, *arguments):
+    shape = ("--size", "5x4", "--channels", "3", "--device", "cpu", "--exact-only")
+    return regress.main([*shape, "--out", str(folder.parent / "out"), *arguments])
+
+
+def worktrees_of(folder):
+    return git(folder, "worktree", "list").count("\n") + 1
+
+
+def test_a_changed_operator_fails_until_it_is_accepted(repository, capsys, monkeypatch):
+    summary = repository.parent / "step.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    blocks = ("--base", "base", "--block", "tiny:make", "tiny:other")
+    assert gate(repository, *blocks, "--accept", "one more relu, for the test") == 0
+    found = outcome.read(repository.parent / "out")
+    cell = "tiny:make 5x4 channels 3 key channels 64"
+    moved = {
+        (one.cell, one.quantity): one.verdict for one in found.findings if one.verdict != "SAME"
+    }
+    assert moved == {
+        (cell, "calls of operators"): "ACCEPTED",
+        (cell, "calls of aten.relu"): "ACCEPTED",
+        (cell.replace("make", "other"), "cell"): "NEW",
+    }
+    assert found.findings[-2].quantity == "outputs"
+    assert "they differ by 0.0e+00" in found.findings[-2].reason
+    assert found.head.commit.endswith("-dirty")
+    assert not found.base.commit.endswith("-dirty")
+    assert "::error" not in capsys.readouterr().out
+    assert summary.read_text() == (repository.parent / "out" / "summary.md").read_text()
+    (kept,) = [one for one in record.read(repository.parent / "out" / "head") if not one.failure][
+        :1
+    ]
+    assert kept.environment.commit == found.head.commit
+    assert kept.measures.outputs[0].shape == (1, 3, 4, 5)
+    assert worktrees_of(repository) == 1
+    judge_the_records_again(repository, capsys)
+
+
+def judge_the_records_again(repository, capsys):
+    """Both folders that a gate has written are input as well; without the accepted changes they fail."""
+    out = repository.parent / "out"
+    folders = ("--base", str(out / "base"), "--head", str(out / "head"))
+    again = ("--out", str(repository.parent / "again"))
+    assert gate(repository, *folders, *again) == 0
+    assert gate(repository, *folders, *again, "--accepted", "none.jsonl") == 1
+    told = capsys.readouterr().out
+    assert "Worse: 2 of 9 findings; first tiny:make 5x4" in told, told
+    errors = [line for line in told.splitlines() if line.startswith("::error title=CHANGED%3A ")]
+    assert len(errors) == 2
+    cases = ET.fromstring((repository.parent / "again" / "junit.xml").read_text())
+    assert len(cases.findall(".//failure")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--base", "nowhere"], "revision 'nowhere' is not in this clone"),
+        (["--base", "--upload-pack=x"], "expected one argument"),
+        (["--base", "base", "--block", "apbn"], "unknown block 'apbn'; did you mean 'apnb'?"),
+        (["--base", "base", "--experiment", "nope"], "unknown experiment 'nope'"),
+        (["--base", "base", "--experiment", "nope.py"], "experiment file 'nope.py' does not exist"),
+        (["--base", "base", "--planted", "0.01"], "planted 0.01 is not a share above the margin"),
+        (["--base", "base", "--accept", ""], "--accept needs a reason"),
+        (["--base", "base", "--rounds", "3"], "3 rounds decide nothing"),
+        (
+            ["--base", "records", "--head", "base"],
+            "'records' is a folder of records, 'base' is not",
+        ),
+        (["history", "nowhere"], "folder 'nowhere' does not exist"),
+        (["history", "empty"], "folder 'empty' has no records of runs"),
+    ],
+)
+def test_a_wrong_input_is_named_and_ends_with_status_2(repository, arguments, message, capsys):
+    (repository / "records").mkdir()
+    (repository / "records" / "records.jsonl").write_text("")
+    (repository / "empty").mkdir()
+    with pytest.raises((ValueError, SystemExit)) as caught:
+        regress.main(arguments)
+    assert message in f"{caught.value} {capsys.readouterr().err}"
+    assert worktrees_of(repository) == 1
+
+
+def test_outside_a_repository_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(ValueError, match="this folder is in no git repository"):
+        worktrees.repository(tmp_path)
+
+
+def test_a_base_without_the_library_that_the_head_has_ends_with_status_3(repository, capsys):
+    (repository / "ann").mkdir()
+    (repository / "ann" / "__init__.py").touch()
+    assert gate(repository, "--base", "base", "--block", "tiny:make") == 3
+    assert "revision 'base' has no library 'ann', and the other one has" in capsys.readouterr().err
+
+
+def test_a_library_that_lacks_what_the_suite_needs_is_a_clear_message(repository, tmp_path):
+    (repository / "ann").mkdir()
+    (repository / "ann" / "__init__.py").touch()
+    (repository / "ann" / "spec.py").touch()
+    commit(repository)
+    with worktrees.sides(repository, "HEAD", None) as (base, _):
+        line, child = wire.start(base, {"act": "examine", "device": "cpu"}, said=tmp_path / "said")
+        answer = line.recv()
+        child.join()
+        with pytest.raises(SideError, match="HEAD: its library lacks what this suite needs"):
+            refuse(answer, base)
+    assert "cannot import name" in answer["lacks"]
+
+
+def test_a_side_is_its_own_code_under_the_running_harness(repository):
+    with worktrees.sides(repository, "base", None) as (base, head):
+        texts = [(side.path / "tiny.py").read_text() for side in (base, head)]
+        harness = [(side.path / "bench").resolve() for side in (base, head)]
+        library = (base.path / "ann").resolve()
+        paths = [side.variables["PYTHONPATH"] for side in (base, head)]
+    assert texts == [BASE, HEAD + ADDED]
+    assert harness == [ROOT / "bench"] * 2
+    assert library == ROOT / "ann"
+    assert paths == [str(base.path), str(head.path)]
+    assert base.code != head.code
+    assert not base.path.exists()
+    assert head.python == base.python == sys.executable
+
+
+def interrupt(worktrees_now):
+    assert worktrees_now == 3
+    raise KeyboardInterrupt
+
+
+def test_worktrees_are_gone_after_an_interruption(repository):
+    with pytest.raises(KeyboardInterrupt), worktrees.sides(repository, "base", "HEAD") as (base, _):
+        interrupt(worktrees_of(repository))
+    assert worktrees_of(repository) == 1
+    assert not base.path.exists()
+
+
+def test_other_packages_need_uv_which_is_named_where_it_is_missing(repository, monkeypatch):
+    (repository / "uv.lock").write_text("version = 2\n")
+    head = commit(repository)
+    (repository / "uv.lock").write_text("version = 3\n")
+    found = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "uv" else found(name))
+    with (
+        pytest.raises(ValueError, match="wants other packages .* install uv"),
+        worktrees.sides(repository, head, None),
+    ):
+        pass
+    assert worktrees_of(repository) == 1
+
+
+def test_other_packages_get_an_environment_of_their_own(repository, monkeypatch, tmp_path):
+    (repository / "uv.lock").write_text("version = 2\n")
+    base = commit(repository)
+    (repository / "uv.lock").write_text("version = 3\n")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    uv = tools / "uv"
+    uv.write_text('#!/bin/sh\necho "$@" > asked; mkdir -p .venv/bin; touch .venv/bin/python\n')
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    with worktrees.sides(repository, base, None) as (side, head):
+        tree = Path(side.python).parents[2]
+        told = (tree / "asked").read_text().split()
+    assert told[:3] == ["sync", "--quiet", "--frozen"]
+    assert head.python == sys.executable != side.python
+
+
+def test_what_uv_says_of_its_failure_is_passed_on(repository, monkeypatch, tmp_path):
+    (repository / "pyproject.toml").write_text("[project]\n")
+    base = commit(repository)
+    (repository / "pyproject.toml").write_text("[project]\nname = 'n'\n")
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\necho no such package >&2; exit 1\n")
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with (
+        pytest.raises(ValueError, match="uv can't install its packages: no such package"),
+        worktrees.sides(repository, base, None),
+    ):
+        pass
+
+
+def test_a_block_is_built_as_the_catalogue_of_its_process_has_it():
+    (ask,) = asked.of_blocks(["afnb:fast"], [Size(width=5, height=4)], channels=6, key_channels=2)
+    cell = asked.cell_of(asked.Ask(**json.loads(json.dumps(ask.as_json()))))
+    assert (cell.subject.channels, cell.subject.low_channels, cell.implementation) == (6, 3, "fast")
+    assert (str(cell.size), cell.name) == ("5x4", "afnb")
+    assert str(asked.outline(ask).size) == "5x4"
+
+
+def test_the_cells_of_an_experiment_are_found_again_by_their_axes():
+    asks = asked.of_experiment("table1")
+    assert len(asks) > 3
+    for ask in asks:
+        found = asked.cell_of(asked.Ask(**json.loads(json.dumps(ask.as_json()))))
+        assert (dict(found.axes), str(found.size)) == (ask.axes, ask.size)
+        assert found.protocol == "strict"
+
+
+def test_an_experiment_file_is_read(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from experiments.table1 import EXPERIMENT as OTHER\n"
+        "from experiments.spec import Experiment\n"
+        "EXPERIMENT = Experiment(name='mine', question='q', cells=OTHER.cells[:1])\n"
+    )
+    (ask,) = asked.of_experiment(str(path))
+    assert asked.cell_of(ask).name == ask.arm
+    path.write_text("EXPERIMENT = 3\n")
+    with pytest.raises(ValueError, match="gives int; it must give an experiments.spec.Experiment"):
+        asked.of_experiment(str(path))
+
+
+def test_a_network_is_an_arm_too():
+    (ask,) = asked.of_blocks(["paper/apnb"], [Size(width=65, height=65)], mode="train")
+    cell = asked.cell_of(ask)
+    assert dict(cell.axes) == {"network": "paper/apnb", "size": "65x65"}
+    assert (cell.name, cell.mode) == ("paper/apnb", "train")
+
+
+def test_an_experiment_has_to_have_cells_that_can_be_compared():
+    with pytest.raises(ValueError, match="experiment 'counters' has no cell whose time"):
+        asked.of_experiment("counters")
+    other = asked.Ask(arm="apnb", size="5x4", experiment="table1", axes={"block": "nope"})
+    with pytest.raises(ValueError, match="experiment 'table1' has no cell apnb 5x4 with"):
+        asked.cell_of(other)
+
+
+def test_the_margin_and_the_planted_share_follow_the_device():
+    options = regress.parser().parse_args(["--base", "base", "--device", "cpu"])
+    made = planning.plan(options)
+    assert (made.settings.margin, made.planted) == (0.05, 0.1)
+    assert [ask.arm for ask in made.asks] == list(asked.DEFAULT_BLOCKS)
+    wide = regress.parser().parse_args(["--base", "base", "--device", "cpu", "--margin", "0.1"])
+    assert planning.plan(wide).planted == 0.2
+
+
+@pytest.mark.slow
+def test_a_killed_gate_leaves_no_worktree_and_no_process(repository):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(repository.parent)}
+    command = [sys.executable, "-m", "bench.regress", "--base", "base", "--block", "tiny:make"]
+    running = subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE)
+    while worktrees_of(repository) == 1 and running.poll() is None:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(60) == 130
+    running.stderr.close()
+    assert worktrees_of(repository) == 1
+    assert not list(repository.parent.glob("regress-*"))
+
+
+@pytest.mark.slow
+def test_a_slower_revision_is_worse_by_the_clock(repository, capsys):
+    slow = BASE.replace("return self.to_out(x).relu()", SLOW)
+    commit(repository, tiny=slow)
+    # What no exact gate sees: the same operators, and Python that does something beside them.
+    commit(repository, tiny=slow.replace("return x", "return x if sum(range(10**5)) else None"))
+    arguments = ("--size", "32x32", "--channels", "64", "--device", "cpu", "--block", "tiny:make")
+    out = repository.parent / "out"
+    status = regress.main(["--base", "HEAD~1", "--head", "HEAD", "--out", str(out), *arguments])
+    found = outcome.read(out)
+    told = capsys.readouterr().out
+    assert {one.verdict for one in found.findings if one.kind == "exact"} == {"SAME"}
+    assert status == (3 if found.undecided else 1), told
+    if not found.undecided:
+        (timed,) = [one for one in found.findings if one.kind == "time"]
+        assert timed.verdict == "SLOWER", told
+        assert timed.ratio > 1.2
+
+
+SLOW = """x = x + 0
+        for _ in range(20):
+            x = self.to_out(x).tanh()
+        return x"""

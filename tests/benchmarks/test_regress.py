@@ -1,0 +1,241 @@
+"""How often the gate cries wolf, and how often it finds ten percent; figures with `-s`.
+
+    python -m pytest tests/benchmarks/test_regress.py -s             # simulated clock, seconds
+    python -m pytest tests/benchmarks/test_regress.py -m slow -s     # process time of this machine
+
+The simulated clock is exact, and what it reads is noisy as two shared cores are: a process has luck
+of its own for life, the machine's speed drifts and jumps for all alike, and some turns are disturbed.
+Whole jobs go through the gate's own code: controls, cells, second measurement, verdict, status.
+
+The real rounds are played by the gate's processes on two revisions of a small block. Windows of
+twenty rounds in a row are put together to jobs. Fifteen minutes on two idle cores.
+"""
+
+import subprocess
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pytest
+
+from bench import pairing
+from bench.paired import Settings
+from bench.pairing_record import Arm, Comparison, Readings, Round
+from bench.record import Measures, Record
+from bench.regression import gate, judging, planning
+from bench.regression.asked import Ask
+from bench.regression.examining import Examined, examine
+from bench.regression.jobs import PLANTED, Job
+from bench.regression.outcome import Outcome, Side
+from bench.regression.worktrees import sides
+
+CELLS = 3
+JOBS = 300
+LAPS = 12
+TENTH = 1.1
+REAL_ROUNDS = 40
+# Standard deviation of a process's luck: a GPU, two shared cores, and two that are worse.
+LUCK = {"gpu": 0.003, "two cores": 0.01, "busy": 0.025, "hopeless": 0.05}
+
+
+def log_ratios(draw, *, luck, rounds=pairing.ROUNDS):
+    """Of an arm and of the control over the first arm, one each a round, both truly one."""
+    turns = 2 * LAPS
+    own = draw.normal(0, luck, (3, rounds, 1))
+    drift = draw.normal(0, 0.005, (rounds, turns)).cumsum(axis=1)
+    jumps = np.where(draw.random((rounds, turns)) < 0.05, 0.4, 0.0).cumsum(axis=1) % 0.8
+    # Neighbours take their turns a moment apart.
+    apart = draw.normal(0, 0.02, (3, rounds, turns))
+    disturbed = np.where(
+        draw.random((3, rounds, turns)) < 0.03, draw.exponential(0.3, (3, rounds, turns)), 0
+    )
+    first, control, second = own + drift + jumps + apart + disturbed
+    return np.median(second - first, axis=1), np.median(control - first, axis=1)
+
+
+def simulated(draw, one, role, *, luck, factor, settings):
+    """A comparison as a simulated machine reads it."""
+    truth = {"planted": 1 + PLANTED, "untouched": 1.0}.get(role, factor)
+    logs, controls = log_ratios(draw, luck=luck)
+    rounds = tuple(
+        Round.model_construct(
+            readings={
+                "process": Readings.model_construct(
+                    first=(1.0,), control=(control,), second=(second,)
+                )
+            },
+            memory=None,
+        )
+        for second, control in zip(truth * np.exp(logs), np.exp(controls), strict=True)
+    )
+    return Comparison.model_construct(
+        first=Arm(arm="base", cell="0"),
+        second=Arm(arm="head", cell="0"),
+        size="9x7",
+        axes={"gate_role": role, "gate_cell": one.ask.arm},
+        margin=settings.margin,
+        level=settings.level,
+        comparisons=settings.comparisons,
+        rounds=rounds,
+        failure=None,
+    )
+
+
+def cells(count=CELLS):
+    record = Record(
+        source="predicted",
+        experiment="e",
+        cell="0",
+        subject="block",
+        axes={},
+        size="9x7",
+        measures=Measures(),
+    )
+    return [
+        Examined(ask=Ask(arm=f"block{number}", size="9x7"), base=record, head=record)
+        for number in range(count)
+    ]
+
+
+def run_job(monkeypatch, play, *, margin, examined):
+    """One job by the gate's own code; `play(job, one, role)` stands for the processes."""
+    monkeypatch.setattr(Job, "play", lambda self, one, *, role: play(self, one, role))
+    job = Job(sides=None, device="cpu", settings=Settings(margin=margin), out=None)
+    made = gate.timed(job, examined)
+    side = Side(name="s")
+    return Outcome(
+        base=side,
+        head=side,
+        findings=judging.findings(made),
+        controls=judging.controls(made),
+        timed=True,
+    )
+
+
+def simulate(monkeypatch, *, luck, slow, margin, jobs=JOBS, seed=0):
+    """Outcomes of so many jobs, whose first cell takes `slow` times as long in the head."""
+    draw = np.random.default_rng(seed)
+    examined = cells()
+
+    def play(job, one, role):
+        factor = slow if one is examined[0] else 1.0
+        return simulated(draw, one, role, luck=luck, factor=factor, settings=job.settings)
+
+    return [run_job(monkeypatch, play, margin=margin, examined=examined) for _ in range(jobs)]
+
+
+def tally(found, what):
+    """Shares of jobs by exit status, and of cells by verdict."""
+    statuses = Counter(one.status for one in found)
+    verdicts = Counter(each.verdict for one in found for each in one.findings)
+    print(f"\n{what}: {len(found)} jobs, status {dict(statuses)}, cells {dict(verdicts)}")  # noqa: T201
+    return statuses, verdicts
+
+
+@pytest.mark.parametrize("noise", LUCK)
+def test_equal_cells_are_called_worse_in_at_most_one_percent(benchmark, monkeypatch, noise):
+    margin = planning.USUAL["cuda" if noise == "gpu" else "cpu"].margin
+    run = partial(simulate, monkeypatch, luck=LUCK[noise], slow=1.0, margin=margin)
+    found = benchmark.pedantic(run, rounds=1)
+    statuses, verdicts = tally(found, f"A/A, {noise}")
+    alarms = sum(verdicts[name] for name in ("SLOWER", "FASTER"))
+    benchmark.extra_info.update(cells=verdicts.total(), false_alarms=alarms, jobs=dict(statuses))
+    assert alarms <= 0.01 * CELLS * len(found)
+    assert statuses[1] <= 0.01 * len(found)
+
+
+@pytest.mark.parametrize("noise", ["gpu", "two cores"])
+def test_a_tenth_is_found_in_at_least_95_percent_of_jobs(benchmark, monkeypatch, noise):
+    margin = planning.USUAL["cuda" if noise == "gpu" else "cpu"].margin
+    run = partial(simulate, monkeypatch, luck=LUCK[noise], slow=TENTH, margin=margin)
+    found = benchmark.pedantic(run, rounds=1)
+    statuses, verdicts = tally(found, f"ten percent, {noise}")
+    benchmark.extra_info.update(found=statuses[1], jobs=len(found))
+    assert statuses[1] >= 0.95 * len(found)
+    assert verdicts["SLOWER"] <= len(found) * (1 + 0.01 * CELLS)
+
+
+def test_a_machine_that_is_too_noisy_says_so_and_not_that_all_is_well(benchmark, monkeypatch):
+    run = partial(simulate, monkeypatch, luck=LUCK["hopeless"], slow=TENTH, margin=0.05)
+    statuses, _ = tally(benchmark.pedantic(run, rounds=1), "ten percent, hopeless")
+    assert statuses[3] >= 0.95 * statuses.total()
+
+
+WORK = """
+import torch
+from torch import nn
+
+class Products(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(96, 96) / 10)
+
+    def forward(self, x):
+        tokens = x.flatten(2).mT
+        for _ in range({count}):
+            tokens = (tokens @ self.weight).tanh()
+        return tokens
+
+def make():
+    return Products()
+"""
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Two revisions: ten products, and eleven."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t"]
+    subprocess.run([*git, "init", "-q"], cwd=folder, check=True)
+    for count in (10, 11):
+        (folder / "planted_work.py").write_text(WORK.format(count=count))
+        subprocess.run([*git, "add", "-A"], cwd=folder, check=True)
+        subprocess.run([*git, "commit", "-q", "-m", str(count)], cwd=folder, check=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def windows(made, *, size=pairing.ROUNDS):
+    return [made.rounds[start : start + size] for start in range(len(made.rounds) - size + 1)]
+
+
+@pytest.mark.slow
+def test_in_process_time_of_this_machine(repository, tmp_path, monkeypatch):
+    """At most one percent of equal cells are called worse; ten percent is found in four of five jobs."""
+    ask = Ask(arm="planted_work:make", size="32x16", channels=96)
+    margin = planning.USUAL["cpu"].margin
+    settings = Settings(margin=margin, rounds=REAL_ROUNDS)
+    with sides(repository, "HEAD~1", "HEAD") as pair:
+        (one,) = examine([ask], pair, device="cpu", on_step=lambda _: None)
+        job = Job(sides=pair, device="cpu", settings=settings, out=tmp_path / "out")
+        played = {role: job.play(one, role=role) for role in ("untouched", "planted", "cell")}
+    equal = played["untouched"]
+    for role, made in played.items():
+        assert made.failure is None
+        ratio = judging.judge(made).ratio
+        print(f"\n{role}: {ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]")  # noqa: T201
+    for truth, source in (("A/A", equal), ("ten percent", played["cell"])):
+        starts = range(len(windows(equal)))
+        found = [
+            run_job(monkeypatch, drawn(played, source, start), margin=margin, examined=[one])
+            for start in starts
+        ]
+        statuses, verdicts = tally(found, f"{truth}, process time")
+        if truth == "A/A":
+            assert verdicts["SLOWER"] + verdicts["FASTER"] <= 0.01 * len(found)
+        else:
+            assert statuses[1] >= 0.8 * len(found)
+
+
+def drawn(played, source, start):
+    """A job of windows that begin there; its second measurement is the window half the rounds on."""
+
+    def play(job, one, role):
+        made = source if role in ("cell", "again") else played[role]
+        found = windows(made)
+        at = (start + (len(found) // 2 if role == "again" else 0)) % len(found)
+        axes = {**made.axes, "gate_role": role}
+        return made.model_copy(update={"rounds": found[at], "axes": axes})
+
+    return play
