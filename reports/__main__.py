@@ -2,16 +2,20 @@
 
 import argparse
 import contextlib
+import gc
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from bench.record import Record
     from reports.drawing import Figure
     from reports.layout import Table
+    from reports.overview import Section
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "html")
 HINT = """\
@@ -21,6 +25,16 @@ the published accuracies (table3 to table7), and an audit of every published eff
 memory and MACs against the size of the map, time and memory of the crossover, mIoU against MACs, and what the trained
 networks see. Each is made where the records hold something for it.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What records support: tables (the audit first), figures, the answers, where the records come from."""
+
+    tables: tuple["Table", ...]
+    figures: tuple["Figure", ...] = ()
+    overview: tuple["Section", ...] = ()
+    sources: tuple["Table", ...] = ()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,10 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.out:
             _check_folder(options.out)
-        tables, figures = _make(options.records)
-        if options.out:
-            _write(options.out, _files(tables, figures, formats))
-        _show(tables, figures, formats, to_files=options.out is not None)
+        with _without_collector():
+            made = _make(options.records)
+            if options.out:
+                _write(options.out, _files(made, formats))
+        _show(made, formats, out=options.out)
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split())
         sys.stderr.write(f"{parser.prog}: {message}\n")
@@ -75,27 +90,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _make(path: Path) -> tuple[tuple["Table", ...], tuple["Figure", ...]]:
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Records have no cycles; searching a hundred thousand of them for some takes longer than reading them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _make(path: Path) -> Made:
     from bench import pairing_record
     from bench.record import read
-    from reports import audit, figures, frame, paired, tables
+    from reports import paired
 
     compared = paired.tables(pairing_record.read(path))
     records = () if path.name == pairing_record.FILE else read(path)
-    if not records and compared:
-        return compared, ()
-    if not records:
+    if records:
+        return _of_records(records, compared, path if path.is_dir() else path.parent)
+    if not compared:
         msg = f"{str(path)!r} holds no records; give a .jsonl file or a folder that a run wrote"
         raise ValueError(msg)
+    return Made(compared)
+
+
+def _of_records(records: "Sequence[Record]", compared: tuple["Table", ...], folder: Path) -> Made:
+    from reports import audit, figures, frame, overview, provenance, tables
+
     joined = frame.build(records)
-    folder = path if path.is_dir() else path.parent
-    return (audit.table(joined), *tables.every(joined), *compared), figures.every(joined, folder)
+    return Made(
+        (audit.table(joined), *tables.every(joined), *compared),
+        figures.every(joined, folder),
+        overview.every(joined),
+        provenance.tables(records),
+    )
 
 
-def _files(
-    tables: Sequence["Table"], figures: Sequence["Figure"], formats: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    from reports.render import csv, html, latex, markdown
+def _files(made: Made, formats: Sequence[str]) -> Iterator[tuple[str, str]]:
+    from reports.render import csv, html, latex, markdown, raw
 
     renderers: dict[str, tuple[str, Callable[[Table], str]]] = {
         "markdown": ("md", markdown.render),
@@ -105,10 +140,22 @@ def _files(
     for name in formats:
         if name in renderers:
             ending, render = renderers[name]
-            yield from ((f"{table.name}.{ending}", render(table)) for table in tables)
+            yield from ((f"{table.name}.{ending}", render(table)) for table in made.tables)
         elif name == "html":
-            yield "index.html", html.page(tables, figures)
-            yield from ((f"{figure.name}.svg", figure.svg) for figure in figures)
+            records, names = raw.anchors(made.tables)
+            yield (
+                "index.html",
+                html.page(
+                    made.tables,
+                    made.figures,
+                    overview=made.overview,
+                    sources=made.sources,
+                    addresses=names,
+                ),
+            )
+            if records:
+                yield html.RAW, raw.page(records, names)
+            yield from ((f"{figure.name}.svg", figure.svg) for figure in made.figures)
 
 
 def _check_folder(folder: Path) -> None:
@@ -148,27 +195,28 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _show(
-    tables: Sequence["Table"],
-    figures: Sequence["Figure"],
-    formats: Sequence[str],
-    *,
-    to_files: bool,
-) -> None:
+def _show(made: Made, formats: Sequence[str], *, out: Path | None) -> None:
     if "terminal" in formats:
         from rich.console import Console
 
-        from reports.render import terminal
+        from reports.render import shortlist, terminal
 
         console = Console()
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = 120
-        # The audit is what one came for: first on the page, last above the prompt.
-        for table in (*tables[1:], tables[0]):
+        where = (
+            f"All of it is in {out}."
+            if out
+            else "--format markdown prints it, --out DIR writes it."
+        )
+        chosen = shortlist.of(made.tables, where=where)
+        for table in chosen.tables:
             console.print(terminal.render(table))
             console.print()
-    if not to_files:
-        for _, text in _files(tables, figures, [name for name in formats if name != "html"]):
+        if chosen.line:
+            console.print(chosen.line, markup=False, highlight=False, soft_wrap=True)
+    if out is None:
+        for _, text in _files(made, [name for name in formats if name != "html"]):
             sys.stdout.write(f"{text}\n")
         if "html" in formats:
             msg = "--format html needs a folder for the page and its figures; add --out DIR"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from reports import readings
+from reports.frame import mappings
 from reports.layout import GIGA, MEBI, MEGA, MILLI
 from reports.readings import Row
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Protocol = Literal["strict", "paper"]
+EXPERIMENTS = ("table1", "table2", "fig2", "efficiency", "claims")
 SIZES = ("96x96", "256x128")
 FORMS = {"nb": ("nb", "nb-concat"), "apnb": ("apnb", "apnb-concat")}
 
@@ -66,9 +68,7 @@ class Evidence:
     """Readings of the frame, found by block and size or by network."""
 
     def __init__(self, frame: "pd.DataFrame") -> None:
-        self.rows: list[dict[str, Any]] = [
-            {str(name): value for name, value in row.items()} for row in frame.to_dict("records")
-        ]
+        self.rows: list[dict[str, Any]] = mappings(frame[frame["experiment"].isin(EXPERIMENTS)])
 
     def blocks(self, base: str, size: str, *, experiment: str = "table1") -> Iterator[Row]:
         """Rows of the forms of NB or APNB as the paper measures them: C = 2048, batch 1, float32, no gradients."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+from bench.record import Record
 from reports import notes as say
 from reports import readings
 from reports.layout import GIGA, MEBI, MEGA, Column, Interval, Mark, Source, Table, Value
@@ -51,8 +52,16 @@ def tabulate(
         columns=tuple(field.column for field, _ in kept),
         rows=tuple(zip(*(values for _, values in kept), strict=True)),
         notes=tuple(note for note in said if note),
+        origins=tuple(map(_origins, rows)),
         **about,
     )
+
+
+def _origins(row: Row) -> tuple[Record, ...]:
+    """The records behind a row: its own, of its other protocol, of all trainings of an arm."""
+    parts = [row, row.get("paper"), *(row["arm"].rows if "arm" in row else ())]
+    found = [one for part in parts if part for one in part.get("origins") or ()]
+    return tuple({id(one): one for one in found}.values())
 
 
 def _is_dash(value: Value) -> bool:

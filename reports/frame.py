@@ -62,6 +62,7 @@ COLUMNS = (
     "failure",
     "document",
     "published_place",
+    "origins",
     *dict.fromkeys(column for column, _ in PRINTED.values()),
 )
 
@@ -86,9 +87,13 @@ def build(records: Sequence[Record], documents: Sequence[Record] | None = None) 
 
     printed = (*(published() if documents is None else documents), *_only(records, "published"))
     documents = list({document.cell: document for document in printed}.values())
+    printed_of: dict[str, list[Record]] = {}
+    for one in documents:
+        printed_of.setdefault(one.experiment, []).append(one)
     rows, used = [], set()
     for same in _alike(record for record in records if record.source != "published"):
-        document = next((d for d in documents if joins(same[0], d)), None)
+        candidates = printed_of.get(_asked_as(same[0]), ())
+        document = next((d for d in candidates if joins(same[0], d)), None)
         if document is not None and document.experiment == same[0].experiment:
             used.add(document.cell)
         rows.extend(_rows(same, document))
@@ -102,8 +107,14 @@ def build(records: Sequence[Record], documents: Sequence[Record] | None = None) 
 
 def records_of(frame: "pd.DataFrame", experiment: str) -> list[dict[str, Any]]:
     """Rows of one experiment, as mappings."""
-    chosen = frame[frame["experiment"] == experiment].to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in chosen]
+    return mappings(frame[frame["experiment"] == experiment])
+
+
+def mappings(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Rows as mappings, as `to_dict("records")` gives them, whose look at every value takes most of its time."""
+    names = [str(name) for name in frame.columns]
+    columns = (frame[name].tolist() for name in frame.columns)
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def pixels(row: Mapping[Any, Any]) -> int:
@@ -118,12 +129,15 @@ def joins(record: Record, document: Record) -> bool:
     The axes of the document must be among those of the record. What the command line measures (experiment
     `efficiency`) joins Table 1 where it is what the paper measured: the default widths, batch 1, float32, no gradients.
     """
-    experiment = record.experiment
-    if experiment == "efficiency":
-        plain = not {"channels", "key_channels"} & record.axes.keys()
-        usual = (record.batch, record.dtype, record.mode) == (1, "float32", "eval")
-        experiment = "table1" if plain and usual else experiment
+    experiment = _asked_as(record)
     return document.experiment == experiment and document.axes.items() <= record.axes.items()
+
+
+def _asked_as(record: Record) -> str:
+    """The experiment of the documents that a record is about."""
+    plain = not {"channels", "key_channels"} & record.axes.keys()
+    usual = (record.batch, record.dtype, record.mode) == (1, "float32", "eval")
+    return "table1" if record.experiment == "efficiency" and plain and usual else record.experiment
 
 
 def _only(records: Iterable[Record], source: str) -> list[Record]:
@@ -150,7 +164,9 @@ def _rows(same: list[Record], document: Record | None) -> list[dict[str, Any]]:
     for record in _only(same, "measured"):
         devices.setdefault(_device_name(record.environment), []).append(record)
     latest = [found for group in devices.values() if (found := _latest(group)) is not None]
-    return [shared | _measured(found, shared) for found in latest] or [shared]
+    told = () if predicted is None else (predicted,)
+    seen = [shared | _measured(found, shared) | {"origins": (*told, found)} for found in latest]
+    return seen or [shared | {"origins": told}]
 
 
 def _published_row(document: Record) -> dict[str, Any]:

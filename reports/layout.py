@@ -8,7 +8,10 @@ import itertools
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from bench.record import Record
 
 Source = Literal["", "published", "predicted", "measured"]
 
@@ -108,6 +111,7 @@ class Table:
         caption: on what machine and by what protocol.
         notes: what a reader needs to compare the numbers.
         group_by: indexes of the columns whose change begins a new group of rows.
+        origins: the records behind each row, where they are known.
     """
 
     name: str
@@ -117,6 +121,7 @@ class Table:
     caption: str = ""
     notes: tuple[str, ...] = field(default=())
     group_by: tuple[int, ...] = ()
+    origins: tuple[tuple["Record", ...], ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for row in self.rows:

@@ -6,6 +6,9 @@ import unicodedata
 def plain(text: str) -> str:
     """Put text on one line and drop control characters, so that no record can steer a terminal or break a row."""
     joined = " ".join(str(text).split())
+    # Nearly always so, and much quicker than a look at each letter.
+    if joined.isprintable():
+        return joined
     return "".join(c for c in joined if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
 
 

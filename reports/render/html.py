@@ -1,16 +1,64 @@
-"""One page with every table and figure: no network, no script, light and dark, readable on a phone."""
+"""One page with every answer, table and figure: no network, light and dark, readable on a phone and on paper.
 
-from collections.abc import Sequence
+A small script sorts tables; the page lacks nothing but that without it. The policy in its head names that script alone,
+so that nothing that a record says could run or load anything, were it ever not escaped.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.layout import LaidCell, Layout, Table, lay_out
-from reports.render import plain
+from reports.layout import Column, Interval, LaidCell, Layout, Spread, Table, lay_out, number_of
+from reports.layout import Value as Raw
+from reports.render import plain, raw
 
 if TYPE_CHECKING:
+    import jinja2
+
+    from bench.record import Record
     from reports.drawing import Figure
+    from reports.overview import Section
 
 TEMPLATES = Path(__file__).parent
+RAW = "records.html"
+# Longer ones scroll in a box of their own below their heading.
+LONG = 20
+SHOWN_LINKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: its text, the number to sort by, and what is shown when a pointer rests on it."""
+
+    laid: LaidCell
+    number: str = ""
+    hover: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table as the template needs it; `links` are the addresses of each row's records, with their labels."""
+
+    table: Table
+    layout: Layout
+    rows: tuple[tuple[Cell, ...], ...]
+    links: tuple[tuple[tuple[str, str, str], ...], ...]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it scrolls below its heading."""
+        return len(self.rows) > LONG
+
+    @property
+    def best(self) -> str:
+        """What the mark of the best says here, or nothing where no cell has it."""
+        if not any(cell.best for row in self.layout.rows for cell in row):
+            return ""
+        among = " among the rows between two lines" if self.layout.starts else ""
+        return f"marks the best of its column{among}, and what its interval does not tell from it."
 
 
 def page(
@@ -18,25 +66,54 @@ def page(
     figures: Sequence["Figure"] = (),
     *,
     title: str = "Efficiency and ablations",
+    overview: Sequence["Section"] = (),
+    sources: Sequence[Table] = (),
+    addresses: Mapping[int, str] | None = None,
 ) -> str:
-    """Write the page; everything that comes from records is escaped by the template engine."""
-    import jinja2
+    """Write the page; everything that comes from records is escaped by the template engine.
+
+    Args:
+        tables: in the order of the page.
+        figures: after the tables, each with its numbers.
+        title: of the page.
+        overview: the answers, ahead of everything.
+        sources: environments and commands, at the end.
+        addresses: where in the page of raw records (`raw.page`) each record stands, by `id`; without
+            them rows have no links.
+    """
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            overview=overview,
+            tables=[_grid(table, addresses) for table in tables],
+            # The drawings are matplotlib's, which escapes what it writes.
+            figures=[(one, Markup(one.svg), _grid(one.data, addresses)) for one in figures],  # noqa: S704
+            sources=[_grid(table, None) for table in sources],
+            # Ours, from a file; the policy allows what has this digest.
+            script=Markup(script),  # noqa: S704
+            digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def environment() -> "jinja2.Environment":
+    """Set up the template engine: it escapes everything, and an unknown name is an error."""
+    import jinja2
+
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["plain"] = plain
-    return environment.get_template("page.html.j2").render(
-        title=title,
-        tables=[(table, lay_out(table)) for table in tables],
-        # The drawings are matplotlib's, which escapes what it writes.
-        figures=[(figure, Markup(figure.svg), lay_out(figure.data)) for figure in figures],  # noqa: S704
-    )
+    made.filters["plain"] = plain
+    return made
 
 
 def render(table: Table) -> str:
@@ -44,4 +121,44 @@ def render(table: Table) -> str:
     return page([table], title=table.title)
 
 
-__all__ = ["LaidCell", "Layout", "page", "render"]
+def _grid(table: Table, addresses: Mapping[int, str] | None) -> Grid:
+    layout = lay_out(table)
+    rows = tuple(
+        tuple(map(_cell, laid, values, table.columns))
+        for laid, values in zip(layout.rows, table.rows, strict=True)
+    )
+    known = addresses if addresses and any(table.origins) else None
+    links = (
+        () if known is None else tuple(tuple(_links(origins, known)) for origins in table.origins)
+    )
+    return Grid(table, layout, rows, links)
+
+
+def _cell(laid: LaidCell, value: Raw, column: Column) -> Cell:
+    number = number_of(value)
+    if number is None:
+        return Cell(laid)
+    return Cell(laid, repr(number), _hover(value, number, column))
+
+
+def _hover(value: Raw, number: float, column: Column) -> str:
+    said = f"{number:.15g}"
+    if isinstance(value, Interval) and value.low is not None and value.high is not None:
+        said += f" [{value.low:.15g}, {value.high:.15g}]"
+    if isinstance(value, Spread) and value.deviation is not None:
+        said += f" \N{PLUS-MINUS SIGN} {value.deviation:.15g}"
+    return f"{said} {column.base}".rstrip()
+
+
+def _links(
+    origins: Sequence["Record"], addresses: Mapping[int, str]
+) -> Iterator[tuple[str, str, str]]:
+    for record in origins[:SHOWN_LINKS]:
+        address = f"{RAW}#{addresses[id(record)]}"
+        yield address, raw.label(record), f"{record.source} record {record.cell}"
+    if len(origins) > SHOWN_LINKS:
+        address = f"{RAW}#{addresses[id(origins[SHOWN_LINKS])]}"
+        yield address, f"and {len(origins) - SHOWN_LINKS} more", "further records of this row"
+
+
+__all__ = ["RAW", "LaidCell", "Layout", "environment", "page", "render"]

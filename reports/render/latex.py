@@ -1,6 +1,7 @@
 r"""Tables in LaTeX with booktabs.
 
-The preamble needs `\usepackage[T1]{fontenc}` and `\usepackage{array,booktabs}`.
+The preamble needs `\usepackage[T1]{fontenc}` and `\usepackage{array,booktabs,graphicx}`; a table wider than the
+text is made smaller, never larger.
 """
 
 import re
@@ -51,6 +52,7 @@ def render(table: Table) -> str:
         rf"  \label{{tab:{''.join(c for c in table.name if c.isalnum() or c == '-')}}}",
         r"  \footnotesize",
         r"  \setlength{\tabcolsep}{4pt}",
+        r"  \resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%",
         rf"  \begin{{tabular}}{{@{{}}{''.join(map(_side, table.columns))}@{{}}}}",
         r"    \toprule",
         f"    {' & '.join(_heading(column) for column in table.columns)} \\\\",
@@ -58,8 +60,8 @@ def render(table: Table) -> str:
     ]
     for index, row in enumerate(layout.rows):
         lines += [r"    \addlinespace"] if index in layout.starts else []
-        lines.append(f"    {' & '.join(map(_cell, row))} \\\\")
-    lines += [r"    \bottomrule", r"  \end{tabular}"]
+        lines.append(f"    {' & '.join(map(_cell, row, table.columns))} \\\\")
+    lines += [r"    \bottomrule", r"  \end{tabular}}"]
     lines += [_note(label, note) for label, note in layout.notes]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
@@ -85,8 +87,10 @@ def _heading(column: Column) -> str:
     return rf"\begin{{tabular}}[b]{{@{{}}{_side(column)}@{{}}}}{stacked}\end{{tabular}}"
 
 
-def _cell(cell: LaidCell) -> str:
+def _cell(cell: LaidCell, column: Column) -> str:
     text = escape(cell.text)
+    # Names of operators are longer than a line of a column that wraps.
+    text = text.replace(r"\_", r"\_\allowbreak{}") if column.wide else text
     text = rf"\textbf{{{text}}}" if cell.best else text
     return rf"{text}\textsuperscript{{{cell.label}}}" if cell.label else text
 

@@ -1,5 +1,7 @@
 """The command line: `python -m reports`."""
 
+import itertools
+import json
 import os
 import resource
 import subprocess
@@ -156,3 +158,29 @@ def test_a_full_disk_is_one_line_that_names_the_file(capsys, folder, tmp_path):
     assert (status, said.count("\n")) == (2, 1)
     assert "could not be written (File too large); make room" in said
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_records_take_less_than_ten_seconds_of_processor_time(tmp_path):
+    kept = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
+    names = ("efficiency", "table1", "fig2", "table2", "crossover")
+    lines = [
+        json.loads(line)
+        for name in names
+        for line in (kept / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    (tmp_path / "records").mkdir()
+    with (tmp_path / "records" / "all.jsonl").open("w", encoding="utf-8") as file:
+        for at, record in enumerate(itertools.islice(itertools.cycle(lines), 100_000)):
+            times = at // len(lines)
+            changed = {"cell": f"{record['cell']}-{times}", "created_at": f"{times:06d}"}
+            # A quarter of the runs are of seeds of their own, and so have rows of their own.
+            seed = {} if times % 4 else {"seed": times}
+            whole = record | changed | {"axes": record["axes"] | seed}
+            file.write(json.dumps(whole) + "\n")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = fresh(tmp_path / "records", "--out", tmp_path / "out")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "index.html").exists()
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10

@@ -1,0 +1,82 @@
+"""Where the records of a report come from: machines with their versions and switches, and the commands."""
+
+from collections.abc import Sequence
+
+from bench.record import Environment, Record
+from reports.layout import GIBI, Column, Table
+
+UNSAID = "the records do not say; measured again by: {}"
+FIRST = ("efficiency",)
+WIDE = ("system", "versions", "packages", "switches")
+
+
+def tables(records: Sequence[Record]) -> tuple[Table, ...]:
+    """The environments and the commands; none where there are no records of runs."""
+    own = [record for record in records if record.source != "published"]
+    return (environments(own), commands(own)) if own else ()
+
+
+def environments(records: Sequence[Record]) -> Table:
+    """One row for each environment that differs in more than its load, with the number of records from it."""
+    counted: dict[tuple[str, ...], int] = {}
+    known: dict[int, tuple[str, ...]] = {}
+    for record in records:
+        if record.environment is not None:
+            shared = known.setdefault(id(record.environment), _words(record.environment))
+            counted[shared] = counted.get(shared, 0) + 1
+    names = ("device", "system", "versions", "packages", "switches", "commit", "code")
+    columns = [Column(name, align="left", wide=name in WIDE) for name in names]
+    return Table(
+        name="environments",
+        title="Environments",
+        columns=(*columns, Column("records")),
+        rows=tuple((*words, count) for words, count in counted.items()),
+        caption="Each machine, version and switch under which records were taken.",
+    )
+
+
+def _words(found: Environment) -> tuple[str, ...]:
+    memory = f"{found.memory_bytes / GIBI:.1f} GiB"
+    versions = {
+        "Python": found.python,
+        "torch": found.torch,
+        "CUDA": found.cuda,
+        "cuDNN": found.cudnn,
+        "driver": found.driver,
+        "compute capability": found.compute_capability,
+    }
+    return (
+        f"{found.device}: {found.device_name}",
+        f"{found.os}, {found.cores} cores, {found.threads} threads, {memory}",
+        ", ".join(f"{name} {value}" for name, value in versions.items() if value),
+        ", ".join(f"{name} {value}" for name, value in found.packages.items()),
+        ", ".join(f"{name} {value}" for name, value in found.flags.items()),
+        found.commit or "",
+        found.code or "",
+    )
+
+
+def commands(records: Sequence[Record]) -> Table:
+    """Every command that left records; for records that name none, the one that measures the same again."""
+    counted: dict[tuple[str, str], int] = {}
+    for record in records:
+        said = record.command or UNSAID.format(_again(record.experiment))
+        key = (said, record.experiment)
+        counted[key] = counted.get(key, 0) + 1
+    return Table(
+        name="commands",
+        title="Commands",
+        columns=(
+            Column("command", align="left", wide=True),
+            Column("experiment", align="left"),
+            Column("records"),
+        ),
+        rows=tuple((*key, count) for key, count in counted.items()),
+        caption="This page is made from the records alone: python -m reports RECORDS --out FOLDER.",
+    )
+
+
+def _again(experiment: str) -> str:
+    if experiment in FIRST:
+        return "python -m bench.efficiency"
+    return f"python -m bench.ablations --experiment {experiment}"
