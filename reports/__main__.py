@@ -7,11 +7,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from bench.pairing_record import Comparison
     from bench.record import Record
     from reports.drawing import Figure
     from reports.layout import Table
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 FORMATS = ("terminal", "markdown", "latex", "csv", "html")
 HINT = """\
 There are tables of blocks (efficiency, table1), networks (table2), operations (fig2), the model zoo (zoo_ann,
-zoo_dnl), the size from which APNB beats NB (crossover), trained networks (table6, table7) with what the text compares,
-the published accuracies (table3 to table7), and an audit of every published efficiency number; the figures are Fig. 2,
-memory and MACs against the size of the map, time and memory of the crossover, mIoU against MACs, and what the trained
-networks see. Each is made where the records hold something for it.
+zoo_dnl), the size from which APNB beats NB (crossover), ways to compute a block (implementations), number formats
+(precision), times beside their floors (roofline), two arms by turns (comparisons), other tools' counts (counters),
+trained networks (table6, table7) with what the text compares, the published accuracies (table3 to table7), and an
+audit of every published efficiency number; the figures are Fig. 2, memory and MACs against the size of the map, time
+and memory of the crossover, mIoU against MACs, and what the trained networks see. Each is made where the records hold
+something for it.
 """
 
 
@@ -107,24 +110,28 @@ def _make(path: Path) -> Made:
     from bench.record import read
     from reports import paired
 
-    compared = paired.tables(pairing_record.read(path))
+    comparisons = pairing_record.read(path)
+    compared = paired.tables(comparisons)
     records = () if path.name == pairing_record.FILE else read(path)
     if records:
-        return _of_records(records, compared, path if path.is_dir() else path.parent)
+        made = _of_records(records, comparisons, path if path.is_dir() else path.parent)
+        return replace(made, tables=(*made.tables, *compared))
     if not compared:
         msg = f"{str(path)!r} holds no records; give a .jsonl file or a folder that a run wrote"
         raise ValueError(msg)
     return Made(compared)
 
 
-def _of_records(records: "Sequence[Record]", compared: tuple["Table", ...], folder: Path) -> Made:
+def _of_records(
+    records: "Sequence[Record]", comparisons: "Sequence[Comparison]", folder: Path
+) -> Made:
     from reports import audit, figures, frame, overview, provenance, tables
 
     joined = frame.build(records)
     return Made(
-        (audit.table(joined), *tables.every(joined), *compared),
+        (audit.table(joined), *tables.every(joined)),
         figures.every(joined, folder),
-        overview.every(joined),
+        overview.every(joined, comparisons),
         provenance.tables(records),
     )
 

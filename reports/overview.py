@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports import audit, claims, sweep, trained, verdicts, worth
+from bench.pairing_record import Comparison
+from reports import audit, claims, paired, sweep, trained, verdicts, worth
 from reports.evidence import Claim
 from reports.verdicts import Judged
 
@@ -30,7 +31,7 @@ class Section:
     sentences: tuple[str, ...]
 
 
-def every(frame: "pd.DataFrame") -> tuple[Section, ...]:
+def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
     """What was reproduced, what was not and why, and what the documents do not have."""
     judged = [(claim, audit.judge(claim)) for claim in claims.claims(frame)]
     studies = [study for study in trained.every(frame) if study.runs]
@@ -43,7 +44,10 @@ def every(frame: "pd.DataFrame") -> tuple[Section, ...]:
         *_numbers(judged, ("not derivable", "not reproduced", "not checked here")),
         *_compared(held, ("not supported", "undecided")),
     ]
-    new = [worth.answer(study) for study in sweep.studies(frame) if study.device]
+    new = [
+        *(worth.answer(study) for study in sweep.studies(frame) if study.device),
+        *(f"{paired.sentence(comparison)}." for comparison in comparisons),
+    ]
     return tuple(
         Section(heading, tuple(said) or (NOTHING,))
         for heading, said in (

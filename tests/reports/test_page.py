@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from bench import pairing_record
 from bench.jsonl import append
 from bench.record import Document
 from reports import __main__ as command
-from reports import audit, claims, frame, overview, provenance
+from reports import audit, claims, frame, overview, paired, provenance
 from reports.layout import Column, Interval, Number, Table
 from reports.render import html, raw
+
+KEPT = Path(__file__).parents[2] / "reports" / "reference" / "intel-xeon-2-cores"
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -90,6 +93,12 @@ def hostile(record, text):
         }
         changed["environment"] = record.environment.model_copy(update=environment)
     return record.model_copy(update=changed)
+
+
+def test_a_comparison_by_turns_is_an_answer():
+    kept = pairing_record.read(KEPT)
+    answers = {part.heading: part.sentences for part in overview.every(frame.build(()), kept)}
+    assert answers["What is new"] == tuple(f"{paired.sentence(one)}." for one in kept)
 
 
 def test_hostile_records_gain_no_element_no_attribute_and_no_address(make, tmp_path):
