@@ -52,9 +52,13 @@ def reference(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments go to pytest."""
+    """Run the tests, as many at once as there are cores; with arguments, which go to pytest, one at a time."""
     sync(session, "bench", "reports", "test", "counters", "export")
-    session.run("python", "-m", "pytest", *(session.posargs or ["-q"]))
+    parallel = ["-q", "-n", "logical", "--maxprocesses", "8"]
+    session.run(
+        "python", "-m", "pytest", *(session.posargs or parallel),
+        env={} if session.posargs else {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
 
 
 @nox.session
