@@ -16,9 +16,10 @@ from reports import (
     trained,
 )
 from reports.fields import Field, axis, tabulate
-from reports.frame import pixels, records_of
+from reports.frame import mappings, pixels, records_of
 from reports.layout import MILLI, Column, Mark, Table, Value
 from reports.readings import Row, published, ratio
+from reports.render import slug
 from reports.zoo import ZOOS, zoo
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ ACCURACY = {
     "table6": ("Table 6: components, Cityscapes validation set", ("network",), 1),
     "table7": ("Table 7: sampling, Cityscapes validation set", ("sampler", "grids"), 1),
 }
+# Experiments whose tables are made in modules of their own, and what a run notes of its machine.
+ELSEWHERE = ("counters", "crossover", "precision", "implementations", "ceilings", "evaluation")
 
 
 def _with_paper(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -71,6 +74,22 @@ def efficiency(frame: "pd.DataFrame", *, experiment: str = "efficiency") -> tupl
     )
 
 
+def own(frame: "pd.DataFrame", experiment: str) -> tuple[Table, ...]:
+    """Somebody's own experiment: a column for each axis of its cells, then as `efficiency`."""
+    found = frame[(frame["experiment"] == experiment) & frame["accuracy"].isna()]
+    rows = _with_paper(mappings(found))
+    if not rows:
+        return ()
+    named = tuple(
+        Field(Column(name.replace("_", " "), align="left"), axis(name))
+        for name in dict.fromkeys(name for row in rows for name in row["axes"])
+    )
+    timed = (*named, *fields.device(rows), *fields.timed("ms", MILLI, 1))
+    counted = (*named, *fields.BLOCK_COUNTED[len(fields.BLOCK) :])
+    about = {"name": slug("own", experiment), "title": experiment.replace("_", " ")}
+    return _counted(rows, counted, **about), _timed(rows, timed, **about)
+
+
 def table1(frame: "pd.DataFrame") -> tuple[Table, Table]:
     """Table 1 of the paper: NB and APNB at two sizes, C = 2048."""
     return efficiency(frame, experiment="table1")
@@ -94,7 +113,7 @@ def _counted(
         name=f"{name}-predicted",
         title=f"{title}: what needs no execution",
         caption=readings.conditions(once),
-        group_by=(1,),
+        group_by=_sizes(columns),
     )
 
 
@@ -104,8 +123,9 @@ def _timed(
     devices = dict.fromkeys(row["document"].device for row in rows if row["document"])
     printed = [f"The published times are of a {device}." for device in devices if device]
     # Best is best on one device, so that with several each has its group.
-    several = columns[2].column.name == "device"
+    places = [at for at, field in enumerate(columns) if field.column.name == "device"]
     order = {name: at for at, name in enumerate(dict.fromkeys(row["device_name"] for row in rows))}
+    several = bool(places)
     return tabulate(
         sorted(rows, key=lambda row: (pixels(row), several and order[row["device_name"]])),
         columns,
@@ -113,8 +133,13 @@ def _timed(
         title=f"{title}: measured",
         caption=readings.conditions(rows),
         notes=printed or ("The document names no device.",) if devices else (),
-        group_by=(1, 2) if several else (1,),
+        group_by=(*_sizes(columns), *places),
     )
+
+
+def _sizes(columns: Sequence[Field]) -> tuple[int, ...]:
+    """The column of sizes, rows of which are held against each other; none where all are of one."""
+    return tuple(at for at, field in enumerate(columns) if field.column.name == "size")
 
 
 def fig2(frame: "pd.DataFrame") -> tuple[Table, ...]:
@@ -185,6 +210,8 @@ def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     pairs = {"table1": table1, "table2": table2, "fig2": fig2, "efficiency": efficiency}
     tables = [table for name, make in pairs.items() if name in asked for table in make(frame)]
     tables += [table for name in ZOOS if name in asked for table in zoo(frame, name)]
+    known = {*pairs, *ZOOS, *ACCURACY, *ELSEWHERE, *trained.experiments(frame)}
+    tables += [table for name in sorted(asked - known) for table in own(frame, name)]
     tables += counters.every(frame)
     tables += crossover.every(frame)
     tables += precision.every(frame)

@@ -243,3 +243,25 @@ def test_every_table_needs_a_record_or_is_published(make):
         "table1-measured",
         *(f"table{number}" for number in range(3, 8)),
     ]
+
+
+def own(record, name, **axes):
+    return record.model_copy(update={"experiment": name, "axes": axes})
+
+
+def test_somebodys_own_experiment_has_a_column_for_each_axis(make):
+    rows = [
+        own(make.measured("apnb", "96x96", time_s=0.29), "my_anchors", anchors=15, depth="deep"),
+        own(make.measured("nb", "96x96", time_s=0.48), "my_anchors", anchors=110, depth="flat"),
+    ]
+    counted, timed = tables.own(frame.build(rows), "my_anchors")
+    assert counted.name == "own-my-anchors-predicted"
+    assert column(timed, "anchors") == ["15", "110"]
+    assert column(timed, "depth") == ["deep", "flat"]
+    assert [t.name for t in tables.every(frame.build(rows))][:2] == [counted.name, timed.name]
+
+
+def test_a_name_of_an_experiment_can_not_lead_out_of_the_folder(make):
+    rows = [own(make.measured("apnb", "96x96", time_s=0.29), "../../up", block="apnb")]
+    assert {t.name for t in tables.every(frame.build(rows))} >= {"own-up-predicted"}
+    assert not any("/" in t.name for t in tables.every(frame.build(rows)))
