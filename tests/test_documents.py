@@ -175,7 +175,7 @@ def test_the_own_block_is_counted_without_running(tmp_path):
          (*SMALL_MAP, "--budget", "1"), f"{OWN}"),
         ("own_block.md", f"{EFFICIENCY} apnb --size 256x128 --predict h200", (), "H200 SXM"),
         ("own_ablation.md", "python -m bench.ablations --experiment my_anchors.py --out results/anchors",
-         ("--device", "meta"), "apnb, grids"),
+         ("--device", "meta"), "my anchors: what needs no execution"),
         ("reproduce.md", "python -m bench.ablations --table 1 --device meta", (), "Table 1"),
         ("index.md", "python -m bench", (), "bench.efficiency"),
     ],
