@@ -53,7 +53,7 @@ def reference(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, as many at once as there are cores; with arguments, which go to pytest, one at a time."""
-    sync(session, "bench", "reports", "test", "counters", "export")
+    sync(session, "bench", "reports", "test", "counters", "export", "accessibility")
     parallel = ["-q", "-n", "logical", "--maxprocesses", "8"]
     session.run(
         "python", "-m", "pytest", *(session.posargs or parallel),
@@ -85,3 +85,4 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run("lint-imports")
+    session.run("zizmor", "--offline", "--quiet", ".github")
