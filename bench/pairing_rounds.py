@@ -47,7 +47,13 @@ def spawn(task: Task) -> tuple[Any, Any]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=pairing_worker.serve, args=(task, theirs), daemon=True)
-    process.start()
+    added = pairing_worker.threads(os.environ, task.device)
+    os.environ.update(added)
+    try:
+        process.start()
+    finally:
+        for name in added:
+            del os.environ[name]
     theirs.close()
     return ours, process
 

@@ -16,7 +16,7 @@ from bench import jsonl, paired, runner
 from bench.paired import Settings
 from bench.pairing_record import FILE, Arm, Comparison
 from bench.pairing_rounds import ArmError, Manner, Match
-from bench.pairing_worker import Device, Task
+from bench.pairing_worker import Device, Task, threads
 from bench.record import Record
 from bench.regression import exact, wire
 from bench.regression.asked import Ask, outline
@@ -161,6 +161,7 @@ def _starter(side: Side, ask: Ask, said: Path) -> Callable[[Task], tuple[wire.Wi
             "read_memory": task.read_memory,
             "planted": task.planted,
         }
-        return wire.start(side, request, said=said)
+        kept = threads(side.variables, task.device)
+        return wire.start(side, request, said=said, variables=kept)
 
     return start

@@ -82,13 +82,20 @@ class Child:
         return lines[-1] if lines else ""
 
 
-def start(side: Side, request: Mapping[str, object], *, said: Path) -> tuple[Wire, Child]:
+def start(
+    side: Side,
+    request: Mapping[str, object],
+    *,
+    said: Path,
+    variables: Mapping[str, str] | None = None,
+) -> tuple[Wire, Child]:
     """Start a process of a side and tell it what to do.
 
     Args:
         side: whose code and interpreter.
         request: see `bench.regression.worker`.
         said: file for its standard output and error.
+        variables: environment variables beside the side's own.
     """
     ours, theirs = multiprocessing.Pipe()
     with said.open("ab") as file:
@@ -96,7 +103,7 @@ def start(side: Side, request: Mapping[str, object], *, said: Path) -> tuple[Wir
         process = subprocess.Popen(  # noqa: S603
             [side.python, "-m", WORKER, str(theirs.fileno())],
             cwd=side.path,
-            env=dict(side.variables),
+            env={**side.variables, **(variables or {})},
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=file,

@@ -1,6 +1,7 @@
 """Comparisons by turns in real processes; the blocks are tiny."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -192,6 +193,35 @@ def test_an_arm_that_raises_ends_with_its_reason(tmp_path, monkeypatch):
     with Player(Task(cell=own, device="cpu")) as player, pytest.raises(paired.ArmError) as seen:
         player.ready()
     assert seen.value.failure.reason == "apnb: RuntimeError: no luck today"
+
+
+SPINS = """
+import os
+import torch
+from torch import nn
+
+class Spins(nn.Module):
+    def forward(self, x):
+        return torch.full_like(x, float(os.environ.get("GOMP_SPINCOUNT", "0")))
+
+def make(channels):
+    return Spins()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are placed on Linux alone")
+def test_an_arms_process_has_its_threads_placed_and_ours_has_not(tmp_path, monkeypatch):
+    (tmp_path / "spinning_arm.py").write_text(SPINS)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    own = replace(cell(), subject=OwnModule(factory="spinning_arm:make", channels=8))
+    with Player(Task(cell=own, device="cpu", outputs=tmp_path / "out.pt")) as player:
+        player.ready()
+    (left,) = torch.load(tmp_path / "out.pt", weights_only=True)
+    assert left.unique().item() == 20_000
+    assert dict(os.environ) == before
 
 
 def test_what_cannot_fit_is_not_started_and_the_comparison_says_so(tmp_path, capsys):

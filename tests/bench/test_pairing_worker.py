@@ -147,6 +147,22 @@ def test_outputs_are_left_in_evaluation_and_the_mode_is_put_back(tmp_path):
     assert module.training
 
 
+@pytest.mark.parametrize(
+    ("variables", "device", "given"),
+    [
+        ({}, "cpu", ["GOMP_SPINCOUNT", "OMP_PROC_BIND"]),
+        ({"OMP_NUM_THREADS": "2"}, "cpu", ["GOMP_SPINCOUNT", "OMP_PROC_BIND"]),
+        ({"OMP_PLACES": "sockets"}, "cpu", ["GOMP_SPINCOUNT"]),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "cpu", ["OMP_PROC_BIND"]),
+        ({"OMP_NUM_THREADS": "1"}, "cpu", []),
+        ({}, "cuda", []),
+    ],
+)
+def test_threads_are_placed_unless_the_user_has_placed_them(monkeypatch, variables, device, given):
+    monkeypatch.setattr(worker.sys, "platform", "linux")
+    assert sorted(worker.threads(variables, device)) == given
+
+
 FAULTS = """
 import ctypes, resource, sys
 from bench.pairing_worker import keep_heap
