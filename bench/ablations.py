@@ -12,6 +12,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -107,19 +108,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.evaluate is not None:
         return judge(options)
     chosen = experiments(options)
-    console.writable(options.out)
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        from bench.accuracy import together
-
-        if not together.run(
-            [cell for one in chosen for cell in one.cells], options.out, device=options.device
-        ):
-            return 0
-    else:
-        run(chosen, options)
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        with console.held(options.out):
+            run(chosen, options)
+    elif not _run_together(chosen, options):
+        return 0
     from reports.__main__ import main as report  # brings pandas and matplotlib
 
     return report([str(options.out), "--out", str(options.out / "report")])
+
+
+def _run_together(chosen: Sequence[Experiment], options: Namespace) -> bool:
+    """Train as one of torchrun's processes; whether this is the one that writes."""
+    from bench.accuracy import together
+
+    cells = [cell for one in chosen for cell in one.cells]
+    writes = os.environ.get("RANK", "0") == "0"
+    with console.held(options.out) if writes else nullcontext():
+        return together.run(cells, options.out, device=options.device)
 
 
 def setting_of(options: Namespace) -> Setting:
@@ -148,21 +154,21 @@ def judge(options: Namespace) -> int:
         msg = "--evaluate needs the network of the checkpoint; pass for example --network mmseg/ann-r50"
         raise ValueError(msg)
     setting = setting_of(options)
-    console.writable(options.out)
     from bench import runner
     from bench.accuracy.judge import judge as judged
     from reports import frame
     from reports import judged as tables
 
     device = runner.resolve(options.device)
-    made = judged(
-        options.evaluate,
-        options.network,
-        setting,
-        protocol=options.evaluation,
-        device=device,
-        out=options.out,
-    )
+    with console.held(options.out):
+        made = judged(
+            options.evaluate,
+            options.network,
+            setting,
+            protocol=options.evaluation,
+            device=device,
+            out=options.out,
+        )
     console.show(tables.every(frame.build([made])))
     return 0
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from reports.layout import Table
 
 
+LOCK = ".lock"
+
+
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         """Add the default where there is one that says something."""
@@ -85,21 +88,35 @@ def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoRetu
     raise SystemExit(status)
 
 
-def writable(folder: Path) -> Path:
-    """Make a folder for records.
+@contextmanager
+def held(folder: Path) -> Iterator[Path]:
+    """Make a folder for records and keep other runs out of it.
+
+    Two runs that write into one folder would measure everything twice, and each while the other does.
+    The lock is the operating system's and goes with the process, however it ends.
 
     Raises:
-        ValueError: it can't be made or written to.
+        ValueError: it can't be made or written to, or another run holds it.
     """
+    from filelock import FileLock, Timeout  # not for --help
+
+    lock = FileLock(folder / LOCK, blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        lock.acquire()
+    except Timeout as error:
+        msg = (
+            f"another run is writing into {str(folder)!r}; wait until it has ended, or pass another "
+            "folder with --out"
+        )
+        raise ValueError(msg) from error
     except OSError as error:
         msg = f"folder {str(folder)!r} can't be written ({error.strerror}); pass another with --out"
         raise ValueError(msg) from error
-    return folder
+    try:
+        yield folder
+    finally:
+        lock.release()
 
 
 def follow(

@@ -197,7 +197,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.predict is not None:
         return _predict(options)
     asked = cells(options)
-    console.writable(options.out)
+    with console.held(options.out):
+        return _measure(asked, options)
+
+
+def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
+    """Print what needs no execution, then what was measured."""
     from bench import runner  # brings torch, not for --help
 
     _find_own(asked)
@@ -237,12 +242,12 @@ def _predict(options: "Namespace") -> int:
     chosen = tuple(map(devices.find, options.predict)) or tuple(DEVICES.values())
     # By CUDA's rules, which all known devices follow.
     asked = tuple(replace(cell, device="cuda") for cell in cells(options))
-    console.writable(options.out)
     from bench import record, runner  # brings torch, not for --help
 
     _find_own(asked)
-    start = runner.run(asked, options.out, source="predicted", device="meta")
-    predicted = console.follow(start, total=len(asked))
+    with console.held(options.out):
+        start = runner.run(asked, options.out, source="predicted", device="meta")
+        predicted = console.follow(start, total=len(asked))
     rows = [dict(cell.axes) for cell in asked]
     kept = [item for item in record.read(options.out / runner.RECORDS) if item.axes in rows]
     from reports import frame, predictions
@@ -317,7 +322,6 @@ def _arm(text: str, size: Size, options: "Namespace") -> Cell:
 def _compare(options: "Namespace") -> int:
     """Compare by turns and print the verdict; status 1 where an arm could not be run."""
     asked = pairs(options)
-    console.writable(options.out)
     from bench import paired, runner  # brings torch, not for --help
 
     given = {name: getattr(options, name) for name in ("margin", "rounds", "level")}
@@ -325,7 +329,8 @@ def _compare(options: "Namespace") -> int:
     settings = paired.Settings(**chosen, comparisons=len(asked))
     _find_own([cell for pair in asked for cell in pair])
     device: Any = runner.resolve(options.device)
-    with console.steps(len(asked) * (settings.rounds + paired.BESIDE_ROUNDS)) as step:
+    total = len(asked) * (settings.rounds + paired.BESIDE_ROUNDS)
+    with console.held(options.out), console.steps(total) as step:
         made = paired.run(asked, options.out, device=device, settings=settings, on_step=step)
     from reports import paired as tables
 

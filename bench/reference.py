@@ -20,6 +20,8 @@ from experiments.spec import Cell, Experiment
 from experiments.training import Setting
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from bench.record import Record
 
 PROGRAM = "python -m bench.reference"
@@ -63,7 +65,12 @@ def parser() -> console.Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 1 where a GPU test failed."""
     options = parser().parse_args(arguments)
-    console.writable(options.out)
+    with console.held(options.out):
+        return run(options)
+
+
+def run(options: "Namespace") -> int:
+    """Test and measure until the time is over; return the exit status."""
     clock = Clock(limit_s=60 * options.minutes, started_s=time.monotonic())
     from bench import runner  # brings torch, not for --help
 

@@ -173,8 +173,7 @@ def _run(options: Namespace, *, command: str) -> Outcome:
     from bench.regression import gate, planning  # bring torch, not for --help
 
     made = planning.plan(options)
-    console.writable(made.out)
-    with console.steps(gate.steps(made)) as step:
+    with console.held(made.out), console.steps(gate.steps(made)) as step:
         return gate.run(made, on_step=step).model_copy(update={"command": command})
 
 
@@ -199,8 +198,8 @@ def _history(options: Namespace) -> int:
     from reports import regress_history
 
     series = history.read(options.records)
-    console.writable(options.out)
-    console.show(regress_history.write(series, options.out))
+    with console.held(options.out):
+        console.show(regress_history.write(series, options.out))
     told = regress_history.sentence(series)
     sys.stdout.write(f"{told}; charts and tables are in {options.out}\n")
     return 0

@@ -1,5 +1,8 @@
 import argparse
 import io
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,8 @@ import pytest
 from ann.spec import Size
 from bench import console
 from bench.record import Record
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_an_error_is_one_line_and_status_2(capsys):
@@ -65,12 +70,50 @@ def test_an_entry_point_ends_with_one_line(capsys, error, status, said):
 
 def test_a_folder_under_a_file_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="can't be written .*; pass another with --out"):
-        console.writable(tmp_path / "file" / "below")
+    below = tmp_path / "file" / "below"
+    with (
+        pytest.raises(ValueError, match=r"can't be written .*; pass another with --out"),
+        console.held(below),
+    ):
+        pass
 
 
-def test_a_writable_folder_is_left_empty(tmp_path):
-    assert list(Path(console.writable(tmp_path / "new")).iterdir()) == []
+HOLD = """
+import sys
+from pathlib import Path
+from bench import console
+with console.held(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_run(folder):
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as run:
+        assert run.stdout.readline() == "held\n"
+        yield run
+
+
+def test_a_folder_that_another_run_holds_is_refused_until_that_has_ended(tmp_path):
+    with (
+        another_run(tmp_path),
+        pytest.raises(ValueError, match="another run is writing into .*; wait until it has ended"),
+        console.held(tmp_path),
+    ):
+        pass
+    with console.held(tmp_path) as folder:
+        assert folder == tmp_path
+
+
+def test_a_killed_run_holds_nothing(tmp_path):
+    with another_run(tmp_path) as run:
+        run.kill()
+        run.wait()
+        with console.held(tmp_path) as folder:
+            assert folder == tmp_path
 
 
 def test_progress_is_quiet_where_there_is_no_terminal(capsys):
