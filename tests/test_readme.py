@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from bench import pairing_record, record
-from reports import ablations, audit, counters, crossover, frame, paired, tables, trained
+from bench.regression import outcome
+from reports import ablations, audit, counters, crossover, frame, paired, regress, tables, trained
 from reports.render import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDER = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
+JUDGED = outcome.read(FOLDER / "regression")
 KEPT = frame.build(record.read(FOLDER))
 SHOWN = (
     *tables.efficiency(KEPT),
@@ -25,6 +27,7 @@ SHOWN = (
     ),
     *(table for table in counters.every(KEPT) if table.name == "counters-shares"),
     *paired.tables(pairing_record.read(FOLDER)),
+    *(table for table in regress.tables(JUDGED) if table.name in ("moved", "controls")),
 )
 
 
@@ -32,6 +35,10 @@ SHOWN = (
 def test_a_table_is_what_the_kept_records_render_to(table):
     body = markdown.render(table).split("\n", 2)[2].strip()
     assert body in README
+
+
+def test_the_answer_of_the_shown_report_is_its_headline():
+    assert f"**{markdown.escape(regress.headline(JUDGED))}**" in README
 
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([\w.]+)", README))))
