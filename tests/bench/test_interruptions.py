@@ -25,7 +25,7 @@ from experiments import table6
 from experiments.spec import Cell, Experiment, OwnModule
 
 HERE = Path(__file__).parent
-KEPT = ("paper/baseline", "paper/apnb")
+KEPT = ("paper/baseline", "paper/apnb") if (HERE / "trained").exists() else ()
 
 
 def block(channels):
@@ -63,9 +63,9 @@ def make(setting):
 
 
 class Sweep:
-    """A run of all cells, as often begun as it is killed."""
+    """A run of all cells, as often begun as it is killed; `trained` says whether it has trainings."""
 
-    def __init__(self, folder, draw, *, seeds):
+    def __init__(self, folder, draw, *, seeds, trained):
         self.file, self.out, self.draw, self.seeds = (
             folder / "killed.py",
             folder / "out",
@@ -73,6 +73,9 @@ class Sweep:
             seeds,
         )
         self.file.write_text(OWN)
+        self.trained = trained
+        if trained:
+            (folder / "trained").touch()
         self.begun = folder / "begun"
         self.widen(seeds)
 
@@ -118,9 +121,10 @@ class Sweep:
         ]
 
     def points(self):
-        """Every other one, at random, is in a training."""
+        """Where there are trainings every other one, at random, is in one."""
         while True:
-            pair = ["a checkpoint", self.draw.choice(("a time", "a record"))]
+            pair = [self.draw.choice(("a time", "a record"))]
+            pair += ["a checkpoint"] if self.trained else []
             self.draw.shuffle(pair)
             yield from pair
 
@@ -168,18 +172,25 @@ def first_iteration(folder):
     return min(steps, default=None)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_run_killed_again_and_again_does_every_cell_once(tmp_path, kills):
+@pytest.mark.parametrize(
+    ("kills", "trained"),
+    [
+        (2, True),
+        pytest.param(20, True, marks=pytest.mark.slow),
+        pytest.param(200, False, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_killed_again_and_again_does_every_cell_once(tmp_path, kills, trained):
     seed = int(os.environ.get("KILLED_SEED", random.SystemRandom().randrange(10**6)))
     print(f"KILLED_SEED={seed} draws these points again")  # noqa: T201  # shown if the test fails, or by -s
-    sweep = Sweep(tmp_path, random.Random(seed), seeds=1 + kills // 10)
+    sweep = Sweep(tmp_path, random.Random(seed), seeds=1 + kills // 10, trained=trained)
     kept, done, left = (), {}, {}
     for point in sweep.points():
         if not kills:
             break
         where = sweep.kill(point)
         if where is None:
-            sweep.widen(sweep.seeds + 1)
+            sweep.widen(sweep.seeds + (1 if trained else 10))
             continue
         kills -= 1
         now = sweep.records()
@@ -206,7 +217,7 @@ def test_a_run_killed_again_and_again_does_every_cell_once(tmp_path, kills):
     assert last[: len(kept)] == kept
     assert {item.failure for item in last} == {None}
     assert set(Counter((item.source, item.cell) for item in last).values()) == {1}
-    assert sum(item.source == "measured" for item in last) == 3 * sweep.seeds
+    assert sum(item.source == "measured" for item in last) == (3 if trained else 1) * sweep.seeds
     assert {cell: sweep.executions(item) for cell, (item, _) in done.items()} == {
         cell: count for cell, (_, count) in done.items()
     }
