@@ -62,6 +62,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def wheel(session: nox.Session) -> None:
+    """Install the library from its wheel, alone, and build with it."""
+    session.install(".")
+    session.run("python", "-I", "tests/installed_alone.py")
+
+
+@nox.session
 def cluster(session: nox.Session) -> None:
     """Test on Ray: workers that die, and one of two nodes."""
     sync(session, "bench", "reports", "test", "cluster")

@@ -329,15 +329,21 @@ def test_the_plan_of_steps_counts_both_sides_and_both_controls():
 
 
 def test_a_comparison_is_written_down_as_soon_as_it_is_made(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        jobs.wire, "start", lambda side, request, said: (Line(Asked(request), 0.01), Process())
-    )
+    given = []
+
+    def start(side, request, *, said, variables):
+        given.append(variables)
+        return Line(Asked(request), 0.01), Process()
+
+    monkeypatch.setattr(jobs.wire, "start", start)
+    monkeypatch.setattr(jobs, "threads", lambda variables, device: {"device": device})
     side = jobs.Side(name="b", commit="c", code="0", path=Path(), python="p")
     one = Job(sides=(side, side), device="cpu", settings=Settings(rounds=10), out=tmp_path)
     made = one.play(examined(), role="planted")
     assert pairing_record.read(tmp_path) == (made,)
     assert (made.first.arm, made.axes["gate_role"], len(made.rounds)) == ("apnb@c", "planted", 10)
     assert judging.judge(made).verdict == "SLOWER"
+    assert given == [{"device": "cpu"}] * 30
 
 
 class Asked:
