@@ -86,7 +86,7 @@ def resolve(top: Path, revision: str) -> str:
     )
     if done.returncode:
         msg = (
-            f"revision {revision!r} is not in this clone; pass a commit, branch or tag that it has "
+            f"revision {revision!r} is not in this clone, nor is it a folder; pass a commit, branch or tag that it has "
             "(in CI check out with fetch-depth: 0)"
         )
         raise ValueError(msg)

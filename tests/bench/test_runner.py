@@ -83,6 +83,18 @@ def test_a_second_run_measures_nothing(tmp_path, monkeypatch):
     assert record.read(tmp_path) == tuple(first)
 
 
+def test_a_clock_that_jumps_back_loses_and_repeats_nothing(tmp_path, monkeypatch):
+    hours = iter(range(12, 0, -1))
+    monkeypatch.setattr(runner, "now", lambda: f"2026-01-01T{next(hours):02}:00:00+00:00")
+    cells = [SMALL, replace(SMALL, mode="train")]
+    first = run(cells[:1], tmp_path, source="predicted")
+    both = run(cells, tmp_path, source="predicted")
+    assert both[0] == first[0]
+    assert run(cells, tmp_path, source="predicted") == both
+    kept = record.read(tmp_path)
+    assert sorted(item.cell for item in kept) == sorted(cell.id for cell in cells)
+
+
 def test_two_rows_that_ask_for_one_measurement_share_it(tmp_path):
     twin = replace(SMALL, axes={"block": "apnb", "schedule": 2})
     first, second = run([SMALL, twin], tmp_path)
