@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import environment, jsonl, pairing, runner
+from bench import jsonl, pairing, runner
 from bench.pairing_record import FILE, Agreement, Arm, Comparison, Round
 from bench.pairing_rounds import ArmError, Match, Name
 from bench.pairing_worker import Device
-from bench.record import Environment, Failure
+from bench.record import Environment
 from experiments.arms import write
 from experiments.spec import Cell
 
@@ -170,7 +170,7 @@ def fits(arms: Sequence[Arm], where: Environment) -> None:
     """Three processes stand beside each other, and one of them is at its peak.
 
     Raises:
-        ArmError: that is more than the machine has.
+        ArmError: that is more than the machine has, or its device is gone.
     """
     first, second = ((arm.predicted_peak_bytes, arm.predicted_increment_bytes) for arm in arms)
     if None in (*first, *second):
@@ -178,13 +178,9 @@ def fits(arms: Sequence[Arm], where: Environment) -> None:
     sides = [(peak or 0, rise or 0) for peak, rise in (first, first, second)]
     standing = sum(peak - rise for peak, rise in sides)
     needs = standing + max(rise for _, rise in sides) + 3 * runner.PROCESS_BYTES
-    has = environment.available_bytes(where.device)
-    if needs > has:
-        reason = (
-            f"three processes by turns need {needs / 2**30:.1f} GiB by prediction, "
-            f"{has / 2**30:.1f} GiB are free; not started"
-        )
-        raise ArmError(Failure(kind="foreseen", reason=reason, needs_bytes=needs))
+    failure = runner.room(needs, where, said="three processes by turns need")
+    if failure is not None:
+        raise ArmError(failure)
 
 
 def _play(

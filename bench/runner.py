@@ -289,10 +289,25 @@ def _foresee(cell: Cell, where: Environment) -> Failure | None:
     except Exception:  # noqa: BLE001  # what can't be predicted is simply tried
         return None
     needs = (predicted.peak_bytes if predicted else 0) + PROCESS_BYTES
-    has = environment.available_bytes(where.device)
+    return room(needs, where, said="needs")
+
+
+def room(needs: int, where: Environment, *, said: str) -> Failure | None:
+    """Why so many bytes can't be had; None if they can.
+
+    Args:
+        needs: bytes.
+        where: the environment, whose device is meant.
+        said: who needs them, as the reason begins.
+    """
+    try:
+        has = environment.available_bytes(where.device)
+    except (RuntimeError, ValueError) as error:  # it was there when the run began
+        reason = f"device {where.device!r} does not answer any more: {child.one_line(error)}"
+        return Failure(kind="error", reason=reason)
     if needs <= has:
         return None
     reason = (
-        f"needs {needs / 2**30:.1f} GiB by prediction, {has / 2**30:.1f} GiB are free; not started"
+        f"{said} {needs / 2**30:.1f} GiB by prediction, {has / 2**30:.1f} GiB are free; not started"
     )
     return Failure(kind="foreseen", reason=reason, needs_bytes=needs)

@@ -9,7 +9,7 @@ from ann.catalogue import BLOCKS
 from ann.spec import BlockSpec, Size
 from bench import jsonl, record, runner
 from bench.engines import Lost
-from bench.record import Environment, Failure
+from bench.record import Environment, Failure, Measures
 from experiments.spec import Cell, OwnModule
 
 SMALL = Cell(
@@ -165,6 +165,28 @@ def test_an_error_is_tried_again(tmp_path, own):
     run([own("wrong")], tmp_path)
     run([own("wrong")], tmp_path)
     assert len(record.read(tmp_path)) == 2
+
+
+def test_a_gpu_that_disappears_costs_the_cells_that_come_then_and_no_other(tmp_path, monkeypatch):
+    has, done = iter([2**40, RuntimeError("CUDA error: unknown error"), 2**40, 2**40]), []
+
+    def available(device):
+        found = next(has)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(runner.environment, "available_bytes", available)
+    monkeypatch.setattr(runner.child, "run", lambda task: done.append(task.cell.seed) or Measures())
+    cells = [replace(SMALL, seed=seed) for seed in range(3)]
+    first, gone, last = run(cells, tmp_path)
+    assert (first.failure, last.failure) == (None, None)
+    assert (
+        gone.failure.reason
+        == "device 'cpu' does not answer any more: RuntimeError: CUDA error: unknown error"
+    )
+    assert [item.failure for item in run(cells, tmp_path)] == [None] * 3
+    assert done == [0, 2, 1]
 
 
 def test_a_cell_that_an_engine_lost_is_a_record_with_that_reason(tmp_path):
