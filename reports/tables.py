@@ -1,6 +1,6 @@
 """The tables: each a pure function of the frame that `reports.frame.build` makes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import (
@@ -41,17 +41,25 @@ ELSEWHERE = ("counters", "crossover", "precision", "implementations", "ceilings"
 def _with_paper(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of the strict protocol, smallest size first, each with its row of the paper's protocol under `paper`."""
     nothing = dict.fromkeys(rows[0]) if rows else {}
-    paper = [row for row in rows if row["protocol"] == "paper"]
     strict = [row for row in rows if row["protocol"] != "paper"]
-    alone = [row for row in paper if not any(other["axes"] == row["axes"] for other in strict)]
+    paper: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["protocol"] == "paper":
+            paper.setdefault(_asked(row), []).append(row)
+    both = set(map(_asked, strict))
+    alone = [row for asked, found in paper.items() if asked not in both for row in found]
     unread = {"device_name": None, "memory_bytes": None, "timings": None, "failure": None}
     joined = [row | {"paper": _partner(row, paper) or nothing} for row in strict]
     joined += [row | unread | {"paper": row} for row in alone]
     return sorted(joined, key=pixels)
 
 
-def _partner(row: Row, paper: Sequence[Row]) -> Row | None:
-    same = [other for other in paper if other["axes"] == row["axes"]]
+def _asked(row: Row) -> str:
+    return str(sorted(row["axes"].items()))
+
+
+def _partner(row: Row, paper: Mapping[str, Sequence[Row]]) -> Row | None:
+    same = paper.get(_asked(row), ())
     here = [other for other in same if other["device_name"] == row["device_name"]]
     return next(iter(here or same), None)
 
