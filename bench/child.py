@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 from bench.record import Failure, Measures
 from experiments.spec import Cell
 
 # Nothing that waits takes more: 23 days, in milliseconds nearly what an int holds.
 LONGEST_S = 2e6
+GRACE_S = 5.0
 # What libraries say about memory in an error that has no type of its own.
 NO_MEMORY = (
     "can't allocate memory",
@@ -90,7 +92,17 @@ def _outcome(child: SpawnProcess, receiver: Connection, limit_s: float) -> Measu
     return model.model_validate_json(text)
 
 
+def end(process: Any) -> None:  # noqa: ANN401 - multiprocessing's, or what is like it
+    """Ask a process to end, and end it if it doesn't; it may have files to close."""
+    process.terminate()
+    process.join(GRACE_S)
+    process.kill()
+    process.join()
+
+
 def _end(child: SpawnProcess) -> None:
+    child.terminate()
+    wait([child.sentinel], GRACE_S)
     child.kill()
     wait([child.sentinel])
     _join(child)

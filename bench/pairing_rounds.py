@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from bench import pairing_worker
+from bench import child, pairing_worker
 from bench.pairing_record import Clock, Readings, Round
 from bench.pairing_worker import Device, Ready, Task, Times
 from bench.record import Failure
@@ -215,8 +215,7 @@ class Player:
         trace: TracebackType | None,
     ) -> None:
         self._connection.close()
-        self._process.kill()
-        self._process.join()
+        child.end(self._process)
 
     def ready(self) -> Ready:
         """Wait until it is warm."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import paired, runner
+from bench import child, paired, runner
 from bench.pairing_record import Agreement
 from bench.pairing_worker import Device
 from bench.record import Failure, Record
@@ -120,9 +120,9 @@ class _Clerk:
 
     def _last_words(self) -> str:
         assert self._started is not None, "it was started"
-        child = self._started[1]
-        child.join()
-        return child.last_words() or f"exit status {child.exitcode}"
+        process = self._started[1]
+        process.join()
+        return process.last_words() or f"exit status {process.exitcode}"
 
     def _failed(self, ask: Ask, failure: Failure) -> Record:
         self.close()
@@ -132,10 +132,9 @@ class _Clerk:
 
     def close(self) -> None:
         if self._started is not None:
-            line, child = self._started
+            line, process = self._started
             line.close()
-            child.kill()
-            child.join()
+            child.end(process)
             self._started = None
 
 

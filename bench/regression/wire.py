@@ -64,13 +64,18 @@ class Child:
         """Exit status, or minus the signal; None while it runs."""
         return self._process.poll()
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.terminate()
+
     def kill(self) -> None:
         """End it now."""
         self._process.kill()
 
-    def join(self) -> None:
-        """Wait until it has ended, and let go of its pipe."""
-        self._process.wait()
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, or so many seconds, and let go of its pipe."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
         assert self._process.stdin is not None
         self._process.stdin.close()
 

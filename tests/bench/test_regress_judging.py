@@ -242,7 +242,10 @@ class Process:
     def kill(self):
         self.exitcode = -9
 
-    def join(self):
+    def terminate(self):
+        pass
+
+    def join(self, timeout=None):
         pass
 
 

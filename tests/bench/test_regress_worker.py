@@ -156,7 +156,10 @@ class Child:
     def kill(self):
         pass
 
-    def join(self):
+    def terminate(self):
+        pass
+
+    def join(self, timeout=None):
         pass
 
     def last_words(self):
