@@ -62,6 +62,17 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and show which branches none of them takes; below 95 % it fails."""
+    sync(session, "bench", "reports", "test", "counters", "export", "accessibility", "coverage")
+    session.run(
+        "python", "-m", "pytest", "-q", "-n", "logical", "--maxprocesses", "8",
+        "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95", *session.posargs,
+        env={"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Install the library from its wheel, alone, and build with it."""
     session.install(".")
