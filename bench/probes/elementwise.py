@@ -20,13 +20,13 @@ def _per_output(flops: int) -> Count:
     return lambda _, out: flops * out.numel()
 
 
-def _per_element_of(name: str, flops: int = 1) -> Count:
+def _per_element_of(name: str, flops: int) -> Count:
     return lambda arguments, _: flops * arguments[name].numel()
 
 
 def _norm(arguments: Arguments, out: Tensor) -> int:
     """Batch norm in each of its forms: those without a flag take statistics by their name alone."""
-    takes_statistics = arguments.get("training", arguments.get("train", True))
+    takes_statistics = arguments.get("training", True)
     return out.numel() * (FACTOR_AND_OFFSET + (STATISTICS if takes_statistics else 0))
 
 
@@ -62,17 +62,17 @@ def _adaptive_pool(arguments: Arguments, _: Tensor) -> int:
     return prod(maps) * prod(map(_windows, sides, cells))
 
 
-def _adaptive_pool_backward(arguments: Arguments, _: Tensor) -> int:
-    grad, given = arguments["grad_output"].shape, arguments["self"].shape
-    spatial = len(given) - 2 if len(given) > 3 else 2
-    return prod(given[:-spatial]) * prod(
-        _windows(side, cells) for side, cells in zip(given[-spatial:], grad[-spatial:], strict=True)
-    )
+def _adaptive_pool_backward(dimensions: int) -> Count:
+    def count(arguments: Arguments, _: Tensor) -> int:
+        grad, given = arguments["grad_output"].shape, arguments["self"].shape
+        maps, sides = given[:-dimensions], given[-dimensions:]
+        return prod(maps) * prod(map(_windows, sides, grad[-dimensions:]))
+
+    return count
 
 
-def _spread(kernel: int | Sequence[int], dimensions: int) -> int:
-    sides = [kernel] if isinstance(kernel, int) else list(kernel)
-    return prod(sides * dimensions) if len(sides) == 1 else prod(sides)
+def _spread(kernel: Sequence[int], dimensions: int) -> int:
+    return int(kernel[0] ** dimensions) if len(kernel) == 1 else prod(kernel)
 
 
 def _pool(dimensions: int) -> Count:
@@ -99,14 +99,19 @@ PER_OUTPUT = {
         1,
     ),
     **dict.fromkeys(
-        "clamp hardtanh relu6 leaky_relu _prelu_kernel addcmul addcdiv lerp native_dropout".split(),
+        (
+            "clamp hardtanh relu6 leaky_relu leaky_relu_backward _prelu_kernel addcmul addcdiv"
+            " native_dropout native_dropout_backward"
+        ).split(),
         2,
     ),
-    **dict.fromkeys("hardtanh_backward leaky_relu_backward elu softplus".split(), 3),
-    **dict.fromkeys("sigmoid hardsigmoid hardswish sigmoid_backward tanh_backward".split(), 4),
-    **dict.fromkeys("silu gelu mish".split(), 5),
-    **dict.fromkeys("silu_backward gelu_backward".split(), 10),
-    "native_dropout_backward": 2,
+    **dict.fromkeys(
+        "hardtanh_backward sigmoid_backward tanh_backward elu softplus lerp".split(), 3
+    ),
+    **dict.fromkeys("sigmoid hardsigmoid".split(), 4),
+    **dict.fromkeys("silu gelu mish hardswish".split(), 5),
+    "silu_backward": 9,
+    "gelu_backward": 11,
     "_softmax": SOFTMAX,
     "_safe_softmax": SOFTMAX,
     "_log_softmax": SOFTMAX,
@@ -121,11 +126,11 @@ PER_OUTPUT = {
 # FLOPs an element of an argument, for operators that reduce it.
 PER_ELEMENT = {
     **dict.fromkeys(
-        ("sum mean prod amax amin max min argmax argmin any all nansum aminmax").split(),
+        ("sum mean prod amax amin max min argmax argmin any all nansum").split(),
         ("self", 1),
     ),
     **dict.fromkeys(("var", "std", "var_mean", "std_mean"), ("self", STATISTICS)),
-    **dict.fromkeys(("norm", "linalg_vector_norm"), ("self", 2)),
+    **dict.fromkeys(("norm", "linalg_vector_norm", "aminmax"), ("self", 2)),
     "logsumexp": ("self", 4),
     "index_add": ("source", 1),
     "scatter_add": ("src", 1),
@@ -184,8 +189,8 @@ COUNTS: dict[str, Count] = {
         ),
         _adaptive_pool,
     ),
-    "_adaptive_avg_pool2d_backward": _adaptive_pool_backward,
-    "_adaptive_avg_pool3d_backward": _adaptive_pool_backward,
+    "_adaptive_avg_pool2d_backward": _adaptive_pool_backward(2),
+    "_adaptive_avg_pool3d_backward": _adaptive_pool_backward(3),
     "avg_pool2d": _pool(2),
     "avg_pool3d": _pool(3),
     "max_pool2d_with_indices": _pool(2),
@@ -200,7 +205,7 @@ VIEWS = frozenset(
         " unsqueeze slice select split split_with_sizes unbind as_strided unfold diagonal view_as"
         " movedim narrow chunk lift_fresh lift unsafe_split unsafe_chunk view_as_real"
         " view_as_complex sym_size sym_stride sym_numel sym_storage_offset is_same_size"
-        " _local_scalar_dense set_ requires_grad_ numpy_T mT flatten item set"
+        " _local_scalar_dense numpy_T mT flatten item set"
     ).split()
 )
 MOVES = frozenset(
@@ -214,7 +219,7 @@ MOVES = frozenset(
         " upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d"
         " _upsample_nearest_exact2d slice_backward select_backward slice_scatter select_scatter"
         " diagonal_copy unfold_backward embedding_renorm one_hot rand randn rand_like randn_like"
-        " randint randperm bernoulli uniform normal random random_from exponential"
-        " _fused_dropout_mask repeat_interleave as_strided_scatter new_empty_like"
+        " randint randperm bernoulli uniform normal random exponential"
+        " repeat_interleave as_strided_scatter"
     ).split()
 )

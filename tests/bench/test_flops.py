@@ -140,11 +140,24 @@ def test_multi_head_attention_counts_alike_with_and_without_its_fast_path(fused)
     assert [row for row in found.ledger if row.status == "uncounted"] == []
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_fast_path_of_attention_is_as_before_afterwards(fused):
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(fused)
+    try:
+        counted(torch.relu, torch.ones(2))
+        assert torch.backends.mha.get_fastpath_enabled() == fused
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 def test_inference_mode_hides_nothing():
     module = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(8 * 4, 5))
     with torch.inference_mode():
         found = flops.count(module, (torch.ones(1, 4, 4, 4),), mode="eval")
     assert found.macs == 4 * 8 * 9 * 4 + 32 * 5
+    assert {row.name for row in found.ledger} >= {"aten.convolution", "aten.addmm"}
+    assert [row.name for row in found.ledger if row.status == "uncounted"] == []
 
 
 def test_checkpointing_counts_the_recomputation():
@@ -176,6 +189,27 @@ def test_grouped_backward_is_twice_the_forward():
         assert flops.count(module, x, mode="train").macs == 3 * forward + 2 * first
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_the_mode_asked_for_is_counted_whatever_the_modules_own(before):
+    module = nn.BatchNorm2d(4, affine=False).train(before)
+    x = torch.ones(2, 4, 3, 3, requires_grad=True)
+    taken = {
+        mode: {row.name: row.flops for row in flops.count(module, (x,), mode=mode).ledger}
+        for mode in ("eval", "train")
+    }
+    assert taken["eval"]["aten.native_batch_norm"] == 2 * x.numel()
+    assert taken["train"]["aten.native_batch_norm"] == 6 * x.numel()
+
+
+def test_the_ledger_begins_with_most_flops_then_most_bytes_then_the_first_name():
+    def function(few, wide, many):
+        return few.clone(), few.cos(), few.abs(), wide.exp(), many.tan()
+
+    inputs = torch.ones(10), torch.ones(10, dtype=torch.float64), torch.ones(20, dtype=torch.half)
+    names = [row.name.removeprefix("aten.") for row in counted(function, *inputs).ledger]
+    assert names == ["tan", "exp", "abs", "cos", "clone"]
+
+
 def test_counting_leaves_a_real_module_as_it_was():
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5)).eval()
     module[0].weight.grad = torch.ones_like(module[0].weight)
@@ -195,6 +229,25 @@ def test_parameters_and_buffers_are_counted_once():
     both = nn.Sequential(module, module)
     found = flops.count(both, (torch.ones(1, 4, 2, 2),), mode="eval")
     assert (found.parameters, found.buffers) == (8, 9)
+
+
+def test_a_view_stands_in_the_ledger_without_work():
+    (row,) = counted(torch.t, torch.ones(2, 3)).ledger
+    assert (row.name, row.calls, row.alike) == ("aten.t", 1, ())
+
+
+def test_training_goes_back_from_the_tensors_of_what_is_returned():
+    x = torch.ones(4, requires_grad=True)
+    found = counted(lambda x: (x.exp(), 3, {"scale": None}), x, mode="train")
+    assert {row.name: row.flops for row in found.ledger if row.flops} == {
+        "aten.exp": 4,
+        "aten.mul": 4,
+    }
+
+
+def test_half_precision_goes_back_without_a_conversion():
+    found = counted(torch.exp, torch.ones(4, dtype=torch.half, requires_grad=True), mode="train")
+    assert [row.name for row in found.ledger if "copy" in row.name] == []
 
 
 def test_training_what_has_no_parameter_says_so():
