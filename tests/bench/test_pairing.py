@@ -54,6 +54,51 @@ def test_a_machine_on_which_equals_differ_decides_nothing():
     assert "this machine cannot decide" in found.reason
 
 
+def test_the_control_is_compared_with_the_first_arm():
+    one = Round(first=(1.0,), second=(3.0,), control=(1.05,))
+    found = decide([one] * 20)
+    assert found.control.median == pytest.approx(1.05)
+    assert found.verdict == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "INCONCLUSIVE"),
+        ({"level": 0.05}, "SLOWER"),
+        ({"level": 0.05, "margin": 0.1}, "SAME"),
+        ({"level": 0.05, "comparisons": 2}, "INCONCLUSIVE"),
+    ],
+)
+def test_readings_are_judged_by_the_settings_given(options, expected):
+    one = Round(first=(1.0,), second=(1.05,), control=(1.0,))
+    assert decide([one] * 5, **options).verdict == expected
+
+
+def test_a_control_that_is_faster_raises_the_bar_as_a_slower_one_does():
+    slower = [math.log(1.03)] * 12 + [math.log(0.97)] * 8
+    found = judge([0.0] * 20, [-one for one in slower])
+    assert (round(found.bar, 6), found.margin) == (0.06, 0.02)
+
+
+def test_a_decision_counts_the_rounds_on_either_side():
+    ratios = [1.5] * 7 + [0.5] * 3 + [1.0] * 10
+    found = judge([math.log(one) for one in ratios], EQUAL)
+    assert (found.above, found.below, found.within) == (7, 3, (13, 17))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_ratio_that_is_the_margin_itself_is_neither_beyond_nor_within(sign):
+    assert judge([sign * math.log1p(0.02)] * 20, [0.0] * 20).verdict == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(("apart", "expected"), [(17, "SLOWER"), (18, "INCONCLUSIVE")])
+@pytest.mark.parametrize("off", [1.05, 1 / 1.05])
+def test_equals_that_differ_in_eighteen_rounds_are_enough_to_decide_nothing(apart, expected, off):
+    controls = [math.log(off)] * apart + [0.0] * (20 - apart)
+    assert verdict(2.0, controls) == expected
+
+
 def test_a_difference_has_to_pass_twice_the_floor():
     wavering = [math.log(1.03)] * 12 + [math.log(0.97)] * 8
     assert verdict(1.05, wavering) == "INCONCLUSIVE"
@@ -61,9 +106,41 @@ def test_a_difference_has_to_pass_twice_the_floor():
     assert (found.verdict, round(found.floor, 6), round(found.bar, 6)) == ("SLOWER", 0.03, 0.06)
 
 
-def test_a_high_floor_makes_nothing_the_same():
+@pytest.mark.parametrize(("ratio", "expected"), [(1.05, "INCONCLUSIVE"), (1.07, "FASTER")])
+def test_a_gain_has_to_pass_twice_the_floor_too(ratio, expected):
     wavering = [math.log(1.03)] * 12 + [math.log(0.97)] * 8
-    assert verdict(1.03, wavering) == "INCONCLUSIVE"
+    assert verdict(1 / ratio, wavering) == expected
+
+
+@pytest.mark.parametrize("ratio", [1.03, 1 / 1.03])
+def test_a_high_floor_makes_nothing_the_same(ratio):
+    wavering = [math.log(1.03)] * 12 + [math.log(0.97)] * 8
+    assert verdict(ratio, wavering) == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "reason"),
+    [
+        ([1.5] * 17 + [0.5] * 3, "at most 17 of 20 rounds agree, 18 needed"),
+        ([1.5] * 3 + [0.5] * 17, "at most 17 of 20 rounds agree, 18 needed"),
+        ([1.0] * 17 + [1.5] * 3, "at most 17 of 20 rounds agree, 18 needed"),
+        ([1.0] * 19 + [1.5], "19 of 20 rounds within the margin, 18 needed"),
+    ],
+)
+def test_the_reason_counts_the_rounds_that_agree(ratios, reason):
+    assert judge([math.log(one) for one in ratios], EQUAL).reason == reason
+
+
+def test_fewer_than_eight_rounds_have_a_median_without_an_interval():
+    found = judge([0.0] * 7, [0.0] * 7).ratio
+    assert (found.median, found.low, found.high) == (1.0, None, None)
+
+
+def test_rounds_are_independent_and_make_no_blocks():
+    logs = [math.log(1 + place / 100) for place in range(24)]
+    found = judge(logs, [0.0] * 24).ratio
+    # Ranks 6 and 19 of 24 hold the median with 99.3 %; ranks 2 and 11 of 12 blocks are wider.
+    assert (found.low, found.high) == pytest.approx((1.05, 1.18))
 
 
 def test_too_few_rounds_are_said_to_be():
@@ -76,6 +153,19 @@ def test_the_fewest_rounds_decide_if_all_agree():
     assert pairing.fewest_rounds(0.001) == 10
     assert verdict([2.0] * 10, [0.0] * 10) == "SLOWER"
     assert verdict([2.0] * 9 + [0.9], [0.0] * 10) == "INCONCLUSIVE"
+
+
+def test_a_lone_comparison_has_the_whole_level():
+    twice = Round(first=(1.0,), second=(2.0,), control=(1.0,))
+    assert decide([twice] * 10).verdict == "SLOWER"  # 9.8e-4 of 1e-3
+
+
+def test_the_fewest_rounds_grow_with_the_comparisons():
+    assert pairing.fewest_rounds(0.001, comparisons=4) == 12  # 2.4e-4 of 2.5e-4
+
+
+def test_two_rounds_that_agree_suffice_at_a_high_level():
+    assert (pairing.needed(2, 0.25), pairing.needed(2, 0.24)) == (2, None)
 
 
 def test_comparisons_share_the_level():
@@ -123,7 +213,9 @@ def test_the_interval_is_that_of_the_sign_test():
     ("options", "message"),
     [
         ({"margin": 0}, "margin=0 is not a share between 0 and 1"),
+        ({"margin": 1}, "margin=1 is not a share"),
         ({"margin": 2}, "margin=2 is not a share"),
+        ({"level": 0}, "level=0.0 is not between 0 and 0.5"),
         ({"level": 0.5}, "level=0.5 is not between 0 and 0.5"),
         ({"comparisons": 0}, "comparisons=0; it counts this one too"),
     ],
@@ -131,6 +223,12 @@ def test_the_interval_is_that_of_the_sign_test():
 def test_a_setting_out_of_range_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         verdict(1.0, **options)
+
+
+@pytest.mark.parametrize("controls", [1, 3])
+def test_every_round_needs_its_control(controls):
+    with pytest.raises(ValueError, match=f"2 ratios and {controls} of the control"):
+        judge([0.0] * 2, [0.0] * controls)
 
 
 def test_no_rounds_are_refused():
@@ -142,6 +240,8 @@ def test_no_rounds_are_refused():
 def test_readings_that_are_no_times_are_refused(reading):
     with pytest.raises(ValueError, match="are no times"):
         decide([Round(first=(1.0,), second=(reading,), control=(1.0,))])
+    with pytest.raises(ValueError, match="are no times"):
+        decide([Round(first=(reading,), second=(1.0,), control=(1.0,))])
 
 
 @pytest.mark.parametrize("readings", [(), (1.0, 2.0)])

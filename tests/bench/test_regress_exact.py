@@ -132,7 +132,16 @@ def test_less_is_a_change_too():
         (1e-5, "float32", "SAME"),
         (1.1e-5, "float32", "CHANGED"),
         (1e-5, "float64", "CHANGED"),
-        (1e-2, "float16", "SAME"),
+        (1e-12, "float64", "SAME"),
+        (2e-2, "tf32", "SAME"),
+        (2e-2, "float16", "SAME"),
+        (2.1e-2, "float16", "CHANGED"),
+        (0.1, "bfloat16", "SAME"),
+        (0.11, "bfloat16", "CHANGED"),
+        (2e-2, "autocast-float16", "SAME"),
+        (2.1e-2, "autocast-float16", "CHANGED"),
+        (0.1, "autocast-bfloat16", "SAME"),
+        (0.11, "autocast-bfloat16", "CHANGED"),
     ],
 )
 def test_outputs_may_differ_by_the_tolerance_of_their_format(error, dtype, verdict):
@@ -184,6 +193,35 @@ def test_a_cell_that_stops_running_is_a_failure(base, head, verdict):
     ]
     (found,) = exact.compare(*sides)
     assert (found.quantity, found.verdict) == ("runs", verdict)
+
+
+def test_a_failure_is_told_with_its_side_and_reason():
+    late, dead = Failure(kind="timeout", reason="late"), Failure(kind="error", reason="dead")
+    (failed,) = exact.compare(record(), record(failure=late))
+    assert (failed.before, failed.after, failed.reason) == ("yes", "timeout", "head: late")
+    (both,) = exact.compare(record(failure=dead), record(failure=late))
+    assert (both.before, both.after, both.reason) == ("error", "timeout", "base: dead; head: late")
+
+
+def test_a_cell_of_one_side_alone_says_where_it_is():
+    gone, new = exact.gone(record()), exact.new(record())
+    assert (gone.verdict, gone.before, gone.after) == ("CHANGED", "there", "gone")
+    assert (new.verdict, new.before, new.after) == ("NEW", "not there", "there")
+
+
+def test_what_one_side_did_not_count_is_not_compared():
+    found = exact.compare(record(counts=None), record(predicted=None))
+    assert [one.quantity for one in found] == ["outputs"]
+
+
+def test_bytes_and_operations_have_their_units():
+    units = [one.unit for one in exact.compare(record(), record())]
+    assert units == ["", "", "MAC", "calls", "bytes", "bytes", "checksum"]
+
+
+def test_checksums_that_one_side_lacks_are_not_compared():
+    found = exact.compare(record(outputs=outputs()), record())[-1]
+    assert (found.verdict, found.before, found.after) == ("SHOWN", 0.5, None)
 
 
 def test_a_cell_is_named_without_what_is_usual():

@@ -40,6 +40,15 @@ def test_eight_samples_have_their_extremes_as_interval():
     assert (interval.low, interval.high) == (1, 8)
 
 
+def test_the_extremes_of_eight_samples_leave_the_median_out_when_all_lie_on_one_side():
+    assert coverage(8, 1) == pytest.approx(1 - 2 / 2**8)
+
+
+def test_two_samples_enclose_the_median_half_of_the_time():
+    interval = median_interval([1.0, 3.0], confidence=0.5)
+    assert (interval.low, interval.high) == (1, 3)
+
+
 def test_interval_holds_the_true_median_as_often_as_it_says():
     draw = random.Random(0)
     runs = [
@@ -82,6 +91,13 @@ def test_few_samples_make_no_blocks():
     assert median_interval(samples) == median_interval(samples, blocks=None)
 
 
+def test_two_samples_for_each_of_twelve_blocks_are_enough():
+    samples = [float(block) for block in range(1, 13) for _ in range(2)]
+    interval = median_interval(samples)
+    # Rank 2 of 12 medians; of 24 samples it would be rank 6, the value 3.
+    assert (interval.low, interval.high) == (2, 11)
+
+
 def test_one_outlier_does_not_move_the_median():
     assert median_interval([1.0] * 20 + [1000.0]).high == 1.0
 
@@ -90,12 +106,31 @@ def test_half_width_is_a_share_of_the_median():
     assert half_width([90.0, *[100.0] * 6, 110.0]) == pytest.approx(0.1)
 
 
+def test_half_width_of_a_negative_median_is_positive():
+    assert half_width([-90.0, *[-100.0] * 6, -110.0]) == pytest.approx(0.1)
+
+
 def test_half_width_of_nothing_is_none():
     assert half_width([]) is None
 
 
 def test_half_width_of_zeros_is_zero():
     assert half_width([0.0] * 12) == 0
+
+
+def test_half_width_about_a_median_of_zero_is_no_share():
+    assert half_width([-1.0] * 4 + [0.0] * 4 + [1.0] * 4) is None
+
+
+def test_half_width_is_that_of_the_confidence_asked_for():
+    samples = [90.0, 99.0, *[100.0] * 4, 101.0, 110.0]
+    assert half_width(samples, confidence=0.9) == pytest.approx(0.01)
+
+
+def test_a_run_is_conclusive_at_the_confidence_asked_for():
+    samples = [90.0, 90.0, *[100.0] * 8, 110.0, 110.0]
+    assert not is_conclusive(samples)
+    assert is_conclusive(samples, confidence=0.9)
 
 
 def test_eleven_equal_samples_are_not_yet_conclusive():
@@ -115,9 +150,10 @@ def test_no_samples_are_refused():
         median_interval([])
 
 
-def test_a_confidence_of_one_is_refused():
-    with pytest.raises(ValueError, match="confidence=1 is not between 0 and 1"):
-        median_interval([1.0], confidence=1)
+@pytest.mark.parametrize("confidence", [0, 1])
+def test_a_confidence_of_nought_or_one_is_refused(confidence):
+    with pytest.raises(ValueError, match=f"confidence={confidence} is not between 0 and 1"):
+        median_interval([1.0], confidence=confidence)
 
 
 def test_without_leaves_out_by_index():
@@ -127,6 +163,10 @@ def test_without_leaves_out_by_index():
 def test_below_share_finds_the_dropped_clock():
     assert below_share([1980, 1980, 1500, 1980, 1890], share=0.95) == (2,)
     assert below_share([], share=0.95) == ()
+
+
+def test_below_share_is_a_share_of_the_median_which_one_low_reading_does_not_move():
+    assert below_share([100, 100, 100, 10, 94], share=0.95) == (3, 4)
 
 
 def test_importing_statistics_loads_neither_torch_nor_scipy():

@@ -34,6 +34,12 @@ def test_a_class_that_does_not_occur_is_not_counted():
     )
 
 
+def test_the_mean_is_no_median():
+    assert mean_iou([[10, 0, 0], [0, 5, 5], [0, 0, 10]]) == pytest.approx(
+        100 * (1 + 5 / 10 + 10 / 15) / 3
+    )
+
+
 def test_a_class_that_is_only_predicted_counts_as_zero():
     assert mean_iou([[8, 2], [0, 0]]) == pytest.approx(40)
 
@@ -66,6 +72,16 @@ def test_interval_and_p_value_are_those_of_the_paired_t_test(threshold):
     test = stats.ttest_1samp(np.subtract(above, below), threshold)
     assert found.interval() == pytest.approx(tuple(test.confidence_interval(0.95)))
     assert found.p_value(threshold) == pytest.approx(test.pvalue)
+
+
+def test_a_loss_is_as_probable_by_chance_as_a_gain_of_its_size():
+    loss, gain = (Difference(mean, 1.0, (0, 1, 2)) for mean in (-2.0, 2.0))
+    assert loss.p_value() == pytest.approx(gain.p_value())
+    assert loss.p_value() == pytest.approx(stats.ttest_1samp([-3.0, -2.0, -1.0], 0).pvalue)
+
+
+def test_a_single_seed_has_a_difference_without_a_deviation():
+    assert paired({0: 3.0}, {0: 1.0}) == Difference(2.0, None, (0,))
 
 
 @pytest.mark.parametrize(
@@ -195,6 +211,16 @@ def test_tau_lets_an_arm_lack_a_seed():
     found = tau([1, 2, 3], ours)
     assert (found.value, found.arms, found.seeds) == (1, 3, 3)
     assert found.low == found.high == 1
+
+
+def test_a_seed_that_the_middle_arm_lacks_does_not_move_it():
+    found = tau([1, 2, 3], [scores([10.0] * 3), scores([11.0] * 2), scores([12.0] * 3)])
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+
+
+def test_tau_of_two_seeds_has_no_interval():
+    found = tau([1, 2, 3], [scores([one, one + 1]) for one in (1, 2, 4)])
+    assert (found.value, found.low, found.seeds) == (1, None, 2)
 
 
 def test_tau_of_single_seeds_has_no_interval():

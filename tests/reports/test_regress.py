@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bench.regression.outcome import Control, Finding, Outcome, Side, read
 from reports import regress
+from reports.layout import Interval, Mark
 from reports.render import action_benchmark, annotations, junit, pytest_benchmark
 
 HOSTILE = '<b>x</b> | `y` [z](javascript:1)\n::error::boo % \x1b[31m & "q" ]]>'
@@ -82,6 +83,64 @@ def test_the_headline_says_the_answer(made, start):
     assert regress.headline(made).startswith(start)
 
 
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (None, "bytes", "-"),
+        ("timeout", "", "timeout"),
+        (3 * 2**20, "bytes", "3.000 MiB"),
+        (0.123456, "checksum", "0.1235"),
+        (0.0125, "s", "12.500 ms"),
+        (1234567, "MAC", "1,234,567"),
+        (0.12345678, "", "0.123457"),
+    ],
+)
+def test_a_value_is_written_in_its_unit(value, unit, text):
+    assert regress.amount(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"ratio": None}, ""),
+        ({"verdict": "FIXED", "ratio": 2.0}, ""),
+        ({"ratio": 2.0}, " (ratio 2.000)"),
+        ({"ratio": 2.0, "low": 1.0}, " (ratio 2.000)"),
+        ({"ratio": 2.0, "high": 3.0}, " (ratio 2.000)"),
+        ({"ratio": 2.0, "low": 1.0, "high": 3.0}, " (ratio 2.000 [1.000, 3.000])"),
+    ],
+)
+def test_a_ratio_has_its_interval_where_there_are_both_ends(fields, text):
+    assert regress.ratio_text(finding(**fields)) == text
+
+
+def test_a_control_that_fails_is_marked_and_one_that_holds_is_not():
+    held = HELD.model_copy(update={"low": 0.9, "high": 1.2})
+    (table,) = regress.tables(outcome(controls=(held, BROKEN)))
+    first, second = table.rows
+    assert (first[3], first[4]) == ("SAME", Interval(1.0, 0.9, 1.2))
+    assert (second[3], second[4]) == (Mark("this machine cannot decide", "SAME"), None)
+
+
+def test_what_moved_is_shown_with_both_values_and_what_its_verdict_means():
+    (table,) = regress.tables(outcome(CHANGED))
+    assert table.rows[0][3:5] == ("1,000", "2,500")
+    assert table.notes[1:] == (f"CHANGED: {regress.MEANINGS['CHANGED']}.",)
+
+
+def test_a_working_tree_with_changes_is_said_to_be_dirty():
+    made = outcome(finding()).model_copy(
+        update={"head": Side(name="h", commit="c" * 40 + "-dirty")}
+    )
+    assert "head h (cccccccccc-dirty)." in regress.tables(made)[0].caption
+
+
+def test_the_summary_ends_with_the_command_where_it_is_known():
+    text = regress.summary(outcome(finding(), command="the command"))
+    assert text.endswith("- Made by: the command\n")
+    assert "Made by" not in regress.summary(outcome(finding()))
+
+
 def test_environments_that_differ_are_said():
     made = outcome(finding())
     where = {
@@ -106,6 +165,12 @@ def test_long_lists_are_cut_and_say_so(monkeypatch):
     (moved,) = regress.tables(outcome(*[CHANGED] * 5))
     assert len(moved.rows) == 3
     assert moved.notes[-1] == "2 rows more are in outcome.json."
+
+
+def test_a_list_of_just_as_many_rows_is_whole(monkeypatch):
+    monkeypatch.setattr(regress, "MOST_ROWS", 5)
+    (moved,) = regress.tables(outcome(*[CHANGED] * 5))
+    assert not any("rows more" in note for note in moved.notes)
 
 
 def test_every_form_is_written_from_one_outcome(tmp_path):
