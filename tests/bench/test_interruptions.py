@@ -217,7 +217,9 @@ def test_a_run_killed_again_and_again_does_every_cell_once(tmp_path, kills, trai
     assert last[: len(kept)] == kept
     assert {item.failure for item in last} == {None}
     assert set(Counter((item.source, item.cell) for item in last).values()) == {1}
-    assert sum(item.source == "measured" for item in last) == (3 if trained else 1) * sweep.seeds
+    # The machine's own ceilings are beside them, once so much is timed.
+    own = [item for item in last if item.source == "measured" and item.experiment == "killed"]
+    assert len(own) == (3 if trained else 1) * sweep.seeds
     assert {cell: sweep.executions(item) for cell, (item, _) in done.items()} == {
         cell: count for cell, (_, count) in done.items()
     }
