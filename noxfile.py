@@ -1,6 +1,7 @@
 """Sessions: `uvx nox -s ablations`, `uvx nox -s tests`; each makes its environment from uv.lock."""
 
 import shutil
+from pathlib import Path
 
 import nox
 
@@ -70,6 +71,38 @@ def coverage(session: nox.Session) -> None:
         "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95", *session.posargs,
         env={"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+MUTANTS = """
+[cosmic-ray]
+module-path = "{module}"
+timeout = 120.0
+excluded-modules = []
+test-command = "python -m pytest -x -q -p no:cacheprovider {tests}"
+[cosmic-ray.distributor]
+name = "local"
+"""
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Change a module bit by bit, and show what its tests miss: nox -s mutants -- MODULE.py TEST.py."""
+    module, *tests = session.posargs
+    sync(session, "bench", "reports", "test", "mutants")
+    folder = Path(session.create_tmp()).resolve()
+    tree, kept = folder / "tree", folder / "mutants.sqlite"
+    kept.unlink(missing_ok=True)
+    shutil.rmtree(tree, ignore_errors=True)  # of a session that was killed
+    session.run("git", "worktree", "add", "--force", "--detach", str(tree), external=True)
+    try:
+        with session.chdir(tree):
+            Path("mutants.toml").write_text(MUTANTS.format(module=module, tests=" ".join(tests)))
+            for step in ("init", "baseline", "exec"):
+                files = ["mutants.toml"] if step == "baseline" else ["mutants.toml", str(kept)]
+                session.run("cosmic-ray", step, *files)
+            session.run("cr-report", "--show-diff", "--surviving-only", str(kept))
+    finally:
+        session.run("git", "worktree", "remove", "--force", str(tree), external=True)
 
 
 @nox.session
