@@ -3,9 +3,9 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_help_answers_without_loading_torch():
     "module", ["bench.efficiency", "bench.ablations", "bench.reference", "reports"]
 )
 def test_help_is_quick(module):
-    began = time.process_time_ns(), time.perf_counter()
+    before = os.times()
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"],
         cwd=ROOT,
@@ -48,7 +48,9 @@ def test_help_is_quick(module):
         check=True,
     )
     assert "usage:" in done.stdout
-    assert time.perf_counter() - began[1] < 3  # 0.3 s alone; other work on the machine gets room
+    assert (
+        sum(os.times()[2:4]) - sum(before[2:4]) < 1.5
+    )  # of the process that was started; 0.3 s alone
 
 
 @pytest.mark.parametrize(

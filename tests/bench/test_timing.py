@@ -136,7 +136,7 @@ def test_real_clocks_move_forward():
 
 def test_real_work_is_timed_within_its_budget():
     clock = HostClock()
-    began_s = clock.wall_s()
+    began_s = clock.process_s()
     process, _ = time_cpu(lambda: sum(range(20_000)), budget_s=0.2)
-    assert clock.wall_s() - began_s < 1
+    assert clock.process_s() - began_s < 1
     assert min(process.samples_s) > 0

@@ -6,7 +6,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -68,10 +67,11 @@ def test_rendering_needs_no_torch(folder, tmp_path):
 
 def test_help_answers_within_a_second():
     fresh("--help")
-    start = time.perf_counter()
+    before = os.times()
     done = fresh("--help")
+    after = os.times()
     assert done.returncode == 0
-    assert time.perf_counter() - start < 1
+    assert sum(after[2:4]) - sum(before[2:4]) < 1  # of the processes that were started
 
 
 def test_help_loads_nothing_heavy():
