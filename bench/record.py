@@ -289,7 +289,7 @@ class Record(Model):
     mode: Literal["eval", "train"] = "eval"
     protocol: Literal["strict", "paper"] = "strict"
     implementation: str = "plain"
-    measures: Measures = Measures()
+    measures: Measures = Field(default_factory=Measures)
     failure: Failure | None = None
     environment: Environment | None = None
     document: Document | None = None

@@ -1,5 +1,6 @@
 """Where the records of a report come from: machines with their versions and switches, and the commands."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from bench.record import Environment, Record
@@ -7,6 +8,10 @@ from reports.layout import GIBI, Column, Table
 
 UNSAID = "the records do not say; measured again by: {}"
 FIRST = ("efficiency",)
+WORDED = (
+    *("device", "device_name", "os", "cores", "threads", "memory_bytes", "compute_capability"),
+    *("python", "torch", "cuda", "cudnn", "driver", "packages", "flags", "commit", "code"),
+)
 WIDE = ("system", "versions", "packages", "switches")
 
 
@@ -18,12 +23,17 @@ def tables(records: Sequence[Record]) -> tuple[Table, ...]:
 
 def environments(records: Sequence[Record]) -> Table:
     """One row for each environment that differs in more than its load, with the number of records from it."""
-    counted: dict[tuple[str, ...], int] = {}
-    known: dict[int, tuple[str, ...]] = {}
-    for record in records:
-        if record.environment is not None:
-            shared = known.setdefault(id(record.environment), _words(record.environment))
-            counted[shared] = counted.get(shared, 0) + 1
+    # Many records have few environments, whose words take longer than their comparison.
+    met: dict[object, Environment] = {}
+    times: Counter[object] = Counter()
+    for found in (record.environment for record in records):
+        if found is not None:
+            key = _shared(found)
+            met.setdefault(key, found)
+            times[key] += 1
+    counted: Counter[tuple[str, ...]] = Counter()
+    for key, found in met.items():
+        counted[_words(found)] += times[key]
     names = ("device", "system", "versions", "packages", "switches", "commit", "code")
     columns = [Column(name, align="left", wide=name in WIDE) for name in names]
     return Table(
@@ -32,6 +42,14 @@ def environments(records: Sequence[Record]) -> Table:
         columns=(*columns, Column("records")),
         rows=tuple((*words, count) for words, count in counted.items()),
         caption="Each machine, version and switch under which records were taken.",
+    )
+
+
+def _shared(found: Environment) -> object:
+    values = vars(found)
+    return tuple(
+        tuple(value.items()) if isinstance(value, dict) else value
+        for value in map(values.get, WORDED)
     )
 
 
