@@ -143,7 +143,14 @@ def test_sizes_share_the_level():
 
 
 @pytest.mark.parametrize(
-    "change", [{"batch": 2}, {"mode": "train"}, {"size": Size(width=8, height=8)}]
+    "change",
+    [
+        {"batch": 2},
+        {"mode": "train"},
+        {"size": Size(width=8, height=8)},
+        {"dtype": "float64"},
+        {"seed": 1},
+    ],
 )
 def test_arms_that_differ_in_more_than_themselves_are_refused(change):
     with pytest.raises(ValueError, match=f"arms differ in {next(iter(change))}: "):

@@ -8,7 +8,7 @@ from scipy import stats
 
 from reports import comparisons, frame
 from reports.ablation_claims import AXES, COMPARISONS, MARGIN_POINTS
-from reports.comparisons import Difference, class_iou, holm, judge, mean_iou, paired, tau
+from reports.comparisons import Difference, Tau, class_iou, holm, judge, mean_iou, paired, tau
 
 
 def scores(values, start=0):
@@ -99,6 +99,11 @@ def test_a_single_seed_has_a_difference_without_a_deviation():
 def test_the_verdict_is_where_the_interval_lies(mean, threshold, verdict):
     # Three seeds and a deviation of 1: the interval reaches 2.48 each way.
     assert judge(Difference(mean, 1.0, (0, 1, 2)), threshold=threshold) == verdict
+
+
+@pytest.mark.parametrize(("mean", "verdict"), [(3.0, "supported"), (2.0, "undecided")])
+def test_unless_said_otherwise_the_question_is_whether_there_is_a_gain(mean, verdict):
+    assert judge(Difference(mean, 1.0, (0, 1, 2))) == verdict
 
 
 def test_two_seeds_decide_nothing_however_far_apart():
@@ -200,6 +205,21 @@ def test_the_interval_of_tau_spans_every_resample_of_three_seeds():
     assert found.low <= found.value <= found.high
 
 
+@pytest.mark.parametrize("seed", [52, 204, 315])
+def test_the_interval_of_tau_leaves_out_a_fortieth_of_the_resamples_at_each_end(seed):
+    # Scores for which the value at either end is another than its neighbour's.
+    rng = np.random.default_rng(seed)
+    spread = rng.normal(size=(6, 4)) * rng.choice([0.3, 3], size=4)
+    ours = spread + np.arange(6)[:, None] / 3
+    drawn = sorted(
+        stats.kendalltau(range(6), ours[:, list(pick)].mean(axis=1)).statistic
+        for pick in itertools.product(range(4), repeat=4)
+    )
+    found = tau(list(range(6)), [scores(row) for row in ours.tolist()])
+    # Of 256 values an end lies between the seventh and the eighth; the outer one is taken.
+    assert (found.low, found.high) == pytest.approx((drawn[6], drawn[-7]))
+
+
 def test_the_interval_of_tau_is_the_same_twice():
     rng = np.random.default_rng(4)
     ours = [scores(row) for row in rng.normal(size=(6, 8)).tolist()]
@@ -221,6 +241,20 @@ def test_a_seed_that_the_middle_arm_lacks_does_not_move_it():
 def test_tau_of_two_seeds_has_no_interval():
     found = tau([1, 2, 3], [scores([one, one + 1]) for one in (1, 2, 4)])
     assert (found.value, found.low, found.seeds) == (1, None, 2)
+
+
+def test_an_arm_without_scores_is_left_out_of_tau():
+    found = tau([1, 9, 2, 3], [scores([1.0]), {}, scores([2.0]), scores([3.0])])
+    assert (found.value, found.arms) == (1, 3)
+
+
+def test_one_arm_of_a_single_seed_takes_the_interval_of_tau_away():
+    found = tau([1, 2, 3], [scores([1, 2, 3]), scores([2, 3, 4]), scores([5])])
+    assert (found.value, found.low, found.high, found.seeds) == (1, None, None, 3)
+
+
+def test_tau_is_written_with_its_interval():
+    assert str(Tau(value=0.5, low=0.254, high=1.0, arms=3, seeds=3)) == "0.50 [0.25, 1.00]"
 
 
 def test_tau_of_single_seeds_has_no_interval():

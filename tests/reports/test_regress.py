@@ -141,8 +141,12 @@ def test_the_summary_ends_with_the_command_where_it_is_known():
     assert "Made by" not in regress.summary(outcome(finding()))
 
 
-def test_environments_that_differ_are_said():
-    made = outcome(finding())
+def test_the_headline_counts_what_there_is_alone():
+    assert regress.headline(outcome(finding())) == "Same or better: 1 findings"
+
+
+def within(base, head):
+    """An outcome whose sides ran in environments with these fields; None for one that is unknown."""
     where = {
         "device": "cpu",
         "device_name": "a processor",
@@ -151,13 +155,46 @@ def test_environments_that_differ_are_said():
         "memory_bytes": 1,
         "os": "Linux",
         "python": "3.11.0",
+        "torch": "2.15.0",
     }
     sides = {
-        name: Side.model_validate({"name": name, "environment": {**where, "torch": torch}})
-        for name, torch in (("base", "2.14.0"), ("head", "2.15.0"))
+        name: Side.model_validate(
+            {"name": name, "environment": None if fields is None else where | fields}
+        )
+        for name, fields in (("base", base), ("head", head))
     }
-    text = regress.summary(made.model_copy(update=sides))
+    return outcome(finding()).model_copy(update=sides)
+
+
+def test_environments_that_differ_are_said():
+    text = regress.summary(within({"torch": "2.14.0"}, {}))
     assert "The environments differ: torch 2.14.0 to 2.15.0." in text.replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("base", "head"), [({}, {}), (None, {"torch": "2.14.0"}), ({"torch": "2.14.0"}, None)]
+)
+def test_of_environments_that_are_equal_or_unknown_nothing_is_said(base, head):
+    made = within(base, head)
+    assert regress.versions(made) == ""
+    assert "-" not in [line.strip() for line in regress.summary(made).splitlines()]
+
+
+def test_the_machine_of_the_caption_is_the_heads():
+    (table,) = regress.tables(within({"device_name": "the other"}, {"device_name": "this one"}))
+    assert table.caption == "Base base, head head; this one (1 thread), torch 2.15.0."
+
+
+def test_without_the_heads_environment_the_caption_names_no_machine():
+    (table,) = regress.tables(within({}, None))
+    assert table.caption == "Base base, head head."
+
+
+def test_a_folder_may_be_written_to_again(tmp_path):
+    regress.write(outcome(SLOWER), tmp_path)
+    made = outcome(CHANGED)
+    regress.write(made, tmp_path)
+    assert read(tmp_path) == made
 
 
 def test_long_lists_are_cut_and_say_so(monkeypatch):
