@@ -223,7 +223,7 @@ def _load(path: Path, setting: Setting) -> Experiment:
 
 
 def run(experiments: Sequence[Experiment], options: Namespace) -> None:
-    """Predict and then measure all cells of the experiments, under one progress bar."""
+    """Predict all cells, train what is trained, then measure one cell after the other, under one progress bar."""
     from bench import engines, runner  # brings torch, not for --help
 
     device = runner.resolve(options.device)
@@ -240,8 +240,8 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
     start = partial(runner.run, out=options.out, device=device)
     records = chain(
         start(cells, source="predicted"),
-        start(alone, source="measured"),
         start(trained, source="measured", engine=engine, slots=slots),
+        start(alone, source="measured"),
     )
     console.follow(records, total=len(cells) + len(alone) + len(trained), show=_trained)
 
