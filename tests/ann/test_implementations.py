@@ -157,6 +157,18 @@ def test_flash_says_why_it_does_not_take_values_of_another_width():
         block(*maps("nb"))
 
 
+def test_an_error_that_is_not_about_kernels_stays_what_it_is(monkeypatch):
+    def fail(*_, **__):
+        msg = "CUDA error: an illegal memory access was encountered"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", fail)
+    query, key, value = (torch.randn(1, tokens, 4) for tokens in (5, 3, 3))
+    with pytest.raises(RuntimeError, match="illegal memory access") as told:
+        attention.attend_fused(query, key, value, scale=1.0, kernel="sdpa-math")
+    assert not isinstance(told.value, UnavailableError)
+
+
 def test_tokens_of_fused_attention_lie_in_one_piece(monkeypatch):
     strides = []
 

@@ -161,6 +161,17 @@ def test_disagreement_tells_every_figure():
         opinions.check({"ledger": 1000, "formula": 1002, "fvcore": 1000}, where="nb at 4x4")
 
 
+def test_counters_without_an_opinion_agree():
+    opinions.check({"formula": None, "fvcore": None}, where="nb")
+
+
+def test_an_input_that_is_no_map_is_taken_as_it_is():
+    assert opinions.verify(nn.Linear(8, 4).to("meta"), (torch.empty(5, 8, device="meta"),)) == (
+        160,
+        160,
+    )
+
+
 def test_a_tenth_of_a_percent_is_agreement():
     opinions.check({"ledger": 100_000, "formula": 100_100, "fvcore": None}, where="nb")
 

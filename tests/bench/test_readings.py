@@ -6,6 +6,8 @@ import pytest
 
 from ann.spec import BlockSpec, Size, UnavailableError
 from bench import readings, runner
+from bench.record import Rival
+from experiments import table1
 from experiments.spec import Cell
 
 SPEC = BlockSpec(channels=16, key_channels=8)
@@ -107,6 +109,58 @@ def test_plain_blocks_are_not_run_again_for_a_kernel():
 def test_a_kernel_that_is_not_there_ends_the_cell():
     with pytest.raises(UnavailableError, match="sdpa-efficient: torch has no such"):
         readings.measure(cell(implementation="sdpa-efficient", probes=("timing",)), "cpu")
+
+
+def test_under_the_papers_protocol_the_prediction_is_of_what_ran_before_too():
+    asked = [one for one in table1.EXPERIMENT.cells if one.protocol == "paper"]
+    mebi = {
+        (one.axes["block"], one.axes["size"]): readings.predict(one).predicted.paper_bytes / 2**20
+        for one in asked
+    }
+    assert {row: round(value, 2) for row, value in mebi.items()} == {
+        ("apnb-concat", "96x96"): 150.01,
+        ("nb", "96x96"): 609.01,
+        ("apnb-concat", "256x128"): 277.00,
+        ("nb", "256x128"): 7797.00,
+    }
+
+
+def test_under_the_papers_protocol_twenty_calls_are_timed_and_no_memory_of_a_processor():
+    found = readings.measure(cell(protocol="paper", size=Size(width=8, height=8)), "cpu")
+    (timing,) = found.timings
+    assert (timing.clock, len(timing.samples_s)) == ("wall", 20)
+    assert found.memory is None
+
+
+def test_each_operator_of_a_profiled_block_has_a_sample_of_each_call():
+    found = readings.measure(cell(probes=("operations",)), "cpu").operations
+    assert {"matmul", "softmax"} <= {one.group for one in found}
+    assert {len(one.samples_s) for one in found} == {readings.REPEATS}
+
+
+def test_other_counters_are_asked_where_they_are_the_probe(monkeypatch):
+    told = (Rival(tool="own", unit="MAC", reason="not asked"),)
+    monkeypatch.setattr(readings.rivals, "compare", lambda cell: told)
+    assert readings.measure(cell(probes=("rivals",)), "cpu").rivals == told
+
+
+@pytest.mark.parametrize("words", readings.NO_COMPILER)
+def test_a_compiler_that_does_not_work_is_unavailable(words):
+    def call():
+        msg = f"{words}: g++ is not there"
+        raise RuntimeError(msg)
+
+    with pytest.raises(UnavailableError, match=r"install a C\+\+ compiler"):
+        readings._compile(call)
+
+
+def test_an_error_of_what_is_compiled_stays_what_it_is():
+    def call():
+        msg = "sizes of tensors must match"
+        raise RuntimeError(msg)
+
+    with pytest.raises(RuntimeError, match="sizes of tensors"):
+        readings._compile(call)
 
 
 @pytest.mark.slow

@@ -1,3 +1,5 @@
+import subprocess
+
 from bench import reference
 from bench.record import Failure, Record
 from experiments.catalogue import EXPERIMENTS
@@ -57,3 +59,26 @@ def test_the_gpu_tests_leave_their_output_and_say_how_they_ended(tmp_path, capsy
     monkeypatch.setattr(reference.subprocess, "run", run)
     assert reference._run_tests(tmp_path / "log.txt", limit_s=5) == 0
     assert capsys.readouterr().out == "GPU tests: 3 passed in 1 s; see log.txt\n"
+
+
+def test_gpu_tests_that_take_too_long_are_ended_and_said_so(tmp_path, capsys, monkeypatch):
+    def run(command, *, timeout, **_):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(reference.subprocess, "run", run)
+    assert reference._run_tests(tmp_path / "log.txt", limit_s=5) == 1
+    assert capsys.readouterr().out == "GPU tests: not done after 5 s; see log.txt\n"
+
+
+def test_the_command_measures_into_its_folder_and_says_how_far_it_came(tmp_path, capsys):
+    arguments = [
+        "--minutes",
+        "0.0001",
+        "--no-tests",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert reference.main(arguments) == 0
+    assert "cells measured in" in capsys.readouterr().out

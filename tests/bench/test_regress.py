@@ -231,6 +231,34 @@ def test_other_packages_need_uv_which_is_named_where_it_is_missing(repository, m
     assert worktrees_of(repository) == 1
 
 
+def test_without_git_the_message_names_it_and_the_other_way(monkeypatch, tmp_path):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ValueError, match="git is missing, .* pass two folders of records"):
+        worktrees.repository(tmp_path)
+
+
+def test_what_git_says_of_a_revision_that_it_cannot_check_out_is_passed_on(repository, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.hooksPath")
+    hooks = repository.parent / "hooks"
+    hooks.mkdir()
+    hook = hooks / "post-checkout"
+    hook.write_text("#!/bin/sh\necho no room >&2; exit 1\n")
+    hook.chmod(0o755)
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(hooks))
+    with (
+        pytest.raises(ValueError, match="revision [0-9a-f]+ can't be checked out: no room"),
+        worktrees.sides(repository, "base", None),
+    ):
+        pass
+    assert worktrees_of(repository) == 1
+
+
+def test_a_block_that_neither_side_has_is_refused(repository):
+    with pytest.raises(ValueError, match="neither side has what was asked for: .*'none'"):
+        gate(repository, "--base", "base", "--block", "tiny:none")
+
+
 def test_other_packages_get_an_environment_of_their_own(repository, monkeypatch, tmp_path):
     (repository / "uv.lock").write_text("version = 2\n")
     base = commit(repository)

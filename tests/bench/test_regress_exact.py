@@ -346,6 +346,32 @@ def test_of_folders_the_cells_that_both_have_are_judged():
     assert [one.verdict for one in folders.compare([base], [head])] == ["NEW", "SHOWN"]
 
 
+def test_a_time_that_one_folder_alone_has_is_compared_with_nothing():
+    assert folders.compare([], [timed(1.0)]) == folders.compare([timed(1.0)], []) == ()
+
+
+def test_records_that_do_not_say_where_they_are_from_are_compared():
+    first, second = (timed(value).model_copy(update={"environment": None}) for value in (1.0, 2.0))
+    assert [one.ratio for one in folders.compare([first], [second])] == [2.0, 1.0]
+
+
+def test_of_two_folders_what_was_timed_or_weighed_on_one_side_alone_is_not_shown():
+    timing = Timing(clock="process", samples_s=(1.0,))
+    only_timed = record(source="measured", timings=(timing,), environment=where())
+    weighed = MeasuredMemory(high_water_bytes=1000)
+    only_weighed = record(source="measured", memory=weighed, environment=where())
+    found = [
+        [one.quantity for one in folders.compare([side], [timed(1.0)])]
+        for side in (only_timed, only_weighed)
+    ]
+    assert found == [["time"], ["memory"]]
+
+
+@pytest.mark.parametrize("base", [None, where()], ids=["no environment", "no commit"])
+def test_folders_that_do_not_say_their_commits_have_no_comparisons(base, tmp_path):
+    assert folders.by_turns(tmp_path, base, where(commit="c")) == ()
+
+
 def test_of_a_cell_that_was_measured_twice_the_later_record_counts(tmp_path):
     for parameters in (1, 2):
         append(tmp_path / "records.jsonl", record(counts=counts(RELU, parameters=parameters)))

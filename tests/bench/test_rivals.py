@@ -84,6 +84,23 @@ def test_a_tool_that_fails_is_a_row_with_the_reason():
     assert receiver.recv() == {"reason": "KeyError: 'no such thing'"}
 
 
+def test_a_tool_that_is_not_installed_is_a_row_with_the_reason():
+    found = rivals._apart(rivals.Tool("own", "no-such-package", float), NB)
+    assert (found.reported, found.reason) == (None, "no-such-package is not installed")
+
+
+def test_a_tool_that_does_not_end_is_a_row_with_the_reason(monkeypatch):
+    monkeypatch.setattr(rivals, "LIMIT_S", 0)
+    receiver, _open = multiprocessing.Pipe(duplex=False)
+    assert rivals._told(receiver) == {"reason": "not done after 0 s"}
+
+
+def test_where_the_tools_cannot_be_asked_at_all_the_last_line_says_why(monkeypatch):
+    monkeypatch.setattr(rivals.sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="asks other counters ended with 1"):
+        rivals.compare(NB)
+
+
 def test_a_tool_that_dies_is_a_row_with_the_reason():
     receiver, sender = multiprocessing.Pipe(duplex=False)
     sender.close()

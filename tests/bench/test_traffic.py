@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from bench.probes import traffic
 from bench.probes.flops import Ledger
 
 KIBI = 2**10
@@ -34,6 +35,11 @@ def test_a_matrix_times_itself_is_read_once(square):
 
 def test_a_view_moves_nothing(square):
     assert set(moved(lambda: square.T.unsqueeze(0)).values()) == {0}
+
+
+def test_of_a_sparse_tensor_every_element_counts():
+    sparse = torch.eye(32).to_sparse()
+    assert traffic._bytes(sparse) == 4 * KIBI
 
 
 def test_making_room_moves_nothing():

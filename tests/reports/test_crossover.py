@@ -122,24 +122,40 @@ def test_yes_with_the_size_and_its_ends(swept):
 
 
 @pytest.mark.parametrize(
-    ("apnb", "said"),
+    ("apnb", "said", "marked"),
     [
-        (lambda _: 0.5, "yes, at every size measured; the size from which it pays is below"),
-        (lambda _: 2.0, "no, not up to the largest size measured, 256x256"),
-        (lambda _: 1.01, "it cannot be decided, the intervals of the times overlap up to"),
+        (
+            lambda _: 0.5,
+            "yes, at every size measured; the size from which it pays is below",
+            "the best APNB wins at every size",
+        ),
+        (
+            lambda _: 2.0,
+            "no, not up to the largest size measured, 256x256",
+            "the best NB wins at the largest size",
+        ),
+        (
+            lambda _: 1.01,
+            "it cannot be decided, the intervals of the times overlap up to",
+            "undecided up to the largest size",
+        ),
         (
             lambda side: 2.0 if side < 64 else 1.0,
             "it cannot be decided up to the largest size, 256x256; not below",
+            "undecided up to the largest size",
         ),
         (
             lambda side: 1.0 if side < 64 else 0.5,
             "yes, from 35x35 on at the latest; below, the intervals of the times overlap",
+            "from 35x35 on at the latest",
         ),
     ],
     ids=["always", "never", "alike", "alike-at-last", "alike-at-first"],
 )
-def test_what_the_intervals_do_not_decide_is_not_decided(swept, apnb, said):
-    assert said in worth.answer(study(swept(arms(1e-3, apnb))))
+def test_what_the_intervals_do_not_decide_is_not_decided(swept, apnb, said, marked):
+    found = study(swept(arms(1e-3, apnb)))
+    assert said in worth.answer(found)
+    assert marked in " ".join(words(crossings.figure(found)))
 
 
 def test_without_a_fused_arm_it_cannot_be_decided(swept):
@@ -156,6 +172,18 @@ def test_without_apnb_it_cannot_be_decided(swept):
         "it cannot be decided, fewer than two sizes have a time of both."
     )
     assert column(crossover.crossings(found), "APNB faster from") == ["-"] * 3
+    assert "wins" not in " ".join(words(crossings.figure(found)))
+
+
+def test_of_two_sizes_the_figure_says_no_exponent(swept):
+    said = words(crossings.figure(study(swept(sides=(16, 32)))))
+    assert "apnb" in said
+    assert not any("N^" in word for word in said)
+
+
+def test_an_arm_that_was_never_timed_has_no_line(swept):
+    said = words(crossings.figure(study(swept(last={"nb": 8}))))
+    assert not any(word.startswith("nb: ") and "[" in word for word in said)
 
 
 def test_few_calls_widen_the_interval_more_than_many(swept, make):

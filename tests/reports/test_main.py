@@ -121,6 +121,14 @@ def test_an_output_folder_that_is_a_file_is_one_line(capsys, folder, tmp_path):
     assert (tmp_path / "file").read_text() == "kept"
 
 
+def test_an_output_folder_that_may_not_be_written_is_one_line(
+    capsys, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    said = refused(capsys, folder, "--out", tmp_path / "out")
+    assert "out' is not writable; give another folder" in said
+
+
 def test_a_page_without_a_folder_is_one_line(capsys, folder):
     assert "add --out DIR" in refused(capsys, folder, "--format", "html")
 
@@ -143,6 +151,21 @@ def test_a_failed_write_leaves_the_old_file_whole(folder, tmp_path, monkeypatch)
 
     monkeypatch.setattr(Path, "replace", full)
     assert command.main([str(folder), "--out", str(tmp_path / "out"), "--format", "csv"]) == 2
+    assert (tmp_path / "out" / "audit.csv").read_bytes() == before
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_an_interrupted_write_leaves_the_old_file_whole(folder, tmp_path, monkeypatch):
+    call = [str(folder), "--out", str(tmp_path / "out"), "--format", "csv"]
+    command.main(call)
+    before = (tmp_path / "out" / "audit.csv").read_bytes()
+
+    def interrupted(self, mode):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "chmod", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command.main(call)
     assert (tmp_path / "out" / "audit.csv").read_bytes() == before
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 

@@ -218,6 +218,12 @@ def test_a_torn_file_is_named_and_the_others_are_shown(folder, keep):
     assert len(figure.data.rows[0]) == 6
 
 
+def test_one_network_that_can_be_read_is_no_figure(folder):
+    for path in sorted((folder / "pictures").iterdir())[1:]:
+        path.write_bytes(b"torn")
+    assert drawn(folder) == ()
+
+
 def test_arrays_of_another_form_are_named(folder):
     leave(folder, "nb", predictions=np.zeros((2, 5, 5), np.uint8))
     assert "Without nb: nb-0.npz has images (2, 3, 48, 96)" in drawn(folder)[0].alternative

@@ -85,6 +85,12 @@ def test_a_ratio_is_never_made_up(above, below):
     assert readings.ratio(above, below) is None
 
 
+def test_an_operator_without_a_time_adds_nothing_to_its_group(make):
+    (timed,) = row_of(make, make.operations("nb", {"matmul": 0.25}))["operations"]
+    silent = timed.model_copy(update={"samples_s": ()})
+    assert readings.group_times((timed, silent)) == {"matmul": pytest.approx(0.25)}
+
+
 def test_group_times_add_the_medians_of_their_operators(make):
     row = row_of(make, make.operations("nb", {"matmul": 0.25, "softmax": 0.5}))
     doubled = readings.group_times((*row["operations"], *row["operations"]))

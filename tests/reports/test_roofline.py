@@ -200,6 +200,14 @@ def test_a_machine_with_other_threads_has_no_floors_here(make):
     assert [table.name for table in made] == ["roofline-ceilings"]
 
 
+def test_a_machine_without_a_copy_has_its_ceilings_and_no_floors(make):
+    found = ceilings(make, make.CPU)
+    products = tuple(one for one in found.measures.ceilings if one.kind == "product")
+    lacking = found.model_copy(update={"measures": Measures(ceilings=products)})
+    made = roofline.of(frame.build([lacking, *run(make, make.CPU)], []))
+    assert [table.name for table in made] == ["roofline-ceilings"]
+
+
 def test_without_ceilings_there_is_no_table(make):
     assert roofline.every(frame.build(run(make, make.CPU), [])) == ()
 
