@@ -51,6 +51,10 @@ def _norm_backward(arguments: Arguments, _: Tensor) -> int:
     return grad.numel() * (9 if train else 6)
 
 
+def _clamp(arguments: Arguments, out: Tensor) -> int:
+    return out.numel() * sum(arguments.get(bound) is not None for bound in ("min", "max"))
+
+
 def _windows(size: int, cells: int) -> int:
     """Positions that adaptive pooling reads along one side, overlapping ones each time."""
     return sum(-(-(cell + 1) * size // cells) - cell * size // cells for cell in range(cells))
@@ -100,7 +104,7 @@ PER_OUTPUT = {
     ),
     **dict.fromkeys(
         (
-            "clamp hardtanh relu6 leaky_relu leaky_relu_backward _prelu_kernel addcmul addcdiv"
+            "hardtanh relu6 leaky_relu leaky_relu_backward _prelu_kernel addcmul addcdiv"
             " native_dropout native_dropout_backward"
         ).split(),
         2,
@@ -165,6 +169,7 @@ COUNTS: dict[str, Count] = {
         ),
         _norm,
     ),
+    "clamp": _clamp,
     "_native_batch_norm_legit_no_training": _known_norm,
     "_batch_norm_no_update": _known_norm,
     "native_group_norm": _group_norm,

@@ -229,11 +229,15 @@ def work_of(call: Call) -> Work | None:
 
 
 def _is_bookkeeping(call: Call) -> bool:
-    # Counters such as a norm's number of batches are integers of one element.
+    # Counters such as a norm's number of batches are integers of one element, made from such.
     return (
         isinstance(call.result, Tensor)
-        and call.result.numel() <= 1
         and call.result.dtype in (torch.int64, torch.int32)
+        and all(
+            one.numel() <= 1
+            for one in (call.result, *call.arguments.values())
+            if isinstance(one, Tensor)
+        )
     )
 
 
