@@ -2,7 +2,7 @@
 
 `bench.pairing` says what a verdict means and how sure it is. Here the readings are taken. In a round
 three processes are started together, get warm, and then take turns of some twenty milliseconds, one
-at a time, forth and back as often as fits into two seconds, so that what drifts on the machine falls
+at a time, forth and back as often as fits into a second and a half, so that what drifts on the machine falls
 on all alike, and a process that was dealt a bad layout does harm in its own round alone. The next
 round swaps A and B. On a processor the verdict is by process time (all threads summed), on a GPU by
 events; the wall clock stands beside it.
@@ -224,6 +224,8 @@ def agree(first: Path, second: Path) -> Agreement:
     if shapes[0] != shapes[1] or not left:
         said = " and ".join(" + ".join(map(str, shape)) or "no tensor" for shape in shapes)
         return Agreement(reason=f"outputs are of other shapes: {said}")
+    if any(0 in shape for shape in shapes[0]):
+        return Agreement(reason="an output is empty")
     gap, size = 0.0, 0.0
     for one, other in zip(left, right, strict=True):
         for here, there in zip(

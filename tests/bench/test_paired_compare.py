@@ -150,6 +150,16 @@ def test_the_match_is_of_both_arms_for_as_long_as_asked():
     assert how == {"device": "cuda", "turn_s": 0.3, "round_s": 4.0}
 
 
+def test_unless_said_otherwise_turns_are_of_twenty_milliseconds_for_a_second_and_a_half():
+    compared(settings=None)
+    assert Known.asked[-1] == {"device": "cpu", "turn_s": 0.02, "round_s": 1.5}
+
+
+def test_arms_that_differ_are_refused_with_what_each_has():
+    with pytest.raises(ValueError, match="^arms differ in batch: 1 and 2; "):
+        compared(cell("nb", batch=1), cell("apnb", batch=2))
+
+
 def test_each_step_is_told_when_it_is_done():
     told = []
     compared(on_step=told.append)
@@ -327,6 +337,11 @@ def test_a_difference_larger_than_the_format_holds_is_a_number(tmp_path):
 def test_a_first_output_that_is_not_finite_is_said(tmp_path):
     sides = [torch.tensor([1.0, torch.inf])], [torch.ones(2)]
     assert paired.agree(*left(tmp_path, *sides)).reason == "an output is not finite"
+
+
+def test_an_output_without_values_is_said(tmp_path):
+    sides = [[torch.ones(1), torch.ones(0, 2)]] * 2
+    assert paired.agree(*left(tmp_path, *sides)).reason == "an output is empty"
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,11 @@ def test_a_single_seed_has_a_difference_without_a_deviation():
     assert paired({0: 3.0}, {0: 1.0}) == Difference(2.0, None, (0,))
 
 
+def test_two_seeds_have_a_deviation():
+    found = paired({0: 3.0, 1: 7.0}, {0: 1.0, 1: 1.0})
+    assert found.deviation == pytest.approx(8**0.5)
+
+
 @pytest.mark.parametrize(
     ("mean", "threshold", "verdict"),
     [
@@ -104,6 +109,12 @@ def test_the_verdict_is_where_the_interval_lies(mean, threshold, verdict):
 @pytest.mark.parametrize(("mean", "verdict"), [(3.0, "supported"), (2.0, "undecided")])
 def test_unless_said_otherwise_the_question_is_whether_there_is_a_gain(mean, verdict):
     assert judge(Difference(mean, 1.0, (0, 1, 2))) == verdict
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_an_interval_that_ends_at_the_threshold_decides_nothing(end):
+    found = Difference(2.0, 1.0, (0, 1, 2))
+    assert judge(found, threshold=found.interval()[end]) == "undecided"
 
 
 def test_two_seeds_decide_nothing_however_far_apart():
@@ -158,6 +169,10 @@ def test_holm_steps_down():
     assert holm([0.001, 0.01, 0.02, 0.04]) == (True, True, True, True)
 
 
+def test_a_p_value_at_holms_limit_stands():
+    assert holm([0.25, 0.5], level=0.5) == (True, True)
+
+
 def test_holm_leaves_out_what_was_not_tested():
     assert holm([None, 0.04, None]) == (False, True, False)
     assert holm([None]) == (False,)
@@ -192,6 +207,11 @@ def test_tau_needs_three_arms_and_a_difference():
     assert tau([1, 2, 3], many([5, 5, 5])) is None
 
 
+def test_tau_refuses_numbers_without_an_arm():
+    with pytest.raises(ValueError, match="zip"):
+        tau([1, 2, 3, 4], many([1, 2, 3]))
+
+
 def test_the_interval_of_tau_spans_every_resample_of_three_seeds():
     rng = np.random.default_rng(2)
     printed, ours = [1.0, 2.0, 3.0, 4.0, 5.0], rng.normal(size=(5, 3)) + np.arange(5)[:, None] / 2
@@ -218,6 +238,18 @@ def test_the_interval_of_tau_leaves_out_a_fortieth_of_the_resamples_at_each_end(
     found = tau(list(range(6)), [scores(row) for row in ours.tolist()])
     # Of 256 values an end lies between the seventh and the eighth; the outer one is taken.
     assert (found.low, found.high) == pytest.approx((drawn[6], drawn[-7]))
+
+
+def test_a_resample_in_which_all_arms_tie_has_no_part_in_the_interval_of_tau():
+    found = tau([1, 2, 3], [scores([5, one, one + 1]) for one in (1, 2, 4)])
+    assert (found.low, found.high) == (1, 1)
+
+
+@pytest.mark.parametrize(("seeds", "count"), [(5, 5**5), (6, 10_000)])
+def test_up_to_five_seeds_every_resample_is_taken(seeds, count):
+    drawn = comparisons._resamples(seeds)
+    assert drawn.shape == (count, seeds)
+    assert set(drawn.flat) == set(range(seeds))
 
 
 def test_the_interval_of_tau_is_the_same_twice():
