@@ -7,7 +7,9 @@ leaves a record that says so.
 
 import hashlib
 import importlib.util
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -250,7 +252,9 @@ def _predictions(cell: Cell, aim: str) -> Measures:
     same = replace(cell, seed=0, training=None, probes=())
     key = (same.id, aim)
     if key not in _MEMO:
-        _MEMO[key] = readings.predict(same, aim)  # type: ignore[arg-type]  # a device that computes
+        # Standard output is for results; somebody's own module may print.
+        with redirect_stdout(sys.stderr):
+            _MEMO[key] = readings.predict(same, aim)  # type: ignore[arg-type]  # a device that computes
     return _MEMO[key]
 
 

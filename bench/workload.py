@@ -5,8 +5,10 @@ Axes: b images, c channels, h height, w width.
 
 import importlib
 import inspect
+import sys
+import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -190,16 +192,24 @@ def _build_own(subject: OwnModule) -> nn.Module:
 
 
 def find_factory(path: str) -> Callable[..., object]:
-    """Import `package.module:factory`.
+    """Import `package.module:factory`; what it prints goes to standard error.
 
     Raises:
-        ValueError: there is no such module or no such callable in it.
+        ValueError: there is no such module, it can't be imported, or there is no such callable in it.
     """
     module_name, _, name = path.partition(":")
     try:
-        module = importlib.import_module(module_name)
+        with redirect_stdout(sys.stderr):
+            module = importlib.import_module(module_name)
     except ImportError as error:
         msg = f"block {path!r}: can't import {module_name!r} ({error}); run where Python finds it or set PYTHONPATH"
+        raise ValueError(msg) from error
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        # A syntax error says itself where it is.
+        place = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+        raised = f"{type(error).__name__}: {error}{place}"
+        msg = f"block {path!r}: importing {module_name!r} raises {raised}; mend it there"
         raise ValueError(msg) from error
     factory = getattr(module, name, None)
     if not callable(factory):

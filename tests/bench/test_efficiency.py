@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ann.spec import Size
-from bench import efficiency
+from bench import efficiency, workload
 from bench.record import Counts, Measures, Record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,6 +140,44 @@ def test_somebodys_own_module_is_measured(tmp_path):
     predicted, measured = json.loads(done.stdout)
     assert predicted["measures"]["counts"]["parameters"] == 8 * 8 + 8
     assert "failure" not in measured
+
+
+def test_what_somebodys_own_module_prints_is_not_among_the_records(tmp_path):
+    (tmp_path / "chatty.py").write_text(
+        "print('imported')\nfrom torch import nn\n"
+        "class Own(nn.Conv2d):\n"
+        "    def forward(self, x):\n        print('called')\n        return super().forward(x)\n"
+        "def block(channels):\n    print('made')\n    return Own(channels, channels, 1)\n"
+    )
+    done = call(
+        *TINY,
+        "--block",
+        "chatty:block",
+        "--format",
+        "json",
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": ""},
+    )
+    assert len(json.loads(done.stdout)) == 2
+    assert {"imported", "made", "called"} <= set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "import json\nnope\n",
+            r"raises NameError: name 'nope' is not defined \(.*x\.py, line 2\)",
+        ),
+        ("def block(:\n", r"raises SyntaxError: .*x\.py, line 1\)"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_says_why_and_where(text, said, tmp_path, monkeypatch):
+    name = f"own_{'name' if 'nope' in text else 'syntax'}_x"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"importing '{name}' {said}; mend it there"):
+        workload.find_factory(f"{name}:block")
 
 
 def test_each_block_is_asked_at_each_size():

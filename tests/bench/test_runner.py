@@ -119,7 +119,8 @@ def test_starting_over_puts_the_old_records_aside(tmp_path):
     assert (tmp_path / "records.jsonl.bak").exists()
 
 
-def test_what_a_module_prints_does_not_reach_standard_output(tmp_path, own, capfd):
+def test_what_a_module_prints_does_not_reach_standard_output(tmp_path, own, capfd, monkeypatch):
+    monkeypatch.setattr(runner, "_MEMO", {})
     run([own("fine")], tmp_path)
     assert "chatter" not in capfd.readouterr().out
 
