@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports import costs, crossings, pictures, tables
 from reports.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of
-from reports.frame import pixels
+from reports.frame import mappings, pixels
 from reports.layout import GIGA, MEBI, MILLI, Column, Table, number_of
 from reports.readings import Row
 
@@ -138,8 +138,8 @@ def _lines(
 def _series(frame: "pd.DataFrame", column: str) -> dict[str, dict[int, int]]:
     """Values by block and number of positions, of blocks as the paper has them: 2048 and 256 channels."""
     series: dict[str, dict[int, int]] = {}
-    for row in frame.loc[frame[column].notna()].to_dict("records"):
-        if _is_usual({str(key): value for key, value in row.items()}):
+    for row in mappings(frame.loc[frame[column].notna()]):
+        if _is_usual(row):
             points = series.setdefault(row["axes"]["block"], {})
             points[pixels(row)] = row[column]
     ordered = sorted(

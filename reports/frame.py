@@ -6,6 +6,7 @@ their own. Published records join where their axes agree.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,9 +146,10 @@ def _only(records: Iterable[Record], source: str) -> list[Record]:
 
 
 def _alike(records: Iterable[Record]) -> list[list[Record]]:
+    described = itemgetter(*IDENTITY)
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
-        identity = *(getattr(record, name) for name in IDENTITY), *sorted(record.axes.items())
+        identity = *described(vars(record)), *sorted(record.axes.items())
         groups.setdefault(identity, []).append(record)
     return list(groups.values())
 

@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 from bench.record import Environment, Record
 from reports.layout import GIBI, Column, Table
 
 UNSAID = "the records do not say; measured again by: {}"
 FIRST = ("efficiency",)
-WORDED = (
+WORDED = itemgetter(
     *("device", "device_name", "os", "cores", "threads", "memory_bytes", "compute_capability"),
-    *("python", "torch", "cuda", "cudnn", "driver", "packages", "flags", "commit", "code"),
+    *("python", "torch", "cuda", "cudnn", "driver", "commit", "code"),
 )
 WIDE = ("system", "versions", "packages", "switches")
 
@@ -46,11 +47,7 @@ def environments(records: Sequence[Record]) -> Table:
 
 
 def _shared(found: Environment) -> object:
-    values = vars(found)
-    return tuple(
-        tuple(value.items()) if isinstance(value, dict) else value
-        for value in map(values.get, WORDED)
-    )
+    return (*WORDED(vars(found)), *found.packages.items(), None, *found.flags.items())
 
 
 def _words(found: Environment) -> tuple[str, ...]:
