@@ -8,6 +8,7 @@ leaves a record that says so.
 import hashlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -251,14 +252,17 @@ def _predictions(cell: Cell, aim: str) -> Measures:
     # Neither the seed nor the training changes what one call does.
     same = replace(cell, seed=0, training=None, probes=())
     key = (same.id, aim)
-    if key not in _MEMO:
-        # Standard output is for results; somebody's own module may print.
-        with redirect_stdout(sys.stderr):
-            _MEMO[key] = readings.predict(same, aim)  # type: ignore[arg-type]  # a device that computes
-    return _MEMO[key]
+    # Standard output is for results, and somebody's own module may print; it is the whole process's,
+    # so that of the threads that wait for trainings one at a time may turn it aside.
+    with _PREDICTING:
+        if key not in _MEMO:
+            with redirect_stdout(sys.stderr):
+                _MEMO[key] = readings.predict(same, aim)  # type: ignore[arg-type]  # a device that computes
+        return _MEMO[key]
 
 
 _MEMO: dict[tuple[str, str], Measures] = {}
+_PREDICTING = threading.Lock()
 
 
 def measure(

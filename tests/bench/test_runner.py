@@ -125,6 +125,20 @@ def test_what_a_module_prints_does_not_reach_standard_output(tmp_path, own, capf
     assert "chatter" not in capfd.readouterr().out
 
 
+def test_a_prediction_turns_standard_output_aside_while_no_other_thread_may(monkeypatch):
+    out = sys.stdout
+
+    def predict(cell, aim):
+        assert sys.stdout is sys.stderr
+        assert not runner._PREDICTING.acquire(blocking=False)
+        return Measures()
+
+    monkeypatch.setattr(runner, "_MEMO", {})
+    monkeypatch.setattr("bench.readings.predict", predict)
+    assert runner._predictions(SMALL, "cpu") == Measures()
+    assert sys.stdout is out
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "reason"),
     [
