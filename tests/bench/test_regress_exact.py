@@ -5,67 +5,16 @@ import math
 import pytest
 import torch
 
-from bench.jsonl import append
 from bench.pairing_record import Agreement
 from bench.record import (
     Checksum,
-    Counts,
-    Environment,
     Failure,
-    MeasuredMemory,
-    Measures,
-    Operator,
-    PredictedMemory,
-    Record,
-    Timing,
 )
-from bench.regression import accepted, exact, folders, outcome
+from bench.regression import accepted, exact, outcome
 from bench.regression.outcome import Finding, Outcome, Side, worst_first
 from bench.regression.worker import checksum
 
-
-def operator(name, calls=1, macs=0):
-    return Operator(name=name, status="counted", calls=calls, macs=macs, flops=2 * macs)
-
-
-MULTIPLY = operator("aten.mm", calls=2, macs=100)
-RELU = operator("aten.relu")
-
-
-def counts(*ledger, parameters=10):
-    return Counts(
-        parameters=parameters,
-        buffers=0,
-        macs=sum(one.macs for one in ledger),
-        flops=0,
-        ledger=ledger,
-    )
-
-
-def predicted(peak=1000):
-    return PredictedMemory(
-        peak_bytes=peak,
-        increment_bytes=peak - 100,
-        input_bytes=50,
-        parameter_bytes=50,
-        peak_operator="aten.mm",
-    )
-
-
-def record(*, axes=None, source="predicted", failure=None, environment=None, **measures):
-    usual = {"counts": counts(MULTIPLY, RELU), "predicted": predicted()}
-    given = measures if source == "measured" else {**usual, **measures}
-    return Record(
-        source=source,
-        experiment="regress",
-        cell="0",
-        subject="apnb",
-        axes=axes or {"block": "apnb", "size": "9x7"},
-        size="9x7",
-        measures=Measures(**given),
-        failure=failure,
-        environment=environment,
-    )
+from .gated import MULTIPLY, RELU, counts, operator, predicted, record
 
 
 def outputs(mix=0.5, shape=(2, 3)):
@@ -289,103 +238,6 @@ def test_a_torn_or_foreign_line_of_accepted_changes_is_named(tmp_path):
         accepted.read(path)
 
 
-def where(**fields):
-    usual = {
-        "device": "cpu",
-        "device_name": "a processor",
-        "cores": 2,
-        "threads": 1,
-        "memory_bytes": 1,
-        "os": "Linux",
-        "python": "3.11.0",
-        "torch": "2.15.0",
-        "flags": {"matmul_precision": "ieee"},
-    }
-    return Environment(**{**usual, **fields})
-
-
-def timed(seconds, **fields):
-    timing = Timing(clock="process", samples_s=(seconds,) * 3)
-    memory = MeasuredMemory(high_water_bytes=1000)
-    return record(source="measured", timings=(timing,), memory=memory, environment=where(**fields))
-
-
-def test_times_of_separate_runs_are_shown_and_not_judged():
-    found = folders.compare([timed(1.0)], [timed(2.0)])
-    assert [(one.quantity, one.verdict, one.ratio) for one in found] == [
-        ("time", "SHOWN", 2.0),
-        ("memory", "SHOWN", 1.0),
-    ]
-    side = Side(name="s")
-    assert Outcome(base=side, head=side, findings=found).status == 3
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("device_name", "another"), ("driver", "2"), ("torch", "2.14.0"), ("threads", 2)],
-)
-def test_records_of_another_machine_are_refused_with_the_field(field, value):
-    with pytest.raises(ValueError, match=rf"apnb 9x7: {field} differs: .* in the base, {value}"):
-        folders.compare([timed(1.0)], [timed(1.0, **{field: value})])
-
-
-def test_records_of_another_precision_are_refused_with_the_field():
-    other = {"matmul_precision": "tf32"}
-    with pytest.raises(ValueError, match="matmul_precision differs: ieee in the base, tf32"):
-        folders.compare([timed(1.0)], [timed(1.0, flags=other)])
-
-
-def test_predictions_of_another_processor_are_compared():
-    sides = [record(environment=where(device_name=name)) for name in ("one", "other")]
-    assert {one.verdict for one in folders.compare([sides[0]], [sides[1]])} == {"SAME", "SHOWN"}
-
-
-def test_of_folders_the_cells_that_both_have_are_judged():
-    base = record(axes={"block": "apnb", "size": "9x7", "step": 1})
-    head = record(axes={"block": "apnb", "size": "9x7", "step": 2})
-    assert [one.verdict for one in folders.compare([base], [head])] == ["NEW", "SHOWN"]
-
-
-def test_a_time_that_one_folder_alone_has_is_compared_with_nothing():
-    assert folders.compare([], [timed(1.0)]) == folders.compare([timed(1.0)], []) == ()
-
-
-def test_records_that_do_not_say_where_they_are_from_are_compared():
-    first, second = (timed(value).model_copy(update={"environment": None}) for value in (1.0, 2.0))
-    assert [one.ratio for one in folders.compare([first], [second])] == [2.0, 1.0]
-
-
-def test_of_two_folders_what_was_timed_or_weighed_on_one_side_alone_is_not_shown():
-    timing = Timing(clock="process", samples_s=(1.0,))
-    only_timed = record(source="measured", timings=(timing,), environment=where())
-    weighed = MeasuredMemory(high_water_bytes=1000)
-    only_weighed = record(source="measured", memory=weighed, environment=where())
-    found = [
-        [one.quantity for one in folders.compare([side], [timed(1.0)])]
-        for side in (only_timed, only_weighed)
-    ]
-    assert found == [["time"], ["memory"]]
-
-
-@pytest.mark.parametrize("base", [None, where()], ids=["no environment", "no commit"])
-def test_folders_that_do_not_say_their_commits_have_no_comparisons(base, tmp_path):
-    assert folders.by_turns(tmp_path, base, where(commit="c")) == ()
-
-
-def test_of_a_cell_that_was_measured_twice_the_later_record_counts(tmp_path):
-    for parameters in (1, 2):
-        append(tmp_path / "records.jsonl", record(counts=counts(RELU, parameters=parameters)))
-    (found,) = folders.read(tmp_path)
-    assert found.measures.counts.parameters == 2
-
-
-def test_an_accident_of_a_machine_is_no_failure_of_the_code():
-    late = timed(1.0).model_copy(update={"failure": Failure(kind="timeout", reason="r")})
-    dead = timed(1.0).model_copy(update={"failure": Failure(kind="error", reason="r")})
-    assert [one.verdict for one in folders.compare([timed(1.0)], [late])] == ["SHOWN"]
-    assert [one.verdict for one in folders.compare([timed(1.0)], [dead])] == ["FAILED"]
-
-
 def test_the_worst_stands_first_and_the_furthest_before_the_nearest():
     rows = [
         change(verdict="SAME"),
@@ -402,13 +254,6 @@ def test_the_worst_stands_first_and_the_furthest_before_the_nearest():
         ("INCONCLUSIVE", None),
         ("SAME", None),
     ]
-
-
-def test_a_folder_without_records_of_a_run_is_refused(tmp_path):
-    published = record().model_copy(update={"source": "published"})
-    append(tmp_path / "records.jsonl", published)
-    with pytest.raises(ValueError, match="has no records of a run"):
-        folders.read(tmp_path)
 
 
 def test_an_outcome_is_read_as_it_was_written(tmp_path):

@@ -2,39 +2,10 @@
 
 import pytest
 
-from bench.pairing_record import Arm, Comparison, Readings, Round
+from bench.pairing_record import Readings
 from bench.regression import judging
 
-ROUNDS = 20
-# Rounds scatter by less than the margin, to both sides.
-NOISE = [1 + 0.004 * (number % 5 - 2) for number in range(ROUNDS)]
-
-
-def comparison(ratio=1.0, *, role="cell", memory=None, noise=NOISE):
-    rounds = tuple(
-        Round(
-            order="ACBBCA",
-            readings={
-                "process": Readings(first=(1.0,), control=(1.0,), second=(ratio * factor,)),
-                "wall": Readings(first=(1.0,), control=(1.0,), second=(9.0,)),
-            },
-            memory=memory and Readings(first=(100.0,), control=(100.0,), second=(memory,)),
-        )
-        for factor in noise
-    )
-    return Comparison(
-        first=Arm(arm="apnb@base", cell="0"),
-        second=Arm(arm="apnb@head", cell="0", launches=7),
-        size="9x7",
-        axes={"gate_role": role, "gate_cell": "apnb 9x7"},
-        margin=0.02,
-        level=0.001,
-        rounds=rounds,
-    )
-
-
-def verdicts(*made):
-    return {one.quantity: one.verdict for one in judging.findings(made)}
+from .gated import NOISE, ROUNDS, comparison, verdicts
 
 
 def test_one_round_far_off_moves_neither_side_of_a_finding():

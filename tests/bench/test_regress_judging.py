@@ -7,10 +7,10 @@ import pytest
 
 from bench import pairing_record, regress
 from bench.paired import Settings
-from bench.pairing_record import Arm, Comparison, Readings, Round
+from bench.pairing_record import Arm, Readings
 from bench.pairing_rounds import Manner, Match
 from bench.pairing_worker import Ready, plant
-from bench.record import Environment, Failure, MeasuredMemory, Measures, PredictedMemory, Record
+from bench.record import Failure, MeasuredMemory, Measures, PredictedMemory, Record
 from bench.regression import gate, jobs, judging
 from bench.regression.asked import Ask
 from bench.regression.examining import Examined
@@ -18,48 +18,7 @@ from bench.regression.jobs import Job
 from bench.regression.outcome import Control, Finding, Outcome, Side
 from experiments.spec import Cell
 
-ROUNDS = 20
-# Rounds scatter by less than the margin, to both sides.
-NOISE = [1 + 0.004 * (number % 5 - 2) for number in range(ROUNDS)]
-WHERE = Environment(
-    device="cpu",
-    device_name="a processor",
-    cores=2,
-    threads=1,
-    memory_bytes=2**40,
-    os="Linux",
-    python="3.11.0",
-    torch="2.15.0",
-)
-
-
-def comparison(ratio=1.0, *, role="cell", memory=None, noise=NOISE, cell="apnb 9x7", failure=None):
-    rounds = tuple(
-        Round(
-            order="ACBBCA",
-            readings={
-                "process": Readings(first=(1.0,), control=(1.0,), second=(ratio * factor,)),
-                "wall": Readings(first=(1.0,), control=(1.0,), second=(9.0,)),
-            },
-            memory=memory and Readings(first=(100.0,), control=(100.0,), second=(memory,)),
-        )
-        for factor in noise
-    )
-    return Comparison(
-        first=Arm(arm="apnb@base", cell="0"),
-        second=Arm(arm="apnb@head", cell="0", launches=7),
-        size="9x7",
-        axes={"gate_role": role, "gate_cell": cell},
-        margin=0.02,
-        level=0.001,
-        rounds=() if failure else rounds,
-        failure=failure,
-        environment=WHERE,
-    )
-
-
-def verdicts(*made):
-    return {one.quantity: one.verdict for one in judging.findings(made)}
+from .gated import NOISE, WHERE, comparison, verdicts
 
 
 @pytest.mark.parametrize(
