@@ -123,19 +123,17 @@ def test_the_papers_numbers_stand_beside_the_predictions(tmp_path):
         assert figure in done.stdout
 
 
+def call_beside(folder, *arguments):
+    """Call it in a folder with modules of somebody's own, for records as JSON."""
+    env = {"PYTHONPATH": f"{ROOT}:{folder}", "PATH": ""}
+    return call(*TINY, *arguments, "--format", "json", cwd=folder, env=env)
+
+
 def test_somebodys_own_module_is_measured(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from torch import nn\ndef block(channels):\n    return nn.Conv2d(channels, channels, 1)\n"
     )
-    done = call(
-        *TINY,
-        "--block",
-        "mine:block",
-        "--format",
-        "json",
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": ""},
-    )
+    done = call_beside(tmp_path, "--block", "mine:block")
     assert done.returncode == 0, done.stderr
     predicted, measured = json.loads(done.stdout)
     assert predicted["measures"]["counts"]["parameters"] == 8 * 8 + 8
@@ -149,15 +147,7 @@ def test_what_somebodys_own_module_prints_is_not_among_the_records(tmp_path):
         "    def forward(self, x):\n        print('called')\n        return super().forward(x)\n"
         "def block(channels):\n    print('made')\n    return Own(channels, channels, 1)\n"
     )
-    done = call(
-        *TINY,
-        "--block",
-        "chatty:block",
-        "--format",
-        "json",
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": ""},
-    )
+    done = call_beside(tmp_path, "--block", "chatty:block")
     assert len(json.loads(done.stdout)) == 2
     assert {"imported", "made", "called"} <= set(done.stderr.split())
 
