@@ -59,7 +59,8 @@ def run(task: Task) -> Measures | Failure:
     """Measure in a new process; whatever becomes of it is the outcome."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_main, args=(task, sender), daemon=True)
+    # Not a daemon, which may start no processes: the loader of a training does, and so may a block.
+    child = context.Process(target=_main, args=(task, sender))
     with receiver:
         try:
             with sender, _ASKING:
@@ -137,7 +138,7 @@ def _died(child: SpawnProcess, limit_s: float) -> Failure:
 
 def _main(task: Task, sender: Connection) -> None:
     """Measure in this process and send the outcome as text; what a module prints goes to standard error."""
-    _end_with_parent()
+    end_with_parent()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _offer_to_oom_killer()
     if task.threads is not None:
@@ -152,7 +153,7 @@ def _main(task: Task, sender: Connection) -> None:
     sender.send_bytes(text.encode())
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when the one that started it ends, which may be killed before it can say so."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "this is a child"

@@ -46,7 +46,8 @@ def spawn(task: Task) -> tuple[Any, Any]:
     """Start an arm in a process of this interpreter: the connection to it, and the process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=pairing_worker.serve, args=(task, theirs), daemon=True)
+    # Not a daemon, which may start no processes; somebody's own block may.
+    process = context.Process(target=_serve, args=(task, theirs))
     added = pairing_worker.threads(os.environ, task.device)
     os.environ.update(added)
     try:
@@ -56,6 +57,11 @@ def spawn(task: Task) -> tuple[Any, Any]:
             del os.environ[name]
     theirs.close()
     return ours, process
+
+
+def _serve(task: Task, connection: Any) -> None:  # noqa: ANN401  # of multiprocessing
+    child.end_with_parent()
+    pairing_worker.serve(task, connection)
 
 
 Start = Callable[[Task], tuple[Any, Any]]

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from ann.spec import Size
-from bench import child, engines, runner
+from bench import child, engines, pairing_worker, runner
+from bench.pairing_rounds import Player
 from bench.record import Failure
 from experiments.spec import Cell, OwnModule
 
@@ -30,6 +31,23 @@ class Endless(nn.Module):
         if x.device.type != "meta":
             os.write(os.open(os.environ["SAID"], os.O_WRONLY), b"!")
             signal.pause()
+        return x
+"""
+# A block that has work done by processes of its own, as the loader of a training has.
+PARENTAL = """
+import multiprocessing
+from torch import nn
+
+def idle():
+    pass
+
+class Parental(nn.Module):
+    def forward(self, x):
+        if x.device.type != "meta":
+            child = multiprocessing.get_context("spawn").Process(target=idle)
+            child.start()
+            child.join()
+            assert child.exitcode == 0
         return x
 """
 CELLS = tuple(
@@ -75,6 +93,25 @@ def hear(end, count):
             break
         heard += new
     return heard
+
+
+@pytest.fixture
+def parental(tmp_path, monkeypatch):
+    """A cell whose block starts processes."""
+    (tmp_path / "parental.py").write_text(PARENTAL)
+    monkeypatch.syspath_prepend(tmp_path)
+    subject = OwnModule(factory="parental:Parental", channels=1)
+    return replace(CELLS[0], subject=subject, budget_s=0.01)
+
+
+def test_a_cell_may_start_processes(parental):
+    found = child.run(child.Task(cell=parental, device="cpu"))
+    assert found.timings, found
+
+
+def test_an_arm_may_start_processes(parental):
+    with Player(pairing_worker.Task(cell=parental, device="cpu")) as player:
+        assert player.ready().call_s > 0
 
 
 def test_cells_end_with_a_run_that_is_killed(tmp_path, said):
