@@ -75,7 +75,7 @@ class NonLocal(nn.Module):
         Query, key, value and weights live until W_o has run, as in the official code: they are part
         of what it holds at its peak.
         """
-        sample = make_sampler(self.spec, height=source.shape[2], width=source.shape[3])
+        sample = make_sampler(self.spec)
         query = self.embed_query(x)
         key = self.embed_key(source, sample)
         value = sample(self.value(source)).mT

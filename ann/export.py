@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ann.fast.pooling import cell_means
 from ann.implementations import UnavailableError
 
 OPSET = 18
@@ -95,21 +96,12 @@ def cells(length: int, grid: int) -> list[slice]:
     return [slice(g * length // grid, -(-(g + 1) * length // grid)) for g in range(grid)]
 
 
-def averaging(length: int, grid: int) -> Float[Tensor, "g length"]:
-    """Matrix that takes the mean over each cell along one axis.
-
-    Made by operators that an exporter folds; torch 2.11 loses tensors that are born in a decomposition.
-    """
-    cell, position = torch.arange(grid)[:, None], torch.arange(length)
-    first, end = cell * length // grid, ((cell + 1) * length + grid - 1) // grid
-    inside = ((position >= first) & (position < end)).float()
-    return inside / inside.sum(dim=1, keepdim=True)
-
-
 def average_pool(x: Float[Tensor, "*n c h w"], size: list[int]) -> Float[Tensor, "*n c y x"]:
     """Adaptive average pooling as two products, the axis first that leaves less for the other."""
-    rows = averaging(int(x.shape[-2]), size[0]).to(x)
-    columns = averaging(int(x.shape[-1]), size[1]).to(x)
+    rows, columns = (
+        cell_means((grid,), int(length), x.dtype, device=x.device)
+        for length, grid in zip(x.shape[-2:], size, strict=True)
+    )
     if size[0] * x.shape[-1] <= size[1] * x.shape[-2]:
         return rows @ x @ columns.mT
     return rows @ (x @ columns.mT)

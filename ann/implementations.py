@@ -128,7 +128,7 @@ class Attending(NonLocal):
 
         Tokens are copied so that each lies in one piece: without it no fused kernel takes them.
         """
-        sample = make_sampler(self.spec, height=source.shape[2], width=source.shape[3])
+        sample = make_sampler(self.spec)
         query = self.embed_query(x).contiguous()
         key = self.embed_key(source, sample).mT.contiguous()
         value = sample(self.value(source)).mT.contiguous()

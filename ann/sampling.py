@@ -14,14 +14,15 @@ draws one place in each cell of each grid.
 Axes: n images, c channels, h height, w width, s anchors.
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ann.spec import BlockSpec
 
@@ -41,9 +42,68 @@ def pool(
     return torch.cat([kind(x, grid).flatten(2) for grid in grids], dim=2)
 
 
-def gather(x: Float[Tensor, "n c h w"], *, places: Places) -> Float[Tensor, "n c s"]:
-    """Take the given positions, numbered row by row."""
-    return x.flatten(2).index_select(2, torch.from_numpy(places).to(x.device))
+def gather(
+    x: Float[Tensor, "n c h w"], *, draw: Callable[..., Places], grids: tuple[int, ...], seed: int
+) -> Float[Tensor, "n c s"]:
+    """Take the positions that `draw` gives for maps of that size, numbered row by row."""
+    # A tracer hands sizes over as tensors.
+    height, width = (int(length) for length in x.shape[2:])
+    index = constant(_index, draw, (grids, height, width, seed), like=x)
+    return x.flatten(2).index_select(2, index)
+
+
+def _index(
+    draw: Callable[..., Places],
+    told: tuple[tuple[int, ...], int, int, int],
+    *,
+    device: torch.device,
+) -> Int64[Tensor, " s"]:
+    grids, height, width, seed = told
+    return torch.from_numpy(draw(grids, height=height, width=width, seed=seed)).to(device)
+
+
+def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) -> Tensor:
+    """`make(*arguments, device=...)` on the device of a map, made by the first call and kept for later ones.
+
+    A constant that each call copies from the host makes a GPU wait for it, and no CUDA graph of the
+    call can be captured ("Cannot copy between CPU and CUDA tensors during CUDA graph capture unless
+    the CPU tensor is pinned", torch 2.11 and 2.15). Kept by the compiler too, as a constant of its graph.
+
+    What is made while something else looks on than a counter is not kept: an exporter or a tracer, whose tensors
+    are not those of later calls, or the capture of a graph, in which nothing runs.
+    """
+    if torch.compiler.is_dynamo_compiling() or _runs(like):
+        return _kept(make, arguments, like.device)
+    return make(*arguments, device=like.device)
+
+
+def _runs(x: Tensor) -> bool:
+    """Whether a call with that map is executed now, and by no transform."""
+    return (
+        type(x) in (Tensor, nn.Parameter)  # no fake one
+        and not torch._C._is_tracing()  # noqa: SLF001  # torch.jit's, untyped
+        and not torch._C._functorch.is_functorch_wrapped_tensor(x)  # noqa: SLF001  # no public way
+        and not (x.is_cuda and torch.cuda.is_current_stream_capturing())
+    )
+
+
+def _kept(
+    make: Callable[..., Tensor], arguments: tuple[Hashable, ...], device: torch.device
+) -> Tensor:
+    return _made(make, arguments, device)
+
+
+# What torch.compiler.assume_constant_result does, less the import of the compiler, which takes seconds.
+_kept._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+@lru_cache(maxsize=256)
+def _made(
+    make: Callable[..., Tensor], arguments: tuple[Hashable, ...], device: torch.device
+) -> Tensor:
+    # By no mode's rules, and fit for gradients: it outlives whatever is in force now.
+    with _disable_current_modes(), torch.inference_mode(mode=False), torch.no_grad():
+        return make(*arguments, device=device)
 
 
 def draw_anywhere(grids: Iterable[int], *, height: int, width: int, seed: int) -> Places:
@@ -82,16 +142,13 @@ POOLS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def make_sampler(spec: BlockSpec, *, height: int, width: int) -> Sample:
-    """Return the function that takes anchors from maps of that size.
+def make_sampler(spec: BlockSpec) -> Sample:
+    """Return the function that takes anchors from maps.
 
-    Random places are drawn here, once, so that key and value pass through the same function.
+    Random places follow from seed and size, so that key and value are taken from the same ones.
     """
     if spec.sampler in DRAWS:
-        draw = DRAWS[spec.sampler]
-        # A tracer hands sizes over as tensors.
-        places = draw(spec.grids, height=int(height), width=int(width), seed=spec.seed)
-        return partial(gather, places=places)
+        return partial(gather, draw=DRAWS[spec.sampler], grids=spec.grids, seed=spec.seed)
     if spec.sampler in POOLS:
         return partial(pool, grids=spec.grids, kind=POOLS[spec.sampler])
     return keep_all

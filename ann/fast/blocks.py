@@ -61,7 +61,7 @@ class FastNonLocal(NonLocal):
     def attend(self, x: Float[Tensor, "n c h w"], low: Tensor | None) -> Context:
         """Return the values and their weights for each position, or the mixed values where that is less."""
         source = x if low is None else low
-        sample = make_linear_sampler(self.spec, height=source.shape[2], width=source.shape[3])
+        sample = make_linear_sampler(self.spec)
         query, key = self.embed(x, low, sample)
         value = self.answers(source, sample)
         if self.spec.sampler == "all":

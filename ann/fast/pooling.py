@@ -4,23 +4,22 @@ Axes: n images, c channels, h height, w width, s anchors; i cells of all grids a
 """
 
 from collections.abc import Iterable
-from functools import lru_cache, partial
+from functools import partial
 from itertools import accumulate
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ann.sampling import POOLS, Sample, make_sampler
+from ann.sampling import POOLS, Sample, constant, make_sampler
 from ann.spec import BlockSpec
 
 
-def make_linear_sampler(spec: BlockSpec, *, height: int, width: int) -> Sample:
+def make_linear_sampler(spec: BlockSpec) -> Sample:
     """Return a sampler equal to the plain one; averages go through matrices, the rest is the plain one."""
     if spec.sampler in POOLS and is_linear(spec):
         return partial(pool_once, grids=spec.grids)
-    return make_sampler(spec, height=height, width=width)
+    return make_sampler(spec)
 
 
 def is_linear(spec: BlockSpec) -> bool:
@@ -35,10 +34,8 @@ def pool_once(x: Float[Tensor, "n c h w"], *, grids: Iterable[int]) -> Float[Ten
     """
     grids = tuple(grids)
     images, channels, height, width = x.shape
-    # The compiler sees through the cache and would warn of it.
-    means = cell_means.__wrapped__ if torch.compiler.is_compiling() else cell_means
     rows, columns = (
-        torch.from_numpy(means(grids, int(length))).to(x) for length in (height, width)
+        constant(cell_means, grids, int(length), x.dtype, like=x) for length in (height, width)
     )
     by_rows = torch.bmm(rows.expand(images * channels, -1, -1), x.flatten(0, 1))
     cells = (by_rows.flatten(0, 1) @ columns.mT).view(images, channels, len(rows), len(rows))
@@ -50,15 +47,19 @@ def pool_once(x: Float[Tensor, "n c h w"], *, grids: Iterable[int]) -> Float[Ten
     return torch.cat(list(kept), dim=2)
 
 
-@lru_cache(maxsize=64)
-def cell_means(grids: tuple[int, ...], length: int) -> Float[np.ndarray, "i length"]:
-    """Matrix that averages a line over the cells of all grids, divided as adaptive pooling divides it."""
-    position = np.arange(length)
+def cell_means(
+    grids: Iterable[int], length: int, dtype: torch.dtype, *, device: torch.device | None = None
+) -> Float[Tensor, "i length"]:
+    """Matrix that averages a line over the cells of all grids, divided as adaptive pooling divides it.
+
+    By operators alone: torch 2.11's exporter loses other tensors that are born in a decomposition.
+    """
+    position = torch.arange(length, device=device)
+    wide = torch.promote_types(dtype, torch.float32)  # halves of a number hold no long length
     lines = []
     for grid in grids:
-        cell = np.arange(grid)[:, None]
-        start, stop = cell * length // grid, -(-(cell + 1) * length // grid)
+        cell = torch.arange(grid, device=device)[:, None]
+        start, stop = cell * length // grid, ((cell + 1) * length + grid - 1) // grid
         inside = (start <= position) & (position < stop)
-        # Said twice, since a compiler of numpy code would divide in float32.
-        lines.append(inside.astype(np.float64) / (stop - start).astype(np.float64))
-    return np.concatenate(lines)
+        lines.append(inside.to(wide) / (stop - start))
+    return torch.cat(lines).to(dtype)

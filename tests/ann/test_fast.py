@@ -18,6 +18,7 @@ from ann.fast import optimize
 from ann.fast.pooling import pool_once
 from ann.sampling import pool
 from bench.probes.flops import count
+from tests.host import traffic
 
 # Few anchors: the values meet W_o first; many: they meet their weights first.
 SAMPLERS = {
@@ -302,6 +303,14 @@ def test_training_form_compiles_into_one_graph(name):
     # The checks of shapes, which are on in this process, can't be compiled.
     command = [sys.executable, "-W", "error", "-c", COMPILED, name]
     subprocess.run(command, cwd=Path(__file__).parent, check=True)
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_no_call_but_the_first_copies_from_the_host(sampler, mode):
+    plain = made("afnb", sampler, dtype=torch.float32).to("meta").eval()
+    fast, inputs = optimize(plain, mode), [x.to("meta") for x in maps(plain)]
+    assert traffic(lambda: fast(*inputs)) == []
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])

@@ -1,12 +1,19 @@
+import subprocess
+import sys
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 
-from ann.sampling import draw_anywhere, draw_in_cells, make_sampler
+from ann.sampling import constant, draw_anywhere, draw_in_cells, make_sampler
 from ann.spec import BlockSpec
+from tests.host import HostTraffic, traffic
 
 PLAIN = ("random", "max", "average")
 PYRAMIDS = ("pyramid-random", "pyramid-random-cells", "pyramid-max", "pyramid-average")
@@ -15,7 +22,7 @@ grids = st.lists(st.integers(1, 12), min_size=1, max_size=4).map(tuple)
 
 
 def sample(x, **fields):
-    return make_sampler(BlockSpec(**fields), height=x.shape[2], width=x.shape[3])(x)
+    return make_sampler(BlockSpec(**fields))(x)
 
 
 @given(st.sampled_from(PYRAMIDS), grids, sides, sides)
@@ -66,7 +73,7 @@ def test_random_places_depend_on_the_seed_alone(sampler):
 
 
 def test_random_takes_the_same_places_from_key_and_value():
-    take = make_sampler(BlockSpec(sampler="random", grids=(5,)), height=9, width=11)
+    take = make_sampler(BlockSpec(sampler="random", grids=(5,)))
     numbers = torch.arange(99.0).view(1, 1, 9, 11)
     assert torch.equal(take(numbers), take(-numbers).neg())
 
@@ -93,3 +100,89 @@ def test_one_place_in_each_cell_of_adaptive_pooling(grid, height, width):
 def test_the_captions_pyramid_random_is_plain_random_of_as_many_points():
     plain = draw_anywhere((1, 2, 3, 6), height=40, width=50, seed=4)
     assert np.array_equal(plain, np.random.default_rng(4).integers(2000, size=50))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "grids"),
+    [("random", (5,)), ("pyramid-random", (1, 2)), ("pyramid-random-cells", (1, 3))],
+)
+def test_random_places_are_copied_to_the_device_once(sampler, grids):
+    take = make_sampler(BlockSpec(sampler=sampler, grids=grids))
+    x = torch.empty(1, 2, 9, 11, device="meta")
+    assert traffic(lambda: take(x)) == []
+
+
+def make_ones(length, *, device):
+    return torch.ones(length, device=device)
+
+
+def test_a_constant_is_made_once_for_each_device():
+    here, there = torch.empty(1), torch.empty(1, device="meta")
+    first = constant(make_ones, 3, like=here)
+    assert constant(make_ones, 3, like=here) is first
+    assert constant(make_ones, 3, like=there).is_meta
+    assert constant(make_ones, 4, like=here).shape == (4,)
+
+
+def test_a_constant_made_without_gradients_serves_with_them():
+    x = torch.randn(7)
+    with torch.inference_mode():
+        constant(make_ones, 7, like=x)
+    weight = torch.ones(7, requires_grad=True)
+    (weight * constant(make_ones, 7, like=x)).sum().backward()
+    assert torch.equal(weight.grad, torch.ones(7))
+
+
+def test_no_mode_sees_a_constant_that_is_kept_nor_leaves_its_own_tensor():
+    x = torch.empty(1)
+    with HostTraffic(), FlopCounterMode(display=False), torch.device("meta"):
+        found = constant(make_ones, 5, like=x)
+    assert type(found) is torch.Tensor
+    assert not found.is_meta
+
+
+def test_a_fake_mode_a_tracer_and_a_transform_get_constants_of_their_own():
+    kept = constant(make_ones, 6, like=torch.empty(1))
+    with FakeTensorMode():
+        fake = constant(make_ones, 6, like=torch.empty(1))
+    assert type(fake) is FakeTensor
+    seen = []
+
+    def call(x):
+        seen.append(constant(make_ones, 6, like=x))
+        return (x * seen[-1]).sum()
+
+    torch.func.grad(call)(torch.ones(6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, that tracing is going away
+        torch.jit.trace(call, torch.ones(6), check_trace=False)
+    assert all(one is not kept for one in seen)
+    assert constant(make_ones, 6, like=torch.empty(1)) is kept
+
+
+COMPILED = """
+import torch
+from ann.fast.pooling import pool_once
+from ann.sampling import constant, make_sampler
+from ann.spec import BlockSpec
+
+x = torch.randn(1, 2, 9, 11)
+samplers = [
+    make_sampler(BlockSpec(sampler="pyramid-random-cells", grids=(1, 3))),
+    lambda x: pool_once(x, grids=(1, 3)),
+]
+for take in samplers:
+    graphs = []
+    def keep(graph, inputs):
+        graphs.append([str(node.target) for node in graph.graph.nodes])
+        return graph
+    found = torch.compile(take, backend=keep, fullgraph=True, dynamic=False)(x)
+    assert torch.equal(found, take(x))
+    assert not any(word in name for name in graphs[0] for word in ("arange", "numpy")), graphs
+"""
+
+
+@pytest.mark.slow
+def test_the_compiler_takes_constants_as_they_are():
+    # The checks of shapes, which are on in this process, can't be compiled.
+    subprocess.run([sys.executable, "-W", "error", "-c", COMPILED], check=True)
