@@ -44,6 +44,8 @@ VARIABLES = (
 )
 ROOT = Path(__file__).resolve().parent.parent
 CGROUPS = Path("/sys/fs/cgroup")
+# Share by which the sizes of one device may differ, as the driver and CUDA tell them.
+SAME_DEVICE = 0.05
 _FINGERPRINTED = (
     "device",
     "device_name",
@@ -99,7 +101,10 @@ def fingerprint(environment: Environment) -> str:
 def available_bytes(device: Device) -> int:
     """Bytes that this process can still take on a device; for `meta` those of the host.
 
-    On CUDA the driver's free bytes and those that torch's allocator holds without using.
+    On CUDA the driver's free bytes and those that torch's allocator holds without using. The driver
+    is asked through NVML where it can be: a run that only starts processes has no CUDA context, and
+    with one it would count as one more process on the device (as `mem_get_info` makes it in torch
+    2.11 and 2.15).
 
     Raises:
         ValueError: CUDA is asked for and torch finds none.
@@ -114,7 +119,19 @@ def available_bytes(device: Device) -> int:
 
     _require_cuda(torch)
     cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return int(torch.cuda.mem_get_info()[0]) + cached
+    return _free_bytes(torch) + cached
+
+
+def _free_bytes(torch: Any) -> int:  # noqa: ANN401  # a module
+    from bench.probes import clocks
+
+    nvml = clocks.current(torch)
+    seen = nvml.memory_bytes() if nvml else None
+    has = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    # NVML may know the whole device where this process has a part of it (MIG).
+    if seen is not None and abs(seen[1] - has) < SAME_DEVICE * has:
+        return seen[0]
+    return int(torch.cuda.mem_get_info()[0])
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -169,11 +186,11 @@ def _require_cuda(torch: Any) -> None:  # noqa: ANN401
 
 
 def _gpu(torch: Any) -> dict[str, Any]:  # noqa: ANN401
-    from bench.probes.clocks import Nvml
+    from bench.probes import clocks
 
     _require_cuda(torch)
     seen = torch.cuda.get_device_properties(torch.cuda.current_device())
-    nvml = Nvml.open(str(seen.uuid)) or Nvml.open()
+    nvml = clocks.current(torch)
     power = nvml.power_limit_w() if nvml else None
     return {
         "device_name": seen.name,

@@ -1,7 +1,9 @@
-"""What NVML says of a device while it is measured: clock, throttling, who else is on it.
+"""What NVML says of a device while it is measured: clock, throttling, free memory, who else is on it.
 
 Without the driver or the binding, `Nvml.open` gives None; a query that a device or a virtual
-machine does not answer gives None or nothing. Clocks are read and never set.
+machine does not answer gives None or nothing. Clocks are read and never set. Whoever asks NVML does not
+compute on the device: no query makes a CUDA context, which would take half a GiB there and count as
+one more process.
 """
 
 from collections.abc import Callable
@@ -65,14 +67,19 @@ class Nvml:
         )
         return reason_names(mask or 0)
 
-    def other_processes(self) -> int:
+    def other_processes(self) -> int | None:
         """Number of processes that compute on the device beside this one, which must be doing so.
 
         They are counted, not looked up: in a container this process has another id than the
-        driver's.
+        driver's. None where it can't be told: not even this one is listed.
         """
         running = self._ask(lambda nvml, handle: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
-        return max(0, len(running or ()) - 1)
+        return len(running) - 1 if running else None
+
+    def memory_bytes(self) -> tuple[int, int] | None:
+        """Free bytes, and all that the device has."""
+        seen = self._ask(lambda nvml, handle: nvml.nvmlDeviceGetMemoryInfo(handle))
+        return None if seen is None else (int(seen.free), int(seen.total))
 
     def driver_version(self) -> str | None:
         """Version of the driver, e.g. 570.86.15."""
@@ -87,6 +94,12 @@ class Nvml:
             return query(self.library, self.handle)
         except self.library.NVMLError:
             return None
+
+
+def current(torch: Any) -> Nvml | None:  # noqa: ANN401  # a module
+    """The device on which torch computes in this process; it needs no context for that."""
+    seen = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return Nvml.open(str(seen.uuid)) or Nvml.open()
 
 
 def _pynvml() -> ModuleType | None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from bench.probes import clocks
 from bench.probes.flops import Mode, unchanged
 from bench.probes.meter import Meter
 from bench.record import MeasuredMemory, PredictedMemory
@@ -77,21 +78,34 @@ def measure(work: Callable[[], object], *, device: Literal["cpu", "cuda"]) -> Me
         ValueError: the device is another.
     """
     if device == "cuda":
-        return measure_cuda(work)
+        return measure_cuda(work, others=_others())
     if device == "cpu":
         return measure_cpu(work)
     msg = f"device {device!r} holds no memory to measure; pass cpu or cuda"
     raise ValueError(msg)
 
 
+def _others() -> int | None:
+    nvml = clocks.current(torch)
+    return nvml.other_processes() if nvml else None
+
+
 def measure_cuda(
     work: Callable[[], object],
     cuda: Any = torch.cuda,  # noqa: ANN401  # a module, or what stands for it in tests
+    *,
+    others: int | None,
 ) -> MeasuredMemory:
     """Peaks of requested, allocated and reserved bytes over their values before the call.
 
     Requested is what the tensors need and should be what was predicted; allocated and reserved are
-    what the allocator made of it; the driver's is by how much its free memory fell.
+    what the allocator made of it; the driver's is by how much its free memory fell. That memory is
+    the whole device's, so that with other processes on it, or where they can't be counted, it is left out.
+
+    Args:
+        work: makes one call.
+        cuda: the allocator.
+        others: processes that compute on the device beside this one; None if unknown.
     """
     for _ in range(WARM_CALLS):
         work()
@@ -111,7 +125,7 @@ def measure_cuda(
         requested_bytes=rise["requested"],
         allocated_bytes=rise["allocated"],
         reserved_bytes=rise["reserved"],
-        driver_bytes=max(0, free_before - free_after),
+        driver_bytes=max(0, free_before - free_after) if others == 0 else None,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from bench.probes.clocks import Nvml
+from bench.probes import clocks
 from bench.probes.sampling import HostClock
 
 Work = Callable[[], object]
@@ -52,7 +52,7 @@ class Gpu(Protocol):
         ...
 
     def other_processes(self) -> int:
-        """Number of other processes that compute on the device."""
+        """Number of other processes that are known to compute on the device."""
         ...
 
 
@@ -71,7 +71,7 @@ class TorchGpu(HostClock):
             raise ValueError(msg)
         self._torch = torch
         seen = torch.cuda.get_device_properties(torch.cuda.current_device())
-        self._nvml = Nvml.open(str(seen.uuid)) or Nvml.open()
+        self._nvml = clocks.current(torch)
         # As much as leaves no line alive, whatever rule the cache replaces by.
         self._flush_bytes = 4 * seen.L2_cache_size
         self._flushed: Any = None
@@ -120,4 +120,4 @@ class TorchGpu(HostClock):
 
     def other_processes(self) -> int:
         """Processes by NVML."""
-        return self._nvml.other_processes() if self._nvml else 0
+        return (self._nvml.other_processes() if self._nvml else None) or 0

@@ -27,6 +27,7 @@ def library(**answers):
         "nvmlDeviceGetComputeRunningProcesses": refuse,
         "nvmlSystemGetDriverVersion": refuse,
         "nvmlDeviceGetEnforcedPowerLimit": refuse,
+        "nvmlDeviceGetMemoryInfo": refuse,
     }
     return SimpleNamespace(**{**defaults, **answers})
 
@@ -49,7 +50,8 @@ def test_a_device_that_answers_nothing_gives_nothing():
     assert device.handle == "index 0"
     assert device.sm_clock_mhz() is None
     assert device.throttle_reasons() == ()
-    assert device.other_processes() == 0
+    assert device.other_processes() is None
+    assert device.memory_bytes() is None
     assert device.driver_version() is None
     assert device.power_limit_w() is None
 
@@ -60,11 +62,17 @@ def test_the_clock_of_the_multiprocessors_is_asked_for():
     assert device.sm_clock_mhz() == 1980
 
 
-@pytest.mark.parametrize(("running", "others"), [(0, 0), (1, 0), (3, 2)])
+@pytest.mark.parametrize(("running", "others"), [(0, None), (1, 0), (3, 2)])
 def test_the_own_process_is_not_another(running, others):
     listed = [SimpleNamespace(pid=pid) for pid in range(running)]
     device = Nvml.open(library=library(nvmlDeviceGetComputeRunningProcesses=lambda _: listed))
     assert device.other_processes() == others
+
+
+def test_memory_is_what_is_free_and_all_that_there_is():
+    seen = SimpleNamespace(free=7, total=9, used=2)
+    device = Nvml.open(library=library(nvmlDeviceGetMemoryInfo=lambda _: seen))
+    assert device.memory_bytes() == (7, 9)
 
 
 def test_the_power_cap_is_in_watts():

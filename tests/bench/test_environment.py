@@ -7,14 +7,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from bench import environment
 from bench.environment import available_bytes, commit, describe, fingerprint, processor_name
+from bench.probes import clocks
 
 torch = pytest.importorskip("torch")
+
+GIB = 2**30
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +182,40 @@ def test_cuda_without_a_gpu_names_the_way_out(ask):
         ask("cuda")
 
 
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU of 80 GiB that torch knows, without a context; which bytes NVML tells can be set."""
+    seen = SimpleNamespace(uuid="a", total_memory=80 * GIB)
+    answers = {
+        "is_available": lambda: True,
+        "current_device": lambda: 0,
+        "get_device_properties": lambda _: seen,
+        "memory_reserved": lambda: 3,
+        "memory_allocated": lambda: 1,
+        "mem_get_info": lambda: (7 * GIB, 80 * GIB),
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(torch.cuda, name, answer)
+
+    def tell(memory_bytes):
+        nvml = memory_bytes and SimpleNamespace(memory_bytes=lambda: memory_bytes)
+        monkeypatch.setattr(clocks.Nvml, "open", lambda *_: nvml)
+
+    return tell
+
+
+def test_free_bytes_of_a_gpu_are_asked_without_making_a_context(gpu, monkeypatch):
+    gpu((60 * GIB, 81 * GIB))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: pytest.fail("that makes a context"))
+    assert available_bytes("cuda") == 60 * GIB + 2
+
+
+@pytest.mark.parametrize("told", [None, (600 * GIB, 640 * GIB)])
+def test_of_a_part_of_a_gpu_and_without_nvml_cuda_is_asked(gpu, told):
+    gpu(told)
+    assert available_bytes("cuda") == 7 * GIB + 2
+
+
 def test_importing_the_probes_loads_neither_torch_nor_scipy():
     heavy = "{'torch', 'scipy', 'numpy', 'pynvml', 'psutil'}"
     modules = "bench.environment, bench.probes.timing, bench.probes.operations, bench.probes.clocks"
@@ -195,3 +233,22 @@ def test_a_gpu_is_described_by_its_own_name_and_memory():
     assert re.fullmatch(r"[0-9]+\.[0-9]+", seen.compute_capability)
     assert seen.driver
     assert int(seen.flags["l2_bytes"]) > 0
+
+
+CONTEXT = """
+import torch
+from bench.environment import available_bytes, describe
+
+describe("cuda")
+assert available_bytes("cuda") > 0
+print(torch._C._cuda_hasPrimaryContext(0))
+"""
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU")
+def test_describing_a_gpu_makes_no_context_on_it():
+    done = subprocess.run(
+        [sys.executable, "-c", CONTEXT], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"

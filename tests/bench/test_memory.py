@@ -199,7 +199,7 @@ class FakeCuda:
 
 def test_cuda_reads_the_rise_over_the_base_of_one_call_after_warm_ones():
     cuda = FakeCuda()
-    found = memory.measure_cuda(cuda.work, cuda)
+    found = memory.measure_cuda(cuda.work, cuda, others=0)
     assert (found.requested_bytes, found.allocated_bytes) == (700, 1024)
     assert (found.reserved_bytes, found.driver_bytes) == (4 * MIB, 4 * MIB)
     assert found.high_water_bytes is None
@@ -211,6 +211,13 @@ def test_cuda_reads_the_rise_over_the_base_of_one_call_after_warm_ones():
         "work",
         "synchronize",
     ]
+
+
+@pytest.mark.parametrize("others", [2, None])
+def test_the_drivers_bytes_are_left_out_where_others_may_have_taken_them(others):
+    cuda = FakeCuda()
+    found = memory.measure_cuda(cuda.work, cuda, others=others)
+    assert (found.requested_bytes, found.driver_bytes) == (700, None)
 
 
 def test_cpu_reads_the_high_water_mark_over_what_was_resident(tmp_path):
