@@ -33,8 +33,6 @@ from bench.record import Failure, MeasuredMemory
 from experiments.spec import Cell
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from bench.probes.stream import Gpu
     from bench.workload import Workload
 
@@ -113,7 +111,7 @@ def _serve(task: Task, connection: Connection) -> None:
 
     cell, device = task.cell, task.device
     workload.warm(cell, device)
-    work = workload.make(cell, device, prepare=fill_zeros)
+    work = workload.make(cell, device)
     refill(work, seed=cell.seed)
     memory = None
     if task.outputs is not None or task.read_memory:
@@ -228,16 +226,6 @@ def keep_heap() -> bool:
     except (OSError, AttributeError, TypeError):
         return False
     return all(mallopt(option, value) for option, value in KEPT_HEAP.items())
-
-
-def fill_zeros(module: "nn.Module") -> None:
-    """Draw the weights that start as zero, as W_o does: else all outputs are alike and many sums are trivial."""
-    import torch
-
-    with torch.no_grad():
-        for weight in module.parameters():
-            if weight.is_floating_point() and not weight.any():
-                weight.normal_(std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 0.1)
 
 
 def refill(work: "Workload", *, seed: int) -> None:

@@ -102,10 +102,13 @@ def make(
 ) -> Workload:
     """Build the cell's module and inputs on a device, random numbers fixed by the cell's seed.
 
+    No weight is left at zero, as W_o begins: products of zeros run faster (bfloat16 on an H200: 894
+    against 788 TFLOP/s), all outputs would be alike, and many sums trivial.
+
     Args:
         cell: what to build.
         device: where.
-        prepare: is given the module as built, before anything is made of it.
+        prepare: is given the module with its weights, before anything is made of it.
 
     Raises:
         ValueError: the subject can't be built; the message says why.
@@ -117,6 +120,8 @@ def make(
     dtype = formats.weights(cell.dtype)
     with torch.device(device):
         module = build_subject(cell.subject).to(dtype=dtype)
+        if device != "meta":
+            _draw_zeros(module)
         if prepare is not None:
             prepare(module)
         inputs = make_inputs(cell.subject, cell.size, batch=cell.batch, dtype=dtype)
@@ -127,6 +132,13 @@ def make(
             labels = torch.zeros(cell.batch, cell.size.height, cell.size.width, dtype=torch.long)
             inputs = (*inputs, labels)
     return Workload(module=module, inputs=inputs, mode=cell.mode, dtype=cell.dtype)
+
+
+def _draw_zeros(module: nn.Module) -> None:
+    with torch.no_grad():
+        for weight in module.parameters():
+            if weight.is_floating_point() and not weight.any():
+                weight.normal_(std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 0.1)
 
 
 def warm(cell: Cell, device: str) -> None:

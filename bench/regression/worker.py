@@ -131,13 +131,12 @@ def _run(cell: Any, device: str, *, weights: Path, outputs: Path) -> tuple["Chec
     import torch
 
     from bench import workload
-    from bench.pairing_worker import fill_zeros, refill, save_outputs
+    from bench.pairing_worker import refill, save_outputs
 
     given = torch.load(weights, weights_only=True) if weights.exists() else None
     kept: dict[str, Any] = {}
 
     def prepare(module: "nn.Module") -> None:
-        fill_zeros(module)
         if given is not None:
             _take_over(module, given["weights"])
         kept["weights"] = {name: item.cpu() for name, item in module.state_dict().items()}

@@ -115,7 +115,7 @@ def test_the_warm_up_gives_its_shortest_call(monkeypatch):
 @pytest.mark.parametrize("name", ["apnb", "apnb-residual", "afnb", "nl", "dnl"])
 def test_outputs_depend_on_every_weight_that_starts_as_zero(name):
     torch.manual_seed(0)
-    work = workload.make(cell(name), "cpu", prepare=worker.fill_zeros)
+    work = workload.make(cell(name), "cpu")
     before = work.module(*work.inputs)
     assert all(weight.any() for weight in work.module.parameters())
     with torch.no_grad():
@@ -133,7 +133,7 @@ def test_arms_of_other_weights_get_the_same_maps():
 
 
 def test_equal_cells_get_the_same_weights():
-    one, other = (workload.make(cell(), "cpu", prepare=worker.fill_zeros).module for _ in "ab")
+    one, other = (workload.make(cell(), "cpu").module for _ in "ab")
     for left, right in zip(one.parameters(), other.parameters(), strict=True):
         assert torch.equal(left, right)
 

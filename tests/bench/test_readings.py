@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from ann.catalogue import NETWORKS
 from ann.spec import BlockSpec, Size, UnavailableError
 from bench import readings, runner
 from bench.record import Rival
@@ -100,6 +101,17 @@ def test_the_kernel_that_ran_is_read_with_time_and_memory():
     found = readings.measure(cell(implementation="sdpa", probes=("timing",), budget_s=0.01), "cpu")
     assert found.kernels == ("_scaled_dot_product_flash_attention_for_cpu",)
     assert found.timings
+
+
+@pytest.mark.parametrize("subject", [SPEC, APNB, NETWORKS["mmseg/nl-r50"]])
+def test_what_is_timed_has_no_weight_at_zero(subject, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        readings.timing, "time_cpu", lambda work, **_: seen.append(work.module) or ()
+    )
+    asked = cell(subject=subject, size=Size(width=33, height=33), probes=("timing",))
+    readings.measure(asked, "cpu")
+    assert all(weight.any() for weight in seen[0].parameters())
 
 
 def test_plain_blocks_are_not_run_again_for_a_kernel():
