@@ -1,6 +1,6 @@
-"""One measurement in a process of its own, which may die, hang or fill the memory and harms no other.
+"""Measurements in processes that may die, hang or fill the memory, and harm no other.
 
-It ends with the run that started it, however that ends: a run that is killed leaves nothing behind
+They end with the run that started them, however that ends: a run that is killed leaves nothing behind
 that would take the machine from the next one, or write into the same checkpoint.
 """
 
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
-from bench.record import Failure, Measures
-from experiments.spec import Cell
+from bench.record import NO_GRAPH, Failure, Measures
+from experiments.spec import Cell, OwnModule
 
 # Nothing that waits takes more: 23 days, in milliseconds nearly what an int holds.
 LONGEST_S = 2e6
@@ -34,11 +34,16 @@ NO_MEMORY = (
 # Starting a process asks after all others, and of two threads that ask only one learns how it ended.
 _ASKING = threading.Lock()
 _RUNNING: set[SpawnProcess] = set()
+# The process that cells share, between two of them.
+_KEPT: "list[_Process]" = []
+_KEEPING = threading.Lock()
+# What a process does after an answer, as its first line says.
+GOES_ON, ENDS = "goes on", "ends"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """What a cell's process is told.
+    """What a process is told to measure.
 
     Attributes:
         cell: what to measure.
@@ -56,22 +61,129 @@ class Task:
 
 
 def run(task: Task) -> Measures | Failure:
-    """Measure in a new process; whatever becomes of it is the outcome."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    # Not a daemon, which may start no processes: the loader of a training does, and so may a block.
-    child = context.Process(target=_main, args=(task, sender))
-    with receiver:
+    """Measure in a process that is not this one; whatever becomes of it is the outcome.
+
+    On a GPU cells that leave a process as they found it follow one another in one, which is kept
+    until `end_kept`: to load torch and CUDA takes longer there than most cells. All others have
+    one of their own.
+    """
+    if shares(task):
+        with _KEEPING:
+            return _run_in_kept(task)
+    end_kept()  # it would hold memory of the device, and be another process on it
+    try:
+        process = _Process.start()
+    except OSError as error:
+        return _not_started(error)
+    with process:
+        return process.ask(task).outcome
+
+
+def shares(task: Task) -> bool:
+    """Whether a cell may follow others in one process.
+
+    Its readings then are what they would be in its own: memory is a rise over what stands, its peak
+    is set back ahead of the call, and clocks wait until they are steady. But the paper's procedure
+    never sets a maximum back, compiled code stays, somebody's own module may leave anything behind,
+    and a training starts processes.
+    """
+    cell = task.cell
+    leaves_traces = (
+        cell.protocol == "paper"
+        or cell.implementation in ("compiled", "fast-compiled")
+        or isinstance(cell.subject, OwnModule)
+        or bool({"accuracy", "rivals"} & set(cell.probes))
+    )
+    return task.device == "cuda" and task.threads is None and not leaves_traces
+
+
+def end_kept() -> None:
+    """End the process that cells share, if there is one."""
+    with _KEEPING:
+        while _KEPT:
+            _KEPT.pop().end()
+
+
+def _run_in_kept(task: Task) -> Measures | Failure:
+    process = _KEPT.pop() if _KEPT else None
+    if process is not None and process.is_gone():
+        process.end()
+        process = None
+    try:
+        process = process or _Process.start(daemon=True)
+    except OSError as error:
+        return _not_started(error)
+    goes_on = False
+    try:
+        answer = process.ask(task)
+        goes_on = answer.goes_on
+        return answer.outcome
+    finally:
+        if goes_on:
+            _KEPT.append(process)
+        else:
+            process.end()
+
+
+class _Answer(NamedTuple):
+    outcome: Measures | Failure
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """A process that measures what it is told, one cell after the other; a context that ends it."""
+
+    child: SpawnProcess
+    connection: Connection
+
+    @classmethod
+    def start(cls, *, daemon: bool = False) -> Self:
+        """Start one.
+
+        Args:
+            daemon: it starts no processes of its own, and may be ended by the interpreter's end.
+
+        Raises:
+            OSError: it can't be started.
+        """
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        child = context.Process(target=_serve, args=(theirs,), daemon=daemon)
+        with theirs, _ASKING:
+            child.start()
+            _RUNNING.add(child)
+        return cls(child, ours)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def ask(self, task: Task) -> _Answer:
+        """Have a cell measured; the process goes on after it or not."""
+        limit_s = min(task.cell.time_limit_s, LONGEST_S)
         try:
-            with sender, _ASKING:
-                child.start()
-                _RUNNING.add(child)
-        except OSError as error:
-            return _not_started(error)
-        try:
-            return _outcome(child, receiver, min(task.cell.time_limit_s, LONGEST_S))
-        finally:
-            _end(child)
+            self.connection.send(task)
+            if not self.connection.poll(limit_s):
+                reason = f"not done after {limit_s:.0f} s; ended"
+                return _Answer(Failure(kind="timeout", reason=reason))
+            head, text = self.connection.recv_bytes().decode().split("\n", 1)
+        except (EOFError, OSError):  # it died before its answer, or in the middle of it
+            return _Answer(_died(self.child, limit_s))
+        kind, _, state = head.partition(" ")
+        model = Measures if kind == "measures" else Failure
+        return _Answer(model.model_validate_json(text), goes_on=state == GOES_ON)
+
+    def is_gone(self) -> bool:
+        """Whether it has come to an end by itself."""
+        return bool(wait([self.child.sentinel], 0))
+
+    def end(self) -> None:
+        """End it, however far it is."""
+        self.connection.close()
+        _end(self.child)
 
 
 def end_all() -> None:
@@ -79,18 +191,6 @@ def end_all() -> None:
     with _ASKING:
         for child in _RUNNING:
             child.kill()
-
-
-def _outcome(child: SpawnProcess, receiver: Connection, limit_s: float) -> Measures | Failure:
-    try:
-        if not receiver.poll(limit_s):
-            reason = f"not done after {limit_s:.0f} s; ended"
-            return Failure(kind="timeout", reason=reason)
-        kind, text = receiver.recv_bytes().decode().split("\n", 1)
-    except (EOFError, OSError):  # it died before its answer, or in the middle of it
-        return _died(child, limit_s)
-    model = Measures if kind == "measures" else Failure
-    return model.model_validate_json(text)
 
 
 def end(process: Any) -> None:  # noqa: ANN401 - multiprocessing's, or what is like it
@@ -136,21 +236,59 @@ def _died(child: SpawnProcess, limit_s: float) -> Failure:
     return Failure(kind="error", reason=f"the process died with exit status {code}")
 
 
-def _main(task: Task, sender: Connection) -> None:
-    """Measure in this process and send the outcome as text; what a module prints goes to standard error."""
+def _serve(connection: Connection) -> None:
+    """Measure what is told and answer in text; what a module prints goes to standard error."""
     end_with_parent()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _offer_to_oom_killer()
+    goes_on = True
+    while goes_on:
+        try:
+            task = connection.recv()
+        except EOFError:
+            return
+        outcome = _measured(task)
+        goes_on = shares(task) and _is_clean(outcome) and _is_tidy()
+        kind = "measures" if isinstance(outcome, Measures) else "failure"
+        head = f"{kind} {GOES_ON if goes_on else ENDS}"
+        connection.send_bytes(f"{head}\n{outcome.model_dump_json()}".encode())
+
+
+def _measured(task: Task) -> Measures | Failure:
     if task.threads is not None:
         _settle(task)
     try:
         from bench import readings  # brings torch, seconds
 
-        found = readings.measure(task.cell, task.device, task.folder)  # type: ignore[arg-type]
-        text = "measures\n" + found.model_dump_json()
+        return readings.measure(task.cell, task.device, task.folder)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
-        text = "failure\n" + _failure(error).model_dump_json()
-    sender.send_bytes(text.encode())
+        return _failure(error)
+
+
+def _is_clean(outcome: Measures | Failure) -> bool:
+    """Whether what a cell leaves behind is known.
+
+    Not after a failure, unless nothing was run, and not after a capture that failed: nobody knows in
+    what state that leaves the allocator and the streams.
+    """
+    if isinstance(outcome, Failure):
+        return outcome.kind == "unavailable"
+    notes = (note for timing in outcome.timings for note in timing.notes)
+    return not any(note.startswith(NO_GRAPH) for note in notes)
+
+
+def _is_tidy() -> bool:
+    """Give back what the cell's tensors took; whether the device still answers."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    try:
+        torch.cuda.empty_cache()
+    except RuntimeError:  # what was measured before is good
+        return False
+    return True
 
 
 def end_with_parent() -> None:

@@ -5,9 +5,9 @@ convolutions in whole float32 (IEEE), or with mantissas of 10 bits. Autocast kee
 and casts what goes into products; it also keeps the cast weights until its outermost context ends.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from ann.spec import UnavailableError
 from experiments.spec import Dtype
@@ -69,10 +69,27 @@ def require(dtype: Dtype, device: str) -> None:
 def switch(dtype: Dtype, device: str) -> None:
     """Set this process's precision of float32 products and convolutions on CUDA, and leave it set."""
     if device == "cuda" and dtype in PRECISIONS:
-        import torch
+        for backend in _backends():
+            backend.fp32_precision = PRECISIONS[dtype]
 
-        torch.backends.cuda.matmul.fp32_precision = PRECISIONS[dtype]
-        torch.backends.cudnn.conv.fp32_precision = PRECISIONS[dtype]  # type: ignore[attr-defined]
+
+@contextmanager
+def unswitched() -> Iterator[None]:
+    """Put the process's precision back at the end of a `with` block, for the cell that comes next."""
+    before = [backend.fp32_precision for backend in _backends()]
+    try:
+        yield
+    finally:
+        for backend, precision in zip(_backends(), before, strict=True):
+            if backend.fp32_precision != precision:
+                backend.fp32_precision = precision
+
+
+def _backends() -> tuple[Any, Any]:
+    import torch
+
+    # The older switches (`allow_tf32`) raise once these have been set (torch 2.11 and 2.15).
+    return torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
 
 
 def flags(dtype: Dtype, device: str) -> dict[str, str]:

@@ -112,6 +112,11 @@ def measure(cell: Cell, device: Device, folder: Path | None = None) -> Measures:
         ValueError: the subject can't be built.
         RuntimeError: whatever its execution raises.
     """
+    with formats.unswitched():
+        return _measure(cell, device, folder)
+
+
+def _measure(cell: Cell, device: Device, folder: Path | None) -> Measures:
     if cell.protocol == "paper":
         return _by_the_paper(cell, device)
     if "accuracy" in cell.probes:

@@ -116,6 +116,10 @@ class MeasuredMemory(Model):
         return self.high_water_bytes if self.requested_bytes is None else self.requested_bytes
 
 
+# How the note begins that says why no graph could be captured.
+NO_GRAPH = "no CUDA graph: "
+
+
 class Timing(Model):
     """Samples of one clock; each sample is the time of one call, over `launches` calls.
 

@@ -1,4 +1,4 @@
-"""Cells in, records out: predictions at once, then each measurement in a process of its own.
+"""Cells in, records out: predictions at once, then each measurement in a process that may die.
 
 Records are appended to one file as they come, so that a run that was killed goes on where it
 stopped. A cell that is too large for the device is not started, one that dies or outlasts its limit
@@ -107,12 +107,16 @@ def run(
         act: Act = partial(_predict_where, wheres)
     else:
         act = partial(_measure_where, wheres, folder=out.resolve(), slots=slots)
-    for ended in engine(list(todo.values()), act):
-        new = ended if isinstance(ended, Record) else _without(ended, source, wheres)
-        jsonl.append(path, new)
-        yield new
-        for cell in twins.get(new.cell, ()):
-            yield _again(new, cell, path=path, kept=kept)
+    try:
+        for ended in engine(list(todo.values()), act):
+            new = ended if isinstance(ended, Record) else _without(ended, source, wheres)
+            jsonl.append(path, new)
+            yield new
+            for cell in twins.get(new.cell, ()):
+                yield _again(new, cell, path=path, kept=kept)
+    finally:
+        if source == "measured":
+            child.end_kept()
 
 
 def _predict_where(wheres: Mapping[str, Environment], cell: Cell, slot: int) -> Record:
@@ -268,7 +272,7 @@ _PREDICTING = threading.Lock()
 def measure(
     cell: Cell, where: Environment, *, folder: Path | None = None, slot: int = 0, slots: int = 1
 ) -> Record:
-    """Execute a cell in a process of its own, unless it can't fit or its device is not there.
+    """Execute a cell in a process that is not this one, unless it can't fit or its device is not there.
 
     Args:
         cell: what to run.

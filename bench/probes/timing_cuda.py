@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from bench.probes.sampling import Read, Reading, WarmUp, collect, collector_off, warm_up
 from bench.probes.stream import Gpu, TorchGpu, Work
-from bench.record import Timing
+from bench.record import NO_GRAPH, Timing
 from bench.statistics import below_share, is_conclusive, without
 
 # Two thousand times the resolution of an event.
@@ -141,7 +141,7 @@ def _every_clock(
         replay = gpu.capture(works[0])
     except RuntimeError as error:
         reason = str(error).strip().split("\n")[0][:160]
-        return (_noted(events, f"no CUDA graph: {reason}"), cold, wall)
+        return (_noted(events, NO_GRAPH + reason), cold, wall)
     replayed = take(
         partial(_pair, gpu, (replay,), plan), clock="cuda-graph", plan=plan, end_s=end_s
     )

@@ -173,18 +173,19 @@ def test_a_process_that_cannot_be_started_is_a_failure(monkeypatch, number, kind
     ],
 )
 def test_a_death_in_the_middle_of_the_answer_is_told_by_its_cause(number, kind, reason):
-    receiver, sender = SPAWN.Pipe(duplex=False)
-    with receiver, sender:
-        process = SPAWN.Process(target=die, args=(sender, number))
+    ours, theirs = SPAWN.Pipe()
+    with ours, theirs:
+        process = SPAWN.Process(target=die, args=(theirs, number))
         process.start()
-        sender.close()
-        found = child._outcome(process, receiver, 60)
+        theirs.close()
+        found = child._Process(process, ours).ask(child.Task(cell=CELLS[0], device="cpu")).outcome
     assert found.kind == kind
     assert reason in found.reason
 
 
-def die(sender, number):
-    os.write(sender.fileno(), struct.pack("!i", 1000) + b"measures\n{")
+def die(connection, number):
+    connection.recv()
+    os.write(connection.fileno(), struct.pack("!i", 1000) + b"measures\n{")
     if number:
         signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None
         os.kill(os.getpid(), number)

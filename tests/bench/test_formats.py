@@ -139,3 +139,11 @@ def test_the_flags_of_an_environment_are_what_switch_sets(precisions):
     assert formats.flags("tf32", "cuda").items() <= flags(torch).items()
     assert formats.flags("tf32", "cpu") == {}
     assert formats.flags("bfloat16", "cuda") == {}
+
+
+def test_a_cell_leaves_the_precision_as_it_was(precisions):
+    before = precisions()
+    with formats.unswitched():
+        formats.switch("tf32", "cuda")
+        assert precisions() != before
+    assert precisions() == before

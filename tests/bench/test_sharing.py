@@ -1,0 +1,174 @@
+"""Cells of a GPU that follow one another in one process, and those that have one of their own."""
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from ann.catalogue import BLOCKS, NETWORKS
+from ann.spec import Size
+from bench import child, runner
+from bench.record import Failure, Measures, Timing
+from experiments import ceilings, counters, table6
+from experiments.spec import Cell, OwnModule
+from experiments.training import Setting
+from tests.bench.serving import serve
+
+PLAIN = Cell(
+    experiment="test",
+    axes={"block": "plain"},
+    subject=replace(BLOCKS["apnb"], channels=8, key_channels=4),
+    size=Size(height=9, width=12),
+    budget_s=0.05,
+)
+TRAINING = next(cell for cell in table6.make(Setting()).cells if cell.training)
+SHARING = {
+    "plain": PLAIN,
+    "train": replace(PLAIN, mode="train"),
+    "network": replace(PLAIN, subject=NETWORKS["mmseg/ann-r50"]),
+    "autocast": replace(PLAIN, dtype="autocast-bfloat16"),
+    "profile": replace(PLAIN, probes=("operations",)),
+    "fused": replace(PLAIN, implementation="sdpa"),
+    "ceilings": ceilings.CELL,
+}
+ALONE = {
+    "paper": replace(PLAIN, protocol="paper"),
+    "compiled": replace(PLAIN, implementation="compiled"),
+    "fast-compiled": replace(PLAIN, implementation="fast-compiled"),
+    "own": replace(PLAIN, subject=OwnModule(factory="a:b")),
+    "training": TRAINING,
+    "counters": counters.EXPERIMENT.cells[0],
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_cells_that_leave_nothing_behind_share_a_process_on_a_gpu_alone(name):
+    assert child.shares(child.Task(cell=SHARING[name], device="cuda"))
+    assert not child.shares(child.Task(cell=SHARING[name], device="cpu"))
+    assert not child.shares(child.Task(cell=SHARING[name], device="cuda", threads=4))
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_cells_that_may_leave_traces_have_a_process_of_their_own(name):
+    assert not child.shares(child.Task(cell=ALONE[name], device="cuda"))
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Processes that answer at once; what is kept of them is ended."""
+    monkeypatch.setattr(child, "_serve", serve)
+    yield
+    child.end_kept()
+
+
+def pid(name, **changes):
+    """Process that measured a cell, or the failure."""
+    cell = replace(PLAIN, axes={"block": name}, **changes)
+    found = child.run(child.Task(cell=cell, device="cuda"))
+    return found if isinstance(found, Failure) else found.printed["pid"]
+
+
+def is_running(number):
+    return any(process.pid == number for process in child._RUNNING)
+
+
+def test_cells_share_a_process_until_it_is_ended(served):
+    first = pid("a")
+    assert pid("b") == first
+    assert is_running(first)
+    child.end_kept()
+    assert not is_running(first)
+    assert pid("c") != first
+
+
+def test_a_cell_of_its_own_process_has_the_device_to_itself(served):
+    shared = pid("a")
+    alone = pid("b", protocol="paper")
+    assert alone != shared
+    assert not is_running(shared)
+    assert not is_running(alone)
+    assert pid("c") not in (shared, alone)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("fails", "error"), ("dies", "error"), ("hangs", "timeout")]
+)
+def test_a_process_is_ended_after_a_failure(served, name, kind):
+    first = pid("a")
+    limits = {"time_limit_s": 0.2} if name == "hangs" else {}
+    assert pid(name, **limits).kind == kind
+    assert not is_running(first)
+    assert pid("b") != first
+
+
+def test_a_process_ends_where_it_says_so(served):
+    first = pid("no graph")
+    assert not is_running(first)
+
+
+def test_a_process_goes_on_after_a_cell_that_this_machine_lacks(served):
+    first = pid("a")
+    assert pid("lacks").kind == "error"
+    assert pid("b") == first
+
+
+def test_a_process_that_died_between_two_cells_is_no_failure_of_the_next(served):
+    first = pid("dies later")
+    assert pid("a") != first
+    second = pid("b")
+    os.kill(int(second), signal.SIGKILL)
+    child.wait([child._KEPT[0].child.sentinel])
+    assert pid("c") not in (first, second)
+
+
+TIMING = Timing(clock="cuda-events", samples_s=(1.0,))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "clean"),
+    [
+        (Measures(timings=(TIMING,)), True),
+        (Failure(kind="unavailable", reason="no such kernel"), True),
+        (Failure(kind="error", reason="CUDA error: an illegal memory access"), False),
+        (Failure(kind="out-of-memory", reason="CUDA out of memory"), False),
+        (
+            Measures(timings=(TIMING.model_copy(update={"notes": ("no CUDA graph: why",)}),)),
+            False,
+        ),
+    ],
+)
+def test_what_a_cell_leaves_behind_is_known_or_not(outcome, clean):
+    assert child._is_clean(outcome) is clean
+
+
+def test_cells_of_a_pretended_gpu_are_measured_in_one_process(
+    tmp_path, pretended_machine, monkeypatch
+):
+    started, start = [], child._Process.start
+    monkeypatch.setattr(
+        child._Process, "start", lambda **given: started.append(given) or start(**given)
+    )
+    cells = [
+        replace(PLAIN, dtype="tf32"),
+        replace(PLAIN, implementation="sdpa-efficient"),
+        replace(PLAIN, mode="train"),
+    ]
+    records = list(runner.run(cells, tmp_path, source="measured", device="cuda"))
+    assert started == [{"daemon": True}]
+    assert child._KEPT == []
+    kinds = [item.failure.kind if item.failure else None for item in records]
+    assert kinds == [None, "unavailable", None], records
+    for item in (records[0], records[2]):
+        clocks = [timing.clock for timing in item.measures.timings]
+        assert clocks == ["cuda-events", "cuda-events", "wall", "cuda-graph"]
+        assert item.measures.memory.requested_bytes > 0
+        assert not any(timing.notes for timing in item.measures.timings)
+
+
+def test_a_training_on_a_pretended_gpu_loads_its_images_by_processes(tmp_path, pretended_machine):
+    short = replace(TRAINING.training, iterations=2)
+    cell = replace(TRAINING, training=short, time_limit_s=120)
+    found = child.run(child.Task(cell=cell, device="cuda", folder=tmp_path))
+    assert isinstance(found, Measures), found
+    assert found.accuracy.iterations == 2
