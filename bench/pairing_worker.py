@@ -22,6 +22,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -112,6 +113,13 @@ def _serve(task: Task, connection: Connection) -> None:
     cell, device = task.cell, task.device
     workload.warm(cell, device)
     work = workload.make(cell, device)
+    # In inference under autocast all calls share what it has cast, as in cells.
+    with work.numbers() if cell.mode == "eval" else nullcontext():
+        _play(work, task, connection)
+
+
+def _play(work: "Workload", task: Task, connection: Connection) -> None:
+    cell, device = task.cell, task.device
     refill(work, seed=cell.seed)
     memory = None
     if task.outputs is not None or task.read_memory:

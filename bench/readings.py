@@ -52,8 +52,9 @@ def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
         formats.require(cell.dtype, aim)
     work = workload.make(cell, "meta")
     with Imitation(aim, formats.lower(cell.dtype)).around(work.module) as imitation:
-        counts = _counts(cell, work)
+        # First, since it makes a call ahead: counted is one that is not the first, as measured.
         predicted = _predicted(cell, work)
+        counts = _counts(cell, work)
     if cell.implementation == "onnxruntime":  # which has its own memory plan
         return Measures(counts=counts)
     device = aim if imitation.changed or instead else None

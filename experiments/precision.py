@@ -2,7 +2,7 @@
 
 `python -m bench.ablations --experiment precision`; on two CPU cores about seven minutes. Blocks are
 Table 1's: C = 2048, 256 channels of key and value. Expect plain NB under bfloat16 autocast to need more
-memory on a GPU than in float32: 10290 MiB against 8288 at 256x128 (6210 under float16 autocast). CUDA has
+memory on a GPU than in float32: 10288 MiB against 8288 at 256x128 (6208 under float16 autocast). CUDA has
 a softmax that reads float16 and writes float32, and none such for bfloat16, so that the whole map is
 first copied to float32. With fused attention there is no map and autocast saves what it should.
 

@@ -61,7 +61,8 @@ class Imitation(TorchFunctionMode):
     def around(self, module: nn.Module) -> Iterator[Self]:
         """Imitate whatever is called inside; casts are made in the module's forward passes alone.
 
-        They are dropped at a pass's end, as where each step of training has its own autocast.
+        Those of weights are dropped at the end of a pass in training, where each step has an autocast of
+        its own. In inference all calls share one, and so what it has cast.
         """
         hooks = (
             module.register_forward_pre_hook(self._enter),
@@ -77,9 +78,10 @@ class Imitation(TorchFunctionMode):
     def _enter(self, *_: object) -> None:
         self._casting = self.lower is not None
 
-    def _leave(self, *_: object) -> None:
+    def _leave(self, module: nn.Module, *_: object) -> None:
         self._casting = False
-        self._casts.clear()
+        if module.training:
+            self._casts.clear()
 
     def __torch_function__(
         self,

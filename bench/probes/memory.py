@@ -27,7 +27,8 @@ KIB = 1024
 def predict(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> PredictedMemory:
     """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
 
-    Parameters, buffers and inputs stand from the beginning; saved tensors and gradients count.
+    Parameters, buffers and inputs stand from the beginning, and what a first call made and kept, as
+    they do where it is measured; saved tensors and gradients count.
     Give module and inputs on `meta`, where nothing is executed or allocated. Mode, buffers and
     gradients are put back.
 
@@ -38,9 +39,11 @@ def predict(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> Pre
     with unchanged(module, mode=mode):
         parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
         input_bytes = meter.hold(inputs)
+        with meter, torch.no_grad():
+            module(*inputs)
+        standing = meter.begin()
         with meter, meter.attributing(module):
             _call(module, inputs, mode=mode)
-    standing = parameter_bytes + input_bytes
     live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
     by_module: Counter[str] = Counter()
     for tensor in live:

@@ -48,6 +48,11 @@ class Meter(TorchDispatchMode):
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
         return self.live_bytes - before
 
+    def begin(self) -> int:
+        """Look for the peak from here on; return the bytes that stand."""
+        self.peak_bytes, self.peak_operator, self.peak_live = self.live_bytes, "", ()
+        return self.live_bytes
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         # torch 2.15 would import its compiler, seconds, to keep it out of the method below.

@@ -132,6 +132,32 @@ def test_arms_of_other_weights_get_the_same_maps():
     assert torch.equal(works[0].inputs[0], works[1].inputs[0])
 
 
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_calls_of_an_arm_share_autocast_in_inference_alone(monkeypatch, mode):
+    seen = []
+
+    def turns(work, device):
+        seen.append(torch.is_autocast_enabled(device))
+        return lambda launches: {"wall": 1.0}
+
+    monkeypatch.setattr(worker, "turns", turns)
+    monkeypatch.setattr(worker, "warm_up", lambda take, seconds: 1.0)
+    asked = worker.Task(cell=cell(dtype="autocast-bfloat16", mode=mode, batch=2), device="cpu")
+    with pytest.raises(EOFError):
+        worker._serve(asked, Deaf())
+    assert seen == [mode == "eval"]
+
+
+class Deaf:
+    """A connection that takes what it is told and then ends."""
+
+    def send(self, _):
+        pass
+
+    def recv(self):
+        raise EOFError
+
+
 def test_equal_cells_get_the_same_weights():
     one, other = (workload.make(cell(), "cpu").module for _ in "ab")
     for left, right in zip(one.parameters(), other.parameters(), strict=True):
