@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ann.spec import UnavailableError
+from bench.probes import kernels
 
 Device = Literal["cpu", "cuda"]
 
@@ -38,7 +38,6 @@ IN_FLOAT32: Mapping[Device, frozenset[str]] = {
 }
 SOFTMAXES = ("softmax", "log_softmax")
 WIDEST_WINS = ("cat", "stack")  # on the CPU by casts, on CUDA inside the operator
-LARGEST_FLASH_HEAD = 256
 
 
 class Imitation(TorchFunctionMode):
@@ -47,11 +46,16 @@ class Imitation(TorchFunctionMode):
     Args:
         device: which is imitated.
         lower: type that autocast casts to; None without autocast.
+        gpu: for `cuda`, by whose rules an attention kernel is chosen; that of this machine, or else
+            what `kernels.Gpu.meant` says, if None.
     """
 
-    def __init__(self, device: Device, lower: torch.dtype | None = None) -> None:
+    def __init__(
+        self, device: Device, lower: torch.dtype | None = None, *, gpu: kernels.Gpu | None = None
+    ) -> None:
         super().__init__()
         self.device: Device = device
+        self.gpu = gpu or (kernels.Gpu.meant() if device == "cuda" else None)
         self.lower = lower
         self.changed = lower is not None
         self._casting = False
@@ -160,57 +164,12 @@ class Imitation(TorchFunctionMode):
         if options or len(args) > 3 or heads[0].dim() != 4:  # masks and the like
             return func(*args, **given)
         self.changed = True
-        kernel = choose(*heads, device=self.device)
+        trains = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in heads)
+        gpu = self.gpu if self.device == "cuda" else None
+        kernel = kernels.choose(*heads, gpu=gpu, trains=trains)
         if kernel == "math":
             return func(*args, **given)
-        needs_sums = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in heads)
-        return fused(kernel, *heads, scale=tensors.get("scale"), needs_sums=needs_sums)
-
-
-def choose(query: Tensor, key: Tensor, value: Tensor, *, device: Device) -> str:
-    """Kernel of one attention without mask or dropout, by what is allowed now (`sdpa_kernel`).
-
-    Raises:
-        UnavailableError: what is allowed does not take these tensors.
-    """
-    allowed = torch.backends.cuda
-    same_width = query.shape[-1] == key.shape[-1] == value.shape[-1]
-    in_one_piece = all(tensor.stride(-1) == 1 for tensor in (query, key, value))
-    is_half = query.dtype in (torch.float16, torch.bfloat16)
-    flash = allowed.flash_sdp_enabled() and same_width and in_one_piece
-    if device == "cpu":
-        if flash:
-            return "flash_for_cpu"
-    else:
-        narrow = query.shape[-1] <= LARGEST_FLASH_HEAD
-        if flash and is_half and narrow:
-            return "flash"
-        if allowed.mem_efficient_sdp_enabled() and in_one_piece and query.dtype != torch.float64:
-            return "efficient"
-        if allowed.cudnn_sdp_enabled() and in_one_piece and is_half and narrow:
-            return "cudnn"
-    if allowed.math_sdp_enabled():
-        return "math"
-    shape = "x".join(map(str, query.shape))
-    msg = (
-        f"attention on {device}: what is forced has no kernel for {query.dtype} queries of {shape}; "
-        "let torch choose (sdpa), or force another"
-    )
-    raise UnavailableError(msg)
-
-
-def fused(kernel: str, *heads: Tensor, scale: float | None, needs_sums: bool) -> Tensor:
-    """Call the operator behind `scaled_dot_product_attention` by the name of its kernel."""
-    operators = torch.ops.aten
-    sums = {"efficient": (None, needs_sums), "cudnn": (None, needs_sums)}.get(kernel, ())
-    operator = getattr(
-        operators,
-        "_scaled_dot_product_flash_attention_for_cpu"
-        if kernel == "flash_for_cpu"
-        else f"_scaled_dot_product_{kernel}_attention",
-    )
-    found: Tensor = operator(*heads, *sums, scale=scale)[0]
-    return found
+        return kernels.fused(kernel, *heads, scale=tensors.get("scale"), trains=trains)
 
 
 def _axis(args: tuple[Any, ...], given: Mapping[str, Any]) -> int:

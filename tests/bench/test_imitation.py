@@ -6,15 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ann import build
 from ann.implementations import implement
-from ann.spec import UnavailableError
 from bench.probes import elementwise, memory
-from bench.probes.imitation import Imitation, choose
+from bench.probes.imitation import Imitation
 from bench.probes.meter import Meter
 
 MEBI = 2**20
@@ -201,44 +199,6 @@ def test_fused_attention_holds_no_map_in_training_either(device):
 def test_chunks_are_computed_again_under_the_same_casts():
     found = predicted("nb", "chunked", lower=torch.bfloat16, mode="train")
     assert found.increment_bytes < 900 * MEBI
-
-
-def heads(width, dtype, value_width=None):
-    query = torch.empty(1, 1, 9, width, dtype=dtype, device="meta")
-    return query, query, query.new_empty(1, 1, 9, value_width or width)
-
-
-@pytest.mark.parametrize(
-    ("device", "width", "dtype", "expected"),
-    [
-        ("cpu", 512, torch.float64, "flash_for_cpu"),
-        ("cuda", 256, torch.bfloat16, "flash"),
-        ("cuda", 512, torch.bfloat16, "efficient"),
-        ("cuda", 256, torch.float32, "efficient"),
-        ("cuda", 256, torch.float64, "math"),
-    ],
-)
-def test_the_kernel_follows_from_device_type_and_width(device, width, dtype, expected):
-    assert choose(*heads(width, dtype), device=device) == expected
-
-
-def test_flash_on_the_processor_wants_values_as_wide_as_keys():
-    assert choose(*heads(8, torch.float32, 16), device="cpu") == "math"
-
-
-def test_tokens_that_do_not_lie_in_one_piece_fall_to_the_math_kernel():
-    query, key, value = heads(8, torch.float32)
-    assert choose(query.mT.contiguous().mT, key, value, device="cpu") == "math"
-
-
-def test_a_forced_kernel_that_a_device_lacks_is_unavailable():
-    with (
-        sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION),
-        pytest.raises(
-            UnavailableError, match="on cpu: what is forced has no kernel for torch.float32"
-        ),
-    ):
-        choose(*heads(8, torch.float32), device="cpu")
 
 
 def test_real_tensors_and_masks_are_left_to_torch():

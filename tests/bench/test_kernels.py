@@ -1,12 +1,143 @@
-"""Which attention kernel ran, by the profiler."""
+"""Which attention kernel is chosen, by the rules of devices, and which one ran, by the profiler."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ann.spec import UnavailableError
 from bench.probes import kernels
+from bench.probes.kernels import Gpu
+
+# The cuDNN that comes with torch 2.11 and with 2.15.
+OF_2_11, OF_2_15 = 91900, 92600
+HALF, FULL = torch.bfloat16, torch.float32
+
+
+def heads(width, dtype, value_width=None, anchors=9):
+    query = torch.empty(1, 1, 9, width, dtype=dtype, device="meta")
+    key = query.new_empty(1, 1, anchors, width)
+    return query, key, query.new_empty(1, 1, anchors, value_width or width)
+
+
+def hopper(cudnn):
+    return Gpu(cudnn=cudnn)
+
+
+def other(major, minor, cudnn=OF_2_15):
+    return Gpu(capability=(major, minor), cudnn=cudnn)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "width", "dtype", "expected"),
+    [
+        (hopper(OF_2_11), 128, HALF, "cudnn"),
+        (hopper(OF_2_11), 256, HALF, "flash"),
+        (hopper(OF_2_15), 256, HALF, "cudnn"),
+        (hopper(OF_2_15), 256, torch.float16, "cudnn"),
+        (hopper(91500), 128, HALF, "flash"),
+        (hopper(None), 128, HALF, "flash"),
+        (hopper(OF_2_15), 12, HALF, "flash"),
+        (hopper(OF_2_15), 256, FULL, "efficient"),
+        (hopper(OF_2_15), 512, HALF, "efficient"),
+        (hopper(OF_2_15), 516, HALF, "math"),
+        (hopper(OF_2_15), 6, FULL, "math"),
+        (hopper(OF_2_15), 256, torch.float64, "math"),
+        (other(10, 0), 256, HALF, "cudnn"),
+        (other(10, 7, cudnn=92400), 256, HALF, "flash"),
+        (other(8, 0), 128, HALF, "flash"),
+        (other(12, 0), 128, HALF, "flash"),
+        (other(7, 5), 128, torch.float16, "efficient"),
+        (other(7, 5), 128, HALF, "math"),
+        (other(7, 5), 6, FULL, "efficient"),
+    ],
+)
+def test_the_kernel_follows_from_gpu_cudnn_type_and_width(gpu, width, dtype, expected):
+    assert kernels.choose(*heads(width, dtype), gpu=gpu) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpu", "widths", "expected"),
+    [
+        (hopper(OF_2_15), (256, 256), "cudnn"),
+        (hopper(OF_2_15), (192, 192), "flash"),
+        (hopper(OF_2_15), (192, 128), "cudnn"),
+        (hopper(OF_2_11), (192, 128), "cudnn"),
+        (other(8, 9), (200, 200), "efficient"),
+        (other(8, 9), (256, 256), "flash"),
+        (other(12, 1), (224, 224), "efficient"),
+    ],
+)
+def test_training_has_fewer_widths_than_inference(gpu, widths, expected):
+    assert kernels.choose(*heads(widths[0], HALF, widths[1]), gpu=gpu, trains=True) == expected
+
+
+def test_cudnn_takes_no_single_anchor():
+    assert kernels.choose(*heads(128, HALF, anchors=1), gpu=hopper(OF_2_15)) == "flash"
+
+
+def test_cudnn_comes_last_where_torch_was_told_so(monkeypatch):
+    monkeypatch.setenv("TORCH_CUDNN_SDPA_DEPRIORITIZED", "1")
+    assert kernels.choose(*heads(128, HALF), gpu=hopper(OF_2_15)) == "flash"
+
+
+@pytest.mark.parametrize(("cudnn", "is_there"), [(OF_2_11, False), (OF_2_15, True)])
+def test_a_forced_cudnn_kernel_of_256_channels_is_there_since_torch_2_15(cudnn, is_there):
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+        if is_there:
+            assert kernels.choose(*heads(256, HALF), gpu=hopper(cudnn)) == "cudnn"
+            return
+        with pytest.raises(UnavailableError, match="on cuda: what is forced has no kernel"):
+            kernels.choose(*heads(256, HALF), gpu=hopper(cudnn))
+
+
+def test_the_gpu_of_this_machine_is_meant_or_a_hopper(monkeypatch):
+    assert Gpu.meant().capability == (9, 0) or torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 6))
+    assert Gpu.meant().capability == (8, 6)
+
+
+def test_a_processor_has_one_fused_kernel_for_all_types():
+    assert kernels.choose(*heads(512, torch.float64), gpu=None) == "flash_for_cpu"
+
+
+def test_flash_on_the_processor_wants_values_as_wide_as_keys():
+    assert kernels.choose(*heads(8, FULL, 16), gpu=None) == "math"
+
+
+def test_tokens_that_do_not_lie_in_one_piece_fall_to_the_math_kernel():
+    query, key, value = heads(8, FULL)
+    for gpu in (None, hopper(OF_2_15)):
+        assert kernels.choose(query.mT.contiguous().mT, key, value, gpu=gpu) == "math"
+
+
+def test_a_forced_kernel_that_a_device_lacks_is_unavailable():
+    with (
+        sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION),
+        pytest.raises(
+            UnavailableError, match="on cpu: what is forced has no kernel for torch.float32"
+        ),
+    ):
+        kernels.choose(*heads(8, FULL), gpu=None)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no NVIDIA GPU")
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("dtype", [FULL, torch.float16, HALF], ids=str)
+@pytest.mark.parametrize("width", [64, 128, 192, 256, 512])
+def test_a_real_gpu_chooses_the_kernel_that_is_predicted(width, dtype, trains):
+    query, key, value = (
+        torch.randn(1, 1, 64, width, device="cuda", dtype=dtype, requires_grad=trains)
+        for _ in range(3)
+    )
+    call = lambda: functional.scaled_dot_product_attention(query, key, value)
+    chosen = kernels.choose(query, key, value, gpu=Gpu.meant(), trains=trains)
+    middle = "attention_math" if chosen == "math" else f"{chosen}_attention"
+    assert f"_scaled_dot_product_{middle}" in kernels.ran(call, device="cuda")
 
 
 def attention(*shape, **options):
