@@ -15,6 +15,7 @@ from bench.statistics import without
 
 # Operators below these are not those of the ledger, which is of the module that they were made from.
 FUSED = ("compiled", "fast-compiled", "onnxruntime")
+PRODUCTS_OF_3XTF32 = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,10 +106,23 @@ def _floor(row: Operator, ceilings: Ceilings, policy: Policy) -> Floor:
 
 def _parts(name: str, one: Alike, ceilings: Ceilings, policy: Policy) -> tuple[float, float, float]:
     """Seconds of one call: its products, its other operations, its bytes."""
-    products = 2 * one.macs / _peak(_format(name, one.dtype, policy), ceilings) if one.macs else 0.0
+    products = 2 * one.macs / _rate(name, one.dtype, ceilings, policy) if one.macs else 0.0
     others = one.flops - 2 * one.macs
     arithmetic = others / _peak("float32", ceilings) if others else 0.0
     return products, arithmetic, one.moved_bytes / ceilings.bandwidth
+
+
+def _rate(name: str, dtype: str, ceilings: Ceilings, policy: Policy) -> float:
+    """Peak of an operator's products.
+
+    Memory-efficient attention multiplies float32 on tensor cores where there are some, as three
+    products of TF32 (OpMultiplyAddFastF32 in mem_eff_attention/gemm_kernel_utils.h, PyTorch 2.11
+    and 2.15), which is faster than float32 itself.
+    """
+    peak = _peak(_format(name, dtype, policy), ceilings)
+    if dtype == "float32" and "efficient_attention" in name and "tf32" in ceilings.products:
+        return max(peak, ceilings.products["tf32"] / PRODUCTS_OF_3XTF32)
+    return peak
 
 
 def _format(name: str, dtype: str, policy: Policy) -> str:

@@ -70,6 +70,20 @@ def test_a_product_runs_at_the_peak_of_its_own_format():
     assert floor(operator(macs=40, flops=80, dtype="bfloat16"), policy=TF32).time_s == 1.0
 
 
+@pytest.mark.parametrize("way", ["", "_backward"])
+def test_memory_efficient_attention_multiplies_float32_by_three_products_of_tf32(way):
+    attention = operator(f"aten._scaled_dot_product_efficient_attention{way}", macs=50, flops=100)
+    assert floor(attention).time_s == pytest.approx(7.5)
+    assert floor(attention, policy=TF32).time_s == pytest.approx(2.5)
+    (on_volta,) = roofline.floors([attention], Ceilings(bandwidth=1.0, products={"float32": 10.0}))
+    assert on_volta.time_s == 10.0
+
+
+def test_memory_efficient_attention_multiplies_halves_as_they_are():
+    name = "aten._scaled_dot_product_efficient_attention"
+    assert floor(operator(name, macs=40, flops=80, dtype="bfloat16")).time_s == 1.0
+
+
 def test_a_missing_peak_is_said():
     with pytest.raises(ValueError, match="no ceiling for products in float64; there are float32"):
         floor(operator(macs=1, flops=2, dtype="float64"))
