@@ -81,7 +81,7 @@ def parser() -> console.Parser:
         "--slots",
         type=console.positive,
         metavar="N",
-        help="trainings at once (default: one for each GPU; two without one)",
+        help="trainings at once (default: one for each GPU; two without one); small networks may share a GPU",
     )
     add(
         "--out",

@@ -51,6 +51,7 @@ class Task:
         folder: of the records, for what a training leaves beside them.
         slot: which of the cells that run at once this is.
         threads: its share of the processor; None if it has the machine to itself.
+        gpus: how many the machine has.
     """
 
     cell: Cell
@@ -58,6 +59,7 @@ class Task:
     folder: Path | None = None
     slot: int = 0
     threads: int | None = None
+    gpus: int = 1
 
 
 def run(task: Task) -> Measures | Failure:
@@ -313,13 +315,15 @@ def _offer_to_oom_killer() -> None:
 
 
 def _settle(task: Task) -> None:
-    """Take this slot's GPU, or its share of the processor, before torch is loaded."""
+    """Take this slot's GPU and its share of the processor, before torch is loaded.
+
+    Where there are more slots than GPUs, some share one.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(task.threads)
     if task.device == "cuda":
         shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = shown.split(",") if shown else None
-        os.environ["CUDA_VISIBLE_DEVICES"] = names[task.slot] if names else str(task.slot)
-    else:
-        os.environ["OMP_NUM_THREADS"] = str(task.threads)
+        names = shown.split(",") if shown else list(map(str, range(task.gpus)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[task.slot % len(names)]
 
 
 def _failure(error: Exception) -> Failure:

@@ -33,7 +33,7 @@ def one_by_one(cells: Sequence[Cell], act: Act) -> Iterator[Record]:
 
 
 def local(slots: int) -> Engine:
-    """Do so many cells at once; each knows its slot, and so its GPU or its share of the processor.
+    """Do so many cells at once; each knows its slot, and so which GPU it gets.
 
     Whoever stops asking for records, because of an error or an interruption, ends what is running.
     """

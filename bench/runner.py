@@ -57,11 +57,13 @@ def start_over(out: Path) -> None:
 
 def slots(device: str) -> int:
     """How many trainings share a machine: one for each GPU, two on a processor with as many cores."""
-    if device == "cuda":
-        import torch
+    return _gpus() if device == "cuda" else min(2, _describe(device).cores)
 
-        return max(1, torch.cuda.device_count())
-    return min(2, _describe(device).cores)
+
+def _gpus() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
 
 
 def run(
@@ -278,14 +280,20 @@ def measure(
         cell: what to run.
         where: the environment, whose device is meant.
         folder: of the records, for what a training leaves beside them.
-        slot: which of the cells that run at once this is; it says which GPU is its own.
+        slot: which of the cells that run at once this is; it says which GPU it gets.
         slots: how many run at once.
     """
     failure = _foresee(cell, where)
     if failure is not None:
         return made(cell, "measured", where, failure=failure)
-    threads = where.threads if slots > 1 else None
-    task = child.Task(cell=cell, device=where.device, folder=folder, slot=slot, threads=threads)
+    task = child.Task(
+        cell=cell,
+        device=where.device,
+        folder=folder,
+        slot=slot,
+        threads=where.threads if slots > 1 else None,
+        gpus=_gpus() if where.device == "cuda" else 0,
+    )
     outcome = child.run(task)
     if isinstance(outcome, Failure):
         return made(cell, "measured", where, failure=outcome)

@@ -106,11 +106,13 @@ def load(
 
 
 def _cores() -> int:
-    """Cores for one process of those on this machine, 8 at most."""
+    """Cores for this process of those on this machine, 8 at most."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun, which gives each process a single thread
+        return max(1, min(8, cores // int(os.environ["LOCAL_WORLD_SIZE"])))
+    return min(8, cores, torch.get_num_threads())
 
 
 def stack(samples: list[Sample]) -> Batch:

@@ -149,11 +149,8 @@ def test_cells_of_a_pretended_gpu_are_measured_in_one_process(
     monkeypatch.setattr(
         child._Process, "start", lambda **given: started.append(given) or start(**given)
     )
-    cells = [
-        replace(PLAIN, dtype="tf32"),
-        replace(PLAIN, implementation="sdpa-efficient"),
-        replace(PLAIN, mode="train"),
-    ]
+    changes = [{"dtype": "tf32"}, {"implementation": "sdpa-efficient"}, {"mode": "train"}]
+    cells = [replace(PLAIN, budget_s=2.0, **change) for change in changes]
     records = list(runner.run(cells, tmp_path, source="measured", device="cuda"))
     assert started == [{"daemon": True}]
     assert child._KEPT == []
@@ -172,3 +169,20 @@ def test_a_training_on_a_pretended_gpu_loads_its_images_by_processes(tmp_path, p
     found = child.run(child.Task(cell=cell, device="cuda", folder=tmp_path))
     assert isinstance(found, Measures), found
     assert found.accuracy.iterations == 2
+
+
+@pytest.mark.parametrize(
+    ("shown", "gpus", "given"),
+    [(None, 1, ["0", "0", "0"]), (None, 2, ["0", "1", "0"]), ("5,7", 2, ["5", "7", "5"])],
+)
+def test_slots_beyond_the_gpus_share_them(monkeypatch, shown, gpus, given):
+    seen = []
+    for slot in range(3):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if shown:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        monkeypatch.setenv("OMP_NUM_THREADS", "9")
+        child._settle(child.Task(cell=TRAINING, device="cuda", slot=slot, threads=3, gpus=gpus))
+        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert seen == given

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
+from bench.accuracy import order
 from bench.accuracy.losses import make_loss
 from bench.accuracy.optimisation import learning_rate, make_optimiser, precision, tuned
 from bench.accuracy.order import Order, load, seed_of, stack
@@ -243,3 +244,11 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(make())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loader_takes_the_share_of_the_processor_that_its_training_has(monkeypatch):
+    monkeypatch.setattr(order.os, "sched_getaffinity", lambda _: range(16))
+    monkeypatch.setattr(order.torch, "get_num_threads", lambda: 3)
+    assert order._cores() == 3
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # of torchrun
+    assert order._cores() == 4
