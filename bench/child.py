@@ -228,7 +228,11 @@ def _not_started(error: OSError) -> Failure:
 def _died(child: SpawnProcess, limit_s: float) -> Failure:
     if not wait([child.sentinel], limit_s):
         return Failure(kind="timeout", reason="the process neither answers nor ends; ended")
-    code = _join(child)
+    return death(_join(child))
+
+
+def death(code: int | None) -> Failure:
+    """Why a process has no answer, by its exit status."""
     if code == -signal.SIGKILL:
         reason = "the process was killed (signal 9); the machine was most likely out of memory"
         return Failure(kind="out-of-memory", reason=reason)
@@ -242,7 +246,7 @@ def _serve(connection: Connection) -> None:
     """Measure what is told and answer in text; what a module prints goes to standard error."""
     end_with_parent()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    _offer_to_oom_killer()
+    offer_to_oom_killer()
     goes_on = True
     while goes_on:
         try:
@@ -264,7 +268,7 @@ def _measured(task: Task) -> Measures | Failure:
 
         return readings.measure(task.cell, task.device, task.folder)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
-        return _failure(error)
+        return failure_of(error)
 
 
 def _is_clean(outcome: Measures | Failure) -> bool:
@@ -306,7 +310,7 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _offer_to_oom_killer() -> None:
+def offer_to_oom_killer() -> None:
     """Ask the kernel to end this process rather than the run, should memory end."""
     try:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
@@ -326,7 +330,8 @@ def _settle(task: Task) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = names[task.slot % len(names)]
 
 
-def _failure(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
+    """Say what went wrong in a process, lack of memory and of a device's abilities apart."""
     # By name, as torch itself may be what did not fit.
     full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     full = full or any(words in str(error) for words in NO_MEMORY)

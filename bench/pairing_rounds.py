@@ -244,7 +244,7 @@ class Player:
             found = self._connection.recv()
         except (EOFError, ConnectionError) as error:
             self._process.join()
-            raise self._error(_died(self._process.exitcode)) from error
+            raise self._error(child.death(self._process.exitcode)) from error
         if isinstance(found, Failure):
             raise self._error(found)
         return found
@@ -253,10 +253,3 @@ class Player:
         cell = self.task.cell
         reason = f"{write(cell.name, cell.implementation)}: {failure.reason}"
         return ArmError(failure.model_copy(update={"reason": reason}))
-
-
-def _died(exit_code: int | None) -> Failure:
-    if exit_code == -9:
-        reason = "the process was killed (signal 9); the machine was most likely out of memory"
-        return Failure(kind="out-of-memory", reason=reason)
-    return Failure(kind="error", reason=f"the process died with exit status {exit_code}")

@@ -28,9 +28,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bench import child
 from bench.jsonl import Model
 from bench.probes.sampling import Clock, HostClock, collector_off
-from bench.record import Failure, MeasuredMemory
+from bench.record import MeasuredMemory
 from experiments.spec import Cell
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 Device = Literal["cpu", "cuda"]
 Times = dict[str, float]
-FailureKind = Literal["out-of-memory", "unavailable", "error"]
 
 WARM_S = {"cpu": 0.3, "cuda": 1.0}
 # A turn on a GPU is taken in samples that keep the host busy no longer than this; see timing_cuda.
@@ -98,13 +98,13 @@ def serve(task: Task, connection: Connection) -> None:
     """Make the arm ready, then time so many calls whenever a number comes, until the other side goes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it ends it
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    _offer_to_oom_killer()
+    child.offer_to_oom_killer()
     try:
         _serve(task, connection)
     except EOFError:
         return
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in an arm is told
-        connection.send(failure_of(error))
+        connection.send(child.failure_of(error))
 
 
 def _serve(task: Task, connection: Connection) -> None:
@@ -259,22 +259,3 @@ def save_outputs(work: "Workload", path: Path) -> None:
     torch.save([item.cpu() for item in tensors if isinstance(item, torch.Tensor)], path)
     del outputs, tensors
     gc.collect()
-
-
-def failure_of(error: Exception) -> Failure:
-    """Say what went wrong, memory apart."""
-    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    full = full or "can't allocate memory" in str(error)
-    lacking = type(error).__name__ == "UnavailableError"  # of ann.implementations
-    text = str(error).strip().split("\n", 1)[0][:300]
-    reason = text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
-    kind: FailureKind = "out-of-memory" if full else "unavailable" if lacking else "error"
-    return Failure(kind=kind, reason=reason)
-
-
-def _offer_to_oom_killer() -> None:
-    """Ask the kernel to end this process rather than the run, should memory end."""
-    try:
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    except OSError:
-        return

@@ -103,9 +103,14 @@ class TorchGpu(HostClock):
         self._torch.cuda.synchronize()
 
     def capture(self, work: Work) -> Work:
-        """Capture one call as a CUDA graph; its outputs stay in a pool of the graph's own."""
-        graph = self._torch.cuda.CUDAGraph()
-        with self._torch.cuda.graph(graph):
+        """Capture one call as a CUDA graph; its outputs stay in a pool of the graph's own.
+
+        The current stream is put back, as a capture that fails does not (its end raises before that,
+        torch 2.11 and 2.15).
+        """
+        cuda = self._torch.cuda
+        graph = cuda.CUDAGraph()
+        with cuda.stream(cuda.current_stream()), cuda.graph(graph):
             work()
         replay: Work = graph.replay
         return replay

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -201,9 +202,22 @@ def die(connection, number):
             "out-of-memory",
         ),
         (RuntimeError("std::bad_alloc"), "out-of-memory"),
+        (RuntimeError("CUDA error: out of memory"), "out-of-memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "out-of-memory"),
         (OSError(errno.ENOSPC, "x.pt: could not be saved"), "error"),
         (ValueError("the loss is nan"), "error"),
     ],
 )
-def test_what_ran_out_of_memory_says_so(error, kind):
-    assert child._failure(error).kind == kind
+def test_what_ran_out_of_memory_says_so_in_a_cell_and_in_an_arm(error, kind, monkeypatch):
+    assert child.failure_of(error).kind == kind
+    told = []
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(pairing_worker, "_serve", fail)
+    monkeypatch.setattr(pairing_worker.os, "dup2", lambda *_: None)
+    monkeypatch.setattr(pairing_worker.child, "offer_to_oom_killer", lambda: None)
+    monkeypatch.setattr(pairing_worker.signal, "signal", lambda *_: None)
+    pairing_worker.serve(None, SimpleNamespace(send=told.append))
+    assert [item.kind for item in told] == [kind]

@@ -101,6 +101,14 @@ def test_the_fingerprint_does_not_change_with(here, change):
     assert fingerprint(here.model_copy(update=change)) == fingerprint(here)
 
 
+def test_a_patch_of_the_driver_does_not_change_the_fingerprint_but_another_branch_does(here):
+    first, patch, branch = (
+        fingerprint(here.model_copy(update={"driver": driver}))
+        for driver in ("580.159.03", "580.159.04", "590.1")
+    )
+    assert first == patch != branch
+
+
 def test_the_number_of_threads_changes_the_fingerprint_for_real(here):
     torch.set_num_threads(here.threads + 1)
     assert fingerprint(describe("cpu")) != fingerprint(here)

@@ -217,10 +217,3 @@ def faults(*arguments):
 def test_a_heap_that_is_kept_is_not_taken_again_page_by_page():
     assert faults("keep") < 10
     assert faults() > 1000
-
-
-def test_memory_that_ran_out_is_told_apart():
-    error = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
-    assert worker.failure_of(error).kind == "out-of-memory"
-    assert worker.failure_of(MemoryError()).kind == "out-of-memory"
-    assert worker.failure_of(ValueError("no such thing")).reason == "no such thing"

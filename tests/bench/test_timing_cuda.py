@@ -3,7 +3,9 @@
 import random
 
 import pytest
+import torch
 
+from bench.probes.stream import TorchGpu
 from bench.probes.timing import time_cuda
 from bench.statistics import is_conclusive, median_interval, without
 
@@ -231,14 +233,43 @@ def test_a_first_call_that_loads_kernels_does_not_count_as_long():
     assert max(timing.samples_s) == pytest.approx(2e-3, rel=1e-3)
 
 
+def test_a_capture_that_fails_leaves_the_stream_as_it_was(pretended_gpu):
+    x = torch.ones(3, device="cuda")
+
+    def work():
+        return (x + 1).sum().item()
+
+    work()
+    with pytest.raises(RuntimeError, match="due to a previous error"):
+        TorchGpu().capture(work)
+    assert pretended_gpu.stream == "default stream"
+
+
+def test_a_captured_call_replays_on_its_own_memory(pretended_gpu):
+    x, seen = torch.ones(3, device="cuda"), []
+
+    def work():
+        seen.append(x * 2)
+
+    work()
+    replay = TorchGpu().capture(work)
+    x.fill_(4.0)
+    replay()
+    assert [list(item) for item in seen] == [[2, 2, 2], [8, 8, 8]]
+
+
+def test_what_was_never_called_can_not_be_captured(pretended_gpu):
+    x = torch.ones(5, device="cuda")
+    with pytest.raises(RuntimeError, match="due to a previous error"):
+        TorchGpu().capture(x.cos)
+
+
 def test_no_work_is_refused():
     with pytest.raises(ValueError, match="no work to time"):
         time_cuda([], budget_s=1, gpu=SimulatedGpu())
 
 
 def test_cuda_timing_without_a_gpu_names_the_way_out():
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(ValueError, match="use time_cpu instead"):
@@ -281,8 +312,6 @@ def test_a_real_host_bound_call_is_flagged(cuda):
 
 @pytest.mark.gpu
 def test_a_real_hold_lasts_at_least_as_long_as_asked(cuda):
-    from bench.probes.stream import TorchGpu
-
     gpu = TorchGpu()
     gpu.hold(1e-3)
     gpu.synchronize()
