@@ -93,18 +93,24 @@ def run(
     path = out / RECORDS
     device = "meta" if source == "predicted" else device
     kept = {_row(item.experiment, item.axes, item.cell) for item in _read(path, source)}
-    wheres = {cell.id: environment_of(device, cell, slots=slots) for cell in cells}
-    fits = finished(out, wheres, source=source)
     asked = [cell for cell in cells if source == "predicted" or cell.probes]
+    wheres: dict[str, Environment] = {}
+    for cell in asked:
+        where = environment_of(device, cell, slots=slots)
+        wheres |= dict.fromkeys(_ids(cell, device), where)
+    fits = finished(out, wheres, source=source)
     todo: dict[str, Cell] = {}
     twins: dict[str, list[Cell]] = {}
     for cell in asked:
-        if cell.id in fits:
-            yield _again(fits[cell.id], cell, path=path, kept=kept)
-        elif cell.id in todo:
-            twins.setdefault(cell.id, []).append(cell)
+        first, *others = _ids(cell, device)
+        seen = next((fits[name] for name in (first, *others) if name in fits), None)
+        twin = next((name for name in (first, *others) if name in todo), None)
+        if seen is not None:
+            yield _again(seen, cell, path=path, kept=kept)
+        elif twin is not None:
+            twins.setdefault(twin, []).append(cell)
         else:
-            todo[cell.id] = cell
+            todo[first] = cell
     if source == "predicted":
         act: Act = partial(_predict_where, wheres)
     else:
@@ -119,6 +125,15 @@ def run(
     finally:
         if source == "measured":
             child.end_kept()
+
+
+def _ids(cell: Cell, device: str) -> tuple[str, ...]:
+    """Ids of one measurement, the cell's own first: it may name the run's device or leave it open."""
+    other = {"auto": device, device: "auto"}.get(cell.device)
+    # A prediction for a device is another one than for the one that is there.
+    if device == "meta" or other is None:
+        return (cell.id,)
+    return cell.id, replace(cell, device=other).id  # type: ignore[arg-type]  # one of the two
 
 
 def _predict_where(wheres: Mapping[str, Environment], cell: Cell, slot: int) -> Record:
@@ -139,7 +154,7 @@ def _without(lost: Lost, source: Source, wheres: Mapping[str, Environment]) -> R
 def _again(seen: Record, cell: Cell, *, path: Path, kept: set[tuple[object, ...]]) -> Record:
     """Two rows of a table may ask for one measurement; it is made once and written for each."""
     row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
-    same = seen.model_copy(update=row)
+    same = seen.model_copy(update={**row, "cell": cell.id})
     if _row(same.experiment, same.axes, same.cell) not in kept:
         jsonl.append(path, same)
     return same

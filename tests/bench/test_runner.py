@@ -102,6 +102,28 @@ def test_two_rows_that_ask_for_one_measurement_share_it(tmp_path):
     assert [item.axes for item in record.read(tmp_path)] == [dict(SMALL.axes), dict(twin.axes)]
 
 
+def test_a_cell_that_names_the_device_of_the_run_is_the_one_that_leaves_it_open(tmp_path):
+    named = replace(SMALL, device="cpu", axes={"block": "apnb", "mode": "eval"})
+    first, second = run([SMALL, named], tmp_path)
+    assert (first.cell, second.cell) == (SMALL.id, named.id)
+    assert second.measures == first.measures
+    assert run([named, SMALL], tmp_path) == [second, first]
+    assert len(record.read(tmp_path)) == 2
+
+
+def test_a_record_of_the_named_device_serves_the_cell_that_leaves_it_open(tmp_path):
+    named = replace(SMALL, device="cpu")
+    (first,) = run([named], tmp_path)
+    (second,) = run([SMALL], tmp_path)
+    assert (second.cell, second.measures) == (SMALL.id, first.measures)
+
+
+def test_a_prediction_for_a_named_device_is_one_of_its_own(tmp_path):
+    named = replace(SMALL, device="cuda", dtype="autocast-bfloat16")
+    found = run([named, replace(named, device="auto")], tmp_path, source="predicted")
+    assert [item.measures.predicted.device for item in found] == ["cuda", "cpu"]
+
+
 def test_changed_code_is_measured_again(tmp_path, own, monkeypatch):
     cell = own("fine")
     first = run([cell], tmp_path, "predicted")
