@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,8 @@ class Model(BaseModel):
 
 
 Line = TypeVar("Line", bound=Model)
+# What one thread is writing looks to another like a torn line.
+_APPENDING = threading.Lock()
 
 
 def append(path: Path, model: Model) -> None:
@@ -30,18 +33,23 @@ def append(path: Path, model: Model) -> None:
     line = (model.model_dump_json(exclude_defaults=True) + "\n").encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(path)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            _write_whole(descriptor, line)
-        finally:
-            os.close(descriptor)
+        with _APPENDING:
+            _append(path, line)
     except OSError as error:
         msg = (
             f"{path}: the record could not be written ({error.strerror}); make room or choose another "
             "folder and call again, finished records are kept"
         )
         raise OSError(error.errno, msg) from error
+
+
+def _append(path: Path, line: bytes) -> None:
+    _cut_torn_line(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        _write_whole(descriptor, line)
+    finally:
+        os.close(descriptor)
 
 
 def _write_whole(descriptor: int, line: bytes) -> None:

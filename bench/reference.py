@@ -1,40 +1,48 @@
 """What to run on a new device: `python -m bench.reference --minutes 9 --out DIR`.
 
-In order of worth and until the time is up: the GPU tests, Tables 1 and 2, Fig. 2, the model zoo's
-pages, Tables 6 and 7 on procedural scenes. Records are written as they come and a later call goes
-on; nothing needs a network, nox or uv.
+In order of worth (`experiments.reference`) and until the time is up: the GPU tests, what the machine
+reaches, Table 1, number formats, Table 2, the crossover, trainings, and all else. Records are written as
+they come and a later call goes on; nothing needs a network, nox or uv.
+
+`--look` calls each kind of cell once on small maps instead, holds it against float64, and says in a line
+each whether it runs here and is right: what to do first where this code has never run.
 """
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import console
-from experiments import ceilings
-from experiments.catalogue import EXPERIMENTS, TRAININGS
-from experiments.spec import Cell, Experiment
-from experiments.training import Setting
+from experiments import ceilings, reference
+from experiments.reference import Step
+from experiments.spec import Cell
+from experiments.training import DATASETS, Setting
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from bench.engines import Act, Engine, Lost
     from bench.record import Record
 
 PROGRAM = "python -m bench.reference"
-ORDER = (
-    *("table1", "fig2", "crossover", "implementations", "precision", "table2"),
-    *("zoo_ann", "zoo_dnl", "counters", "table6", "table7"),
-)
-# Of the whole time, for the tests and for one cell; a GPU needs far less, a processor is kept from
-# starving the rest.
+# Of the whole time, for the tests and for one cell.
 TESTS_SHARE = 0.4
 CELL_SHARE = 0.25
-CELL_BUDGET_S = 8.0
+# Seconds of timing: a GPU needs far less than a table asks for, a processor is kept from starving the rest.
+CELL_BUDGETS_S = {"cpu": 8.0, "cuda": 4.0}
+# Trainings of small networks fill a GPU to a few percent; each wants some cores for its images.
+MOST_TRAININGS = 5
+CORES_A_TRAINING = 3
 TESTS_LOG = "gpu-tests.txt"
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,99 +67,238 @@ def parser() -> console.Parser:
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the records")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to measure")
     add("--no-tests", action="store_true", help="leave the GPU tests out")
+    add("--look", action="store_true", help="does each kind run, and is it right? measures nothing")
+    add("--dataset", choices=tuple(DATASETS), default="scenes", help="what to train on")
+    add("--root", default="", metavar="PATH", help="folder of the data set; the scenes need none")
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status: 1 where a GPU test failed."""
+    """Run the command line; return its exit status: 1 where a GPU test or a kind failed."""
     options = parser().parse_args(arguments)
+    setting = Setting(dataset=options.dataset, root=options.root)
     with console.held(options.out):
-        return run(options)
+        clock = Clock(limit_s=60 * options.minutes, started_s=time.monotonic())
+        from bench import runner  # brings torch, not for --help
+
+        device = runner.resolve(options.device)
+        if options.look:
+            from bench import look
+
+            return look.run(options.out, setting, device=device, clock=clock)
+        return run(options, setting, device=device, clock=clock)
 
 
-def run(options: "Namespace") -> int:
+def run(options: "Namespace", setting: Setting, *, device: str, clock: Clock) -> int:
     """Test and measure until the time is over; return the exit status."""
-    clock = Clock(limit_s=60 * options.minutes, started_s=time.monotonic())
-    from bench import runner  # brings torch, not for --help
-
-    device = runner.resolve(options.device)
     status = 0
     if device == "cuda" and not options.no_tests:
         status = _run_tests(options.out / TESTS_LOG, limit_s=TESTS_SHARE * clock.left_s)
-    cells = planned()
+    plan = planned(setting, device=device)
+    total = sum(bool(cell.probes) for step in plan for cell in step.cells)
     records = console.follow(
-        measured(cells, options.out, device=device, clock=clock), total=2 * len(cells)
+        _told(measured(plan, options.out, device=device, clock=clock), clock), total=total
     )
-    sys.stdout.write(summary(records, cells, clock=clock))
+    sys.stdout.write(summary(records, total, clock=clock))
     return status
 
 
-def planned() -> tuple[Cell, ...]:
-    """All cells in order of worth."""
+def planned(setting: Setting, *, device: str) -> tuple[Step, ...]:
+    """All steps, with as much time for a cell as the device needs, less the cells that ask nothing of a GPU."""
     return tuple(
-        replace(cell, budget_s=min(cell.budget_s, CELL_BUDGET_S))
-        for name in ORDER
-        for cell in _experiment(name).cells
+        replace(
+            step,
+            cells=tuple(
+                replace(cell, budget_s=min(cell.budget_s, CELL_BUDGETS_S[device]))
+                for cell in step.cells
+                if device != "cuda" or reference.needs_device(cell)
+            ),
+        )
+        for step in reference.steps(setting)
     )
 
 
-def _experiment(name: str) -> Experiment:
-    """What trains does so on the procedural scenes, which are there on every machine."""
-    return EXPERIMENTS[name] if name in EXPERIMENTS else TRAININGS[name](Setting())
-
-
-def measured(cells: Sequence[Cell], out: Path, *, device: str, clock: Clock) -> Iterator["Record"]:
-    """Predict and measure one cell after the other until the time is up."""
+def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> Iterator["Record"]:
+    """Measure one cell after the other until the time is up; trainings several at once on a GPU."""
     from bench import runner
 
-    if CELL_SHARE * clock.limit_s >= ceilings.CELL.budget_s:
-        yield from runner.run([ceilings.CELL], out, source="measured", device=device)
+    measure = partial(runner.run, out=out, source="measured", device=device)
+    cells = [cell for step in plan for cell in step.cells]
+    first = [ceilings.CELL] if CELL_SHARE * clock.limit_s >= ceilings.CELL.budget_s else []
+    with _predicting(cells, out, device=device, clock=clock) as ahead:
+        # In one run as far as can be: the process that a GPU's cells share ends with it.
+        for trains, group in groupby(plan, key=lambda step: step.trains):
+            some = [*first, *(cell for step in group for cell in step.cells)]
+            first = []
+            at_once = trainings_at_once(some, device=device) if trains else 1
+            engine = until(clock, at_once=at_once, ahead=ahead)
+            yield from measure(some, engine=engine, slots=at_once)
+
+
+def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "Engine":
+    """An engine that begins no cell when the time is up, and gives each a share of it.
+
+    Args:
+        clock: what is left.
+        at_once: cells that run at the same time.
+        ahead: called with each cell before it begins.
+    """
+    from bench import engines
+
+    def engine(cells: Sequence[Cell], act: "Act") -> "Iterator[Record | Lost]":
+        for first in range(0, len(cells), at_once):
+            if clock.left_s <= 0:
+                return
+            limit_s = max(1.0, min(clock.left_s, CELL_SHARE * clock.limit_s))
+            batch = [
+                replace(cell, time_limit_s=clock.left_s if cell.training else limit_s)
+                for cell in cells[first : first + at_once]
+            ]
+            for cell in batch:
+                ahead(cell)
+            yield from engines.local(at_once)(batch, act)
+
+    return engine
+
+
+def trainings_at_once(cells: Sequence[Cell], *, device: str) -> int:
+    """How many trainings share a GPU: as many as have cores, if the largest step fits so often."""
+    from bench import environment, runner
+
+    if device != "cuda":
+        return runner.slots(device)
+    largest = 0
     for cell in cells:
-        if clock.left_s <= 0:
-            return
-        yield from runner.run([cell], out, source="predicted", device=device)
-        limited = replace(
-            cell, time_limit_s=max(1.0, min(clock.left_s, CELL_SHARE * clock.limit_s))
-        )
-        yield from runner.run([limited], out, source="measured", device=device)
+        if cell.mode == "train":
+            found = runner.predict(cell, runner.environment_of("meta", cell)).measures.predicted
+            largest = max(largest, found.peak_bytes if found else 0)
+    fits = environment.available_bytes("cuda") // (largest + runner.PROCESS_BYTES)
+    cores = runner.environment_of(device, cells[0]).cores
+    return max(1, min(MOST_TRAININGS, cores // CORES_A_TRAINING, fits))
 
 
-def summary(records: Sequence["Record"], cells: Sequence[Cell], *, clock: Clock) -> str:
+@contextmanager
+def _predicting(
+    cells: Sequence[Cell], out: Path, *, device: str, clock: Clock
+) -> Iterator[Callable[[Cell], object]]:
+    """Predict all cells; gives what is to be called before a cell is measured.
+
+    On a GPU a thread goes ahead, so that the device waits for no prediction. On a processor that would
+    disturb every reading: there each cell is predicted just before it runs, and what is left at the end.
+    """
+    from bench import engines, runner
+
+    stopped = threading.Event()
+
+    def engine(cells: Sequence[Cell], act: "Act") -> "Iterator[Record | Lost]":
+        for cell in cells:
+            if stopped.is_set() or clock.left_s <= 0:
+                return
+            yield from engines.one_by_one([cell], act)
+
+    predicted = runner.run(cells, out, source="predicted", device=device, engine=engine)
+    if device == "cuda":
+        with _drained(predicted, stopped):
+            yield lambda _: None
+        return
+    left = {cell.id for cell in cells}
+
+    def ahead(cell: Cell) -> None:
+        while cell.id in left:
+            item = next(predicted, None)
+            if item is None:
+                return
+            left.discard(item.cell)
+
+    yield ahead
+    for _ in predicted:
+        continue
+
+
+@contextmanager
+def _drained(records: Iterator["Record"], stopped: threading.Event) -> Iterator[None]:
+    """Take records in a thread; the end of the block waits for it, and raises what went wrong there."""
+    faults: list[Exception] = []
+
+    def go() -> None:
+        try:
+            for _ in records:
+                continue
+        except Exception as fault:  # noqa: BLE001  # raised again below
+            faults.append(fault)
+
+    thread = threading.Thread(target=go, name="predictions")
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        stopped.set()
+        raise
+    finally:
+        thread.join()
+    if faults:
+        raise faults[0]
+
+
+def _told(records: Iterator["Record"], clock: Clock) -> Iterator["Record"]:
+    """Say a line for each record on standard error where that is no terminal, which has a bar."""
+    for item in records:
+        if not sys.stderr.isatty():
+            failure = item.failure
+            said = f"{failure.kind}: {failure.reason}" if failure else "measured"
+            spent_s = clock.limit_s - clock.left_s
+            sys.stderr.write(f"{spent_s:5.0f} s  {_name(item)}: {said}\n")
+        yield item
+
+
+def _name(item: "Record") -> str:
+    unusual = [value for value in (item.dtype, item.protocol) if value not in ("float32", "strict")]
+    return " ".join((item.experiment, item.subject, item.size, item.mode, *unusual))
+
+
+def summary(records: Sequence["Record"], total: int, *, clock: Clock) -> str:
     """Say in a few lines what was done and what was not."""
-    measured = (item for item in records if item.source == "measured")
-    done = [item for item in measured if item.experiment != ceilings.NAME]
-    wanted = sum(bool(cell.probes) for cell in cells)
+    done = [item for item in records if item.experiment != ceilings.NAME]
     good = [item for item in done if item.failure is None]
-    lines = [f"{len(good)} of {wanted} cells measured in {clock.limit_s - clock.left_s:.0f} s"]
-    if wanted > len(done):
-        lines.append(f"{wanted - len(done)} not begun: the time was up; call again to go on")
+    lines = [f"{len(good)} of {total} cells measured in {clock.limit_s - clock.left_s:.0f} s"]
+    if total > len(done):
+        lines.append(f"{total - len(done)} not begun: the time was up; call again to go on")
     lines += [
-        f"{item.subject} {item.size} {item.mode}: {item.failure.kind}: {item.failure.reason}"
+        f"{_name(item)}: {item.failure.kind}: {item.failure.reason}"
         for item in done
         if item.failure is not None
     ]
     return "\n".join(lines) + "\n"
 
 
+def tests() -> tuple[str, ...]:
+    """Files that have tests for a GPU; all others would be imported in vain, which takes most of a minute."""
+    folder = ROOT / "tests"
+    return tuple(
+        str(path.relative_to(ROOT))
+        for path in sorted(folder.rglob("test_*.py"))
+        if "mark.gpu" in path.read_text(encoding="utf-8")
+    )
+
+
 def _run_tests(log: Path, *, limit_s: float) -> int:
     """Run the tests that need a GPU, their output into a file; 0 if they passed."""
+    files = tests()
+    if not files:
+        sys.stdout.write("GPU tests: there are none beside this code\n")
+        return 0
     command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "gpu",
-        "-o",
-        "addopts=--import-mode=importlib",
+        *(sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"),
+        # A file that can't be imported here keeps no other from being run.
+        *("-o", "addopts=--import-mode=importlib", "--continue-on-collection-errors"),
+        *files,
     ]
-    root = Path(__file__).resolve().parent.parent
     with log.open("w", encoding="utf-8") as file:
         try:
             # The command is fixed.
             done = subprocess.run(  # noqa: S603
                 command,
-                cwd=root,
+                cwd=ROOT,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 timeout=limit_s,

@@ -275,11 +275,12 @@ def _predictions(cell: Cell, aim: str) -> Measures:
     key = (same.id, aim)
     # Standard output is for results, and somebody's own module may print; it is the whole process's,
     # so that of the threads that wait for trainings one at a time may turn it aside.
-    with _PREDICTING:
-        if key not in _MEMO:
-            with redirect_stdout(sys.stderr):
-                _MEMO[key] = readings.predict(same, aim)  # type: ignore[arg-type]  # a device that computes
-        return _MEMO[key]
+    if key not in _MEMO:  # else there is no need to wait for another's
+        with _PREDICTING:
+            if key not in _MEMO:
+                with redirect_stdout(sys.stderr):
+                    _MEMO[key] = readings.predict(same, aim)  # type: ignore[arg-type]  # it computes
+    return _MEMO[key]
 
 
 _MEMO: dict[tuple[str, str], Measures] = {}

@@ -89,9 +89,9 @@ class TrainingStep(nn.Module):
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Loss of (b, 3, h, w) images with (b, h, w) labels."""
         outputs = self.network(images)
-        if isinstance(outputs, Tensor):
-            return F.cross_entropy(outputs, labels)
-        logits, auxiliary = outputs
+        logits, auxiliary = (outputs, None) if isinstance(outputs, Tensor) else outputs
+        if auxiliary is None:
+            return F.cross_entropy(logits, labels)
         return F.cross_entropy(logits, labels) + AUXILIARY_WEIGHT * F.cross_entropy(
             auxiliary, labels
         )

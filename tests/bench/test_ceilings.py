@@ -7,7 +7,7 @@ import torch
 
 from ann.catalogue import BLOCKS
 from ann.spec import Size
-from bench import ablations, efficiency, readings, reference, roofline, runner
+from bench import ablations, efficiency, readings, roofline, runner
 from bench.probes import ceilings
 from bench.record import Timing
 from experiments import ceilings as asked
@@ -133,12 +133,6 @@ def test_an_experiment_begins_with_the_machine(measured, tmp_path):
     options = ablations.parser().parse_args(["--device", "cpu", "--out", str(tmp_path)])
     ablations.run([Experiment(name="e", question="?", cells=(small,))], options)
     assert measured == [asked.CELL, small]
-
-
-def test_a_new_device_begins_with_the_machine(measured, tmp_path):
-    clock = reference.Clock(limit_s=60, now=lambda: 60.0)
-    assert list(reference.measured([cell()], tmp_path, device="cpu", clock=clock)) == []
-    assert measured == [asked.CELL]
 
 
 def test_predicting_measures_nothing(measured, tmp_path, capsys):

@@ -1,50 +1,218 @@
 import subprocess
+import threading
 
-from bench import reference
-from bench.record import Failure, Record
+import pytest
+
+from bench import child, reference, runner
+from bench.record import Environment, Failure, Measures, PredictedMemory, Record
+from experiments import ceilings
 from experiments.catalogue import EXPERIMENTS
+from experiments.reference import SIDES
+from experiments.training import Setting
+
+HERE = Environment(
+    device="cuda", device_name="a GPU", cores=16, threads=8, memory_bytes=1, os="o", python="3", torch="2"
+)  # fmt: skip
+GIB = 2**30
 
 
 def made(**fields):
-    return Record(
-        source="measured", experiment="e", cell="c", subject="nb", axes={}, size="1x1", **fields
-    )
+    names = {"experiment": "e", "cell": "c", "subject": "nb", "axes": {}, "size": "1x1"}
+    return Record(source="measured", **{**names, **fields})
 
 
-def test_everything_is_planned_in_order_of_worth():
-    planned = reference.planned()
-    assert len(planned) > sum(len(item.cells) for item in EXPERIMENTS.values())
-    assert list(dict.fromkeys(cell.experiment for cell in planned)) == list(reference.ORDER)
+def plan(device):
+    return reference.planned(Setting(), device=device)
+
+
+def cells_of(device):
+    return [cell for step in plan(device) for cell in step.cells]
+
+
+def test_a_gpu_is_not_asked_what_runs_on_the_processor():
+    asked = {device: {cell.experiment for cell in cells_of(device)} for device in ("cpu", "cuda")}
+    assert asked["cpu"] == {*EXPERIMENTS, "table6", "table7"}
+    assert asked["cpu"] - asked["cuda"] == {"counters"}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_no_cell_is_timed_longer_than_the_device_needs(device):
+    longest = max(cell.budget_s for cell in cells_of(device) if cell.training is None)
+    assert longest == reference.CELL_BUDGETS_S[device]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A GPU on which a cell takes 3.5 s in a process that is there, and 10 s in a new one; nothing is executed."""
+    gpu = Machine()
+    monkeypatch.setattr(runner, "_describe", lambda device: HERE)
+    monkeypatch.setattr(runner, "measure", gpu.measure)
+    monkeypatch.setattr(runner, "predict", gpu.predict)
+    monkeypatch.setattr("bench.environment.available_bytes", lambda _: 139 * GIB)
+    monkeypatch.setattr(child, "end_kept", gpu.end)
+    return gpu
+
+
+class Machine:
+    def __init__(self):
+        self.now_s, self.is_warm, self.measured, self.predicted = 0.0, False, [], []
+        self.at_once, self.lock = 0, threading.Lock()
+
+    def measure(self, cell, where, *, folder, slot, slots):
+        with self.lock:
+            shares = child.shares(child.Task(cell=cell, device=where.device))
+            self.now_s += (3.5 if shares and self.is_warm else 10.0) / slots
+            self.is_warm, self.at_once = shares, max(self.at_once, slots)
+            self.measured.append(cell)
+        return runner.made(cell, "measured", where)
+
+    def predict(self, cell, where):
+        self.predicted.append(cell)
+        peak = PredictedMemory(
+            peak_bytes=GIB, increment_bytes=1, input_bytes=1, parameter_bytes=1, peak_operator="o"
+        )
+        return runner.made(cell, "predicted", where, measures=Measures(predicted=peak))
+
+    def end(self):
+        self.is_warm = False
+
+    def spend(self, minutes, out, device="cuda", **options):
+        clock = reference.Clock(limit_s=60 * minutes, now=lambda: self.now_s, **options)
+        return list(reference.measured(plan(device), out, device=device, clock=clock))
+
+
+def test_eight_minutes_of_a_gpu_reach_the_first_six_sides_of_the_crossover(machine, tmp_path):
+    machine.spend(8, tmp_path)
+    assert machine.now_s < 8 * 60 + 10
+    wanted = [
+        cell.id
+        for cell in cells_of("cuda")
+        if cell.experiment in ("table1", "fig2", "table2")
+        or (
+            cell.experiment == "crossover"
+            and cell.size.width in SIDES[:6]
+            and "anchors" not in cell.axes
+        )
+    ]
+    on_file = {item.cell for item in runner.record.read(tmp_path) if item.source == "measured"}
+    assert len(wanted) == 5 * 2 + 4 + 2 + 3 + 6 * 12
+    assert set(wanted) <= on_file
+
+
+@pytest.mark.parametrize(("minutes", "first"), [(1, "ceilings"), (0.1, "table1")])
+def test_a_run_that_has_the_time_begins_with_the_machine(machine, tmp_path, minutes, first):
+    machine.spend(minutes, tmp_path)
+    assert machine.measured[0].experiment == first
+
+
+def test_the_process_that_cells_share_is_started_anew_only_after_one_of_its_own(machine, tmp_path):
+    machine.spend(4, tmp_path)
+    alone = sum(cell.protocol == "paper" for cell in machine.measured)
+    first_and_after_the_papers = 2
+    started = alone + first_and_after_the_papers
+    assert machine.now_s == pytest.approx(3.5 * (len(machine.measured) - started) + 10 * started)
+
+
+def test_a_run_that_was_cut_goes_on_where_it_stopped(machine, tmp_path):
+    machine.spend(2, tmp_path)
+    first, machine.measured = machine.measured, []
+    machine.spend(2, tmp_path, started_s=machine.now_s)
+    done = [cell.id for cell in (*first, *machine.measured)]
+    order = list(dict.fromkeys(cell.id for cell in (ceilings.CELL, *cells_of("cuda"))))
+    twins = set(order[: order.index(done[-1])]) - set(done)
+    assert done == [name for name in order if name not in twins][: len(done)]
+
+
+def test_trainings_share_a_gpu_as_far_as_cores_and_memory_go(machine):
+    cells = next(step for step in plan("cuda") if step.trains).cells
+    assert reference.trainings_at_once(cells, device="cuda") == 5
+    few = HERE.model_copy(update={"cores": 7})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "_describe", lambda device: few)
+        assert reference.trainings_at_once(cells, device="cuda") == 2
+        patch.setattr("bench.environment.available_bytes", lambda _: 2 * GIB)
+        assert reference.trainings_at_once(cells, device="cuda") == 1
+
+
+def test_trainings_run_at_once_in_slots(machine, tmp_path):
+    machine.spend(60, tmp_path)
+    assert machine.at_once == 5
+    assert {cell.experiment for cell in machine.measured} == {
+        *("ceilings", "table6", "table7"), *EXPERIMENTS,
+    } - {"counters"}  # fmt: skip
+
+
+def test_all_is_predicted_beside_a_gpu_and_on_a_processor_each_cell_before_it_runs(
+    machine, tmp_path, monkeypatch
+):
+    machine.spend(600, tmp_path / "gpu")
+    on_gpu = {cell.id for cell in machine.predicted}
+    assert on_gpu == {cell.id for cell in cells_of("cuda")}
+    machine.predicted, machine.measured = [], []
+    behind = []
+
+    def measure(cell, where, **given):
+        seen = {one.id for one in machine.predicted} | {ceilings.CELL.id}
+        behind.append(cell.id in seen)
+        return Machine.measure(machine, cell, where, **given)
+
+    monkeypatch.setattr(runner, "measure", measure)
+    machine.spend(1, tmp_path / "cpu", device="cpu", started_s=machine.now_s)
+    assert behind
+    assert all(behind)
+    assert len(machine.predicted) < 40
+
+
+def test_what_goes_wrong_in_a_prediction_ends_the_run(machine, tmp_path, monkeypatch):
+    def fail(*_):
+        msg = "no space left"
+        raise OSError(msg)
+
+    monkeypatch.setattr(runner, "predict", fail)
+    with pytest.raises(OSError, match="no space left"):
+        machine.spend(1, tmp_path)
 
 
 def test_nothing_is_begun_when_the_time_is_up(tmp_path):
     clock = reference.Clock(limit_s=5, now=lambda: 5.0)
-    assert list(reference.measured(reference.planned(), tmp_path, device="cpu", clock=clock)) == []
+    engine = reference.until(clock, at_once=1, ahead=lambda _: pytest.fail("begun"))
+    assert list(engine(cells_of("cpu"), lambda cell, slot: pytest.fail("begun"))) == []
 
 
-def test_what_was_begun_in_time_is_predicted_then_measured(tmp_path, monkeypatch):
-    moments = iter([0.0, 1.0, 9.0])
-    clock = reference.Clock(limit_s=8, now=lambda: next(moments))
-    asked = []
-
-    def run(cells, out, *, source, device):
-        asked.append((source, cells[0].time_limit_s))
-        return iter(())
-
-    monkeypatch.setattr("bench.runner.run", run)
-    assert list(reference.measured(reference.planned(), tmp_path, device="cpu", clock=clock)) == []
-    assert asked == [("predicted", 600.0), ("measured", 2.0)]
+def test_a_cell_gets_a_share_of_the_time_and_a_training_what_is_left():
+    clock = reference.Clock(limit_s=400, now=lambda: 100.0)
+    engine = reference.until(clock, at_once=1, ahead=lambda _: None)
+    trained = next(cell for cell in cells_of("cuda") if cell.training)
+    limits = list(engine([cells_of("cuda")[0], trained], lambda cell, slot: cell.time_limit_s))
+    assert limits == [100.0, 300.0]
 
 
 def test_the_summary_says_what_is_missing_and_what_failed():
-    cells = reference.planned()[:3]
     records = (made(), made(failure=Failure(kind="timeout", reason="not done after 3 s; ended")))
-    text = reference.summary(records, cells, clock=reference.Clock(limit_s=60, now=lambda: 50.0))
+    text = reference.summary(records, 3, clock=reference.Clock(limit_s=60, now=lambda: 50.0))
     assert text.splitlines() == [
         "1 of 3 cells measured in 50 s",
         "1 not begun: the time was up; call again to go on",
-        "nb 1x1 eval: timeout: not done after 3 s; ended",
+        "e nb 1x1 eval: timeout: not done after 3 s; ended",
     ]
+
+
+def test_a_log_gets_a_line_for_each_record(capsys):
+    clock = reference.Clock(limit_s=60, now=lambda: 7.0)
+    lacks = Failure(kind="unavailable", reason="no such kernel")
+    records = [made(dtype="tf32"), made(protocol="paper", failure=lacks)]
+    assert list(reference._told(iter(records), clock)) == records
+    assert capsys.readouterr().err.splitlines() == [
+        "    7 s  e nb 1x1 eval tf32: measured",
+        "    7 s  e nb 1x1 eval paper: unavailable: no such kernel",
+    ]
+
+
+def test_only_files_that_have_gpu_tests_are_collected():
+    files = reference.tests()
+    assert "tests/bench/test_timing_cuda.py" in files
+    assert "tests/bench/test_runner.py" not in files
+    assert len(files) < 15
 
 
 def test_the_gpu_tests_leave_their_output_and_say_how_they_ended(tmp_path, capsys, monkeypatch):
@@ -52,13 +220,21 @@ def test_the_gpu_tests_leave_their_output_and_say_how_they_ended(tmp_path, capsy
         returncode = 0
 
     def run(command, *, stdout, **_):
-        assert command[-4:-2] == ["-m", "gpu"]
+        assert command[command.index("gpu") - 1] == "-m"
+        assert "--continue-on-collection-errors" in command
+        assert set(reference.tests()) < set(command)
         stdout.write("dots\n3 passed in 1 s\n")
         return Done()
 
     monkeypatch.setattr(reference.subprocess, "run", run)
     assert reference._run_tests(tmp_path / "log.txt", limit_s=5) == 0
     assert capsys.readouterr().out == "GPU tests: 3 passed in 1 s; see log.txt\n"
+
+
+def test_where_there_are_no_tests_that_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(reference, "ROOT", tmp_path)
+    assert reference._run_tests(tmp_path / "log.txt", limit_s=5) == 0
+    assert capsys.readouterr().out == "GPU tests: there are none beside this code\n"
 
 
 def test_gpu_tests_that_take_too_long_are_ended_and_said_so(tmp_path, capsys, monkeypatch):
@@ -82,3 +258,8 @@ def test_the_command_measures_into_its_folder_and_says_how_far_it_came(tmp_path,
     ]
     assert reference.main(arguments) == 0
     assert "cells measured in" in capsys.readouterr().out
+
+
+def test_a_data_set_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match="data set 'camvid' is read from files; pass --root"):
+        reference.main(["--dataset", "camvid", "--out", str(tmp_path)])

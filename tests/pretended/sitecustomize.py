@@ -4,7 +4,7 @@ import sys
 
 from tests.pretended_gpu import PretendedGpu
 
-if any("spawn_main" in argument for argument in sys.orig_argv):
+if any("spawn_main" in argument or argument == "--look" for argument in sys.orig_argv):
     entered = PretendedGpu().installed()  # a process that measures
     entered.__enter__()
 elif any(argument.startswith("bench.") for argument in sys.orig_argv):

@@ -1,0 +1,374 @@
+"""Does every kind of cell run on this device, and is it right? `python -m bench.reference --look`.
+
+One call of each kind on small maps in one process, with all that its probes read, held against the plain
+block in float64 with the same weights and inputs, its gradients too; then one short training. The figures
+are of small maps, and of a process that is not fresh: they tell faults and are no results.
+"""
+
+import copy
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ann.spec import BlockSpec, Size
+from experiments import reference, table1
+from experiments.spec import Cell
+from experiments.training import Setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.workload import Workload
+
+FILE = "look.jsonl"
+# No grid divides the maps. A processor takes half a minute for a step in float16 on the larger one.
+MAPS = {"cuda": Size(width=61, height=47), "cpu": Size(width=17, height=13)}
+IMAGE = Size(width=129, height=65)
+# Of outputs: the largest difference over the largest value.
+TOLERANCES = {
+    "float32": 1e-4,
+    "tf32": 1e-2,
+    "float16": 1e-2,
+    "autocast-float16": 1e-2,
+    "bfloat16": 5e-2,
+    "autocast-bfloat16": 5e-2,
+}
+# Of gradients, which pass through more roundings: a product that is missing is off by about 1.
+GRADIENT_TOLERANCE, SHORT_GRADIENT_TOLERANCE = 5e-3, 0.2
+NEGLIGIBLE = 1e-3
+ITERATIONS, TRAINING_LIMIT_S = 20, 120.0
+BUDGET_S = 0.3
+# Launches that are timed for what the profiler leaves behind, and the share by which they may differ.
+LAUNCHES, SLOWER = 2000, 0.2
+# Words of errors after which a device does not compute any more.
+DEVICE_GONE = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "illegal memory access")
+MEBI = 2**20
+
+
+class Clock(Protocol):
+    """Time that is left."""
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the time is up."""
+        ...
+
+
+@dataclass(kw_only=True, slots=True)
+class Seen:
+    """What was seen of one kind; `state` is `ok`, `wrong`, `failed`, or `lacks` where the device has no such thing."""
+
+    what: str
+    state: str = "ok"
+    seconds: float = 0.0
+    error: float | None = None
+    gradient_error: float | None = None
+    memory: float | None = None
+    clocks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    reason: str = ""
+
+    def line(self) -> str:
+        """The kind in a line."""
+        parts = [f"{self.state:6} {self.what:45} {self.seconds:5.1f} s"]
+        parts += [f"error {self.error:.1e}"] if self.error is not None else []
+        parts += [f"gradients {self.gradient_error:.1e}"] if self.gradient_error is not None else []
+        parts += [f"memory {self.memory:.3f} of predicted"] if self.memory is not None else []
+        parts += [" ".join(self.clocks), " ".join(self.kernels), *self.notes, self.reason]
+        return "  ".join(filter(None, parts))
+
+
+@dataclass(kw_only=True, slots=True)
+class _Tally:
+    left: int = 0
+    seen: list[Seen] = field(default_factory=list)
+
+    def counts(self) -> str:
+        """How many kinds are in each state."""
+        words = {"ok": "right", "wrong": "wrong", "failed": "failed", "lacks": "not on this device"}
+        states = [one.state for one in self.seen]
+        told = [f"{states.count(state)} {word}" for state, word in words.items()]
+        without = sum(
+            any(note.startswith("no CUDA graph") for note in one.notes) for one in self.seen
+        )
+        told += [f"{without} without a CUDA graph"] if without else []
+        told += [f"{self.left} not looked at: the time was up"] if self.left else []
+        return ", ".join(told)
+
+
+def kinds(device: str) -> tuple[Cell, ...]:
+    """One small cell of each kind that is executed, in order of worth, what is compiled last.
+
+    A kind is a block in one implementation, mode, number format and protocol with its probes, or a
+    network of Table 2; of the model zoo's networks, which have the same parts, one training step.
+    """
+    found: dict[tuple[object, ...], Cell] = {}
+    for cell in (cell for step in reference.steps(Setting()) for cell in step.cells):
+        executed = cell.probes and cell.training is None and reference.needs_device(cell)
+        if executed and (key := _kind(cell)) is not None:
+            found.setdefault(key, _small(cell, device))
+    return tuple(sorted(found.values(), key=reference.is_compiled))  # the order is kept beside that
+
+
+def _kind(cell: Cell) -> tuple[object, ...] | None:
+    if isinstance(cell.subject, BlockSpec):
+        profiled = cell.probes == ("operations",)
+        return cell.name, cell.mode, cell.dtype, cell.protocol, cell.implementation, profiled
+    if cell.experiment == "table2":
+        return (cell.name,)
+    return ("network",) if cell.mode == "train" else None
+
+
+def _small(cell: Cell, device: str) -> Cell:
+    size = MAPS[device] if isinstance(cell.subject, BlockSpec) else IMAGE
+    return replace(cell, size=size, budget_s=BUDGET_S, preceded_by=())
+
+
+def name(cell: Cell) -> str:
+    """A kind in words."""
+    profiled = "profile" if cell.probes == ("operations",) else ""
+    paper = cell.protocol if cell.protocol != "strict" else ""
+    return " ".join(filter(None, (cell.name, cell.mode, cell.dtype, paper, profiled)))
+
+
+def run(out: Path, setting: Setting, *, device: str, clock: Clock) -> int:
+    """Look at all kinds; print a line each and the summary.
+
+    Args:
+        out: folder for the lines as JSON.
+        setting: on which data the short training is.
+        device: `cpu` or `cuda`.
+        clock: kinds are begun until it is up; the training is looked at in any case.
+
+    Returns:
+        The exit status: 1 if anything failed or was wrong.
+    """
+    tally = _Tally()
+    for seen in _looked_at(setting, tally, device=device, clock=clock):
+        tally.seen.append(seen)
+        sys.stdout.write(seen.line() + "\n")
+        sys.stdout.flush()
+        with (out / FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(seen)) + "\n")
+    sys.stdout.write(f"{tally.counts()}; see {FILE}\n")
+    return int(any(one.state in ("wrong", "failed") for one in tally.seen))
+
+
+def _looked_at(setting: Setting, tally: _Tally, *, device: str, clock: Clock) -> Iterator[Seen]:
+    launched_s = _launch_s() if device == "cuda" else 0.0
+    chosen = kinds(device)
+    for number, cell in enumerate(chosen):
+        if clock.left_s <= 0:
+            tally.left = len(chosen) - number
+            break
+        seen = _seen(name(cell), lambda cell=cell: look(cell, device))  # type: ignore[misc]
+        yield seen
+        if seen.state == "failed" and any(words in seen.reason for words in DEVICE_GONE):
+            tally.left = len(chosen) - number - 1
+            break
+    if device == "cuda":
+        yield _seen("launch after the profiler", lambda: _launches(launched_s))
+        for block in ("nb", "apnb"):
+            yield _seen(f"{block} workspace of cuDNN", lambda block=block: _workspace(block))  # type: ignore[misc]
+    yield _seen("training", lambda: _train(setting, device))
+
+
+def _seen(what: str, act: Callable[[], Seen]) -> Seen:
+    """Do it; whatever goes wrong is what we look for."""
+    from bench import child, formats
+
+    began_s = time.monotonic()
+    try:
+        with formats.unswitched():
+            seen = act()
+    except Exception as error:  # noqa: BLE001
+        failure = child.failure_of(error)
+        state = "lacks" if failure.kind == "unavailable" else "failed"
+        seen = Seen(what=what, state=state, reason=failure.reason)
+    seen.what, seen.seconds = what, time.monotonic() - began_s
+    _tidy()
+    return seen
+
+
+def _tidy() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def look(cell: Cell, device: str) -> Seen:
+    """Read all that a cell's probes read, and hold its call against float64."""
+    from bench import readings
+
+    found = readings.measure(cell, device)  # type: ignore[arg-type]  # a device that computes
+    added = found.memory.requested_bytes if found.memory else None
+    seen = Seen(
+        what=name(cell),
+        memory=added / _predicted_bytes(cell) if added else None,
+        clocks=tuple(dict.fromkeys(one.clock for one in found.timings)),
+        notes=tuple(note for one in found.timings for note in one.notes),
+        kernels=found.kernels[:1],
+    )
+    if cell.protocol == "strict":
+        seen.error, seen.gradient_error = errors(cell, device)
+        seen.reason = _wrong(cell, seen)
+        seen.state = "wrong" if seen.reason else "ok"
+    return seen
+
+
+def _wrong(cell: Cell, seen: Seen) -> str:
+    limit = TOLERANCES[cell.dtype]
+    if not (seen.error or 0.0) <= limit:  # nor NaN
+        return f"outputs differ from float64 by more than {limit:g} of the largest"
+    limit = GRADIENT_TOLERANCE if cell.dtype == "float32" else SHORT_GRADIENT_TOLERANCE
+    if not (seen.gradient_error or 0.0) <= limit:
+        return f"gradients differ from float64 by more than {limit:g} of their norm"
+    return ""
+
+
+def _predicted_bytes(cell: Cell) -> int:
+    from bench import formats, workload
+    from bench.probes import memory
+    from bench.probes.imitation import Imitation
+
+    made = workload.make(cell, "meta")
+    with Imitation("cuda", formats.lower(cell.dtype)).around(made.module):
+        return memory.predict(made.module, made.inputs, mode=cell.mode).increment_bytes
+
+
+def errors(cell: Cell, device: str) -> tuple[float, float | None]:
+    """How far a call's outputs, and in training its gradients, are from the plain subject's in float64.
+
+    Both have the weights and inputs as the cell's format holds them, and no dropout. Of networks,
+    whose gradients are many, the outputs alone are compared.
+
+    Returns:
+        The largest difference of an output relative to its largest value; the largest norm of a
+        gradient's difference relative to its own, or to a thousandth of the largest one's, since
+        some gradients are zero but for rounding.
+    """
+    from torch import nn
+
+    from bench import workload
+
+    kept: list[nn.Module] = []
+
+    def prepare(module: nn.Module) -> None:
+        for part in module.modules():
+            if isinstance(part, nn.modules.dropout._DropoutNd):  # noqa: SLF001  # base of all kinds
+                part.p = 0.0
+        kept.append(copy.deepcopy(module))
+
+    work = workload.make(cell, device, prepare=prepare)
+    plain = kept[0].double().train(cell.mode == "train")
+    if isinstance(work.module, workload.TrainingStep):
+        plain = workload.TrainingStep(plain)
+    inputs = tuple(x.double() if x.is_floating_point() else x for x in work.inputs)
+    exact = replace(work, module=plain, inputs=inputs, dtype="float64")
+    is_block = isinstance(cell.subject, BlockSpec)
+    found, expected = (_results(one, gradients=is_block) for one in (work, exact))
+    outputs = max(
+        float((one.double() - true).abs().max() / true.abs().max())
+        for one, true in zip(found.outputs, expected.outputs, strict=True)
+    )
+    norms = {name: float(one.norm()) for name, one in expected.gradients.items()}
+    least = NEGLIGIBLE * max(norms.values(), default=0.0)
+    gradients = [
+        float((found.gradients[name].double() - true).norm()) / max(norms[name], least)
+        for name, true in expected.gradients.items()
+    ]
+    return outputs, max(gradients, default=None)
+
+
+class _Results(NamedTuple):
+    outputs: "list[Tensor]"
+    gradients: "dict[str, Tensor]"
+
+
+def _results(work: "Workload", *, gradients: bool) -> _Results:
+    """What one call gives."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    from bench.workload import total
+
+    trains = work.mode == "train"
+    with torch.set_grad_enabled(trains), work.numbers():
+        outputs = work.module(*work.inputs)
+    found: dict[str, Tensor] = {}
+    if trains and gradients:
+        total(outputs).backward()
+        named = work.module.named_parameters()
+        found = {name: one.grad for name, one in named if one.grad is not None}
+    return _Results([leaf.detach() for leaf in tree_leaves(outputs)], found)
+
+
+def _launch_s() -> float:
+    """What the host needs to launch one small kernel."""
+    import torch
+
+    small = torch.zeros(8, device="cuda")
+    for _ in range(2):  # the first time is for loading
+        torch.cuda.synchronize()
+        began_s = time.perf_counter()
+        for _ in range(LAUNCHES):
+            small.add_(1.0)
+        spent_s = time.perf_counter() - began_s
+    return spent_s / LAUNCHES
+
+
+def _launches(before_s: float) -> Seen:
+    """Whether the profiler leaves launches as quick as they were, since cells share a process."""
+    after_s = _launch_s()
+    told = f"{before_s * 1e6:.2f} us before, {after_s * 1e6:.2f} us after"
+    slower = after_s > (1 + SLOWER) * before_s
+    return Seen(what="", state="wrong" if slower else "ok", reason=told)
+
+
+def _workspace(block: str) -> Seen:
+    """What a block of Table 1 requests with and without cuDNN, whose convolutions may take a workspace."""
+    import torch
+
+    from bench import workload
+    from bench.probes import memory
+
+    cell = next(
+        cell
+        for cell in table1.EXPERIMENT.cells
+        if (cell.name, cell.size, cell.protocol) == (block, table1.TESTING, "strict")
+    )
+    work = workload.make(cell, "cuda")
+    told = [f"{_predicted_bytes(cell) / MEBI:.1f} MiB predicted"]
+    for enabled in (True, False):
+        torch.backends.cudnn.enabled = enabled
+        try:
+            found = memory.measure(work, device="cuda").requested_bytes or 0
+        finally:
+            torch.backends.cudnn.enabled = True
+        told.append(f"{found / MEBI:.1f} {'with' if enabled else 'without'} cuDNN")
+    return Seen(what="", reason=", ".join(told))
+
+
+def _train(setting: Setting, device: str) -> Seen:
+    """Twenty iterations in a process of its own, as the ablations train."""
+    from bench import child
+    from bench.record import Failure
+
+    steps = reference.steps(setting)
+    cell = next(cell for step in steps for cell in step.cells if cell.training is not None)
+    assert cell.training is not None, "it was chosen so"
+    short = replace(cell.training, iterations=ITERATIONS)
+    cell = replace(cell, training=short, time_limit_s=TRAINING_LIMIT_S)
+    found = child.run(child.Task(cell=cell, device=device))
+    if isinstance(found, Failure):
+        return Seen(what="", state="failed", reason=f"{found.kind}: {found.reason}")
+    assert found.accuracy is not None, "that is its probe"
+    return Seen(what="", reason=f"{ITERATIONS} iterations of {cell.name}")
