@@ -67,12 +67,14 @@ def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) ->
 
     A constant that each call copies from the host makes a GPU wait for it, and no CUDA graph of the
     call can be captured ("Cannot copy between CPU and CUDA tensors during CUDA graph capture unless
-    the CPU tensor is pinned", torch 2.11 and 2.15). Kept by the compiler too, as a constant of its graph.
+    the CPU tensor is pinned", torch 2.11 and 2.15). Kept by the compiler too, as a constant of its
+    graph, where one may have several (not in torch 2.11).
 
     What is made while something else looks on than a counter is not kept: an exporter or a tracer, whose tensors
     are not those of later calls, or the capture of a graph, in which nothing runs.
     """
-    if torch.compiler.is_dynamo_compiling() or _runs(like):
+    is_compiling = torch.compiler.is_dynamo_compiling()
+    if (_GRAPHS_KEEP_CONSTANTS and is_compiling) or (not is_compiling and _runs(like)):
         return _kept(make, arguments, like.device)
     return make(*arguments, device=like.device)
 
@@ -93,6 +95,8 @@ def _kept(
     return _made(make, arguments, device)
 
 
+# In torch 2.11 a second call in one graph ends as "source ConstantSource(...) already in seen_sources".
+_GRAPHS_KEEP_CONSTANTS = torch.torch_version.TorchVersion(torch.__version__) >= "2.15"
 # What torch.compiler.assume_constant_result does, less the import of the compiler, which takes seconds.
 _kept._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
 
