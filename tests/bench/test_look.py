@@ -32,7 +32,9 @@ RUN = [
 CLOCKS = ["cuda-events", "cuda-events", "wall", "cuda-graph"]
 # What a processor has no kernel for.
 LACKING = ("sdpa-efficient", "sdpa-cudnn")
-RNG_BYTES = 2048  # of two small tensors in which fused attention keeps its random state
+# What a processor's operators leave out: the random state of fused attention, and in inference the
+# statistics that a batch norm keeps for going back.
+BESIDE_BYTES = {"block": 2048, "network": 2 * 4 * 2048}
 
 
 def narrow(cell):
@@ -69,7 +71,7 @@ def test_each_kind_of_block_runs_on_a_pretended_gpu(cell, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", [cell for cell in RUN if cell not in BLOCKS_RUN])
 def test_each_kind_of_network_runs_on_a_pretended_gpu(cell):
-    check_on_pretended_gpu(cell)
+    check_on_pretended_gpu(replace(cell, budget_s=20.0))
 
 
 def check_on_pretended_gpu(cell):
@@ -88,7 +90,8 @@ def check_on_pretended_gpu(cell):
         assert [one.clock for one in found.timings] == CLOCKS
         assert [one.notes for one in found.timings] == [()] * 4
     if "memory" in cell.probes:
-        assert 0 <= predicted_bytes(cell) - found.memory.requested_bytes <= RNG_BYTES
+        kind = "block" if isinstance(cell.subject, BlockSpec) else "network"
+        assert 0 <= predicted_bytes(cell) - found.memory.requested_bytes <= BESIDE_BYTES[kind]
 
 
 def predicted_bytes(cell):
