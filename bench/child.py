@@ -52,6 +52,7 @@ class Task:
         slot: which of the cells that run at once this is.
         threads: its share of the processor; None if it has the machine to itself.
         gpus: how many the machine has.
+        waits_on_device: whether the process that asks has a context on the device, where it idles.
     """
 
     cell: Cell
@@ -60,6 +61,7 @@ class Task:
     slot: int = 0
     threads: int | None = None
     gpus: int = 1
+    waits_on_device: bool = False
 
 
 def run(task: Task) -> Measures | Failure:
@@ -265,7 +267,9 @@ def _measured(task: Task) -> Measures | Failure:
         _settle(task)
     try:
         from bench import readings  # brings torch, seconds
+        from bench.probes import clocks
 
+        clocks.waiting.count = int(task.waits_on_device)
         return readings.measure(task.cell, task.device, task.folder)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
         return failure_of(error)

@@ -137,6 +137,17 @@ def _free_bytes(torch: Any) -> int:  # noqa: ANN401  # a module
     return int(torch.cuda.mem_get_info()[0])
 
 
+def has_context(device: Device) -> bool:
+    """Whether this process has a CUDA context, and so counts as one on the device."""
+    import torch
+
+    return (
+        device == "cuda"
+        and torch.cuda.is_initialized()
+        and torch._C._cuda_hasPrimaryContext(torch.cuda.current_device())  # noqa: SLF001  # no other way
+    )
+
+
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Name of the processor as its maker writes it, else its architecture."""
     try:

@@ -8,6 +8,7 @@ they come and a later call goes on; nothing needs a network, nox or uv.
 each whether it runs here and is right: what to do first where this code has never run.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -221,6 +222,10 @@ def _drained(records: Iterator["Record"], stopped: threading.Event) -> Iterator[
     faults: list[Exception] = []
 
     def go() -> None:
+        if (
+            sys.platform == "linux"
+        ):  # where niceness is a thread's: what is measured has its core first
+            os.nice(10)
         try:
             for _ in records:
                 continue

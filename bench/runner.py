@@ -309,6 +309,7 @@ def measure(
         slot=slot,
         threads=where.threads if slots > 1 else None,
         gpus=_gpus() if where.device == "cuda" else 0,
+        waits_on_device=environment.has_context(where.device),
     )
     outcome = child.run(task)
     if isinstance(outcome, Failure):

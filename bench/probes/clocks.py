@@ -26,6 +26,16 @@ REASONS = {
 }
 
 
+@dataclass(slots=True)
+class Waiting:
+    """How many processes with a context on the device only wait for this one: who started it, if that has one."""
+
+    count: int = 0
+
+
+waiting = Waiting()
+
+
 def reason_names(mask: int) -> tuple[str, ...]:
     """Name the set bits of NVML's clock event reasons; one without a name is shown as a number."""
     bits = (1 << position for position in range(1, mask.bit_length()))
@@ -71,10 +81,11 @@ class Nvml:
         """Number of processes that compute on the device beside this one, which must be doing so.
 
         They are counted, not looked up: in a container this process has another id than the
-        driver's. None where it can't be told: not even this one is listed.
+        driver's. Those that are known to wait for this one are left out. None where it can't be
+        told: not even this one is listed.
         """
         running = self._ask(lambda nvml, handle: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
-        return len(running) - 1 if running else None
+        return max(0, len(running) - 1 - waiting.count) if running else None
 
     def memory_bytes(self) -> tuple[int, int] | None:
         """Free bytes, and all that the device has."""

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench.probes import clocks
 from bench.probes.clocks import Nvml, reason_names
 
 
@@ -64,6 +65,14 @@ def test_the_clock_of_the_multiprocessors_is_asked_for():
 
 @pytest.mark.parametrize(("running", "others"), [(0, None), (1, 0), (3, 2)])
 def test_the_own_process_is_not_another(running, others):
+    listed = [SimpleNamespace(pid=pid) for pid in range(running)]
+    device = Nvml.open(library=library(nvmlDeviceGetComputeRunningProcesses=lambda _: listed))
+    assert device.other_processes() == others
+
+
+@pytest.mark.parametrize(("running", "others"), [(2, 0), (3, 1), (1, 0)])
+def test_a_process_that_waits_for_this_one_is_not_another(monkeypatch, running, others):
+    monkeypatch.setattr(clocks.waiting, "count", 1)
     listed = [SimpleNamespace(pid=pid) for pid in range(running)]
     device = Nvml.open(library=library(nvmlDeviceGetComputeRunningProcesses=lambda _: listed))
     assert device.other_processes() == others

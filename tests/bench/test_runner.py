@@ -124,6 +124,15 @@ def test_a_prediction_for_a_named_device_is_one_of_its_own(tmp_path):
     assert [item.measures.predicted.device for item in found] == ["cuda", "cpu"]
 
 
+@pytest.mark.parametrize("has_context", [True, False])
+def test_a_process_is_told_whether_the_run_itself_is_on_the_device(monkeypatch, has_context):
+    told = []
+    monkeypatch.setattr(runner.environment, "has_context", lambda device: has_context)
+    monkeypatch.setattr(runner.child, "run", lambda task: told.append(task) or Measures())
+    runner.measure(SMALL, HERE)
+    assert [task.waits_on_device for task in told] == [has_context]
+
+
 def test_changed_code_is_measured_again(tmp_path, own, monkeypatch):
     cell = own("fine")
     first = run([cell], tmp_path, "predicted")
