@@ -22,7 +22,7 @@ from bench import console
 from experiments import ceilings
 from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
-from experiments.spec import Cell, Experiment
+from experiments.spec import Experiment
 from experiments.training import DATASETS, Setting
 
 if TYPE_CHECKING:
@@ -229,7 +229,9 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
     device = runner.resolve(options.device)
     cells = tuple(cell for experiment in experiments for cell in experiment.cells)
     if device != "meta":
-        _find_data(cells)
+        from bench.accuracy.run import find_data
+
+        find_data(cells)
     if options.fresh:
         runner.start_over(options.out)
     executed = tuple(cell for cell in cells if cell.probes and device != "meta")
@@ -244,16 +246,6 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
         start(alone, source="measured"),
     )
     console.follow(records, total=len(cells) + len(alone) + len(trained), show=_trained)
-
-
-def _find_data(cells: Sequence[Cell]) -> None:
-    """Open every data set now, so that one that is not there is said before anything runs."""
-    from bench.accuracy.run import open_split
-
-    roots = {cell.training.dataset: cell.training for cell in cells if cell.training is not None}
-    for training in roots.values():
-        for split in ("train", "val"):
-            open_split(training, split)
 
 
 def _trained(records: Sequence["Record"]) -> "RenderableType":

@@ -81,8 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with console.held(options.out):
         clock = Clock(limit_s=60 * options.minutes, started_s=time.monotonic())
         from bench import runner  # brings torch, not for --help
+        from bench.accuracy.run import find_data
 
         device = runner.resolve(options.device)
+        find_data(cell for step in reference.steps(setting) for cell in step.cells)
         if options.look:
             from bench import look
 

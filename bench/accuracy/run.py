@@ -1,6 +1,6 @@
 """One cell of a training ablation: the set opened, the network trained and judged, pictures left."""
 
-from collections.abc import Sized
+from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +42,18 @@ def open_split(training: Training, split: str) -> Drawn:
     if training.dataset == scenes.Scenes.name:
         return scenes.Scenes("train" if split == "train" else "val")
     return open_dataset(training.dataset, training.root, split)
+
+
+def find_data(cells: Iterable[Cell]) -> None:
+    """Open every data set of some cells now, so that one that is not there is said before anything runs.
+
+    Raises:
+        ValueError: as `open_split`.
+    """
+    roots = {cell.training.dataset: cell.training for cell in cells if cell.training is not None}
+    for training in roots.values():
+        for split in ("train", "val"):
+            open_split(training, split)
 
 
 def measure(cell: Cell, device: str, folder: Path | None) -> Accuracy:

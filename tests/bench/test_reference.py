@@ -260,6 +260,10 @@ def test_the_command_measures_into_its_folder_and_says_how_far_it_came(tmp_path,
     assert "cells measured in" in capsys.readouterr().out
 
 
-def test_a_data_set_that_is_not_there_is_one_line(tmp_path):
+@pytest.mark.parametrize("look", [[], ["--look"]])
+def test_a_data_set_that_is_not_there_is_said_before_anything_runs(tmp_path, look):
+    camvid = ["--dataset", "camvid", "--out", str(tmp_path / "out"), "--device", "cpu", *look]
     with pytest.raises(ValueError, match="data set 'camvid' is read from files; pass --root"):
-        reference.main(["--dataset", "camvid", "--out", str(tmp_path)])
+        reference.main(camvid)
+    with pytest.raises(ValueError, match="train is missing; camvid is expected as"):
+        reference.main([*camvid, "--root", str(tmp_path)])
