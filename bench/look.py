@@ -150,6 +150,7 @@ def run(out: Path, setting: Setting, *, device: str, clock: Clock) -> int:
         The exit status: 1 if anything failed or was wrong.
     """
     tally = _Tally()
+    (out / FILE).write_text("", encoding="utf-8")  # of this look alone
     for seen in _looked_at(setting, tally, device=device, clock=clock):
         tally.seen.append(seen)
         sys.stdout.write(seen.line() + "\n")

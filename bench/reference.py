@@ -152,9 +152,10 @@ def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "En
         for first in range(0, len(cells), at_once):
             if clock.left_s <= 0:
                 return
-            limit_s = max(1.0, min(clock.left_s, CELL_SHARE * clock.limit_s))
+            whole_s = max(1.0, clock.left_s)
+            share_s = max(1.0, min(whole_s, CELL_SHARE * clock.limit_s))
             batch = [
-                replace(cell, time_limit_s=clock.left_s if cell.training else limit_s)
+                replace(cell, time_limit_s=whole_s if cell.training else share_s)
                 for cell in cells[first : first + at_once]
             ]
             for cell in batch:
@@ -224,9 +225,7 @@ def _drained(records: Iterator["Record"], stopped: threading.Event) -> Iterator[
     faults: list[Exception] = []
 
     def go() -> None:
-        if (
-            sys.platform == "linux"
-        ):  # where niceness is a thread's: what is measured has its core first
+        if sys.platform == "linux":  # where it is a thread's: what is measured comes first
             os.nice(10)
         try:
             for _ in records:
