@@ -10,11 +10,11 @@ torch/cuda/graphs.py, torch/cuda/memory.py and aten/src/ATen/cuda/CUDAGraph.cpp:
 - replaying runs the captured operators on the captured memory.
 
 The allocator follows every tensor that an operator makes, rounded as CUDA's rounds, so that its peaks are
-those of a device whose operators take no workspace.
+those of a device whose operators take no workspace. Time goes on by a millisecond whenever a clock is read,
+so that nothing depends on the machine's speed.
 """
 
 import re
-import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from bench.probes.meter import Meter
+from bench.probes.sampling import HostClock
 
 GIB = 2**30
 NOT_PERMITTED = "CUDA error: operation not permitted when stream is capturing"
@@ -96,7 +97,7 @@ class Event:
         self.gpu, self.time_s = gpu, None
 
     def record(self, *_):
-        self.time_s = time.perf_counter()
+        self.time_s = self.gpu.wall_s()
 
     def elapsed_time(self, end):
         self.gpu.refuse_in_capture()
@@ -144,7 +145,11 @@ class PretendedGpu:
     def __init__(self):
         self.warm, self.captured, self.stream = set(), None, "default stream"
         self.meter, self.watched = Meter(), Watched(self)
-        self.captures = 0
+        self.captures, self.now_s = 0, 0.0
+
+    def wall_s(self, *_):
+        self.now_s += 1e-3
+        return self.now_s
 
     def refuse_in_capture(self):
         if self.captured is not None:
@@ -214,6 +219,7 @@ class PretendedGpu:
         host = torch.profiler.ProfilerActivity.CPU
         return [
             *((torch.cuda, name, found) for name, found in of_cuda.items()),
+            (HostClock, "wall_s", self.wall_s),
             (torch, "autocast", lambda device, **given: autocast(_on_host(device), **given)),
             (
                 torch.profiler,
