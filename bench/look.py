@@ -5,7 +5,6 @@ block in float64 with the same weights and inputs, its gradients too; then one s
 are of small maps, and of a process that is not fresh: they tell faults and are no results.
 """
 
-import copy
 import gc
 import json
 import sys
@@ -13,17 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Protocol
 
 from ann.spec import BlockSpec, Size
 from experiments import reference, table1
 from experiments.spec import Cell
 from experiments.training import Setting
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bench.workload import Workload
 
 FILE = "look.jsonl"
 # No grid divides the maps. A processor takes half a minute for a step in float16 on the larger one.
@@ -40,7 +34,6 @@ TOLERANCES = {
 }
 # Of gradients, which pass through more roundings: a product that is missing is off by about 1.
 GRADIENT_TOLERANCE, SHORT_GRADIENT_TOLERANCE = 5e-3, 0.2
-NEGLIGIBLE = 1e-3
 ITERATIONS, TRAINING_LIMIT_S = 20, 120.0
 BUDGET_S = 0.3
 # Launches that are timed for what the profiler leaves behind, and the share by which they may differ.
@@ -208,6 +201,7 @@ def _tidy() -> None:
 def look(cell: Cell, device: str) -> Seen:
     """Read all that a cell's probes read, and hold its call against float64."""
     from bench import readings
+    from bench.probes import exactness
 
     found = readings.measure(cell, device)  # type: ignore[arg-type]  # a device that computes
     added = found.memory.requested_bytes if found.memory else None
@@ -219,7 +213,7 @@ def look(cell: Cell, device: str) -> Seen:
         kernels=found.kernels[:1],
     )
     if cell.protocol == "strict":
-        seen.error, seen.gradient_error = errors(cell, device)
+        seen.error, seen.gradient_error = exactness.errors(cell, device)
         seen.reason = _wrong(cell, seen)
         seen.state = "wrong" if seen.reason else "ok"
     return seen
@@ -243,73 +237,6 @@ def _predicted_bytes(cell: Cell) -> int:
     made = workload.make(cell, "meta")
     with Imitation("cuda", formats.lower(cell.dtype)).around(made.module):
         return memory.predict(made.module, made.inputs, mode=cell.mode).increment_bytes
-
-
-def errors(cell: Cell, device: str) -> tuple[float, float | None]:
-    """How far a call's outputs, and in training its gradients, are from the plain subject's in float64.
-
-    Both have the weights and inputs as the cell's format holds them, and no dropout. Of networks,
-    whose gradients are many, the outputs alone are compared.
-
-    Returns:
-        The largest difference of an output relative to its largest value; the largest norm of a
-        gradient's difference relative to its own, or to a thousandth of the largest one's, since
-        some gradients are zero but for rounding.
-    """
-    from torch import nn
-
-    from bench import workload
-
-    kept: list[nn.Module] = []
-
-    def prepare(module: nn.Module) -> None:
-        for part in module.modules():
-            if isinstance(part, nn.modules.dropout._DropoutNd):  # noqa: SLF001  # base of all kinds
-                part.p = 0.0
-        kept.append(copy.deepcopy(module))
-
-    work = workload.make(cell, device, prepare=prepare)
-    plain = kept[0].double().train(cell.mode == "train")
-    if isinstance(work.module, workload.TrainingStep):
-        plain = workload.TrainingStep(plain)
-    inputs = tuple(x.double() if x.is_floating_point() else x for x in work.inputs)
-    exact = replace(work, module=plain, inputs=inputs, dtype="float64")
-    is_block = isinstance(cell.subject, BlockSpec)
-    found, expected = (_results(one, gradients=is_block) for one in (work, exact))
-    outputs = max(
-        float((one.double() - true).abs().max() / true.abs().max())
-        for one, true in zip(found.outputs, expected.outputs, strict=True)
-    )
-    norms = {name: float(one.norm()) for name, one in expected.gradients.items()}
-    least = NEGLIGIBLE * max(norms.values(), default=0.0)
-    gradients = [
-        float((found.gradients[name].double() - true).norm()) / max(norms[name], least)
-        for name, true in expected.gradients.items()
-    ]
-    return outputs, max(gradients, default=None)
-
-
-class _Results(NamedTuple):
-    outputs: "list[Tensor]"
-    gradients: "dict[str, Tensor]"
-
-
-def _results(work: "Workload", *, gradients: bool) -> _Results:
-    """What one call gives."""
-    import torch
-    from torch.utils._pytree import tree_leaves
-
-    from bench.workload import total
-
-    trains = work.mode == "train"
-    with torch.set_grad_enabled(trains), work.numbers():
-        outputs = work.module(*work.inputs)
-    found: dict[str, Tensor] = {}
-    if trains and gradients:
-        total(outputs).backward()
-        named = work.module.named_parameters()
-        found = {name: one.grad for name, one in named if one.grad is not None}
-    return _Results([leaf.detach() for leaf in tree_leaves(outputs)], found)
 
 
 def _launch_s() -> float:

@@ -13,7 +13,7 @@ from ann.catalogue import BLOCKS, NETWORKS
 from ann.implementations import implement
 from ann.spec import BlockSpec, Size, UnavailableError
 from bench import formats, look, readings, workload
-from bench.probes import memory, timing_cuda
+from bench.probes import exactness, memory, timing_cuda
 from bench.probes.imitation import Imitation
 from bench.probes.stream import TorchGpu
 from experiments import reference
@@ -249,7 +249,7 @@ def test_each_kind_is_right_on_a_real_gpu_and_can_be_captured(cell):
         pytest.skip("the released script's procedure is its own")
     try:
         with formats.unswitched():
-            error, gradient_error = look.errors(cell, "cuda")
+            error, gradient_error = exactness.errors(cell, "cuda")
             replayed = replay(cell)
     except UnavailableError as error:
         pytest.skip(str(error))
