@@ -7,7 +7,6 @@ that would take the machine from the next one, or write into the same checkpoint
 import errno
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from dataclasses import dataclass
@@ -16,21 +15,13 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from bench.failure import death, failure_of
 from bench.record import NO_GRAPH, Failure, Measures
 from experiments.spec import Cell, OwnModule
 
 # Nothing that waits takes more: 23 days, in milliseconds nearly what an int holds.
 LONGEST_S = 2e6
 GRACE_S = 5.0
-# What libraries say about memory in an error that has no type of its own.
-NO_MEMORY = (
-    "can't allocate memory",
-    "Cannot allocate memory",
-    "bad_alloc",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
-
 # Starting a process asks after all others, and of two threads that ask only one learns how it ended.
 _ASKING = threading.Lock()
 _RUNNING: set[SpawnProcess] = set()
@@ -233,17 +224,6 @@ def _died(child: SpawnProcess, limit_s: float) -> Failure:
     return death(_join(child))
 
 
-def death(code: int | None) -> Failure:
-    """Why a process has no answer, by its exit status."""
-    if code == -signal.SIGKILL:
-        reason = "the process was killed (signal 9); the machine was most likely out of memory"
-        return Failure(kind="out-of-memory", reason=reason)
-    if code is not None and code < 0:
-        reason = f"the process died of signal {-code} ({signal.strsignal(-code)})"
-        return Failure(kind="error", reason=reason)
-    return Failure(kind="error", reason=f"the process died with exit status {code}")
-
-
 def _serve(connection: Connection) -> None:
     """Measure what is told and answer in text; what a module prints goes to standard error."""
     end_with_parent()
@@ -332,19 +312,3 @@ def _settle(task: Task) -> None:
         shown = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = shown.split(",") if shown else list(map(str, range(task.gpus)))
         os.environ["CUDA_VISIBLE_DEVICES"] = names[task.slot % len(names)]
-
-
-def failure_of(error: Exception) -> Failure:
-    """Say what went wrong in a process, lack of memory and of a device's abilities apart."""
-    # By name, as torch itself may be what did not fit.
-    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    full = full or any(words in str(error) for words in NO_MEMORY)
-    if type(error).__name__ == "UnavailableError":  # of ann.implementations
-        return Failure(kind="unavailable", reason=one_line(error))
-    return Failure(kind="out-of-memory" if full else "error", reason=one_line(error))
-
-
-def one_line(error: Exception) -> str:
-    """Name and first line of an error, short enough for a table's note."""
-    text = str(error).strip().split("\n", 1)[0][:300]
-    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.child import one_line
 from bench.engines import Act, Engine, Lost
+from bench.failure import one_line
 from bench.record import Failure, Record
 from experiments.spec import Cell
 

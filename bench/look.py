@@ -175,14 +175,15 @@ def _looked_at(setting: Setting, tally: _Tally, *, device: str, clock: Clock) ->
 
 def _seen(what: str, act: Callable[[], Seen]) -> Seen:
     """Do it; whatever goes wrong is what we look for."""
-    from bench import child, formats
+    from bench import formats
+    from bench.failure import failure_of
 
     began_s = time.monotonic()
     try:
         with formats.unswitched():
             seen = act()
     except Exception as error:  # noqa: BLE001
-        failure = child.failure_of(error)
+        failure = failure_of(error)
         state = "lacks" if failure.kind == "unavailable" else "failed"
         seen = Seen(what=what, state=state, reason=failure.reason)
     seen.what, seen.seconds = what, time.monotonic() - began_s

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from bench import child, pairing_worker
+from bench.failure import death
 from bench.pairing_record import Clock, Readings, Round
 from bench.pairing_worker import Device, Ready, Task, Times
 from bench.record import Failure
@@ -244,7 +245,7 @@ class Player:
             found = self._connection.recv()
         except (EOFError, ConnectionError) as error:
             self._process.join()
-            raise self._error(child.death(self._process.exitcode)) from error
+            raise self._error(death(self._process.exitcode)) from error
         if isinstance(found, Failure):
             raise self._error(found)
         return found

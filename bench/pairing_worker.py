@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench import child
+from bench.failure import failure_of
 from bench.jsonl import Model
 from bench.probes.sampling import Clock, HostClock, collector_off
 from bench.record import MeasuredMemory
@@ -104,7 +105,7 @@ def serve(task: Task, connection: Connection) -> None:
     except EOFError:
         return
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in an arm is told
-        connection.send(child.failure_of(error))
+        connection.send(failure_of(error))
 
 
 def _serve(task: Task, connection: Connection) -> None:

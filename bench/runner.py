@@ -20,6 +20,7 @@ from typing import Any, Literal
 from ann.spec import UnavailableError
 from bench import child, environment, formats, jsonl, record
 from bench.engines import Act, Engine, Lost, one_by_one
+from bench.failure import one_line
 from bench.record import Environment, Failure, Measures, Record
 from experiments.spec import Cell, OwnModule
 
@@ -255,9 +256,9 @@ def predict(cell: Cell, where: Environment) -> Record:
     try:
         return made(cell, "predicted", where, measures=_predictions(cell, _aim()))
     except UnavailableError as error:
-        failure = Failure(kind="unavailable", reason=child.one_line(error))
+        failure = Failure(kind="unavailable", reason=one_line(error))
     except Exception as error:  # noqa: BLE001  # somebody's own module may raise anything
-        failure = Failure(kind="error", reason=f"can't be predicted: {child.one_line(error)}")
+        failure = Failure(kind="error", reason=f"can't be predicted: {one_line(error)}")
     return made(cell, "predicted", where, failure=failure)
 
 
@@ -340,7 +341,7 @@ def room(needs: int, where: Environment, *, said: str) -> Failure | None:
     try:
         has = environment.available_bytes(where.device)
     except (RuntimeError, ValueError) as error:  # it was there when the run began
-        reason = f"device {where.device!r} does not answer any more: {child.one_line(error)}"
+        reason = f"device {where.device!r} does not answer any more: {one_line(error)}"
         return Failure(kind="error", reason=reason)
     if needs <= has:
         return None

@@ -183,7 +183,8 @@ def _told(receiver: Connection) -> dict[str, Any]:
 def _answer(tool: Tool, cell: Cell, sender: Connection) -> None:
     import torch
 
-    from bench import child, workload
+    from bench import workload
+    from bench.failure import one_line
 
     warnings.simplefilter("ignore")
     try:
@@ -191,7 +192,7 @@ def _answer(tool: Tool, cell: Cell, sender: Connection) -> None:
         with torch.no_grad():
             sender.send({"reported": round(tool.ask(work.module, work.inputs))})
     except Exception as error:  # noqa: BLE001  # a tool may raise anything; that is its answer
-        sender.send({"reason": child.one_line(error)})
+        sender.send({"reason": one_line(error)})
 
 
 def _version(package: str) -> str | None:

@@ -92,7 +92,7 @@ def examine(ask: Any, device: str, *, weights: Path, outputs: Path) -> "Record":
         The record; with a failure if the cell can't be built or run here.
     """
     from bench import runner
-    from bench.child import failure_of, one_line
+    from bench.failure import failure_of, one_line
     from bench.record import Failure, Record
     from bench.regression.asked import cell_of, outline
     from bench.workload import find_factory

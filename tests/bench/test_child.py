@@ -17,6 +17,7 @@ import pytest
 
 from ann.spec import Size
 from bench import child, engines, pairing_worker, runner
+from bench.failure import failure_of
 from bench.pairing_rounds import Player
 from bench.record import Failure
 from experiments.spec import Cell, OwnModule
@@ -209,7 +210,7 @@ def die(connection, number):
     ],
 )
 def test_what_ran_out_of_memory_says_so_in_a_cell_and_in_an_arm(error, kind, monkeypatch):
-    assert child.failure_of(error).kind == kind
+    assert failure_of(error).kind == kind
     told = []
 
     def fail(*_):
