@@ -295,8 +295,9 @@ def _run_tests(log: Path, *, limit_s: float) -> int:
         return 0
     command = [
         *(sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"),
-        # A file that can't be imported here keeps no other from being run.
+        # Neither a file that can't be imported here keeps others from being run, nor a warning of another version.
         *("-o", "addopts=--import-mode=importlib", "--continue-on-collection-errors"),
+        *("-W", "default"),
         *files,
     ]
     with log.open("w", encoding="utf-8") as file:
