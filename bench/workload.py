@@ -15,12 +15,17 @@ from functools import partial
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ann import build
 from ann.implementations import implement
 from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
 from bench import formats
 from experiments.spec import Cell, Dtype, OwnModule, Subject
+
+NOTHING_TO_TRAIN = (
+    "no output depends on a parameter, so there is nothing to train; pass mode='eval'"
+)
 
 # What is counted and predicted of those that are made from another one's operators.
 SOURCES: Mapping[str, Implementation] = {
@@ -69,14 +74,17 @@ def total(outputs: object) -> Tensor:
     """Sum of all floating-point tensors that a module returned, from which a backward pass starts.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or none that depends on a parameter.
     """
     tensors = outputs if isinstance(outputs, tuple | list) else (outputs,)
     sums = [item.sum() for item in tensors if isinstance(item, Tensor) and item.is_floating_point()]
     if not sums:
         msg = f"the module returned {type(outputs).__name__}; it must return a tensor or a tuple of tensors"
         raise ValueError(msg)
-    return torch.stack(sums).sum() if len(sums) > 1 else sums[0]
+    found = torch.stack(sums).sum() if len(sums) > 1 else sums[0]
+    if not found.requires_grad:
+        raise ValueError(NOTHING_TO_TRAIN)
+    return found
 
 
 class TrainingStep(nn.Module):
@@ -120,11 +128,14 @@ def make(
     dtype = formats.weights(cell.dtype)
     with torch.device(device):
         module = build_subject(cell.subject).to(dtype=dtype)
+        if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+            with torch.no_grad():  # the call in which lazy layers get their weights
+                module.eval()(*_inputs(cell, dtype))
         if device != "meta":
             _draw_zeros(module)
         if prepare is not None:
             prepare(module)
-        inputs = make_inputs(cell.subject, cell.size, batch=cell.batch, dtype=dtype)
+        inputs = _inputs(cell, dtype)
         module = module.train(cell.mode == "train")
         module = _implemented(module, inputs, cell, device=device)
         if cell.mode == "train" and isinstance(cell.subject, NetworkSpec):
@@ -134,10 +145,14 @@ def make(
     return Workload(module=module, inputs=inputs, mode=cell.mode, dtype=cell.dtype)
 
 
+def _inputs(cell: Cell, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return make_inputs(cell.subject, cell.size, batch=cell.batch, dtype=dtype)
+
+
 def _draw_zeros(module: nn.Module) -> None:
     with torch.no_grad():
         for weight in module.parameters():
-            if weight.is_floating_point() and not weight.any():
+            if weight.numel() and weight.is_floating_point() and not weight.any():
                 weight.normal_(std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 0.1)
 
 

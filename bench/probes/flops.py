@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from bench.probes import elementwise, formulas, traffic
 from bench.probes.formulas import Call
 from bench.record import Alike, Counts, Operator
+from bench.workload import NOTHING_TO_TRAIN
 
 Mode = Literal["eval", "train"]
 
@@ -148,8 +149,7 @@ def run(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> None:
     outputs = [leaf for leaf in tree_leaves(module(*inputs)) if isinstance(leaf, Tensor)]
     starts = [output for output in outputs if output.requires_grad]
     if not starts:
-        msg = "no output depends on a parameter, so there is nothing to train; pass mode='eval'"
-        raise ValueError(msg)
+        raise ValueError(NOTHING_TO_TRAIN)
     ones = [torch.ones((), dtype=out.dtype, device=out.device).expand_as(out) for out in starts]
     torch.autograd.backward(starts, ones)
 

@@ -33,7 +33,7 @@ def predict(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> Pre
     gradients are put back.
 
     Raises:
-        RuntimeError: in `train`, no output depends on a parameter.
+        ValueError: in `train`, no output depends on a parameter.
     """
     meter = Meter()
     with unchanged(module, mode=mode):

@@ -1,15 +1,18 @@
 """Readings of cells in other number formats and implementations."""
 
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from ann.catalogue import NETWORKS
 from ann.spec import BlockSpec, Size, UnavailableError
-from bench import readings, runner
+from bench import readings, runner, workload
 from bench.record import Rival
 from experiments import table1
-from experiments.spec import Cell
+from experiments.spec import Cell, OwnModule
 
 SPEC = BlockSpec(channels=16, key_channels=8)
 APNB = BlockSpec(channels=16, key_channels=8, sampler="pyramid-average", grids=(1, 3))
@@ -112,6 +115,36 @@ def test_what_is_timed_has_no_weight_at_zero(subject, monkeypatch):
     asked = cell(subject=subject, size=Size(width=33, height=33), probes=("timing",))
     readings.measure(asked, "cpu")
     assert all(weight.any() for weight in seen[0].parameters())
+
+
+class Unusual(torch.nn.Module):
+    """A layer that learns its width in its first call, and weights that hold nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.LazyConv2d(4, 1)
+        self.none = torch.nn.Parameter(torch.empty(0, 3))
+        self.narrow = torch.nn.Parameter(torch.empty(3, 0))
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def test_lazy_and_empty_weights_are_counted_and_timed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lazy", SimpleNamespace(made=lambda channels: Unusual()))
+    asked = cell(subject=OwnModule(factory="lazy:made", channels=16), budget_s=0.01)
+    found = readings.predict(asked)
+    assert found.counts.parameters == 16 * 4 + 4
+    assert found.predicted.parameter_bytes == 512 * 2  # what the allocator hands out for two
+    assert readings.measure(replace(asked, probes=("timing",)), "cpu").timings
+
+
+def test_training_what_has_no_gradient_says_so(monkeypatch):
+    monkeypatch.setattr(workload, "build_subject", lambda _: torch.nn.ReLU())
+    with pytest.raises(ValueError, match="no output depends on a parameter.*mode='eval'"):
+        readings.predict(cell(mode="train"))
+    with pytest.raises(ValueError, match="no output depends on a parameter.*mode='eval'"):
+        readings.measure(cell(mode="train", probes=("timing",)), "cpu")
 
 
 def test_plain_blocks_are_not_run_again_for_a_kernel():
