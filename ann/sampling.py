@@ -48,17 +48,12 @@ def gather(
     """Take the positions that `draw` gives for maps of that size, numbered row by row."""
     # A tracer hands sizes over as tensors.
     height, width = (int(length) for length in x.shape[2:])
-    index = constant(_index, draw, (grids, height, width, seed), like=x)
+    index = constant(_index, draw, *grids, height, width, seed, like=x)
     return x.flatten(2).index_select(2, index)
 
 
-def _index(
-    draw: Callable[..., Places],
-    told: tuple[tuple[int, ...], int, int, int],
-    *,
-    device: torch.device,
-) -> Int64[Tensor, " s"]:
-    grids, height, width, seed = told
+def _index(draw: Callable[..., Places], *told: int, device: torch.device) -> Int64[Tensor, " s"]:
+    *grids, height, width, seed = told
     return torch.from_numpy(draw(grids, height=height, width=width, seed=seed)).to(device)
 
 
@@ -67,26 +62,53 @@ def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) ->
 
     A constant that each call copies from the host makes a GPU wait for it, and no CUDA graph of the
     call can be captured ("Cannot copy between CPU and CUDA tensors during CUDA graph capture unless
-    the CPU tensor is pinned", torch 2.11 and 2.15). Kept by the compiler too, as a constant of its
-    graph, where one may have several (not in torch 2.11).
+    the CPU tensor is pinned", torch 2.11 and 2.15): a capture takes what earlier calls have kept. Kept
+    by the compiler too, as a constant of its graph, where one may have several (not in torch 2.11) and
+    all numbers are known.
 
     What is made while something else looks on than a counter is not kept: an exporter or a tracer, whose tensors
     are not those of later calls, or the capture of a graph, in which nothing runs.
     """
-    is_compiling = torch.compiler.is_dynamo_compiling()
-    if (_GRAPHS_KEEP_CONSTANTS and is_compiling) or (not is_compiling and _runs(like)):
-        return _kept(make, arguments, like.device)
+    if torch.compiler.is_dynamo_compiling():
+        if _GRAPHS_KEEP_CONSTANTS and _is_known(arguments):
+            return _kept(make, arguments, like.device)
+    elif _is_executed(like):
+        try:
+            return _made(make, arguments, like.device)
+        except _CapturingError:
+            pass
     return make(*arguments, device=like.device)
 
 
-def _runs(x: Tensor) -> bool:
-    """Whether a call with that map is executed now, and by no transform."""
+def _is_known(arguments: tuple[Hashable, ...]) -> bool:
+    """Whether the compiler takes no number among them for one that changes from call to call."""
+    from torch.fx.experimental.symbolic_shapes import has_static_value
+
+    return all(has_static_value(one) for one in arguments if isinstance(one, int))
+
+
+def _is_executed(x: Tensor) -> bool:
+    """Whether a call with that map is executed, by no transform, or captured to be."""
     return (
         type(x) in (Tensor, nn.Parameter)  # no fake one
         and not torch._C._is_tracing()  # noqa: SLF001  # torch.jit's, untyped
         and not torch._C._functorch.is_functorch_wrapped_tensor(x)  # noqa: SLF001  # no public way
-        and not (x.is_cuda and torch.cuda.is_current_stream_capturing())
     )
+
+
+class _CapturingError(Exception):
+    """Nothing may be kept now, since nothing is executed."""
+
+
+@lru_cache(maxsize=256)
+def _made(
+    make: Callable[..., Tensor], arguments: tuple[Hashable, ...], device: torch.device
+) -> Tensor:
+    if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+        raise _CapturingError
+    # By no mode's rules, and fit for gradients: it outlives whatever is in force now.
+    with _disable_current_modes(), torch.inference_mode(mode=False), torch.no_grad():
+        return make(*arguments, device=device)
 
 
 def _kept(
@@ -99,15 +121,6 @@ def _kept(
 _GRAPHS_KEEP_CONSTANTS = torch.torch_version.TorchVersion(torch.__version__) >= "2.15"
 # What torch.compiler.assume_constant_result does, less the import of the compiler, which takes seconds.
 _kept._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
-
-
-@lru_cache(maxsize=256)
-def _made(
-    make: Callable[..., Tensor], arguments: tuple[Hashable, ...], device: torch.device
-) -> Tensor:
-    # By no mode's rules, and fit for gradients: it outlives whatever is in force now.
-    with _disable_current_modes(), torch.inference_mode(mode=False), torch.no_grad():
-        return make(*arguments, device=device)
 
 
 def draw_anywhere(grids: Iterable[int], *, height: int, width: int, seed: int) -> Places:

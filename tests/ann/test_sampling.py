@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ann import sampling
+from ann.fast.pooling import make_linear_sampler
 from ann.sampling import constant, draw_anywhere, draw_in_cells, make_sampler
 from ann.spec import BlockSpec
 from tests.host import HostTraffic, traffic
@@ -161,10 +163,49 @@ def test_a_fake_mode_a_tracer_and_a_transform_get_constants_of_their_own():
     assert constant(make_ones, 6, like=torch.empty(1)) is kept
 
 
+@pytest.fixture
+def capturing(monkeypatch):
+    """As in the capture of a CUDA graph."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+
+
+def test_a_capture_keeps_no_constant_of_its_own(capturing):
+    x = torch.empty(1)
+    assert constant(make_ones, 8, like=x) is not constant(make_ones, 8, like=x)
+
+
+@pytest.mark.parametrize("take", [make_sampler, make_linear_sampler])
+@pytest.mark.parametrize("sampler", ["pyramid-random", "pyramid-random-cells", "pyramid-average"])
+def test_a_capture_takes_what_earlier_calls_made(take, sampler, request):
+    take = take(BlockSpec(sampler=sampler, grids=(1, 3)))
+    x = torch.randn(1, 2, 13, 11)
+    take(x)
+    with Operators() as warm:
+        take(x)
+    request.getfixturevalue("capturing")
+    with Operators() as captured:
+        take(x)
+    assert captured.names == warm.names
+
+
+class Operators(TorchDispatchMode):
+    """Names of the operators that are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
 COMPILED = """
 import torch
 from ann.fast.pooling import pool_once
 from ann import sampling
+from ann.fast.pooling import make_linear_sampler
 from ann.sampling import constant, make_sampler
 from ann.spec import BlockSpec
 
@@ -182,6 +223,32 @@ for take in samplers:
     assert torch.equal(found, take(x))
     assert not any(word in name for name in graphs[0] for word in ("arange", "numpy")), graphs
 """
+SIZES = """
+import torch
+from ann.fast.pooling import pool_once
+
+def take(x):
+    return pool_once(x, grids=(1, 3))
+
+maps = [torch.randn(1, 2, *size) for size in ((9, 11), (12, 7), (8, 13))]
+for dynamic in (None, True):
+    torch._dynamo.reset()
+    call = torch.compile(take, backend="eager", fullgraph=True, dynamic=dynamic)
+    assert all(torch.equal(call(x), take(x)) for x in maps)
+sizes = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+
+class Pool(torch.nn.Module):
+    def forward(self, x):
+        return take(x)
+
+call = torch.export.export(Pool(), (maps[0],), dynamic_shapes=(sizes,), strict=True).module()
+assert all(torch.equal(call(x), take(x)) for x in maps)
+"""
+
+
+def test_the_compiler_and_the_exporter_pool_maps_of_any_size():
+    # The checks of shapes, which are on in this process, can't be compiled.
+    subprocess.run([sys.executable, "-c", SIZES], check=True)
 
 
 @pytest.mark.slow
