@@ -8,8 +8,8 @@ they come and a later call goes on; nothing needs a network, nox or uv.
 each whether it runs here and is right: what to do first where this code has never run.
 """
 
+import multiprocessing
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -37,6 +37,8 @@ PROGRAM = "python -m bench.reference"
 # Of the whole time, for the tests and for one cell.
 TESTS_SHARE = 0.4
 CELL_SHARE = 0.25
+# No prediction is begun beside a GPU in the last seconds: the run would wait for it.
+LONGEST_PREDICTION_S = 20.0
 # Seconds of timing: a GPU needs far less than a table asks for, a processor is kept from starving the rest.
 CELL_BUDGETS_S = {"cpu": 8.0, "cuda": 4.0}
 # Trainings of small networks fill a GPU to a few percent; each wants some cores for its images.
@@ -193,10 +195,11 @@ def _predicting(
     from bench import engines, runner
 
     stopped = threading.Event()
+    least_s = LONGEST_PREDICTION_S if device == "cuda" else 0.0
 
     def engine(cells: Sequence[Cell], act: "Act") -> "Iterator[Record | Lost]":
         for cell in cells:
-            if stopped.is_set() or clock.left_s <= 0:
+            if stopped.is_set() or clock.left_s <= least_s:
                 return
             yield from engines.one_by_one([cell], act)
 
@@ -288,35 +291,48 @@ def tests() -> tuple[str, ...]:
 
 
 def _run_tests(log: Path, *, limit_s: float) -> int:
-    """Run the tests that need a GPU, their output into a file; 0 if they passed."""
+    """Run the tests that need a GPU in a process that ends with this one; 0 if they passed."""
     files = tests()
     if not files:
         sys.stdout.write("GPU tests: there are none beside this code\n")
         return 0
-    command = [
-        *(sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"),
+    arguments = [
+        *("-q", "-m", "gpu", "-p", "no:cacheprovider"),
         # Neither a file that can't be imported here keeps others from being run, nor a warning of another version.
         *("-o", "addopts=--import-mode=importlib", "--continue-on-collection-errors"),
         *("-W", "default"),
         *files,
     ]
-    with log.open("w", encoding="utf-8") as file:
-        try:
-            # The command is fixed.
-            done = subprocess.run(  # noqa: S603
-                command,
-                cwd=ROOT,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                timeout=limit_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            sys.stdout.write(f"GPU tests: not done after {limit_s:.0f} s; see {log.name}\n")
-            return 1
+    from bench import child  # brings pydantic, not for --help
+
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_pytest, args=(arguments, ROOT, log))
+    process.start()
+    try:
+        process.join(limit_s)
+        is_done = not process.is_alive()
+    finally:
+        child.end(process)
+    if not is_done:
+        sys.stdout.write(f"GPU tests: not done after {limit_s:.0f} s; see {log.name}\n")
+        return 1
     last = (log.read_text(encoding="utf-8").strip().splitlines() or ["no output"])[-1]
     sys.stdout.write(f"GPU tests: {last}; see {log.name}\n")
-    return int(done.returncode != 0)
+    return int(process.exitcode != 0)
+
+
+def _pytest(arguments: Sequence[str], root: Path, log: Path) -> None:
+    from bench import child
+
+    child.end_with_parent()
+    with log.open("w", encoding="utf-8") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    import pytest
+
+    os.chdir(root)
+    sys.path.insert(0, str(root))
+    sys.exit(pytest.main(list(arguments)))
 
 
 if __name__ == "__main__":

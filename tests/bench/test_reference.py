@@ -1,6 +1,11 @@
+import multiprocessing
+import os
+import select
 import subprocess
+import sys
 import threading
 
+import psutil
 import pytest
 
 from bench import child, reference, runner
@@ -134,6 +139,14 @@ def test_trainings_share_a_gpu_as_far_as_cores_and_memory_go(machine):
         assert reference.trainings_at_once(cells, device="cuda") == 1
 
 
+def test_each_training_on_a_gpu_needs_memory_for_its_process_too(machine, monkeypatch):
+    cells = next(step for step in plan("cuda") if step.trains).cells
+    two = 2 * (GIB + runner.PROCESS_BYTES)
+    for has, at_once in [(two, 2), (two - 1, 1)]:
+        monkeypatch.setattr("bench.environment.available_bytes", lambda _, has=has: has)
+        assert reference.trainings_at_once(cells, device="cuda") == at_once
+
+
 def test_trainings_run_at_once_in_slots(machine, tmp_path):
     machine.spend(60, tmp_path)
     assert machine.at_once == 5
@@ -171,6 +184,32 @@ def test_what_goes_wrong_in_a_prediction_ends_the_run(machine, tmp_path, monkeyp
     monkeypatch.setattr(runner, "predict", fail)
     with pytest.raises(OSError, match="no space left"):
         machine.spend(1, tmp_path)
+
+
+def test_predictions_end_with_a_run_that_is_interrupted(machine, tmp_path, monkeypatch):
+    clock = reference.Clock(limit_s=600, now=lambda: 0.0)
+    cells, begun = cells_of("cuda"), threading.Event()
+
+    def predict(cell, where):
+        begun.set()
+        return Machine.predict(machine, cell, where)
+
+    def run():
+        with reference._predicting(cells, tmp_path, device="cuda", clock=clock):
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "predict", predict)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert len(machine.predicted) < len(cells)
+
+
+def test_no_prediction_is_begun_that_a_run_on_a_gpu_would_wait_for(machine, tmp_path):
+    clock = reference.Clock(limit_s=reference.LONGEST_PREDICTION_S, now=lambda: 1.0)
+    with reference._predicting(cells_of("cuda"), tmp_path, device="cuda", clock=clock):
+        pass
+    assert machine.predicted == []
 
 
 def test_nothing_is_begun_when_the_time_is_up(tmp_path):
@@ -215,35 +254,77 @@ def test_only_files_that_have_gpu_tests_are_collected():
     assert len(files) < 15
 
 
-def test_the_gpu_tests_leave_their_output_and_say_how_they_ended(tmp_path, capsys, monkeypatch):
-    class Done:
-        returncode = 0
+TESTS = """
+import os, time, warnings
+import pytest
+def test_of_a_processor(): raise RuntimeError
+@pytest.mark.gpu
+def test_of_a_gpu(): {}
+"""
 
-    def run(command, *, stdout, **_):
-        assert command[command.index("gpu") - 1] == "-m"
-        assert "--continue-on-collection-errors" in command
-        assert set(reference.tests()) < set(command)
-        stdout.write("dots\n3 passed in 1 s\n")
-        return Done()
 
-    monkeypatch.setattr(reference.subprocess, "run", run)
-    assert reference._run_tests(tmp_path / "log.txt", limit_s=5) == 0
-    assert capsys.readouterr().out == "GPU tests: 3 passed in 1 s; see log.txt\n"
+@pytest.fixture
+def gpu_tests(tmp_path, monkeypatch):
+    """Run GPU tests of another tree than this one, whose test does what is told; the status and the log."""
+    monkeypatch.setattr(reference, "ROOT", tmp_path)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu\nfilterwarnings = error\n")
+    log = tmp_path / "log.txt"
+
+    def run(does, limit_s=60):
+        (tmp_path / "tests" / "test_a.py").write_text(TESTS.format(does))
+        return reference._run_tests(log, limit_s=limit_s), log
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("does", "status", "said"),
+    [
+        ("pass", 0, "1 passed, 1 deselected"),
+        ("assert False", 1, "1 failed, 1 deselected"),
+        ("warnings.warn('of another version')", 0, "1 passed, 1 deselected, 1 warning"),
+    ],
+)
+def test_the_gpu_tests_leave_their_output_and_say_how_they_ended(
+    gpu_tests, capsys, does, status, said
+):
+    found, log = gpu_tests(does)
+    assert found == status
+    assert capsys.readouterr().out.startswith(f"GPU tests: {said} ")
+    assert said in log.read_text()
+
+
+def test_gpu_tests_that_take_too_long_are_ended_and_said_so(gpu_tests, capsys):
+    status, _ = gpu_tests("time.sleep(60)", limit_s=1e-3)
+    assert status == 1
+    assert capsys.readouterr().out == "GPU tests: not done after 0 s; see log.txt\n"
+    assert multiprocessing.active_children() == []
+
+
+def test_gpu_tests_end_with_the_run(gpu_tests, tmp_path):
+    pids = tmp_path / "pids"
+    os.mkfifo(pids)
+    reader = os.open(pids, os.O_RDONLY | os.O_NONBLOCK)
+    tell = f"open({str(pids)!r}, 'w').write(str(os.getpid()))"
+    (tmp_path / "tests" / "test_a.py").write_text(TESTS.format(f"{tell}; time.sleep(60)"))
+    code = (
+        "from pathlib import Path; from bench import reference;"
+        f"reference.ROOT = Path({str(tmp_path)!r});"
+        "reference._run_tests(reference.ROOT / 'log.txt', limit_s=60)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code])
+    assert select.select([reader], [], [], 60)[0]
+    tests = psutil.Process(int(os.read(reader, 99)))
+    run.kill()
+    run.wait()
+    tests.wait(10)
 
 
 def test_where_there_are_no_tests_that_is_said(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(reference, "ROOT", tmp_path)
     assert reference._run_tests(tmp_path / "log.txt", limit_s=5) == 0
     assert capsys.readouterr().out == "GPU tests: there are none beside this code\n"
-
-
-def test_gpu_tests_that_take_too_long_are_ended_and_said_so(tmp_path, capsys, monkeypatch):
-    def run(command, *, timeout, **_):
-        raise subprocess.TimeoutExpired(command, timeout)
-
-    monkeypatch.setattr(reference.subprocess, "run", run)
-    assert reference._run_tests(tmp_path / "log.txt", limit_s=5) == 1
-    assert capsys.readouterr().out == "GPU tests: not done after 5 s; see log.txt\n"
 
 
 def test_the_command_measures_into_its_folder_and_says_how_far_it_came(tmp_path, capsys):
@@ -258,6 +339,20 @@ def test_the_command_measures_into_its_folder_and_says_how_far_it_came(tmp_path,
     ]
     assert reference.main(arguments) == 0
     assert "cells measured in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "device", "status"),
+    [([], "cuda", 7), (["--no-tests"], "cuda", 0), ([], "cpu", 0)],
+)
+def test_gpu_tests_come_first_and_their_status_is_the_commands(
+    tmp_path, monkeypatch, words, device, status
+):
+    monkeypatch.setattr(reference, "_run_tests", lambda log, limit_s: 7)
+    monkeypatch.setattr(reference, "measured", lambda *given, **named: iter(()))
+    options = reference.parser().parse_args(["--out", str(tmp_path), *words])
+    clock = reference.Clock(limit_s=60, now=lambda: 1.0)
+    assert reference.run(options, Setting(), device=device, clock=clock) == status
 
 
 @pytest.mark.parametrize("look", [[], ["--look"]])
