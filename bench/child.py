@@ -7,6 +7,7 @@ that would take the machine from the next one, or write into the same checkpoint
 import errno
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from dataclasses import dataclass
@@ -226,6 +227,7 @@ def _died(child: SpawnProcess, limit_s: float) -> Failure:
 
 def _serve(connection: Connection) -> None:
     """Measure what is told and answer in text; what a module prints goes to standard error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the run ends us
     end_with_parent()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     offer_to_oom_killer()
@@ -236,7 +238,7 @@ def _serve(connection: Connection) -> None:
         except EOFError:
             return
         outcome = _measured(task)
-        goes_on = shares(task) and _is_clean(outcome) and _is_tidy()
+        goes_on = shares(task) and _is_clean(outcome) and tidy()
         kind = "measures" if isinstance(outcome, Measures) else "failure"
         head = f"{kind} {GOES_ON if goes_on else ENDS}"
         connection.send_bytes(f"{head}\n{outcome.model_dump_json()}".encode())
@@ -267,17 +269,19 @@ def _is_clean(outcome: Measures | Failure) -> bool:
     return not any(note.startswith(NO_GRAPH) for note in notes)
 
 
-def _is_tidy() -> bool:
-    """Give back what the cell's tensors took; whether the device still answers."""
+def tidy() -> bool:
+    """Give back what tensors of a GPU took that are gone; return whether it still computes."""
     import gc
 
     import torch
 
     gc.collect()
-    try:
-        torch.cuda.empty_cache()
-    except RuntimeError:  # what was measured before is good
-        return False
+    if torch.cuda.is_available():
+        try:
+            torch.cuda.empty_cache()
+            torch.cuda.synchronize()
+        except RuntimeError:  # what was measured before is good
+            return False
     return True
 
 

@@ -10,7 +10,10 @@ NO_MEMORY = (
     "Cannot allocate memory",
     "bad_alloc",
     "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
+    "Triton Error [CUDA]: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
 )
 
 

@@ -1,6 +1,7 @@
 """How far a call's outputs and gradients are from the plain subject's in float64, with the same weights and inputs."""
 
 import copy
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,23 +11,24 @@ from torch.utils._pytree import tree_leaves
 
 from ann.spec import BlockSpec
 from bench import workload
-from bench.workload import Workload, total
+from bench.workload import Workload
 from experiments.spec import Cell
 
 # Gradients below this share of the largest one's norm are zero but for rounding.
-NEGLIGIBLE = 1e-3
+NEGLIGIBLE = 1e-2
 
 
 def errors(cell: Cell, device: str) -> tuple[float, float | None]:
     """How far a call's outputs, and in training its gradients, are from the plain subject's in float64.
 
-    Both have the weights and inputs as the cell's format holds them, and no dropout. Of networks,
-    whose gradients are many, the outputs alone are compared.
+    Both have the weights and inputs as the cell's format holds them, and no dropout. Gradients are
+    those of weights and inputs, of the outputs' sum with fixed random factors: behind a batch norm
+    the plain sum has none. Of networks, whose gradients are many, the outputs alone are compared.
 
     Returns:
         The largest difference of an output relative to its largest value; the largest norm of a
-        gradient's difference relative to its own, or to a thousandth of the largest one's, since
-        some gradients are zero but for rounding.
+        gradient's difference relative to its own, or to a hundredth of the largest one's, since
+        some gradients are zero but for rounding. Infinite where one is missing or not finite.
     """
     kept: list[nn.Module] = []
 
@@ -44,17 +46,24 @@ def errors(cell: Cell, device: str) -> tuple[float, float | None]:
     exact = replace(work, module=plain, inputs=inputs, dtype="float64")
     is_block = isinstance(cell.subject, BlockSpec)
     found, expected = (_results(one, gradients=is_block) for one in (work, exact))
-    outputs = max(
-        float((one.double() - true).abs().max() / true.abs().max())
+    outputs = [
+        _share((one.double() - true).abs().max(), true.abs().max())
         for one, true in zip(found.outputs, expected.outputs, strict=True)
-    )
-    norms = {name: float(one.norm()) for name, one in expected.gradients.items()}
-    least = NEGLIGIBLE * max(norms.values(), default=0.0)
+    ]
+    norms = {name: one.norm() for name, one in expected.gradients.items()}
+    least = NEGLIGIBLE * max(norms.values(), default=torch.zeros(()))
     gradients = [
-        float((found.gradients[name].double() - true).norm()) / max(norms[name], least)
+        _share((found.gradients[name].double() - true).norm(), max(norms[name], least))
+        if name in found.gradients
+        else math.inf
         for name, true in expected.gradients.items()
     ]
-    return outputs, max(gradients, default=None)
+    return max(outputs), max(gradients, default=None)
+
+
+def _share(difference: Tensor, whole: Tensor) -> float:
+    share = float(difference / whole)
+    return share if math.isfinite(share) else math.inf  # NaN would be lost among others
 
 
 class _Results(NamedTuple):
@@ -65,11 +74,23 @@ class _Results(NamedTuple):
 def _results(work: Workload, *, gradients: bool) -> _Results:
     """What one call gives."""
     trains = work.mode == "train"
+    inputs = work.inputs
+    if trains and gradients:
+        inputs = tuple(x.detach().requires_grad_() for x in inputs)
     with torch.set_grad_enabled(trains), work.numbers():
-        outputs = work.module(*work.inputs)
+        outputs = tree_leaves(work.module(*inputs))
     found: dict[str, Tensor] = {}
     if trains and gradients:
-        total(outputs).backward()
-        named = work.module.named_parameters()
+        torch.autograd.backward(outputs, [_factors(one) for one in outputs])
+        named = [
+            *work.module.named_parameters(),
+            *((f"input {i}", x) for i, x in enumerate(inputs)),
+        ]
         found = {name: one.grad for name, one in named if one.grad is not None}
-    return _Results([leaf.detach() for leaf in tree_leaves(outputs)], found)
+    return _Results([leaf.detach() for leaf in outputs], found)
+
+
+def _factors(output: Tensor) -> Tensor:
+    """Random numbers that all formats hold, the same for each format and device."""
+    drawn = torch.Generator().manual_seed(0)
+    return torch.randint(-3, 4, output.shape, generator=drawn).to(output)

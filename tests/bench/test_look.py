@@ -1,6 +1,7 @@
 """Every kind of cell on a pretended GPU, on meta tensors, and on a real GPU; and the command that looks at them."""
 
 import json
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,10 +13,11 @@ from ann import build
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.implementations import implement
 from ann.spec import BlockSpec, Size, UnavailableError
-from bench import formats, look, readings, workload
+from bench import child, formats, look, readings, workload
 from bench.probes import exactness, memory, timing_cuda
 from bench.probes.imitation import Imitation
 from bench.probes.stream import TorchGpu
+from bench.record import MeasuredMemory
 from experiments import reference
 from experiments.spec import Cell
 from experiments.training import Setting
@@ -172,6 +174,7 @@ def see(tmp_path, left_s=9.0):
 
 
 def test_looking_says_a_line_for_each_kind_and_a_summary(tmp_path, capsys, two_kinds):
+    (tmp_path / look.FILE).write_text("of an earlier look\n")
     assert see(tmp_path) == 0
     first, second, third, last = capsys.readouterr().out.splitlines()
     assert first.startswith("ok     nb eval float32 ")
@@ -205,14 +208,69 @@ def test_what_fails_is_a_line_and_exit_status_1(tmp_path, capsys, two_kinds, mon
     assert "RuntimeError: no kernel image is available" in said
 
 
-def test_a_device_that_is_gone_is_asked_no_more(tmp_path, capsys, two_kinds, monkeypatch):
-    def fail(*_):
-        msg = "CUDA error: an illegal memory access was encountered"
-        raise RuntimeError(msg)
+def refused(*_):
+    msg = "CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasGemmEx`"
+    raise RuntimeError(msg)
 
-    monkeypatch.setattr(readings, "measure", fail)
+
+def test_what_a_library_refuses_keeps_no_other_kind_from_being_looked_at(
+    tmp_path, capsys, two_kinds, monkeypatch
+):
+    monkeypatch.setattr(readings, "measure", refused)
     assert see(tmp_path) == 1
-    assert "1 not looked at" in capsys.readouterr().out
+    assert "1 right, 0 wrong, 2 failed" in capsys.readouterr().out
+
+
+def test_a_device_that_is_gone_is_asked_no_more(tmp_path, capsys, two_kinds, monkeypatch):
+    monkeypatch.setattr(readings, "measure", refused)
+    monkeypatch.setattr(child, "tidy", lambda: False)
+    assert see(tmp_path) == 1
+    assert "1 not looked at: the device computes no more" in capsys.readouterr().out
+
+
+def test_what_is_wrong_is_exit_status_1(tmp_path, capsys, two_kinds, monkeypatch):
+    monkeypatch.setattr(look, "look", lambda *_: look.Seen(what="", state="wrong", error=math.inf))
+    assert see(tmp_path) == 1
+    assert "1 right, 2 wrong" in capsys.readouterr().out
+
+
+def test_each_kind_begins_with_the_precision_of_the_process():
+    backend = torch.backends.cuda.matmul
+    before = backend.fp32_precision
+
+    def act():
+        backend.fp32_precision = "tf32"
+        return look.Seen(what="")
+
+    assert look._seen("x", act).state == "ok"
+    assert backend.fp32_precision == before
+
+
+@pytest.mark.parametrize(("after_s", "state"), [(1.1e-5, "ok"), (1.3e-5, "wrong")])
+def test_launches_that_are_slower_after_the_profiler_are_wrong(monkeypatch, after_s, state):
+    monkeypatch.setattr(look, "_launch_s", lambda: after_s)
+    assert look._launches(1e-5).state == state
+
+
+def test_the_workspace_is_read_with_cudnn_and_without_which_is_on_again_after_it(monkeypatch):
+    monkeypatch.setattr(workload, "make", lambda cell, device: None)
+    monkeypatch.setattr(look, "_predicted_bytes", lambda cell: 334 * look.MEBI)
+
+    def measure(work, *, device):
+        requested = (590 if torch.backends.cudnn.enabled else 334) * look.MEBI
+        return MeasuredMemory(requested_bytes=requested)
+
+    monkeypatch.setattr(memory, "measure", measure)
+    assert (
+        look._workspace("apnb").reason
+        == "334.0 MiB predicted, 590.0 with cuDNN, 334.0 without cuDNN"
+    )
+    assert torch.backends.cudnn.enabled
+
+
+def test_memory_is_told_as_a_share_of_the_prediction(pretended_gpu, monkeypatch):
+    monkeypatch.setattr(timing_cuda, "SPAN_S", 0.01)
+    assert look.look(narrow(KINDS[0]), "cuda").memory == 1.0
 
 
 def test_a_wrong_output_is_found(monkeypatch):
@@ -239,6 +297,94 @@ def look_up_mix():
     from ann import attention
 
     return attention._mix
+
+
+def planted(monkeypatch, plant, **changes):
+    """What is seen of a kind whose module has had something done to it, its reference not."""
+
+    def make(*given, **named):
+        work = made(*given, **named)
+        plant(work.module)
+        return work
+
+    made = workload.make
+    cell = replace(narrow(KINDS[0]), probes=(), **changes)
+    seen = look.Seen(what="")
+    with monkeypatch.context() as patch:
+        patch.setattr(workload, "make", make)
+        seen.error, seen.gradient_error = exactness.errors(cell, "cpu")
+    return look._wrong(cell, seen)
+
+
+def gradients_times(factor, *, but):
+    def plant(module):
+        for name, weight in module.named_parameters():
+            if name != but:
+                weight.register_hook(lambda gradient: gradient * factor)
+
+    return plant
+
+
+DNL = replace(BLOCKS["dnl"], channels=32, key_channels=16)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.01, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("subject", "but"),
+    [(narrow(KINDS[0]).subject, "key.conv.weight"), (DNL, "out_norm.bias")],
+    ids=["nb", "dnl"],
+)
+def test_a_wrong_gradient_among_right_ones_is_found(monkeypatch, subject, but, factor):
+    made = build.block(subject)
+    assert but in dict(made.named_parameters())
+    plant = gradients_times(factor, but=but)
+    assert planted(monkeypatch, plant, subject=subject, mode="train").startswith("gradients differ")
+    fine = planted(monkeypatch, lambda module: None, subject=subject, mode="train")
+    assert fine == ""
+
+
+def test_a_map_that_gets_no_gradient_is_found(monkeypatch):
+    def detach(module):
+        module.register_forward_pre_hook(lambda _, maps: tuple(x.detach() for x in maps))
+
+    assert planted(monkeypatch, detach, subject=DNL, mode="train").startswith("gradients differ")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor"),
+    [("float32", 1.001), ("float16", 1.01), ("bfloat16", 1.04), ("float32", float("nan"))],
+)
+def test_an_output_that_is_off_by_a_factor_is_found(monkeypatch, dtype, factor):
+    def scale(module):
+        module.register_forward_hook(lambda _, maps, output: output * factor)
+
+    assert planted(monkeypatch, scale, dtype=dtype).startswith("outputs differ")
+    assert planted(monkeypatch, lambda module: None, dtype=dtype) == ""
+
+
+def test_an_output_that_is_no_number_is_found_among_others(monkeypatch):
+    def spoil(module):
+        module.register_forward_hook(lambda _, maps, output: (output[0], output[1] * math.nan))
+
+    monkeypatch.setattr(workload, "build_subject", lambda _: Twice())
+    assert planted(monkeypatch, spoil).startswith("outputs differ")
+
+
+class Twice(torch.nn.Module):
+    """Two outputs, with dropout that training would draw."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.drop = torch.nn.Conv2d(32, 4, 1), torch.nn.Dropout(0.5)
+
+    def forward(self, x):
+        y = self.drop(self.layer(x))
+        return y, 2 * y
+
+
+def test_dropout_is_left_out_of_the_comparison(monkeypatch):
+    monkeypatch.setattr(workload, "build_subject", lambda _: Twice())
+    assert planted(monkeypatch, lambda module: None, mode="train") == ""
 
 
 @pytest.mark.gpu

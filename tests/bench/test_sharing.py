@@ -3,12 +3,15 @@
 import os
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
-from bench import child, runner
+from bench import child, formats, readings, runner
+from bench.probes import clocks
 from bench.record import Failure, Measures, Timing
 from experiments import ceilings, counters, table6
 from experiments.spec import Cell, OwnModule
@@ -140,6 +143,86 @@ TIMING = Timing(clock="cuda-events", samples_s=(1.0,))
 )
 def test_what_a_cell_leaves_behind_is_known_or_not(outcome, clean):
     assert child._is_clean(outcome) is clean
+
+
+@pytest.fixture
+def serving(monkeypatch):
+    """Have `_serve` told two cells in this process; the state that each answer tells."""
+    calls = []
+    monkeypatch.setattr(child, "end_with_parent", lambda: calls.append("ends with its parent"))
+    monkeypatch.setattr(child, "offer_to_oom_killer", lambda: None)
+    monkeypatch.setattr(child.os, "dup2", lambda *_: None)
+    monkeypatch.setattr(child.signal, "signal", lambda *given: calls.append(given))
+    monkeypatch.setattr(child, "tidy", lambda: True)
+
+    def serve(*outcomes, device="cuda"):
+        answers, left = [], list(outcomes)
+        monkeypatch.setattr(child, "_measured", lambda task: left.pop(0))
+        task = child.Task(cell=PLAIN, device=device)
+        child._serve(SimpleNamespace(recv=lambda: task, send_bytes=answers.append))
+        return [answer.decode().split("\n")[0] for answer in answers], calls
+
+    return serve
+
+
+ERROR = Failure(kind="error", reason="CUDA error: an illegal memory access")
+
+
+def test_a_process_serves_until_a_cell_leaves_behind_what_nobody_knows(serving):
+    told, calls = serving(Measures(), ERROR, Measures())
+    assert told == ["measures goes on", "failure ends"]
+    # A terminal sends an interruption to all processes; the run's own ends the others.
+    assert calls == [(signal.SIGINT, signal.SIG_IGN), "ends with its parent"]
+
+
+def test_a_process_on_a_processor_serves_one_cell(serving):
+    assert serving(Measures(), Measures(), device="cpu")[0] == ["measures ends"]
+
+
+def test_a_process_ends_where_its_device_computes_no_more(serving, monkeypatch):
+    monkeypatch.setattr(child, "tidy", lambda: False)
+    assert serving(Measures(), Measures())[0] == ["measures ends"]
+
+
+def test_between_cells_memory_is_given_back_and_the_device_asked(pretended_gpu, monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("given back"))
+    assert child.tidy()
+    assert calls == ["given back"]
+
+    def fail():
+        msg = "CUDA error: an illegal memory access was encountered"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    assert not child.tidy()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_process_knows_whether_another_of_the_run_waits_on_the_device(monkeypatch, waits):
+    seen = []
+    monkeypatch.setattr(clocks.waiting, "count", 0)
+    monkeypatch.setattr(readings, "measure", lambda *_: seen.append(clocks.waiting.count))
+    child._measured(child.Task(cell=PLAIN, device="cuda", waits_on_device=waits))
+    assert seen == [int(waits)]
+
+
+def test_a_cell_leaves_its_precision_to_no_other(pretended_gpu):
+    backend = torch.backends.cuda.matmul
+    before, seen = backend.fp32_precision, []
+
+    def probe(*given):
+        seen.append(backend.fp32_precision)
+        return Measures()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readings, "_measure", probe)
+        readings.measure(PLAIN, "cuda")
+        patch.setattr(readings, "_measure", lambda *_: formats.switch("tf32", "cuda"))
+        readings.measure(PLAIN, "cuda")
+        patch.setattr(readings, "_measure", probe)
+        readings.measure(PLAIN, "cuda")
+    assert seen == [before, before]
 
 
 def test_cells_of_a_pretended_gpu_are_measured_in_one_process(
