@@ -52,8 +52,9 @@ def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
         formats.require(cell.dtype, aim)
     work = workload.make(cell, "meta")
     with Imitation(aim, formats.lower(cell.dtype)).around(work.module) as imitation:
-        # First, since it makes a call ahead: counted is one that is not the first, as measured.
-        predicted = _predicted(cell, work)
+        # Ahead of counting: clocks are read of calls that are not the first, memory of a processor
+        # of the first, since the heap keeps what others leave.
+        predicted = _predicted(cell, work, first=aim == "cpu")
         counts = _counts(cell, work)
     if cell.implementation == "onnxruntime":  # which has its own memory plan
         return Measures(counts=counts)
@@ -75,8 +76,8 @@ def _counts(cell: Cell, work: Workload) -> Counts:
     )
 
 
-def _predicted(cell: Cell, work: Workload) -> PredictedMemory:
-    found = memory.predict(work.module, work.inputs, mode=cell.mode)
+def _predicted(cell: Cell, work: Workload, *, first: bool) -> PredictedMemory:
+    found = memory.predict(work.module, work.inputs, mode=cell.mode, first=first)
     if cell.protocol == "strict":
         return found
     figure = paper.predicted_memory(_sequence(cell))[-1]

@@ -24,13 +24,21 @@ PROCESS = Path("/proc/self")
 KIB = 1024
 
 
-def predict(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> PredictedMemory:
+def predict(
+    module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode, first: bool = False
+) -> PredictedMemory:
     """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
 
-    Parameters, buffers and inputs stand from the beginning, and what a first call made and kept, as
-    they do where it is measured; saved tensors and gradients count.
-    Give module and inputs on `meta`, where nothing is executed or allocated. Mode, buffers and
-    gradients are put back.
+    Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
+    tensors and gradients count. Give module and inputs on `meta`, where nothing is executed or
+    allocated. Mode, buffers and gradients are put back.
+
+    Args:
+        module: what is called.
+        inputs: with what.
+        mode: `eval` or `train`.
+        first: whether it is the module's first call, as a processor's is; else what that made and
+            kept stands too.
 
     Raises:
         ValueError: in `train`, no output depends on a parameter.
@@ -39,9 +47,10 @@ def predict(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> Pre
     with unchanged(module, mode=mode):
         parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
         input_bytes = meter.hold(inputs)
-        with meter, torch.no_grad():
-            module(*inputs)
-        standing = meter.begin()
+        if not first:
+            with meter, torch.set_grad_enabled(mode == "train"):
+                module(*inputs)
+        meter.begin()
         with meter, meter.attributing(module):
             _call(module, inputs, mode=mode)
     live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
@@ -50,7 +59,7 @@ def predict(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> Pre
         by_module[tensor.module] += tensor.size_bytes
     return PredictedMemory(
         peak_bytes=meter.peak_bytes,
-        increment_bytes=meter.peak_bytes - standing,
+        increment_bytes=meter.peak_bytes - meter.standing_bytes,
         input_bytes=input_bytes,
         parameter_bytes=parameter_bytes,
         peak_operator=meter.peak_operator,

@@ -27,13 +27,15 @@ class Meter(TorchDispatchMode):
     """Follows storages from the operator that makes them to their end.
 
     A storage counts once, however many views it has, from the end of the operator that made it; the
-    workspace inside an operator is invisible. Storages are followed by weak references, so that
-    nothing lives longer for being watched.
+    workspace inside an operator is invisible. What an operator is given that none has made stood
+    from the beginning: a tensor that is a module's plain attribute. Storages are followed by weak
+    references, so that nothing lives longer for being watched.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.live_bytes = 0
+        self.standing_bytes = 0
         self.peak_bytes = 0
         self.peak_operator = ""
         self.peak_live: tuple[LiveTensor, ...] = ()
@@ -48,10 +50,10 @@ class Meter(TorchDispatchMode):
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
         return self.live_bytes - before
 
-    def begin(self) -> int:
-        """Look for the peak from here on; return the bytes that stand."""
+    def begin(self) -> None:
+        """Look for the peak from here on, over the bytes that stand."""
+        self.standing_bytes = self.live_bytes
         self.peak_bytes, self.peak_operator, self.peak_live = self.live_bytes, "", ()
-        return self.live_bytes
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -67,8 +69,10 @@ class Meter(TorchDispatchMode):
     ) -> Any:  # noqa: ANN401
         """Run the operator and follow the storages that are new in its result."""
         del types
-        result = func(*args, **(kwargs or {}))
         name = str(func.overloadpacket)
+        if name != "aten.lift_fresh":  # whose tensor the call has just made of numbers
+            self._find_standing(tree_leaves((args, kwargs)))
+        result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._add(leaf, name)
@@ -77,6 +81,15 @@ class Meter(TorchDispatchMode):
             made = (entry for _, entry, _ in self._live.values() if entry is not None)
             self.peak_live = tuple(made)
         return result
+
+    def _find_standing(self, leaves: Iterable[object]) -> None:
+        before = self.live_bytes
+        for leaf in leaves:
+            if isinstance(leaf, Tensor):
+                self._add(leaf, None)
+        found = self.live_bytes - before
+        self.standing_bytes += found
+        self.peak_bytes += found
 
     def _add(self, tensor: Tensor, operator: str | None) -> None:
         storage = tensor.untyped_storage()

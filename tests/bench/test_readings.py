@@ -139,6 +139,20 @@ def test_lazy_and_empty_weights_are_counted_and_timed(monkeypatch):
     assert readings.measure(replace(asked, probes=("timing",)), "cpu").timings
 
 
+def test_memory_of_a_processor_is_that_of_a_first_call_which_casts(monkeypatch):
+    wide = SimpleNamespace(made=lambda channels: torch.nn.Conv2d(channels, 4096, 1, bias=False))
+    monkeypatch.setitem(sys.modules, "wide", wide)
+    asked = cell(
+        subject=OwnModule(factory="wide:made", channels=512),
+        size=Size(width=1, height=1),
+        dtype="autocast-bfloat16",
+    )
+    casts = 2 * 512 * 4096
+    first, other = (readings.predict(asked, aim).predicted for aim in ("cpu", "cuda"))
+    assert other.increment_bytes < casts < first.increment_bytes
+    assert other.peak_bytes == first.peak_bytes
+
+
 def test_training_what_has_no_gradient_says_so(monkeypatch):
     monkeypatch.setattr(workload, "build_subject", lambda _: torch.nn.ReLU())
     with pytest.raises(ValueError, match="no output depends on a parameter.*mode='eval'"):
