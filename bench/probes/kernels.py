@@ -26,11 +26,13 @@ LONGEST_NAME = 120  # a template's arguments say no more than its first ones
 
 HALVES = (torch.float16, torch.bfloat16)
 Capability = tuple[int, int]
-# Compute capabilities that have fused kernels at all, first and last.
+# Compute capabilities that have fused kernels at all, first and last; efficient ones begin below.
 FUSED: tuple[Capability, Capability] = ((8, 0), (12, 1))
+EFFICIENT_SINCE: Capability = (5, 0)
 HOPPER: Capability = (9, 0)
 # As cuDNN writes its versions: major * 10000 + minor * 100 + patch.
 CUDNN_PREFERRED_AFTER = 91500
+CUDNN_UNEQUAL_SINCE = 91100
 CUDNN_WIDE_AFTER = 92200
 CUDNN_WIDE_ON_10_7_AFTER = 92500
 
@@ -168,7 +170,8 @@ def _efficient_takes(heads: _Heads, gpu: Gpu) -> bool:
     alignment = (8 if half else 4) if uses_tensor_cores else 1
     aligned = all(width % alignment == 0 for width in heads.widths)
     fits = heads.key.shape[-1] == heads.width and aligned and heads.in_one_piece
-    return has_type and fits and (since_ampere or not bfloat16)
+    is_made = EFFICIENT_SINCE <= gpu.capability <= FUSED[1]
+    return is_made and has_type and fits and (since_ampere or not bfloat16)
 
 
 def _cudnn_takes(heads: _Heads, gpu: Gpu, *, trains: bool) -> bool:
@@ -178,10 +181,18 @@ def _cudnn_takes(heads: _Heads, gpu: Gpu, *, trains: bool) -> bool:
         fits = max(widths) <= 256
         fits = fits and (not trains or max(widths) <= 128 or widths in ((192, 128), (256, 256)))
     else:
-        fits = max(widths) <= 128 or (gpu.is_large and widths == (192, 128))
+        takes_unequal = gpu.is_large and (gpu.cudnn or 0) >= CUDNN_UNEQUAL_SINCE
+        fits = max(widths) <= 128 or (takes_unequal and widths == (192, 128))
     fits = fits and all(width % 8 == 0 for width in widths) and heads.key.shape[-2] > 1
-    has_cudnn = gpu.cudnn is not None and gpu.has_fused
+    has_cudnn = gpu.cudnn is not None and gpu.has_fused and not _must_repeat()
     return has_cudnn and heads.is_half and heads.in_one_piece and fits
+
+
+def _must_repeat() -> bool:
+    """Whether all must be deterministic, as cuDNN's attention is not."""
+    if not torch.are_deterministic_algorithms_enabled():
+        return False
+    return not torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def fused(kernel: str, *heads: Tensor, scale: float | None, trains: bool) -> Tensor:

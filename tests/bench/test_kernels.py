@@ -52,6 +52,9 @@ def other(major, minor, cudnn=OF_2_15):
         (other(7, 5), 128, torch.float16, "efficient"),
         (other(7, 5), 128, HALF, "math"),
         (other(7, 5), 6, FULL, "efficient"),
+        (other(12, 1), 128, FULL, "efficient"),
+        (other(12, 2), 128, FULL, "math"),
+        (other(13, 0), 128, HALF, "math"),
     ],
 )
 def test_the_kernel_follows_from_gpu_cudnn_type_and_width(gpu, width, dtype, expected):
@@ -65,6 +68,8 @@ def test_the_kernel_follows_from_gpu_cudnn_type_and_width(gpu, width, dtype, exp
         (hopper(OF_2_15), (192, 192), "flash"),
         (hopper(OF_2_15), (192, 128), "cudnn"),
         (hopper(OF_2_11), (192, 128), "cudnn"),
+        (other(8, 0), (200, 200), "flash"),
+        (hopper(None), (200, 200), "flash"),
         (other(8, 9), (200, 200), "efficient"),
         (other(8, 9), (256, 256), "flash"),
         (other(12, 1), (224, 224), "efficient"),
@@ -72,6 +77,28 @@ def test_the_kernel_follows_from_gpu_cudnn_type_and_width(gpu, width, dtype, exp
 )
 def test_training_has_fewer_widths_than_inference(gpu, widths, expected):
     assert kernels.choose(*heads(widths[0], HALF, widths[1]), gpu=gpu, trains=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpu", "widths", "expected"),
+    [
+        (hopper(91600), (192, 128), "cudnn"),
+        (other(8, 0), (192, 128), "efficient"),
+        (hopper(None), (64, 12), "math"),
+        (hopper(None), (64, 16), "efficient"),
+    ],
+)
+def test_values_of_another_width_than_keys_are_taken_by_few(gpu, widths, expected):
+    assert kernels.choose(*heads(widths[0], HALF, widths[1]), gpu=gpu) == expected
+
+
+@pytest.mark.parametrize(("warns", "expected"), [(False, "flash"), (True, "cudnn")])
+def test_cudnn_is_not_chosen_where_all_must_be_deterministic(warns, expected):
+    torch.use_deterministic_algorithms(mode=True, warn_only=warns)
+    try:
+        assert kernels.choose(*heads(128, HALF), gpu=hopper(OF_2_15)) == expected
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
 
 
 def test_cudnn_takes_no_single_anchor():
@@ -83,14 +110,25 @@ def test_cudnn_comes_last_where_torch_was_told_so(monkeypatch):
     assert kernels.choose(*heads(128, HALF), gpu=hopper(OF_2_15)) == "flash"
 
 
-@pytest.mark.parametrize(("cudnn", "is_there"), [(OF_2_11, False), (OF_2_15, True)])
-def test_a_forced_cudnn_kernel_of_256_channels_is_there_since_torch_2_15(cudnn, is_there):
+@pytest.mark.parametrize(
+    ("widths", "cudnn", "is_there"),
+    [
+        ((256, 256), OF_2_11, False),
+        ((256, 256), OF_2_15, True),
+        ((192, 128), 91002, False),
+        ((192, 128), 91100, True),
+    ],
+)
+def test_a_forced_cudnn_kernel_of_more_channels_is_there_since_some_version(
+    widths, cudnn, is_there
+):
+    asked = heads(widths[0], HALF, widths[1])
     with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
         if is_there:
-            assert kernels.choose(*heads(256, HALF), gpu=hopper(cudnn)) == "cudnn"
+            assert kernels.choose(*asked, gpu=hopper(cudnn)) == "cudnn"
             return
         with pytest.raises(UnavailableError, match="on cuda: what is forced has no kernel"):
-            kernels.choose(*heads(256, HALF), gpu=hopper(cudnn))
+            kernels.choose(*asked, gpu=hopper(cudnn))
 
 
 def test_the_gpu_of_this_machine_is_meant_or_a_hopper(monkeypatch):
