@@ -100,7 +100,8 @@ class Imitation(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "backward" and self.lower is not None and not given.get("inputs"):
             return self._go_back(args[0], given.get("gradient", given.get("grad_tensors")))
-        if not any(_is_meta(leaf) for leaf in tree_leaves((args, given))):
+        # A copy is given all that was copied before it, too much to look through.
+        if name == "__deepcopy__" or not any(map(_is_meta, tree_leaves((args, given)))):
             return func(*args, **given)
         if self._casts_now():
             if self._is_fused_softmax(name, args):

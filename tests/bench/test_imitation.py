@@ -1,5 +1,6 @@
 """Rules of autocast and attention on meta tensors, held against torch's own on the processor and on fake CUDA."""
 
+import copy
 from contextlib import contextmanager
 
 import pytest
@@ -11,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from ann import build
 from ann.implementations import implement
-from bench.probes import elementwise, memory
+from bench.probes import elementwise, imitation, memory
 from bench.probes.imitation import Imitation
 from bench.probes.meter import Meter
 
@@ -224,3 +225,13 @@ def test_the_processor_takes_the_kernel_that_is_predicted(name):
         for operator, _ in imitated(module.to("meta"), maps(name, "meta"), device="cpu", lower=None)
     ]
     assert found == seen
+
+
+def test_a_copy_of_a_module_is_not_looked_through_for_each_tensor(monkeypatch):
+    block, seen = make_block("nb").to("meta"), []
+    leaves = imitation.tree_leaves
+    monkeypatch.setattr(imitation, "tree_leaves", lambda given: seen.append(given) or leaves(given))
+    with Imitation("cuda", torch.bfloat16):
+        copied = copy.deepcopy(block)
+    assert [one.shape for one in copied.parameters()] == [one.shape for one in block.parameters()]
+    assert max(len(leaves(given)) for given in seen) < 5
