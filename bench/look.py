@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from ann.spec import BlockSpec, Size
 from experiments import reference, table1
@@ -39,15 +38,6 @@ BUDGET_S = 0.3
 # Launches that are timed for what the profiler leaves behind, and the share by which they may differ.
 LAUNCHES, SLOWER = 2000, 0.2
 MEBI = 2**20
-
-
-class Clock(Protocol):
-    """Time that is left."""
-
-    @property
-    def left_s(self) -> float:
-        """Seconds until the time is up."""
-        ...
 
 
 @dataclass(kw_only=True, slots=True)
@@ -129,21 +119,21 @@ def name(cell: Cell) -> str:
     return " ".join(filter(None, (cell.name, cell.mode, cell.dtype, paper, profiled)))
 
 
-def run(out: Path, setting: Setting, *, device: str, clock: Clock) -> int:
+def run(out: Path, setting: Setting, *, device: str, has_time: Callable[[], bool]) -> int:
     """Look at all kinds; print a line each and the summary.
 
     Args:
         out: folder for the lines as JSON.
         setting: on which data the short training is.
         device: `cpu` or `cuda`.
-        clock: kinds are begun until it is up; the training is looked at in any case.
+        has_time: whether another kind may be begun; the training is looked at in any case.
 
     Returns:
         The exit status: 1 if anything failed or was wrong.
     """
     tally = _Tally()
     (out / FILE).write_text("", encoding="utf-8")  # of this look alone
-    for seen in _looked_at(setting, tally, device=device, clock=clock):
+    for seen in _looked_at(setting, tally, device=device, has_time=has_time):
         tally.seen.append(seen)
         sys.stdout.write(seen.line() + "\n")
         sys.stdout.flush()
@@ -153,13 +143,15 @@ def run(out: Path, setting: Setting, *, device: str, clock: Clock) -> int:
     return int(any(one.state in ("wrong", "failed") for one in tally.seen))
 
 
-def _looked_at(setting: Setting, tally: _Tally, *, device: str, clock: Clock) -> Iterator[Seen]:
+def _looked_at(
+    setting: Setting, tally: _Tally, *, device: str, has_time: Callable[[], bool]
+) -> Iterator[Seen]:
     from bench import child
 
     launched_s = _launch_s() if device == "cuda" else 0.0
     left = list(kinds(device))
     while left and not tally.why_left:
-        if clock.left_s <= 0:
+        if not has_time():
             tally.why_left = "the time was up"
             break
         cell = left.pop(0)

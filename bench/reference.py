@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.look:
             from bench import look
 
-            return look.run(options.out, setting, device=device, clock=clock)
+            return look.run(options.out, setting, device=device, has_time=lambda: clock.left_s > 0)
         return run(options, setting, device=device, clock=clock)
 
 
@@ -306,6 +306,9 @@ def _run_tests(log: Path, *, limit_s: float) -> int:
     ]
     from bench import child  # brings pydantic, not for --help
 
+    log.write_text(
+        "", encoding="utf-8"
+    )  # of these tests alone, should they die before they say a word
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_pytest, args=(arguments, ROOT, log))
     process.start()
