@@ -51,6 +51,8 @@ class ToHost(TorchFunctionMode):
     """Makes and moves tensors in the machine's memory that are asked for on the GPU."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.device:  # what the code goes by is the GPU
+            return func(*args, **(kwargs or {}))
         return func(*tree_map(_on_host, args), **tree_map(_on_host, kwargs or {}))
 
 

@@ -246,6 +246,12 @@ def test_cells_of_a_pretended_gpu_are_measured_in_one_process(
         assert not any(timing.notes for timing in item.measures.timings)
 
 
+def test_code_that_goes_by_the_device_sees_the_pretended_gpu(pretended_gpu):
+    device = torch.device("cuda")
+    assert device.type == "cuda"
+    assert torch.ones(1, device=device).to(device).sum() == 1
+
+
 def test_a_training_on_a_pretended_gpu_loads_its_images_by_processes(tmp_path, pretended_machine):
     short = replace(TRAINING.training, iterations=2)
     cell = replace(TRAINING, training=short, time_limit_s=120)
