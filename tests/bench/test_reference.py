@@ -251,6 +251,7 @@ def test_only_files_that_have_gpu_tests_are_collected():
     files = reference.tests()
     assert "tests/bench/test_timing_cuda.py" in files
     assert "tests/bench/test_runner.py" not in files
+    assert "tests/bench/test_reference.py" not in files
     assert len(files) < 15
 
 
@@ -258,9 +259,14 @@ TESTS = """
 import os, time, warnings
 import pytest
 def test_of_a_processor(): raise RuntimeError
-@pytest.mark.gpu
-def test_of_a_gpu(): {}
+@pytest.mark.{mark}
+def test_of_a_gpu(): {does}
 """
+
+
+def written(folder, does):
+    """Tests in a folder; this file's own text is none of a GPU's."""
+    (folder / "tests" / "test_a.py").write_text(TESTS.format(mark="gpu", does=does))
 
 
 @pytest.fixture
@@ -272,7 +278,7 @@ def gpu_tests(tmp_path, monkeypatch):
     log = tmp_path / "log.txt"
 
     def run(does, limit_s=60):
-        (tmp_path / "tests" / "test_a.py").write_text(TESTS.format(does))
+        written(tmp_path, does)
         return reference._run_tests(log, limit_s=limit_s), log
 
     return run
@@ -307,7 +313,7 @@ def test_gpu_tests_end_with_the_run(gpu_tests, tmp_path):
     os.mkfifo(pids)
     reader = os.open(pids, os.O_RDONLY | os.O_NONBLOCK)
     tell = f"open({str(pids)!r}, 'w').write(str(os.getpid()))"
-    (tmp_path / "tests" / "test_a.py").write_text(TESTS.format(f"{tell}; time.sleep(60)"))
+    written(tmp_path, f"{tell}; time.sleep(60)")
     code = (
         "from pathlib import Path; from bench import reference;"
         f"reference.ROOT = Path({str(tmp_path)!r});"
