@@ -1,0 +1,35 @@
+"""What all tests share: texts that are kept, so that a change of what is written or shown is seen."""
+
+import difflib
+import os
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+SHOWN_LINES = 60
+
+
+@pytest.fixture(scope="session")
+def kept():
+    """Compare with a text of `tests/golden`; UPDATE_GOLDEN=1 writes it anew, for a person to look at."""
+
+    def compare(name, text, *, hint=""):
+        path = GOLDEN / name
+        if os.environ.get("UPDATE_GOLDEN"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+        before = path.read_bytes().decode()
+        if text != before:
+            pytest.fail(_difference(path, before, text, hint), pytrace=False)
+
+    return compare
+
+
+def _difference(path, before, now, hint):
+    pair = before.splitlines(), now.splitlines()
+    diff = list(difflib.unified_diff(*pair, "kept", "now", lineterm="", n=1))
+    counts = [sum(line[:1] == sign for line in diff[2:]) for sign in "-+"]
+    more = [f"... {len(diff) - SHOWN_LINES} lines more"] if len(diff) > SHOWN_LINES else []
+    said = f"{path}: {counts[0]} lines are gone and {counts[1]} are new"
+    return "\n".join([said, *filter(None, [hint]), *diff[:SHOWN_LINES], *more])
