@@ -1,14 +1,13 @@
-"""What is on file reads, and shows, as it always did: kept records, comparisons and outcomes in every form.
+"""What is on file shows as it always did: kept records, comparisons and outcomes in every form.
 
-`golden/made-up` has records, comparisons and an outcome in which every field is set; `gpu` is the kept
-run of a processor, its readings called those of a GPU. Drawings are not compared, their data are.
+In `golden/made-up` every field is set; `gpu` is the kept run of a processor, its readings called those
+of a GPU. Drawings are not compared, their data are.
 """
 
 import contextlib
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 from html import unescape
@@ -16,20 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import jsonl, pairing_record, record
-from bench.regression import accepted, history, outcome
+from bench import record
+from bench.regression import history, outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "reports" / "published"
-REFERENCE = ROOT / "reports" / "reference"
-INTEL = REFERENCE / "intel-xeon-2-cores"
-GOLDEN = Path(__file__).parent / "golden"
-MADE_UP = GOLDEN / "made-up"
+INTEL = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
+MADE_UP = Path(__file__).parent / "golden" / "made-up"
 REPORTED = {"intel": INTEL, "published": PUBLISHED, "made-up": MADE_UP, "gpu": INTEL}
 ON_GPU = ("ceilings", "crossover", "fig2", "implementations", "precision", "table1", "table2")
 OUTCOMES = {"intel": INTEL / "regression", "made-up": MADE_UP / "regression"}
-FILES = sorted((*REFERENCE.rglob("*.jsonl"), *PUBLISHED.glob("*.jsonl"), *MADE_UP.glob("*.jsonl")))
-WRITTEN = [path for path in FILES if path.parent != PUBLISHED]
 # What makes rich take a file for a terminal, or the other way round.
 TERMINAL = ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LINES")
 # The last digits of a sum differ between Python 3.11 and 3.12, and between processors.
@@ -59,19 +54,15 @@ def texts_of(folder, *endings):
     return {str(path.relative_to(folder)): steady(path.read_text("utf-8")) for path in files}
 
 
-def printed(show, width=120):
-    """What goes to standard output, on a terminal of that width without colours."""
+def printed(show):
+    """What goes to standard output, 120 letters wide and without colours."""
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
-        patch.setenv("COLUMNS", str(width))
+        patch.setenv("COLUMNS", "120")
         for name in TERMINAL:
             patch.delenv(name, raising=False)
         show()
     return "".join(f"{line.rstrip()}\n" for line in said.getvalue().splitlines())
-
-
-def model_of(path):
-    return pairing_record.Comparison if path.name == pairing_record.FILE else record.Record
 
 
 def lines_of(name):
@@ -135,31 +126,6 @@ def report(request, tmp_path_factory):
     return request.param, out
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_each_line_that_a_run_wrote_is_written_again_byte_by_byte(path, monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        os, "fsync", lambda descriptor: None
-    )  # a disk takes seconds for all of them
-    again = tmp_path / path.name
-    for where, line in jsonl.lines(path):
-        jsonl.append(again, jsonl.parse(model_of(path), line, where=where))
-    assert again.read_bytes() == path.read_bytes()
-
-
-@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.jsonl")), ids=lambda path: path.stem)
-def test_each_published_line_says_the_same_when_it_is_written_again(path):
-    for where, line in jsonl.lines(path):
-        found = record.parse(line, where=where)
-        again = json.loads(found.model_dump_json(exclude_defaults=True))
-        assert {"schema_version": found.schema_version, **again} == json.loads(line)
-
-
-@pytest.mark.parametrize("name", OUTCOMES)
-def test_an_outcome_is_written_again_byte_by_byte(name, tmp_path):
-    again = outcome.write(outcome.read(OUTCOMES[name]), tmp_path)
-    assert again.read_bytes() == (OUTCOMES[name] / outcome.FILE).read_bytes()
-
-
 def test_the_tables_of_a_report_are_as_kept_in_markdown(kept, report):
     name, out = report
     kept(f"{name}/report.md", joined(texts_of(out, ".md")))
@@ -204,19 +170,6 @@ def test_an_outcome_is_as_kept_in_every_form(kept, name, tmp_path):
         "status.txt": f"{found.status} {regress.headline(found)}",
     }
     kept(f"outcomes/{name}.txt", joined(texts))
-
-
-def test_accepted_changes_are_as_kept_in_their_file(kept, tmp_path):
-    path = tmp_path / accepted.FILE
-    found = outcome.read(OUTCOMES["made-up"]).findings
-    accepted.accept(found, path, reason="wanted", at="2026-01-02T03:04:05+00:00")
-    kept("outcomes/regressions.jsonl", path.read_text("utf-8"))
-
-
-def test_what_was_accepted_is_accepted_when_it_is_read_again():
-    known = accepted.read(GOLDEN / "outcomes" / accepted.FILE)
-    found = outcome.read(OUTCOMES["made-up"]).findings
-    assert "CHANGED" not in {one.verdict for one in accepted.apply(found, known)}
 
 
 def test_a_history_of_runs_is_as_kept(kept, tmp_path):

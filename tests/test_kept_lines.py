@@ -1,0 +1,91 @@
+"""What is on file reads as it always did: records, comparisons and outcomes are written again as they stand there.
+
+`golden/made-up` has lines in which every field is set, and lines with nothing but what has to be said.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bench import jsonl, pairing_record, record
+from bench.regression import accepted, outcome
+
+ROOT = Path(__file__).resolve().parents[1]
+PUBLISHED = ROOT / "reports" / "published"
+REFERENCE = ROOT / "reports" / "reference"
+GOLDEN = Path(__file__).parent / "golden"
+MADE_UP = GOLDEN / "made-up"
+WRITTEN = sorted((*REFERENCE.rglob("*.jsonl"), *MADE_UP.glob("*.jsonl")))
+OUTCOMES = {
+    path.parent.parent.name: path.parent
+    for path in (*REFERENCE.rglob(outcome.FILE), *MADE_UP.rglob(outcome.FILE))
+}
+
+
+def model_of(path):
+    return pairing_record.Comparison if path.name == pairing_record.FILE else record.Record
+
+
+def left_out(whole, line, place=""):
+    """What a model has where its line says nothing, a line for each such field."""
+    for name, value in whole.items():
+        if name not in line:
+            yield f"{place}{name} = {json.dumps(value)}\n"
+        elif isinstance(value, dict):
+            yield from left_out(value, line[name], f"{place}{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for pair in zip(value, line[name], strict=True):
+                yield from left_out(*pair, f"{place}{name}.")
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_each_line_that_a_run_wrote_is_written_again_byte_by_byte(path, monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # takes seconds for all of them
+    again = tmp_path / path.name
+    for where, line in jsonl.lines(path):
+        jsonl.append(again, jsonl.parse(model_of(path), line, where=where))
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_what_is_left_out_reads_as_it_always_did(kept):
+    bare = outcome.Outcome(base=outcome.Side(name="main"), head=outcome.Side(name="head"))
+    models = [bare, *map(outcome.read, OUTCOMES.values())]
+    models += record.read(MADE_UP)
+    models += pairing_record.read(MADE_UP)
+    lines = {
+        line
+        for one in models
+        for line in left_out(
+            one.model_dump(mode="json"), one.model_dump(mode="json", exclude_defaults=True)
+        )
+    }
+    kept("made-up/left_out.txt", "".join(sorted(lines)))
+
+
+@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_each_published_line_says_the_same_when_it_is_written_again(path):
+    for where, line in jsonl.lines(path):
+        found = record.parse(line, where=where)
+        again = json.loads(found.model_dump_json(exclude_defaults=True))
+        assert {"schema_version": found.schema_version, **again} == json.loads(line)
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_an_outcome_is_written_again_byte_by_byte(name, tmp_path):
+    again = outcome.write(outcome.read(OUTCOMES[name]), tmp_path)
+    assert again.read_bytes() == (OUTCOMES[name] / outcome.FILE).read_bytes()
+
+
+def test_accepted_changes_are_as_kept_in_their_file(kept, tmp_path):
+    path = tmp_path / accepted.FILE
+    found = outcome.read(OUTCOMES["made-up"]).findings
+    accepted.accept(found, path, reason="wanted", at="2026-01-02T03:04:05+00:00")
+    kept("outcomes/regressions.jsonl", path.read_text("utf-8"))
+
+
+def test_what_was_accepted_is_accepted_when_it_is_read_again():
+    known = accepted.read(GOLDEN / "outcomes" / accepted.FILE)
+    found = outcome.read(OUTCOMES["made-up"]).findings
+    assert "CHANGED" not in {one.verdict for one in accepted.apply(found, known)}
