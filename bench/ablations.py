@@ -18,8 +18,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import console
-from experiments import ceilings
+from bench import cli
+from experiments import machine
 from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
 from experiments.spec import Experiment
@@ -28,16 +28,16 @@ from experiments.training import DATASETS, Setting
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bench.record import Record
+    from bench.records.record import Record
 
 PROGRAM = "python -m bench.ablations"
 NAMES = (*EXPERIMENTS, *TRAININGS)
 TABLES = {name.removeprefix("table"): name for name in NAMES if name.startswith("table")}
 
 
-def parser() -> console.Parser:
+def parser() -> cli.Parser:
     """Describe the command line."""
-    made = console.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
     add = made.add_argument
     add(
         "--experiment",
@@ -64,7 +64,7 @@ def parser() -> console.Parser:
         metavar="NAME",
         help="resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
     )
-    add("--seeds", type=console.positive, default=3, metavar="N", help="trainings of each row")
+    add("--seeds", type=cli.positive, default=3, metavar="N", help="trainings of each row")
     add(
         "--device",
         choices=("auto", "cpu", "cuda", "meta"),
@@ -79,7 +79,7 @@ def parser() -> console.Parser:
     )
     add(
         "--slots",
-        type=console.positive,
+        type=cli.positive,
         metavar="N",
         help="trainings at once (default: one for each GPU; two without one); small networks may share a GPU",
     )
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return judge(options)
     chosen = experiments(options)
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        with console.held(options.out):
+        with cli.held(options.out):
             run(chosen, options)
     elif not _run_together(chosen, options):
         return 0
@@ -120,12 +120,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_together(chosen: Sequence[Experiment], options: Namespace) -> bool:
     """Train as one of torchrun's processes; whether this is the one that writes."""
-    from bench.accuracy import together
+    from bench.run import torchrun
 
     cells = [cell for one in chosen for cell in one.cells]
     writes = os.environ.get("RANK", "0") == "0"
-    with console.held(options.out) if writes else nullcontext():
-        return together.run(cells, options.out, device=options.device)
+    with cli.held(options.out) if writes else nullcontext():
+        return torchrun.run(cells, options.out, device=options.device)
 
 
 def setting_of(options: Namespace) -> Setting:
@@ -154,13 +154,13 @@ def judge(options: Namespace) -> int:
         msg = "--evaluate needs the network of the checkpoint; pass for example --network mmseg/ann-r50"
         raise ValueError(msg)
     setting = setting_of(options)
-    from bench import runner
-    from bench.accuracy.judge import judge as judged
-    from reports import frame
-    from reports import judged as tables
+    from bench.run import runner
+    from bench.training.judge import judge as judged
+    from reports.model import frame
+    from reports.training import evaluation as tables
 
     device = runner.resolve(options.device)
-    with console.held(options.out):
+    with cli.held(options.out):
         made = judged(
             options.evaluate,
             options.network,
@@ -169,7 +169,7 @@ def judge(options: Namespace) -> int:
             device=device,
             out=options.out,
         )
-    console.show(tables.every(frame.build([made])))
+    cli.show(tables.every(frame.build([made])))
     return 0
 
 
@@ -224,39 +224,41 @@ def _load(path: Path, setting: Setting) -> Experiment:
 
 def run(experiments: Sequence[Experiment], options: Namespace) -> None:
     """Predict all cells, train what is trained, then measure one cell after the other, under one progress bar."""
-    from bench import engines, runner  # brings torch, not for --help
+    from bench.run import pool, runner  # brings torch, not for --help
 
     device = runner.resolve(options.device)
     cells = tuple(cell for experiment in experiments for cell in experiment.cells)
     if device != "meta":
-        from bench.accuracy.run import find_data
+        from bench.training.run import find_data
 
         find_data(cells)
     if options.fresh:
         runner.start_over(options.out)
     executed = tuple(cell for cell in cells if cell.probes and device != "meta")
-    alone = ceilings.first([cell for cell in executed if cell.training is None])
+    alone = machine.first([cell for cell in executed if cell.training is None])
     trained = tuple(cell for cell in executed if cell.training is not None)
     slots = 1 if options.engine == "ray" else options.slots or runner.slots(device)
-    engine = engines.ray(device) if options.engine == "ray" else engines.local(slots)
+    engine = pool.ray(device) if options.engine == "ray" else pool.local(slots)
     start = partial(runner.run, out=options.out, device=device)
     records = chain(
         start(cells, source="predicted"),
         start(trained, source="measured", engine=engine, slots=slots),
         start(alone, source="measured"),
     )
-    console.follow(records, total=len(cells) + len(alone) + len(trained), show=_trained)
+    cli.follow(records, total=len(cells) + len(alone) + len(trained), show=_trained)
 
 
 def _trained(records: Sequence["Record"]) -> "RenderableType":
     """The tables of what was trained so far, as they fill in."""
-    from reports import ablations, frame, trained
+    from reports.model import frame
+    from reports.training import runs
+    from reports.training import tables as ablations
 
     own = [item for item in records if item.experiment in TRAININGS]
     if not any(item.measures.accuracy for item in own):
-        return console.drawn(())
-    return console.drawn(ablations.ours(study) for study in trained.every(frame.build(own)))
+        return cli.drawn(())
+    return cli.drawn(ablations.ours(study) for study in runs.every(frame.build(own)))
 
 
 if __name__ == "__main__":
-    console.guarded(PROGRAM, main)
+    cli.guarded(PROGRAM, main)

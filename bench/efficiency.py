@@ -22,17 +22,18 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
-from bench import console, devices
-from bench.devices import DEVICES
-from experiments import arms, ceilings
+from bench import cli
+from bench.analysis import devices
+from bench.analysis.devices import DEVICES
+from experiments import machine, variants
+from experiments.paper.table1 import SEQUENCE
 from experiments.spec import Cell, Device, Dtype, Mode, OwnModule, Protocol, Subject
-from experiments.table1 import SEQUENCE
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from bench.record import Record
-    from reports.layout import Table
+    from bench.records.record import Record
+    from reports.model.table import Table
 
 PROGRAM = "python -m bench.efficiency"
 FORMATS = ("table", "markdown", "latex", "csv", "json")
@@ -40,13 +41,13 @@ BUDGETS_S = {"cpu": 75.0, "cuda": 6.0, "meta": 0.0}
 DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
 
 
-def parser() -> console.Parser:
+def parser() -> cli.Parser:
     """Describe the command line."""
-    made = console.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
     add = made.add_argument
     add(
         "--size",
-        type=console.size,
+        type=cli.size,
         action="append",
         metavar="WxH",
         help="size of the feature map, WIDTHxHEIGHT; may be given several times (default: 256x128)",
@@ -60,9 +61,9 @@ def parser() -> console.Parser:
         "or package.module:factory for your own module; one or more "
         f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
     )
-    add("--channels", type=console.positive, default=2048, help="channels of the map")
-    add("--key-channels", type=console.positive, default=256, help="channels of query and key")
-    add("--batch", type=console.positive, default=1, help="maps at once")
+    add("--channels", type=cli.positive, default=2048, help="channels of the map")
+    add("--key-channels", type=cli.positive, default=256, help="channels of query and key")
+    add("--batch", type=cli.positive, default=1, help="maps at once")
     add(
         "--device",
         choices=get_args(Device),
@@ -79,7 +80,7 @@ def parser() -> console.Parser:
     )
     add(
         "--budget",
-        type=console.seconds,
+        type=cli.seconds,
         metavar="S",
         help="seconds for timing, shared among the blocks by their work (default: 75, on a GPU 6)",
     )
@@ -103,11 +104,11 @@ def parser() -> console.Parser:
     return made
 
 
-def _add_comparison(made: console.Parser) -> None:
+def _add_comparison(made: cli.Parser) -> None:
     add = made.add_argument_group("comparing two arms").add_argument
     add("--compare", nargs=2, metavar=("A", "B"), help="arms to run by turns; the verdict is on B")
     add("--margin", type=float, metavar="SHARE", help="what does not matter (default: 0.02, 2 %%)")
-    add("--rounds", type=console.positive, help="rounds of fresh processes (default: 20)")
+    add("--rounds", type=cli.positive, help="rounds of fresh processes (default: 20)")
     add(
         "--level",
         type=float,
@@ -128,7 +129,7 @@ def cells(options: "Namespace") -> tuple[Cell, ...]:
 
 
 def _cell(text: str, size: Size, options: "Namespace") -> Cell:
-    name, implementation = arms.parse(text)
+    name, implementation = variants.parse(text)
     if options.protocol == "paper" and implementation != "plain":
         msg = f"arm {text!r}: the paper's protocol is of its own code; pass --protocol strict, or the plain block"
         raise ValueError(msg)
@@ -197,13 +198,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.predict is not None:
         return _predict(options)
     asked = cells(options)
-    with console.held(options.out):
+    with cli.held(options.out):
         return _measure(asked, options)
 
 
 def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
     """Print what needs no execution, then what was measured."""
-    from bench import runner  # brings torch, not for --help
+    from bench.run import runner  # brings torch, not for --help
 
     _find_own(asked)
     device = runner.resolve(options.device)
@@ -211,22 +212,22 @@ def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
     if options.fresh:
         runner.start_over(options.out)
     start = partial(runner.run, out=options.out, device=device)
-    predicted = console.follow(start(asked, source="predicted"), total=len(asked))
+    predicted = cli.follow(start(asked, source="predicted"), total=len(asked))
     if options.format == "table":
-        console.show(_tables(predicted)[:1])
+        cli.show(_tables(predicted)[:1])
     budgeted = share_budget(asked, predicted, options.budget or BUDGETS_S[device])
-    executed = () if device == "meta" else ceilings.first(budgeted)
-    measured = console.follow(
+    executed = () if device == "meta" else machine.first(budgeted)
+    measured = cli.follow(
         start(executed, source="measured"),
         total=len(executed),
-        show=lambda seen: console.drawn(_tables((*predicted, *seen))[1:2]),
+        show=lambda seen: cli.drawn(_tables((*predicted, *seen))[1:2]),
     )
     everything = (*predicted, *measured)
     _say_what_is_old(measured, began=began, out=options.out)
     if options.format == "table":
-        console.show(_tables(everything)[1:])
+        cli.show(_tables(everything)[1:])
     else:
-        sys.stdout.write(console.formatted(everything, _tables(everything), options.format))
+        sys.stdout.write(cli.formatted(everything, _tables(everything), options.format))
     return 0
 
 
@@ -242,22 +243,24 @@ def _predict(options: "Namespace") -> int:
     chosen = tuple(map(devices.find, options.predict)) or tuple(DEVICES.values())
     # By CUDA's rules, which all known devices follow.
     asked = tuple(replace(cell, device="cuda") for cell in cells(options))
-    from bench import record, runner  # brings torch, not for --help
+    from bench.records import record
+    from bench.run import runner  # brings torch, not for --help
 
     _find_own(asked)
-    with console.held(options.out):
+    with cli.held(options.out):
         start = runner.run(asked, options.out, source="predicted", device="meta")
-        predicted = console.follow(start, total=len(asked))
+        predicted = cli.follow(start, total=len(asked))
     rows = [dict(cell.axes) for cell in asked]
     kept = [item for item in record.read(options.out / runner.RECORDS) if item.axes in rows]
-    from reports import frame, predictions
+    from reports.blocks import predicted_times
+    from reports.model import frame
 
     everything = (*predicted, *(item for item in kept if item.source == "measured"))
-    made = predictions.every(frame.build(everything), chosen)
+    made = predicted_times.every(frame.build(everything), chosen)
     if options.format == "table":
-        console.show(made)
+        cli.show(made)
     else:
-        sys.stdout.write(console.formatted(predicted, made, options.format))
+        sys.stdout.write(cli.formatted(predicted, made, options.format))
     return 0
 
 
@@ -302,7 +305,7 @@ def pairs(options: "Namespace") -> tuple[tuple[Cell, Cell], ...]:
 
 
 def _arm(text: str, size: Size, options: "Namespace") -> Cell:
-    name, implementation = arms.parse(text)
+    name, implementation = variants.parse(text)
     changes = {"channels": options.channels, "key_channels": options.key_channels}
     is_network = name in NETWORKS
     return Cell(
@@ -322,27 +325,28 @@ def _arm(text: str, size: Size, options: "Namespace") -> Cell:
 def _compare(options: "Namespace") -> int:
     """Compare by turns and print the verdict; status 1 where an arm could not be run."""
     asked = pairs(options)
-    from bench import paired, runner  # brings torch, not for --help
+    from bench.compare import compare
+    from bench.run import runner  # brings torch, not for --help
 
     given = {name: getattr(options, name) for name in ("margin", "rounds", "level")}
     chosen = {name: value for name, value in given.items() if value is not None}
-    settings = paired.Settings(**chosen, comparisons=len(asked))
+    settings = compare.Settings(**chosen, comparisons=len(asked))
     _find_own([cell for pair in asked for cell in pair])
     device: Any = runner.resolve(options.device)
-    total = len(asked) * (settings.rounds + paired.BESIDE_ROUNDS)
-    with console.held(options.out), console.steps(total) as step:
-        made = paired.run(asked, options.out, device=device, settings=settings, on_step=step)
-    from reports import paired as tables
+    total = len(asked) * (settings.rounds + compare.BESIDE_ROUNDS)
+    with cli.held(options.out), cli.steps(total) as step:
+        made = compare.run(asked, options.out, device=device, settings=settings, on_step=step)
+    from reports.gate import comparisons as tables
 
     if options.format == "table":
-        console.show(tables.tables(made))
+        cli.show(tables.tables(made))
     else:
-        sys.stdout.write(console.formatted(made, tables.tables(made), options.format))
+        sys.stdout.write(cli.formatted(made, tables.tables(made), options.format))
     return int(any(one.failure is not None for one in made))
 
 
 def _say_what_is_old(measured: Sequence["Record"], *, began: str, out: Path) -> None:
-    rows = [item for item in measured if item.experiment != ceilings.NAME]
+    rows = [item for item in measured if item.experiment != machine.NAME]
     old = sum(item.created_at < began for item in rows)
     if old:
         sys.stderr.write(
@@ -353,7 +357,7 @@ def _say_what_is_old(measured: Sequence["Record"], *, began: str, out: Path) -> 
 
 def _find_own(asked: Sequence[Cell]) -> None:
     """Import somebody's own modules now, so that a wrong name is said at once."""
-    from bench.workload import find_factory
+    from bench.workloads.workload import find_factory
 
     for cell in asked:
         if isinstance(cell.subject, OwnModule):
@@ -362,13 +366,15 @@ def _find_own(asked: Sequence[Cell]) -> None:
 
 def _tables(records: Sequence["Record"]) -> tuple["Table", ...]:
     """What needs no execution, and, where something was executed, what was measured and how near its floor it came."""
-    from reports import frame, roofline, tables  # brings pandas
+    from reports import report  # brings pandas
+    from reports.blocks import roofline
+    from reports.model import frame
 
     built = frame.build(records)
-    predicted, measured = tables.efficiency(built)
+    predicted, measured = report.efficiency(built)
     executed = any(item.source == "measured" for item in records)
     return (predicted, measured, *roofline.of(built)) if executed else (predicted,)
 
 
 if __name__ == "__main__":
-    console.guarded(PROGRAM, main)
+    cli.guarded(PROGRAM, main)

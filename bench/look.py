@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from ann.spec import BlockSpec, Size
-from experiments import reference, table1
+from experiments import reference
+from experiments.paper import table1
 from experiments.spec import Cell
 from experiments.training import Setting
 
@@ -146,7 +147,7 @@ def run(out: Path, setting: Setting, *, device: str, has_time: Callable[[], bool
 def _looked_at(
     setting: Setting, tally: _Tally, *, device: str, has_time: Callable[[], bool]
 ) -> Iterator[Seen]:
-    from bench import child
+    from bench.run import process
 
     launched_s = _launch_s() if device == "cuda" else 0.0
     left = list(kinds(device))
@@ -156,25 +157,25 @@ def _looked_at(
             break
         cell = left.pop(0)
         yield _seen(name(cell), partial(look, cell, device))
-        if not child.tidy():
+        if not process.tidy():
             tally.why_left = "the device computes no more"
     tally.left = len(left)
     if device == "cuda":
         yield _seen("launch after the profiler", lambda: _launches(launched_s))
         for block in ("nb", "apnb"):
             yield _seen(f"{block} workspace of cuDNN", partial(_workspace, block))
-            child.tidy()
+            process.tidy()
     yield _seen("training", lambda: _train(setting, device))
 
 
 def _seen(what: str, act: Callable[[], Seen]) -> Seen:
     """Do it; whatever goes wrong is what we look for."""
-    from bench import formats
-    from bench.failure import failure_of
+    from bench.records.failure import failure_of
+    from bench.workloads import number_formats
 
     began_s = time.monotonic()
     try:
-        with formats.unswitched():
+        with number_formats.unswitched():
             seen = act()
     except Exception as error:  # noqa: BLE001
         failure = failure_of(error)
@@ -186,8 +187,7 @@ def _seen(what: str, act: Callable[[], Seen]) -> Seen:
 
 def look(cell: Cell, device: str) -> Seen:
     """Read all that a cell's probes read, and hold its call against float64."""
-    from bench import readings
-    from bench.probes import exactness
+    from bench.measure import exactness, readings
 
     found = readings.measure(cell, device)  # type: ignore[arg-type]  # a device that computes
     added = found.memory.requested_bytes if found.memory else None
@@ -216,12 +216,12 @@ def _wrong(cell: Cell, seen: Seen) -> str:
 
 
 def _predicted_bytes(cell: Cell) -> int:
-    from bench import formats, workload
-    from bench.probes import memory
-    from bench.probes.imitation import Imitation
+    from bench.measure import memory
+    from bench.predict.imitation import Imitation
+    from bench.workloads import number_formats, workload
 
     made = workload.make(cell, "meta")
-    with Imitation("cuda", formats.lower(cell.dtype)).around(made.module):
+    with Imitation("cuda", number_formats.lower(cell.dtype)).around(made.module):
         return memory.predict(made.module, made.inputs, mode=cell.mode).increment_bytes
 
 
@@ -251,8 +251,8 @@ def _workspace(block: str) -> Seen:
     """What a block of Table 1 requests with and without cuDNN, whose convolutions may take a workspace."""
     import torch
 
-    from bench import workload
-    from bench.probes import memory
+    from bench.measure import memory
+    from bench.workloads import workload
 
     cell = next(
         cell
@@ -273,15 +273,15 @@ def _workspace(block: str) -> Seen:
 
 def _train(setting: Setting, device: str) -> Seen:
     """Twenty iterations in a process of its own, as the ablations train."""
-    from bench import child
-    from bench.record import Failure
+    from bench.records.record import Failure
+    from bench.run import process
 
     steps = reference.steps(setting)
     cell = next(cell for step in steps for cell in step.cells if cell.training is not None)
     assert cell.training is not None, "it was chosen so"
     short = replace(cell.training, iterations=ITERATIONS)
     cell = replace(cell, training=short, time_limit_s=TRAINING_LIMIT_S)
-    found = child.run(child.Task(cell=cell, device=device))
+    found = process.run(process.Task(cell=cell, device=device))
     if isinstance(found, Failure):
         return Seen(what="", state="failed", reason=f"{found.kind}: {found.reason}")
     assert found.accuracy is not None, "that is its probe"

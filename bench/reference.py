@@ -21,8 +21,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import console
-from experiments import ceilings, reference
+from bench import cli
+from experiments import machine, reference
 from experiments.reference import Step
 from experiments.spec import Cell
 from experiments.training import DATASETS, Setting
@@ -30,8 +30,8 @@ from experiments.training import DATASETS, Setting
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from bench.engines import Act, Engine, Lost
-    from bench.record import Record
+    from bench.records.record import Record
+    from bench.run.pool import Act, Engine, Lost
 
 PROGRAM = "python -m bench.reference"
 # Of the whole time, for the tests and for one cell.
@@ -63,11 +63,11 @@ class Clock:
         return self.started_s + self.limit_s - self.now()
 
 
-def parser() -> console.Parser:
+def parser() -> cli.Parser:
     """Describe the command line."""
-    made = console.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
     add = made.add_argument
-    add("--minutes", type=console.seconds, default=9.0, help="time for the whole")
+    add("--minutes", type=cli.seconds, default=9.0, help="time for the whole")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the records")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to measure")
     add("--no-tests", action="store_true", help="leave the GPU tests out")
@@ -81,10 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 1 where a GPU test or a kind failed."""
     options = parser().parse_args(arguments)
     setting = Setting(dataset=options.dataset, root=options.root)
-    with console.held(options.out):
+    with cli.held(options.out):
         clock = Clock(limit_s=60 * options.minutes, started_s=time.monotonic())
-        from bench import runner  # brings torch, not for --help
-        from bench.accuracy.run import find_data
+        from bench.run import runner  # brings torch, not for --help
+        from bench.training.run import find_data
 
         device = runner.resolve(options.device)
         find_data(cell for step in reference.steps(setting) for cell in step.cells)
@@ -102,7 +102,7 @@ def run(options: "Namespace", setting: Setting, *, device: str, clock: Clock) ->
         status = _run_tests(options.out / TESTS_LOG, limit_s=TESTS_SHARE * clock.left_s)
     plan = planned(setting, device=device)
     total = sum(bool(cell.probes) for step in plan for cell in step.cells)
-    records = console.follow(
+    records = cli.follow(
         _told(measured(plan, options.out, device=device, clock=clock), clock), total=total
     )
     sys.stdout.write(summary(records, total, clock=clock))
@@ -126,11 +126,11 @@ def planned(setting: Setting, *, device: str) -> tuple[Step, ...]:
 
 def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> Iterator["Record"]:
     """Measure one cell after the other until the time is up; trainings several at once on a GPU."""
-    from bench import runner
+    from bench.run import runner
 
     measure = partial(runner.run, out=out, source="measured", device=device)
     cells = [cell for step in plan for cell in step.cells]
-    first = [ceilings.CELL] if CELL_SHARE * clock.limit_s >= ceilings.CELL.budget_s else []
+    first = [machine.CELL] if CELL_SHARE * clock.limit_s >= machine.CELL.budget_s else []
     with _predicting(cells, out, device=device, clock=clock) as ahead:
         # In one run as far as can be: the process that a GPU's cells share ends with it.
         for trains, group in groupby(plan, key=lambda step: step.trains):
@@ -149,7 +149,7 @@ def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "En
         at_once: cells that run at the same time.
         ahead: called with each cell before it begins.
     """
-    from bench import engines
+    from bench.run import pool
 
     def engine(cells: Sequence[Cell], act: "Act") -> "Iterator[Record | Lost]":
         for first in range(0, len(cells), at_once):
@@ -163,14 +163,14 @@ def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "En
             ]
             for cell in batch:
                 ahead(cell)
-            yield from engines.local(at_once)(batch, act)
+            yield from pool.local(at_once)(batch, act)
 
     return engine
 
 
 def trainings_at_once(cells: Sequence[Cell], *, device: str) -> int:
     """How many trainings share a GPU: as many as have cores, if the largest step fits so often."""
-    from bench import environment, runner
+    from bench.run import environment, runner
 
     if device != "cuda":
         return runner.slots(device)
@@ -193,7 +193,7 @@ def _predicting(
     On a GPU a thread goes ahead, so that the device waits for no prediction. On a processor that would
     disturb every reading: there each cell is predicted just before it runs, and what is left at the end.
     """
-    from bench import engines, runner
+    from bench.run import pool, runner
 
     stopped = threading.Event()
     least_s = LONGEST_PREDICTION_S if device == "cuda" else 0.0
@@ -202,7 +202,7 @@ def _predicting(
         for cell in cells:
             if stopped.is_set() or clock.left_s <= least_s:
                 return
-            yield from engines.one_by_one([cell], act)
+            yield from pool.one_by_one([cell], act)
 
     predicted = runner.run(cells, out, source="predicted", device=device, engine=engine)
     if device == "cuda":
@@ -268,7 +268,7 @@ def _name(item: "Record") -> str:
 
 def summary(records: Sequence["Record"], total: int, *, clock: Clock) -> str:
     """Say in a few lines what was done and what was not."""
-    done = [item for item in records if item.experiment != ceilings.NAME]
+    done = [item for item in records if item.experiment != machine.NAME]
     good = [item for item in done if item.failure is None]
     lines = [f"{len(good)} of {total} cells measured in {clock.limit_s - clock.left_s:.0f} s"]
     if total > len(done):
@@ -304,7 +304,7 @@ def _run_tests(log: Path, *, limit_s: float) -> int:
         *("-W", "default"),
         *files,
     ]
-    from bench import child  # brings pydantic, not for --help
+    from bench.run import process as child  # brings pydantic, not for --help
 
     log.write_text(
         "", encoding="utf-8"
@@ -326,7 +326,7 @@ def _run_tests(log: Path, *, limit_s: float) -> int:
 
 
 def _pytest(arguments: Sequence[str], root: Path, log: Path) -> None:
-    from bench import child
+    from bench.run import process as child
 
     child.end_with_parent()
     with log.open("w", encoding="utf-8") as file:
@@ -340,4 +340,4 @@ def _pytest(arguments: Sequence[str], root: Path, log: Path) -> None:
 
 
 if __name__ == "__main__":
-    console.guarded(PROGRAM, main)
+    cli.guarded(PROGRAM, main)

@@ -20,18 +20,19 @@ from types import FrameType
 from typing import get_args
 
 from ann.catalogue import BLOCKS
-from bench import console, pairing
-from bench.regression import asked
-from bench.regression.outcome import UNDECIDED, Outcome
+from bench import cli
+from bench.analysis import sign_test
+from bench.records.outcome import UNDECIDED, Outcome
+from bench.regression import requests
 from experiments.spec import Dtype, Mode
 
 PROGRAM = "python -m bench.regress"
 HISTORY = "history"
 
 
-def parser() -> console.Parser:
+def parser() -> cli.Parser:
     """Describe the command line of the gate."""
-    made = console.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
     add = made.add_argument
     add(
         "--base",
@@ -46,7 +47,7 @@ def parser() -> console.Parser:
         nargs="+",
         metavar="NAME",
         help="a block or network by name, NAME:IMPLEMENTATION, or package.module:factory of the revision; one or more "
-        f"(default: {', '.join(asked.DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
+        f"(default: {', '.join(requests.DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
     )
     add(
         "--experiment",
@@ -57,22 +58,22 @@ def parser() -> console.Parser:
     )
     add(
         "--size",
-        type=console.size,
+        type=cli.size,
         action="append",
         metavar="WxH",
         help="of the map; may be given several times (default: 32x32, on a GPU 256x128)",
     )
     add(
         "--channels",
-        type=console.positive,
+        type=cli.positive,
         help="channels of the map (default: 512, on a GPU 2048)",
     )
     add(
         "--key-channels",
-        type=console.positive,
+        type=cli.positive,
         help="channels of query and key (default: 64, on a GPU 256)",
     )
-    add("--batch", type=console.positive, default=1, help="maps at once")
+    add("--batch", type=cli.positive, default=1, help="maps at once")
     add("--mode", choices=get_args(Mode), default="eval", help="forward, or forward and backward")
     add("--dtype", choices=get_args(Dtype), default="float32", help="number format")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to measure")
@@ -87,7 +88,7 @@ def parser() -> console.Parser:
     return made
 
 
-def _add_rules(made: console.Parser) -> None:
+def _add_rules(made: cli.Parser) -> None:
     add = made.add_argument_group("what is fixed beforehand").add_argument
     add("--exact-only", action="store_true", help="no clock: the exact gates alone")
     add(
@@ -96,11 +97,11 @@ def _add_rules(made: console.Parser) -> None:
         metavar="SHARE",
         help="of a time that does not matter (default: 0.05, on a GPU 0.02)",
     )
-    add("--rounds", type=console.positive, default=pairing.ROUNDS, help="of fresh processes")
+    add("--rounds", type=cli.positive, default=sign_test.ROUNDS, help="of fresh processes")
     add(
         "--level",
         type=float,
-        default=pairing.LEVEL,
+        default=sign_test.LEVEL,
         metavar="CHANCE",
         help="of a wrong verdict on each side, shared by the cells",
     )
@@ -124,9 +125,9 @@ def _add_rules(made: console.Parser) -> None:
     )
 
 
-def history_parser() -> console.Parser:
+def history_parser() -> cli.Parser:
     """Describe the command line of the history."""
-    made = console.Parser(
+    made = cli.Parser(
         prog=f"{PROGRAM} {HISTORY}",
         description="Draw each series of records per device, step changes marked; it judges nothing.",
     )
@@ -149,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == [HISTORY]:
         return _history(history_parser().parse_args(given[1:]))
     options = parser().parse_args(given)
-    from bench.regression.worktrees import SideError
+    from bench.regression.revisions import SideError
 
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -173,18 +174,17 @@ def _run(options: Namespace, *, command: str) -> Outcome:
     from bench.regression import gate, planning  # bring torch, not for --help
 
     made = planning.plan(options)
-    with console.held(made.out), console.steps(gate.steps(made)) as step:
+    with cli.held(made.out), cli.steps(gate.steps(made)) as step:
         return gate.run(made, on_step=step).model_copy(update={"command": command})
 
 
 def _report(outcome: Outcome, out: Path) -> None:
     """Write every form, show the table, and tell GitHub where it listens."""
-    from reports import regress
-    from reports.render import annotations
+    from reports.gate import annotations, findings
 
-    summary = regress.write(outcome, out)
-    console.show(table for table in regress.tables(outcome) if table.name != "same")
-    sys.stdout.write(f"{regress.headline(outcome)}; reports are in {out}\n")
+    summary = findings.write(outcome, out)
+    cli.show(table for table in findings.tables(outcome) if table.name != "same")
+    sys.stdout.write(f"{findings.headline(outcome)}; reports are in {out}\n")
     if os.environ.get("GITHUB_ACTIONS"):
         sys.stdout.write(annotations.render(outcome))
     place = os.environ.get("GITHUB_STEP_SUMMARY")
@@ -194,16 +194,16 @@ def _report(outcome: Outcome, out: Path) -> None:
 
 
 def _history(options: Namespace) -> int:
-    from bench.regression import history
-    from reports import regress_history
+    from reports.gate import series as history
+    from reports.gate import trends
 
     series = history.read(options.records)
-    with console.held(options.out):
-        console.show(regress_history.write(series, options.out))
-    told = regress_history.sentence(series)
+    with cli.held(options.out):
+        cli.show(trends.write(series, options.out))
+    told = trends.sentence(series)
     sys.stdout.write(f"{told}; charts and tables are in {options.out}\n")
     return 0
 
 
 if __name__ == "__main__":
-    console.guarded(PROGRAM, main)
+    cli.guarded(PROGRAM, main)

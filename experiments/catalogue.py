@@ -2,19 +2,8 @@
 
 from collections.abc import Callable
 
-from experiments import (
-    counters,
-    crossover,
-    fig2,
-    implementations,
-    precision,
-    table1,
-    table2,
-    table6,
-    table7,
-    zoo_ann,
-    zoo_dnl,
-)
+from experiments.beyond import counters, crossover, implementations, precision
+from experiments.paper import fig2, table1, table2, table6, table7, zoo_ann, zoo_dnl
 from experiments.spec import Experiment
 from experiments.training import Setting
 

@@ -66,7 +66,7 @@ class Recipe:
         class_weights: of the cross entropy; Cityscapes alone has them (released json), else empty.
         auxiliary_weight: of the loss on stage 4; 0.4 (paper, Eq. 18; mmseg).
         precision: `auto` is bfloat16 where the device computes in it, else float32.
-        evaluation: how a network is judged after it, a name in `bench.accuracy.protocols`; None for
+        evaluation: how a network is judged after it, a name in `bench.training.protocols`; None for
             the data set's usual way.
     """
 
@@ -256,7 +256,7 @@ _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
 def recipe_for(name: str, dataset: str) -> Recipe:
     """Return a recipe with what its source, or we, changed for that data set.
 
-    Data sets go by their names in `bench.accuracy.datasets`, and `scenes`.
+    Data sets go by their names in `bench.training.data`, and `scenes`.
 
     Raises:
         ValueError: there is no such recipe, or it is not for that set.

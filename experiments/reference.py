@@ -9,17 +9,9 @@ longest and its figures are needed least.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from experiments import (
-    crossover,
-    fig2,
-    implementations,
-    precision,
-    table1,
-    table2,
-    zoo_ann,
-    zoo_dnl,
-)
+from experiments.beyond import crossover, implementations, precision
 from experiments.catalogue import EXPERIMENTS, TRAININGS
+from experiments.paper import fig2, table1, table2, zoo_ann, zoo_dnl
 from experiments.spec import Cell
 from experiments.training import Setting
 

@@ -46,7 +46,7 @@ class Training:
         root: folder that holds it; where it lies changes nothing about the outcome.
         recipe: optimiser, schedule, augmentation and loss.
         iterations: how many.
-        evaluation: how validation images are judged, a name in `bench.accuracy.protocols`.
+        evaluation: how validation images are judged, a name in `bench.training.protocols`.
     """
 
     dataset: str

@@ -24,7 +24,7 @@ class Dataset:
         size: of an image, for what inference costs; the most frequent one where they differ.
         recipe: the usual one.
         backbone: the usual one; None for the network's own.
-        evaluation: how validation images are judged, a name in `bench.accuracy.protocols`.
+        evaluation: how validation images are judged, a name in `bench.training.protocols`.
     """
 
     num_classes: int

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from bench.pairing_record import Comparison
-    from bench.record import Record
-    from reports.drawing import Figure
-    from reports.layout import Table
+    from bench.records.comparison import Comparison
+    from bench.records.record import Record
+    from reports.model.drawing import Figure
+    from reports.model.table import Table
     from reports.overview import Section
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "html")
@@ -106,13 +106,13 @@ def _without_collector() -> Iterator[None]:
 
 
 def _make(path: Path) -> Made:
-    from bench import pairing_record
-    from bench.record import read
-    from reports import paired
+    from bench.records import comparison
+    from bench.records.record import read
+    from reports.gate import comparisons as paired
 
-    comparisons = pairing_record.read(path)
+    comparisons = comparison.read(path)
     compared = paired.tables(comparisons)
-    records = () if path.name == pairing_record.FILE else read(path)
+    records = () if path.name == comparison.FILE else read(path)
     if records:
         made = _of_records(records, comparisons, path if path.is_dir() else path.parent)
         return replace(made, tables=(*made.tables, *compared))
@@ -125,11 +125,14 @@ def _make(path: Path) -> Made:
 def _of_records(
     records: "Sequence[Record]", comparisons: "Sequence[Comparison]", folder: Path
 ) -> Made:
-    from reports import audit, figures, frame, overview, provenance, tables
+    from reports import overview, provenance, report
+    from reports.audit import audit
+    from reports.blocks import figures
+    from reports.model import frame
 
     joined = frame.build(records)
     return Made(
-        (audit.table(joined), *tables.every(joined)),
+        (audit.table(joined), *report.every(joined)),
         figures.every(joined, folder),
         overview.every(joined, comparisons),
         provenance.tables(records),
@@ -137,7 +140,7 @@ def _of_records(
 
 
 def _files(made: Made, formats: Sequence[str]) -> Iterator[tuple[str, str]]:
-    from reports.render import csv, html, latex, markdown, raw
+    from reports.render import csv, html, latex, markdown, records_page
 
     renderers: dict[str, tuple[str, Callable[[Table], str]]] = {
         "markdown": ("md", markdown.render),
@@ -149,7 +152,7 @@ def _files(made: Made, formats: Sequence[str]) -> Iterator[tuple[str, str]]:
             ending, render = renderers[name]
             yield from ((f"{table.name}.{ending}", render(table)) for table in made.tables)
         elif name == "html":
-            records, names = raw.anchors(made.tables)
+            records, names = records_page.anchors(made.tables)
             yield (
                 "index.html",
                 html.page(
@@ -161,7 +164,7 @@ def _files(made: Made, formats: Sequence[str]) -> Iterator[tuple[str, str]]:
                 ),
             )
             if records:
-                yield html.RAW, raw.page(records, names)
+                yield html.RAW, records_page.page(records, names)
             yield from ((f"{figure.name}.svg", figure.svg) for figure in made.figures)
 
 

@@ -4,10 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.pairing_record import Comparison
-from reports import audit, claims, paired, sweep, trained, verdicts, worth
-from reports.evidence import Claim
-from reports.verdicts import Judged
+from bench.records.comparison import Comparison
+from reports.audit import audit, claims
+from reports.audit.readings import Claim
+from reports.crossover import answer, curves
+from reports.gate import comparisons as paired
+from reports.training import runs, verdicts
+from reports.training.verdicts import Judged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +37,7 @@ class Section:
 def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
     """What was reproduced, what was not and why, and what the documents do not have."""
     judged = [(claim, audit.judge(claim)) for claim in claims.claims(frame)]
-    studies = [study for study in trained.every(frame) if study.runs]
+    studies = [study for study in runs.every(frame) if study.runs]
     held = [(study, list(verdicts.judged(study))) for study in studies]
     reproduced = [
         *_numbers(judged, ("reproduced", "paper's protocol only")),
@@ -45,7 +48,7 @@ def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tupl
         *_compared(held, ("not supported", "undecided")),
     ]
     new = [
-        *(worth.answer(study) for study in sweep.studies(frame) if study.device),
+        *(answer.answer(study) for study in curves.studies(frame) if study.device),
         *(f"{paired.sentence(comparison)}." for comparison in comparisons),
     ]
     return tuple(
@@ -71,7 +74,7 @@ def _numbers(judged: Sequence[tuple[Claim, audit.Verdict]], kinds: Sequence[str]
 
 
 def _compared(
-    held: Sequence[tuple[trained.Study, Sequence[Judged]]], kinds: Sequence[str]
+    held: Sequence[tuple[runs.Study, Sequence[Judged]]], kinds: Sequence[str]
 ) -> Iterator[str]:
     for study, found in held:
         place = verdicts.PLACES.get(study.experiment, study.experiment)

@@ -24,8 +24,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from bench.probes.meter import Meter
-from bench.probes.sampling import HostClock
+from bench.measure.collect import HostClock
+from bench.predict.live_memory import Meter
 
 GIB = 2**30
 NOT_PERMITTED = "CUDA error: operation not permitted when stream is capturing"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import record
-from reports import audit, frame
+from bench.records import record
+from reports.audit import audit
+from reports.model import frame
 from reports.render import markdown
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 
 from ann import checkpoints
 from ann.spec import Size
-from bench import record
-from bench.accuracy import checkpoint
-from experiments import arms
-from reports import audit, frame, tables
-from reports.layout import Table
+from bench.records import record
+from bench.training import checkpoint
+from experiments import variants
+from reports import report
+from reports.audit import audit
+from reports.model import frame
+from reports.model.table import Table
 from reports.render import csv, html, latex, markdown, terminal
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,11 +158,11 @@ def test_a_size_is_what_was_written_or_refused(text):
     )
 )
 def test_an_arm_is_what_was_written_or_refused(text):
-    arm, refusal = tried(lambda: arms.parse(text))
+    arm, refusal = tried(lambda: variants.parse(text))
     if refusal:
         assert "unknown" in refusal
     else:
-        assert arms.write(*arm) in (text, text.removesuffix(":plain"))
+        assert variants.write(*arm) in (text, text.removesuffix(":plain"))
 
 
 class Escape(HTMLParser):
@@ -191,7 +193,7 @@ def test_tables_of_spoiled_records_are_rendered_or_refused(lines):
 
 def every_table(records):
     built = frame.build(records)
-    return [*tables.every(built), audit.table(built)]
+    return [*report.every(built), audit.table(built)]
 
 
 def check(table: Table):

@@ -10,7 +10,7 @@ import pytest
 
 from experiments import reference
 from experiments.catalogue import EXPERIMENTS, TRAININGS
-from experiments.ceilings import CELL
+from experiments.machine import CELL
 from experiments.recipes import BUDGETS, RECIPES, recipe_for
 from experiments.spec import Cell
 from experiments.training import DATASETS, Setting
@@ -98,7 +98,7 @@ def new_device() -> Iterator[tuple[str, Cell]]:
 def command_lines() -> Iterator[tuple[str, Cell]]:
     """What is asked by hand: `bench.efficiency`, its comparisons, and `bench.regress`."""
     from bench import efficiency, regress
-    from bench.regression import asked, planning
+    from bench.regression import planning, requests
 
     for words in EFFICIENCY:
         options = efficiency.parser().parse_args(words.split())
@@ -111,7 +111,7 @@ def command_lines() -> Iterator[tuple[str, Cell]]:
         options = regress.parser().parse_args(["--base", "main", *words.split()])
         for device in ("cpu", "cuda"):
             for ask in planning.cells(options, device):
-                yield f"regress {words} ({device})", asked.cell_of(ask)
+                yield f"regress {words} ({device})", requests.cell_of(ask)
 
 
 def lines(cells: Iterable[tuple[str, Cell]]) -> str:

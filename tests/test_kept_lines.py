@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import jsonl, pairing_record, record
-from bench.regression import accepted, outcome
+from bench.records import comparison, files, outcome, record
+from bench.regression import accepted
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "reports" / "published"
@@ -25,7 +25,7 @@ OUTCOMES = {
 
 
 def model_of(path):
-    return pairing_record.Comparison if path.name == pairing_record.FILE else record.Record
+    return comparison.Comparison if path.name == comparison.FILE else record.Record
 
 
 def left_out(whole, line, place=""):
@@ -44,8 +44,8 @@ def left_out(whole, line, place=""):
 def test_each_line_that_a_run_wrote_is_written_again_byte_by_byte(path, monkeypatch, tmp_path):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # takes seconds for all of them
     again = tmp_path / path.name
-    for where, line in jsonl.lines(path):
-        jsonl.append(again, jsonl.parse(model_of(path), line, where=where))
+    for where, line in files.lines(path):
+        files.append(again, files.parse(model_of(path), line, where=where))
     assert again.read_bytes() == path.read_bytes()
 
 
@@ -53,7 +53,7 @@ def test_what_is_left_out_reads_as_it_always_did(kept):
     bare = outcome.Outcome(base=outcome.Side(name="main"), head=outcome.Side(name="head"))
     models = [bare, *map(outcome.read, OUTCOMES.values())]
     models += record.read(MADE_UP)
-    models += pairing_record.read(MADE_UP)
+    models += comparison.read(MADE_UP)
     lines = {
         line
         for one in models
@@ -66,7 +66,7 @@ def test_what_is_left_out_reads_as_it_always_did(kept):
 
 @pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_each_published_line_says_the_same_when_it_is_written_again(path):
-    for where, line in jsonl.lines(path):
+    for where, line in files.lines(path):
         found = record.parse(line, where=where)
         again = json.loads(found.model_dump_json(exclude_defaults=True))
         assert {"schema_version": found.schema_version, **again} == json.loads(line)

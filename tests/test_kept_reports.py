@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import record
-from bench.regression import history, outcome
+from bench.records import outcome, record
+from reports.gate import series as history
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "reports" / "published"
@@ -148,24 +148,25 @@ def test_every_other_form_of_a_report_is_as_kept(kept, report):
 
 
 def test_predicted_times_on_known_devices_are_as_kept(kept):
-    from reports import frame, predictions
+    from reports.blocks import predicted_times
+    from reports.model import frame
     from reports.render import markdown
 
-    tables = predictions.every(frame.build(record.read(INTEL)))
+    tables = predicted_times.every(frame.build(record.read(INTEL)))
     kept("intel/predictions.md", joined({one.name: markdown.render(one) for one in tables}))
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_an_outcome_is_as_kept_in_every_form(kept, name, tmp_path):
-    from bench import console
-    from reports import regress
-    from reports.render import annotations
+    from bench import cli
+    from reports.gate import annotations
+    from reports.gate import findings as regress
 
     found = outcome.read(OUTCOMES[name])
     regress.write(found, tmp_path)
     (tmp_path / outcome.FILE).unlink()
     texts = texts_of(tmp_path, ".md", ".xml", ".json") | {
-        "terminal.txt": printed(lambda: console.show(regress.tables(found))),
+        "terminal.txt": printed(lambda: cli.show(regress.tables(found))),
         "annotations.txt": annotations.render(found),
         "status.txt": f"{found.status} {regress.headline(found)}",
     }
@@ -173,7 +174,7 @@ def test_an_outcome_is_as_kept_in_every_form(kept, name, tmp_path):
 
 
 def test_a_history_of_runs_is_as_kept(kept, tmp_path):
-    from reports import regress_history
+    from reports.gate import trends
 
     for day in range(1, 13):
         run = tmp_path / "runs" / f"{day:02}"
@@ -182,8 +183,8 @@ def test_a_history_of_runs_is_as_kept(kept, tmp_path):
         run.joinpath("records.jsonl").write_text("".join(texts), "utf-8")
     shutil.copy(MADE_UP / "comparisons.jsonl", tmp_path / "runs")
     series = history.read(tmp_path / "runs")
-    regress_history.write(series, tmp_path)
-    texts = texts_of(tmp_path, ".md") | {"sentence.txt": regress_history.sentence(series)}
+    trends.write(series, tmp_path)
+    texts = texts_of(tmp_path, ".md") | {"sentence.txt": trends.sentence(series)}
     texts["index.html"] = DRAWN.sub("", steady((tmp_path / "index.html").read_text("utf-8")))
     kept("outcomes/history.txt", joined(texts))
 

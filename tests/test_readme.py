@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import pairing_record, record
-from bench.regression import outcome
-from reports import ablations, audit, counters, crossover, frame, paired, regress, tables, trained
+from bench.records import comparison, outcome, record
+from reports import report
+from reports.audit import audit
+from reports.blocks import counters
+from reports.crossover import tables as crossover
+from reports.gate import comparisons, findings
+from reports.model import frame
 from reports.render import markdown
+from reports.training import runs
+from reports.training import tables as ablations
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -17,17 +23,17 @@ FOLDER = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
 JUDGED = outcome.read(FOLDER / "regression")
 KEPT = frame.build(record.read(FOLDER))
 SHOWN = (
-    *tables.efficiency(KEPT),
+    *report.efficiency(KEPT),
     audit.table(KEPT),
-    *(ablations.ours(study) for study in trained.every(KEPT)),
+    *(ablations.ours(study) for study in runs.every(KEPT)),
     *(
         table
         for table in crossover.every(KEPT)
         if table.name in ("crossover", "crossover-exponents")
     ),
     *(table for table in counters.every(KEPT) if table.name == "counters-shares"),
-    *paired.tables(pairing_record.read(FOLDER)),
-    *(table for table in regress.tables(JUDGED) if table.name in ("moved", "controls")),
+    *comparisons.tables(comparison.read(FOLDER)),
+    *(table for table in findings.tables(JUDGED) if table.name in ("moved", "controls")),
 )
 
 
@@ -38,7 +44,7 @@ def test_a_table_is_what_the_kept_records_render_to(table):
 
 
 def test_the_answer_of_the_shown_report_is_its_headline():
-    assert f"**{markdown.escape(regress.headline(JUDGED))}**" in README
+    assert f"**{markdown.escape(findings.headline(JUDGED))}**" in README
 
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([\w.]+)", README))))

@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import jsonl
-from bench.jsonl import Model
+from bench.records import files
+from bench.records.files import Model
+from bench.records.outcome import Amount, Finding
 from bench.regression.exact import OUTPUTS
-from bench.regression.outcome import Amount, Finding
 
 FILE = Path("regressions.jsonl")
 # Outputs on another processor differ in the last places; the change itself is in the first.
@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[Accepted, ...]:
     """
     if not path.exists():
         return ()
-    return tuple(jsonl.parse(Accepted, line, where=where) for where, line in jsonl.lines(path))
+    return tuple(files.parse(Accepted, line, where=where) for where, line in files.lines(path))
 
 
 def apply(findings: Iterable[Finding], known: Sequence[Accepted]) -> tuple[Finding, ...]:
@@ -93,5 +93,5 @@ def accept(
         if one.verdict == "CHANGED"
     )
     for one in made:
-        jsonl.append(path, one)
+        files.append(path, one)
     return made

@@ -7,10 +7,10 @@ may change: they have to agree within a tolerance of the number format, stated h
 
 from collections.abc import Mapping, Sequence
 
-from bench.pairing_record import Agreement
-from bench.record import Checksum, Operator, Record
-from bench.regression.outcome import Amount, Finding, Verdict
-from experiments import arms
+from bench.records.comparison import Agreement
+from bench.records.outcome import Amount, Finding, Verdict
+from bench.records.record import Checksum, Operator, Record
+from experiments import variants
 
 # Largest difference over the largest value. float32: 100 units in the last place, a sum in another
 # order differs by ten; the others follow from their mantissas.
@@ -54,7 +54,7 @@ def name_of(record: Record) -> str:
     }
     said = [text for text, is_unusual in unusual.items() if is_unusual]
     of = [] if record.experiment == EXPERIMENT else [f"{record.experiment}:"]
-    subject = arms.write(record.subject, record.implementation)
+    subject = variants.write(record.subject, record.implementation)
     return " ".join([*of, subject, record.size, *further, *said])
 
 

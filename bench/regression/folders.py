@@ -7,13 +7,14 @@ has comparisons of these two commits.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import pairing_record, record, statistics
-from bench.pairing_record import Comparison
-from bench.record import Environment, Record
+from bench.analysis import statistics
+from bench.records import comparison, record
+from bench.records.comparison import Comparison
+from bench.records.outcome import Finding, Side
+from bench.records.record import Environment, Record
 from bench.regression import exact
 from bench.regression.exact import Key
-from bench.regression.judging import role_of
-from bench.regression.outcome import Finding, Side
+from bench.regression.verdicts import role_of
 
 # What makes times of one another's; a prediction depends on the last ones alone.
 MACHINE = ("device", "device_name", "driver", "cuda", "compute_capability", "cores", "threads")
@@ -156,7 +157,7 @@ def by_turns(
     return tuple(
         one
         for file in files
-        for one in pairing_record.read(file)
+        for one in comparison.read(file)
         if role_of(one) and _is_of(one, base.commit, head.commit)
     )
 

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import jsonl, runner
-from bench.paired import Settings
-from bench.pairing_record import FILE as COMPARISONS
-from bench.pairing_record import Comparison
-from bench.pairing_worker import Device
-from bench.regression import accepted, examining, folders, jobs, judging
-from bench.regression.asked import Ask
+from bench.compare.compare import Settings
+from bench.compare.turns import Device
+from bench.records import files
+from bench.records.comparison import FILE as COMPARISONS
+from bench.records.comparison import Comparison
+from bench.records.outcome import Outcome, Side
+from bench.regression import accepted, examine, folders, jobs, verdicts
 from bench.regression.exact import TOLERANCES
-from bench.regression.examining import Examined, Step
+from bench.regression.examine import Examined, Step
 from bench.regression.jobs import Job
-from bench.regression.outcome import Outcome, Side
-from bench.regression.worktrees import WORKING_TREE, sides
+from bench.regression.requests import Ask
+from bench.regression.revisions import WORKING_TREE, sides
+from bench.run import runner
 
 PER_SIDE = 2  # steps of the examination of a cell
 
@@ -107,8 +108,8 @@ def of_folders(plan: Plan) -> Outcome:
     return Outcome(
         base=base,
         head=head,
-        findings=(*found, *judging.findings(made)),
-        controls=judging.controls(made),
+        findings=(*found, *verdicts.findings(made)),
+        controls=verdicts.controls(made),
         timed=bool(made),
         rules=rules(made),
     )
@@ -118,13 +119,13 @@ def of_revisions(plan: Plan, *, on_step: Step) -> Outcome:
     """Check both out, examine them, and let them take turns."""
     _start_over(plan.out)
     with sides(Path.cwd(), plan.base, plan.head) as (base, head):
-        examined = examining.examine(plan.asks, (base, head), device=plan.device, on_step=on_step)
+        examined = examine.examine(plan.asks, (base, head), device=plan.device, on_step=on_step)
         for name, records in (
             ("base", [one.base for one in examined]),
             ("head", [one.head for one in examined]),
         ):
             for one in records:
-                jsonl.append(plan.out / name / runner.RECORDS, one)
+                files.append(plan.out / name / runner.RECORDS, one)
         made: tuple[Comparison, ...] = ()
         if not plan.exact_only:
             job = Job(
@@ -142,8 +143,8 @@ def of_revisions(plan: Plan, *, on_step: Step) -> Outcome:
     return Outcome(
         base=Side(name=base.name, commit=base.commit, environment=environments[0]),
         head=Side(name=head.name, commit=head.commit, environment=environments[1]),
-        findings=(*exact, *judging.findings(made)),
-        controls=judging.controls(made),
+        findings=(*exact, *verdicts.findings(made)),
+        controls=verdicts.controls(made),
         timed=not plan.exact_only,
         rules=rules(made),
     )
@@ -156,7 +157,7 @@ def timed(job: Job, examined: Sequence[Examined]) -> tuple[Comparison, ...]:
         return ()
     shared = replace(job, settings=replace(job.settings, comparisons=len(runnable)))
     made = list(shared.controls(runnable))
-    if all(control.holds for control in judging.controls(made)):
+    if all(control.holds for control in verdicts.controls(made)):
         made += [one for each in shared.cells(runnable) for one in each]
     return tuple(made)
 

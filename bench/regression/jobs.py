@@ -12,18 +12,20 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from bench import jsonl, paired, runner
-from bench.paired import Settings
-from bench.pairing_record import FILE, Arm, Comparison
-from bench.pairing_rounds import ArmError, Manner, Match
-from bench.pairing_worker import Device, Task, threads
-from bench.record import Record
+from bench.compare import compare
+from bench.compare.compare import Settings
+from bench.compare.rounds import ArmError, Manner, Match
+from bench.compare.turns import Device, Task, threads
+from bench.records import files
+from bench.records.comparison import FILE, Arm, Comparison
+from bench.records.outcome import MEASURED_WORSE
+from bench.records.record import Record
 from bench.regression import exact, wire
-from bench.regression.asked import Ask, outline
-from bench.regression.examining import Examined, Step
-from bench.regression.judging import findings, judge
-from bench.regression.outcome import MEASURED_WORSE
-from bench.regression.worktrees import Side
+from bench.regression.examine import Examined, Step
+from bench.regression.requests import Ask, outline
+from bench.regression.revisions import Side
+from bench.regression.verdicts import findings, judge
+from bench.run import runner
 
 PLANTED = 0.10
 
@@ -94,14 +96,14 @@ class Job:
                 manner=manner,
             )
             made = self._played(blank, match, one)
-        jsonl.append(self.out / FILE, made)
+        files.append(self.out / FILE, made)
         return made
 
     def _played(self, blank: Comparison, match: Match, one: Examined) -> Comparison:
         rounds = []
         try:
             assert one.head.environment is not None, "a worker says where it is"
-            paired.fits([blank.first, blank.second], one.head.environment)
+            compare.fits([blank.first, blank.second], one.head.environment)
             for each in match.play(self.settings.rounds, {}):
                 rounds.append(each)
                 self.on_step(f"{one.ask.arm} {one.ask.size}: round {len(rounds)}")

@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ann.spec import Size
-from bench import pairing, runner
-from bench.paired import Settings
-from bench.regression import asked
-from bench.regression.asked import Ask
+from bench.analysis import sign_test
+from bench.compare.compare import Settings
+from bench.regression import requests
 from bench.regression.gate import Plan
 from bench.regression.jobs import PLANTED
+from bench.regression.requests import Ask
+from bench.run import runner
 
 
 class Usual(NamedTuple):
@@ -25,7 +26,7 @@ class Usual(NamedTuple):
 USUAL = {
     # A few milliseconds. Rounds of equal processes scatter by one to two percent on two shared cores.
     "cpu": Usual("32x32", 512, 64, 0.05),
-    "cuda": Usual("256x128", 2048, 256, pairing.MARGIN),  # the paper's
+    "cuda": Usual("256x128", 2048, 256, sign_test.MARGIN),  # the paper's
 }
 
 
@@ -70,8 +71,8 @@ def _planted(asked_for: float | None, margin: float) -> float:
 def cells(options: Namespace, device: str) -> tuple[Ask, ...]:
     """What is to be compared: blocks, experiments, or both."""
     usual = USUAL[device]
-    names = options.block or ([] if options.experiment else asked.DEFAULT_BLOCKS)
-    blocks = asked.of_blocks(
+    names = options.block or ([] if options.experiment else requests.DEFAULT_BLOCKS)
+    blocks = requests.of_blocks(
         names,
         options.size or [Size.parse(usual.size)],
         channels=options.channels or usual.channels,
@@ -80,5 +81,5 @@ def cells(options: Namespace, device: str) -> tuple[Ask, ...]:
         mode=options.mode,
         dtype=options.dtype,
     )
-    experiments = [asked.of_experiment(text) for text in dict.fromkeys(options.experiment)]
+    experiments = [requests.of_experiment(text) for text in dict.fromkeys(options.experiment)]
     return (*blocks, *(ask for one in experiments for ask in one))

@@ -12,10 +12,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
-from bench.jsonl import Model
-from bench.pairing_worker import Ready
-from bench.record import Failure, Record
-from bench.regression.worktrees import Side
+from bench.compare.turns import Ready
+from bench.records.files import Model
+from bench.records.record import Failure, Record
+from bench.regression.revisions import Side
 
 WORKER = "bench.regression.worker"
 MODELS: dict[str, type[Model]] = {model.__name__: model for model in (Ready, Failure, Record)}

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bench.record import Checksum, Record
+    from bench.records.record import Checksum, Record
     from bench.regression.wire import Wire
-    from bench.workload import Workload
+    from bench.workloads.workload import Workload
 
 
 def main(descriptor: int) -> None:
@@ -26,7 +26,7 @@ def main(descriptor: int) -> None:
     try:
         # All that needs this side's library, so that what it lacks is said at once.
         from bench.regression.wire import Wire  # isort: skip  # soon, the other brings torch
-        from bench import readings  # noqa: F401
+        from bench.measure import readings  # noqa: F401
 
         wire = Wire(connection)
         request = wire.recv()
@@ -51,8 +51,8 @@ def _refuse(connection: Connection, error: ImportError) -> None:
 
 
 def _play(wire: "Wire", request: dict[str, Any]) -> None:
-    from bench.pairing_worker import Task, serve
-    from bench.regression.asked import Ask, cell_of
+    from bench.compare.turns import Task, serve
+    from bench.regression.requests import Ask, cell_of
 
     outputs = request["outputs"]
     task = Task(
@@ -67,7 +67,7 @@ def _play(wire: "Wire", request: dict[str, Any]) -> None:
 
 def _examine(wire: "Wire", request: dict[str, Any]) -> None:
     """Answer each cell in words with its record, until the other side goes."""
-    from bench.regression.asked import Ask
+    from bench.regression.requests import Ask
 
     wire.send({"ready": True})
     while True:
@@ -91,11 +91,11 @@ def examine(ask: Any, device: str, *, weights: Path, outputs: Path) -> "Record":
     Returns:
         The record; with a failure if the cell can't be built or run here.
     """
-    from bench import runner
-    from bench.failure import failure_of, one_line
-    from bench.record import Failure, Record
-    from bench.regression.asked import cell_of, outline
-    from bench.workload import find_factory
+    from bench.records.failure import failure_of, one_line
+    from bench.records.record import Failure, Record
+    from bench.regression.requests import cell_of, outline
+    from bench.run import runner
+    from bench.workloads.workload import find_factory
     from experiments.spec import OwnModule
 
     try:
@@ -119,7 +119,7 @@ def examine(ask: Any, device: str, *, weights: Path, outputs: Path) -> "Record":
 
 
 def _fits(found: "Record", device: str) -> bool:
-    from bench import environment, runner
+    from bench.run import environment, runner
 
     predicted = found.measures.predicted
     needs = (predicted.peak_bytes if predicted else 0) + runner.PROCESS_BYTES
@@ -129,8 +129,8 @@ def _fits(found: "Record", device: str) -> bool:
 def _run(cell: Any, device: str, *, weights: Path, outputs: Path) -> tuple["Checksum", ...]:  # noqa: ANN401
     import torch
 
-    from bench import workload
-    from bench.pairing_worker import refill, save_outputs
+    from bench.compare.turns import refill, save_outputs
+    from bench.workloads import workload
 
     given = torch.load(weights, weights_only=True) if weights.exists() else None
     kept: dict[str, Any] = {}
@@ -178,7 +178,7 @@ def checksum(output: "Tensor") -> "Checksum":
     """
     import torch
 
-    from bench.record import Checksum
+    from bench.records.record import Checksum
 
     values = output.detach().flatten().double()
     if not values.numel() or not values.isfinite().all():

@@ -11,15 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.layout import Column, Interval, LaidCell, Layout, Spread, Table, lay_out, number_of
-from reports.layout import Value as Raw
-from reports.render import plain, raw
+from reports.model.table import (
+    Column,
+    Interval,
+    LaidCell,
+    Layout,
+    Spread,
+    Table,
+    lay_out,
+    number_of,
+)
+from reports.model.table import Value as Raw
+from reports.render import plain, records_page
 
 if TYPE_CHECKING:
     import jinja2
 
-    from bench.record import Record
-    from reports.drawing import Figure
+    from bench.records.record import Record
+    from reports.model.drawing import Figure
     from reports.overview import Section
 
 TEMPLATES = Path(__file__).parent
@@ -155,7 +164,7 @@ def _links(
 ) -> Iterator[tuple[str, str, str]]:
     for record in origins[:SHOWN_LINKS]:
         address = f"{RAW}#{addresses[id(record)]}"
-        yield address, raw.label(record), f"{record.source} record {record.cell}"
+        yield address, records_page.label(record), f"{record.source} record {record.cell}"
     if len(origins) > SHOWN_LINKS:
         address = f"{RAW}#{addresses[id(origins[SHOWN_LINKS])]}"
         yield address, f"and {len(origins) - SHOWN_LINKS} more", "further records of this row"

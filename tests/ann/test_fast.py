@@ -17,7 +17,7 @@ from ann.catalogue import BLOCKS
 from ann.fast import optimize
 from ann.fast.pooling import pool_once
 from ann.sampling import pool
-from bench.probes.flops import count
+from bench.predict.ledger import count
 from tests.host import traffic
 
 # Few anchors: the values meet W_o first; many: they meet their weights first.

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import ablations, record
+from bench import ablations
+from bench.records import record
 from experiments.catalogue import EXPERIMENTS, TRAININGS
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = """
 from dataclasses import replace
-from experiments import table6
+from experiments.paper import table6
 from experiments.spec import Experiment
 
 KEPT = ("paper/baseline", "paper/apnb")

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from ann.spec import Size
-from bench import efficiency, workload
-from bench.record import Counts, Measures, Record
+from bench import efficiency
+from bench.records.record import Counts, Measures, Record
+from bench.workloads import workload
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--channels", "8", "--key-channels", "4", "--size", "9x7", "--budget", "0.2"]

@@ -12,11 +12,13 @@ from ann import build
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.implementations import implement
 from ann.spec import BlockSpec, Size, UnavailableError
-from bench import child, formats, look, readings, workload
-from bench.probes import exactness, memory, timing_cuda
-from bench.probes.imitation import Imitation
-from bench.probes.stream import TorchGpu
-from bench.record import MeasuredMemory
+from bench import look
+from bench.measure import cuda_timer, exactness, memory, readings
+from bench.measure.cuda_stream import TorchGpu
+from bench.predict.imitation import Imitation
+from bench.records.record import MeasuredMemory
+from bench.run import process
+from bench.workloads import number_formats, workload
 from experiments import reference
 from experiments.spec import Cell
 from experiments.training import Setting
@@ -64,7 +66,7 @@ BLOCKS_RUN = [cell for cell in RUN if isinstance(cell.subject, BlockSpec)]
 
 @pytest.mark.parametrize("cell", BLOCKS_RUN, ids=ids(BLOCKS_RUN))
 def test_each_kind_of_block_runs_on_a_pretended_gpu(cell, monkeypatch):
-    monkeypatch.setattr(timing_cuda, "SPAN_S", 0.01)
+    monkeypatch.setattr(cuda_timer, "SPAN_S", 0.01)
     check_on_pretended_gpu(narrow(cell))
 
 
@@ -97,7 +99,7 @@ def check_on_pretended_gpu(cell):
 def predicted_bytes(cell):
     """By the rules of the processor, on which the pretended GPU computes."""
     made = workload.make(cell, "meta")
-    with Imitation("cpu", formats.lower(cell.dtype)).around(made.module):
+    with Imitation("cpu", number_formats.lower(cell.dtype)).around(made.module):
         return memory.predict(made.module, made.inputs, mode=cell.mode).increment_bytes
 
 
@@ -222,7 +224,7 @@ def test_what_a_library_refuses_keeps_no_other_kind_from_being_looked_at(
 
 def test_a_device_that_is_gone_is_asked_no_more(tmp_path, capsys, two_kinds, monkeypatch):
     monkeypatch.setattr(readings, "measure", refused)
-    monkeypatch.setattr(child, "tidy", lambda: False)
+    monkeypatch.setattr(process, "tidy", lambda: False)
     assert see(tmp_path) == 1
     assert "1 not looked at: the device computes no more" in capsys.readouterr().out
 
@@ -268,7 +270,7 @@ def test_the_workspace_is_read_with_cudnn_and_without_which_is_on_again_after_it
 
 
 def test_memory_is_told_as_a_share_of_the_prediction(pretended_gpu, monkeypatch):
-    monkeypatch.setattr(timing_cuda, "SPAN_S", 0.01)
+    monkeypatch.setattr(cuda_timer, "SPAN_S", 0.01)
     seen = look._seen("x", lambda: look.look(narrow(KINDS[0]), "cuda"))
     assert seen.memory == 1.0
 
@@ -306,7 +308,7 @@ def test_each_kind_is_right_on_a_real_gpu_and_can_be_captured(cell):
     if cell.protocol == "paper":
         pytest.skip("the released script's procedure is its own")
     try:
-        with formats.unswitched():
+        with number_formats.unswitched():
             error, gradient_error = exactness.errors(cell, "cuda")
             replayed = replay(cell)
     except UnavailableError as error:

@@ -8,9 +8,10 @@ import threading
 import psutil
 import pytest
 
-from bench import child, reference, runner
-from bench.record import Environment, Failure, Measures, PredictedMemory, Record
-from experiments import ceilings
+from bench import reference
+from bench.records.record import Environment, Failure, Measures, PredictedMemory, Record
+from bench.run import process, runner
+from experiments import machine as ceilings
 from experiments.catalogue import EXPERIMENTS
 from experiments.reference import SIDES
 from experiments.training import Setting
@@ -53,8 +54,8 @@ def machine(monkeypatch):
     monkeypatch.setattr(runner, "_describe", lambda device: HERE)
     monkeypatch.setattr(runner, "measure", gpu.measure)
     monkeypatch.setattr(runner, "predict", gpu.predict)
-    monkeypatch.setattr("bench.environment.available_bytes", lambda _: 139 * GIB)
-    monkeypatch.setattr(child, "end_kept", gpu.end)
+    monkeypatch.setattr("bench.run.environment.available_bytes", lambda _: 139 * GIB)
+    monkeypatch.setattr(process, "end_kept", gpu.end)
     return gpu
 
 
@@ -65,7 +66,7 @@ class Machine:
 
     def measure(self, cell, where, *, folder, slot, slots):
         with self.lock:
-            shares = child.shares(child.Task(cell=cell, device=where.device))
+            shares = process.shares(process.Task(cell=cell, device=where.device))
             self.now_s += (3.5 if shares and self.is_warm else 10.0) / slots
             self.is_warm, self.at_once = shares, max(self.at_once, slots)
             self.measured.append(cell)
@@ -135,7 +136,7 @@ def test_trainings_share_a_gpu_as_far_as_cores_and_memory_go(machine):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "_describe", lambda device: few)
         assert reference.trainings_at_once(cells, device="cuda") == 2
-        patch.setattr("bench.environment.available_bytes", lambda _: 2 * GIB)
+        patch.setattr("bench.run.environment.available_bytes", lambda _: 2 * GIB)
         assert reference.trainings_at_once(cells, device="cuda") == 1
 
 
@@ -143,7 +144,7 @@ def test_each_training_on_a_gpu_needs_memory_for_its_process_too(machine, monkey
     cells = next(step for step in plan("cuda") if step.trains).cells
     two = 2 * (GIB + runner.PROCESS_BYTES)
     for has, at_once in [(two, 2), (two - 1, 1)]:
-        monkeypatch.setattr("bench.environment.available_bytes", lambda _, has=has: has)
+        monkeypatch.setattr("bench.run.environment.available_bytes", lambda _, has=has: has)
         assert reference.trainings_at_once(cells, device="cuda") == at_once
 
 
@@ -249,8 +250,8 @@ def test_a_log_gets_a_line_for_each_record(capsys):
 
 def test_only_files_that_have_gpu_tests_are_collected():
     files = reference.tests()
-    assert "tests/bench/test_timing_cuda.py" in files
-    assert "tests/bench/test_runner.py" not in files
+    assert "tests/bench/measure/test_cuda_timer.py" in files
+    assert "tests/bench/run/test_runner.py" not in files
     assert "tests/bench/test_reference.py" not in files
     assert len(files) < 15
 

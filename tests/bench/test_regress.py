@@ -13,10 +13,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ann.spec import Size
-from bench import record, regress
-from bench.regression import asked, outcome, planning, wire, worktrees
-from bench.regression.examining import refuse
-from bench.regression.worktrees import SideError
+from bench import regress
+from bench.records import outcome, record
+from bench.regression import planning, requests, revisions, wire
+from bench.regression.examine import refuse
+from bench.regression.revisions import SideError
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -166,7 +167,7 @@ def test_outside_a_repository_the_message_says_what_to_do(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(ValueError, match="this folder is in no git repository"):
-        worktrees.repository(tmp_path)
+        revisions.repository(tmp_path)
 
 
 def test_a_base_without_the_library_that_the_head_has_ends_with_status_3(repository, capsys):
@@ -181,7 +182,7 @@ def test_a_library_that_lacks_what_the_suite_needs_is_a_clear_message(repository
     (repository / "ann" / "__init__.py").touch()
     (repository / "ann" / "spec.py").touch()
     commit(repository)
-    with worktrees.sides(repository, "HEAD", None) as (base, _):
+    with revisions.sides(repository, "HEAD", None) as (base, _):
         line, child = wire.start(base, {"act": "examine", "device": "cpu"}, said=tmp_path / "said")
         answer = line.recv()
         child.join()
@@ -191,7 +192,7 @@ def test_a_library_that_lacks_what_the_suite_needs_is_a_clear_message(repository
 
 
 def test_a_side_is_its_own_code_under_the_running_harness(repository):
-    with worktrees.sides(repository, "base", None) as (base, head):
+    with revisions.sides(repository, "base", None) as (base, head):
         texts = [(side.path / "tiny.py").read_text() for side in (base, head)]
         harness = [(side.path / "bench").resolve() for side in (base, head)]
         library = (base.path / "ann").resolve()
@@ -211,7 +212,7 @@ def interrupt(worktrees_now):
 
 
 def test_worktrees_are_gone_after_an_interruption(repository):
-    with pytest.raises(KeyboardInterrupt), worktrees.sides(repository, "base", "HEAD") as (base, _):
+    with pytest.raises(KeyboardInterrupt), revisions.sides(repository, "base", "HEAD") as (base, _):
         interrupt(worktrees_of(repository))
     assert worktrees_of(repository) == 1
     assert not base.path.exists()
@@ -225,7 +226,7 @@ def test_other_packages_need_uv_which_is_named_where_it_is_missing(repository, m
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "uv" else found(name))
     with (
         pytest.raises(ValueError, match="wants other packages .* install uv"),
-        worktrees.sides(repository, head, None),
+        revisions.sides(repository, head, None),
     ):
         pass
     assert worktrees_of(repository) == 1
@@ -234,7 +235,7 @@ def test_other_packages_need_uv_which_is_named_where_it_is_missing(repository, m
 def test_without_git_the_message_names_it_and_the_other_way(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match="git is missing, .* pass two folders of records"):
-        worktrees.repository(tmp_path)
+        revisions.repository(tmp_path)
 
 
 def test_what_git_says_of_a_revision_that_it_cannot_check_out_is_passed_on(repository, monkeypatch):
@@ -248,7 +249,7 @@ def test_what_git_says_of_a_revision_that_it_cannot_check_out_is_passed_on(repos
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(hooks))
     with (
         pytest.raises(ValueError, match="revision [0-9a-f]+ can't be checked out: no room"),
-        worktrees.sides(repository, "base", None),
+        revisions.sides(repository, "base", None),
     ):
         pass
     assert worktrees_of(repository) == 1
@@ -269,7 +270,7 @@ def test_other_packages_get_an_environment_of_their_own(repository, monkeypatch,
     uv.write_text('#!/bin/sh\necho "$@" > asked; mkdir -p .venv/bin; touch .venv/bin/python\n')
     uv.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
-    with worktrees.sides(repository, base, None) as (side, head):
+    with revisions.sides(repository, base, None) as (side, head):
         tree = Path(side.python).parents[2]
         told = (tree / "asked").read_text().split()
     assert told[:3] == ["sync", "--quiet", "--frozen"]
@@ -286,24 +287,26 @@ def test_what_uv_says_of_its_failure_is_passed_on(repository, monkeypatch, tmp_p
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with (
         pytest.raises(ValueError, match="uv can't install its packages: no such package"),
-        worktrees.sides(repository, base, None),
+        revisions.sides(repository, base, None),
     ):
         pass
 
 
 def test_a_block_is_built_as_the_catalogue_of_its_process_has_it():
-    (ask,) = asked.of_blocks(["afnb:fast"], [Size(width=5, height=4)], channels=6, key_channels=2)
-    cell = asked.cell_of(asked.Ask(**json.loads(json.dumps(ask.as_json()))))
+    (ask,) = requests.of_blocks(
+        ["afnb:fast"], [Size(width=5, height=4)], channels=6, key_channels=2
+    )
+    cell = requests.cell_of(requests.Ask(**json.loads(json.dumps(ask.as_json()))))
     assert (cell.subject.channels, cell.subject.low_channels, cell.implementation) == (6, 3, "fast")
     assert (str(cell.size), cell.name) == ("5x4", "afnb")
-    assert str(asked.outline(ask).size) == "5x4"
+    assert str(requests.outline(ask).size) == "5x4"
 
 
 def test_the_cells_of_an_experiment_are_found_again_by_their_axes():
-    asks = asked.of_experiment("table1")
+    asks = requests.of_experiment("table1")
     assert len(asks) > 3
     for ask in asks:
-        found = asked.cell_of(asked.Ask(**json.loads(json.dumps(ask.as_json()))))
+        found = requests.cell_of(requests.Ask(**json.loads(json.dumps(ask.as_json()))))
         assert (dict(found.axes), str(found.size)) == (ask.axes, ask.size)
         assert found.protocol == "strict"
 
@@ -311,37 +314,37 @@ def test_the_cells_of_an_experiment_are_found_again_by_their_axes():
 def test_an_experiment_file_is_read(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
-        "from experiments.table1 import EXPERIMENT as OTHER\n"
+        "from experiments.paper.table1 import EXPERIMENT as OTHER\n"
         "from experiments.spec import Experiment\n"
         "EXPERIMENT = Experiment(name='mine', question='q', cells=OTHER.cells[:1])\n"
     )
-    (ask,) = asked.of_experiment(str(path))
-    assert asked.cell_of(ask).name == ask.arm
+    (ask,) = requests.of_experiment(str(path))
+    assert requests.cell_of(ask).name == ask.arm
     path.write_text("EXPERIMENT = 3\n")
     with pytest.raises(ValueError, match="gives int; it must give an experiments.spec.Experiment"):
-        asked.of_experiment(str(path))
+        requests.of_experiment(str(path))
 
 
 def test_a_network_is_an_arm_too():
-    (ask,) = asked.of_blocks(["paper/apnb"], [Size(width=65, height=65)], mode="train")
-    cell = asked.cell_of(ask)
+    (ask,) = requests.of_blocks(["paper/apnb"], [Size(width=65, height=65)], mode="train")
+    cell = requests.cell_of(ask)
     assert dict(cell.axes) == {"network": "paper/apnb", "size": "65x65"}
     assert (cell.name, cell.mode) == ("paper/apnb", "train")
 
 
 def test_an_experiment_has_to_have_cells_that_can_be_compared():
     with pytest.raises(ValueError, match="experiment 'counters' has no cell whose time"):
-        asked.of_experiment("counters")
-    other = asked.Ask(arm="apnb", size="5x4", experiment="table1", axes={"block": "nope"})
+        requests.of_experiment("counters")
+    other = requests.Ask(arm="apnb", size="5x4", experiment="table1", axes={"block": "nope"})
     with pytest.raises(ValueError, match="experiment 'table1' has no cell apnb 5x4 with"):
-        asked.cell_of(other)
+        requests.cell_of(other)
 
 
 def test_the_margin_and_the_planted_share_follow_the_device():
     options = regress.parser().parse_args(["--base", "base", "--device", "cpu"])
     made = planning.plan(options)
     assert (made.settings.margin, made.planted) == (0.05, 0.1)
-    assert [ask.arm for ask in made.asks] == list(asked.DEFAULT_BLOCKS)
+    assert [ask.arm for ask in made.asks] == list(requests.DEFAULT_BLOCKS)
     wide = regress.parser().parse_args(["--base", "base", "--device", "cpu", "--margin", "0.1"])
     assert planning.plan(wide).planted == 0.2
 

@@ -25,7 +25,7 @@ from torch import nn
 from ann.build import block, network
 from ann.checkpoints import to_layout
 from ann.fast import optimize
-from bench.probes.memory import predict
+from bench.measure.memory import predict
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ MOST_MEMORY = {"apnb": 0.7, "afnb-bottleneck": 0.7}
 ONE_CALL = """
 import sys, torch
 from tests.benchmarks.test_fast import arms
-from bench.probes.memory import measure
+from bench.measure.memory import measure
 module, inputs = arms(sys.argv[1])[sys.argv[2]]
 with torch.inference_mode():
     module(*(x[..., :33, :33] for x in inputs))

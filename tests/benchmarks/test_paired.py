@@ -14,8 +14,8 @@ from dataclasses import replace
 import pytest
 
 from ann.spec import Size
-from bench import pairing
-from bench.paired import Settings, compare
+from bench.analysis import sign_test
+from bench.compare.compare import Settings, compare
 from experiments.spec import Cell, OwnModule
 
 pytestmark = pytest.mark.slow
@@ -77,8 +77,8 @@ def play(first, second, *, rounds):
 
 def shares(rounds):
     """How often each verdict comes out of twenty rounds in a row."""
-    starts = range(len(rounds) - pairing.ROUNDS + 1)
-    drawn = [pairing.decide(rounds[start : start + pairing.ROUNDS]).verdict for start in starts]
+    starts = range(len(rounds) - sign_test.ROUNDS + 1)
+    drawn = [sign_test.decide(rounds[start : start + sign_test.ROUNDS]).verdict for start in starts]
     found = Counter(drawn)
     print(dict(found))  # noqa: T201
     return found
@@ -88,7 +88,7 @@ def roles(one):
     """A round of three equal arms, each of them in each role."""
     arms = (one.first, one.second, one.control)
     return [
-        pairing.Round(first=first, second=second, control=control)
+        sign_test.Round(first=first, second=second, control=control)
         for first, second, control in (arms, arms[1:] + arms[:1], arms[2:] + arms[:2])
     ]
 

@@ -18,16 +18,17 @@ from functools import partial
 import numpy as np
 import pytest
 
-from bench import pairing
-from bench.paired import Settings
-from bench.pairing_record import Arm, Comparison, Readings, Round
-from bench.record import Measures, Record
-from bench.regression import gate, judging, planning
-from bench.regression.asked import Ask
-from bench.regression.examining import Examined, examine
+from bench.analysis import sign_test
+from bench.compare.compare import Settings
+from bench.records.comparison import Arm, Comparison, Readings, Round
+from bench.records.outcome import Outcome, Side
+from bench.records.record import Measures, Record
+from bench.regression import gate, planning
+from bench.regression import verdicts as judging
+from bench.regression.examine import Examined, examine
 from bench.regression.jobs import PLANTED, Job
-from bench.regression.outcome import Outcome, Side
-from bench.regression.worktrees import sides
+from bench.regression.requests import Ask
+from bench.regression.revisions import sides
 
 CELLS = 3
 JOBS = 300
@@ -38,7 +39,7 @@ REAL_ROUNDS = 40
 LUCK = {"gpu": 0.003, "two cores": 0.01, "busy": 0.025, "hopeless": 0.05}
 
 
-def log_ratios(draw, *, luck, rounds=pairing.ROUNDS):
+def log_ratios(draw, *, luck, rounds=sign_test.ROUNDS):
     """Of an arm and of the control over the first arm, one each a round, both truly one."""
     turns = 2 * LAPS
     own = draw.normal(0, luck, (3, rounds, 1))
@@ -196,7 +197,7 @@ def repository(tmp_path, monkeypatch):
     return folder
 
 
-def windows(made, *, size=pairing.ROUNDS):
+def windows(made, *, size=sign_test.ROUNDS):
     return [made.rounds[start : start + size] for start in range(len(made.rounds) - size + 1)]
 
 

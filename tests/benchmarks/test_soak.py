@@ -15,7 +15,8 @@ import pytest
 
 from ann.catalogue import BLOCKS
 from ann.spec import Size
-from bench import record, runner
+from bench.records import record
+from bench.run import runner
 from experiments.spec import Cell
 
 pytestmark = pytest.mark.slow

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from ann.build import network as build
-from bench.accuracy.augment import Augmented
-from bench.accuracy.held import Held
-from bench.accuracy.losses import make_loss
-from bench.accuracy.optimisation import make_optimiser
-from bench.accuracy.scenes import Scenes
-from bench.accuracy.train import FILE, READ_EVERY, train
-from bench.statistics import median_interval
+from bench.analysis.statistics import median_interval
+from bench.training.data.augment import Augmented
+from bench.training.data.sample_cache import Held
+from bench.training.data.scenes import Scenes
+from bench.training.loop import FILE, READ_EVERY, train
+from bench.training.losses import make_loss
+from bench.training.optim import make_optimiser
 from experiments.recipes import RECIPES
 
 pytestmark = pytest.mark.slow

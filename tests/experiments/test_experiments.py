@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ann.spec import Size
-from bench import record
+from bench.records import record
 from experiments.catalogue import EXPERIMENTS
 from experiments.spec import Cell
 
@@ -61,8 +61,8 @@ def test_the_papers_script_ran_the_small_size_before_the_large_one():
 
 
 def test_experiments_records_and_reports_load_without_torch():
-    code = "import experiments.catalogue, experiments.ceilings, bench.record, bench.roofline;"
-    code += "import reports.tables, reports.predictions, reports.audit, sys;"
+    code = "import experiments.catalogue, experiments.machine, bench.records.record, bench.analysis.roofline;"
+    code += "import reports.report, reports.blocks.predicted_times, reports.audit.audit, sys;"
     code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

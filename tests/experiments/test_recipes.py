@@ -6,9 +6,9 @@ from operator import itemgetter
 import pytest
 
 from ann.spec import Size
-from bench.accuracy.datasets import NAMES
-from bench.accuracy.datasets.layouts import LAYOUTS
-from bench.accuracy.scenes import SIZE
+from bench.training.data import NAMES
+from bench.training.data.readers import LAYOUTS
+from bench.training.data.scenes import SIZE
 from experiments.recipes import BUDGETS, CITYSCAPES_WEIGHTS, RECIPES, recipe_for
 
 

@@ -1,7 +1,8 @@
 """The order of what a new device is asked: everything once, what the answers wait for first."""
 
 from ann.spec import Size
-from experiments import crossover, reference
+from experiments import reference
+from experiments.beyond import crossover
 from experiments.catalogue import EXPERIMENTS, TRAININGS
 from experiments.training import Setting
 

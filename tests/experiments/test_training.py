@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import record
-from bench.accuracy.protocols import PROTOCOLS
-from experiments import table6, table7
+from bench.records import record
+from bench.training.protocols import PROTOCOLS
+from experiments.paper import table6, table7
 from experiments.recipes import Iterations
 from experiments.training import DATASETS, Setting
 
@@ -76,7 +76,7 @@ def test_the_usual_recipe_and_backbone_go_unsaid():
 
 
 def test_the_scenes_are_as_their_maker_has_them():
-    from bench.accuracy import scenes
+    from bench.training.data import scenes
 
     assert DATASETS["scenes"].num_classes == len(scenes.CLASSES)
     assert DATASETS["scenes"].size == scenes.SIZE
@@ -84,7 +84,7 @@ def test_the_scenes_are_as_their_maker_has_them():
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "scenes"])
 def test_the_number_of_classes_is_that_of_the_reader(name):
-    from bench.accuracy.datasets.layouts import LAYOUTS
+    from bench.training.data.readers import LAYOUTS
 
     assert DATASETS[name].num_classes == len(LAYOUTS[name].classes().names)
 

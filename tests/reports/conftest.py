@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.record import (
+from bench.records.record import (
     Accuracy,
     Counts,
     Environment,

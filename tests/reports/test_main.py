@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.jsonl import append
+from bench.records.files import append
 from reports import __main__ as command
 
 ROOT = Path(command.__file__).parent.parent

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from reports import frame
-from reports.frame import published
+from reports.model import frame
+from reports.model.frame import published
 
 RECORDS = published()
 

@@ -1,0 +1,1 @@
+"""Arithmetic on records: statistics, the sign test, devices and rooflines; no torch."""

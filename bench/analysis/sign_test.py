@@ -1,0 +1,259 @@
+"""Which of two arms is faster: the rule, a pure function of the readings of rounds.
+
+In a round every arm runs in a fresh process of its own, all by turns (A C B B C A, and again; C is
+A once more, the control), so that what changes slowly falls on all alike. A round gives one number,
+the median of the ratios of turns that are neighbours: where a machine's speed drifts by a fifth it
+scatters by 0.8 %, the ratio of the lower quartiles by 1.4 %. Nothing is assumed about how:
+rounds are independent, and where the true ratio is a bound, a round lies above it half of the time.
+So a one-sided exact sign test at `level` decides:
+
+- SLOWER: the second arm takes more than 1 + bar times the first one's time in so many rounds that
+  a fair coin does as much with a chance of at most `level`;
+- FASTER: it takes less than 1 / (1 + bar) in so many rounds;
+- SAME: in so many rounds below 1 + margin, and in so many above 1 / (1 + margin) (equivalence by two
+  one-sided tests); no bound on a difference is shown by failing to see one;
+- INCONCLUSIVE: none of these, or there are too few rounds for any of these, or the control itself
+  came out FASTER or SLOWER than its equal by the margin: then this machine cannot decide.
+
+The margin is fixed before anything is run. The bar is the margin or, where that is more, twice the
+A/A floor, by how much the control differed from its equal: it only ever makes a difference harder to
+call, while SAME keeps to the margin. So each verdict is wrong with a chance of at most `level`
+(where the arms are alike FASTER and SLOWER could both be wrong: twice that at most), whatever the
+noise. Where several comparisons are looked at together, each gets its share of `level` (Bonferroni).
+Swapping the arms swaps FASTER and SLOWER: the lower bounds are 1 / (1 + margin) for that.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench.analysis.statistics import CONFIDENCE, Interval, median_interval
+
+Verdict = Literal["SAME", "FASTER", "SLOWER", "INCONCLUSIVE"]
+
+# 18 of 20 rounds: a chance of 2.0e-4 with a fair coin; 17 would be 1.3e-3.
+MARGIN = 0.02
+ROUNDS = 20
+LEVEL = 0.001
+FLOORS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """Readings of one round by one clock, in seconds of one call; each arm in a process of its own.
+
+    As many of each, in the order in which they were taken: those at the same place are neighbours.
+
+    Attributes:
+        first: of the arm that is compared with.
+        second: of the arm that the verdict is about.
+        control: of the first arm once more.
+    """
+
+    first: Sequence[float]
+    second: Sequence[float]
+    control: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """A verdict on the second arm, and what it rests on.
+
+    Attributes:
+        verdict: SAME, FASTER, SLOWER or INCONCLUSIVE.
+        reason: one sentence, what was counted or why nothing could be decided.
+        ratio: median over the rounds of the second arm's time over the first one's, with its exact
+            interval from order statistics.
+        control: the same of the control over its equal; 1 is the truth.
+        floor: by what share the control differed, as its median has it.
+        margin: fixed beforehand.
+        bar: what a difference had to pass: the margin or twice the floor.
+        rounds: how many.
+        needed: how many of them have to agree; None where not even all would do.
+        above: rounds in which the second arm was slower than the bar.
+        below: rounds in which it was faster.
+        within: rounds below the upper, and rounds above the lower end of the margin.
+    """
+
+    verdict: Verdict
+    reason: str
+    ratio: Interval
+    control: Interval
+    floor: float
+    margin: float
+    bar: float
+    rounds: int
+    needed: int | None
+    above: int
+    below: int
+    within: tuple[int, int]
+
+
+def decide(
+    rounds: Sequence[Round],
+    *,
+    margin: float = MARGIN,
+    level: float = LEVEL,
+    comparisons: int = 1,
+) -> Decision:
+    """Compare the second arm with the first one by the readings of all rounds.
+
+    Args:
+        rounds: readings by one clock, at least one round.
+        margin: share of a time that does not matter, fixed before anything was run.
+        level: chance of a wrong verdict in any of the comparisons, for each side.
+        comparisons: how many are looked at together.
+
+    Raises:
+        ValueError: no rounds, a round whose readings are no times or not as many of each arm, or a
+            margin, level or count out of its range.
+    """
+    return judge(
+        [log_ratio(one.second, one.first) for one in rounds],
+        [log_ratio(one.control, one.first) for one in rounds],
+        margin=margin,
+        level=level,
+        comparisons=comparisons,
+    )
+
+
+def judge(
+    logs: Sequence[float],
+    controls: Sequence[float],
+    *,
+    margin: float = MARGIN,
+    level: float = LEVEL,
+    comparisons: int = 1,
+) -> Decision:
+    """Decide as `decide` does, from the logarithms of the ratios and of the control's, one each a round.
+
+    Raises:
+        ValueError: there are none, or not as many of both, or a setting is out of its range.
+    """
+    _check(logs, controls, margin=margin, comparisons=comparisons)
+    count = needed(len(logs), level / comparisons)
+    floor = math.expm1(abs(statistics.median(controls)))
+    bar = max(margin, FLOORS * floor)
+    counts = _Counts.of(logs, margin=margin, bar=bar)
+    apart = _Counts.of(controls, margin=margin, bar=margin)
+    verdict, reason = _verdict(counts, apart, count=count, rounds=len(logs))
+    return Decision(
+        verdict=verdict,
+        reason=reason,
+        ratio=_interval(logs),
+        control=_interval(controls),
+        floor=floor,
+        margin=margin,
+        bar=bar,
+        rounds=len(logs),
+        needed=count,
+        above=counts.above,
+        below=counts.below,
+        within=counts.within,
+    )
+
+
+def needed(rounds: int, level: float) -> int | None:
+    """Least number of rounds that have to agree; None where not even all suffice.
+
+    Raises:
+        ValueError: the level is not between 0 and 0.5.
+    """
+    if not 0 < level < 0.5:
+        msg = f"level={level} is not between 0 and 0.5; pass for example {LEVEL}"
+        raise ValueError(msg)
+    counts = range(rounds // 2 + 1, rounds + 1)
+    return next((count for count in counts if chance(count, rounds) <= level), None)
+
+
+def fewest_rounds(level: float, *, comparisons: int = 1) -> int:
+    """Least number of rounds that can decide anything, if all of them agree."""
+    rounds = 1
+    while needed(rounds, level / comparisons) is None:
+        rounds += 1
+    return rounds
+
+
+def chance(count: int, rounds: int) -> float:
+    """Chance that a fair coin falls on one side at least `count` times of `rounds`."""
+    return sum(math.comb(rounds, heads) for heads in range(count, rounds + 1)) / 2**rounds
+
+
+def log_ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """Median over the turns of the logarithm of the ratio of neighbours.
+
+    Raises:
+        ValueError: there are not as many of both, or none, or one is not positive.
+    """
+    if not above or len(above) != len(below):
+        msg = f"{len(above)} readings beside {len(below)}; every arm needs as many in a round, and one or more"
+        raise ValueError(msg)
+    if not all(0 < reading < math.inf for reading in (*above, *below)):
+        msg = f"readings {tuple(above)} and {tuple(below)} are no times; all have to be above zero"
+        raise ValueError(msg)
+    return statistics.median(
+        math.log(one) - math.log(other) for one, other in zip(above, below, strict=True)
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Counts:
+    """In how many rounds a ratio lay where."""
+
+    above: int
+    below: int
+    within: tuple[int, int] = field(default=(0, 0))
+
+    @classmethod
+    def of(cls, logs: Sequence[float], *, margin: float, bar: float) -> "_Counts":
+        far, near = math.log1p(bar), math.log1p(margin)
+        return cls(
+            above=sum(log > far for log in logs),
+            below=sum(log < -far for log in logs),
+            within=(sum(log < near for log in logs), sum(log > -near for log in logs)),
+        )
+
+
+def _verdict(
+    counts: _Counts, apart: _Counts, *, count: int | None, rounds: int
+) -> tuple[Verdict, str]:
+    if count is None:
+        return "INCONCLUSIVE", f"{rounds} rounds are too few for this level, even if all agree"
+    if max(apart.above, apart.below) >= count:
+        return "INCONCLUSIVE", (
+            "this machine cannot decide: in "
+            f"{max(apart.above, apart.below)} of {rounds} rounds an arm differed from itself by more than the margin"
+        )
+    found: dict[Verdict, int] = {"SLOWER": counts.above, "FASTER": counts.below}
+    for verdict, seen in found.items():
+        if seen >= count:
+            return verdict, f"{seen} of {rounds} rounds beyond the bar, {count} needed"
+    if min(counts.within) >= count:
+        return "SAME", f"{min(counts.within)} of {rounds} rounds within the margin, {count} needed"
+    most = max(counts.above, counts.below, min(counts.within))
+    return "INCONCLUSIVE", f"at most {most} of {rounds} rounds agree, {count} needed"
+
+
+def _interval(logs: Sequence[float]) -> Interval:
+    found = median_interval(logs, confidence=CONFIDENCE, blocks=None)
+    if found.low is None or found.high is None:
+        return Interval(median=math.exp(found.median), low=None, high=None)
+    return Interval(
+        median=math.exp(found.median), low=math.exp(found.low), high=math.exp(found.high)
+    )
+
+
+def _check(
+    logs: Sequence[float], controls: Sequence[float], *, margin: float, comparisons: int
+) -> None:
+    if not logs or len(logs) != len(controls):
+        msg = f"{len(logs)} ratios and {len(controls)} of the control; pass one of each for every round"
+        raise ValueError(msg)
+    if not 0 < margin < 1:
+        msg = f"margin={margin} is not a share between 0 and 1; pass for example {MARGIN} for two percent"
+        raise ValueError(msg)
+    if comparisons < 1:
+        msg = f"comparisons={comparisons}; it counts this one too, pass 1 or more"
+        raise ValueError(msg)

@@ -1,0 +1,1 @@
+"""Interleaved A/B comparison of two arms."""

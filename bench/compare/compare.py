@@ -1,0 +1,240 @@
+"""Compare two arms by turns: fresh processes in every round, A C B B C A, C being A once more.
+
+`bench.analysis.sign_test` says what a verdict means and how sure it is. Here the readings are taken. In a round
+three processes are started together, get warm, and then take turns of some twenty milliseconds, one
+at a time, forth and back as often as fits into a second and a half, so that what drifts on the machine falls
+on all alike, and a process that was dealt a bad layout does harm in its own round alone. The next
+round swaps A and B. On a processor the verdict is by process time (all threads summed), on a GPU by
+events; the wall clock stands beside it.
+
+A round costs six seconds of one core, for starting, and the turns: 20 rounds of short calls take two
+to three minutes on two cores.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.analysis import sign_test
+from bench.compare.rounds import ArmError, Match, Name
+from bench.compare.turns import Device
+from bench.records import files
+from bench.records.comparison import FILE, Agreement, Arm, Comparison, Round
+from bench.records.record import Environment
+from bench.run import runner
+from experiments.spec import Cell
+from experiments.variants import write
+
+# Steps that `on_step` is told of beside the rounds.
+BESIDE_ROUNDS = 2
+NAMES = ("block", "network")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What is fixed before anything runs.
+
+    Attributes:
+        margin: share of a time that does not matter.
+        level: chance of a wrong verdict in any of the comparisons, for each side.
+        rounds: how many.
+        comparisons: how many comparisons share the level.
+        turn_s: seconds of one turn of short calls.
+        round_s: seconds of all turns of one round, if calls are not longer.
+    """
+
+    margin: float = sign_test.MARGIN
+    level: float = sign_test.LEVEL
+    rounds: int = sign_test.ROUNDS
+    comparisons: int = 1
+    turn_s: float = 0.02
+    round_s: float = 1.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < 1:
+            msg = f"margin {self.margin:g} is not a share between 0 and 1; pass for example {sign_test.MARGIN:g}"
+            raise ValueError(msg)
+        if not 0 < self.level < 0.5:
+            msg = f"level {self.level:g} is not between 0 and 0.5; pass for example {sign_test.LEVEL:g}"
+            raise ValueError(msg)
+        least = sign_test.fewest_rounds(self.level, comparisons=self.comparisons)
+        if self.rounds < least:
+            shared = f" shared by {self.comparisons} comparisons" if self.comparisons > 1 else ""
+            msg = (
+                f"{self.rounds} rounds decide nothing at level {self.level:g}{shared}, even if all agree; "
+                f"pass at least {least}"
+            )
+            raise ValueError(msg)
+
+
+def compare(
+    first: Cell,
+    second: Cell,
+    *,
+    device: Device,
+    settings: Settings | None = None,
+    on_step: Callable[[str], object] = lambda _: None,
+) -> Comparison:
+    """Compare two cells of one size, type and mode.
+
+    Args:
+        first: the arm that is compared with.
+        second: the arm that the verdict is about.
+        device: where.
+        settings: margin, level and rounds; the usual ones if None.
+        on_step: is told what has been done, `settings.rounds + 2` times.
+
+    Returns:
+        Every reading, or the failure of the arm that could not be run.
+
+    Raises:
+        ValueError: the cells differ in size, batch, type, mode or random numbers.
+    """
+    _check(first, second)
+    settings = settings or Settings()
+    began_s = time.monotonic()
+    where = _environment(device, first, second)
+    arms = [_predicted(cell, where) for cell in (first, second)]
+    on_step("predicted")
+    shape = {"size": str(first.size), "batch": first.batch, "dtype": first.dtype}
+    asked = {"margin": settings.margin, "level": settings.level}
+    blank = Comparison(
+        first=arms[0],
+        second=arms[1],
+        **shape,  # type: ignore[arg-type]  # checked by pydantic
+        mode=first.mode,
+        axes={name: value for name, value in first.axes.items() if name not in NAMES},
+        **asked,  # type: ignore[arg-type]  # checked by pydantic
+        comparisons=settings.comparisons,
+        environment=where,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    found: dict[str, Any]
+    try:
+        fits(arms, where)
+        found = _play(blank, (first, second), device=device, settings=settings, on_step=on_step)
+    except ArmError as error:
+        found = {"failure": error.failure}
+    return blank.model_copy(update={**found, "seconds": time.monotonic() - began_s})
+
+
+def run(
+    pairs: Iterable[tuple[Cell, Cell]],
+    out: Path,
+    *,
+    device: Device,
+    settings: Settings,
+    on_step: Callable[[str], object] = lambda _: None,
+) -> tuple[Comparison, ...]:
+    """Compare pair by pair; each comparison is written to `comparisons.jsonl` as soon as it is done."""
+    made = []
+    for first, second in pairs:
+        done = compare(first, second, device=device, settings=settings, on_step=on_step)
+        files.append(out / FILE, done)
+        made.append(done)
+    return tuple(made)
+
+
+def _check(first: Cell, second: Cell) -> None:
+    for name in ("size", "batch", "dtype", "mode", "seed"):
+        values = [getattr(cell, name) for cell in (first, second)]
+        if values[0] != values[1]:
+            msg = f"arms differ in {name}: {values[0]} and {values[1]}; compare arms that differ in themselves alone"
+            raise ValueError(msg)
+
+
+def _environment(device: Device, first: Cell, second: Cell) -> Environment:
+    """This machine, with the digest of the code of both arms."""
+    where = [runner.environment_of(device, cell) for cell in (first, second)]
+    codes = dict.fromkeys(one.code or "" for one in where)
+    return where[0].model_copy(update={"code": "+".join(codes)})
+
+
+def _predicted(cell: Cell, where: Environment) -> Arm:
+    found = runner.predict(cell, where).measures
+    predicted, counts = found.predicted, found.counts
+    return Arm(
+        arm=write(cell.name, cell.implementation),
+        cell=cell.id,
+        macs=counts.macs if counts else None,
+        predicted_peak_bytes=predicted.peak_bytes if predicted else None,
+        predicted_increment_bytes=predicted.increment_bytes if predicted else None,
+    )
+
+
+def fits(arms: Sequence[Arm], where: Environment) -> None:
+    """Three processes stand beside each other, and one of them is at its peak.
+
+    Raises:
+        ArmError: that is more than the machine has, or its device is gone.
+    """
+    first, second = ((arm.predicted_peak_bytes, arm.predicted_increment_bytes) for arm in arms)
+    if None in (*first, *second):
+        return  # what can't be predicted is simply tried
+    sides = [(peak or 0, rise or 0) for peak, rise in (first, first, second)]
+    standing = sum(peak - rise for peak, rise in sides)
+    needs = standing + max(rise for _, rise in sides) + 3 * runner.PROCESS_BYTES
+    failure = runner.room(needs, where, said="three processes by turns need")
+    if failure is not None:
+        raise ArmError(failure)
+
+
+def _play(
+    blank: Comparison,
+    cells: tuple[Cell, Cell],
+    *,
+    device: Device,
+    settings: Settings,
+    on_step: Callable[[str], object],
+) -> dict[str, Any]:
+    """Play all rounds; what the comparison gains by them."""
+    match = Match(*cells, device=device, turn_s=settings.turn_s, round_s=settings.round_s)
+    rounds: list[Round] = []
+    agreement = Agreement()
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = (Path(folder) / name for name in ("first.pt", "second.pt"))
+        for one in match.play(settings.rounds, {"first": first, "second": second}):
+            if not rounds:
+                agreement = agree(first, second)
+                on_step("outputs compared")
+            rounds.append(one)
+            on_step(f"round {len(rounds)}")
+    sides = {
+        "first": _seen(blank.first, match, "first"),
+        "second": _seen(blank.second, match, "second"),
+    }
+    return {**sides, "rounds": tuple(rounds), "agreement": agreement}
+
+
+def _seen(arm: Arm, match: Match, name: Name) -> Arm:
+    memory = match.ready[name].memory
+    return arm.model_copy(update={"launches": match.launches[name], "memory": memory})
+
+
+def agree(first: Path, second: Path) -> Agreement:
+    """Compare the outputs that two arms left, by the largest difference over the largest value of the first."""
+    import torch
+
+    left, right = (torch.load(path, mmap=True, weights_only=True) for path in (first, second))
+    shapes = [[tuple(item.shape) for item in items] for items in (left, right)]
+    if shapes[0] != shapes[1] or not left:
+        said = " and ".join(" + ".join(map(str, shape)) or "no tensor" for shape in shapes)
+        return Agreement(reason=f"outputs are of other shapes: {said}")
+    if any(0 in shape for shape in shapes[0]):
+        return Agreement(reason="an output is empty")
+    gap, size = 0.0, 0.0
+    for one, other in zip(left, right, strict=True):
+        for here, there in zip(
+            one.flatten().split(2**22), other.flatten().split(2**22), strict=True
+        ):
+            if not (here.isfinite().all() and there.isfinite().all()):
+                return Agreement(reason="an output is not finite")
+            gap = max(gap, float((here.double() - there.double()).abs().max()))
+            size = max(size, float(here.double().abs().max()))
+    if not size:
+        return Agreement(reason="all outputs are zero")
+    return Agreement(max_relative_error=gap / size)

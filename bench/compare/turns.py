@@ -1,0 +1,262 @@
+"""The process of one arm in one round: it builds, warms up, and takes its turns when it is told.
+
+Spawned, not forked: a fork of a process whose OpenMP threads have run hangs, and forks of one that
+only loaded torch would all have their libraries at the same addresses, so that the luck of a layout
+would be the same in every round. Loading torch costs two seconds of one core for each process.
+
+What makes equal processes differ is mostly the C library's heap: where a freed tensor happens to lie
+at its top, each call gives the memory back and takes it again, page by page. One process in three
+or four is so unlucky, for life, and its calls take up to 1.6 times as long (483 page faults a call
+instead of none, APNB of 64 channels at 48x32). So the heap is kept here, in all arms alike.
+
+Next come the threads. Free to wander, both of two threads may share one core for seconds; and those
+of an arm that has had its turn go on spinning for work into the turn of the next. On two cores that
+made equal arms of 0.6 ms a call differ by factors of 0.4 to 2.2. See `threads`.
+"""
+
+import ctypes
+import gc
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bench.measure.collect import Clock, HostClock, collector_off
+from bench.records.failure import failure_of
+from bench.records.files import Model
+from bench.records.record import MeasuredMemory
+from bench.run import process
+from experiments.spec import Cell
+
+if TYPE_CHECKING:
+    from bench.measure.cuda_stream import Gpu
+    from bench.workloads.workload import Workload
+
+Device = Literal["cpu", "cuda"]
+Times = dict[str, float]
+
+WARM_S = {"cpu": 0.3, "cuda": 1.0}
+# A turn on a GPU is taken in samples that keep the host busy no longer than this; see timing_cuda.
+QUEUE_S = 2.5e-3
+LAUNCH_S = 1e-4
+LONGEST_HOLD_S = 0.5
+# malloc.h of glibc: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and the largest values that it takes.
+KEPT_HEAP = {-1: 2**30, -3: 2**25}
+# libgomp's, which reads them when torch loads; so many spins are a tenth of a millisecond.
+PLACED = {"OMP_PROC_BIND": "true"}
+BRIEF = {"GOMP_SPINCOUNT": "20000"}
+PLACED_BY_USER = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")
+BRIEF_BY_USER = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+
+
+def threads(variables: Mapping[str, str], device: Device) -> dict[str, str]:
+    """What an arm's process is given beside its environment: a core for each thread, and short spins.
+
+    Nothing where the user has set it, nothing for one thread (arms of several comparisons at once
+    would share the first core) and nothing on a GPU.
+    """
+    if device != "cpu" or sys.platform != "linux" or variables.get("OMP_NUM_THREADS") == "1":
+        return {}
+    placed = {} if any(map(variables.get, PLACED_BY_USER)) else PLACED
+    brief = {} if any(map(variables.get, BRIEF_BY_USER)) else BRIEF
+    return {**placed, **brief}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What an arm's process is told.
+
+    Attributes:
+        cell: what to build.
+        device: where.
+        outputs: where to leave what the module gives, in the first round.
+        read_memory: read the memory of a call in other rounds too.
+        planted: share of each turn that is done once more and not said, a slowdown for controls.
+    """
+
+    cell: Cell
+    device: Device
+    outputs: Path | None = None
+    read_memory: bool = False
+    planted: float = 0.0
+
+
+class Ready(Model):
+    """Warm: seconds of a call, and what was read of the first one if that was asked for."""
+
+    call_s: float
+    memory: MeasuredMemory | None = None
+
+
+def serve(task: Task, connection: Connection) -> None:
+    """Make the arm ready, then time so many calls whenever a number comes, until the other side goes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it ends it
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    process.offer_to_oom_killer()
+    try:
+        _serve(task, connection)
+    except EOFError:
+        return
+    except Exception as error:  # noqa: BLE001  # whatever goes wrong in an arm is told
+        connection.send(failure_of(error))
+
+
+def _serve(task: Task, connection: Connection) -> None:
+    from bench.workloads import workload
+
+    cell, device = task.cell, task.device
+    workload.warm(cell, device)
+    work = workload.make(cell, device)
+    # In inference under autocast all calls share what it has cast, as in cells.
+    with work.numbers() if cell.mode == "eval" else nullcontext():
+        _play(work, task, connection)
+
+
+def _play(work: "Workload", task: Task, connection: Connection) -> None:
+    cell, device = task.cell, task.device
+    refill(work, seed=cell.seed)
+    memory = None
+    if task.outputs is not None or task.read_memory:
+        from bench.measure import memory as probe
+
+        memory = probe.measure(work, device=device)
+    if task.outputs is not None:
+        save_outputs(work, task.outputs)
+    keep_heap()  # after the memory was read, which is to be the usual one
+    take = plant(turns(work, device), task.planted)
+    with collector_off():
+        call_s = warm_up(take, seconds=WARM_S[device])
+        connection.send(Ready(call_s=call_s, memory=memory))
+        while True:
+            connection.send(take(connection.recv()))
+
+
+def turns(work: Callable[[], object], device: Device) -> Callable[[int], Times]:
+    """Make what times so many calls: seconds of one call by each clock, the one that decides first."""
+    if device == "cpu":
+        clock = HostClock()
+        return lambda launches: take_cpu(work, launches, clock)
+    import torch
+
+    from bench.measure.cuda_stream import TorchGpu
+
+    gpu = TorchGpu()
+
+    def take(launches: int) -> Times:
+        times = take_cuda(work, launches, gpu)
+        torch.cuda.empty_cache()
+        return times
+
+    return take
+
+
+def plant(take: Callable[[int], Times], share: float) -> Callable[[int], Times]:
+    """Make so large a share of the calls once more and count them as none: a true slowdown.
+
+    At least one call more, so that of few calls it is a larger share.
+    """
+    if not share:
+        return take
+
+    def slowed(launches: int) -> Times:
+        done = launches + max(1, round(launches * share))
+        return {clock: call_s * done / launches for clock, call_s in take(done).items()}
+
+    return slowed
+
+
+def take_cpu(work: Callable[[], object], launches: int, clock: Clock) -> Times:
+    """Time calls by the process clock (all threads summed) and by the wall clock.
+
+    Where calls are short one goes ahead, untimed: another process has had the caches.
+    """
+    if launches > 1:
+        work()
+    wall_s = clock.wall_s()
+    process_s = clock.process_s()
+    for _ in range(launches):
+        work()
+    process_s = clock.process_s() - process_s
+    wall_s = clock.wall_s() - wall_s
+    return {"process": process_s / launches, "wall": wall_s / launches}
+
+
+def take_cuda(work: Callable[[], object], launches: int, gpu: "Gpu") -> Times:
+    """Time calls by events, the stream held while they are enqueued, and by the wall clock.
+
+    One goes ahead, untimed; it also takes the memory that was given back after the last turn, so
+    that three processes share a device which holds the peak of one.
+    """
+    work()
+    gpu.synchronize()
+    began_s = gpu.wall_s()
+    for _ in range(launches):
+        work()
+    host_s = (gpu.wall_s() - began_s) / launches
+    gpu.synchronize()
+    wall_s = (gpu.wall_s() - began_s) / launches
+    chunk = max(1, min(launches, int(QUEUE_S / max(host_s, 1e-7))))
+    hold_s = min(1.5 * chunk * (host_s + LAUNCH_S), LONGEST_HOLD_S)
+    chunks = math.ceil(launches / chunk)
+    events_s = sum(_held(work, chunk, gpu, hold_s=hold_s) for _ in range(chunks))
+    return {"cuda-events": events_s / (chunks * chunk), "wall": wall_s}
+
+
+def _held(work: Callable[[], object], launches: int, gpu: "Gpu", *, hold_s: float) -> float:
+    gpu.hold(hold_s)
+    start = gpu.record()
+    for _ in range(launches):
+        work()
+    end = gpu.record()
+    gpu.synchronize()
+    return gpu.elapsed_s(start, end)
+
+
+def warm_up(take: Callable[[int], Times], *, seconds: float) -> float:
+    """Call for so long, at least once; return the shortest call's wall time."""
+    end_s = time.perf_counter() + seconds
+    calls_s = [take(1)["wall"]]
+    while time.perf_counter() < end_s:
+        calls_s.append(take(1)["wall"])
+    return min(calls_s)
+
+
+def keep_heap() -> bool:
+    """Have the C library keep what was freed, in blocks of up to 32 MiB; False where it can't be told to."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    return all(mallopt(option, value) for option, value in KEPT_HEAP.items())
+
+
+def refill(work: "Workload", *, seed: int) -> None:
+    """Draw the maps again from a seed of their own, so that they don't hang on what was built before."""
+    import torch
+
+    torch.manual_seed(seed + 1)
+    for tensor in work.inputs:
+        if tensor.is_floating_point():
+            tensor.normal_()
+
+
+def save_outputs(work: "Workload", path: Path) -> None:
+    """Leave what the module gives in evaluation, without gradients."""
+    import torch
+
+    was_training = work.module.training
+    work.module.eval()
+    with torch.no_grad():
+        outputs = work.module(*work.inputs)
+    work.module.train(was_training)
+    tensors = outputs if isinstance(outputs, tuple | list) else (outputs,)
+    torch.save([item.cpu() for item in tensors if isinstance(item, torch.Tensor)], path)
+    del outputs, tensors
+    gc.collect()

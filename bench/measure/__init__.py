@@ -1,0 +1,1 @@
+"""Measurements of executed calls: time, memory, kernels, ceilings."""

@@ -1,0 +1,93 @@
+"""What this machine reaches: one large copy, and one product of square matrices for each number format.
+
+Random numbers, since products of zeros run faster than any a network has. The matrices grow until a
+product takes long enough to reach its rate; the maps of the copy are larger than any cache.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ann.spec import UnavailableError
+from bench.measure import cpu_timer
+from bench.records.record import Ceiling, Timing
+from bench.workloads import number_formats
+from experiments.spec import Dtype
+
+Device = Literal["cpu", "cuda"]
+
+FORMATS: dict[Device, tuple[Dtype, ...]] = {
+    "cpu": ("float32", "float64", "float16", "bfloat16"),
+    "cuda": ("float32", "tf32", "float16", "bfloat16", "float64"),
+}
+COPY_BYTES: dict[Device, int] = {"cpu": 2**28, "cuda": 2**30}
+BUDGETS_S = {"copy": 0.8, "product": 0.4}
+LONG_ENOUGH_S = 0.005
+TRIES = 3
+SMALLEST, LARGEST = 256, 8192
+
+
+def measure(device: Device) -> tuple[Ceiling, ...]:
+    """Copy and products of a device, each with its samples; about three seconds in all."""
+    return (copy(device), *(product(dtype, device) for dtype in FORMATS[device]))
+
+
+def copy(device: Device, size_bytes: int | None = None) -> Ceiling:
+    """Copy a map of so many bytes into another; each byte is read once and written once."""
+    size_bytes = size_bytes or COPY_BYTES[device]
+    source = torch.randn(size_bytes // 4, device=device)
+    target = torch.empty_like(source)
+    work = partial(target.copy_, source)
+    work()  # the first one also makes room
+    taken = _time(work, device, budget_s=BUDGETS_S["copy"])
+    return Ceiling(kind="copy", amount=2 * source.numel() * source.element_size(), timing=taken)
+
+
+def product(dtype: Dtype, device: Device, largest: int = LARGEST) -> Ceiling:
+    """Multiply two square matrices; where the device lacks the format, say so."""
+    made = partial(Ceiling, kind="product", dtype=dtype)
+    try:
+        number_formats.require(dtype, device)
+        number_formats.switch(dtype, device)
+        side, work = _grown(dtype, device, largest)
+        taken = _time(work, device, budget_s=BUDGETS_S["product"])
+    except (UnavailableError, RuntimeError) as error:
+        return made(reason=str(error).split("\n", 1)[0][:200])
+    return made(amount=2 * side**3, timing=taken)
+
+
+def _grown(dtype: Dtype, device: Device, largest: int) -> tuple[int, Callable[[], Tensor]]:
+    """Double the matrices until one product takes long enough."""
+    side = SMALLEST
+    while True:
+        draw = partial(torch.randn, side, side, device=device)
+        left, right = (draw().to(number_formats.weights(dtype)) for _ in range(2))
+        work = partial(torch.mm, left, right, out=torch.empty_like(left))
+        work()  # the first one of a size also plans
+        quickest_s = min(_seconds(work, device) for _ in range(TRIES))
+        if side >= largest or quickest_s >= LONG_ENOUGH_S:
+            return side, work
+        side *= 2
+
+
+def _seconds(work: Callable[[], Tensor], device: Device) -> float:
+    def finish() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    finish()
+    began_s = time.perf_counter()
+    work()
+    finish()
+    return time.perf_counter() - began_s
+
+
+def _time(work: Callable[[], Tensor], device: Device, *, budget_s: float) -> Timing:
+    """By the clock by which blocks are timed: events on a GPU, the wall clock on a processor."""
+    if device == "cuda":
+        return cpu_timer.time_cuda(work, budget_s=budget_s, graph=False)[0]
+    return cpu_timer.time_cpu(work, budget_s=budget_s)[1]

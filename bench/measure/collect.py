@@ -1,0 +1,160 @@
+"""How readings are taken, whatever the clock: warm up until steady, then collect until known.
+
+The clock is handed in, so that the rules run against simulated drift and noise as well.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+from typing import Protocol
+
+from bench.analysis.statistics import MIN_SAMPLES
+
+# A record stays readable, and a thousand readings more would not narrow an interval by much.
+MAX_SAMPLES = 2000
+# The share by which the clock of a GPU may differ between two windows of the warm-up.
+CLOCK_AGREEMENT = 0.02
+
+
+class Clock(Protocol):
+    """Two clocks of this process."""
+
+    def wall_s(self) -> float:
+        """Seconds since some moment."""
+        ...
+
+    def process_s(self) -> float:
+        """Seconds that all threads of this process have run on a core."""
+        ...
+
+
+class HostClock:
+    """The operating system's clocks."""
+
+    def wall_s(self) -> float:
+        """Seconds since some moment."""
+        return time.perf_counter_ns() * 1e-9
+
+    def process_s(self) -> float:
+        """Seconds that all threads of this process have run on a core."""
+        return time.process_time_ns() * 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """Seconds of one call by the clock that is being read, and what else was seen meanwhile.
+
+    `host_s` is what one call kept the host busy for: all of it on the CPU, the enqueueing on a GPU.
+    `spent_s` is what the whole reading took on the wall clock.
+    """
+
+    time_s: float
+    host_s: float
+    spent_s: float
+    sm_clock_mhz: int | None = None
+    throttle_reasons: tuple[str, ...] = ()
+
+
+Read = Callable[[], Reading]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WarmUp:
+    """How it ended: whether two windows agreed, after how long, and the last one's medians."""
+
+    steady: bool
+    seconds: float
+    last: Reading
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Keep Python's garbage collector out of the samples."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_on:
+            gc.enable()
+
+
+def warm_up(
+    read: Read, wall_s: Callable[[], float], *, cap_s: float, window_s: float, agreement: float
+) -> WarmUp:
+    """Read until two consecutive windows agree in median and clock, or `cap_s` is over.
+
+    Args:
+        read: takes one reading.
+        wall_s: the clock that windows and cap are measured by.
+        cap_s: longest warm-up; a window that is under way is not begun anew.
+        window_s: shortest window.
+        agreement: share by which the two medians may differ.
+    """
+    began_s = wall_s()
+    before = _window(read, wall_s, window_s)
+    while wall_s() - began_s < cap_s:
+        now = _window(read, wall_s, window_s)
+        if _agree(before, now, agreement):
+            return WarmUp(steady=True, seconds=wall_s() - began_s, last=now)
+        before = now
+    return WarmUp(steady=False, seconds=wall_s() - began_s, last=before)
+
+
+def _window(read: Read, wall_s: Callable[[], float], window_s: float) -> Reading:
+    end_s = wall_s() + window_s
+    readings = [read()]
+    while wall_s() < end_s:
+        readings.append(read())
+    clocks = [one.sm_clock_mhz for one in readings if one.sm_clock_mhz is not None]
+    return Reading(
+        time_s=median(one.time_s for one in readings),
+        host_s=median(one.host_s for one in readings),
+        spent_s=sum(one.spent_s for one in readings),
+        sm_clock_mhz=round(median(clocks)) if clocks else None,
+    )
+
+
+def _agree(before: Reading, now: Reading, agreement: float) -> bool:
+    same_time = abs(now.time_s - before.time_s) <= agreement * before.time_s
+    if before.sm_clock_mhz is None or now.sm_clock_mhz is None:
+        return same_time
+    drift_mhz = abs(now.sm_clock_mhz - before.sm_clock_mhz)
+    return same_time and drift_mhz <= CLOCK_AGREEMENT * before.sm_clock_mhz
+
+
+def collect(
+    read: Read,
+    wall_s: Callable[[], float],
+    *,
+    done: Callable[[Sequence[Reading]], bool],
+    end_s: float,
+    span_s: float,
+    first: Sequence[Reading] = (),
+) -> tuple[Reading, ...]:
+    """Read at least once, then until `done` or until another like the last would pass `end_s`.
+
+    Args:
+        read: takes one reading.
+        wall_s: the clock of `end_s`.
+        done: whether the readings suffice; asked at 12 readings and then at each tenth more.
+        end_s: moment by which to be ready.
+        span_s: readings are spread over at least this long, since neighbours share their luck.
+        first: readings that were taken before and count.
+    """
+    readings, next_check = list(first) or [read()], MIN_SAMPLES
+    began_s = now_s = wall_s()
+    while now_s + readings[-1].spent_s <= end_s and len(readings) < MAX_SAMPLES:
+        readings.append(read())
+        now_s = wall_s()
+        if len(readings) >= next_check and now_s - began_s >= span_s:
+            if done(readings):
+                break
+            next_check = len(readings) + len(readings) // 10 + 1
+    return tuple(readings)

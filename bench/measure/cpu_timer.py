@@ -1,0 +1,115 @@
+"""Time of one call: process and wall clock here; events and graph replay in `timing_cuda`.
+
+Every sample is kept and nothing is subtracted. An interval that stays wide is seen from the samples
+(`bench.analysis.statistics.is_conclusive`); what a reading is worth beyond that stands in the `Timing`.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+from bench.analysis.statistics import is_conclusive
+from bench.measure.collect import (
+    MAX_SAMPLES,
+    Clock,
+    HostClock,
+    Reading,
+    WarmUp,
+    collect,
+    collector_off,
+    warm_up,
+)
+from bench.measure.cuda_stream import Work
+from bench.measure.cuda_timer import time_cuda
+from bench.records.record import Timing
+
+__all__ = ["time_cpu", "time_cuda"]
+
+# Ten thousand times the resolution of either clock.
+SAMPLE_S = 1e-3
+WARM_SHARE = 0.2
+LONGEST_WARM_UP_S = 2.0
+WINDOW_S = 0.1
+AGREEMENT = 0.05
+# Speeds of a shared machine last for a second or two; a quiet moment must not end the reading.
+SPAN_S = 3.0
+
+
+def time_cpu(work: Work, *, budget_s: float, clock: Clock | None = None) -> tuple[Timing, Timing]:
+    """Time one call by the process clock and by the wall clock, on the same calls.
+
+    Short calls are batched into samples of a millisecond. Where one call takes a quarter of the
+    budget or more there is no warm-up: the first call counts, and the timing is not `steady`.
+
+    Args:
+        work: makes one call.
+        budget_s: seconds for all of it; overrun only by a first call that is longer than that.
+        clock: the operating system's if None.
+
+    Returns:
+        The timing by process time (all threads summed), and the one by wall time.
+    """
+    clock = clock or HostClock()
+    with collector_off():
+        end_s = clock.wall_s() + budget_s
+        first = _read(work, clock, launches=1)
+        kept: tuple[Reading, ...] = ()
+        if first.spent_s >= budget_s / 4:
+            warm, launches, kept = WarmUp(steady=False, seconds=0.0, last=first), 1, (first,)
+        else:
+            warm = warm_up(
+                partial(_read, work, clock, launches=1),
+                clock.wall_s,
+                cap_s=min(LONGEST_WARM_UP_S, WARM_SHARE * budget_s),
+                window_s=min(WINDOW_S, WARM_SHARE * budget_s / 4),
+                agreement=AGREEMENT,
+            )
+            sample_s = max(SAMPLE_S, budget_s / MAX_SAMPLES)
+            launches = max(1, math.ceil(sample_s / max(warm.last.host_s, 1e-9)))
+        readings = collect(
+            partial(_read, work, clock, launches=launches),
+            clock.wall_s,
+            done=_both_known,
+            end_s=end_s,
+            span_s=min(SPAN_S, budget_s / 3),
+            first=kept,
+        )
+    by_process = tuple(reading.time_s for reading in readings)
+    by_wall = tuple(reading.host_s for reading in readings)
+    return (
+        _timing("process", by_process, launches=launches, warm=warm),
+        _timing("wall", by_wall, launches=launches, warm=warm),
+    )
+
+
+def _read(work: Work, clock: Clock, *, launches: int) -> Reading:
+    # The wall clock encloses the process clock, whose reading costs more.
+    wall_s = clock.wall_s()
+    process_s = clock.process_s()
+    for _ in range(launches):
+        work()
+    process_s = clock.process_s() - process_s
+    wall_s = clock.wall_s() - wall_s
+    return Reading(time_s=process_s / launches, host_s=wall_s / launches, spent_s=wall_s)
+
+
+def _both_known(readings: Sequence[Reading]) -> bool:
+    by_process = [reading.time_s for reading in readings]
+    return is_conclusive(by_process) and is_conclusive([reading.host_s for reading in readings])
+
+
+def _timing(
+    clock: Literal["process", "wall"],
+    samples_s: tuple[float, ...],
+    *,
+    launches: int,
+    warm: WarmUp,
+) -> Timing:
+    return Timing(
+        clock=clock,
+        samples_s=samples_s,
+        launches=launches,
+        warmup_s=warm.seconds,
+        steady=warm.steady,
+    )

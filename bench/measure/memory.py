@@ -1,0 +1,166 @@
+"""Peak memory of one call: predicted from live tensors without running it, or measured.
+
+Measured minus predicted is workspace and rounding: what operators take inside themselves (oneDNN
+reorders, cuDNN and cuBLAS workspaces) and what the allocator can't split.
+"""
+
+import gc
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bench.measure import nvml as clocks
+from bench.predict.ledger import Mode, unchanged
+from bench.predict.live_memory import Meter
+from bench.records.record import MeasuredMemory, PredictedMemory
+from bench.workloads.workload import total
+
+WARM_CALLS = 3
+PROCESS = Path("/proc/self")
+KIB = 1024
+
+
+def predict(
+    module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode, first: bool = False
+) -> PredictedMemory:
+    """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
+
+    Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
+    tensors and gradients count. Give module and inputs on `meta`, where nothing is executed or
+    allocated. Mode, buffers and gradients are put back.
+
+    Args:
+        module: what is called.
+        inputs: with what.
+        mode: `eval` or `train`.
+        first: whether it is the module's first call, as a processor's is; else what that made and
+            kept stands too.
+
+    Raises:
+        ValueError: in `train`, no output depends on a parameter.
+    """
+    meter = Meter()
+    with unchanged(module, mode=mode):
+        parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
+        input_bytes = meter.hold(inputs)
+        if not first:
+            with meter, torch.set_grad_enabled(mode == "train"):
+                module(*inputs)
+        meter.begin()
+        with meter, meter.attributing(module):
+            _call(module, inputs, mode=mode)
+    live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
+    by_module: Counter[str] = Counter()
+    for tensor in live:
+        by_module[tensor.module] += tensor.size_bytes
+    return PredictedMemory(
+        peak_bytes=meter.peak_bytes,
+        increment_bytes=meter.peak_bytes - meter.standing_bytes,
+        input_bytes=input_bytes,
+        parameter_bytes=parameter_bytes,
+        peak_operator=meter.peak_operator,
+        live=live,
+        by_module=dict(by_module),
+    )
+
+
+def _call(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> None:
+    if mode == "eval":
+        with torch.no_grad():
+            module(*inputs)
+        return
+    outputs = module(*inputs)  # held while going back, as a training loop holds them
+    total(outputs).backward()
+    del outputs
+
+
+def measure(work: Callable[[], object], *, device: Literal["cpu", "cuda"]) -> MeasuredMemory:
+    """Peak of one executed call over what stood before it.
+
+    Args:
+        work: makes one call and drops what it returns; inputs and parameters are in place.
+        device: `cuda` calls three times before the one that is read; `cpu` reads a single call,
+            after which the caller may want no other (a first tiny call is the caller's).
+
+    Raises:
+        ValueError: the device is another.
+    """
+    if device == "cuda":
+        return measure_cuda(work, others=_others())
+    if device == "cpu":
+        return measure_cpu(work)
+    msg = f"device {device!r} holds no memory to measure; pass cpu or cuda"
+    raise ValueError(msg)
+
+
+def _others() -> int | None:
+    nvml = clocks.current(torch)
+    return nvml.other_processes() if nvml else None
+
+
+def measure_cuda(
+    work: Callable[[], object],
+    cuda: Any = torch.cuda,  # noqa: ANN401  # a module, or what stands for it in tests
+    *,
+    others: int | None,
+) -> MeasuredMemory:
+    """Peaks of requested, allocated and reserved bytes over their values before the call.
+
+    Requested is what the tensors need and should be what was predicted; allocated and reserved are
+    what the allocator made of it; the driver's is by how much its free memory fell. That memory is
+    the whole device's, so that with other processes on it, or where they can't be counted, it is left out.
+
+    Args:
+        work: makes one call.
+        cuda: the allocator.
+        others: processes that compute on the device beside this one; None if unknown.
+    """
+    for _ in range(WARM_CALLS):
+        work()
+    cuda.synchronize()
+    gc.collect()
+    cuda.empty_cache()
+    cuda.reset_peak_memory_stats()
+    before, free_before = cuda.memory_stats(), cuda.mem_get_info()[0]
+    work()
+    cuda.synchronize()
+    after, free_after = cuda.memory_stats(), cuda.mem_get_info()[0]
+    rise = {
+        kind: after[f"{kind}_bytes.all.peak"] - before[f"{kind}_bytes.all.current"]
+        for kind in ("requested", "allocated", "reserved")
+    }
+    return MeasuredMemory(
+        requested_bytes=rise["requested"],
+        allocated_bytes=rise["allocated"],
+        reserved_bytes=rise["reserved"],
+        driver_bytes=max(0, free_before - free_after) if others == 0 else None,
+    )
+
+
+def measure_cpu(work: Callable[[], object], process: Path = PROCESS) -> MeasuredMemory:
+    """High-water mark of the process over its resident memory before the call; Linux alone.
+
+    Where the mark can't be reset or read there is no reading, and the call is not made.
+    """
+    gc.collect()
+    try:
+        # Writing 5 sets the mark back to what is resident now (proc(5)).
+        (process / "clear_refs").write_text("5", encoding="ascii")
+        before = _status_bytes(process, "VmRSS")
+    except (OSError, ValueError):
+        return MeasuredMemory()
+    work()
+    return MeasuredMemory(high_water_bytes=max(0, _status_bytes(process, "VmHWM") - before))
+
+
+def _status_bytes(process: Path, field: str) -> int:
+    for line in (process / "status").read_text(encoding="ascii", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * KIB
+    msg = f"{process / 'status'} has no {field}"
+    raise ValueError(msg)

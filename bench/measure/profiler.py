@@ -1,0 +1,120 @@
+"""Time per operator, for the paper's Fig. 2: torch's profiler, each run summed by operator.
+
+On the CPU an operator's own time, without the operators that it calls; on a GPU the time of the kernels that it
+launched, so that rows add up to the whole on either device.
+"""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from bench.records.record import OperatorTime
+
+Work = Callable[[], object]
+
+# First match wins; names are those of ATen, backward ones included.
+GROUPS = (
+    ("softmax", re.compile(r"softmax")),
+    ("pooling", re.compile(r"pool")),
+    ("batch norm", re.compile(r"batch_?norm", re.IGNORECASE)),
+    ("conv", re.compile(r"conv(olution|_transpose|_depthwise|_tbc|[0-9])|_conv_", re.IGNORECASE)),
+    ("matmul", re.compile(r"::\w*mm(_|$)|::\w*(matmul|linear|einsum)|::(dot|mv)$|attention|gemm")),
+    ("element-wise", re.compile(r"::(add|sub|mul|div|relu|threshold\w*|clamp\w*|sum|mean)_?$")),
+    ("concat/copy", re.compile(r"::_?(cat|concat|stack|to|clone|contiguous)$|copy|pad|reorder")),
+)
+OTHER = "other"
+UNATTRIBUTED = "(launched outside operators)"
+
+
+def group_of(name: str) -> str:
+    """Group of an operator as the figure has them; `other` for one that fits none."""
+    return next((group for group, pattern in GROUPS if pattern.search(name)), OTHER)
+
+
+def profile(
+    work: Work, *, device: Literal["cpu", "cuda"], repeats: int = 5
+) -> tuple[OperatorTime, ...]:
+    """Time the operators of one call, in several runs after one that is not kept.
+
+    Args:
+        work: makes one call.
+        device: `cpu` for the time on the host's threads, `cuda` for the time of the kernels.
+        repeats: runs that are kept, each a sample of every operator.
+
+    Returns:
+        Operators by falling median; an operator that a run lacks took 0 s in it.
+
+    Raises:
+        ValueError: the device is another, or there are no repeats.
+    """
+    if device not in ("cpu", "cuda"):
+        msg = f"device {device!r} runs nothing that could be timed; pass cpu or cuda"
+        raise ValueError(msg)
+    if repeats < 1:
+        msg = f"repeats={repeats} times nothing; pass 1 or more"
+        raise ValueError(msg)
+    runs = [tally(events(work, device), device=device) for _ in range(repeats + 1)]
+    return collate(runs[1:])
+
+
+def tally(events: Iterable[Any], *, device: Literal["cpu", "cuda"]) -> dict[str, float]:
+    """Sum the events of one run by operator, in seconds; the profiler counts in microseconds.
+
+    Kernels that no operator launched are summed under one name of their own.
+    """
+    totals: defaultdict[str, float] = defaultdict(float)
+    on_device_us = 0.0
+    for event in events:
+        if getattr(event, "is_user_annotation", False):
+            continue
+        if event.device_type.name != "CPU":
+            on_device_us += _device_us(event)
+        elif device == "cuda":
+            totals[event.name] += _device_us(event) * 1e-6
+        else:
+            totals[event.name] += event.self_cpu_time_total * 1e-6
+    lost_s = on_device_us * 1e-6 - sum(totals.values())
+    if device == "cuda" and lost_s > 1e-9:
+        totals[UNATTRIBUTED] = lost_s
+    return {name: seconds for name, seconds in totals.items() if seconds > 0}
+
+
+def collate(runs: Iterable[dict[str, float]]) -> tuple[OperatorTime, ...]:
+    """Put the runs' sums side by side, the longest operators first."""
+    runs = tuple(runs)
+    names = {name for run in runs for name in run}
+    found = [
+        OperatorTime(
+            name=name,
+            group=group_of(name),
+            samples_s=tuple(run.get(name, 0.0) for run in runs),
+        )
+        for name in names
+    ]
+    return tuple(sorted(found, key=lambda one: (-sorted(one.samples_s)[len(runs) // 2], one.name)))
+
+
+def events(work: Work, device: str) -> list[Any]:
+    """What torch's profiler saw of one call."""
+    # Its library reports every start and stop on standard error; read when it starts.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    import torch
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiler
+
+    activities = [ProfilerActivity.CPU]
+    if device == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+        torch.cuda.synchronize()
+    # torch 2.11 warns where events are not accumulated, although there is one cycle.
+    with profiler(activities=activities, acc_events=True) as seen:
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+    return list(seen.events() or ())
+
+
+def _device_us(event: Any) -> float:  # noqa: ANN401
+    return float(event.self_device_time_total)

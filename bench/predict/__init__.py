@@ -1,0 +1,1 @@
+"""Counts and predictions without execution."""

@@ -1,0 +1,244 @@
+"""Three opinions on matrix work: the ledger, the formula of a block, and fvcore; they agree or nothing is told.
+
+The ledger and the formula are compared at the size that was asked for, the ledger and fvcore at a
+small one, since fvcore has to execute the module.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ann.spec import BlockSpec, Size
+from bench.predict import ledger, released_scripts
+from bench.predict.ledger import Mode
+from bench.records.record import Counts
+
+TOLERANCE = 1e-3
+SMALL_MAP = Size(height=16, width=24)
+SMALL_IMAGE = Size(height=65, width=97)
+IMAGE_CHANNELS = 4  # a map has more
+# More than this on small inputs is a deep network, which fvcore takes seconds to trace; its parts are checked.
+SECOND_OPINION_MACS = 5_000_000_000
+
+
+class DisagreementError(ValueError):
+    """Two counters saw different matrix work in one call."""
+
+
+def analytic_macs(spec: BlockSpec, size: Size, *, batch: int = 1, mode: Mode = "eval") -> int:
+    """MACs of a block as executed: a shared query and key is computed twice.
+
+    Args:
+        spec: the block.
+        size: of its maps; a fusion block's low-level map has the same.
+        batch: maps at once.
+        mode: in `train`, each product has one more for the gradient of either operand, but for the
+            gradients of the maps that come in.
+    """
+    embeddings, others = _parts(spec, size.pixels)
+    return batch * (embeddings + others if mode == "eval" else 2 * embeddings + 3 * others)
+
+
+def _parts(spec: BlockSpec, pixels: int) -> tuple[int, int]:
+    """MACs of what reads the block's inputs directly, and of the rest."""
+    channels, low = spec.channels, spec.low_channels or spec.channels
+    if spec.kind == "common-fusion":
+        return low * channels * pixels, 0
+    key, value, anchors = spec.key_channels, spec.value_width, spec.anchors(pixels)
+    embeddings = (channels * key + low * key + low * value) * pixels
+    attention = pixels * anchors * (key + value)
+    others = attention + value * channels * pixels
+    if spec.kind == "disentangled":
+        embeddings += low * pixels
+        others += anchors * value
+    if spec.output == "bottleneck":
+        others += 2 * channels * channels * pixels
+    return embeddings, others
+
+
+def fvcore_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
+    """Matrix work of one forward pass by fvcore, which executes it; None where it is not installed.
+
+    What it lacks or has wrong is given to it: attention, baddbmm and its relatives, products that
+    broadcast or have a vector. Its norms, pools and interpolations are left out. The module is
+    copied and the copy set to eval; meta tensors become zeros on the CPU.
+    """
+    try:
+        with warnings.catch_warnings():
+            # fvcore's focal loss is scripted at import; torch says that scripting is going away.
+            warnings.simplefilter("ignore")
+            from fvcore.nn import FlopCountAnalysis
+    except ImportError:
+        return None
+    own, real = _real(module).eval(), tuple(_zeros(tensor) for tensor in inputs)
+    analysis = FlopCountAnalysis(own, real)
+    analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
+    analysis.tracer_warnings("none").set_op_handle(**_HANDLES)
+    with torch.no_grad(), ledger.plain_attention(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's, on shapes that it makes constant
+        return int(analysis.total())
+
+
+def _real(module: nn.Module) -> nn.Module:
+    own = copy.deepcopy(module)
+    if any(tensor.is_meta for tensor in (*own.parameters(), *own.buffers())):
+        own = own.to_empty(device="cpu")
+        with torch.no_grad():
+            for tensor in (*own.parameters(), *own.buffers()):
+                tensor.zero_()
+    return own
+
+
+def _zeros(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
+
+
+def _shape(value: Any) -> list[int]:  # noqa: ANN401  # a value of the traced graph
+    return list(value.type().sizes())
+
+
+def _product_of(left: int) -> Callable[[list[Any], list[Any]], int]:
+    """Handle of a product whose argument `left` is summed over its last axis."""
+    return lambda given, made: prod(_shape(made[0])) * _shape(given[left])[-1]
+
+
+def _attention(given: list[Any], made: list[Any]) -> int:
+    query, key = _shape(given[0]), _shape(given[1])
+    return prod(query[:-1]) * key[-2] * (query[-1] + _shape(made[0])[-1])
+
+
+def _summed_batches(given: list[Any], made: list[Any]) -> int:
+    left = _shape(given[1])
+    return prod(_shape(made[0])) * left[-1] * left[0]
+
+
+def _nothing(_: list[Any], __: list[Any]) -> int:
+    return 0
+
+
+_NO_MATRIX_WORK = (
+    "aten::batch_norm",
+    "aten::group_norm",
+    "aten::layer_norm",
+    "aten::instance_norm",
+    "aten::adaptive_avg_pool2d",
+    "aten::upsample_nearest2d",
+    "aten::upsample_bilinear2d",
+    "aten::grid_sampler",
+)
+_HANDLES: Mapping[str, Callable[[list[Any], list[Any]], int]] = {
+    "aten::matmul": _product_of(0),
+    "aten::mv": _product_of(0),
+    "aten::dot": _product_of(0),
+    "aten::addmv": _product_of(1),
+    "aten::baddbmm": _product_of(1),
+    "aten::baddbmm_": _product_of(1),
+    "aten::addbmm": _summed_batches,
+    "aten::scaled_dot_product_attention": _attention,
+    **dict.fromkeys(_NO_MATRIX_WORK, _nothing),
+}
+
+
+def check(opinions: Mapping[str, int | None], *, where: str) -> None:
+    """Compare the MACs of several counters.
+
+    Args:
+        opinions: MACs by the counter's name; one that has no opinion is None.
+        where: what was counted, for the message.
+
+    Raises:
+        DisagreementError: two differ by more than 0.1 %; the message has every figure.
+    """
+    figures = {name: macs for name, macs in opinions.items() if macs is not None}
+    if not figures:
+        return
+    least, most = min(figures.values()), max(figures.values())
+    if most - least > TOLERANCE * least:
+        told = ", ".join(f"{name} {macs:,}" for name, macs in figures.items())
+        msg = (
+            f"{where}: the counters disagree by more than {TOLERANCE:.1%} on MACs: {told}; "
+            "no figure is told, report the module as a bug"
+        )
+        raise DisagreementError(msg)
+
+
+def verify(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int, int] | None:
+    """Compare the ledger with fvcore on small inputs; return the MACs by both.
+
+    Args:
+        module: on any device.
+        inputs: of which one item is taken and cut: maps to 24x16, images of up to 4 channels to
+            97x65.
+
+    Returns:
+        Ledger's and fvcore's MACs, or None where there is no second opinion: fvcore is not
+        installed or can't trace the module (somebody's own may not take maps of another size, or
+        branch on what it reads), or the module is a deep network (`SECOND_OPINION_MACS`).
+
+    Raises:
+        DisagreementError: they differ by more than 0.1 %.
+    """
+    small = tuple(map(_cut, inputs))
+    try:
+        first = ledger.count(module, small, mode="eval").macs
+        second = fvcore_macs(module, small) if first <= SECOND_OPINION_MACS else None
+    except Exception:  # noqa: BLE001  # tracing runs foreign code, which may raise anything
+        return None
+    if second is None:
+        return None
+    shapes = " and ".join("x".join(map(str, tensor.shape)) for tensor in small)
+    check({"ledger": first, "fvcore": second}, where=f"{type(module).__name__} on {shapes}")
+    return first, second
+
+
+def _cut(tensor: Tensor) -> Tensor:
+    if tensor.dim() < 3:
+        return tensor
+    is_image = tensor.dim() == 3 or tensor.shape[1] <= IMAGE_CHANNELS
+    size = SMALL_IMAGE if is_image else SMALL_MAP
+    return tensor[:1, ..., : size.height, : size.width].contiguous()
+
+
+def counts(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    *,
+    mode: Mode = "eval",
+    spec: BlockSpec | None = None,
+    size: Size | None = None,
+    execute: bool = True,
+) -> Counts:
+    """Count one call, and hold the count against every other opinion there is.
+
+    Args:
+        module: on meta, where nothing is executed (fvcore executes a small copy).
+        inputs: of the size that is counted.
+        mode: `train` counts the backward pass too.
+        spec: of a block, for its formula and the released script's count.
+        size: of the block's maps.
+        execute: ask fvcore too, which runs the module; not for code that is not known.
+
+    Raises:
+        DisagreementError: two opinions on the matrix work differ by more than 0.1 %.
+    """
+    found = ledger.count(module, inputs, mode=mode)
+    analytic = None
+    if spec is not None and size is not None:
+        analytic = analytic_macs(spec, size, batch=inputs[0].shape[0], mode=mode)
+        check({"ledger": found.macs, "formula": analytic}, where=f"{spec.kind} block at {size}")
+    small = verify(module, inputs) if execute else None
+    return found.model_copy(
+        update={
+            "analytic_macs": analytic,
+            "small_macs": small[0] if small else None,
+            "fvcore_macs": small[1] if small else None,
+            "paper_operations": released_scripts.paper_operations(spec, size)
+            if spec and size
+            else None,
+        }
+    )

@@ -1,0 +1,138 @@
+"""Live tensor storages under dispatch: what stands, what stood at the peak, and who made it."""
+
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from bench.records.record import LiveTensor
+
+BLOCK_BYTES = 512  # PyTorch's CUDA allocator rounds every request up to this
+OUTSIDE = ""
+BACKWARD = "(backward)"
+
+
+def rounded(size_bytes: int) -> int:
+    """Bytes that the allocator hands out for a request."""
+    return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
+
+
+class Meter(TorchDispatchMode):
+    """Follows storages from the operator that makes them to their end.
+
+    A storage counts once, however many views it has, from the end of the operator that made it; the
+    workspace inside an operator is invisible. What an operator is given that none has made stood
+    from the beginning: a tensor that is a module's plain attribute. Storages are followed by weak
+    references, so that nothing lives longer for being watched.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.live_bytes = 0
+        self.standing_bytes = 0
+        self.peak_bytes = 0
+        self.peak_operator = ""
+        self.peak_live: tuple[LiveTensor, ...] = ()
+        self._live: dict[int, tuple[weakref.ref[Any], LiveTensor | None, int]] = {}
+        self._modules: list[str] = [OUTSIDE]
+
+    def hold(self, tensors: Iterable[Tensor]) -> int:
+        """Count tensors that are there before the call; return the bytes that are new."""
+        before = self.live_bytes
+        for tensor in tensors:
+            self._add(tensor, None)
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        return self.live_bytes - before
+
+    def begin(self) -> None:
+        """Look for the peak from here on, over the bytes that stand."""
+        self.standing_bytes = self.live_bytes
+        self.peak_bytes, self.peak_operator, self.peak_live = self.live_bytes, "", ()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch 2.15 would import its compiler, seconds, to keep it out of the method below.
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Run the operator and follow the storages that are new in its result."""
+        del types
+        name = str(func.overloadpacket)
+        if name != "aten.lift_fresh":  # whose tensor the call has just made of numbers
+            self._find_standing(tree_leaves((args, kwargs)))
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._add(leaf, name)
+        if self.live_bytes > self.peak_bytes:
+            self.peak_bytes, self.peak_operator = self.live_bytes, name
+            made = (entry for _, entry, _ in self._live.values() if entry is not None)
+            self.peak_live = tuple(made)
+        return result
+
+    def _find_standing(self, leaves: Iterable[object]) -> None:
+        before = self.live_bytes
+        for leaf in leaves:
+            if isinstance(leaf, Tensor):
+                self._add(leaf, None)
+        found = self.live_bytes - before
+        self.standing_bytes += found
+        self.peak_bytes += found
+
+    def _add(self, tensor: Tensor, operator: str | None) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata  # noqa: SLF001  # the storage itself, whatever object stands for it
+        size_bytes = rounded(storage.nbytes())
+        if key in self._live or not size_bytes:
+            return
+        entry = None
+        if operator is not None:
+            entry = LiveTensor(
+                operator=operator,
+                module=self._module,
+                shape=tuple(tensor.shape),
+                dtype=str(tensor.dtype).removeprefix("torch."),
+                size_bytes=size_bytes,
+            )
+        reference = weakref.ref(storage, partial(self._drop, key))
+        self._live[key] = (reference, entry, size_bytes)
+        self.live_bytes += size_bytes
+
+    def _drop(self, key: int, _: object) -> None:
+        self.live_bytes -= self._live.pop(key)[2]
+
+    @property
+    def _module(self) -> str:
+        is_backward = torch._C._current_autograd_node() is not None  # noqa: SLF001  # no public way
+        return BACKWARD if is_backward else self._modules[-1]
+
+    @contextmanager
+    def attributing(self, module: nn.Module) -> Iterator[None]:
+        """Name the module in whose forward pass each operator runs; the outermost one is ``."""
+        hooks = []
+        for name, part in module.named_modules():
+            hooks.append(part.register_forward_pre_hook(self._entering(name)))
+            hooks.append(part.register_forward_hook(self._leaving, always_call=True))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _entering(self, name: str) -> Any:  # noqa: ANN401
+        return lambda *_: self._modules.append(name)
+
+    def _leaving(self, *_: object) -> None:
+        self._modules.pop()

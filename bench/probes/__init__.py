@@ -1,1 +1,0 @@
-"""One quantity a file: operations counted, memory, time, time per operator."""

@@ -1,0 +1,1 @@
+"""What runs write: records, comparisons, outcomes and their files."""

@@ -1,0 +1,115 @@
+"""A comparison as it is written: two arms, every reading of every round, and where it was made.
+
+One line of JSON in `comparisons.jsonl`. The verdict is not in it: `bench.analysis.sign_test.decide` makes it
+from the readings.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from bench.analysis import sign_test
+from bench.records import files as jsonl
+from bench.records import record
+from bench.records.files import Model
+from bench.records.record import Environment, Failure, MeasuredMemory
+
+FILE = record.COMPARISONS
+Clock = Literal["process", "wall", "cuda-events"]
+
+
+class Readings(Model):
+    """Seconds of one call in one round by one clock, in the order in which they were taken; or bytes."""
+
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+    control: tuple[float, ...]
+
+
+class Round(Model):
+    """One round: each arm in a fresh process.
+
+    `order` has a letter for each turn: A the first arm, C the control, which is A again, B the second.
+    `memory` has the bytes that a call of each added, where they were read.
+    """
+
+    order: str
+    readings: dict[Clock, Readings]
+    load_average: float | None = None
+    memory: Readings | None = None
+
+
+class Arm(Model):
+    """One side: what it was, what it needs, and by how many calls a reading was taken."""
+
+    arm: str
+    cell: str
+    launches: int = 1
+    macs: int | None = None
+    predicted_peak_bytes: int | None = None
+    predicted_increment_bytes: int | None = None
+    memory: MeasuredMemory | None = None
+
+
+class Agreement(Model):
+    """Largest difference of the outputs over the largest output, same inputs and random numbers.
+
+    None where they can't be compared; `reason` says why.
+    """
+
+    max_relative_error: float | None = None
+    reason: str = ""
+
+
+class Comparison(Model):
+    """Two arms by turns, or a failure with its reason."""
+
+    schema_version: Literal[1] = 1
+    first: Arm
+    second: Arm
+    size: str
+    batch: int = 1
+    dtype: str = "float32"
+    mode: Literal["eval", "train"] = "eval"
+    axes: dict[str, str | int | float]
+    margin: float
+    level: float
+    comparisons: int = 1
+    rounds: tuple[Round, ...] = ()
+    agreement: Agreement = Agreement()
+    failure: Failure | None = None
+    environment: Environment | None = None
+    created_at: str = ""
+    seconds: float = 0.0
+
+    @property
+    def clocks(self) -> tuple[Clock, ...]:
+        """Clocks that were read; the verdict of the comparison is that of the first."""
+        return tuple(self.rounds[0].readings) if self.rounds else ()
+
+    def of(self, clock: Clock) -> tuple[sign_test.Round, ...]:
+        """The readings of one clock, as the rule takes them."""
+        return tuple(
+            sign_test.Round(first=taken.first, second=taken.second, control=taken.control)
+            for taken in (one.readings[clock] for one in self.rounds)
+        )
+
+    def decide(self, clock: Clock) -> sign_test.Decision:
+        """Apply the rule with the margin and level that were fixed beforehand."""
+        return sign_test.decide(
+            self.of(clock), margin=self.margin, level=self.level, comparisons=self.comparisons
+        )
+
+
+def read(path: Path) -> tuple[Comparison, ...]:
+    """Read the comparisons of a file or of every such file below a folder; none where there is none.
+
+    Raises:
+        ValueError: a line is no comparison; the message names file, line and field.
+    """
+    found = path.rglob(FILE) if path.is_dir() else [path]
+    files = sorted(file for file in found if file.name == FILE and file.exists())
+    return tuple(
+        jsonl.parse(Comparison, line, where=where)
+        for file in files
+        for where, line in jsonl.lines(file)
+    )

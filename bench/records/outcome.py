@@ -1,0 +1,172 @@
+"""What the gate found, as it is written: a finding for each cell and quantity, and the exit status.
+
+Everything that is shown of a run (summary, JUnit, annotations, ...) is made from this and nothing
+else. No torch.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from bench.records import files
+from bench.records.files import Model
+from bench.records.record import Environment
+
+FILE = "outcome.json"
+SAME_OR_BETTER, WORSE, BAD_INPUT, UNDECIDED = 0, 1, 2, 3
+
+Verdict = Literal[
+    "CHANGED",  # an exact quantity is another one
+    "FAILED",  # the base ran and the head does not
+    "SLOWER",
+    "MORE",  # memory
+    "INCONCLUSIVE",
+    "ACCEPTED",  # changed, and written down with a reason
+    "FASTER",
+    "LESS",
+    "FIXED",  # the head runs and the base did not
+    "NEW",  # the base does not have it
+    "SHOWN",  # by separate runs, which decide nothing
+    "SAME",
+]
+ORDER: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]  # worst first
+EXACTLY_WORSE = frozenset(("CHANGED", "FAILED"))
+MEASURED_WORSE = frozenset(("SLOWER", "MORE"))
+WORSE_VERDICTS = EXACTLY_WORSE | MEASURED_WORSE
+
+Kind = Literal["exact", "time", "memory"]
+Amount = float | int | str | None
+
+
+class Finding(Model):
+    """One quantity of one cell on both sides.
+
+    `ratio` is the head's over the base's, with its interval where there is one. `before_rounds` and
+    `after_rounds` have the medians of the rounds of what was measured, in the unit.
+    """
+
+    cell: str
+    quantity: str
+    kind: Kind
+    verdict: Verdict
+    unit: str = ""
+    before: Amount = None
+    after: Amount = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+    before_rounds: tuple[float, ...] = ()
+    after_rounds: tuple[float, ...] = ()
+    launches: int = 1
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether this alone makes the head worse."""
+        return self.verdict in WORSE_VERDICTS
+
+
+class Control(Model):
+    """What the answer to a question was whose true answer is known."""
+
+    name: str
+    cell: str
+    expected: Literal["SAME", "SLOWER"]
+    verdict: str
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the machine saw what is true."""
+        return self.verdict == self.expected
+
+
+class Side(Model):
+    """What was compared: as it was asked for, and what that is."""
+
+    name: str
+    commit: str | None = None
+    environment: Environment | None = None
+
+
+class Outcome(Model):
+    """All that the gate found.
+
+    `timed` says whether time and memory were to be measured; `rules` what was fixed beforehand, in
+    sentences.
+    """
+
+    schema_version: Literal[1] = 1
+    base: Side
+    head: Side
+    findings: tuple[Finding, ...] = ()
+    controls: tuple[Control, ...] = ()
+    timed: bool = False
+    rules: tuple[str, ...] = ()
+    created_at: str = ""
+    seconds: float = 0.0
+    command: str = ""
+
+    @property
+    def undecided(self) -> str:
+        """Why nothing can be said of time and memory; empty where something can."""
+        for control in self.controls:
+            if not control.holds:
+                return (
+                    f"this machine cannot decide: the control {control.name!r} has to read "
+                    f"{control.expected} and read {control.verdict} ({control.reason})"
+                )
+        judged = [one for one in self.findings if one.kind != "exact" and one.verdict != "SHOWN"]
+        if self.timed and not judged:
+            return "no time was measured"
+        if not [one for one in self.findings if one.verdict not in ("NEW", "FIXED", "SHOWN")]:
+            return "nothing was compared that both sides have"
+        return ""
+
+    @property
+    def status(self) -> int:
+        """0 the same or better, 1 worse, 3 nothing measured or the machine cannot decide."""
+        verdicts = {one.verdict for one in self.findings}
+        if verdicts & EXACTLY_WORSE:
+            return WORSE
+        if self.undecided:
+            return UNDECIDED
+        return WORSE if verdicts & MEASURED_WORSE else SAME_OR_BETTER
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Sort by verdict, then by how far a quantity moved."""
+
+    def key(one: Finding) -> tuple[int, float]:
+        moved = abs(one.ratio - 1) if one.ratio is not None else 0.0
+        return ORDER.index(one.verdict), -moved
+
+    return tuple(sorted(findings, key=key))
+
+
+def moved(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Those that are not the same, the worst first."""
+    return tuple(one for one in worst_first(findings) if one.verdict != "SAME")
+
+
+def write(outcome: Outcome, folder: Path) -> Path:
+    """Write it as `outcome.json`."""
+    path = folder / FILE
+    path.write_text(outcome.model_dump_json(exclude_defaults=True, indent=1), encoding="utf-8")
+    return path
+
+
+def read(folder: Path) -> Outcome:
+    """Read what `write` has written.
+
+    Raises:
+        ValueError: there is none, or it is none.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        msg = f"{str(path)!r} does not exist; give the folder that a gate has written"
+        raise ValueError(msg)
+    return files.parse(Outcome, path.read_text(encoding="utf-8"), where=str(path))

@@ -1,0 +1,331 @@
+"""What was seen: one record a line of JSON, raw samples in base units, and where they were taken.
+
+A record holds measures or a failure with its reason. Nothing is rounded here and nothing is
+averaged: medians, MiB and digits belong to `reports`. Published numbers are records too
+(`source="published"`).
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from bench.records import files as jsonl
+from bench.records.files import Model
+
+# Comparisons of two arms lie beside the records and have a form of their own (`bench.records.comparison`).
+COMPARISONS = "comparisons.jsonl"
+
+
+class Alike(Model):
+    """Calls of one operator that are alike: how many, and what each of them does.
+
+    `dtype` is the number format of the operands.
+    """
+
+    calls: int
+    macs: int = 0
+    flops: int = 0
+    moved_bytes: int = 0
+    dtype: str = "float32"
+
+
+class Operator(Model):
+    """All calls of one operator in the ledger.
+
+    `counted` operators are matrix work (MACs) or have a formula (FLOPs alone); `free` ones move or
+    name data; `uncounted` ones did arithmetic for which there is no formula. `moved_bytes` is what
+    they read and write. `alike` are the calls apart, those that do nothing but name data left out.
+    """
+
+    name: str
+    status: Literal["counted", "free", "uncounted"]
+    calls: int
+    macs: int = 0
+    flops: int = 0
+    moved_bytes: int = 0
+    alike: tuple[Alike, ...] = ()
+
+
+class Counts(Model):
+    """What a module holds and what one call of it does, without running it.
+
+    `flops` counts 2 per MAC of matrix work and adds the element-wise work (softmax, norm, pooling,
+    interpolation). `paper_operations` is the count by the released script's rules, where they
+    apply.
+    """
+
+    parameters: int
+    buffers: int
+    macs: int
+    flops: int
+    ledger: tuple[Operator, ...] = ()
+    analytic_macs: int | None = None
+    small_macs: int | None = None
+    fvcore_macs: int | None = None
+    paper_operations: int | None = None
+
+
+class LiveTensor(Model):
+    """A tensor that was alive at the peak, and the operator and module that made it."""
+
+    operator: str
+    module: str
+    shape: tuple[int, ...]
+    dtype: str
+    size_bytes: int
+
+
+class PredictedMemory(Model):
+    """Peak of the live tensors, from the dispatch of one call on meta tensors; without workspaces.
+
+    `peak_bytes` is everything alive at the peak; `increment_bytes` is what the call adds to inputs
+    and parameters. `paper_bytes` is the figure by the released script's procedure. `device` is the
+    one whose rules were imitated where they matter: autocast's casts, the choice of an attention
+    kernel.
+    """
+
+    peak_bytes: int
+    increment_bytes: int
+    input_bytes: int
+    parameter_bytes: int
+    peak_operator: str
+    live: tuple[LiveTensor, ...] = ()
+    by_module: dict[str, int] = Field(default_factory=dict)
+    paper_bytes: int | None = None
+    device: Literal["cpu", "cuda"] | None = None
+
+
+class MeasuredMemory(Model):
+    """Peak of one executed call over what stood before it (inputs and parameters in place).
+
+    On CUDA the allocator's requested, allocated and reserved bytes and the driver's; on the CPU the
+    high-water mark of the process. `paper_bytes` is the figure by the released script's procedure.
+    """
+
+    requested_bytes: int | None = None
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
+    driver_bytes: int | None = None
+    high_water_bytes: int | None = None
+    paper_bytes: int | None = None
+
+    @property
+    def added_bytes(self) -> int | None:
+        """What the call's tensors took: requested bytes on CUDA, else the high-water mark."""
+        return self.high_water_bytes if self.requested_bytes is None else self.requested_bytes
+
+
+# How the note begins that says why no graph could be captured.
+NO_GRAPH = "no CUDA graph: "
+
+
+class Timing(Model):
+    """Samples of one clock; each sample is the time of one call, over `launches` calls.
+
+    `rejected` are the indexes of samples whose GPU clock was low or throttled; they stay in
+    `samples_s`. `notes` say what could not be had, e.g. a graph that would not be captured.
+    """
+
+    clock: Literal["cuda-events", "cuda-graph", "process", "wall"]
+    cache: Literal["hot", "cold"] = "hot"
+    samples_s: tuple[float, ...]
+    launches: int = 1
+    warmup_s: float = 0.0
+    steady: bool = True
+    host_bound: bool = False
+    rejected: tuple[int, ...] = ()
+    sm_clocks_mhz: tuple[int, ...] = ()
+    throttle_reasons: tuple[str, ...] = ()
+    floor_s: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class OperatorTime(Model):
+    """Time of all calls of one operator in each of several runs, from the profiler."""
+
+    name: str
+    group: str
+    samples_s: tuple[float, ...]
+
+
+class Accuracy(Model):
+    """What a trained network said of every pixel of a set, and how it was trained.
+
+    `confusion` has a row for the true class and a column for the predicted one, in pixels; ignored
+    pixels are not in it. `losses` are (iteration, loss), sampled. `protocol` names how it was
+    evaluated. `groups` are classes that the data set tells apart, by their indexes, e.g. those that
+    need a cue from far away. `empty_crops` are crops without a labelled pixel, which added nothing to
+    the loss.
+    """
+
+    dataset: str
+    split: str
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    iterations: int
+    train_images: int
+    losses: tuple[tuple[int, float], ...] = ()
+    images_per_s: tuple[float, ...] = ()
+    step_time_s: tuple[float, ...] = ()
+    protocol: str = ""
+    backbone: str = ""
+    groups: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    empty_crops: int = 0
+
+    @model_validator(mode="after")
+    def _is_square(self) -> Self:
+        count = len(self.classes)
+        if {len(self.confusion), *map(len, self.confusion)} != {count}:
+            msg = f"confusion is not {count}x{count} although there are {count} classes"
+            raise ValueError(msg)
+        return self
+
+
+class Checksum(Model):
+    """What an output tensor holds, in three numbers, and the largest of its values without sign.
+
+    `mean` of the values, `spread` (their root mean square) and `mix`: their mean with a sign each from
+    a fixed sequence, so that values which changed places are noticed too.
+    """
+
+    shape: tuple[int, ...]
+    mean: float
+    spread: float
+    mix: float
+    largest: float
+
+
+class Rival(Model):
+    """What another counter says of the same call, in its own unit, or the reason why it says nothing."""
+
+    tool: str
+    version: str | None = None
+    unit: Literal["MAC", "FLOP"] = "MAC"
+    reported: int | None = None
+    reason: str | None = None
+
+
+class Ceiling(Model):
+    """What a machine reaches in one respect: a copy in its memory, or a product of square matrices.
+
+    `amount` is what one call does: bytes read and written, or FLOPs; `reason` says why it could not
+    be had.
+    """
+
+    kind: Literal["copy", "product"]
+    dtype: str = "float32"
+    amount: int = 0
+    timing: Timing | None = None
+    reason: str | None = None
+
+
+class Measures(Model):
+    """What the probes read; None where a probe was not asked for or its reading can't be had."""
+
+    counts: Counts | None = None
+    predicted: PredictedMemory | None = None
+    memory: MeasuredMemory | None = None
+    timings: tuple[Timing, ...] = ()
+    operations: tuple[OperatorTime, ...] = ()
+    accuracy: Accuracy | None = None
+    kernels: tuple[str, ...] = ()
+    """Attention operators that ran, with the kernels below them, the most frequent first."""
+    rivals: tuple[Rival, ...] = ()
+    outputs: tuple[Checksum, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
+    printed: dict[str, float] = Field(default_factory=dict)
+    """A document's numbers as it prints them, the unit in the key, e.g. {"memory_mb": 609}."""
+
+
+class Environment(Model):
+    """Machine, versions and switches under which the measures were taken."""
+
+    device: Literal["cpu", "cuda", "meta"]
+    device_name: str
+    cores: int
+    threads: int
+    memory_bytes: int
+    os: str
+    python: str
+    torch: str
+    packages: dict[str, str] = Field(default_factory=dict)
+    cuda: str | None = None
+    cudnn: str | None = None
+    driver: str | None = None
+    compute_capability: str | None = None
+    flags: dict[str, str] = Field(default_factory=dict)
+    commit: str | None = None
+    code: str | None = None
+    load_average: float | None = None
+
+
+class Document(Model):
+    """Where a published number stands."""
+
+    title: str
+    table: str
+    row: str
+    device: str | None = None
+    note: str | None = None
+
+
+class Failure(Model):
+    """Why a cell has no reading."""
+
+    kind: Literal["out-of-memory", "foreseen", "timeout", "unavailable", "error"]
+    reason: str
+    needs_bytes: int | None = None
+
+
+class Record(Model):
+    """One cell's outcome: measures, or a failure with its reason (and the measures taken before it)."""
+
+    schema_version: Literal[1] = 1
+    source: Literal["measured", "predicted", "published"]
+    experiment: str
+    cell: str
+    subject: str
+    axes: dict[str, str | int | float]
+    size: str
+    batch: int = 1
+    dtype: str = "float32"
+    mode: Literal["eval", "train"] = "eval"
+    protocol: Literal["strict", "paper"] = "strict"
+    implementation: str = "plain"
+    measures: Measures = Field(default_factory=Measures)
+    failure: Failure | None = None
+    environment: Environment | None = None
+    document: Document | None = None
+    created_at: str = ""
+    command: str = ""
+
+
+def read(path: Path) -> tuple[Record, ...]:
+    """Read the records of a .jsonl file, or of every one below a folder in the order of names.
+
+    A last line without its newline is what a killed run leaves; it is passed over.
+
+    Raises:
+        ValueError: there is no such file, or a line is no record; the message names file, line and
+            field.
+    """
+    if not path.exists():
+        msg = f"records {str(path)!r} do not exist; give a .jsonl file or a folder that holds some"
+        raise ValueError(msg)
+    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+    return tuple(
+        parse(line, where=where)
+        for file in files
+        if file.name != COMPARISONS
+        for where, line in jsonl.lines(file)
+    )
+
+
+def parse(line: str, *, where: str) -> Record:
+    """Read one line.
+
+    Raises:
+        ValueError: the line is no record; the message names the place and the first fault.
+    """
+    return jsonl.parse(Record, line, where=where)

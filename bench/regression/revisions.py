@@ -1,0 +1,236 @@
+"""The two sides of a comparison: a revision in a worktree and an environment of its own.
+
+The harness is one: `bench`, `experiments` and `reports` of the running suite measure both sides.
+What is measured comes from the revision. A folder of links for each side, first on the path of its
+processes, puts the two together.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.run import environment
+
+SUITE = Path(__file__).resolve().parents[2]
+HARNESS = ("bench", "experiments", "reports")
+LIBRARY = "ann"
+WORKING_TREE = "working tree"
+# What links of a checkout would only disturb.
+ASIDE = ("build", "dist", "results", "tests")
+
+
+class SideError(RuntimeError):
+    """A side can't be measured by this suite; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """A revision that can be run.
+
+    Attributes:
+        name: as it was asked for.
+        commit: of the checkout, `-dirty` if changed since.
+        code: twelve digits of the Python files.
+        path: folder of links, the first on the path of its processes.
+        python: interpreter of its environment.
+    """
+
+    name: str
+    commit: str | None
+    code: str
+    path: Path
+    python: str
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Environment variables of its processes."""
+        source = self.path / "src"
+        places = [self.path, *([source] if source.is_dir() else [])]
+        return {
+            **{name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
+            "PYTHONPATH": os.pathsep.join(map(str, places)),
+        }
+
+
+def repository(folder: Path) -> Path:
+    """Top of the checkout that a folder is in.
+
+    Raises:
+        ValueError: it is in none.
+    """
+    done = _git(folder, "rev-parse", "--show-toplevel")
+    if done.returncode:
+        msg = (
+            "--base and --head name revisions, and this folder is in no git repository; "
+            "change to one, or pass two folders of records"
+        )
+        raise ValueError(msg)
+    return Path(done.stdout.strip())
+
+
+def resolve(top: Path, revision: str) -> str:
+    """Commit of a revision.
+
+    Raises:
+        ValueError: this clone has none of that name.
+    """
+    done = _git(
+        top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+    )
+    if done.returncode:
+        msg = (
+            f"revision {revision!r} is not in this clone, nor is it a folder; pass a commit, branch or tag that it has "
+            "(in CI check out with fetch-depth: 0)"
+        )
+        raise ValueError(msg)
+    return done.stdout.strip()
+
+
+@contextmanager
+def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[Side, Side]]:
+    """Check both revisions out; everything is gone afterwards, however it ends.
+
+    Args:
+        folder: somewhere in the repository.
+        base: a revision.
+        head: a revision, or None for the working tree as it is.
+
+    Raises:
+        ValueError: a revision is not there, or its environment can't be made.
+        SideError: a revision has no library where the other one has.
+    """
+    top = repository(folder)
+    commits = [resolve(top, base), resolve(top, head) if head else None]
+    with tempfile.TemporaryDirectory(prefix="regress-") as temporary:
+        trees: list[Path] = []
+        try:
+            for number, commit in enumerate(commits):
+                tree = Path(temporary) / f"tree{number}" if commit else top
+                if commit:
+                    trees.append(tree)
+                    _add(top, tree, commit)
+            roots = [trees[0], trees[1] if commits[1] else top]
+            own = [(root / LIBRARY / "__init__.py").exists() for root in roots]
+            names = [base, head or WORKING_TREE]
+            _require_libraries(own, names)
+            made = [
+                _side(name, root, top=top, links=Path(temporary) / f"links{number}")
+                for number, (name, root) in enumerate(zip(names, roots, strict=True))
+            ]
+            yield made[0], made[1]
+        finally:
+            for tree in trees:
+                _git(top, "worktree", "remove", "--force", "--force", str(tree))
+
+
+def _require_libraries(own: Sequence[bool], names: Sequence[str]) -> None:
+    """A library on one side alone would be compared with the running one, which nobody asked for."""
+    if any(own) and not all(own):
+        lacking = names[own.index(False)]
+        msg = f"revision {lacking!r} has no library {LIBRARY!r}, and the other one has; pass two that have"
+        raise SideError(msg)
+
+
+def _add(top: Path, tree: Path, commit: str) -> None:
+    done = _git(top, "worktree", "add", "--detach", "--quiet", str(tree), commit)
+    if done.returncode:
+        msg = f"revision {commit} can't be checked out: {_last(done.stderr)}"
+        raise ValueError(msg)
+
+
+def _side(name: str, root: Path, *, top: Path, links: Path) -> Side:
+    return Side(
+        name=name,
+        commit=environment.commit(root),
+        code=_digest(root),
+        path=link(root, links),
+        python=interpreter(root, top, name=name),
+    )
+
+
+def link(root: Path, links: Path) -> Path:
+    """Make a folder of links: the harness from this suite, everything else from a checkout."""
+    links.mkdir()
+    for name in HARNESS:
+        (links / name).symlink_to(SUITE / name)
+    for entry in sorted(root.iterdir()):
+        if not (entry.name.startswith(".") or entry.name in (*HARNESS, *ASIDE)):
+            (links / entry.name).symlink_to(entry)
+    if not (links / LIBRARY).exists():
+        (links / LIBRARY).symlink_to(SUITE / LIBRARY)
+    return links
+
+
+def interpreter(root: Path, top: Path, *, name: str) -> str:
+    """The running interpreter where a checkout wants the same packages as the working tree; else one of its own.
+
+    Raises:
+        ValueError: it wants others, and uv is missing or can't install them.
+    """
+    if root == top or _wanted(root) in (None, _wanted(top)):
+        return sys.executable
+    uv = shutil.which("uv")
+    if uv is None:
+        msg = (
+            f"revision {name!r} wants other packages than the working tree (uv.lock or pyproject.toml differ), "
+            "and uv, which would install them, is missing; install uv (pip install uv)"
+        )
+        raise ValueError(msg)
+    command = [uv, "sync", "--quiet", *(["--frozen"] if (root / "uv.lock").exists() else [])]
+    if not (root / ".python-version").exists():
+        command += ["--python", f"{sys.version_info.major}.{sys.version_info.minor}"]
+    unset = ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH")
+    variables = {key: value for key, value in os.environ.items() if key not in unset}
+    # The command is fixed; uv is the one on the path.
+    done = subprocess.run(  # noqa: S603
+        command, cwd=root, env=variables, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        msg = f"revision {name!r}: uv can't install its packages: {_last(done.stderr)}"
+        raise ValueError(msg)
+    return str(root / ".venv" / "bin" / "python")
+
+
+def _wanted(root: Path) -> bytes | None:
+    for name in ("uv.lock", "pyproject.toml"):
+        if (root / name).exists():
+            return (root / name).read_bytes()
+    return None
+
+
+def _digest(root: Path) -> str:
+    """Twelve digits of all Python files that git knows or would add."""
+    listed = _git(
+        root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.py"
+    )
+    digest = hashlib.sha256()
+    for name in sorted(filter(None, listed.stdout.split("\0"))):
+        path = root / name
+        digest.update(name.encode() + b"\0" + (path.read_bytes() if path.is_file() else b""))
+    return digest.hexdigest()[:12]
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    git = shutil.which("git")
+    if git is None:
+        msg = (
+            "git is missing, and revisions are compared by checking them out; "
+            "install git, or pass two folders of records"
+        )
+        raise ValueError(msg)
+    # Arguments are this module's; a revision stands behind --end-of-options or is a resolved commit.
+    return subprocess.run(  # noqa: S603
+        [git, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def _last(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "no reason was given"

@@ -1,0 +1,1 @@
+"""Runs cells in processes, in a pool or on a Ray cluster, and resumes."""

@@ -1,0 +1,288 @@
+"""Where a measure is taken: machine, versions and switches; no host name, no user name, no path.
+
+Precision is read through torch's `fp32_precision` settings alone: they and the older `allow_tf32`
+must not be mixed.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.records.record import Environment
+
+Device = Literal["cpu", "cuda", "meta"]
+
+PACKAGES = (
+    "fvcore",
+    "numpy",
+    "nvidia-ml-py",
+    "onnxruntime",
+    "scipy",
+    "timm",
+    "torchvision",
+    "triton",
+)
+# Variables that change what runs or how it is allocated; both names of the allocator's are in use.
+VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "KMP_AFFINITY",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "TORCH_CUBLAS_WORKSPACE_CACHE",
+    "NVIDIA_TF32_OVERRIDE",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_MODULE_LOADING",
+)
+ROOT = Path(__file__).resolve().parents[2]
+CGROUPS = Path("/sys/fs/cgroup")
+# Share by which the sizes of one device may differ, as the driver and CUDA tell them.
+SAME_DEVICE = 0.05
+_FINGERPRINTED = (
+    "device",
+    "device_name",
+    "cores",
+    "threads",
+    "torch",
+    "cuda",
+    "cudnn",
+    "driver",
+    "compute_capability",
+    "flags",
+)
+
+
+def describe(device: Device) -> Environment:
+    """Describe this process's machine and settings, for a device that is there.
+
+    Raises:
+        ValueError: CUDA is asked for and torch finds none.
+    """
+    import torch
+
+    of_gpu = _gpu(torch) if device == "cuda" else {}
+    of_machine = {
+        "device_name": processor_name(),
+        "memory_bytes": _host_memory_bytes(),
+        "flags": flags(torch),
+    }
+    return Environment(
+        device=device,
+        cores=_cores(),
+        threads=torch.get_num_threads(),
+        os=_system(),
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        packages=_packages(),
+        cuda=torch.version.cuda,
+        commit=commit(ROOT),
+        load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        **{**of_machine, **of_gpu},
+    )
+
+
+def fingerprint(environment: Environment) -> str:
+    """Twelve hexadecimal digits of what makes readings comparable: device, versions, switches.
+
+    Load, commit, memory and the Python packages are not in it. Of the driver its branch is, as
+    580 of 580.159.03: two machines of one kind seldom have the same patch, and kernels come with torch.
+    """
+    content = environment.model_dump(include=set(_FINGERPRINTED))
+    if environment.driver:
+        content["driver"] = environment.driver.partition(".")[0]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def available_bytes(device: Device) -> int:
+    """Bytes that this process can still take on a device; for `meta` those of the host.
+
+    On CUDA the driver's free bytes and those that torch's allocator holds without using. The driver
+    is asked through NVML where it can be: a run that only starts processes has no CUDA context, and
+    with one it would count as one more process on the device (as `mem_get_info` makes it in torch
+    2.11 and 2.15).
+
+    Raises:
+        ValueError: CUDA is asked for and torch finds none.
+    """
+    if device != "cuda":
+        import psutil
+
+        free = int(psutil.virtual_memory().available)
+        limits = [limit - used for limit, used in cgroup_limits()]
+        return max(0, min([free, *limits]))
+    import torch
+
+    _require_cuda(torch)
+    cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return _free_bytes(torch) + cached
+
+
+def _free_bytes(torch: Any) -> int:  # noqa: ANN401  # a module
+    from bench.measure import nvml as clocks
+
+    nvml = clocks.current(torch)
+    seen = nvml.memory_bytes() if nvml else None
+    has = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    # NVML may know the whole device where this process has a part of it (MIG).
+    if seen is not None and abs(seen[1] - has) < SAME_DEVICE * has:
+        return seen[0]
+    return int(torch.cuda.mem_get_info()[0])
+
+
+def has_context(device: Device) -> bool:
+    """Whether this process has a CUDA context, and so counts as one on the device."""
+    import torch
+
+    return (
+        device == "cuda"
+        and torch.cuda.is_initialized()
+        and torch._C._cuda_hasPrimaryContext(torch.cuda.current_device())  # noqa: SLF001  # no other way
+    )
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Name of the processor as its maker writes it, else its architecture."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), flags=re.MULTILINE)
+    except OSError:
+        found = None
+    name = found.group(1) if found else platform.processor() or platform.machine()
+    return " ".join(name.split())
+
+
+def commit(root: Path) -> str | None:
+    """Commit of the checkout whose top is `root`, `-dirty` if changed since; None outside one."""
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    command = [git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        # The command is fixed; git is the one on the path.
+        done = subprocess.run(  # noqa: S603
+            command, cwd=root, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def flags(torch: Any) -> dict[str, str]:  # noqa: ANN401 - a module
+    """Switches of torch and environment variables under which the same code runs differently."""
+    backends = torch.backends
+    switches = {
+        "matmul_precision": backends.cuda.matmul.fp32_precision,
+        "conv_precision": backends.cudnn.conv.fp32_precision,
+        "fp32_precision": backends.fp32_precision,
+        "cudnn_benchmark": backends.cudnn.benchmark,
+        "cudnn_deterministic": backends.cudnn.deterministic,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "sdp_flash": backends.cuda.flash_sdp_enabled(),
+        "sdp_efficient": backends.cuda.mem_efficient_sdp_enabled(),
+        "sdp_math": backends.cuda.math_sdp_enabled(),
+        "sdp_cudnn": backends.cuda.cudnn_sdp_enabled(),
+    }
+    variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return {name: str(value) for name, value in {**switches, **variables}.items()}
+
+
+def _require_cuda(torch: Any) -> None:  # noqa: ANN401
+    if not torch.cuda.is_available():
+        msg = "device 'cuda' is not there: torch finds no NVIDIA GPU; pass cpu or meta"
+        raise ValueError(msg)
+
+
+def _gpu(torch: Any) -> dict[str, Any]:  # noqa: ANN401
+    from bench.measure import nvml as clocks
+
+    _require_cuda(torch)
+    seen = torch.cuda.get_device_properties(torch.cuda.current_device())
+    nvml = clocks.current(torch)
+    power = nvml.power_limit_w() if nvml else None
+    return {
+        "device_name": seen.name,
+        "memory_bytes": seen.total_memory,
+        "compute_capability": f"{seen.major}.{seen.minor}",
+        "cudnn": str(torch.backends.cudnn.version()),
+        "driver": nvml.driver_version() if nvml else None,
+        "flags": {
+            **flags(torch),
+            "processor": processor_name(),
+            "l2_bytes": str(seen.L2_cache_size),
+            **({"power_limit_w": f"{power:g}"} if power is not None else {}),
+        },
+    }
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _system() -> str:
+    # The rest of a kernel's release is its builder's free text.
+    release = re.match(r"[0-9.]*[0-9]", platform.release())
+    return f"{platform.system()} {release.group() if release else ''}".strip()
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _host_memory_bytes() -> int:
+    import psutil
+
+    return min([int(psutil.virtual_memory().total), *(limit for limit, _ in cgroup_limits())])
+
+
+def cgroup_limits(
+    root: Path = CGROUPS, membership: Path = Path("/proc/self/cgroup")
+) -> list[tuple[int, int]]:
+    """Memory limits on this process, each with the bytes in use that can't be dropped."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            names, base = ("memory.max", "memory.current", "inactive_file"), root
+        elif "memory" in controllers.split(","):
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            base = root / "memory"
+        else:
+            continue
+        # Inside a container the group is often mounted as the root itself.
+        for folder in {base / path.lstrip("/"), base}:
+            found += _limit(folder, names)
+    return found
+
+
+def _limit(folder: Path, names: tuple[str, str, str]) -> list[tuple[int, int]]:
+    limit_name, usage_name, droppable = names
+    try:
+        limit = (folder / limit_name).read_text().strip()
+        used = int((folder / usage_name).read_text())
+        stat = (folder / "memory.stat").read_text()
+    except OSError:
+        return []
+    # "max", and the largest page-aligned number of version 1, mean no limit.
+    if limit == "max" or int(limit) >= 2**60:
+        return []
+    cached = re.search(rf"^{droppable} (\d+)$", stat, flags=re.MULTILINE)
+    return [(int(limit), used - int(cached.group(1) if cached else 0))]

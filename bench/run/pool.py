@@ -1,0 +1,75 @@
+"""Where cells run at once: in slots of this machine, or as tasks of a Ray cluster.
+
+An engine takes cells and what to do with one, and gives records as they come; records are written by
+the caller alone, so that a worker that dies loses its own cell and nothing else.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from bench.records.record import Failure, Record
+from bench.run import process
+from experiments.spec import Cell
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lost:
+    """A cell of which no record came back from where it was done, and why."""
+
+    cell: Cell
+    failure: Failure
+
+
+Act = Callable[[Cell, int], Record]
+Engine = Callable[[Sequence[Cell], Act], Iterator[Record | Lost]]
+
+
+def one_by_one(cells: Sequence[Cell], act: Act) -> Iterator[Record]:
+    """Do cells in order, alone on the machine, as readings of time and memory want it."""
+    for cell in cells:
+        yield act(cell, 0)
+
+
+def local(slots: int) -> Engine:
+    """Do so many cells at once; each knows its slot, and so which GPU it gets.
+
+    Whoever stops asking for records, because of an error or an interruption, ends what is running.
+    """
+
+    def engine(cells: Sequence[Cell], act: Act) -> Iterator[Record]:
+        free: SimpleQueue[int] = SimpleQueue()
+        for slot in range(slots):
+            free.put(slot)
+
+        def take(cell: Cell) -> Record:
+            slot = free.get()
+            try:
+                return act(cell, slot)
+            finally:
+                free.put(slot)
+
+        with ThreadPoolExecutor(slots) as pool:
+            waiting = [pool.submit(take, cell) for cell in cells]
+            try:
+                yield from (done.result() for done in as_completed(waiting))
+            finally:
+                for one in waiting:
+                    one.cancel()
+                # Again and again, as a thread may have been about to start another.
+                while wait(waiting, timeout=0.1).not_done:
+                    process.end_all()
+
+    return engine if slots > 1 else one_by_one
+
+
+def ray(device: str) -> Engine:
+    """Do each cell as a task of a Ray cluster, with a GPU of its own or a processor.
+
+    Raises:
+        ValueError: Ray is not installed.
+    """
+    from bench.run import ray_cluster
+
+    return ray_cluster.engine(device)

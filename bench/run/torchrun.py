@@ -1,0 +1,50 @@
+"""All processes of torchrun on one training after the other; the first of them writes the records."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.records import files
+from bench.records.record import Environment, Measures
+from bench.run import runner
+from bench.training import run as accuracy
+from bench.training.distributed import place, processes
+from experiments.spec import Cell
+
+
+def run(cells: Sequence[Cell], out: Path, *, device: str) -> bool:
+    """Train and judge cells, each by all processes; cells that do not train are left out.
+
+    Args:
+        cells: of which those with `training` are done.
+        out: folder of the records; what has a record is not done again.
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        Whether this is the process that writes, and may go on to report.
+
+    Raises:
+        ValueError: the device or a data set is not there, or a training diverged.
+    """
+    resolved = runner.resolve(device)
+    trained = [cell for cell in cells if cell.training is not None]
+    with processes(resolved) as own:
+        first = place().rank == 0
+        wheres = {cell.id: _shared(runner.environment_of(resolved, cell)) for cell in trained}
+        # Read before anything is written, so that all processes leave the same cells out.
+        done = runner.finished(out, wheres)
+        for cell in trained:
+            if cell.id in done:
+                continue
+            found = accuracy.measure(cell, str(own), out)
+            if first:
+                measures = Measures(accuracy=found)
+                made = runner.made(cell, "measured", wheres[cell.id], measures=measures)
+                files.append(out / runner.RECORDS, made)
+    return first
+
+
+def _shared(where: Environment) -> Environment:
+    return where.model_copy(
+        update={"flags": {**where.flags, "processes": os.environ.get("WORLD_SIZE", "1")}}
+    )

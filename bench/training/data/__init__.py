@@ -1,0 +1,45 @@
+"""Labelled images in the layouts in which the sets are handed out; nothing of theirs is kept here.
+
+A data set is a map from an index to (image uint8 [3, h, w] in RGB, label uint8 [h, w]). Labels are
+train ids 0 to C-1, and 255 where a pixel isn't judged.
+"""
+
+from pathlib import Path
+
+from bench.training.data.images import LabelledImages
+from bench.training.data.readers import LAYOUTS
+
+NAMES = tuple(LAYOUTS)
+
+
+def open_dataset(name: str, root: str | Path, split: str = "train") -> LabelledImages:
+    """Find the images and labels of one split below `root`; none is read yet.
+
+    Args:
+        name: one of `NAMES`.
+        root: folder that holds the set, as the error about a missing file draws it.
+        split: `train`, `val` or `trainval`; camvid has a `test` as well.
+
+    Raises:
+        ValueError: unknown name or split, a missing file or folder (the message draws the expected
+            tree and says where the set comes from), an image without label, or no image at all.
+    """
+    if name not in LAYOUTS:
+        msg = f"unknown data set {name!r}; allowed are {', '.join(LAYOUTS)}"
+        raise ValueError(msg)
+    layout = LAYOUTS[name]
+    if split not in layout.splits:
+        msg = f"{name} has no split {split!r} with labels; allowed are {', '.join(layout.splits)}"
+        raise ValueError(msg)
+    parts = ("train", "val") if split == "trainval" else (split,)
+    try:
+        pairs = tuple(pair for part in parts for pair in layout.pairs(Path(root), part))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        msg = f"{error.filename} is missing; {name} is expected as\n{layout.drawn(root)}"
+        raise ValueError(msg) from error
+    if not pairs:
+        msg = (
+            f"no image of {name}, split {split}, was found; it is expected as\n{layout.drawn(root)}"
+        )
+        raise ValueError(msg)
+    return LabelledImages(name=name, split=split, pairs=pairs, classes=layout.classes())

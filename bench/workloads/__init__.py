@@ -1,0 +1,1 @@
+"""What a cell executes: module, inputs, number format, one call."""

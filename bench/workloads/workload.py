@@ -1,0 +1,246 @@
+"""What a cell executes: the module built from its subject, the inputs, and one call of the two.
+
+Axes: b images, c channels, h height, w width.
+"""
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, redirect_stdout
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ann import build
+from ann.implementations import implement
+from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
+from bench.workloads import number_formats
+from experiments.spec import Cell, Dtype, OwnModule, Subject
+
+NOTHING_TO_TRAIN = (
+    "no output depends on a parameter, so there is nothing to train; pass mode='eval'"
+)
+
+# What is counted and predicted of those that are made from another one's operators.
+SOURCES: Mapping[str, Implementation] = {
+    "compiled": "plain",
+    "fast-compiled": "fast",
+    "onnxruntime": "plain",
+}
+WARM_BLOCK = Size(width=16, height=16)
+WARM_IMAGE = Size(width=65, height=65)
+AUXILIARY_WEIGHT = 0.4  # of the second cross entropy; paper, Eq. 18
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """A module with inputs; calling it is one forward pass, in training with the backward pass."""
+
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    mode: str
+    dtype: Dtype = "float32"
+
+    def __call__(self) -> None:
+        """Run once; results and gradients are dropped.
+
+        Under autocast a step of training casts its weights, since they change from step to step,
+        and goes back outside, as PyTorch advises. In inference what is cast stays as long as a
+        `numbers()` around all calls.
+        """
+        if self.mode == "eval":
+            with torch.no_grad(), self.numbers():
+                self.module(*self.inputs)
+            return
+        with self.numbers():
+            # Held while going back, as a training loop holds them.
+            outputs = self.module(*self.inputs)
+        total(outputs).backward()
+        del outputs
+        self.module.zero_grad(set_to_none=True)
+
+    def numbers(self) -> AbstractContextManager[object]:
+        """The number format's context; it may be entered again inside itself."""
+        return number_formats.autocast(self.dtype, self.inputs[0].device.type)
+
+
+def total(outputs: object) -> Tensor:
+    """Sum of all floating-point tensors that a module returned, from which a backward pass starts.
+
+    Raises:
+        ValueError: there is none, or none that depends on a parameter.
+    """
+    tensors = outputs if isinstance(outputs, tuple | list) else (outputs,)
+    sums = [item.sum() for item in tensors if isinstance(item, Tensor) and item.is_floating_point()]
+    if not sums:
+        msg = f"the module returned {type(outputs).__name__}; it must return a tensor or a tuple of tensors"
+        raise ValueError(msg)
+    found = torch.stack(sums).sum() if len(sums) > 1 else sums[0]
+    if not found.requires_grad:
+        raise ValueError(NOTHING_TO_TRAIN)
+    return found
+
+
+class TrainingStep(nn.Module):
+    """A network with its loss: cross entropy of the logits plus 0.4 times that of the auxiliary ones (Eq. 18)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Loss of (b, 3, h, w) images with (b, h, w) labels."""
+        outputs = self.network(images)
+        logits, auxiliary = (outputs, None) if isinstance(outputs, Tensor) else outputs
+        if auxiliary is None:
+            return F.cross_entropy(logits, labels)
+        return F.cross_entropy(logits, labels) + AUXILIARY_WEIGHT * F.cross_entropy(
+            auxiliary, labels
+        )
+
+
+def make(
+    cell: Cell, device: str, *, prepare: Callable[[nn.Module], object] | None = None
+) -> Workload:
+    """Build the cell's module and inputs on a device, random numbers fixed by the cell's seed.
+
+    No weight is left at zero, as W_o begins: products of zeros run faster (bfloat16 on an H200: 894
+    against 788 TFLOP/s), all outputs would be alike, and many sums trivial.
+
+    Args:
+        cell: what to build.
+        device: where.
+        prepare: is given the module with its weights, before anything is made of it.
+
+    Raises:
+        ValueError: the subject can't be built; the message says why.
+        UnavailableError: the device lacks the number format, or this machine the implementation.
+    """
+    number_formats.require(cell.dtype, device)
+    number_formats.switch(cell.dtype, device)
+    torch.manual_seed(cell.seed)
+    dtype = number_formats.weights(cell.dtype)
+    with torch.device(device):
+        module = build_subject(cell.subject).to(dtype=dtype)
+        if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+            with torch.no_grad():  # the call in which lazy layers get their weights
+                module.eval()(*_inputs(cell, dtype))
+        if device != "meta":
+            _draw_zeros(module)
+        if prepare is not None:
+            prepare(module)
+        inputs = _inputs(cell, dtype)
+        module = module.train(cell.mode == "train")
+        module = _implemented(module, inputs, cell, device=device)
+        if cell.mode == "train" and isinstance(cell.subject, NetworkSpec):
+            module = TrainingStep(module)
+            labels = torch.zeros(cell.batch, cell.size.height, cell.size.width, dtype=torch.long)
+            inputs = (*inputs, labels)
+    return Workload(module=module, inputs=inputs, mode=cell.mode, dtype=cell.dtype)
+
+
+def _inputs(cell: Cell, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return make_inputs(cell.subject, cell.size, batch=cell.batch, dtype=dtype)
+
+
+def _draw_zeros(module: nn.Module) -> None:
+    with torch.no_grad():
+        for weight in module.parameters():
+            if weight.numel() and weight.is_floating_point() and not weight.any():
+                weight.normal_(std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 0.1)
+
+
+def warm(cell: Cell, device: str) -> None:
+    """Run the subject once on a tiny map, so that libraries are loaded before anything is read.
+
+    What would be compiled or exported for that map alone is left as its source.
+    """
+    tiny = replace(
+        cell,
+        size=WARM_IMAGE if isinstance(cell.subject, NetworkSpec) else WARM_BLOCK,
+        implementation=SOURCES.get(cell.implementation, cell.implementation),
+        batch=2 if cell.mode == "train" else 1,
+    )
+    make(tiny, device)()
+
+
+def _implemented(
+    module: nn.Module, inputs: tuple[Tensor, ...], cell: Cell, *, device: str
+) -> nn.Module:
+    """Rewrite the module; on meta, where nothing runs, what is compiled or exported is its source."""
+    implementation = cell.implementation
+    if implementation == "onnxruntime" and device != "meta":
+        from bench.workloads import onnx_runtime
+
+        return onnx_runtime.make(module, inputs)
+    if device == "meta":
+        implementation = SOURCES.get(implementation, implementation)
+    return implement(module, implementation, "training" if cell.mode == "train" else "inference")
+
+
+def build_subject(subject: Subject) -> nn.Module:
+    """Build a block, a network or somebody's own module."""
+    if isinstance(subject, BlockSpec):
+        return build.block(subject)
+    if isinstance(subject, NetworkSpec):
+        return build.network(subject)
+    return _build_own(subject)
+
+
+def make_inputs(
+    subject: Subject, size: Size, *, batch: int = 1, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
+    """Random maps or images for a subject; a fusion block gets its high-level and its low-level map."""
+    draw = partial(torch.randn, dtype=dtype)
+    if isinstance(subject, NetworkSpec):
+        return (draw(batch, 3, size.height, size.width),)
+    low = subject.low_channels if isinstance(subject, BlockSpec) else None
+    widths = (subject.channels, low) if low else (subject.channels,)
+    return tuple(draw(batch, width, size.height, size.width) for width in widths)
+
+
+def _build_own(subject: OwnModule) -> nn.Module:
+    factory = find_factory(subject.factory)
+    wanted = inspect.signature(factory).parameters
+    given = {"channels": subject.channels, "key_channels": subject.key_channels}
+    module = factory(**{name: value for name, value in given.items() if name in wanted})
+    if not isinstance(module, nn.Module):
+        msg = (
+            f"{subject.factory} returned {type(module).__name__}; it must return a torch.nn.Module"
+        )
+        raise ValueError(msg)
+    return module
+
+
+def find_factory(path: str) -> Callable[..., object]:
+    """Import `package.module:factory`; what it prints goes to standard error.
+
+    Raises:
+        ValueError: there is no such module, it can't be imported, or there is no such callable in it.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        with redirect_stdout(sys.stderr):
+            module = importlib.import_module(module_name)
+    except ImportError as error:
+        msg = f"block {path!r}: can't import {module_name!r} ({error}); run where Python finds it or set PYTHONPATH"
+        raise ValueError(msg) from error
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        # A syntax error says itself where it is.
+        place = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+        raised = f"{type(error).__name__}: {error}{place}"
+        msg = f"block {path!r}: importing {module_name!r} raises {raised}; mend it there"
+        raise ValueError(msg) from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        names = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        msg = f"block {path!r}: {module_name} has no callable {name!r}; it has {', '.join(names) or 'none'}"
+        raise ValueError(msg)
+    return factory

@@ -1,0 +1,1 @@
+"""The published efficiency numbers, judged."""

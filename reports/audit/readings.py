@@ -1,0 +1,210 @@
+"""What the records say about each published efficiency number: the claims, and the readings to hold against them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from reports.model import values
+from reports.model.frame import mappings
+from reports.model.table import GIGA, MEBI, MEGA, MILLI
+from reports.model.values import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Protocol = Literal["strict", "paper"]
+EXPERIMENTS = ("table1", "table2", "fig2", "efficiency", "claims")
+SIZES = ("96x96", "256x128")
+FORMS = {"nb": ("nb", "nb-concat"), "apnb": ("apnb", "apnb-concat")}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One number of ours in the unit of the claim: what it is, of what, by which protocol, on which device."""
+
+    value: float
+    label: str
+    form: str = ""
+    protocol: Protocol = "strict"
+    device: str = ""
+
+    def __str__(self) -> str:
+        place = f" on {self.place}" if self.device else ""
+        return f"{self.form}: {self.label}{place}" if self.form else f"{self.label}{place}"
+
+    @property
+    def place(self) -> str:
+        """Name of the device."""
+        return self.device.partition(": ")[2]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A published number and what can be held against it.
+
+    Attributes:
+        where: table or section.
+        what: the subject, in words.
+        unit: the unit as printed.
+        printed: the number as printed.
+        digits: digits after the point that are printed.
+        readings: ours.
+        device: what the number needs: nothing (it can be counted), any GPU, a Titan Xp, or a GPU that the
+            paper does not name.
+        remarks: by verdict, a sentence on why.
+    """
+
+    where: str
+    what: str
+    unit: str
+    printed: float
+    digits: int
+    readings: tuple[Reading, ...]
+    device: Literal["none", "gpu", "titan xp", "unnamed"] = "none"
+    remarks: Mapping[str, str] = field(default_factory=dict)
+
+
+class Evidence:
+    """Readings of the frame, found by block and size or by network."""
+
+    def __init__(self, frame: "pd.DataFrame") -> None:
+        self.rows: list[dict[str, Any]] = mappings(frame[frame["experiment"].isin(EXPERIMENTS)])
+
+    def blocks(self, base: str, size: str, *, experiment: str = "table1") -> Iterator[Row]:
+        """Rows of the forms of NB or APNB as the paper measures them: C = 2048, batch 1, float32, no gradients."""
+        for row in self.rows:
+            axes = row["axes"]
+            usual = (row["batch"], row["dtype"], row["mode"]) == (1, "float32", "eval")
+            own = (
+                row["experiment"] in {experiment, "efficiency"}
+                and not {"channels", "key_channels"} & axes.keys()
+            )
+            here = axes.get("block") in FORMS[base] and axes.get("size") == size
+            if own and usual and here and row["protocol"] != "published":
+                yield row
+
+    def networks(self, name: str) -> Iterator[Row]:
+        """Rows of a network of Table 2."""
+        for row in self.rows:
+            asked = row["experiment"] == "table2" and row["axes"].get("network") == name
+            if asked and row["protocol"] != "published":
+                yield row
+
+    def documents(self, experiment: str, *axes: str) -> dict[tuple[Any, ...], Row]:
+        """Published rows of an experiment by those of their axes."""
+        found: dict[tuple[Any, ...], Row] = {}
+        for row in self.rows:
+            if row["experiment"] == experiment and row["document"] is not None:
+                found.setdefault(tuple(row["axes"].get(axis) for axis in axes), row)
+        return found
+
+
+def operations(rows: Iterator[Row]) -> Iterator[Reading]:
+    """Counts in giga, as executed and by the paper's rules."""
+    for row in rows:
+        form = row["axes"]["block"]
+        if row["macs"] is not None:
+            yield Reading(row["macs"] / GIGA, "MACs as executed", form)
+            yield Reading(row["flops"] / GIGA, "FLOPs as executed", form)
+        if row["paper_operations"] is not None:
+            yield Reading(
+                row["paper_operations"] / GIGA, "count by the paper's rules", form, "paper"
+            )
+
+
+def block_memory(rows: Iterator[Row]) -> Iterator[Reading]:
+    """Memory of one call in MiB, as it is and by the paper's procedure."""
+    for row in rows:
+        form = row["axes"]["block"]
+        for name, how in (("predicted_increment_bytes", "predicted"), ("memory_bytes", "measured")):
+            if row[name] is not None and row["protocol"] == "strict":
+                yield Reading(row[name] / MEBI, f"{how} increment", form)
+        for how in ("predicted", "measured"):
+            size = row[f"{how}_paper_bytes"]
+            if size is not None:
+                yield Reading(size / MEBI, f"{how} by the paper's procedure", form, "paper")
+
+
+def block_times(rows: Iterator[Row]) -> Iterator[Reading]:
+    """Median times in milliseconds, with their device."""
+    for row in rows:
+        clocks = values.CLOCKS if row["protocol"] == "strict" else ("wall", *values.CLOCKS)
+        found = values.interval(values.timing_of(row, clocks=clocks))
+        if found is not None:
+            form = row["axes"].get("block", "")
+            yield Reading(found.median / MILLI, "time", form, row["protocol"], _device(row))
+
+
+def _device(row: Row) -> str:
+    return f"{row['device']}: {row['device_name']}"
+
+
+def quotients(above: Iterator[Reading], below: Iterator[Reading]) -> Iterator[Reading]:
+    """Ratios of readings of the same kind and device.
+
+    Form is divided by like form; where NB was not read in the form of an APNB, its plain form stands in (in NB the
+    concatenation does not raise the peak).
+    """
+    over = {
+        (reading.label, reading.protocol, reading.form, reading.device): reading
+        for reading in above
+    }
+    for reading in below:
+        alike = reading.form.replace("apnb", "nb")
+        forms = (alike, alike.replace("-concat", ""))
+        keys = [(reading.label, reading.protocol, form, reading.device) for form in forms]
+        other = next((over[key] for key in keys if key in over), None)
+        if other is not None and reading.value:
+            name = f"{other.form} over {reading.form}"
+            value = other.value / reading.value
+            yield Reading(value, reading.label, name, reading.protocol, reading.device)
+
+
+def products(rows: Iterator[Row]) -> float | None:
+    """MACs of the matrix products of one call, without the convolutions; None where no ledger is kept."""
+    for row in rows:
+        macs = [entry.macs for entry in row["ledger"] or () if "conv" not in entry.name]
+        if sum(macs):
+            return float(sum(macs))
+    return None
+
+
+def stored(rows: Iterator[Row]) -> Iterator[Reading]:
+    """Parameters in millions: those that train, and all that a checkpoint holds."""
+    for row in rows:
+        if row["parameters"] is not None:
+            kept = row["parameters"] + row["buffers"]
+            yield Reading(row["parameters"] / MEGA, "parameters")
+            yield Reading(kept / MEGA, "parameters and buffers", protocol="paper")
+
+
+def network_memory(rows: Iterator[Row]) -> Iterator[Reading]:
+    """Memory of a whole network in MiB."""
+    kinds: tuple[tuple[str, str, Protocol], ...] = (
+        ("predicted_peak_bytes", "all that is alive at the peak, predicted", "strict"),
+        ("predicted_increment_bytes", "what a call adds, predicted", "strict"),
+        ("reserved_bytes", "what the allocator reserves, measured", "strict"),
+        ("predicted_paper_bytes", "the paper's procedure, predicted", "paper"),
+        ("measured_paper_bytes", "the paper's procedure, measured", "paper"),
+    )
+    for row in rows:
+        for column, label, protocol in kinds:
+            if row[column] is not None:
+                yield Reading(row[column] / MEBI, label, protocol=protocol)
+
+
+def network_times(rows: Iterator[Row]) -> Iterator[Reading]:
+    """Median times in seconds, with their device."""
+    for row in rows:
+        found = values.interval(values.timing_of(row))
+        if found is not None:
+            yield Reading(found.median, "time", protocol=row["protocol"], device=_device(row))
+
+
+def operation_sums(rows: Iterator[Row]) -> Iterator[Reading]:
+    """Sum of the operations' times of Fig. 2, in milliseconds."""
+    for row in rows:
+        if row["operations"]:
+            total = sum(values.group_times(row["operations"]).values())
+            form = row["axes"]["block"]
+            yield Reading(total / MILLI, "sum of operations", form, row["protocol"], _device(row))

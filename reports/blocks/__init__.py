@@ -1,0 +1,1 @@
+"""Tables and figures of blocks: time, memory, operations."""

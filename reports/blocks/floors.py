@@ -1,0 +1,134 @@
+"""Floors of a row of the frame at the ceilings of a machine, and the table of a block's operators."""
+
+from collections.abc import Iterable
+
+from bench.analysis import roofline
+from bench.analysis.devices import Ceilings
+from bench.analysis.roofline import Floor
+from bench.analysis.statistics import median_interval
+from bench.records.record import OperatorTime
+from reports.model import values
+from reports.model.columns import Field, tabulate
+from reports.model.table import GIGA, MEBI, MILLI, Column, Mark, Table, Value
+from reports.model.values import Row
+
+PERCENT = 0.01
+NOT_ITS_OWN = Mark(
+    "compiled or exported: its operators are fused, and the ledger is that of the module it was made from"
+)
+UNCOUNTED = Mark("the records hold no ledger of this row")
+FLOOR = (
+    "The floor adds up the operators, each the longest of three times: its products at the peak of their "
+    "number format, its other operations at that of float32, its bytes at the speed of the copy. It knows "
+    "no launches."
+)
+SHARE = (
+    "A share is floor over time. It passes 100 % where a cache holds what an earlier operator left, or where "
+    "others slowed the machine while its ceilings were taken."
+)
+# What the profiler calls an operator of the ledger, beside its own name.
+PROFILER = {"relu": ("clamp_min",), "clone": ("copy_",), "mean": ("sum", "div_")}
+CONVOLUTIONS = ("convolution", "convolution_backward")
+
+
+def is_fused(row: Row) -> bool:
+    """Whether what runs is not what the ledger lists."""
+    return str(row["axes"].get("block", "")).rpartition(":")[2] in roofline.FUSED
+
+
+def of(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
+    """Floor of each operator of the row's ledger, or why there are none."""
+    if is_fused(row):
+        return NOT_ITS_OWN
+    if not row["ledger"]:
+        return UNCOUNTED
+    policy = roofline.policy_of(row["dtype"], row["environment"])
+    try:
+        return roofline.floors(row["ledger"], reached, policy)
+    except ValueError as error:
+        return Mark(str(error))
+
+
+def total(found: tuple[Floor, ...] | Mark) -> Value:
+    """Floor of the whole in seconds."""
+    return found if isinstance(found, Mark) else sum(row.time_s for row in found)
+
+
+def bound(found: tuple[Floor, ...] | Mark) -> Value:
+    """What most of the floor is spent on."""
+    if isinstance(found, Mark):
+        return None
+    spent: dict[str, float] = {}
+    for row in found:
+        spent[row.bound] = spent.get(row.bound, 0.0) + row.time_s
+    return max(spent, key=lambda name: spent[name], default="")
+
+
+def operators(row: Row, found: tuple[Floor, ...], *, name: str) -> Table:
+    """Each operator of a block: its work, its floor and, where it was profiled, its time.
+
+    Args:
+        row: of the frame.
+        found: its floors, as `of` gives them.
+        name: of the table.
+    """
+    paired = zip(found, row["ledger"], strict=True)
+    lines = [
+        {"floor": one, "done": done, "time": operator_time(one.name, row["operations"] or ())}
+        for one, done in sorted(paired, key=lambda pair: -pair[0].time_s)
+        if one.time_s
+    ]
+    return tabulate(
+        lines,
+        _fields(sum(one.time_s for one in found)),
+        name=name,
+        title=f"Roofline by operator: {row['axes']['block']} at {row['size']} on {row['device_name']}",
+        caption=values.conditions([row]),
+    )
+
+
+def _fields(whole_s: float) -> tuple[Field, ...]:
+    return (
+        Field(
+            Column("operator", align="left"), lambda row: row["floor"].name.removeprefix("aten.")
+        ),
+        Field(Column("calls"), lambda row: row["floor"].calls),
+        Field(Column("FLOPs", "G", 2, GIGA), lambda row: row["done"].flops),
+        Field(Column("moved", "MiB", 1, MEBI, "bytes"), lambda row: row["done"].moved_bytes),
+        Field(
+            Column("floor", "ms", 3, MILLI, "seconds"),
+            lambda row: row["floor"].time_s,
+            note=FLOOR,
+        ),
+        Field(
+            Column("of the floor", "%", 1, PERCENT, "share"),
+            lambda row: row["floor"].time_s / whole_s,
+        ),
+        Field(Column("bound by", align="left"), lambda row: row["floor"].bound),
+        Field(
+            Column("time", "ms", 3, MILLI, "seconds", "measured"),
+            lambda row: row["time"],
+            optional=True,
+            note="Times of operators are medians of the profiler's runs.",
+        ),
+        Field(
+            Column("share", "%", 0, PERCENT, "share"),
+            lambda row: values.ratio(row["floor"].time_s, row["time"]),
+            optional=True,
+            note=SHARE,
+        ),
+    )
+
+
+def operator_time(name: str, profiled: Iterable[OperatorTime]) -> float | None:
+    """Seconds that the profiler saw in an operator of the ledger, under whatever names; None if in none."""
+    short = name.removeprefix("aten.")
+    names = (short, *PROFILER.get(short, ()))
+    by_group = short in CONVOLUTIONS  # each backend has a name of its own for it
+    spent = [
+        median_interval(one.samples_s).median
+        for one in profiled
+        if one.samples_s
+        and (one.group == "conv" if by_group else one.name.removeprefix("aten::") in names)
+    ]
+    return sum(spent) if spent else None

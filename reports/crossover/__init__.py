@@ -1,0 +1,1 @@
+"""From which size one block beats another: curves, exponents, crossing."""

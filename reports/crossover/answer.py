@@ -1,0 +1,121 @@
+"""Is asymmetric sampling still worth it once attention is fused, and from which size? In a sentence.
+
+NB and APNB are compared plain against plain, and best against best: at each size the fastest arm that
+was measured. What the intervals of the two times don't decide is said to be undecided.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reports.crossover.curves import Study
+from reports.crossover.scaling import Crossing, crossing
+from reports.model.table import Interval
+
+QUESTION = "Is asymmetric sampling still worth it with fused attention?"
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """NB against APNB, each in one form or in the fastest of several.
+
+    Attributes:
+        name: of the comparison.
+        crossing: from which size APNB is the faster one; None where fewer than two sizes have both times.
+        nb: the arm that stands for NB, by size.
+        apnb: the arm that stands for APNB, by size.
+    """
+
+    name: str
+    crossing: Crossing | None
+    nb: Mapping[int, str]
+    apnb: Mapping[int, str]
+
+
+def contests(study: Study) -> tuple[Contest, ...]:
+    """Plain against plain, best NB against plain APNB, best against best."""
+    plain = {name: (study.times(name), _named(study, name)) for name in ("nb", "apnb")}
+    best = {name: study.best(name) for name in ("nb", "apnb")}
+    sides = {
+        "plain against plain": (plain["nb"], plain["apnb"]),
+        "best NB against plain APNB": (best["nb"], plain["apnb"]),
+        "best against best": (best["nb"], best["apnb"]),
+    }
+    return tuple(
+        Contest(name, crossing(nb[0], apnb[0]), nb[1], apnb[1])
+        for name, (nb, apnb) in sides.items()
+    )
+
+
+def _named(study: Study, arm: str) -> dict[int, str]:
+    return dict.fromkeys(study.times(arm), arm)
+
+
+def answer(study: Study) -> str:
+    """Answer the question for one device and number format, from its records alone."""
+    plain, _, best = contests(study)
+    where = f"On {study.place}:"
+    fused = [arm for arm in study.family("nb") if ":" in arm and study.times(arm)]
+    if best.crossing is None or not fused:
+        missing = (
+            "fewer than two sizes have a time of both" if fused else "no fused attention was timed"
+        )
+        return f"{QUESTION} {where} it cannot be decided, {missing}."
+    said = [
+        f"{QUESTION} {where} best against best, {verdict(best.crossing)}.",
+        _at_the_largest(study, best),
+    ]
+    if plain.crossing is not None:
+        said.append(f"Plain against plain, {verdict(plain.crossing)}.")
+    return " ".join(said)
+
+
+def verdict(found: Crossing) -> str:
+    """Yes with the size, no, or that it cannot be decided."""
+    smallest, largest = (square(size) for size in (min(found.ratios), max(found.ratios)))
+    if found.high == 0:
+        return f"yes, at every size measured; the size from which it pays is below the smallest, {smallest}"
+    if found.low == math.inf:
+        return f"no, not up to the largest size measured, {largest}"
+    if found.high == math.inf:
+        return (
+            f"it cannot be decided, the intervals of the times overlap up to the largest size, {largest}"
+            if found.low == 0
+            else f"it cannot be decided up to the largest size, {largest}; not below {square(found.low)}"
+        )
+    if found.low == 0:
+        return f"yes, from {square(found.high)} on at the latest; below, the intervals of the times overlap"
+    return f"yes, from about {square(found.at)} on (between {square(found.low)} and {square(found.high)})"
+
+
+def _at_the_largest(study: Study, best: Contest) -> str:
+    assert best.crossing is not None
+    size = max(best.crossing.ratios)
+    nb, apnb = best.nb[size], best.apnb[size]
+    said = (
+        f"At {square(size)}, the largest size with both times, {nb} takes "
+        f"{times(best.crossing.ratios[size])} times as long as {apnb}"
+    )
+    memory = study.memory_ratio(nb, apnb, size)
+    return said + (f", and {memory[0]:.2g} times the memory, {memory[1]}." if memory else ".")
+
+
+def square(size: float) -> str:
+    """A number of positions as the square map that has so many."""
+    side = round(math.sqrt(size))
+    return f"{side}x{side}"
+
+
+def times(ratio: Interval) -> str:
+    """A ratio with its ends."""
+    ends = ", ".join(f"{end:.3g}" for end in (ratio.low, ratio.high) if end is not None)
+    return f"{ratio.median:.3g} [{ends}]"
+
+
+def threshold(size: float, *, among: Mapping[int, object]) -> str:
+    """The size of a crossing, or on which side of all sizes it is."""
+    if size == 0:
+        return f"below {square(min(among))}"
+    if size == math.inf:
+        return f"above {square(max(among))}"
+    return square(size)

@@ -1,0 +1,165 @@
+"""Records of the experiment `crossover`, as curves: what each arm costs at each size of the map.
+
+An arm is a block and how it is computed, e.g. `nb:sdpa`; its family is the block.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports.crossover.scaling import Curve
+from reports.model import values
+from reports.model.frame import pixels, records_of
+from reports.model.table import Interval
+from reports.model.values import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXPERIMENT = "crossover"
+# Half an interval as a share, where calls were too few for one: processes of one machine differ by less.
+FEW = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """The rows of one device and number format.
+
+    Attributes:
+        device: its name; empty where nothing was executed.
+        dtype: the number format.
+        number: of the study among those of the records, from 0.
+        arms: by size N the row of each arm, plain ones first within their family.
+        anchored: by number of anchors S the row of each arm, at one size.
+    """
+
+    device: str
+    dtype: str
+    number: int
+    arms: Mapping[str, Mapping[int, Row]]
+    anchored: Mapping[str, Mapping[int, Row]]
+
+    @property
+    def suffix(self) -> str:
+        """Distinguishes the names of this study's tables and figures; the first has none."""
+        return f"-{self.number + 1}" if self.number else ""
+
+    @property
+    def place(self) -> str:
+        """Device and number format, as a reader has them."""
+        return f"{self.device or 'no device'}, {self.dtype}"
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows over sizes."""
+        return tuple(row for rows in self.arms.values() for row in rows.values())
+
+    @property
+    def sizes(self) -> dict[int, str]:
+        """Sizes as written, by N, from small to large."""
+        found = {pixels(row): str(row["axes"]["size"]) for row in self.rows}
+        return dict(sorted(found.items()))
+
+    def times(self, arm: str) -> dict[int, Interval]:
+        """Seconds of one call by N, where they were read."""
+        return _curve(self.arms.get(arm, {}), seconds)
+
+    def numbers(self, arm: str, column: str) -> dict[int, float]:
+        """A column of the frame by N, where there is a number."""
+        rows = self.arms.get(arm, {})
+        return {at: float(row[column]) for at, row in rows.items() if row[column] is not None}
+
+    def memory_ratio(self, above: str, below: str, size: int) -> tuple[float, str] | None:
+        """Memory of one arm over another's, measured where both were, else predicted; and which it is."""
+        sources = {"measured": "memory_bytes", "predicted": "predicted_increment_bytes"}
+        for source, column in sources.items():
+            upper, lower = (self.numbers(arm, column).get(size) for arm in (above, below))
+            if upper and lower:
+                return upper / lower, source
+        return None
+
+    def family(self, block: str) -> tuple[str, ...]:
+        """Arms of one block."""
+        return tuple(arm for arm in self.arms if arm.partition(":")[0] == block)
+
+    def best(self, block: str) -> tuple[dict[int, Interval], dict[int, str]]:
+        """At each size the fastest arm of a block that was measured there: its time and its name."""
+        times: dict[int, Interval] = {}
+        names: dict[int, str] = {}
+        for arm in self.family(block):
+            for size, time in self.times(arm).items():
+                if size not in times or time.median < times[size].median:
+                    times[size], names[size] = time, arm
+        return times, names
+
+
+def _curve(rows: Mapping[int, Row], read: Callable[[Row], Interval | None]) -> dict[int, Interval]:
+    found = {size: read(row) for size, row in rows.items()}
+    return {size: value for size, value in found.items() if value is not None}
+
+
+def seconds(row: Row) -> Interval | None:
+    """Time of one call, with an interval that holds what another process may read as well.
+
+    The interval of the samples speaks of one process, so that its half is widened to the share that
+    counts as narrow on that clock. Where calls were too few for an interval it holds them all, and a
+    quarter of the median each way.
+    """
+    timing = values.timing_of(row)
+    found = values.interval(timing)
+    if timing is None or found is None:
+        return None
+    known = [end for end in (found.low, found.high) if end is not None]
+    share = values.NARROW[timing.clock] if known else FEW
+    ends = [found.median * (1 - share), found.median * (1 + share), *(known or timing.samples_s)]
+    return Interval(found.median, min(ends), max(ends))
+
+
+def studies(frame: "pd.DataFrame") -> tuple[Study, ...]:
+    """One study for each device and format that was timed; where none was, one of what was predicted."""
+    rows = records_of(frame, EXPERIMENT)
+    if not rows:
+        return ()
+    timed = dict.fromkeys(
+        (str(row["device_name"]), str(row["dtype"])) for row in rows if row["timings"]
+    )
+    places = list(timed) or [("", str(rows[0]["dtype"]))]
+    return tuple(
+        _study(rows, device, dtype, number) for number, (device, dtype) in enumerate(places)
+    )
+
+
+def _study(rows: Sequence[Row], device: str, dtype: str, number: int) -> Study:
+    chosen = [row for row in rows if row["dtype"] == dtype]
+    here = [row for row in chosen if not device or row["device_name"] == device]
+    told = {_key(row) for row in here}
+    # What a run that was ended has predicted and not yet measured.
+    here += [row for row in chosen if row["device_name"] is None and _key(row) not in told]
+    return Study(
+        device,
+        dtype,
+        number,
+        _by([row for row in here if "anchors" not in row["axes"]], pixels),
+        _by([row for row in here if "anchors" in row["axes"]], _anchors),
+    )
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(sorted(f"{name}={value}" for name, value in row["axes"].items()))
+
+
+def _anchors(row: Row) -> int:
+    return int(row["axes"]["anchors"])
+
+
+def _by(rows: Sequence[Row], place: Callable[[Row], int]) -> dict[str, dict[int, Row]]:
+    arms: dict[str, dict[int, Row]] = {}
+    for row in sorted(rows, key=place):
+        arms.setdefault(str(row["axes"]["block"]), {})[place(row)] = row
+    order = {"nb": 0, "apnb": 1}
+    return dict(
+        sorted(arms.items(), key=lambda item: order.get(item[0].partition(":")[0], 2)),
+    )
+
+
+__all__ = ["EXPERIMENT", "Curve", "Study", "seconds", "studies"]

@@ -1,0 +1,134 @@
+"""How a cost grows with the size of the map, and where the costs of two things cross.
+
+The exponent is the slope of the logarithms over the upper half of the range (of its logarithm). Over
+all of it the slope would be too small: a call costs `a + b N + c N^2`, in which the constant and, for
+NB, the projections weigh most on small maps. So it is the exponent at the sizes it is said of, which
+for NB nears 2 only where N is far above 2 C = 4096.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from reports.model.table import Interval
+
+CONFIDENCE = 0.95
+LEAST_POINTS = 3
+LEAST_SHARED = 2
+
+Curve = Mapping[int, Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """Size N from which the second of two curves stays below the first.
+
+    Attributes:
+        at: by the medians; 0 where it does so from the smallest size on, inf where not at the largest.
+        low: where it can be at the earliest, by the ends of the intervals; 0 and inf as above.
+        high: at the latest.
+        ratios: of the first over the second at every size that both have.
+    """
+
+    at: float
+    low: float
+    high: float
+    ratios: Mapping[int, Interval]
+
+
+def upper_half(sizes: Mapping[int, object]) -> tuple[int, ...]:
+    """Sizes above the geometric middle of the range, three at least; all where there are fewer."""
+    ordered = sorted(sizes)
+    if not ordered:
+        return ()
+    middle = math.sqrt(ordered[0] * ordered[-1])
+    above = [size for size in ordered if size >= middle]
+    return tuple(above if len(above) >= LEAST_POINTS else ordered[-LEAST_POINTS:])
+
+
+def exponent(
+    points: Mapping[int, float],
+    sizes: Collection[int] | None = None,
+    *,
+    confidence: float = CONFIDENCE,
+) -> Interval | None:
+    """Fit `k` of `N ** k`; None with fewer than three points, or with one that has no logarithm.
+
+    The interval is Student's for the slope of a straight line. It comes from the scatter of the sizes
+    about the line, each measured in a process of its own, so that it holds what differs from process
+    to process, which the samples of one process do not show, and a bend of the curve too.
+
+    Args:
+        points: cost by size N.
+        sizes: those that count, where they have a point; the upper half of the range if None.
+        confidence: that the interval holds `k`.
+    """
+    sizes = upper_half(points) if sizes is None else [size for size in sizes if size in points]
+    if len(sizes) < LEAST_POINTS or any(points[size] <= 0 for size in sizes):
+        return None
+    across = [math.log(size) for size in sizes]
+    up = [math.log(points[size]) for size in sizes]
+    mean, level = sum(across) / len(across), sum(up) / len(up)
+    spread = sum((x - mean) ** 2 for x in across)
+    slope = sum((x - mean) * (y - level) for x, y in zip(across, up, strict=True)) / spread
+    left = [y - level - slope * (x - mean) for x, y in zip(across, up, strict=True)]
+    freedom = len(sizes) - 2
+    error = math.sqrt(sum(rest * rest for rest in left) / freedom / spread)
+    reach = _student(freedom, confidence) * error
+    return Interval(slope, slope - reach, slope + reach)
+
+
+def _student(freedom: int, confidence: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + confidence) / 2))
+
+
+def ratios(above: Curve, below: Curve) -> dict[int, Interval]:
+    """Divide two curves where both have a point; the ends are those of the least and the most favourable case."""
+    return {
+        size: Interval(
+            above[size].median / below[size].median,
+            _low(above[size]) / _high(below[size]),
+            _high(above[size]) / _low(below[size]),
+        )
+        for size in sorted(above.keys() & below.keys())
+    }
+
+
+def crossing(above: Curve, below: Curve) -> Crossing | None:
+    """Find the size from which `below` stays below `above`; None where they share fewer than two sizes.
+
+    Between two sizes both curves are taken as power laws (straight in the logarithms).
+    """
+    found = ratios(above, below)
+    if len(found) < LEAST_SHARED:
+        return None
+    return Crossing(
+        at=_from({size: ratio.median for size, ratio in found.items()}),
+        low=_from({size: _high(ratio) for size, ratio in found.items()}),
+        high=_from({size: _low(ratio) for size, ratio in found.items()}),
+        ratios=found,
+    )
+
+
+def _from(ratio: Mapping[int, float]) -> float:
+    """Size from which the ratio stays above 1."""
+    steps = list(pairwise(ratio))
+    if ratio[max(ratio)] <= 1:
+        return math.inf
+    for before, after in reversed(steps):
+        if ratio[before] <= 1:
+            down, up = math.log(ratio[before]), math.log(ratio[after])
+            share = -down / (up - down)
+            return float(before * (after / before) ** share)
+    return 0.0
+
+
+def _low(value: Interval) -> float:
+    return value.median if value.low is None else value.low
+
+
+def _high(value: Interval) -> float:
+    return value.median if value.high is None else value.high

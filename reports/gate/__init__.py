@@ -1,0 +1,1 @@
+"""Findings of the regression gate in every form, and the history of runs."""

@@ -1,0 +1,76 @@
+"""What all figures share: colours that follow the page, the type, and SVG text from a drawing."""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reports.model.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, which readers with any colour vision tell apart (jfly.uni-koeln.de/color).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9")
+INK = "#010203"
+MARKERS = "osD^vP"
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "reports",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing, what it shows in words, and its numbers."""
+
+    name: str
+    title: str
+    svg: str
+    alternative: str
+    data: Table
+
+
+def short(value: float) -> str:
+    """Three digits, but never a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def svg_of(
+    draw: Callable[["Axes"], None], name: str, *, width: float = 6.4, height: float = 3.8
+) -> str:
+    """Draw on axes of their own and give the SVG text, in the page's colours; `name` goes before its identifiers."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Canvas
+
+    with mpl.rc_context(STYLE):
+        canvas = Canvas(figsize=(width, height))
+        FigureCanvasSVG(canvas)
+        draw(canvas.add_subplot())
+        out = io.StringIO()
+        canvas.savefig(
+            out, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
+    return themed(out.getvalue(), name)
+
+
+def themed(svg: str, name: str) -> str:
+    """Let the page choose the colours, and make the identifiers this figure's own."""
+    drawing = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    for number, colour in enumerate(COLOURS, start=1):
+        drawing = drawing.replace(colour, f"var(--series-{number}, {colour})")
+    drawing = re.sub(r'\bid="', f'id="{name}-', drawing)
+    drawing = re.sub(r'href="#', f'href="#{name}-', drawing)
+    return re.sub(r"url\(#", f"url(#{name}-", drawing)

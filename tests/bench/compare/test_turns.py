@@ -1,0 +1,219 @@
+"""What an arm's process does: warm up, take a turn, keep the heap, draw weights and maps."""
+
+import platform
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from ann.catalogue import BLOCKS
+from ann.spec import Size
+from bench.compare import turns as worker
+from bench.workloads import workload
+from experiments.spec import Cell
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def cell(name="apnb", **changes):
+    spec = replace(BLOCKS[name], channels=8, key_channels=4)
+    return Cell(
+        experiment="e", axes={"block": name}, subject=spec, size=Size(height=9, width=9), **changes
+    )
+
+
+class Clock:
+    """Wall time goes on by a second at each call, process time by two (two threads)."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def work(self):
+        self.calls += 1
+
+    def wall_s(self):
+        return 1.0 * self.calls
+
+    def process_s(self):
+        return 2.0 * self.calls
+
+
+class Stream:
+    """A device that needs `device_s` for a call, and a host that needs `host_s` to enqueue one."""
+
+    def __init__(self, *, device_s, host_s):
+        self.now_s = self.free_s = 0.0
+        self.device_s, self.host_s = device_s, host_s
+        self.calls = 0
+
+    def work(self):
+        self.calls += 1
+        self.now_s += self.host_s
+        self.free_s = max(self.free_s, self.now_s) + self.device_s
+
+    def wall_s(self):
+        return self.now_s
+
+    def record(self):
+        self.free_s = max(self.free_s, self.now_s)
+        return self.free_s
+
+    def elapsed_s(self, start, end):
+        return end - start
+
+    def hold(self, seconds):
+        self.free_s = max(self.free_s, self.now_s) + seconds
+
+    def synchronize(self):
+        self.now_s = max(self.now_s, self.free_s)
+
+
+def test_a_turn_gives_the_time_of_one_call_by_both_clocks():
+    clock = Clock()
+    assert worker.take_cpu(clock.work, 5, clock) == {"process": 2.0, "wall": 1.0}
+
+
+def test_one_short_call_goes_ahead_of_the_timed_ones():
+    clock = Clock()
+    worker.take_cpu(clock.work, 5, clock)
+    assert clock.calls == 6
+
+
+def test_a_call_that_fills_a_turn_is_not_made_twice():
+    clock = Clock()
+    worker.take_cpu(clock.work, 1, clock)
+    assert clock.calls == 1
+
+
+@pytest.mark.parametrize("host_s", [1e-6, 1e-4, 1e-3])
+def test_a_turn_on_a_gpu_is_the_devices_time_however_slow_the_host(host_s):
+    stream = Stream(device_s=2e-4, host_s=host_s)
+    times = worker.take_cuda(stream.work, 50, stream)
+    assert times["cuda-events"] == pytest.approx(2e-4)
+    assert times["wall"] >= max(host_s, 2e-4)
+
+
+def test_the_clock_that_decides_comes_first():
+    stream = Stream(device_s=2e-4, host_s=1e-5)
+    assert [*worker.take_cuda(stream.work, 3, stream)] == ["cuda-events", "wall"]
+    assert [*worker.turns(lambda: None, "cpu")(1)] == ["process", "wall"]
+
+
+def test_the_warm_up_gives_its_shortest_call(monkeypatch):
+    ticks = count()
+    monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    walls = iter([100.0, 50.0, 3.0, 1.0, 2.0])
+    assert worker.warm_up(lambda launches: {"wall": next(walls)}, seconds=4) == 1.0
+
+
+@pytest.mark.parametrize("name", ["apnb", "apnb-residual", "afnb", "nl", "dnl"])
+def test_outputs_depend_on_every_weight_that_starts_as_zero(name):
+    torch.manual_seed(0)
+    work = workload.make(cell(name), "cpu")
+    before = work.module(*work.inputs)
+    assert all(weight.any() for weight in work.module.parameters())
+    with torch.no_grad():
+        for weight in work.module.parameters():
+            weight.mul_(1.5)
+    assert not torch.allclose(before, work.module(*work.inputs))
+
+
+def test_arms_of_other_weights_get_the_same_maps():
+    works = [workload.make(cell(name), "cpu") for name in ("nb", "apnb-bottleneck")]
+    assert not torch.equal(works[0].inputs[0], works[1].inputs[0])
+    for work in works:
+        worker.refill(work, seed=3)
+    assert torch.equal(works[0].inputs[0], works[1].inputs[0])
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_calls_of_an_arm_share_autocast_in_inference_alone(monkeypatch, mode):
+    seen = []
+
+    def turns(work, device):
+        seen.append(torch.is_autocast_enabled(device))
+        return lambda launches: {"wall": 1.0}
+
+    monkeypatch.setattr(worker, "turns", turns)
+    monkeypatch.setattr(worker, "warm_up", lambda take, seconds: 1.0)
+    asked = worker.Task(cell=cell(dtype="autocast-bfloat16", mode=mode, batch=2), device="cpu")
+    with pytest.raises(EOFError):
+        worker._serve(asked, Deaf())
+    assert seen == [mode == "eval"]
+
+
+class Deaf:
+    """A connection that takes what it is told and then ends."""
+
+    def send(self, _):
+        pass
+
+    def recv(self):
+        raise EOFError
+
+
+def test_equal_cells_get_the_same_weights():
+    one, other = (workload.make(cell(), "cpu").module for _ in "ab")
+    for left, right in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
+def test_outputs_are_left_in_evaluation_and_the_mode_is_put_back(tmp_path):
+    module = nn.Dropout(0.5)
+    work = workload.Workload(module=module.train(), inputs=(torch.ones(4, 4),), mode="train")
+    worker.save_outputs(work, tmp_path / "out.pt")
+    (left,) = torch.load(tmp_path / "out.pt", weights_only=True)
+    assert torch.equal(left, torch.ones(4, 4))
+    assert module.training
+
+
+@pytest.mark.parametrize(
+    ("variables", "device", "given"),
+    [
+        ({}, "cpu", ["GOMP_SPINCOUNT", "OMP_PROC_BIND"]),
+        ({"OMP_NUM_THREADS": "2"}, "cpu", ["GOMP_SPINCOUNT", "OMP_PROC_BIND"]),
+        ({"OMP_PLACES": "sockets"}, "cpu", ["GOMP_SPINCOUNT"]),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "cpu", ["OMP_PROC_BIND"]),
+        ({"OMP_NUM_THREADS": "1"}, "cpu", []),
+        ({}, "cuda", []),
+    ],
+)
+def test_threads_are_placed_unless_the_user_has_placed_them(monkeypatch, variables, device, given):
+    monkeypatch.setattr(worker.sys, "platform", "linux")
+    assert sorted(worker.threads(variables, device)) == given
+
+
+FAULTS = """
+import ctypes, resource, sys
+from bench.compare.turns import keep_heap
+kept = len(sys.argv) > 1 and keep_heap()
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+for cycle in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [library.malloc(ctypes.c_size_t(8 * 2**20)) for _ in range(6)]
+    for block in blocks:
+        ctypes.memset(block, 1, 8 * 2**20)
+    for block in reversed(blocks):
+        library.free(ctypes.c_void_p(block))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(*arguments):
+    """Page faults of taking, filling and giving back six blocks of 8 MiB for the fourth time."""
+    command = [sys.executable, "-c", FAULTS, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the heap is another C library's")
+def test_a_heap_that_is_kept_is_not_taken_again_page_by_page():
+    assert faults("keep") < 10
+    assert faults() > 1000

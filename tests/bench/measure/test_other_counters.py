@@ -1,0 +1,113 @@
+"""Other counters: what they were found to say of the same call, which a new version may change."""
+
+import importlib.util
+import multiprocessing
+from dataclasses import replace
+
+import pytest
+
+from ann.catalogue import BLOCKS
+from ann.spec import Size
+from bench.measure import other_counters
+from bench.predict import ledger
+from bench.workloads import workload
+from experiments.spec import Cell
+
+NB = Cell(
+    experiment="test",
+    axes={"block": "nb"},
+    subject=replace(BLOCKS["nb"], channels=32, key_channels=8),
+    size=Size(width=24, height=24),
+    probes=("rivals",),
+)
+N = 24 * 24
+CONVOLUTIONS, PRODUCTS = 4 * 32 * 8 * N, 2 * 8 * N * N
+PACKAGES = {tool.name: tool.package for tool in other_counters.TOOLS}
+
+
+@pytest.fixture(scope="module")
+def told():
+    return {rival.tool: rival for rival in other_counters.compare(NB)}
+
+
+def reported(told, tool):
+    if importlib.util.find_spec(PACKAGES[tool]) is None:
+        pytest.skip(f"{PACKAGES[tool]} is not installed; it is in the group `counters`")
+    assert told[tool].reason is None
+    return told[tool].reported
+
+
+def test_the_ledger_has_convolutions_and_products():
+    work = workload.make(NB, "meta")
+    assert ledger.count(work.module, work.inputs, mode="eval").macs == CONVOLUTIONS + PRODUCTS
+
+
+def test_torch_counts_two_for_a_mac_and_all_of_them(told):
+    assert told["torch"].unit == "FLOP"
+    assert reported(told, "torch") == 2 * (CONVOLUTIONS + PRODUCTS)
+
+
+def test_deepspeed_counts_all_of_them(told):
+    assert reported(told, "DeepSpeed") == CONVOLUTIONS + PRODUCTS
+
+
+@pytest.mark.parametrize("tool", ["thop", "torchinfo", "ptflops"])
+def test_what_hooks_layers_sees_no_product(told, tool):
+    # Biases, norms and ReLUs are a few percent of so narrow a block.
+    assert 0.98 * CONVOLUTIONS < reported(told, tool) < 1.15 * CONVOLUTIONS
+
+
+@pytest.mark.parametrize("tool", ["fvcore", "ptflops, aten"])
+def test_what_sees_operators_sees_the_products(told, tool):
+    assert reported(told, tool) == pytest.approx(CONVOLUTIONS + PRODUCTS, rel=0.02)
+
+
+def test_every_tool_has_a_row_with_a_version_or_a_reason(told):
+    assert list(told) == [tool.name for tool in other_counters.TOOLS]
+    assert all(
+        rival.version if rival.reported else "not installed" in rival.reason
+        for rival in told.values()
+    )
+
+
+def test_fvcore_as_it_comes_misses_fused_attention():
+    pytest.importorskip("fvcore")
+    (bare,) = other_counters.compare(replace(NB, implementation="sdpa"), ("fvcore",))
+    assert bare.reported == pytest.approx(CONVOLUTIONS, rel=0.1)
+
+
+def test_a_tool_that_fails_is_a_row_with_the_reason():
+    def ask(module, inputs):
+        return {}["no such thing"]
+
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    other_counters._answer(other_counters.Tool("own", "own", ask), NB, sender)
+    assert receiver.recv() == {"reason": "KeyError: 'no such thing'"}
+
+
+def test_a_tool_that_is_not_installed_is_a_row_with_the_reason():
+    found = other_counters._apart(other_counters.Tool("own", "no-such-package", float), NB)
+    assert (found.reported, found.reason) == (None, "no-such-package is not installed")
+
+
+def test_a_tool_that_does_not_end_is_a_row_with_the_reason(monkeypatch):
+    monkeypatch.setattr(other_counters, "LIMIT_S", 0)
+    receiver, _open = multiprocessing.Pipe(duplex=False)
+    assert other_counters._told(receiver) == {"reason": "not done after 0 s"}
+
+
+def test_where_the_tools_cannot_be_asked_at_all_the_last_line_says_why(monkeypatch):
+    monkeypatch.setattr(other_counters.sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="asks other counters ended with 1"):
+        other_counters.compare(NB)
+
+
+def test_a_tool_that_dies_is_a_row_with_the_reason():
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    sender.close()
+    assert other_counters._told(receiver) == {"reason": "the process died in it"}
+
+
+def test_training_is_refused():
+    with pytest.raises(ValueError, match="inference alone"):
+        other_counters.compare(replace(NB, mode="train"))

@@ -1,0 +1,333 @@
+"""Time and memory from readings that are made up here: verdicts, controls, exit status, orders of a job."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import regress
+from bench.compare.compare import Settings
+from bench.compare.rounds import Manner, Match
+from bench.compare.turns import Ready, plant
+from bench.records import comparison as pairing_record
+from bench.records.comparison import Arm, Readings
+from bench.records.outcome import Control, Finding, Outcome, Side
+from bench.records.record import Failure, MeasuredMemory, Measures, PredictedMemory, Record
+from bench.regression import gate, jobs
+from bench.regression import verdicts as judging
+from bench.regression.examine import Examined
+from bench.regression.jobs import Job
+from bench.regression.requests import Ask
+from experiments.spec import Cell
+from tests.bench.regression.gated import NOISE, WHERE, comparison, verdicts
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"), [(1.0, "SAME"), (1.1, "SLOWER"), (0.9, "FASTER"), (1.02, "INCONCLUSIVE")]
+)
+def test_the_clock_that_decides_is_the_first(ratio, verdict):
+    assert verdicts(comparison(ratio)) == {"process time": verdict}
+
+
+@pytest.mark.parametrize(("memory", "verdict"), [(100, "SAME"), (110, "MORE"), (90, "LESS")])
+def test_memory_is_judged_by_the_same_rule(memory, verdict):
+    assert verdicts(comparison(memory=memory))["memory of a call"] == verdict
+
+
+def test_a_finding_has_the_ratio_its_interval_and_the_median_of_each_round():
+    (found,) = judging.findings([comparison(1.1)])
+    assert found.low < 1.1 < found.high
+    assert found.ratio == pytest.approx(1.1)
+    assert found.after_rounds == pytest.approx([1.1 * factor for factor in NOISE])
+    assert (found.launches, found.unit, found.before) == (7, "s", 1.0)
+
+
+def test_worse_is_what_reads_so_twice():
+    slower, same = comparison(1.1), comparison(1.0, role="again")
+    assert verdicts(slower, comparison(1.1, role="again")) == {"process time": "SLOWER"}
+    assert verdicts(slower, same) == {"process time": "INCONCLUSIVE"}
+    failed = comparison(role="again", failure=Failure(kind="timeout", reason="late"))
+    assert verdicts(slower, failed) == {"process time": "INCONCLUSIVE"}
+
+
+def test_a_cell_that_could_not_be_timed_is_shown_with_the_reason():
+    (found,) = judging.findings([comparison(failure=Failure(kind="foreseen", reason="too large"))])
+    assert (found.verdict, found.reason) == ("SHOWN", "not measured: too large")
+
+
+def outcome(*findings, controls=(), timed=False):
+    side = Side(name="s")
+    return Outcome(base=side, head=side, findings=findings, controls=controls, timed=timed)
+
+
+def finding(verdict, kind="exact"):
+    return Finding(cell="c", quantity="q", kind=kind, verdict=verdict)
+
+
+def control(verdict, expected="SAME"):
+    return Control(name="untouched", cell="c", expected=expected, verdict=verdict)
+
+
+@pytest.mark.parametrize(
+    ("findings", "verdict_of_control", "status"),
+    [
+        ([finding("SAME"), finding("SAME", "time")], "SAME", 0),
+        ([finding("ACCEPTED"), finding("FASTER", "time")], "SAME", 0),
+        ([finding("SAME"), finding("INCONCLUSIVE", "time")], "SAME", 0),
+        ([finding("SAME"), finding("SLOWER", "time")], "SAME", 1),
+        ([finding("SAME"), finding("MORE", "memory")], "SAME", 1),
+        ([finding("SAME"), finding("SLOWER", "time")], "INCONCLUSIVE", 3),
+        ([finding("SAME"), finding("SAME", "time")], "FASTER", 3),
+        ([finding("CHANGED"), finding("SAME", "time")], "INCONCLUSIVE", 1),
+        ([finding("FAILED"), finding("SAME", "time")], "SAME", 1),
+        ([finding("SAME"), finding("SHOWN", "time")], "SAME", 3),
+        ([finding("SAME")], "SAME", 3),
+    ],
+)
+def test_status_of_a_timed_run(findings, verdict_of_control, status):
+    made = outcome(*findings, controls=(control(verdict_of_control),), timed=True)
+    assert made.status == status
+    assert bool(made.undecided) == (status == 3 or verdict_of_control != "SAME")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "status"),
+    [(["SAME"], 0), (["CHANGED"], 1), (["NEW"], 3), (["FIXED"], 3), ([], 3), (["NEW", "SAME"], 0)],
+)
+def test_status_of_exact_gates_alone(verdicts, status):
+    assert outcome(*map(finding, verdicts)).status == status
+
+
+def examined(name="apnb", *, failure=None):
+    record = Record(
+        source="predicted",
+        experiment="regress",
+        cell="0",
+        subject=name,
+        axes={"block": name, "size": "9x7"},
+        size="9x7",
+        measures=Measures(),
+        environment=WHERE,
+        failure=failure,
+    )
+    return Examined(ask=Ask(arm=name, size="9x7"), base=record, head=record)
+
+
+def job(monkeypatch, tmp_path, ratios):
+    """A job whose comparisons are made up: by role, the ratio that is read."""
+    played = []
+
+    def play(self, one, *, role):
+        played.append((role, self.settings.comparisons))
+        return comparison(ratios[role], role=role, cell=one.ask.arm)
+
+    monkeypatch.setattr(Job, "play", play)
+    return Job(sides=(None, None), device="cpu", settings=Settings(), out=tmp_path), played
+
+
+def test_controls_come_first_and_a_slower_cell_is_measured_again(monkeypatch, tmp_path):
+    ratios = {"untouched": 1.0, "planted": 1.1, "cell": 1.1, "again": 1.1}
+    one, played = job(monkeypatch, tmp_path, ratios)
+    made = gate.timed(one, [examined("apnb"), examined("nb")])
+    assert played == [
+        ("untouched", 1),
+        ("planted", 1),
+        ("cell", 2),
+        ("again", 2),
+        ("cell", 2),
+        ("again", 2),
+    ]
+    assert [one.verdict for one in judging.findings(made)] == ["SLOWER", "SLOWER"]
+    assert all(one.holds for one in judging.controls(made))
+
+
+def test_a_cell_that_is_the_same_is_measured_once(monkeypatch, tmp_path):
+    one, played = job(monkeypatch, tmp_path, {"untouched": 1.0, "planted": 1.1, "cell": 1.0})
+    gate.timed(one, [examined()])
+    assert [role for role, _ in played] == ["untouched", "planted", "cell"]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "seen"),
+    [
+        ({"untouched": 1.1}, ["untouched"]),
+        ({"untouched": 1.0, "planted": 1.0}, ["untouched", "planted"]),
+    ],
+)
+def test_where_a_control_reads_wrong_nothing_else_is_run(monkeypatch, tmp_path, ratios, seen):
+    one, played = job(monkeypatch, tmp_path, ratios)
+    made = gate.timed(one, [examined()])
+    assert [role for role, _ in played] == seen
+    found = outcome(finding("SAME"), controls=judging.controls(made), timed=True)
+    assert found.status == 3
+    assert found.undecided.startswith(f"this machine cannot decide: the control {seen[-1]!r}")
+
+
+def test_a_control_that_could_not_be_run_does_not_hold():
+    failed = comparison(role="planted", failure=Failure(kind="error", reason="died"))
+    (found,) = judging.controls([failed])
+    assert (found.holds, found.reason) == (False, "died")
+
+
+def test_what_does_not_run_on_both_sides_is_not_timed(monkeypatch, tmp_path):
+    one, played = job(monkeypatch, tmp_path, {})
+    assert gate.timed(one, [examined(failure=Failure(kind="error", reason="r"))]) == ()
+    assert played == []
+
+
+class Line:
+    """An arm whose calls take so long; it says how it was asked to run."""
+
+    def __init__(self, task, seconds):
+        self.task = task
+        self.take = plant(lambda launches: {"process": seconds, "wall": seconds}, task.planted)
+        self.answers = [Ready(call_s=seconds, memory=MeasuredMemory(high_water_bytes=64))]
+
+    def poll(self, seconds):
+        return True
+
+    def send(self, launches):
+        self.answers.append(self.take(launches))
+
+    def recv(self):
+        return self.answers.pop(0)
+
+    def close(self):
+        pass
+
+
+class Process:
+    exitcode = None
+
+    def kill(self):
+        self.exitcode = -9
+
+    def terminate(self):
+        pass
+
+    def join(self, timeout=None):
+        pass
+
+
+def planted_match(tmp_path, share=0.1, seconds=0.01):
+    lines = []
+
+    def start(task):
+        lines.append(Line(task, seconds))
+        return lines[-1], Process()
+
+    cell = Cell(experiment="regress", axes={"block": "b"}, subject=None, size=None)
+    manner = Manner(
+        starts=dict.fromkeys(("first", "control", "second"), start),
+        read_memory=True,
+        planted=share,
+        least_launches=10,
+    )
+    match = Match(cell, cell, device="cpu", turn_s=0.02, round_s=0.4, manner=manner)
+    return match, lines
+
+
+def test_the_planted_control_does_a_tenth_more_work_in_its_second_arm_alone(tmp_path):
+    match, lines = planted_match(tmp_path)
+    (one,) = match.play(1, {})
+    assert match.launches == {"first": 10, "control": 10, "second": 10}
+    taken = one.readings["process"]
+    assert set(taken.first) == set(taken.control) == {0.01}
+    assert taken.second == pytest.approx([0.011] * len(taken.second))
+    assert [line.task.planted for line in lines] == [0, 0, 0.1]
+    assert one.memory == Readings(first=(64.0,), control=(64.0,), second=(64.0,))
+
+
+@pytest.mark.parametrize(("launches", "done"), [(10, 11), (100, 110), (3, 4)])
+def test_planted_work_is_whole_calls_that_are_not_said(launches, done):
+    calls = []
+
+    def take(count):
+        calls.append(count)
+        return {"process": 1.0}
+
+    assert plant(take, 0.1)(launches) == {"process": done / launches}
+    assert calls == [done]
+
+
+def test_without_planted_work_a_turn_is_taken_as_it_is():
+    def take(launches):
+        return {}
+
+    assert plant(take, 0.0) is take
+
+
+def record_with(commit):
+    where = WHERE.model_copy(update={"commit": commit})
+    return examined().base.model_copy(update={"environment": where})
+
+
+def test_two_folders_are_judged_by_the_turns_that_their_commits_took(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    for name in ("base", "head"):
+        one = record_with(name)
+        line = one.model_dump_json(exclude_defaults=True)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "records.jsonl").write_text(f"{line}\n")
+    made = [comparison(1.1), comparison(1.1, role="again")]
+    controls = [comparison(1.0, role="untouched"), comparison(1.1, role="planted")]
+    controls = [one.model_copy(update={"second": one.first}) for one in controls]
+    other = comparison(9.0, cell="of another commit")
+    other = other.model_copy(update={"second": Arm(arm="apnb@other", cell="0")})
+    text = "".join(f"{one.model_dump_json()}\n" for one in (*controls, *made, other))
+    (tmp_path / pairing_record.FILE).write_text(text)
+    arguments = ["--base", tmp_path / "base", "--head", tmp_path / "head", "--out", tmp_path / "o"]
+    accepted = ["--accepted", tmp_path / "accepted.jsonl"]
+    status = regress.main([str(one) for one in (*arguments, *accepted)])
+    told = capsys.readouterr().out
+    assert status == 1
+    assert "Worse: 1 of 2 findings; first apnb 9x7: process time SLOWER" in told
+
+
+def test_the_plan_of_steps_counts_both_sides_and_both_controls():
+    ask = Ask(arm="apnb", size="9x7")
+    plan = gate.Plan(base="a", head=None, asks=(ask, ask))
+    assert gate.steps(plan) == 4 + 4 * 20
+    assert gate.steps(replace(plan, exact_only=True)) == 4
+
+
+def test_a_comparison_is_written_down_as_soon_as_it_is_made(tmp_path, monkeypatch):
+    given = []
+
+    def start(side, request, *, said, variables):
+        given.append(variables)
+        return Line(Asked(request), 0.01), Process()
+
+    monkeypatch.setattr(jobs.wire, "start", start)
+    monkeypatch.setattr(jobs, "threads", lambda variables, device: {"device": device})
+    side = jobs.Side(name="b", commit="c", code="0", path=Path(), python="p")
+    one = Job(sides=(side, side), device="cpu", settings=Settings(rounds=10), out=tmp_path)
+    made = one.play(examined(), role="planted")
+    assert pairing_record.read(tmp_path) == (made,)
+    assert (made.first.arm, made.axes["gate_role"], len(made.rounds)) == ("apnb@c", "planted", 10)
+    assert judging.judge(made).verdict == "SLOWER"
+    assert given == [{"device": "cpu"}] * 30
+
+
+class Asked:
+    """What a worker is told, as its task would have it."""
+
+    def __init__(self, request):
+        self.planted = request["planted"]
+
+
+def test_what_does_not_fit_three_times_is_not_begun(tmp_path, monkeypatch):
+    huge = PredictedMemory(
+        peak_bytes=2**60,
+        increment_bytes=2**59,
+        input_bytes=0,
+        parameter_bytes=0,
+        peak_operator="aten.mm",
+    )
+    one = examined()
+    record = one.base.model_copy(update={"measures": Measures(predicted=huge)})
+    side = jobs.Side(name="b", commit="c", code="0", path=Path(), python="p")
+    job = Job(sides=(side, side), device="cpu", settings=Settings(rounds=10), out=tmp_path)
+    made = job.play(replace(one, base=record, head=record), role="cell")
+    assert made.failure.kind == "foreseen"
+    assert pairing_record.read(tmp_path) == (made,)

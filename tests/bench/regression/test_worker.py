@@ -1,0 +1,255 @@
+"""What a side's process does with a cell, and what becomes of one that dies."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.compare import turns
+from bench.compare.turns import Ready
+from bench.records import record
+from bench.records.record import Failure, MeasuredMemory, Measures, Record
+from bench.regression import examine as examining
+from bench.regression import wire, worker
+from bench.regression.examine import SideError
+from bench.regression.requests import Ask
+from bench.regression.revisions import Side
+from bench.run import environment
+
+BLOCKS = """
+import os
+from torch import nn
+
+class Fails(nn.Conv2d):
+    def forward(self, x):
+        if x.device.type == "cpu":
+            raise RuntimeError("not here")
+        return super().forward(x)
+
+def small(channels):
+    return nn.Conv2d(channels, channels, 1)
+
+def wide(channels):
+    return nn.Conv2d(channels, 2 * channels, 1)
+
+def fails(channels):
+    return Fails(channels, channels, 1)
+"""
+
+
+@pytest.fixture
+def examine(tmp_path, monkeypatch):
+    """Examine a block of a module of its own; weights are kept from call to call."""
+    (tmp_path / "worker_blocks.py").write_text(BLOCKS)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def call(name, *, weights="weights.pt", outputs="outputs.pt"):
+        ask = Ask(arm=f"worker_blocks:{name}", size="5x4", channels=3)
+        return worker.examine(ask, "cpu", weights=tmp_path / weights, outputs=tmp_path / outputs)
+
+    return call
+
+
+def test_a_cell_is_counted_predicted_and_run(examine, tmp_path):
+    found = examine("small")
+    assert found.failure is None
+    assert found.measures.counts.macs == 3 * 3 * 20
+    assert found.measures.predicted.peak_bytes > 0
+    (output,) = torch.load(tmp_path / "outputs.pt", weights_only=True)
+    assert found.measures.outputs == (worker.checksum(output),)
+    assert output.shape == (1, 3, 4, 5)
+
+
+def test_the_second_side_takes_over_weights_and_inputs(examine, tmp_path):
+    examine("small")
+    kept = torch.load(tmp_path / "weights.pt", weights_only=True)
+    other = {name: item + 1 for name, item in kept["weights"].items()}
+    inputs = [item * 2 for item in kept["inputs"]]
+    torch.save({"weights": other, "inputs": inputs}, tmp_path / "weights.pt")
+    examine("small")
+    (output,) = torch.load(tmp_path / "outputs.pt", weights_only=True)
+    expected = torch.conv2d(inputs[0], other["weight"], other["bias"])
+    torch.testing.assert_close(output, expected)
+
+
+def test_weights_that_do_not_fit_are_left(examine, tmp_path):
+    examine("small")
+    assert examine("wide").measures.outputs[0].shape == (1, 6, 4, 5)
+    (output,) = torch.load(tmp_path / "outputs.pt", weights_only=True)
+    assert output.isfinite().all()
+
+
+def test_what_is_not_there_is_unavailable(examine):
+    found = examine("nowhere")
+    assert found.failure.kind == "unavailable"
+    assert "has no callable 'nowhere'" in found.failure.reason
+
+
+def test_what_fails_when_it_runs_keeps_its_counts(examine):
+    found = examine("fails")
+    assert (found.failure.kind, found.failure.reason) == ("error", "RuntimeError: not here")
+    assert found.measures.counts.parameters == 12
+
+
+def test_what_does_not_fit_is_not_run(examine, monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "available_bytes", lambda device: 0)
+    found = examine("small")
+    assert (found.failure, found.measures.outputs) == (None, ())
+    assert not (tmp_path / "outputs.pt").exists()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        7,
+        {"process": 0.5},
+        Ready(call_s=0.1, memory=MeasuredMemory(high_water_bytes=5)),
+        Failure(kind="error", reason="r\n\u2028"),
+    ],
+)
+def test_items_come_out_of_the_wire_as_they_went_in(item):
+    one, other = map(wire.Wire, multiprocessing.Pipe())
+    one.send(item)
+    assert other.poll(1)
+    assert other.recv() == item
+    one.close()
+    with pytest.raises(EOFError):
+        other.recv()
+    other.close()
+
+
+def test_it_answers_until_the_other_side_goes(examine, tmp_path):
+    ask = Ask(arm="worker_blocks:small", size="5x4", channels=3).as_json()
+    files = {name: str(tmp_path / name) for name in ("weights", "outputs")}
+    other = {**ask, "arm": "worker_blocks:nowhere"}
+    line = Line({"ask": ask, **files}, {"ask": other, **files}, EOFError)
+    worker._examine(line, {"device": "cpu"})
+    ready, first, second = line.sent
+    assert ready == {"ready": True}
+    assert (first.failure, second.failure.kind) == (None, "unavailable")
+
+
+class Line:
+    """Answers in order; an exception is raised."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.sent = []
+
+    def send(self, item):
+        self.sent.append(item)
+
+    def poll(self, seconds):
+        return self.answers[0] is not TimeoutError
+
+    def recv(self):
+        found = self.answers.pop(0)
+        if found is EOFError:
+            raise found
+        return found
+
+    def close(self):
+        pass
+
+
+class Child:
+    exitcode = 3
+
+    def kill(self):
+        pass
+
+    def terminate(self):
+        pass
+
+    def join(self, timeout=None):
+        pass
+
+    def last_words(self):
+        return "Fatal: gone"
+
+
+def clerked(monkeypatch, *starts):
+    """What a side's clerk says of three cells, whose processes answer so."""
+    lines = list(starts)
+    monkeypatch.setattr(wire, "start", lambda side, request, said: (lines.pop(0), Child()))
+    side = Side(name="main", commit="c", code="0", path=Path(), python="p")
+    clerk = examining._Clerk(side, "cpu", Path("said"))
+    asks = [Ask(arm="apnb", size="5x4")] * 2
+    return [clerk.ask(ask, weights=Path("w"), outputs=Path("o")) for ask in asks]
+
+
+def answer():
+    where = record.Environment(
+        device="cpu",
+        device_name="d",
+        cores=1,
+        threads=1,
+        memory_bytes=1,
+        os="o",
+        python="3",
+        torch="2",
+    )
+    return Record(
+        source="predicted",
+        experiment="regress",
+        cell="0",
+        subject="apnb",
+        axes={},
+        size="5x4",
+        measures=Measures(),
+        environment=where,
+    )
+
+
+def test_a_record_says_whose_code_it_was(monkeypatch):
+    found = clerked(monkeypatch, Line({"ready": True}, answer(), answer()))
+    assert [(one.environment.commit, one.environment.code) for one in found] == [("c", "0")] * 2
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [(EOFError, "the process died: Fatal: gone"), (TimeoutError, "not done after 3600 s; ended")],
+)
+def test_a_cell_whose_process_dies_is_a_failure_and_the_next_gets_a_new_one(
+    monkeypatch, ending, reason
+):
+    first, second = clerked(
+        monkeypatch, Line({"ready": True}, ending), Line({"ready": True}, answer())
+    )
+    assert first.failure.reason == reason
+    assert first.axes == {"block": "apnb", "size": "5x4", "channels": 512, "key_channels": 64}
+    assert second.failure is None
+
+
+def test_a_process_that_does_not_even_start_ends_the_gate(monkeypatch):
+    with pytest.raises(SideError, match="main: its process can't be started: Fatal: gone"):
+        clerked(monkeypatch, Line(EOFError))
+
+
+def test_an_arm_is_told_what_its_task_is(monkeypatch):
+    served = []
+    monkeypatch.setattr(turns, "serve", lambda task, line: served.append(task))
+    request = {
+        "ask": Ask(arm="apnb:fast", size="5x4", channels=8, key_channels=4).as_json(),
+        "device": "cpu",
+        "outputs": None,
+        "read_memory": True,
+        "planted": 0.1,
+    }
+    worker._play(None, request)
+    (task,) = served
+    assert (task.cell.name, task.cell.implementation, str(task.cell.size)) == (
+        "apnb",
+        "fast",
+        "5x4",
+    )
+    assert (task.outputs, task.read_memory, task.planted) == (None, True, 0.1)
+
+
+def test_what_a_library_lacks_is_told_in_plain_json():
+    ours, theirs = multiprocessing.Pipe()
+    worker._refuse(theirs, ImportError("no name"))
+    assert wire.Wire(ours).recv() == {"lacks": "no name"}
+    ours.close()
+    theirs.close()

@@ -1,0 +1,281 @@
+"""Cells of a GPU that follow one another in one process, and those that have one of their own."""
+
+import os
+import signal
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ann.catalogue import BLOCKS, NETWORKS
+from ann.spec import Size
+from bench.measure import nvml, readings
+from bench.records.record import Failure, Measures, Timing
+from bench.run import process as child
+from bench.run import runner
+from bench.workloads import number_formats
+from experiments import machine
+from experiments.beyond import counters
+from experiments.paper import table6
+from experiments.spec import Cell, OwnModule
+from experiments.training import Setting
+from tests.bench.run.serving import serve
+
+PLAIN = Cell(
+    experiment="test",
+    axes={"block": "plain"},
+    subject=replace(BLOCKS["apnb"], channels=8, key_channels=4),
+    size=Size(height=9, width=12),
+    budget_s=0.05,
+)
+TRAINING = next(cell for cell in table6.make(Setting()).cells if cell.training)
+SHARING = {
+    "plain": PLAIN,
+    "train": replace(PLAIN, mode="train"),
+    "network": replace(PLAIN, subject=NETWORKS["mmseg/ann-r50"]),
+    "autocast": replace(PLAIN, dtype="autocast-bfloat16"),
+    "profile": replace(PLAIN, probes=("operations",)),
+    "fused": replace(PLAIN, implementation="sdpa"),
+    "ceilings": machine.CELL,
+}
+ALONE = {
+    "paper": replace(PLAIN, protocol="paper"),
+    "compiled": replace(PLAIN, implementation="compiled"),
+    "fast-compiled": replace(PLAIN, implementation="fast-compiled"),
+    "own": replace(PLAIN, subject=OwnModule(factory="a:b")),
+    "training": TRAINING,
+    "counters": counters.EXPERIMENT.cells[0],
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_cells_that_leave_nothing_behind_share_a_process_on_a_gpu_alone(name):
+    assert child.shares(child.Task(cell=SHARING[name], device="cuda"))
+    assert not child.shares(child.Task(cell=SHARING[name], device="cpu"))
+    assert not child.shares(child.Task(cell=SHARING[name], device="cuda", threads=4))
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_cells_that_may_leave_traces_have_a_process_of_their_own(name):
+    assert not child.shares(child.Task(cell=ALONE[name], device="cuda"))
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Processes that answer at once; what is kept of them is ended."""
+    monkeypatch.setattr(child, "_serve", serve)
+    yield
+    child.end_kept()
+
+
+def pid(name, **changes):
+    """Process that measured a cell, or the failure."""
+    cell = replace(PLAIN, axes={"block": name}, **changes)
+    found = child.run(child.Task(cell=cell, device="cuda"))
+    return found if isinstance(found, Failure) else found.printed["pid"]
+
+
+def is_running(number):
+    return any(process.pid == number for process in child._RUNNING)
+
+
+def test_cells_share_a_process_until_it_is_ended(served):
+    first = pid("a")
+    assert pid("b") == first
+    assert is_running(first)
+    child.end_kept()
+    assert not is_running(first)
+    assert pid("c") != first
+
+
+def test_a_cell_of_its_own_process_has_the_device_to_itself(served):
+    shared = pid("a")
+    alone = pid("b", protocol="paper")
+    assert alone != shared
+    assert not is_running(shared)
+    assert not is_running(alone)
+    assert pid("c") not in (shared, alone)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("fails", "error"), ("dies", "error"), ("hangs", "timeout")]
+)
+def test_a_process_is_ended_after_a_failure(served, name, kind):
+    first = pid("a")
+    limits = {"time_limit_s": 0.2} if name == "hangs" else {}
+    assert pid(name, **limits).kind == kind
+    assert not is_running(first)
+    assert pid("b") != first
+
+
+def test_a_process_ends_where_it_says_so(served):
+    first = pid("no graph")
+    assert not is_running(first)
+
+
+def test_a_process_goes_on_after_a_cell_that_this_machine_lacks(served):
+    first = pid("a")
+    assert pid("lacks").kind == "error"
+    assert pid("b") == first
+
+
+def test_a_process_that_died_between_two_cells_is_no_failure_of_the_next(served):
+    first = int(pid("dies later"))
+    child.wait([child._KEPT[0].child.sentinel])
+    second = int(pid("a"))
+    os.kill(second, signal.SIGKILL)
+    child.wait([child._KEPT[0].child.sentinel])
+    assert len({first, second, int(pid("b"))}) == 3
+
+
+TIMING = Timing(clock="cuda-events", samples_s=(1.0,))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "clean"),
+    [
+        (Measures(timings=(TIMING,)), True),
+        (Failure(kind="unavailable", reason="no such kernel"), True),
+        (Failure(kind="error", reason="CUDA error: an illegal memory access"), False),
+        (Failure(kind="out-of-memory", reason="CUDA out of memory"), False),
+        (
+            Measures(timings=(TIMING.model_copy(update={"notes": ("no CUDA graph: why",)}),)),
+            False,
+        ),
+    ],
+)
+def test_what_a_cell_leaves_behind_is_known_or_not(outcome, clean):
+    assert child._is_clean(outcome) is clean
+
+
+@pytest.fixture
+def serving(monkeypatch):
+    """Have `_serve` told two cells in this process; the state that each answer tells."""
+    calls = []
+    monkeypatch.setattr(child, "end_with_parent", lambda: calls.append("ends with its parent"))
+    monkeypatch.setattr(child, "offer_to_oom_killer", lambda: None)
+    monkeypatch.setattr(child.os, "dup2", lambda *_: None)
+    monkeypatch.setattr(child.signal, "signal", lambda *given: calls.append(given))
+    monkeypatch.setattr(child, "tidy", lambda: True)
+
+    def serve(*outcomes, device="cuda"):
+        answers, left = [], list(outcomes)
+        monkeypatch.setattr(child, "_measured", lambda task: left.pop(0))
+        task = child.Task(cell=PLAIN, device=device)
+        child._serve(SimpleNamespace(recv=lambda: task, send_bytes=answers.append))
+        return [answer.decode().split("\n")[0] for answer in answers], calls
+
+    return serve
+
+
+ERROR = Failure(kind="error", reason="CUDA error: an illegal memory access")
+
+
+def test_a_process_serves_until_a_cell_leaves_behind_what_nobody_knows(serving):
+    told, calls = serving(Measures(), ERROR, Measures())
+    assert told == ["measures goes on", "failure ends"]
+    # A terminal sends an interruption to all processes; the run's own ends the others.
+    assert calls == [(signal.SIGINT, signal.SIG_IGN), "ends with its parent"]
+
+
+def test_a_process_on_a_processor_serves_one_cell(serving):
+    assert serving(Measures(), Measures(), device="cpu")[0] == ["measures ends"]
+
+
+def test_a_process_ends_where_its_device_computes_no_more(serving, monkeypatch):
+    monkeypatch.setattr(child, "tidy", lambda: False)
+    assert serving(Measures(), Measures())[0] == ["measures ends"]
+
+
+def test_between_cells_memory_is_given_back_and_the_device_asked(pretended_gpu, monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("given back"))
+    assert child.tidy()
+    assert calls == ["given back"]
+
+    def fail():
+        msg = "CUDA error: an illegal memory access was encountered"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    assert not child.tidy()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_process_knows_whether_another_of_the_run_waits_on_the_device(monkeypatch, waits):
+    seen = []
+    monkeypatch.setattr(nvml.waiting, "count", 0)
+    monkeypatch.setattr(readings, "measure", lambda *_: seen.append(nvml.waiting.count))
+    child._measured(child.Task(cell=PLAIN, device="cuda", waits_on_device=waits))
+    assert seen == [int(waits)]
+
+
+def test_a_cell_leaves_its_precision_to_no_other(pretended_gpu):
+    backend = torch.backends.cuda.matmul
+    before, seen = backend.fp32_precision, []
+
+    def probe(*given):
+        seen.append(backend.fp32_precision)
+        return Measures()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readings, "_measure", probe)
+        readings.measure(PLAIN, "cuda")
+        patch.setattr(readings, "_measure", lambda *_: number_formats.switch("tf32", "cuda"))
+        readings.measure(PLAIN, "cuda")
+        patch.setattr(readings, "_measure", probe)
+        readings.measure(PLAIN, "cuda")
+    assert seen == [before, before]
+
+
+def test_cells_of_a_pretended_gpu_are_measured_in_one_process(
+    tmp_path, pretended_machine, monkeypatch
+):
+    started, start = [], child._Process.start
+    monkeypatch.setattr(
+        child._Process, "start", lambda **given: started.append(given) or start(**given)
+    )
+    changes = [{"dtype": "tf32"}, {"implementation": "sdpa-efficient"}, {"mode": "train"}]
+    cells = [replace(PLAIN, budget_s=2.0, **change) for change in changes]
+    records = list(runner.run(cells, tmp_path, source="measured", device="cuda"))
+    assert started == [{"daemon": True}]
+    assert child._KEPT == []
+    kinds = [item.failure.kind if item.failure else None for item in records]
+    assert kinds == [None, "unavailable", None], records
+    for item in (records[0], records[2]):
+        clocks = [timing.clock for timing in item.measures.timings]
+        assert clocks == ["cuda-events", "cuda-events", "wall", "cuda-graph"]
+        assert item.measures.memory.requested_bytes > 0
+        assert not any(timing.notes for timing in item.measures.timings)
+
+
+def test_code_that_goes_by_the_device_sees_the_pretended_gpu(pretended_gpu):
+    device = torch.device("cuda")
+    assert device.type == "cuda"
+    assert torch.ones(1, device=device).to(device).sum() == 1
+
+
+def test_a_training_on_a_pretended_gpu_loads_its_images_by_processes(tmp_path, pretended_machine):
+    short = replace(TRAINING.training, iterations=2)
+    cell = replace(TRAINING, training=short, time_limit_s=120)
+    found = child.run(child.Task(cell=cell, device="cuda", folder=tmp_path))
+    assert isinstance(found, Measures), found
+    assert found.accuracy.iterations == 2
+
+
+@pytest.mark.parametrize(
+    ("shown", "gpus", "given"),
+    [(None, 1, ["0", "0", "0"]), (None, 2, ["0", "1", "0"]), ("5,7", 2, ["5", "7", "5"])],
+)
+def test_slots_beyond_the_gpus_share_them(monkeypatch, shown, gpus, given):
+    seen = []
+    for slot in range(3):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if shown:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        monkeypatch.setenv("OMP_NUM_THREADS", "9")
+        child._settle(child.Task(cell=TRAINING, device="cuda", slot=slot, threads=3, gpus=gpus))
+        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert seen == given

@@ -1,0 +1,361 @@
+"""The page with answers, sources and raw records: whole, safe whatever records say, and right in a browser."""
+
+import html as entities
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from bench.records import comparison
+from bench.records.files import append
+from bench.records.record import Document
+from reports import __main__ as command
+from reports import overview, provenance
+from reports.audit import audit, claims
+from reports.gate import comparisons
+from reports.model import frame
+from reports.model.table import Column, Interval, Number, Table
+from reports.render import html, records_page
+
+KEPT = Path(__file__).parents[3] / "reports" / "reference" / "intel-xeon-2-cores"
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+HOSTILE = (
+    "<script>document.title='run'</script>",
+    '"><img src=x onerror=document.title="run">',
+    "</script></style></title><svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "' onmouseover='alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+    "<!--",
+    "]]>&lt;&#x3c;b&#62;",
+)
+
+
+class Reader(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags = []
+        self.text = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def parsed(page):
+    reader = Reader()
+    reader.feed(page)
+    return reader
+
+
+def written(records, folder):
+    for record in records:
+        append(folder / "records" / "all.jsonl", record)
+    assert command.main([str(folder / "records"), "--out", str(folder), "--format", "html"]) == 0
+    return (folder / "index.html").read_text(), (folder / html.RAW).read_text()
+
+
+@pytest.fixture(scope="module")
+def made(make, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    records = [*make.table1(), *make.table6()]
+    records[0] = records[0].model_copy(
+        update={"command": "python -m bench.efficiency --size 96x96"}
+    )
+    return (*written(records, folder), folder)
+
+
+def hostile(record, text):
+    """The record with the text in every field that takes any."""
+    changed = {
+        "cell": text,
+        "subject": text,
+        "command": text,
+        "created_at": text,
+        "implementation": text,
+        "axes": {**record.axes, text: text},
+        "document": Document(title=text, table=text, row=text, device=text, note=text),
+    }
+    if record.environment:
+        names = ("device_name", "os", "python", "torch", "cuda", "commit", "code")
+        environment = {
+            **dict.fromkeys(names, text),
+            "packages": {text: text},
+            "flags": {text: text},
+        }
+        changed["environment"] = record.environment.model_copy(update=environment)
+    return record.model_copy(update=changed)
+
+
+def test_a_comparison_by_turns_is_an_answer():
+    kept = comparison.read(KEPT)
+    answers = {part.heading: part.sentences for part in overview.every(frame.build(()), kept)}
+    assert answers["What is new"] == tuple(f"{comparisons.sentence(one)}." for one in kept)
+
+
+def test_hostile_records_gain_no_element_no_attribute_and_no_address(make, tmp_path):
+    text = " ".join(HOSTILE)
+    safe = written([hostile(one, "harmless") for one in make.table1()], tmp_path / "safe")
+    found = written([hostile(one, text) for one in make.table1()], tmp_path / "found")
+    for before, after in zip(map(parsed, safe), map(parsed, found), strict=True):
+        assert [tag for tag, _ in after.tags] == [tag for tag, _ in before.tags]
+        assert [list(a) for _, a in after.tags] == [list(a) for _, a in before.tags]
+        links = [v for _, a in after.tags for k, v in a.items() if k.endswith(("href", "src"))]
+        assert all(link.startswith(("#", f"{html.RAW}#", "index.html")) for link in links)
+    assert text in "".join(parsed(found[0]).text)
+
+
+def test_hostile_experiments_and_sizes_reach_the_page_as_text(make, tmp_path):
+    text = " ".join(HOSTILE)
+    records = [one.model_copy(update={"experiment": text, "size": text}) for one in make.table6()]
+    page, _ = written([*records, *make.table1()], tmp_path)
+    found = parsed(page)
+    assert [attributes for tag, attributes in found.tags if tag == "script"] == [{}]
+    assert not [tag for tag, _ in found.tags if tag == "img"]
+    assert not [
+        name for _, attributes in found.tags for name in attributes if name.startswith("on")
+    ]
+
+
+def test_the_policy_allows_the_one_script_and_no_address(made):
+    policy = next(a["content"] for t, a in parsed(made[0]).tags if a.get("http-equiv"))
+    assert "default-src 'none'" in policy
+    assert re.search(r"script-src 'sha256-[A-Za-z0-9+/]{43}='", policy)
+    assert "http" not in policy
+
+
+def test_every_link_to_a_raw_record_finds_it(made):
+    page, records, _ = made
+    anchors = {a["id"] for _, a in parsed(records).tags if "id" in a}
+    links = [a["href"] for t, a in parsed(page).tags if t == "a" and html.RAW in a["href"]]
+    assert len(links) > 20
+    assert {link.partition("#")[2] for link in links} <= anchors
+
+
+def test_a_raw_record_is_shown_as_it_was_written(make):
+    record = make.table1()[0]
+    table = Table("t", "T", (Column("n"),), ((1,),), origins=((record,),))
+    records, names = records_page.anchors([table])
+    line = re.search(r"<pre>(.*)</pre>", records_page.page(records, names))[1]
+    assert json.loads(entities.unescape(line)) == record.model_dump(
+        mode="json", exclude_defaults=True
+    )
+
+
+def test_records_of_one_cell_have_names_of_their_own(make):
+    one = make.table1()[0]
+    both = (one, one.model_copy(update={"created_at": "later"}))
+    _, names = records_page.anchors([Table("t", "T", (Column("n"),), ((1,),), origins=(both,))])
+    assert len(set(names.values())) == 2
+
+
+def test_a_row_of_many_records_says_how_many_more(make):
+    many = tuple(make.record("table1", {"block": "nb"}, source="measured") for _ in range(9))
+    table = Table("t", "T", (Column("n"),), ((1,),), origins=(many,))
+    page = html.page([table], addresses=records_page.anchors([table])[1])
+    assert "and 5 more" in page
+
+
+def test_a_number_shows_itself_whole_in_its_base_unit():
+    column = Column("time", "ms", 1, 1e-3, "seconds")
+    rows = ((0.0123456789,), (Interval(0.5, 0.25, 0.75),), (Number(7.25, 0),))
+    page = html.render(Table("t", "T", (column,), rows))
+    titles = [a["title"] for t, a in parsed(page).tags if "title" in a]
+    assert titles == ["0.0123456789 seconds", "0.5 [0.25, 0.75] seconds", "7.25 seconds"]
+
+
+def test_the_best_is_marked_for_the_eye_and_the_ear_and_explained():
+    table = Table("t", "T", (Column("n", best="min"),), ((1,), (2,)))
+    page = html.render(table)
+    assert [a["aria-label"] for t, a in parsed(page).tags if a.get("class") == "star"] == ["best"]
+    assert "\u2605 marks the best of its column" in "".join(parsed(page).text)
+
+
+def test_a_table_without_a_best_explains_no_mark():
+    assert "marks the best" not in html.render(Table("t", "T", (Column("n"),), ((1,), (2,))))
+
+
+def test_long_tables_keep_their_heading_and_short_ones_need_not():
+    long, short = (Table("t", "T", (Column("n"),), ((1,),) * rows) for rows in (html.LONG + 1, 3))
+    assert 'class="scroll long"' in html.render(long)
+    assert 'class="scroll long"' not in html.render(short)
+    assert re.search(r"\.scroll\.long thead th \{ position: sticky", html.render(long))
+
+
+def test_the_answers_stand_ahead_of_the_tables(made):
+    text = made[0]
+    places = [
+        text.index(f"<h3>{one}") for one in ("What was reproduced", "What was not", "What is new")
+    ]
+    assert places == sorted(places)
+    assert places[-1] < text.index("<table>")
+
+
+def test_the_answers_follow_from_the_records(make):
+    built = frame.build(make.table1())
+    kinds = [audit.judge(claim).kind for claim in claims.claims(built)]
+    count = kinds.count("paper's protocol only")
+    assert count > 0
+    answers = {part.heading: part.sentences for part in overview.every(built)}
+    said = f"{count} of {len(kinds)} published efficiency numbers are reproduced by the paper's own procedure"
+    assert any(one.startswith(said) for one in answers["What was reproduced"])
+
+
+def test_without_records_nothing_is_said_to_be_reproduced():
+    nothing = {s.heading: s.sentences for s in overview.every(frame.build(()))}
+    assert nothing["What was reproduced"] == (overview.NOTHING,)
+    assert nothing["What was not"][0].startswith(
+        "25 of 25 published efficiency numbers are not checked"
+    )
+    assert nothing["What is new"] == (overview.NOTHING,)
+
+
+def test_trainings_are_counted_by_what_they_say_of_the_text(make):
+    found = {s.heading: s.sentences for s in overview.every(frame.build(make.table6()))}
+    assert any("support" in one and "Table 6" in one for one in found["What was reproduced"])
+
+
+def test_environments_differ_in_more_than_their_load(make):
+    busy = make.CPU.model_copy(update={"load_average": 7.0})
+    records = [
+        make.record("table1", {"block": str(at)}, source="measured", environment=environment)
+        for at, environment in enumerate((make.CPU, busy, make.GPU))
+    ]
+    rows = provenance.environments(records).rows
+    assert [(row[0], row[-1]) for row in rows] == [
+        ("cpu: Example CPU", 2),
+        ("cuda: Example GPU", 1),
+    ]
+
+
+def test_commands_are_those_of_the_records_or_measure_the_same_again(make):
+    said = make.record("table1", {"block": "a"}, source="measured", command="python -m bench.x")
+    unsaid = make.record("crossover", {"block": "b"}, source="measured")
+    rows = provenance.commands([said, said, unsaid]).rows
+    assert rows[0] == ("python -m bench.x", "table1", 2)
+    assert "python -m bench.ablations --experiment crossover" in rows[1][0]
+
+
+def test_the_page_names_the_machine_and_the_command(made):
+    text = "".join(parsed(made[0]).text)
+    assert "python -m bench.efficiency --size 96x96" in text
+    assert "Python 3.12.3, torch 2.15.0" in text
+
+
+def dumped(page, tmp_path, script, *arguments):
+    """The page after a script of the test has run in it; what it returns stands in <pre id=said>."""
+    wrapped = POLICY.sub("", page).replace(
+        "</body>",
+        f"<script>{script}</script><script>run().then(found => {{ const said = document.createElement('pre');"
+        "said.id = 'said'; said.textContent = JSON.stringify(found); document.body.append(said); })"
+        ".catch(error => { document.body.append('failed: ' + error); });</script></body>",
+    )
+    path = tmp_path / "wrapped.html"
+    path.write_text(wrapped, encoding="utf-8")
+    done = browse(path, tmp_path, "--virtual-time-budget=20000", *arguments, "--dump-dom")
+    found = re.search(r'<pre id="said">(.*?)</pre>', done, re.DOTALL)
+    assert found, done[-500:]
+    return json.loads(entities.unescape(found[1]))
+
+
+def browse(path, tmp_path, *arguments):
+    start = (
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+    )
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    line = [*start, profile, "--window-size=1280,1000", *arguments, path.as_uri()]
+    return subprocess.run(line, capture_output=True, text=True, timeout=240, check=True).stdout
+
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+SORTED = Table(
+    "t",
+    "T",
+    (Column("name", align="left"), Column("n", "MiB", 1)),
+    (("b", 10.0), ("a", 9.0), ("c", None), ("d", 100.0)),
+)
+CLICKS = """
+async function run() {
+  const column = () => [...document.querySelectorAll("tbody tr")].map((row) => row.cells[0].textContent);
+  const heading = document.querySelectorAll("thead th")[1];
+  const seen = [[heading.ariaSort, column()]];
+  for (let at = 0; at < 3; at += 1) {
+    heading.querySelector("button").click();
+    seen.push([heading.ariaSort, column()]);
+  }
+  return seen;
+}"""
+
+
+@needs_browser
+def test_a_heading_sorts_up_and_down_and_back(tmp_path):
+    assert dumped(html.render(SORTED), tmp_path, CLICKS) == [
+        ["none", ["b", "a", "c", "d"]],
+        ["ascending", ["a", "b", "d", "c"]],
+        ["descending", ["d", "b", "a", "c"]],
+        ["none", ["b", "a", "c", "d"]],
+    ]
+
+
+@needs_browser
+def test_the_script_runs_under_the_page_s_own_policy(tmp_path):
+    (tmp_path / "index.html").write_text(html.render(SORTED), encoding="utf-8")
+    assert '<html lang="en" class="sortable">' in browse(
+        tmp_path / "index.html", tmp_path, "--dump-dom"
+    )
+
+
+WIDTHS = """
+async function run() {
+  const frame = document.createElement("iframe");
+  frame.style.width = "390px";
+  frame.srcdoc = document.documentElement.outerHTML.replace(/<script>[^]*?<\\/script>/g, "");
+  document.body.append(frame);
+  await new Promise((done) => frame.addEventListener("load", done));
+  const page = frame.contentDocument.documentElement;
+  return [page.clientWidth, page.scrollWidth];
+}"""
+
+
+@needs_browser
+def test_on_a_phone_only_tables_scroll_sideways(made, tmp_path):
+    shown, needed = dumped(made[0], tmp_path, WIDTHS)
+    assert needed <= shown <= 390
+
+
+def axe():
+    """The file of axe-core that a Python package brings, if one is installed."""
+    for package in ("axe_playwright_python", "axe_core_python"):
+        found = importlib.util.find_spec(package)
+        if found is not None and found.origin is not None:
+            path = Path(found.origin).parent / "axe.min.js"
+            if path.is_file():
+                return path
+    return None
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.skipif(axe() is None, reason="axe-core is not installed: pip install axe-core-python")
+@pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])
+def test_axe_finds_no_violation(made, tmp_path, scheme):
+    script = axe().read_text(encoding="utf-8").replace("</script", "<\\/script")
+    run = "const run = async () => (await axe.run()).violations.map((one) => [one.id, one.nodes[0].html]);"
+    blink = f"--blink-settings=preferredColorScheme={scheme}"
+    assert dumped(made[0], tmp_path, f"{script}\n{run}", blink) == []
+    assert dumped(made[1], tmp_path, f"{script}\n{run}", blink) == []
