@@ -125,7 +125,7 @@ def _run_together(chosen: Sequence[Experiment], options: Namespace) -> bool:
     cells = [cell for one in chosen for cell in one.cells]
     writes = os.environ.get("RANK", "0") == "0"
     with cli.held(options.out) if writes else nullcontext():
-        return torchrun.run(cells, options.out, device=options.device)
+        return torchrun.run_under_torchrun(cells, options.out, device=options.device)
 
 
 def setting_of(options: Namespace) -> Setting:
@@ -155,11 +155,11 @@ def judge(options: Namespace) -> int:
         raise ValueError(msg)
     setting = setting_of(options)
     from bench.run import runner
-    from bench.training.judge import judge as judged
+    from bench.training.judge import evaluate_checkpoint as judged
     from reports.model import frame
     from reports.training import evaluation as tables
 
-    device = runner.resolve(options.device)
+    device = runner.resolve_device(options.device)
     with cli.held(options.out):
         made = judged(
             options.evaluate,
@@ -169,7 +169,7 @@ def judge(options: Namespace) -> int:
             device=device,
             out=options.out,
         )
-    cli.show(tables.every(frame.build([made])))
+    cli.show(tables.every(frame.build_frame([made])))
     return 0
 
 
@@ -226,20 +226,20 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
     """Predict all cells, train what is trained, then measure one cell after the other, under one progress bar."""
     from bench.run import pool, runner  # brings torch, not for --help
 
-    device = runner.resolve(options.device)
+    device = runner.resolve_device(options.device)
     cells = tuple(cell for experiment in experiments for cell in experiment.cells)
     if device != "meta":
         from bench.training.run import find_data
 
         find_data(cells)
     if options.fresh:
-        runner.start_over(options.out)
+        runner.set_records_aside(options.out)
     executed = tuple(cell for cell in cells if cell.probes and device != "meta")
     alone = machine.first([cell for cell in executed if cell.training is None])
     trained = tuple(cell for cell in executed if cell.training is not None)
-    slots = 1 if options.engine == "ray" else options.slots or runner.slots(device)
+    slots = 1 if options.engine == "ray" else options.slots or runner.default_slots(device)
     engine = pool.ray(device) if options.engine == "ray" else pool.local(slots)
-    start = partial(runner.run, out=options.out, device=device)
+    start = partial(runner.run_cells, out=options.out, device=device)
     records = chain(
         start(cells, source="predicted"),
         start(trained, source="measured", engine=engine, slots=slots),
@@ -257,7 +257,7 @@ def _trained(records: Sequence["Record"]) -> "RenderableType":
     own = [item for item in records if item.experiment in TRAININGS]
     if not any(item.measures.accuracy for item in own):
         return cli.drawn(())
-    return cli.drawn(ablations.ours(study) for study in runs.every(frame.build(own)))
+    return cli.drawn(ablations.ours(study) for study in runs.every(frame.build_frame(own)))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def seconds(text: str) -> float:
+def positive_seconds(text: str) -> float:
     """Read a positive number of seconds or minutes."""
     try:
         value = float(text)
@@ -166,7 +166,7 @@ def follow(
 
 
 @contextmanager
-def steps(total: int) -> Iterator[Callable[[str], None]]:
+def step_progress(total: int) -> Iterator[Callable[[str], None]]:
     """Show a progress bar on standard error (where that is a terminal); call what it gives after each step."""
     from rich.console import Console  # not for --help
     from rich.progress import (

@@ -80,7 +80,7 @@ def parser() -> cli.Parser:
     )
     add(
         "--budget",
-        type=cli.seconds,
+        type=cli.positive_seconds,
         metavar="S",
         help="seconds for timing, shared among the blocks by their work (default: 75, on a GPU 6)",
     )
@@ -207,11 +207,11 @@ def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
     from bench.run import runner  # brings torch, not for --help
 
     _find_own(asked)
-    device = runner.resolve(options.device)
-    began = runner.now()
+    device = runner.resolve_device(options.device)
+    began = runner.timestamp()
     if options.fresh:
-        runner.start_over(options.out)
-    start = partial(runner.run, out=options.out, device=device)
+        runner.set_records_aside(options.out)
+    start = partial(runner.run_cells, out=options.out, device=device)
     predicted = cli.follow(start(asked, source="predicted"), total=len(asked))
     if options.format == "table":
         cli.show(_tables(predicted)[:1])
@@ -240,7 +240,7 @@ def _predict(options: "Namespace") -> int:
     if options.protocol == "paper":
         msg = "--predict knows no protocol of the paper's, which says how to measure; leave one of them out"
         raise ValueError(msg)
-    chosen = tuple(map(devices.find, options.predict)) or tuple(DEVICES.values())
+    chosen = tuple(map(devices.find_device, options.predict)) or tuple(DEVICES.values())
     # By CUDA's rules, which all known devices follow.
     asked = tuple(replace(cell, device="cuda") for cell in cells(options))
     from bench.records import record
@@ -248,15 +248,17 @@ def _predict(options: "Namespace") -> int:
 
     _find_own(asked)
     with cli.held(options.out):
-        start = runner.run(asked, options.out, source="predicted", device="meta")
+        start = runner.run_cells(asked, options.out, source="predicted", device="meta")
         predicted = cli.follow(start, total=len(asked))
     rows = [dict(cell.axes) for cell in asked]
-    kept = [item for item in record.read(options.out / runner.RECORDS) if item.axes in rows]
+    kept = [
+        item for item in record.read_records(options.out / runner.RECORDS_FILE) if item.axes in rows
+    ]
     from reports.blocks import predicted_times
     from reports.model import frame
 
     everything = (*predicted, *(item for item in kept if item.source == "measured"))
-    made = predicted_times.every(frame.build(everything), chosen)
+    made = predicted_times.every(frame.build_frame(everything), chosen)
     if options.format == "table":
         cli.show(made)
     else:
@@ -332,10 +334,12 @@ def _compare(options: "Namespace") -> int:
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = compare.Settings(**chosen, comparisons=len(asked))
     _find_own([cell for pair in asked for cell in pair])
-    device: Any = runner.resolve(options.device)
+    device: Any = runner.resolve_device(options.device)
     total = len(asked) * (settings.rounds + compare.BESIDE_ROUNDS)
-    with cli.held(options.out), cli.steps(total) as step:
-        made = compare.run(asked, options.out, device=device, settings=settings, on_step=step)
+    with cli.held(options.out), cli.step_progress(total) as step:
+        made = compare.compare_arms(
+            asked, options.out, device=device, settings=settings, on_step=step
+        )
     from reports.gate import comparisons as tables
 
     if options.format == "table":
@@ -370,7 +374,7 @@ def _tables(records: Sequence["Record"]) -> tuple["Table", ...]:
     from reports.blocks import roofline
     from reports.model import frame
 
-    built = frame.build(records)
+    built = frame.build_frame(records)
     predicted, measured = report.efficiency(built)
     executed = any(item.source == "measured" for item in records)
     return (predicted, measured, *roofline.of(built)) if executed else (predicted,)

@@ -157,20 +157,20 @@ def _looked_at(
             break
         cell = left.pop(0)
         yield _seen(name(cell), partial(look, cell, device))
-        if not process.tidy():
+        if not process.tidy_process():
             tally.why_left = "the device computes no more"
     tally.left = len(left)
     if device == "cuda":
         yield _seen("launch after the profiler", lambda: _launches(launched_s))
         for block in ("nb", "apnb"):
             yield _seen(f"{block} workspace of cuDNN", partial(_workspace, block))
-            process.tidy()
+            process.tidy_process()
     yield _seen("training", lambda: _train(setting, device))
 
 
 def _seen(what: str, act: Callable[[], Seen]) -> Seen:
     """Do it; whatever goes wrong is what we look for."""
-    from bench.records.failure import failure_of
+    from bench.records.failure import error_failure
     from bench.workloads import number_formats
 
     began_s = time.monotonic()
@@ -178,7 +178,7 @@ def _seen(what: str, act: Callable[[], Seen]) -> Seen:
         with number_formats.unswitched():
             seen = act()
     except Exception as error:  # noqa: BLE001
-        failure = failure_of(error)
+        failure = error_failure(error)
         state = "lacks" if failure.kind == "unavailable" else "failed"
         seen = Seen(what=what, state=state, reason=failure.reason)
     seen.what, seen.seconds = what, time.monotonic() - began_s
@@ -189,7 +189,7 @@ def look(cell: Cell, device: str) -> Seen:
     """Read all that a cell's probes read, and hold its call against float64."""
     from bench.measure import exactness, readings
 
-    found = readings.measure(cell, device)  # type: ignore[arg-type]  # a device that computes
+    found = readings.measure_cell(cell, device)  # type: ignore[arg-type]  # a device that computes
     added = found.memory.requested_bytes if found.memory else None
     seen = Seen(
         what=name(cell),
@@ -199,7 +199,7 @@ def look(cell: Cell, device: str) -> Seen:
         kernels=found.kernels[:1],
     )
     if cell.protocol == "strict":
-        seen.error, seen.gradient_error = exactness.errors(cell, device)
+        seen.error, seen.gradient_error = exactness.float64_errors(cell, device)
         seen.reason = _wrong(cell, seen)
         seen.state = "wrong" if seen.reason else "ok"
     return seen
@@ -220,9 +220,9 @@ def _predicted_bytes(cell: Cell) -> int:
     from bench.predict.imitation import Imitation
     from bench.workloads import number_formats, workload
 
-    made = workload.make(cell, "meta")
-    with Imitation("cuda", number_formats.lower(cell.dtype)).around(made.module):
-        return memory.predict(made.module, made.inputs, mode=cell.mode).increment_bytes
+    made = workload.make_workload(cell, "meta")
+    with Imitation("cuda", number_formats.lower_dtype(cell.dtype)).around(made.module):
+        return memory.predict_memory(made.module, made.inputs, mode=cell.mode).increment_bytes
 
 
 def _launch_s() -> float:
@@ -259,12 +259,12 @@ def _workspace(block: str) -> Seen:
         for cell in table1.EXPERIMENT.cells
         if (cell.name, cell.size, cell.protocol) == (block, table1.TESTING, "strict")
     )
-    work = workload.make(cell, "cuda")
+    work = workload.make_workload(cell, "cuda")
     told = [f"{_predicted_bytes(cell) / MEBI:.1f} MiB predicted"]
     for enabled in (True, False):
         torch.backends.cudnn.enabled = enabled
         try:
-            found = memory.measure(work, device="cuda").requested_bytes or 0
+            found = memory.measure_memory(work, device="cuda").requested_bytes or 0
         finally:
             torch.backends.cudnn.enabled = True
         told.append(f"{found / MEBI:.1f} {'with' if enabled else 'without'} cuDNN")
@@ -281,7 +281,7 @@ def _train(setting: Setting, device: str) -> Seen:
     assert cell.training is not None, "it was chosen so"
     short = replace(cell.training, iterations=ITERATIONS)
     cell = replace(cell, training=short, time_limit_s=TRAINING_LIMIT_S)
-    found = process.run(process.Task(cell=cell, device=device))
+    found = process.run_task(process.Task(cell=cell, device=device))
     if isinstance(found, Failure):
         return Seen(what="", state="failed", reason=f"{found.kind}: {found.reason}")
     assert found.accuracy is not None, "that is its probe"

@@ -67,7 +67,7 @@ def parser() -> cli.Parser:
     """Describe the command line."""
     made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
     add = made.add_argument
-    add("--minutes", type=cli.seconds, default=9.0, help="time for the whole")
+    add("--minutes", type=cli.positive_seconds, default=9.0, help="time for the whole")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the records")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to measure")
     add("--no-tests", action="store_true", help="leave the GPU tests out")
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from bench.run import runner  # brings torch, not for --help
         from bench.training.run import find_data
 
-        device = runner.resolve(options.device)
+        device = runner.resolve_device(options.device)
         find_data(cell for step in reference.steps(setting) for cell in step.cells)
         if options.look:
             from bench import look
@@ -128,7 +128,7 @@ def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> I
     """Measure one cell after the other until the time is up; trainings several at once on a GPU."""
     from bench.run import runner
 
-    measure = partial(runner.run, out=out, source="measured", device=device)
+    measure = partial(runner.run_cells, out=out, source="measured", device=device)
     cells = [cell for step in plan for cell in step.cells]
     first = [machine.CELL] if CELL_SHARE * clock.limit_s >= machine.CELL.budget_s else []
     with _predicting(cells, out, device=device, clock=clock) as ahead:
@@ -173,11 +173,13 @@ def trainings_at_once(cells: Sequence[Cell], *, device: str) -> int:
     from bench.run import environment, runner
 
     if device != "cuda":
-        return runner.slots(device)
+        return runner.default_slots(device)
     largest = 0
     for cell in cells:
         if cell.mode == "train":
-            found = runner.predict(cell, runner.environment_of("meta", cell)).measures.predicted
+            found = runner.predicted_record(
+                cell, runner.environment_of("meta", cell)
+            ).measures.predicted
             largest = max(largest, found.peak_bytes if found else 0)
     fits = environment.available_bytes("cuda") // (largest + runner.PROCESS_BYTES)
     cores = runner.environment_of(device, cells[0]).cores
@@ -204,7 +206,7 @@ def _predicting(
                 return
             yield from pool.one_by_one([cell], act)
 
-    predicted = runner.run(cells, out, source="predicted", device=device, engine=engine)
+    predicted = runner.run_cells(cells, out, source="predicted", device=device, engine=engine)
     if device == "cuda":
         with _drained(predicted, stopped):
             yield lambda _: None
@@ -316,7 +318,7 @@ def _run_tests(log: Path, *, limit_s: float) -> int:
         process.join(limit_s)
         is_done = not process.is_alive()
     finally:
-        child.end(process)
+        child.end_process(process)
     if not is_done:
         sys.stdout.write(f"GPU tests: not done after {limit_s:.0f} s; see {log.name}\n")
         return 1

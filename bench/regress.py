@@ -174,8 +174,8 @@ def _run(options: Namespace, *, command: str) -> Outcome:
     from bench.regression import gate, planning  # bring torch, not for --help
 
     made = planning.plan(options)
-    with cli.held(made.out), cli.steps(gate.steps(made)) as step:
-        return gate.run(made, on_step=step).model_copy(update={"command": command})
+    with cli.held(made.out), cli.step_progress(gate.gate_steps(made)) as step:
+        return gate.run_gate(made, on_step=step).model_copy(update={"command": command})
 
 
 def _report(outcome: Outcome, out: Path) -> None:

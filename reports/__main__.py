@@ -107,12 +107,12 @@ def _without_collector() -> Iterator[None]:
 
 def _make(path: Path) -> Made:
     from bench.records import comparison
-    from bench.records.record import read
+    from bench.records.record import read_records
     from reports.gate import comparisons as paired
 
-    comparisons = comparison.read(path)
+    comparisons = comparison.read_comparisons(path)
     compared = paired.tables(comparisons)
-    records = () if path.name == comparison.FILE else read(path)
+    records = () if path.name == comparison.FILE else read_records(path)
     if records:
         made = _of_records(records, comparisons, path if path.is_dir() else path.parent)
         return replace(made, tables=(*made.tables, *compared))
@@ -130,7 +130,7 @@ def _of_records(
     from reports.blocks import figures
     from reports.model import frame
 
-    joined = frame.build(records)
+    joined = frame.build_frame(records)
     return Made(
         (audit.table(joined), *report.every(joined)),
         figures.every(joined, folder),

@@ -8,10 +8,10 @@ from reports.blocks.zoo import ZOOS, zoo
 from reports.crossover import tables as crossover
 from reports.model import columns as fields
 from reports.model import values
-from reports.model.columns import Field, axis, tabulate
-from reports.model.frame import mappings, pixels, records_of
+from reports.model.columns import Field, axis_value, tabulate
+from reports.model.frame import pixels, rows_of, rows_of_experiment
 from reports.model.table import MILLI, Column, Mark, Table, Value
-from reports.model.values import Row, published, ratio
+from reports.model.values import Row, published_value, ratio_of
 from reports.render import slug
 from reports.training import evaluation, runs
 from reports.training import tables as ablations
@@ -66,12 +66,17 @@ def _once(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def efficiency(frame: "pd.DataFrame", *, experiment: str = "efficiency") -> tuple[Table, Table]:
     """Blocks by what needs no execution, and by what was measured; a row per block, size and device."""
-    rows = _with_paper(records_of(frame, experiment))
+    rows = _with_paper(rows_of_experiment(frame, experiment))
     title = "Table 1" if experiment == "table1" else "Efficiency"
-    device = fields.device(rows)
-    timed = (*fields.BLOCK[:2], *device, *fields.BLOCK[2:], *fields.timed("ms", MILLI, 1))
+    device = fields.device_column(rows)
+    timed = (
+        *fields.BLOCK_FIELDS[:2],
+        *device,
+        *fields.BLOCK_FIELDS[2:],
+        *fields.timing_fields("ms", MILLI, 1),
+    )
     return (
-        _counted(rows, fields.BLOCK_COUNTED, name=experiment, title=title),
+        _counted(rows, fields.BLOCK_COUNT_FIELDS, name=experiment, title=title),
         _timed(rows, timed, name=experiment, title=title),
     )
 
@@ -79,15 +84,15 @@ def efficiency(frame: "pd.DataFrame", *, experiment: str = "efficiency") -> tupl
 def own(frame: "pd.DataFrame", experiment: str) -> tuple[Table, ...]:
     """Somebody's own experiment: a column for each axis of its cells, then as `efficiency`."""
     found = frame[(frame["experiment"] == experiment) & frame["accuracy"].isna()]
-    rows = _with_paper(mappings(found))
+    rows = _with_paper(rows_of(found))
     if not rows:
         return ()
     named = tuple(
-        Field(Column(name.replace("_", " "), align="left"), axis(name))
+        Field(Column(name.replace("_", " "), align="left"), axis_value(name))
         for name in dict.fromkeys(name for row in rows for name in row["axes"])
     )
-    timed = (*named, *fields.device(rows), *fields.timed("ms", MILLI, 1))
-    counted = (*named, *fields.BLOCK_COUNTED[len(fields.BLOCK) :])
+    timed = (*named, *fields.device_column(rows), *fields.timing_fields("ms", MILLI, 1))
+    counted = (*named, *fields.BLOCK_COUNT_FIELDS[len(fields.BLOCK_FIELDS) :])
     about = {"name": slug("own", experiment), "title": experiment.replace("_", " ")}
     return _counted(rows, counted, **about), _timed(rows, timed, **about)
 
@@ -99,10 +104,10 @@ def table1(frame: "pd.DataFrame") -> tuple[Table, Table]:
 
 def table2(frame: "pd.DataFrame") -> tuple[Table, Table]:
     """Table 2 of the paper: three whole networks on 2048x1024 images."""
-    rows = _with_paper(records_of(frame, "table2"))
+    rows = _with_paper(rows_of_experiment(frame, "table2"))
     about = {"name": "table2", "title": "Table 2"}
-    timed = (*fields.NETWORK, *fields.device(rows), *fields.timed("s", 1, 3))
-    return _counted(rows, fields.NETWORK_COUNTED, **about), _timed(rows, timed, **about)
+    timed = (*fields.NETWORK_FIELDS, *fields.device_column(rows), *fields.timing_fields("s", 1, 3))
+    return _counted(rows, fields.NETWORK_COUNT_FIELDS, **about), _timed(rows, timed, **about)
 
 
 def _counted(
@@ -114,7 +119,7 @@ def _counted(
         columns,
         name=f"{name}-predicted",
         title=f"{title}: what needs no execution",
-        caption=values.conditions(once),
+        caption=values.measuring_conditions(once),
         group_by=_sizes(columns),
     )
 
@@ -133,7 +138,7 @@ def _timed(
         columns,
         name=f"{name}-measured",
         title=f"{title}: measured",
-        caption=values.conditions(rows),
+        caption=values.measuring_conditions(rows),
         notes=printed or ("The document names no device.",) if devices else (),
         group_by=(*_sizes(columns), *places),
     )
@@ -146,7 +151,7 @@ def _sizes(columns: Sequence[Field]) -> tuple[int, ...]:
 
 def fig2(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Time of each group of operations, NB beside APNB; a table for each size and device."""
-    rows = [row for row in records_of(frame, "fig2") if row["operations"]]
+    rows = [row for row in rows_of_experiment(frame, "fig2") if row["operations"]]
     places = dict.fromkeys((row["size"], row["device_name"]) for row in rows)
     return tuple(_operations(rows, place, number=number) for number, place in enumerate(places))
 
@@ -164,7 +169,7 @@ def _operations(rows: Sequence[Row], place: tuple[str, str], *, number: int) -> 
     absent = Mark("this block has no operation of this group")
     lines = [(group, *(block.get(group, absent) for block in times.values())) for group in largest]
     lines.append(("sum", *(sum(block.values()) for block in times.values())))
-    ratios: list[Value] = [ratio(line[1], line[2]) if len(line) == 3 else None for line in lines]
+    ratios: list[Value] = [ratio_of(line[1], line[2]) if len(line) == 3 else None for line in lines]
     names = list(times)
     last = (Column(f"{names[0]} / {names[1]}", "", 1),) if len(names) == 2 else ()
     columns = (Column("operations", align="left"), *(_time_of(name) for name in names), *last)
@@ -175,7 +180,7 @@ def _operations(rows: Sequence[Row], place: tuple[str, str], *, number: int) -> 
         rows=tuple(
             (*line, value) if last else line for line, value in zip(lines, ratios, strict=True)
         ),
-        caption=values.conditions(here),
+        caption=values.measuring_conditions(here),
         notes=("Medians over runs, from the profiler; profiling itself slows short operations.",),
     )
 
@@ -192,14 +197,14 @@ def _place(row: Row) -> int:
 def accuracy(frame: "pd.DataFrame", experiment: str) -> Table:
     """Tables 3 to 7 of the paper: mean intersection over union as printed."""
     title, axes, digits = ACCURACY[experiment]
-    printed = [row for row in records_of(frame, experiment) if row["document"] is not None]
+    printed = [row for row in rows_of_experiment(frame, experiment) if row["document"] is not None]
     rows = sorted({row["published_place"]: row for row in printed}.values(), key=_place)
-    named = [Field(Column(name, align="left"), axis(name)) for name in axes]
+    named = [Field(Column(name, align="left"), axis_value(name)) for name in axes]
     anchors = Field(Column("anchors"), lambda row: row["published_anchors"], optional=True)
     score = Column("mIoU", "%", digits, 1, "percent", "published", best="max")
     return tabulate(
         rows,
-        (*named, anchors, Field(score, lambda row: published(row, "miou_percent"))),
+        (*named, anchors, Field(score, lambda row: published_value(row, "miou_percent"))),
         name=experiment,
         title=title,
         caption="Published numbers alone.",

@@ -111,12 +111,12 @@ def tried(work):
 
 
 def read_or_refused(line):
-    found, refusal = tried(lambda: record.parse(line, where="here:1"))
+    found, refusal = tried(lambda: record.parse_record(line, where="here:1"))
     if refusal:
         assert refusal.startswith("here:1: ")
         assert len(refusal) < 2_000
         return None
-    assert record.parse(found.model_dump_json(), where="again:1") == found
+    assert record.parse_record(found.model_dump_json(), where="again:1") == found
     return found
 
 
@@ -131,7 +131,7 @@ def test_a_line_is_a_record_that_can_be_written_again_or_refused(line):
 def test_a_damaged_file_of_records_is_read_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "damaged.jsonl"
     path.write_bytes(content)
-    found, refusal = tried(lambda: record.read(path))
+    found, refusal = tried(lambda: record.read_records(path))
     assert "damaged.jsonl" in refusal if refusal else all(found)
 
 
@@ -192,7 +192,7 @@ def test_tables_of_spoiled_records_are_rendered_or_refused(lines):
 
 
 def every_table(records):
-    built = frame.build(records)
+    built = frame.build_frame(records)
     return [*report.every(built), audit.table(built)]
 
 
@@ -246,11 +246,11 @@ def test_a_damaged_checkpoint_is_read_or_refused(tmp_path_factory, suffix, conte
 def test_a_damaged_training_is_read_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "training.pt"
     path.write_bytes(content)
-    state, refusal = tried(lambda: checkpoint.load(path))
+    state, refusal = tried(lambda: checkpoint.load_training(path))
     assert path.name in refusal if refusal else state.keys() >= checkpoint.KEYS
 
 
-@pytest.mark.parametrize("reader", [checkpoints.read, checkpoint.load])
+@pytest.mark.parametrize("reader", [checkpoints.read, checkpoint.load_training])
 @pytest.mark.parametrize("form", ["torch", "legacy", "pickle", "swapped"])
 def test_a_harmful_checkpoint_runs_nothing(tmp_path, reader, form):
     harm, path = Harmful(tmp_path / "harmed"), tmp_path / "harmful.pth"

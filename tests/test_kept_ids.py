@@ -111,7 +111,7 @@ def command_lines() -> Iterator[tuple[str, Cell]]:
         options = regress.parser().parse_args(["--base", "main", *words.split()])
         for device in ("cpu", "cuda"):
             for ask in planning.cells(options, device):
-                yield f"regress {words} ({device})", requests.cell_of(ask)
+                yield f"regress {words} ({device})", requests.requested_cell(ask)
 
 
 def lines(cells: Iterable[tuple[str, Cell]]) -> str:

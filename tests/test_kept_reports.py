@@ -152,7 +152,7 @@ def test_predicted_times_on_known_devices_are_as_kept(kept):
     from reports.model import frame
     from reports.render import markdown
 
-    tables = predicted_times.every(frame.build(record.read(INTEL)))
+    tables = predicted_times.every(frame.build_frame(record.read_records(INTEL)))
     kept("intel/predictions.md", joined({one.name: markdown.render(one) for one in tables}))
 
 
@@ -162,9 +162,9 @@ def test_an_outcome_is_as_kept_in_every_form(kept, name, tmp_path):
     from reports.gate import annotations
     from reports.gate import findings as regress
 
-    found = outcome.read(OUTCOMES[name])
+    found = outcome.read_outcome(OUTCOMES[name])
     regress.write(found, tmp_path)
-    (tmp_path / outcome.FILE).unlink()
+    (tmp_path / outcome.OUTCOME_FILE).unlink()
     texts = texts_of(tmp_path, ".md", ".xml", ".json") | {
         "terminal.txt": printed(lambda: cli.show(regress.tables(found))),
         "annotations.txt": annotations.render(found),
@@ -203,6 +203,6 @@ def test_what_the_gate_finds_in_two_folders_is_as_kept(kept, tmp_path):
     text = "".join(line for line in later if "apnb-concat" not in line)
     (head / "table1.jsonl").write_text(text.replace(": 1575936,", ": 1575937,"), "utf-8")
     regress.main(["--base", str(base), "--head", str(head), "--out", str(out)])
-    findings = outcome.read(out).findings
+    findings = outcome.read_outcome(out).findings
     lines = [f"{one.model_dump_json(exclude_defaults=True)}\n" for one in findings]
     kept("outcomes/folders.jsonl", steady("".join(lines)))

@@ -20,8 +20,8 @@ from reports.training import tables as ablations
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDER = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
-JUDGED = outcome.read(FOLDER / "regression")
-KEPT = frame.build(record.read(FOLDER))
+JUDGED = outcome.read_outcome(FOLDER / "regression")
+KEPT = frame.build_frame(record.read_records(FOLDER))
 SHOWN = (
     *report.efficiency(KEPT),
     audit.table(KEPT),
@@ -32,7 +32,7 @@ SHOWN = (
         if table.name in ("crossover", "crossover-exponents")
     ),
     *(table for table in counters.every(KEPT) if table.name == "counters-shares"),
-    *comparisons.tables(comparison.read(FOLDER)),
+    *comparisons.tables(comparison.read_comparisons(FOLDER)),
     *(table for table in findings.tables(JUDGED) if table.name in ("moved", "controls")),
 )
 

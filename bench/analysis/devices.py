@@ -27,7 +27,7 @@ class Ceilings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Device:
+class Datasheet:
     """A device by its datasheet.
 
     Attributes:
@@ -53,8 +53,8 @@ _AMPERE = {"float32": 19.5, "tf32": 156.0, "float16": 312.0, "bfloat16": 312.0, 
 # Half of 989, 1979 and 1979, which are for sparse matrices.
 _HOPPER = {"float32": 67.0, "tf32": 494.5, "float16": 989.5, "bfloat16": 989.5, "float64": 67.0}
 
-DEVICES: dict[str, Device] = {
-    "titan-xp": Device(
+DEVICES: dict[str, Datasheet] = {
+    "titan-xp": Datasheet(
         title="Titan Xp",
         reported=("Titan Xp", "NVIDIA TITAN Xp"),
         # 3840 cores, 2 FLOPs each, at the boost clock of 1582 MHz; half precision is 1/64 of that.
@@ -62,35 +62,35 @@ DEVICES: dict[str, Device] = {
         memory_bytes=12 * GIBI,
         source="NVIDIA, TITAN Xp specifications, 2017",
     ),
-    "v100": Device(
+    "v100": Datasheet(
         title="V100 SXM2",
         reported=("Tesla V100-SXM2-16GB", "Tesla V100-SXM2-32GB"),
         ceilings=_ceilings(900.0, float32=15.7, float16=125.0, float64=7.8),
         memory_bytes=16 * GIBI,
         source="NVIDIA, Tesla V100 datasheet, 2018; also with 32 GB",
     ),
-    "a100-40gb": Device(
+    "a100-40gb": Datasheet(
         title="A100 SXM 40 GB",
         reported=("NVIDIA A100-SXM4-40GB", "A100-SXM4-40GB"),
         ceilings=_ceilings(1555.0, **_AMPERE),
         memory_bytes=40 * GIBI,
         source="NVIDIA, A100 Tensor Core GPU datasheet, 2020",
     ),
-    "a100-80gb": Device(
+    "a100-80gb": Datasheet(
         title="A100 SXM 80 GB",
         reported=("NVIDIA A100-SXM4-80GB", "A100-SXM4-80GB"),
         ceilings=_ceilings(2039.0, **_AMPERE),
         memory_bytes=80 * GIBI,
         source="NVIDIA, A100 Tensor Core GPU datasheet, 2021",
     ),
-    "h100": Device(
+    "h100": Datasheet(
         title="H100 SXM",
         reported=("NVIDIA H100 80GB HBM3",),
         ceilings=_ceilings(3350.0, **_HOPPER),
         memory_bytes=80 * GIBI,
         source="NVIDIA, H100 Tensor Core GPU datasheet, 2023",
     ),
-    "h200": Device(
+    "h200": Datasheet(
         title="H200 SXM",
         reported=("NVIDIA H200",),
         ceilings=_ceilings(4800.0, **_HOPPER),
@@ -100,7 +100,7 @@ DEVICES: dict[str, Device] = {
 }
 
 
-def find(name: str) -> Device:
+def find_device(name: str) -> Datasheet:
     """Give a device by its key in `DEVICES`, in whatever case.
 
     Raises:
@@ -116,6 +116,6 @@ def find(name: str) -> Device:
     raise ValueError(msg)
 
 
-def recognise(reported: str | None) -> Device | None:
+def recognise_device(reported: str | None) -> Datasheet | None:
     """Give the device that torch, or a document, calls so; None if its datasheet is not here."""
     return next((one for one in DEVICES.values() if reported in one.reported), None)

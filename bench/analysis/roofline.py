@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.analysis.devices import Ceilings
-from bench.analysis.statistics import without
+from bench.analysis.statistics import without_rejected
 from bench.records.record import Alike, Ceiling, Environment, Operator
 
 # Operators below these are not those of the ledger, which is of the module that they were made from.
-FUSED = ("compiled", "fast-compiled", "onnxruntime")
+FUSING = ("compiled", "fast-compiled", "onnxruntime")
 PRODUCTS_OF_3XTF32 = 3
 
 
@@ -76,7 +76,7 @@ def floors(
     return tuple(_floor(row, ceilings, policy) for row in ledger)
 
 
-def total_s(ledger: Sequence[Operator], ceilings: Ceilings, policy: Policy = IEEE) -> float:
+def floor_total_s(ledger: Sequence[Operator], ceilings: Ceilings, policy: Policy = IEEE) -> float:
     """Sum of the floors: the predicted time of one call, if all goes as well as it can.
 
     Raises:
@@ -138,9 +138,9 @@ def _peak(dtype: str, ceilings: Ceilings) -> float:
     return ceilings.products[dtype]
 
 
-def measured(found: Sequence[Ceiling]) -> Ceilings | None:
+def measured_ceilings(found: Sequence[Ceiling]) -> Ceilings | None:
     """Ceilings that a machine reached; None if they lack the copy or every product."""
-    rates = {(one.kind, one.dtype): rate for one in found if (rate := rate_of(one))}
+    rates = {(one.kind, one.dtype): rate for one in found if (rate := ceiling_rate(one))}
     products: Mapping[str, float] = {
         dtype: rate for (kind, dtype), rate in rates.items() if kind == "product"
     }
@@ -148,10 +148,10 @@ def measured(found: Sequence[Ceiling]) -> Ceilings | None:
     return Ceilings(bandwidth=copies[0], products=products) if copies and products else None
 
 
-def rate_of(ceiling: Ceiling) -> float | None:
+def ceiling_rate(ceiling: Ceiling) -> float | None:
     """Bytes or FLOPs a second at best, for a ceiling is what is not passed; None where nothing was timed."""
     timing = ceiling.timing
     if timing is None or not timing.samples_s:
         return None
-    kept = without(timing.samples_s, timing.rejected) or timing.samples_s
+    kept = without_rejected(timing.samples_s, timing.rejected) or timing.samples_s
     return ceiling.amount / min(kept)

@@ -29,9 +29,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.analysis.statistics import CONFIDENCE, Interval, median_interval
+from bench.analysis.statistics import TIME_CONFIDENCE, MedianInterval, median_interval
 
-Verdict = Literal["SAME", "FASTER", "SLOWER", "INCONCLUSIVE"]
+SpeedVerdict = Literal["SAME", "FASTER", "SLOWER", "INCONCLUSIVE"]
 
 # 18 of 20 rounds: a chance of 2.0e-4 with a fair coin; 17 would be 1.3e-3.
 MARGIN = 0.02
@@ -77,10 +77,10 @@ class Decision:
         within: rounds below the upper, and rounds above the lower end of the margin.
     """
 
-    verdict: Verdict
+    verdict: SpeedVerdict
     reason: str
-    ratio: Interval
-    control: Interval
+    ratio: MedianInterval
+    control: MedianInterval
     floor: float
     margin: float
     bar: float
@@ -110,7 +110,7 @@ def decide(
         ValueError: no rounds, a round whose readings are no times or not as many of each arm, or a
             margin, level or count out of its range.
     """
-    return judge(
+    return judge_rounds(
         [log_ratio(one.second, one.first) for one in rounds],
         [log_ratio(one.control, one.first) for one in rounds],
         margin=margin,
@@ -119,7 +119,7 @@ def decide(
     )
 
 
-def judge(
+def judge_rounds(
     logs: Sequence[float],
     controls: Sequence[float],
     *,
@@ -218,7 +218,7 @@ class _Counts:
 
 def _verdict(
     counts: _Counts, apart: _Counts, *, count: int | None, rounds: int
-) -> tuple[Verdict, str]:
+) -> tuple[SpeedVerdict, str]:
     if count is None:
         return "INCONCLUSIVE", f"{rounds} rounds are too few for this level, even if all agree"
     if max(apart.above, apart.below) >= count:
@@ -226,7 +226,7 @@ def _verdict(
             "this machine cannot decide: in "
             f"{max(apart.above, apart.below)} of {rounds} rounds an arm differed from itself by more than the margin"
         )
-    found: dict[Verdict, int] = {"SLOWER": counts.above, "FASTER": counts.below}
+    found: dict[SpeedVerdict, int] = {"SLOWER": counts.above, "FASTER": counts.below}
     for verdict, seen in found.items():
         if seen >= count:
             return verdict, f"{seen} of {rounds} rounds beyond the bar, {count} needed"
@@ -236,11 +236,11 @@ def _verdict(
     return "INCONCLUSIVE", f"at most {most} of {rounds} rounds agree, {count} needed"
 
 
-def _interval(logs: Sequence[float]) -> Interval:
-    found = median_interval(logs, confidence=CONFIDENCE, blocks=None)
+def _interval(logs: Sequence[float]) -> MedianInterval:
+    found = median_interval(logs, confidence=TIME_CONFIDENCE, blocks=None)
     if found.low is None or found.high is None:
-        return Interval(median=math.exp(found.median), low=None, high=None)
-    return Interval(
+        return MedianInterval(median=math.exp(found.median), low=None, high=None)
+    return MedianInterval(
         median=math.exp(found.median), low=math.exp(found.low), high=math.exp(found.high)
     )
 

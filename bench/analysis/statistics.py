@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-CONFIDENCE = 0.99
+TIME_CONFIDENCE = 0.99
 RELATIVE = 0.01
 MIN_SAMPLES = 12
-BLOCKS = 12
+TIME_BLOCKS = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Interval:
+class MedianInterval:
     """A median and the two samples that enclose it; None where there are too few samples."""
 
     median: float
@@ -36,8 +36,11 @@ class Interval:
 
 
 def median_interval(
-    samples: Sequence[float], *, confidence: float = CONFIDENCE, blocks: int | None = BLOCKS
-) -> Interval:
+    samples: Sequence[float],
+    *,
+    confidence: float = TIME_CONFIDENCE,
+    blocks: int | None = TIME_BLOCKS,
+) -> MedianInterval:
     """Median of all samples, and an exact two-sided interval for it.
 
     Args:
@@ -62,10 +65,10 @@ def median_interval(
         ordered = sorted(_block_medians(samples, blocks))
     rank = _rank(len(ordered), confidence)
     if rank == 0:
-        return Interval(median=middle, low=None, high=None)
+        return MedianInterval(median=middle, low=None, high=None)
     # Blocks of two kinds, fast and slow, can leave the median of all outside.
     low, high = min(ordered[rank - 1], middle), max(ordered[-rank], middle)
-    return Interval(median=middle, low=low, high=high)
+    return MedianInterval(median=middle, low=low, high=high)
 
 
 def _block_medians(samples: Sequence[float], blocks: int) -> list[float]:
@@ -87,20 +90,20 @@ def coverage(count: int, rank: int) -> float:
     return float(1 - 2 * bdtr(rank - 1, count, 0.5))
 
 
-def half_width(samples: Sequence[float], *, confidence: float = CONFIDENCE) -> float | None:
+def half_width(samples: Sequence[float], *, confidence: float = TIME_CONFIDENCE) -> float | None:
     """Half the interval's length as a share of the median; None where there are too few samples."""
     return median_interval(samples, confidence=confidence).half_width if samples else None
 
 
 def is_conclusive(
-    samples: Sequence[float], *, relative: float = RELATIVE, confidence: float = CONFIDENCE
+    samples: Sequence[float], *, relative: float = RELATIVE, confidence: float = TIME_CONFIDENCE
 ) -> bool:
     """Whether the half-width is below that share of the median, from at least 12 samples."""
     width = half_width(samples, confidence=confidence)
     return len(samples) >= MIN_SAMPLES and width is not None and width < relative
 
 
-def without(samples: Sequence[float], rejected: Collection[int]) -> tuple[float, ...]:
+def without_rejected(samples: Sequence[float], rejected: Collection[int]) -> tuple[float, ...]:
     """Leave out the samples at the rejected indexes; a timing keeps them in its record."""
     return tuple(sample for index, sample in enumerate(samples) if index not in rejected)
 

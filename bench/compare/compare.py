@@ -21,9 +21,9 @@ from typing import Any
 
 from bench.analysis import sign_test
 from bench.compare.rounds import ArmError, Match, Name
-from bench.compare.turns import Device
+from bench.compare.turns import ArmDevice
 from bench.records import files
-from bench.records.comparison import FILE, Agreement, Arm, Comparison, Round
+from bench.records.comparison import FILE, Agreement, ArmRecord, Comparison, RoundRecord
 from bench.records.record import Environment
 from bench.run import runner
 from experiments.spec import Cell
@@ -75,7 +75,7 @@ def compare(
     first: Cell,
     second: Cell,
     *,
-    device: Device,
+    device: ArmDevice,
     settings: Settings | None = None,
     on_step: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
@@ -115,18 +115,18 @@ def compare(
     )
     found: dict[str, Any]
     try:
-        fits(arms, where)
+        both_fit(arms, where)
         found = _play(blank, (first, second), device=device, settings=settings, on_step=on_step)
     except ArmError as error:
         found = {"failure": error.failure}
     return blank.model_copy(update={**found, "seconds": time.monotonic() - began_s})
 
 
-def run(
+def compare_arms(
     pairs: Iterable[tuple[Cell, Cell]],
     out: Path,
     *,
-    device: Device,
+    device: ArmDevice,
     settings: Settings,
     on_step: Callable[[str], object] = lambda _: None,
 ) -> tuple[Comparison, ...]:
@@ -134,7 +134,7 @@ def run(
     made = []
     for first, second in pairs:
         done = compare(first, second, device=device, settings=settings, on_step=on_step)
-        files.append(out / FILE, done)
+        files.append_line(out / FILE, done)
         made.append(done)
     return tuple(made)
 
@@ -147,17 +147,17 @@ def _check(first: Cell, second: Cell) -> None:
             raise ValueError(msg)
 
 
-def _environment(device: Device, first: Cell, second: Cell) -> Environment:
+def _environment(device: ArmDevice, first: Cell, second: Cell) -> Environment:
     """This machine, with the digest of the code of both arms."""
     where = [runner.environment_of(device, cell) for cell in (first, second)]
     codes = dict.fromkeys(one.code or "" for one in where)
     return where[0].model_copy(update={"code": "+".join(codes)})
 
 
-def _predicted(cell: Cell, where: Environment) -> Arm:
-    found = runner.predict(cell, where).measures
+def _predicted(cell: Cell, where: Environment) -> ArmRecord:
+    found = runner.predicted_record(cell, where).measures
     predicted, counts = found.predicted, found.counts
-    return Arm(
+    return ArmRecord(
         arm=write(cell.name, cell.implementation),
         cell=cell.id,
         macs=counts.macs if counts else None,
@@ -166,7 +166,7 @@ def _predicted(cell: Cell, where: Environment) -> Arm:
     )
 
 
-def fits(arms: Sequence[Arm], where: Environment) -> None:
+def both_fit(arms: Sequence[ArmRecord], where: Environment) -> None:
     """Three processes stand beside each other, and one of them is at its peak.
 
     Raises:
@@ -178,7 +178,7 @@ def fits(arms: Sequence[Arm], where: Environment) -> None:
     sides = [(peak or 0, rise or 0) for peak, rise in (first, first, second)]
     standing = sum(peak - rise for peak, rise in sides)
     needs = standing + max(rise for _, rise in sides) + 3 * runner.PROCESS_BYTES
-    failure = runner.room(needs, where, said="three processes by turns need")
+    failure = runner.memory_failure(needs, where, said="three processes by turns need")
     if failure is not None:
         raise ArmError(failure)
 
@@ -187,19 +187,19 @@ def _play(
     blank: Comparison,
     cells: tuple[Cell, Cell],
     *,
-    device: Device,
+    device: ArmDevice,
     settings: Settings,
     on_step: Callable[[str], object],
 ) -> dict[str, Any]:
     """Play all rounds; what the comparison gains by them."""
     match = Match(*cells, device=device, turn_s=settings.turn_s, round_s=settings.round_s)
-    rounds: list[Round] = []
+    rounds: list[RoundRecord] = []
     agreement = Agreement()
     with tempfile.TemporaryDirectory() as folder:
         first, second = (Path(folder) / name for name in ("first.pt", "second.pt"))
         for one in match.play(settings.rounds, {"first": first, "second": second}):
             if not rounds:
-                agreement = agree(first, second)
+                agreement = compare_outputs(first, second)
                 on_step("outputs compared")
             rounds.append(one)
             on_step(f"round {len(rounds)}")
@@ -210,12 +210,12 @@ def _play(
     return {**sides, "rounds": tuple(rounds), "agreement": agreement}
 
 
-def _seen(arm: Arm, match: Match, name: Name) -> Arm:
+def _seen(arm: ArmRecord, match: Match, name: Name) -> ArmRecord:
     memory = match.ready[name].memory
     return arm.model_copy(update={"launches": match.launches[name], "memory": memory})
 
 
-def agree(first: Path, second: Path) -> Agreement:
+def compare_outputs(first: Path, second: Path) -> Agreement:
     """Compare the outputs that two arms left, by the largest difference over the largest value of the first."""
     import torch
 

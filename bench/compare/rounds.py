@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from bench.compare import turns as pairing_worker
-from bench.compare.turns import Device, Ready, Task, Times
-from bench.records.comparison import Clock, Readings, Round
-from bench.records.failure import death
+from bench.compare.turns import ArmDevice, ArmTask, Ready, Times
+from bench.records.comparison import ArmReadings, ClockName, RoundRecord
+from bench.records.failure import exit_failure
 from bench.records.record import Failure
 from bench.run import process as child
 from experiments.spec import Cell
@@ -44,7 +44,7 @@ class ArmError(RuntimeError):
         self.failure = failure
 
 
-def spawn(task: Task) -> tuple[Any, Any]:
+def spawn(task: ArmTask) -> tuple[Any, Any]:
     """Start an arm in a process of this interpreter: the connection to it, and the process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -61,12 +61,12 @@ def spawn(task: Task) -> tuple[Any, Any]:
     return ours, process
 
 
-def _serve(task: Task, connection: Any) -> None:  # noqa: ANN401  # of multiprocessing
+def _serve(task: ArmTask, connection: Any) -> None:  # noqa: ANN401  # of multiprocessing
     child.end_with_parent()
     pairing_worker.serve(task, connection)
 
 
-Start = Callable[[Task], tuple[Any, Any]]
+Start = Callable[[ArmTask], tuple[Any, Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +110,7 @@ class Match:
         first: Cell,
         second: Cell,
         *,
-        device: Device,
+        device: ArmDevice,
         turn_s: float,
         round_s: float,
         manner: Manner = USUAL,
@@ -124,7 +124,7 @@ class Match:
         self.ready: Mapping[Name, Ready] = {}
         self.laps = 1
 
-    def play(self, rounds: int, outputs: Mapping[Name, Path]) -> Iterator[Round]:
+    def play(self, rounds: int, outputs: Mapping[Name, Path]) -> Iterator[RoundRecord]:
         """Play so many rounds.
 
         Args:
@@ -137,7 +137,7 @@ class Match:
         for number in range(rounds):
             yield self._round(number, {} if number else outputs)
 
-    def _round(self, number: int, outputs: Mapping[Name, Path]) -> Round:
+    def _round(self, number: int, outputs: Mapping[Name, Path]) -> RoundRecord:
         order = ORDERS[number % len(ORDERS)]
         with ExitStack() as stack:
             players: dict[Name, Player] = {
@@ -153,8 +153,8 @@ class Match:
             turns = [(name, players[name].turn(self.launches[name])) for name in order * self.laps]
         return _as_round(order, turns, memory=_memory(ready) if self.manner.read_memory else None)
 
-    def _task(self, name: Name, outputs: Mapping[Name, Path]) -> Task:
-        return Task(
+    def _task(self, name: Name, outputs: Mapping[Name, Path]) -> ArmTask:
+        return ArmTask(
             cell=self.cells[name],
             device=self.device,
             outputs=outputs.get(name),
@@ -179,34 +179,34 @@ class Match:
         )
 
 
-def _memory(ready: Mapping[Name, Ready]) -> Readings | None:
+def _memory(ready: Mapping[Name, Ready]) -> ArmReadings | None:
     """What a call of each arm added in this round; None where one was not read or is nothing."""
     read = {name: one.memory.added_bytes if one.memory else None for name, one in ready.items()}
     if not all(read.values()):
         return None
-    return Readings(**{name: (float(value or 0),) for name, value in read.items()})
+    return ArmReadings(**{name: (float(value or 0),) for name, value in read.items()})
 
 
 def _as_round(
-    order: Sequence[Name], turns: Sequence[tuple[Name, Times]], *, memory: Readings | None
-) -> Round:
-    clocks: list[Clock] = list(turns[0][1])  # type: ignore[arg-type]  # checked by pydantic
+    order: Sequence[Name], turns: Sequence[tuple[Name, Times]], *, memory: ArmReadings | None
+) -> RoundRecord:
+    clocks: list[ClockName] = list(turns[0][1])  # type: ignore[arg-type]  # checked by pydantic
     readings = {
-        clock: Readings(
+        clock: ArmReadings(
             **{name: tuple(times[clock] for who, times in turns if who == name) for name in LETTERS}
         )
         for clock in clocks
     }
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     letters = "".join(LETTERS[name] for name in order)
-    return Round(order=letters, readings=readings, load_average=load, memory=memory)
+    return RoundRecord(order=letters, readings=readings, load_average=load, memory=memory)
 
 
 @dataclass(slots=True)
 class Player:
     """An arm's process; a context that ends it."""
 
-    task: Task
+    task: ArmTask
     start: Start = spawn
     _connection: Any = field(init=False, default=None)
     _process: Any = field(init=False, default=None)
@@ -223,7 +223,7 @@ class Player:
         trace: TracebackType | None,
     ) -> None:
         self._connection.close()
-        child.end(self._process)
+        child.end_process(self._process)
 
     def ready(self) -> Ready:
         """Wait until it is warm."""
@@ -246,7 +246,7 @@ class Player:
             found = self._connection.recv()
         except (EOFError, ConnectionError) as error:
             self._process.join()
-            raise self._error(death(self._process.exitcode)) from error
+            raise self._error(exit_failure(self._process.exitcode)) from error
         if isinstance(found, Failure):
             raise self._error(found)
         return found

@@ -28,8 +28,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.measure.collect import Clock, HostClock, collector_off
-from bench.records.failure import failure_of
+from bench.measure.collect import CallClock, HostClock, collector_off
+from bench.records.failure import error_failure
 from bench.records.files import Model
 from bench.records.record import MeasuredMemory
 from bench.run import process
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from bench.measure.cuda_stream import Gpu
     from bench.workloads.workload import Workload
 
-Device = Literal["cpu", "cuda"]
+ArmDevice = Literal["cpu", "cuda"]
 Times = dict[str, float]
 
 WARM_S = {"cpu": 0.3, "cuda": 1.0}
@@ -56,7 +56,7 @@ PLACED_BY_USER = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")
 BRIEF_BY_USER = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
-def threads(variables: Mapping[str, str], device: Device) -> dict[str, str]:
+def threads(variables: Mapping[str, str], device: ArmDevice) -> dict[str, str]:
     """What an arm's process is given beside its environment: a core for each thread, and short spins.
 
     Nothing where the user has set it, nothing for one thread (arms of several comparisons at once
@@ -70,7 +70,7 @@ def threads(variables: Mapping[str, str], device: Device) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class ArmTask:
     """What an arm's process is told.
 
     Attributes:
@@ -82,7 +82,7 @@ class Task:
     """
 
     cell: Cell
-    device: Device
+    device: ArmDevice
     outputs: Path | None = None
     read_memory: bool = False
     planted: float = 0.0
@@ -95,7 +95,7 @@ class Ready(Model):
     memory: MeasuredMemory | None = None
 
 
-def serve(task: Task, connection: Connection) -> None:
+def serve(task: ArmTask, connection: Connection) -> None:
     """Make the arm ready, then time so many calls whenever a number comes, until the other side goes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it ends it
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -105,40 +105,40 @@ def serve(task: Task, connection: Connection) -> None:
     except EOFError:
         return
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in an arm is told
-        connection.send(failure_of(error))
+        connection.send(error_failure(error))
 
 
-def _serve(task: Task, connection: Connection) -> None:
+def _serve(task: ArmTask, connection: Connection) -> None:
     from bench.workloads import workload
 
     cell, device = task.cell, task.device
-    workload.warm(cell, device)
-    work = workload.make(cell, device)
+    workload.warm_device(cell, device)
+    work = workload.make_workload(cell, device)
     # In inference under autocast all calls share what it has cast, as in cells.
     with work.numbers() if cell.mode == "eval" else nullcontext():
         _play(work, task, connection)
 
 
-def _play(work: "Workload", task: Task, connection: Connection) -> None:
+def _play(work: "Workload", task: ArmTask, connection: Connection) -> None:
     cell, device = task.cell, task.device
     refill(work, seed=cell.seed)
     memory = None
     if task.outputs is not None or task.read_memory:
         from bench.measure import memory as probe
 
-        memory = probe.measure(work, device=device)
+        memory = probe.measure_memory(work, device=device)
     if task.outputs is not None:
         save_outputs(work, task.outputs)
     keep_heap()  # after the memory was read, which is to be the usual one
     take = plant(turns(work, device), task.planted)
     with collector_off():
-        call_s = warm_up(take, seconds=WARM_S[device])
+        call_s = warm_up_arm(take, seconds=WARM_S[device])
         connection.send(Ready(call_s=call_s, memory=memory))
         while True:
             connection.send(take(connection.recv()))
 
 
-def turns(work: Callable[[], object], device: Device) -> Callable[[int], Times]:
+def turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int], Times]:
     """Make what times so many calls: seconds of one call by each clock, the one that decides first."""
     if device == "cpu":
         clock = HostClock()
@@ -172,7 +172,7 @@ def plant(take: Callable[[int], Times], share: float) -> Callable[[int], Times]:
     return slowed
 
 
-def take_cpu(work: Callable[[], object], launches: int, clock: Clock) -> Times:
+def take_cpu(work: Callable[[], object], launches: int, clock: CallClock) -> Times:
     """Time calls by the process clock (all threads summed) and by the wall clock.
 
     Where calls are short one goes ahead, untimed: another process has had the caches.
@@ -219,7 +219,7 @@ def _held(work: Callable[[], object], launches: int, gpu: "Gpu", *, hold_s: floa
     return gpu.elapsed_s(start, end)
 
 
-def warm_up(take: Callable[[int], Times], *, seconds: float) -> float:
+def warm_up_arm(take: Callable[[int], Times], *, seconds: float) -> float:
     """Call for so long, at least once; return the shortest call's wall time."""
     end_s = time.perf_counter() + seconds
     calls_s = [take(1)["wall"]]

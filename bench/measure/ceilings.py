@@ -31,7 +31,7 @@ TRIES = 3
 SMALLEST, LARGEST = 256, 8192
 
 
-def measure(device: Device) -> tuple[Ceiling, ...]:
+def measure_ceilings(device: Device) -> tuple[Ceiling, ...]:
     """Copy and products of a device, each with its samples; about three seconds in all."""
     return (copy(device), *(product(dtype, device) for dtype in FORMATS[device]))
 
@@ -51,8 +51,8 @@ def product(dtype: Dtype, device: Device, largest: int = LARGEST) -> Ceiling:
     """Multiply two square matrices; where the device lacks the format, say so."""
     made = partial(Ceiling, kind="product", dtype=dtype)
     try:
-        number_formats.require(dtype, device)
-        number_formats.switch(dtype, device)
+        number_formats.require_format(dtype, device)
+        number_formats.switch_format(dtype, device)
         side, work = _grown(dtype, device, largest)
         taken = _time(work, device, budget_s=BUDGETS_S["product"])
     except (UnavailableError, RuntimeError) as error:
@@ -65,7 +65,7 @@ def _grown(dtype: Dtype, device: Device, largest: int) -> tuple[int, Callable[[]
     side = SMALLEST
     while True:
         draw = partial(torch.randn, side, side, device=device)
-        left, right = (draw().to(number_formats.weights(dtype)) for _ in range(2))
+        left, right = (draw().to(number_formats.weights_dtype(dtype)) for _ in range(2))
         work = partial(torch.mm, left, right, out=torch.empty_like(left))
         work()  # the first one of a size also plans
         quickest_s = min(_seconds(work, device) for _ in range(TRIES))

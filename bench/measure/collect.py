@@ -19,7 +19,7 @@ MAX_SAMPLES = 2000
 CLOCK_AGREEMENT = 0.02
 
 
-class Clock(Protocol):
+class CallClock(Protocol):
     """Two clocks of this process."""
 
     def wall_s(self) -> float:
@@ -129,7 +129,7 @@ def _agree(before: Reading, now: Reading, agreement: float) -> bool:
     return same_time and drift_mhz <= CLOCK_AGREEMENT * before.sm_clock_mhz
 
 
-def collect(
+def collect_samples(
     read: Read,
     wall_s: Callable[[], float],
     *,

@@ -12,11 +12,11 @@ from typing import Literal
 from bench.analysis.statistics import is_conclusive
 from bench.measure.collect import (
     MAX_SAMPLES,
-    Clock,
+    CallClock,
     HostClock,
     Reading,
     WarmUp,
-    collect,
+    collect_samples,
     collector_off,
     warm_up,
 )
@@ -36,7 +36,9 @@ AGREEMENT = 0.05
 SPAN_S = 3.0
 
 
-def time_cpu(work: Work, *, budget_s: float, clock: Clock | None = None) -> tuple[Timing, Timing]:
+def time_cpu(
+    work: Work, *, budget_s: float, clock: CallClock | None = None
+) -> tuple[Timing, Timing]:
     """Time one call by the process clock and by the wall clock, on the same calls.
 
     Short calls are batched into samples of a millisecond. Where one call takes a quarter of the
@@ -67,7 +69,7 @@ def time_cpu(work: Work, *, budget_s: float, clock: Clock | None = None) -> tupl
             )
             sample_s = max(SAMPLE_S, budget_s / MAX_SAMPLES)
             launches = max(1, math.ceil(sample_s / max(warm.last.host_s, 1e-9)))
-        readings = collect(
+        readings = collect_samples(
             partial(_read, work, clock, launches=launches),
             clock.wall_s,
             done=_both_known,
@@ -83,7 +85,7 @@ def time_cpu(work: Work, *, budget_s: float, clock: Clock | None = None) -> tupl
     )
 
 
-def _read(work: Work, clock: Clock, *, launches: int) -> Reading:
+def _read(work: Work, clock: CallClock, *, launches: int) -> Reading:
     # The wall clock encloses the process clock, whose reading costs more.
     wall_s = clock.wall_s()
     process_s = clock.process_s()

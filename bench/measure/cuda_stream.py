@@ -71,7 +71,7 @@ class TorchGpu(HostClock):
             raise ValueError(msg)
         self._torch = torch
         seen = torch.cuda.get_device_properties(torch.cuda.current_device())
-        self._nvml = nvml.current(torch)
+        self._nvml = nvml.current_nvml(torch)
         # As much as leaves no line alive, whatever rule the cache replaces by.
         self._flush_bytes = 4 * seen.L2_cache_size
         self._flushed: Any = None

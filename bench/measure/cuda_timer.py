@@ -12,8 +12,8 @@ from functools import partial
 from statistics import median
 from typing import Any, Literal
 
-from bench.analysis.statistics import below_share, is_conclusive, without
-from bench.measure.collect import Read, Reading, WarmUp, collect, collector_off, warm_up
+from bench.analysis.statistics import below_share, is_conclusive, without_rejected
+from bench.measure.collect import Read, Reading, WarmUp, collect_samples, collector_off, warm_up
 from bench.measure.cuda_stream import Gpu, TorchGpu, Work
 from bench.records.record import NO_GRAPH, Timing
 
@@ -105,7 +105,7 @@ def _time(works: tuple[Work, ...], gpu: Gpu, *, end_s: float, graph: bool) -> tu
         first = _pair(gpu, hot, _Plan())
     if first.spent_s >= budget_s / 4:
         read = partial(_pair, gpu, hot, _Plan())
-        readings = collect(
+        readings = collect_samples(
             read, gpu.wall_s, done=_known, end_s=end_s, span_s=SPAN_S, first=(first,)
         )
         cold = WarmUp(steady=False, seconds=0.0, last=first)
@@ -166,7 +166,7 @@ def _take(
     end_s: float,
     clock: _Clock = "cuda-events",
 ) -> Timing:
-    readings = collect(read, gpu.wall_s, done=_known, end_s=end_s, span_s=SPAN_S)
+    readings = collect_samples(read, gpu.wall_s, done=_known, end_s=end_s, span_s=SPAN_S)
     timing = _timing(readings, clock=clock, plan=plan, warm=warm)
     return timing.model_copy(update={"floor_s": floor_s})
 
@@ -239,7 +239,7 @@ def _clocks(readings: Sequence[Reading]) -> tuple[int, ...]:
 
 def _known(readings: Sequence[Reading]) -> bool:
     rejected = below_share(_clocks(readings), share=LOW_CLOCK)
-    return is_conclusive(without([one.time_s for one in readings], rejected))
+    return is_conclusive(without_rejected([one.time_s for one in readings], rejected))
 
 
 def _timing(readings: Sequence[Reading], *, clock: _Clock, plan: _Plan, warm: WarmUp) -> Timing:
@@ -261,4 +261,4 @@ def _timing(readings: Sequence[Reading], *, clock: _Clock, plan: _Plan, warm: Wa
 
 
 def _typical(timing: Timing) -> float:
-    return median(without(timing.samples_s, timing.rejected))
+    return median(without_rejected(timing.samples_s, timing.rejected))

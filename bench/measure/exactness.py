@@ -18,7 +18,7 @@ from experiments.spec import Cell
 NEGLIGIBLE = 1e-2
 
 
-def errors(cell: Cell, device: str) -> tuple[float, float | None]:
+def float64_errors(cell: Cell, device: str) -> tuple[float, float | None]:
     """How far a call's outputs, and in training its gradients, are from the plain subject's in float64.
 
     Both have the weights and inputs as the cell's format holds them, and no dropout. Gradients are
@@ -38,7 +38,7 @@ def errors(cell: Cell, device: str) -> tuple[float, float | None]:
                 part.p = 0.0
         kept.append(copy.deepcopy(module))
 
-    work = workload.make(cell, device, prepare=prepare)
+    work = workload.make_workload(cell, device, prepare=prepare)
     plain = kept[0].double().train(cell.mode == "train")
     if isinstance(work.module, workload.TrainingStep):
         plain = workload.TrainingStep(plain)

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from bench.measure import nvml as clocks
-from bench.predict.ledger import Mode, unchanged
+from bench.predict.ledger import CallMode, unchanged
 from bench.predict.live_memory import Meter
 from bench.records.record import MeasuredMemory, PredictedMemory
-from bench.workloads.workload import total
+from bench.workloads.workload import sum_outputs
 
 WARM_CALLS = 3
 PROCESS = Path("/proc/self")
 KIB = 1024
 
 
-def predict(
-    module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode, first: bool = False
+def predict_memory(
+    module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode, first: bool = False
 ) -> PredictedMemory:
     """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
 
@@ -68,17 +68,17 @@ def predict(
     )
 
 
-def _call(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> None:
+def _call(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode) -> None:
     if mode == "eval":
         with torch.no_grad():
             module(*inputs)
         return
     outputs = module(*inputs)  # held while going back, as a training loop holds them
-    total(outputs).backward()
+    sum_outputs(outputs).backward()
     del outputs
 
 
-def measure(work: Callable[[], object], *, device: Literal["cpu", "cuda"]) -> MeasuredMemory:
+def measure_memory(work: Callable[[], object], *, device: Literal["cpu", "cuda"]) -> MeasuredMemory:
     """Peak of one executed call over what stood before it.
 
     Args:
@@ -98,7 +98,7 @@ def measure(work: Callable[[], object], *, device: Literal["cpu", "cuda"]) -> Me
 
 
 def _others() -> int | None:
-    nvml = clocks.current(torch)
+    nvml = clocks.current_nvml(torch)
     return nvml.other_processes() if nvml else None
 
 

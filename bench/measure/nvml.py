@@ -107,7 +107,7 @@ class Nvml:
             return None
 
 
-def current(torch: Any) -> Nvml | None:  # noqa: ANN401  # a module
+def current_nvml(torch: Any) -> Nvml | None:  # noqa: ANN401  # a module
     """The device on which torch computes in this process; it needs no context for that."""
     seen = torch.cuda.get_device_properties(torch.cuda.current_device())
     return Nvml.open(str(seen.uuid)) or Nvml.open()

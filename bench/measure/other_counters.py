@@ -21,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.records.record import Rival
+from bench.records.record import ToolCount
 from experiments.spec import Cell
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ TOOLS: tuple[Tool, ...] = (
 )
 
 
-def compare(cell: Cell, tools: tuple[str, ...] = ()) -> tuple[Rival, ...]:
+def count_with_other_tools(cell: Cell, tools: tuple[str, ...] = ()) -> tuple[ToolCount, ...]:
     """Ask other counters about one call of a cell, in inference.
 
     Args:
@@ -138,7 +138,7 @@ def compare(cell: Cell, tools: tuple[str, ...] = ()) -> tuple[Rival, ...]:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         msg = f"the process that asks other counters ended with {done.returncode}: {' '.join(last)}"
         raise RuntimeError(msg)
-    return tuple(map(Rival.model_validate_json, done.stdout.splitlines()))
+    return tuple(map(ToolCount.model_validate_json, done.stdout.splitlines()))
 
 
 def main(names: list[str]) -> None:
@@ -155,10 +155,10 @@ def main(names: list[str]) -> None:
     answer.close()
 
 
-def _apart(tool: Tool, cell: Cell) -> Rival:
+def _apart(tool: Tool, cell: Cell) -> ToolCount:
     found = _version(tool.package)
     if found is None:
-        return Rival(tool=tool.name, unit=tool.unit, reason=f"{tool.package} is not installed")
+        return ToolCount(tool=tool.name, unit=tool.unit, reason=f"{tool.package} is not installed")
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_answer, args=(tool, cell, sender), daemon=True)
@@ -169,7 +169,7 @@ def _apart(tool: Tool, cell: Cell) -> Rival:
     finally:
         child.kill()
         child.join()
-    return Rival(tool=tool.name, version=found, unit=tool.unit, **told)
+    return ToolCount(tool=tool.name, version=found, unit=tool.unit, **told)
 
 
 def _told(receiver: Connection) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _answer(tool: Tool, cell: Cell, sender: Connection) -> None:
 
     warnings.simplefilter("ignore")
     try:
-        work = workload.make(cell, "cpu")
+        work = workload.make_workload(cell, "cpu")
         with torch.no_grad():
             sender.send({"reported": round(tool.ask(work.module, work.inputs))})
     except Exception as error:  # noqa: BLE001  # a tool may raise anything; that is its answer

@@ -26,7 +26,7 @@ COMPILED = ("compiled", "fast-compiled")
 NO_COMPILER = ("InvalidCxxCompiler", "No working C++ compiler", "TritonMissing")  # torch's words
 
 
-def predict(cell: Cell, aim: Device = "cuda") -> Measures:
+def predict_cell(cell: Cell, aim: Device = "cuda") -> Measures:
     """Count operations and predict memory on meta tensors.
 
     Args:
@@ -50,9 +50,9 @@ def predict(cell: Cell, aim: Device = "cuda") -> Measures:
 
 def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
     if aim == "cpu":
-        number_formats.require(cell.dtype, aim)
-    work = workload.make(cell, "meta")
-    with Imitation(aim, number_formats.lower(cell.dtype)).around(work.module) as imitation:
+        number_formats.require_format(cell.dtype, aim)
+    work = workload.make_workload(cell, "meta")
+    with Imitation(aim, number_formats.lower_dtype(cell.dtype)).around(work.module) as imitation:
         # Ahead of counting: clocks are read of calls that are not the first, memory of a processor
         # of the first, since the heap keeps what others leave.
         predicted = _predicted(cell, work, first=aim == "cpu")
@@ -66,7 +66,7 @@ def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
 def _counts(cell: Cell, work: Workload) -> Counts:
     # The formula and the paper's rules are of the blocks as they were written.
     plain = cell.implementation == "plain" and isinstance(cell.subject, BlockSpec)
-    return cross_check.counts(
+    return cross_check.cross_checked_counts(
         work.module,
         work.inputs,
         mode=cell.mode,
@@ -78,7 +78,7 @@ def _counts(cell: Cell, work: Workload) -> Counts:
 
 
 def _predicted(cell: Cell, work: Workload, *, first: bool) -> PredictedMemory:
-    found = memory.predict(work.module, work.inputs, mode=cell.mode, first=first)
+    found = memory.predict_memory(work.module, work.inputs, mode=cell.mode, first=first)
     if cell.protocol == "strict":
         return found
     figure = released_scripts.predicted_memory(_sequence(cell))[-1]
@@ -103,7 +103,7 @@ def _channels(subject: Subject) -> int | tuple[int, ...]:
     return (subject.channels, low) if low else subject.channels
 
 
-def measure(cell: Cell, device: Device, folder: Path | None = None) -> Measures:
+def measure_cell(cell: Cell, device: Device, folder: Path | None = None) -> Measures:
     """Run the cell's probes on a device, memory before time so that nothing is warm in the allocator.
 
     Args:
@@ -125,13 +125,13 @@ def _measure(cell: Cell, device: Device, folder: Path | None) -> Measures:
     if "accuracy" in cell.probes:
         from bench.training import run
 
-        return Measures(accuracy=run.measure(cell, device, folder))
+        return Measures(accuracy=run.train_cell(cell, device, folder))
     if "rivals" in cell.probes:
-        return Measures(rivals=other_counters.compare(cell))
+        return Measures(rivals=other_counters.count_with_other_tools(cell))
     if "ceilings" in cell.probes:
-        return Measures(ceilings=ceilings.measure(device))
-    workload.warm(cell, device)
-    work = workload.make(cell, device)
+        return Measures(ceilings=ceilings.measure_ceilings(device))
+    workload.warm_device(cell, device)
+    work = workload.make_workload(cell, device)
     # In inference under autocast all calls share one context, and so the weights that it has cast.
     with work.numbers() if cell.mode == "eval" else nullcontext():
         return _read(cell, work, device)
@@ -141,14 +141,14 @@ def _read(cell: Cell, work: Workload, device: Device) -> Measures:
     if cell.implementation in COMPILED:
         _compile(work)
     asked = cell.probes
-    read = memory.measure(work, device=device) if "memory" in asked else None
+    read = memory.measure_memory(work, device=device) if "memory" in asked else None
     timings = _time(cell, work, device) if "timing" in asked else ()
     profile = partial(profiler.profile, work, device=device, repeats=REPEATS)
     return Measures(
         memory=read,
         timings=timings,
         operations=profile() if "operations" in asked else (),
-        kernels=attention_kernels.ran(work, device=device) if _attends(cell) else (),
+        kernels=attention_kernels.executed_kernels(work, device=device) if _attends(cell) else (),
     )
 
 

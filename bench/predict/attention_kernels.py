@@ -38,7 +38,7 @@ CUDNN_WIDE_ON_10_7_AFTER = 92500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gpu:
+class GpuRules:
     """What the choice of a kernel depends on: compute capability, and version of cuDNN (None without it)."""
 
     capability: Capability = HOPPER
@@ -104,7 +104,7 @@ class _Heads:
 
 
 def choose(
-    query: Tensor, key: Tensor, value: Tensor, *, gpu: Gpu | None, trains: bool = False
+    query: Tensor, key: Tensor, value: Tensor, *, gpu: GpuRules | None, trains: bool = False
 ) -> str:
     """Kernel of one attention without mask or dropout, by what is allowed now (`sdpa_kernel`).
 
@@ -140,7 +140,7 @@ def _by_processor(heads: _Heads) -> dict[str, bool]:
     }
 
 
-def _by_cuda(heads: _Heads, gpu: Gpu, *, trains: bool) -> dict[str, bool]:
+def _by_cuda(heads: _Heads, gpu: GpuRules, *, trains: bool) -> dict[str, bool]:
     """Whether each kernel takes the tensors, in the order in which torch asks."""
     allowed = torch.backends.cuda
     takes = {
@@ -152,7 +152,7 @@ def _by_cuda(heads: _Heads, gpu: Gpu, *, trains: bool) -> dict[str, bool]:
     return {**cudnn, **takes} if gpu.prefers_cudnn else {**takes, **cudnn}
 
 
-def _flash_takes(heads: _Heads, gpu: Gpu, *, trains: bool) -> bool:
+def _flash_takes(heads: _Heads, gpu: GpuRules, *, trains: bool) -> bool:
     same_width = heads.key.shape[-1] == heads.width == heads.value_width
     # Consumers' Ampere, Ada and Blackwell have too little shared memory to go back.
     is_small = (8, 6) <= gpu.capability <= (8, 9) or gpu.capability >= (12, 0)
@@ -161,7 +161,7 @@ def _flash_takes(heads: _Heads, gpu: Gpu, *, trains: bool) -> bool:
     return gpu.has_fused and heads.is_half and heads.in_one_piece and fits
 
 
-def _efficient_takes(heads: _Heads, gpu: Gpu) -> bool:
+def _efficient_takes(heads: _Heads, gpu: GpuRules) -> bool:
     half, bfloat16 = heads.is_half, heads.query.dtype == torch.bfloat16
     has_type = half or heads.query.dtype == torch.float32
     since_ampere = gpu.capability >= FUSED[0]
@@ -174,7 +174,7 @@ def _efficient_takes(heads: _Heads, gpu: Gpu) -> bool:
     return is_made and has_type and fits and (since_ampere or not bfloat16)
 
 
-def _cudnn_takes(heads: _Heads, gpu: Gpu, *, trains: bool) -> bool:
+def _cudnn_takes(heads: _Heads, gpu: GpuRules, *, trains: bool) -> bool:
     widths = heads.widths
     if gpu.takes_wide:
         # Not all widths that it takes can be gone back from.
@@ -209,7 +209,9 @@ def fused(kernel: str, *heads: Tensor, scale: float | None, trains: bool) -> Ten
     return found
 
 
-def ran(work: Callable[[], object], *, device: Literal["cpu", "cuda"]) -> tuple[str, ...]:
+def executed_kernels(
+    work: Callable[[], object], *, device: Literal["cpu", "cuda"]
+) -> tuple[str, ...]:
     """Call once more under the profiler; name the attention operators and GPU kernels, the most frequent first.
 
     Empty where no attention was fused, or compiled code calls none.

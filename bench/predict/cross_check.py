@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ann.spec import BlockSpec, Size
 from bench.predict import ledger, released_scripts
-from bench.predict.ledger import Mode
+from bench.predict.ledger import CallMode
 from bench.records.record import Counts
 
 TOLERANCE = 1e-3
@@ -30,7 +30,7 @@ class DisagreementError(ValueError):
     """Two counters saw different matrix work in one call."""
 
 
-def analytic_macs(spec: BlockSpec, size: Size, *, batch: int = 1, mode: Mode = "eval") -> int:
+def analytic_macs(spec: BlockSpec, size: Size, *, batch: int = 1, mode: CallMode = "eval") -> int:
     """MACs of a block as executed: a shared query and key is computed twice.
 
     Args:
@@ -204,11 +204,11 @@ def _cut(tensor: Tensor) -> Tensor:
     return tensor[:1, ..., : size.height, : size.width].contiguous()
 
 
-def counts(
+def cross_checked_counts(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
     *,
-    mode: Mode = "eval",
+    mode: CallMode = "eval",
     spec: BlockSpec | None = None,
     size: Size | None = None,
     execute: bool = True,

@@ -55,11 +55,11 @@ class Imitation(TorchFunctionMode):
         device: Device,
         lower: torch.dtype | None = None,
         *,
-        gpu: attention_kernels.Gpu | None = None,
+        gpu: attention_kernels.GpuRules | None = None,
     ) -> None:
         super().__init__()
         self.device: Device = device
-        self.gpu = gpu or (attention_kernels.Gpu.meant() if device == "cuda" else None)
+        self.gpu = gpu or (attention_kernels.GpuRules.meant() if device == "cuda" else None)
         self.lower = lower
         self.changed = lower is not None
         self._casting = False

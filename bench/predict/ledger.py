@@ -20,7 +20,7 @@ from bench.predict.formulas import Call
 from bench.records.record import Alike, Counts, Operator
 from bench.workloads.workload import NOTHING_TO_TRAIN
 
-Mode = Literal["eval", "train"]
+CallMode = Literal["eval", "train"]
 
 
 class _Work(NamedTuple):
@@ -118,7 +118,7 @@ def is_free(name: str) -> bool:
     return is_aten and _short(name) in elementwise.VIEWS | elementwise.MOVES
 
 
-def count(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> Counts:
+def count(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode) -> Counts:
     """Count one forward pass, in `train` with the backward pass of its outputs' sum.
 
     The module is as before afterwards: mode, running statistics and gradients. On meta tensors
@@ -140,7 +140,7 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> Count
     )
 
 
-def run(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Mode) -> None:
+def run(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode) -> None:
     """Call once; in `train`, go back from gradients of one, which is the backward pass of the sum."""
     if mode == "eval":
         with torch.no_grad():
@@ -166,7 +166,7 @@ def plain_attention() -> Iterator[None]:
 
 
 @contextmanager
-def unchanged(module: nn.Module, *, mode: Mode) -> Iterator[None]:
+def unchanged(module: nn.Module, *, mode: CallMode) -> Iterator[None]:
     """Set the mode, and put back mode, buffers, gradients and random state at the end."""
     modes = [(part, part.training) for part in module.modules()]
     gradients = [(parameter, parameter.grad) for parameter in module.parameters()]

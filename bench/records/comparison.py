@@ -13,11 +13,11 @@ from bench.records import record
 from bench.records.files import Model
 from bench.records.record import Environment, Failure, MeasuredMemory
 
-FILE = record.COMPARISONS
-Clock = Literal["process", "wall", "cuda-events"]
+FILE = record.COMPARISONS_FILE
+ClockName = Literal["process", "wall", "cuda-events"]
 
 
-class Readings(Model):
+class ArmReadings(Model):
     """Seconds of one call in one round by one clock, in the order in which they were taken; or bytes."""
 
     first: tuple[float, ...]
@@ -25,7 +25,7 @@ class Readings(Model):
     control: tuple[float, ...]
 
 
-class Round(Model):
+class RoundRecord(Model):
     """One round: each arm in a fresh process.
 
     `order` has a letter for each turn: A the first arm, C the control, which is A again, B the second.
@@ -33,12 +33,12 @@ class Round(Model):
     """
 
     order: str
-    readings: dict[Clock, Readings]
+    readings: dict[ClockName, ArmReadings]
     load_average: float | None = None
-    memory: Readings | None = None
+    memory: ArmReadings | None = None
 
 
-class Arm(Model):
+class ArmRecord(Model):
     """One side: what it was, what it needs, and by how many calls a reading was taken."""
 
     arm: str
@@ -64,8 +64,8 @@ class Comparison(Model):
     """Two arms by turns, or a failure with its reason."""
 
     schema_version: Literal[1] = 1
-    first: Arm
-    second: Arm
+    first: ArmRecord
+    second: ArmRecord
     size: str
     batch: int = 1
     dtype: str = "float32"
@@ -74,7 +74,7 @@ class Comparison(Model):
     margin: float
     level: float
     comparisons: int = 1
-    rounds: tuple[Round, ...] = ()
+    rounds: tuple[RoundRecord, ...] = ()
     agreement: Agreement = Agreement()
     failure: Failure | None = None
     environment: Environment | None = None
@@ -82,25 +82,25 @@ class Comparison(Model):
     seconds: float = 0.0
 
     @property
-    def clocks(self) -> tuple[Clock, ...]:
+    def clocks(self) -> tuple[ClockName, ...]:
         """Clocks that were read; the verdict of the comparison is that of the first."""
         return tuple(self.rounds[0].readings) if self.rounds else ()
 
-    def of(self, clock: Clock) -> tuple[sign_test.Round, ...]:
+    def of(self, clock: ClockName) -> tuple[sign_test.Round, ...]:
         """The readings of one clock, as the rule takes them."""
         return tuple(
             sign_test.Round(first=taken.first, second=taken.second, control=taken.control)
             for taken in (one.readings[clock] for one in self.rounds)
         )
 
-    def decide(self, clock: Clock) -> sign_test.Decision:
+    def decide(self, clock: ClockName) -> sign_test.Decision:
         """Apply the rule with the margin and level that were fixed beforehand."""
         return sign_test.decide(
             self.of(clock), margin=self.margin, level=self.level, comparisons=self.comparisons
         )
 
 
-def read(path: Path) -> tuple[Comparison, ...]:
+def read_comparisons(path: Path) -> tuple[Comparison, ...]:
     """Read the comparisons of a file or of every such file below a folder; none where there is none.
 
     Raises:
@@ -109,7 +109,7 @@ def read(path: Path) -> tuple[Comparison, ...]:
     found = path.rglob(FILE) if path.is_dir() else [path]
     files = sorted(file for file in found if file.name == FILE and file.exists())
     return tuple(
-        jsonl.parse(Comparison, line, where=where)
+        jsonl.parse_line(Comparison, line, where=where)
         for file in files
-        for where, line in jsonl.lines(file)
+        for where, line in jsonl.read_lines(file)
     )

@@ -17,7 +17,7 @@ NO_MEMORY = (
 )
 
 
-def death(code: int | None) -> Failure:
+def exit_failure(code: int | None) -> Failure:
     """Why a process has no answer, by its exit status."""
     if code == -signal.SIGKILL:
         reason = "the process was killed (signal 9); the machine was most likely out of memory"
@@ -28,7 +28,7 @@ def death(code: int | None) -> Failure:
     return Failure(kind="error", reason=f"the process died with exit status {code}")
 
 
-def failure_of(error: Exception) -> Failure:
+def error_failure(error: Exception) -> Failure:
     """Say what went wrong in a process, lack of memory and of a device's abilities apart."""
     # By name, as torch itself may be what did not fit.
     full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -21,7 +21,7 @@ Line = TypeVar("Line", bound=Model)
 _APPENDING = threading.Lock()
 
 
-def append(path: Path, model: Model) -> None:
+def append_line(path: Path, model: Model) -> None:
     """Add one record to a JSON Lines file, whole or not at all.
 
     One write of one line under O_APPEND, synchronised; a torn last line of a killed run is cut off
@@ -74,7 +74,7 @@ def _cut_torn_line(path: Path) -> None:
             file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def lines(path: Path) -> Iterator[tuple[str, str]]:
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Read the whole lines of a file, each with where it stands.
 
     Raises:
@@ -91,7 +91,7 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}:{number}", line
 
 
-def parse(model: type[Line], line: str, *, where: str) -> Line:
+def parse_line(model: type[Line], line: str, *, where: str) -> Line:
     """Read one line as a model.
 
     Raises:

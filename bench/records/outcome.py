@@ -12,10 +12,10 @@ from bench.records import files
 from bench.records.files import Model
 from bench.records.record import Environment
 
-FILE = "outcome.json"
+OUTCOME_FILE = "outcome.json"
 SAME_OR_BETTER, WORSE, BAD_INPUT, UNDECIDED = 0, 1, 2, 3
 
-Verdict = Literal[
+FindingVerdict = Literal[
     "CHANGED",  # an exact quantity is another one
     "FAILED",  # the base ran and the head does not
     "SLOWER",
@@ -29,12 +29,12 @@ Verdict = Literal[
     "SHOWN",  # by separate runs, which decide nothing
     "SAME",
 ]
-ORDER: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]  # worst first
+ORDER: tuple[FindingVerdict, ...] = FindingVerdict.__args__  # type: ignore[attr-defined]  # worst first
 EXACTLY_WORSE = frozenset(("CHANGED", "FAILED"))
 MEASURED_WORSE = frozenset(("SLOWER", "MORE"))
 WORSE_VERDICTS = EXACTLY_WORSE | MEASURED_WORSE
 
-Kind = Literal["exact", "time", "memory"]
+FindingKind = Literal["exact", "time", "memory"]
 Amount = float | int | str | None
 
 
@@ -47,8 +47,8 @@ class Finding(Model):
 
     cell: str
     quantity: str
-    kind: Kind
-    verdict: Verdict
+    kind: FindingKind
+    verdict: FindingVerdict
     unit: str = ""
     before: Amount = None
     after: Amount = None
@@ -84,7 +84,7 @@ class Control(Model):
         return self.verdict == self.expected
 
 
-class Side(Model):
+class SideRecord(Model):
     """What was compared: as it was asked for, and what that is."""
 
     name: str
@@ -100,8 +100,8 @@ class Outcome(Model):
     """
 
     schema_version: Literal[1] = 1
-    base: Side
-    head: Side
+    base: SideRecord
+    head: SideRecord
     findings: tuple[Finding, ...] = ()
     controls: tuple[Control, ...] = ()
     timed: bool = False
@@ -147,26 +147,26 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=key))
 
 
-def moved(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+def moved_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Those that are not the same, the worst first."""
     return tuple(one for one in worst_first(findings) if one.verdict != "SAME")
 
 
-def write(outcome: Outcome, folder: Path) -> Path:
+def write_outcome(outcome: Outcome, folder: Path) -> Path:
     """Write it as `outcome.json`."""
-    path = folder / FILE
+    path = folder / OUTCOME_FILE
     path.write_text(outcome.model_dump_json(exclude_defaults=True, indent=1), encoding="utf-8")
     return path
 
 
-def read(folder: Path) -> Outcome:
+def read_outcome(folder: Path) -> Outcome:
     """Read what `write` has written.
 
     Raises:
         ValueError: there is none, or it is none.
     """
-    path = folder / FILE
+    path = folder / OUTCOME_FILE
     if not path.is_file():
         msg = f"{str(path)!r} does not exist; give the folder that a gate has written"
         raise ValueError(msg)
-    return files.parse(Outcome, path.read_text(encoding="utf-8"), where=str(path))
+    return files.parse_line(Outcome, path.read_text(encoding="utf-8"), where=str(path))

@@ -14,7 +14,7 @@ from bench.records import files as jsonl
 from bench.records.files import Model
 
 # Comparisons of two arms lie beside the records and have a form of their own (`bench.records.comparison`).
-COMPARISONS = "comparisons.jsonl"
+COMPARISONS_FILE = "comparisons.jsonl"
 
 
 class Alike(Model):
@@ -196,7 +196,7 @@ class Checksum(Model):
     largest: float
 
 
-class Rival(Model):
+class ToolCount(Model):
     """What another counter says of the same call, in its own unit, or the reason why it says nothing."""
 
     tool: str
@@ -231,7 +231,7 @@ class Measures(Model):
     accuracy: Accuracy | None = None
     kernels: tuple[str, ...] = ()
     """Attention operators that ran, with the kernels below them, the most frequent first."""
-    rivals: tuple[Rival, ...] = ()
+    rivals: tuple[ToolCount, ...] = ()
     outputs: tuple[Checksum, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     printed: dict[str, float] = Field(default_factory=dict)
@@ -301,7 +301,7 @@ class Record(Model):
     command: str = ""
 
 
-def read(path: Path) -> tuple[Record, ...]:
+def read_records(path: Path) -> tuple[Record, ...]:
     """Read the records of a .jsonl file, or of every one below a folder in the order of names.
 
     A last line without its newline is what a killed run leaves; it is passed over.
@@ -315,17 +315,17 @@ def read(path: Path) -> tuple[Record, ...]:
         raise ValueError(msg)
     files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
     return tuple(
-        parse(line, where=where)
+        parse_record(line, where=where)
         for file in files
-        if file.name != COMPARISONS
-        for where, line in jsonl.lines(file)
+        if file.name != COMPARISONS_FILE
+        for where, line in jsonl.read_lines(file)
     )
 
 
-def parse(line: str, *, where: str) -> Record:
+def parse_record(line: str, *, where: str) -> Record:
     """Read one line.
 
     Raises:
         ValueError: the line is no record; the message names the place and the first fault.
     """
-    return jsonl.parse(Record, line, where=where)
+    return jsonl.parse_line(Record, line, where=where)

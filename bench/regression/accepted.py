@@ -43,7 +43,7 @@ def _is_close(one: Amount, other: Amount, *, exact: bool) -> bool:
     return math.isclose(one, other, rel_tol=CLOSE)
 
 
-def read(path: Path) -> tuple[Accepted, ...]:
+def read_accepted(path: Path) -> tuple[Accepted, ...]:
     """Read the accepted changes; none where there is no file.
 
     Raises:
@@ -51,10 +51,12 @@ def read(path: Path) -> tuple[Accepted, ...]:
     """
     if not path.exists():
         return ()
-    return tuple(files.parse(Accepted, line, where=where) for where, line in files.lines(path))
+    return tuple(
+        files.parse_line(Accepted, line, where=where) for where, line in files.read_lines(path)
+    )
 
 
-def apply(findings: Iterable[Finding], known: Sequence[Accepted]) -> tuple[Finding, ...]:
+def apply_accepted(findings: Iterable[Finding], known: Sequence[Accepted]) -> tuple[Finding, ...]:
     """Call what was accepted ACCEPTED, with its reason."""
     return tuple(_applied(one, known) for one in findings)
 
@@ -93,5 +95,5 @@ def accept(
         if one.verdict == "CHANGED"
     )
     for one in made:
-        files.append(path, one)
+        files.append_line(path, one)
     return made

@@ -8,7 +8,7 @@ may change: they have to agree within a tolerance of the number format, stated h
 from collections.abc import Mapping, Sequence
 
 from bench.records.comparison import Agreement
-from bench.records.outcome import Amount, Finding, Verdict
+from bench.records.outcome import Amount, Finding, FindingVerdict
 from bench.records.record import Checksum, Operator, Record
 from experiments import variants
 
@@ -24,12 +24,12 @@ TOLERANCES: Mapping[str, float] = {
     "autocast-bfloat16": 1e-1,
 }
 OUTPUTS = "outputs"
-EXPERIMENT = "regress"  # of cells that the gate itself has made up
+GATE_EXPERIMENT = "regress"  # of cells that the gate itself has made up
 # Axes that a record has as fields.
 NAMED = ("block", "network", "size", "batch", "dtype", "mode", "protocol", "implementation")
 CELL = "cell"
 Key = tuple[object, ...]
-Row = tuple[str, str, Amount, Amount]
+ExactRow = tuple[str, str, Amount, Amount]
 
 
 def key_of(record: Record) -> Key:
@@ -53,12 +53,12 @@ def name_of(record: Record) -> str:
         f"{record.protocol} protocol": record.protocol != "strict",
     }
     said = [text for text, is_unusual in unusual.items() if is_unusual]
-    of = [] if record.experiment == EXPERIMENT else [f"{record.experiment}:"]
+    of = [] if record.experiment == GATE_EXPERIMENT else [f"{record.experiment}:"]
     subject = variants.write(record.subject, record.implementation)
     return " ".join([*of, subject, record.size, *further, *said])
 
 
-def compare(
+def compare_records(
     base: Record, head: Record, *, agreement: Agreement | None = None
 ) -> tuple[Finding, ...]:
     """All exact findings of one cell.
@@ -106,7 +106,7 @@ def new(head: Record) -> Finding:
 
 
 def _runs(base: Record, head: Record) -> Finding:
-    verdict: Verdict = "SHOWN" if base.failure and head.failure else "FIXED"
+    verdict: FindingVerdict = "SHOWN" if base.failure and head.failure else "FIXED"
     if head.failure and not base.failure:
         verdict = "FAILED"
     reasons = {
@@ -125,10 +125,10 @@ def _runs(base: Record, head: Record) -> Finding:
     )
 
 
-def _quantities(base: Record, head: Record) -> list[Row]:
+def _quantities(base: Record, head: Record) -> list[ExactRow]:
     """Name, unit and both values; those of single operators only where they differ."""
     one, other = base.measures, head.measures
-    rows: list[Row] = []
+    rows: list[ExactRow] = []
     if one.counts and other.counts:
         rows += [
             ("parameters", "", one.counts.parameters, other.counts.parameters),
@@ -146,11 +146,11 @@ def _quantities(base: Record, head: Record) -> list[Row]:
     return rows
 
 
-def _operators(base: Sequence[Operator], head: Sequence[Operator]) -> list[Row]:
+def _operators(base: Sequence[Operator], head: Sequence[Operator]) -> list[ExactRow]:
     """The list of operators as one row, and then what moved in it."""
     sides = [{one.name: one for one in side} for side in (base, head)]
     calls = [sum(one.calls for one in side) for side in (base, head)]
-    rows: list[Row] = [("calls of operators", "calls", calls[0], calls[1])]
+    rows: list[ExactRow] = [("calls of operators", "calls", calls[0], calls[1])]
     for name in sorted({*sides[0], *sides[1]}):
         before, after = (side.get(name) for side in sides)
         counted = before.calls if before else 0, after.calls if after else 0
@@ -165,7 +165,7 @@ def _operators(base: Sequence[Operator], head: Sequence[Operator]) -> list[Row]:
 def _moved(before: Amount, after: Amount) -> dict[str, object]:
     numbers = isinstance(before, int | float) and isinstance(after, int | float)
     ratio = after / before if numbers and before else None  # type: ignore[operator]
-    verdict: Verdict = "SAME" if before == after else "CHANGED"
+    verdict: FindingVerdict = "SAME" if before == after else "CHANGED"
     return {"before": before, "after": after, "verdict": verdict, "ratio": ratio}
 
 
@@ -190,7 +190,7 @@ def _agreed(
     sums: tuple[Sequence[Checksum], Sequence[Checksum]],
     agreement: Agreement | None,
     tolerance: float,
-) -> tuple[Verdict, str]:
+) -> tuple[FindingVerdict, str]:
     if agreement is None and not all(sums):
         return "SHOWN", "not compared: too large to be run here, or the records have no checksums"
     error, by = agreement.max_relative_error if agreement else None, ""
@@ -199,7 +199,7 @@ def _agreed(
         (error, why), by = apart(*sums), "their checksums by "
     if error is None:
         return "CHANGED", why
-    verdict: Verdict = "SAME" if error <= tolerance else "CHANGED"
+    verdict: FindingVerdict = "SAME" if error <= tolerance else "CHANGED"
     return verdict, f"they differ by {by}{error:.1e} of the largest, allowed are {tolerance:g}"
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.compare import compare
-from bench.compare.turns import Device
+from bench.compare.turns import ArmDevice
 from bench.records.comparison import Agreement
 from bench.records.outcome import Finding
 from bench.records.record import Failure, Record
 from bench.regression import exact, wire
 from bench.regression.requests import Ask, outline
-from bench.regression.revisions import Side, SideError
+from bench.regression.revisions import RevisionSide, SideError
 from bench.run import process as child
 from bench.run import runner
 
@@ -46,11 +46,15 @@ class Examined:
             return (exact.new(self.head),)
         if lacks == [False, True]:
             return (exact.gone(self.base),)
-        return exact.compare(self.base, self.head, agreement=self.agreement)
+        return exact.compare_records(self.base, self.head, agreement=self.agreement)
 
 
 def examine(
-    asks: Sequence[Ask], sides: tuple[Side, Side], *, device: Device, on_step: Step
+    asks: Sequence[Ask],
+    sides: tuple[RevisionSide, RevisionSide],
+    *,
+    device: ArmDevice,
+    on_step: Step,
 ) -> tuple[Examined, ...]:
     """Count, predict and run every cell once on both sides, with the same weights and inputs.
 
@@ -69,7 +73,7 @@ def examine(
                 records.append(clerk.ask(ask, weights=weights, outputs=path))
                 on_step(f"{ask.arm} {ask.size}")
             both = all(path.exists() for path in outputs)
-            agreement = compare.agree(*outputs) if both else None
+            agreement = compare.compare_outputs(*outputs) if both else None
             made.append(Examined(ask=ask, base=records[0], head=records[1], agreement=agreement))
             for path in (weights, *outputs):
                 path.unlink(missing_ok=True)
@@ -87,7 +91,7 @@ def _require_some(made: Sequence[Examined]) -> None:
 class _Clerk:
     """A side's process that examines cells; one that died is started again for the next cell."""
 
-    def __init__(self, side: Side, device: Device, said: Path) -> None:
+    def __init__(self, side: RevisionSide, device: ArmDevice, said: Path) -> None:
         self.side = side
         self.device = device
         self.said = said
@@ -130,18 +134,20 @@ class _Clerk:
         self.close()
         blank = outline(ask)
         where = runner.environment_of(self.device, blank)
-        return _signed(runner.made(blank, "predicted", where, failure=failure), self.side)
+        return _signed(runner.make_record(blank, "predicted", where, failure=failure), self.side)
 
     def close(self) -> None:
         if self._started is not None:
             line, process = self._started
             line.close()
-            child.end(process)
+            child.end_process(process)
             self._started = None
 
 
 @contextmanager
-def _clerks(sides: Sequence[Side], device: Device, folder: Path) -> Iterator[list[_Clerk]]:
+def _clerks(
+    sides: Sequence[RevisionSide], device: ArmDevice, folder: Path
+) -> Iterator[list[_Clerk]]:
     clerks = [
         _Clerk(side, device, folder / f"{name}.txt")
         for side, name in zip(sides, SIDES, strict=True)
@@ -153,7 +159,7 @@ def _clerks(sides: Sequence[Side], device: Device, folder: Path) -> Iterator[lis
             clerk.close()
 
 
-def refuse(answer: object, side: Side) -> None:
+def refuse(answer: object, side: RevisionSide) -> None:
     """Say what a side's library lacks, if that is what its process answered.
 
     Raises:
@@ -164,7 +170,7 @@ def refuse(answer: object, side: Side) -> None:
         raise SideError(msg)
 
 
-def _signed(found: Record, side: Side) -> Record:
+def _signed(found: Record, side: RevisionSide) -> Record:
     """Say in a record whose code it was."""
     assert found.environment is not None, "a worker says where it is"
     own = {"commit": side.commit, "code": side.code}

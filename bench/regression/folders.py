@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.analysis import statistics
 from bench.records import comparison, record
 from bench.records.comparison import Comparison
-from bench.records.outcome import Finding, Side
+from bench.records.outcome import Finding, SideRecord
 from bench.records.record import Environment, Record
 from bench.regression import exact
 from bench.regression.exact import Key
@@ -30,14 +30,14 @@ def is_records(folder: str) -> bool:
     return path.is_dir() and any(path.rglob("*.jsonl"))
 
 
-def read(folder: Path) -> tuple[Record, ...]:
+def read_folder(folder: Path) -> tuple[Record, ...]:
     """The records that a run has made, the latest of each cell.
 
     Raises:
         ValueError: there are none.
     """
     latest: dict[tuple[object, ...], Record] = {}
-    for one in record.read(folder):
+    for one in record.read_records(folder):
         if one.source != "published":
             latest[(one.source, *exact.key_of(one))] = one
     if not latest:
@@ -46,13 +46,13 @@ def read(folder: Path) -> tuple[Record, ...]:
     return tuple(latest.values())
 
 
-def side(folder: Path, records: Sequence[Record]) -> Side:
+def side(folder: Path, records: Sequence[Record]) -> SideRecord:
     """What a folder is, by its last record."""
     where = next((one.environment for one in reversed(records) if one.environment), None)
-    return Side(name=folder.name, commit=where.commit if where else None, environment=where)
+    return SideRecord(name=folder.name, commit=where.commit if where else None, environment=where)
 
 
-def compare(base: Sequence[Record], head: Sequence[Record]) -> tuple[Finding, ...]:
+def compare_folders(base: Sequence[Record], head: Sequence[Record]) -> tuple[Finding, ...]:
     """Findings on all cells.
 
     Raises:
@@ -83,9 +83,9 @@ def _absent(base: Record) -> Finding:
 def _pair(base: Record, head: Record) -> tuple[Finding, ...]:
     refuse_others(base, head)
     if base.source == "predicted":
-        return exact.compare(base, head)
+        return exact.compare_records(base, head)
     if base.failure or head.failure:
-        (found,) = exact.compare(base, head)
+        (found,) = exact.compare_records(base, head)
         accident = head.failure is not None and head.failure.kind in ACCIDENTS
         return (found.model_copy(update={"verdict": "SHOWN"}) if accident else found,)
     return _shown(base, head)
@@ -153,11 +153,11 @@ def by_turns(
     """Comparisons of these two commits, in a folder or the one that it is in."""
     if base is None or head is None or not (base.commit and head.commit):
         return ()
-    files = [place / record.COMPARISONS for place in (folder, folder.resolve().parent)]
+    files = [place / record.COMPARISONS_FILE for place in (folder, folder.resolve().parent)]
     return tuple(
         one
         for file in files
-        for one in comparison.read(file)
+        for one in comparison.read_comparisons(file)
         if role_of(one) and _is_of(one, base.commit, head.commit)
     )
 

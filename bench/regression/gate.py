@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.compare.compare import Settings
-from bench.compare.turns import Device
+from bench.compare.turns import ArmDevice
 from bench.records import files
 from bench.records.comparison import FILE as COMPARISONS
 from bench.records.comparison import Comparison
-from bench.records.outcome import Outcome, Side
+from bench.records.outcome import Outcome, SideRecord
 from bench.regression import accepted, examine, folders, jobs, verdicts
 from bench.regression.exact import TOLERANCES
 from bench.regression.examine import Examined, Step
@@ -42,7 +42,7 @@ class Plan:
     base: str
     head: str | None
     asks: Sequence[Ask] = ()
-    device: Device = "cpu"
+    device: ArmDevice = "cpu"
     settings: Settings = Settings()  # noqa: RUF009  # frozen
     planted: float = jobs.PLANTED
     exact_only: bool = False
@@ -71,7 +71,7 @@ class Plan:
         return all(found)
 
 
-def run(plan: Plan, *, on_step: Step = lambda _: None) -> Outcome:
+def run_gate(plan: Plan, *, on_step: Step = lambda _: None) -> Outcome:
     """Compare; what was found is written into the plan's folder.
 
     Raises:
@@ -79,19 +79,19 @@ def run(plan: Plan, *, on_step: Step = lambda _: None) -> Outcome:
         SideError: a revision can't be measured by this suite.
     """
     began_s = time.monotonic()
-    known = accepted.read(plan.accepted)
+    known = accepted.read_accepted(plan.accepted)
     if plan.accept is not None and not plan.accept.strip():
         msg = "--accept needs a reason; say why the change is wanted"
         raise ValueError(msg)
     found = of_folders(plan) if plan.is_of_folders else of_revisions(plan, on_step=on_step)
-    judged = accepted.apply(found.findings, known)
+    judged = accepted.apply_accepted(found.findings, known)
     if plan.accept is not None:
-        more = accepted.accept(judged, plan.accepted, reason=plan.accept, at=runner.now())
-        judged = accepted.apply(judged, more)
+        more = accepted.accept(judged, plan.accepted, reason=plan.accept, at=runner.timestamp())
+        judged = accepted.apply_accepted(judged, more)
     return found.model_copy(
         update={
             "findings": judged,
-            "created_at": runner.now(),
+            "created_at": runner.timestamp(),
             "seconds": time.monotonic() - began_s,
         }
     )
@@ -101,9 +101,9 @@ def of_folders(plan: Plan) -> Outcome:
     """Compare what two runs have written."""
     assert plan.head is not None, "is_of_folders"
     paths = (Path(plan.base), Path(plan.head))
-    records = [folders.read(path) for path in paths]
+    records = [folders.read_folder(path) for path in paths]
     base, head = (folders.side(path, of) for path, of in zip(paths, records, strict=True))
-    found = folders.compare(*records)
+    found = folders.compare_folders(*records)
     made = folders.by_turns(paths[1], base.environment, head.environment)
     return Outcome(
         base=base,
@@ -125,7 +125,7 @@ def of_revisions(plan: Plan, *, on_step: Step) -> Outcome:
             ("head", [one.head for one in examined]),
         ):
             for one in records:
-                files.append(plan.out / name / runner.RECORDS, one)
+                files.append_line(plan.out / name / runner.RECORDS_FILE, one)
         made: tuple[Comparison, ...] = ()
         if not plan.exact_only:
             job = Job(
@@ -136,13 +136,13 @@ def of_revisions(plan: Plan, *, on_step: Step) -> Outcome:
                 planted=plan.planted,
                 on_step=on_step,
             )
-            made = timed(job, examined)
+            made = timed_cells(job, examined)
     wheres = [(one.base.environment, one.head.environment) for one in examined[:1]]
     environments = wheres[0] if wheres else (None, None)
     exact = tuple(finding for one in examined for finding in one.findings)
     return Outcome(
-        base=Side(name=base.name, commit=base.commit, environment=environments[0]),
-        head=Side(name=head.name, commit=head.commit, environment=environments[1]),
+        base=SideRecord(name=base.name, commit=base.commit, environment=environments[0]),
+        head=SideRecord(name=head.name, commit=head.commit, environment=environments[1]),
         findings=(*exact, *verdicts.findings(made)),
         controls=verdicts.controls(made),
         timed=not plan.exact_only,
@@ -150,7 +150,7 @@ def of_revisions(plan: Plan, *, on_step: Step) -> Outcome:
     )
 
 
-def timed(job: Job, examined: Sequence[Examined]) -> tuple[Comparison, ...]:
+def timed_cells(job: Job, examined: Sequence[Examined]) -> tuple[Comparison, ...]:
     """The controls, and, if they hold, every cell that runs on both sides."""
     runnable = [one for one in examined if one.runs]
     if not runnable:
@@ -162,7 +162,7 @@ def timed(job: Job, examined: Sequence[Examined]) -> tuple[Comparison, ...]:
     return tuple(made)
 
 
-def steps(plan: Plan) -> int:
+def gate_steps(plan: Plan) -> int:
     """How often `on_step` is told of something, if no cell is measured twice."""
     examined = PER_SIDE * len(plan.asks)
     return examined + (0 if plan.exact_only else (len(plan.asks) + 2) * plan.settings.rounds)
@@ -193,7 +193,7 @@ def rules(made: Sequence[Comparison]) -> tuple[str, ...]:
 
 def _start_over(out: Path) -> None:
     """Put what an earlier run has written aside, as .bak."""
-    for name in (f"base/{runner.RECORDS}", f"head/{runner.RECORDS}", COMPARISONS):
+    for name in (f"base/{runner.RECORDS_FILE}", f"head/{runner.RECORDS_FILE}", COMPARISONS):
         path = out / name
         if path.exists():
             path.replace(path.with_suffix(".jsonl.bak"))

@@ -15,16 +15,16 @@ from typing import Any
 from bench.compare import compare
 from bench.compare.compare import Settings
 from bench.compare.rounds import ArmError, Manner, Match
-from bench.compare.turns import Device, Task, threads
+from bench.compare.turns import ArmDevice, ArmTask, threads
 from bench.records import files
-from bench.records.comparison import FILE, Arm, Comparison
+from bench.records.comparison import FILE, ArmRecord, Comparison
 from bench.records.outcome import MEASURED_WORSE
 from bench.records.record import Record
 from bench.regression import exact, wire
 from bench.regression.examine import Examined, Step
 from bench.regression.requests import Ask, outline
-from bench.regression.revisions import Side
-from bench.regression.verdicts import findings, judge
+from bench.regression.revisions import RevisionSide
+from bench.regression.verdicts import findings, judge_comparison
 from bench.run import runner
 
 PLANTED = 0.10
@@ -43,8 +43,8 @@ class Job:
         on_step: is told what has been done.
     """
 
-    sides: tuple[Side, Side]
-    device: Device
+    sides: tuple[RevisionSide, RevisionSide]
+    device: ArmDevice
     settings: Settings
     out: Path
     planted: float = PLANTED
@@ -55,7 +55,7 @@ class Job:
         alone = replace(self, settings=replace(self.settings, comparisons=1))
         least = min(examined, key=_work)
         untouched = alone.play(least, role="untouched")
-        if not untouched.rounds or judge(untouched).verdict != "SAME":
+        if not untouched.rounds or judge_comparison(untouched).verdict != "SAME":
             return (untouched,)
         return untouched, alone.play(least, role="planted")
 
@@ -96,14 +96,14 @@ class Job:
                 manner=manner,
             )
             made = self._played(blank, match, one)
-        files.append(self.out / FILE, made)
+        files.append_line(self.out / FILE, made)
         return made
 
     def _played(self, blank: Comparison, match: Match, one: Examined) -> Comparison:
         rounds = []
         try:
             assert one.head.environment is not None, "a worker says where it is"
-            compare.fits([blank.first, blank.second], one.head.environment)
+            compare.both_fit([blank.first, blank.second], one.head.environment)
             for each in match.play(self.settings.rounds, {}):
                 rounds.append(each)
                 self.on_step(f"{one.ask.arm} {one.ask.size}: round {len(rounds)}")
@@ -118,7 +118,7 @@ class Job:
         return blank.model_copy(update={**seen, "rounds": tuple(rounds)})
 
     def _blank(
-        self, one: Examined, role: str, *, sides: Sequence[Side], records: Sequence[Record]
+        self, one: Examined, role: str, *, sides: Sequence[RevisionSide], records: Sequence[Record]
     ) -> Comparison:
         first, second = (_arm(taken, side) for taken, side in zip(records, sides, strict=True))
         return Comparison(
@@ -133,13 +133,13 @@ class Job:
             level=self.settings.level,
             comparisons=self.settings.comparisons,
             environment=one.head.environment,
-            created_at=runner.now(),
+            created_at=runner.timestamp(),
         )
 
 
-def _arm(taken: Record, side: Side) -> Arm:
+def _arm(taken: Record, side: RevisionSide) -> ArmRecord:
     counts, predicted = taken.measures.counts, taken.measures.predicted
-    return Arm(
+    return ArmRecord(
         arm=f"{taken.subject}@{side.commit or side.name}",
         cell=taken.cell,
         macs=counts.macs if counts else None,
@@ -153,8 +153,10 @@ def _work(one: Examined) -> int:
     return counts.macs if counts else 0
 
 
-def _starter(side: Side, ask: Ask, said: Path) -> Callable[[Task], tuple[wire.Wire, wire.Child]]:
-    def start(task: Task) -> tuple[wire.Wire, wire.Child]:
+def _starter(
+    side: RevisionSide, ask: Ask, said: Path
+) -> Callable[[ArmTask], tuple[wire.Wire, wire.Child]]:
+    def start(task: ArmTask) -> tuple[wire.Wire, wire.Child]:
         request = {
             "act": "play",
             "ask": ask.as_json(),

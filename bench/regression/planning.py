@@ -36,7 +36,7 @@ def plan(options: Namespace) -> Plan:
     Raises:
         ValueError: a block, experiment or setting is wrong.
     """
-    device: Any = runner.resolve(options.device)
+    device: Any = runner.resolve_device(options.device)
     margin = USUAL[device].margin if options.margin is None else options.margin
     made = Plan(
         base=options.base,

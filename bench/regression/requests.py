@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
-from bench.regression.exact import EXPERIMENT
+from bench.regression.exact import GATE_EXPERIMENT
 from experiments import variants
 from experiments.spec import Cell, Dtype, Experiment, Mode, OwnModule, Subject
 
@@ -49,7 +49,7 @@ class Ask:
         return asdict(self)
 
 
-def cell_of(ask: Ask) -> Cell:
+def requested_cell(ask: Ask) -> Cell:
     """Build the cell from the catalogue of this process.
 
     Raises:
@@ -60,7 +60,7 @@ def cell_of(ask: Ask) -> Cell:
     name, implementation = variants.parse(ask.arm)
     widths = {"channels": ask.channels, "key_channels": ask.key_channels}
     return Cell(
-        experiment=EXPERIMENT,
+        experiment=GATE_EXPERIMENT,
         axes=_axes(ask, name),
         subject=NETWORKS[name] if name in NETWORKS else _block(name, **widths),
         size=Size.parse(ask.size),
@@ -91,7 +91,7 @@ def outline(ask: Ask) -> Cell:
     """The cell without its definition, for a process that need not have one: name, size and limits."""
     name, implementation = variants.parse(ask.arm)
     return Cell(
-        experiment=ask.experiment or EXPERIMENT,
+        experiment=ask.experiment or GATE_EXPERIMENT,
         axes=ask.axes or _axes(ask, name),
         subject=OwnModule(factory=ask.arm),
         size=Size.parse(ask.size),

@@ -31,7 +31,7 @@ class SideError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Side:
+class RevisionSide:
     """A revision that can be run.
 
     Attributes:
@@ -75,7 +75,7 @@ def repository(folder: Path) -> Path:
     return Path(done.stdout.strip())
 
 
-def resolve(top: Path, revision: str) -> str:
+def resolve_revision(top: Path, revision: str) -> str:
     """Commit of a revision.
 
     Raises:
@@ -94,7 +94,7 @@ def resolve(top: Path, revision: str) -> str:
 
 
 @contextmanager
-def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[Side, Side]]:
+def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionSide, RevisionSide]]:
     """Check both revisions out; everything is gone afterwards, however it ends.
 
     Args:
@@ -107,7 +107,7 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[Side, Sid
         SideError: a revision has no library where the other one has.
     """
     top = repository(folder)
-    commits = [resolve(top, base), resolve(top, head) if head else None]
+    commits = [resolve_revision(top, base), resolve_revision(top, head) if head else None]
     with tempfile.TemporaryDirectory(prefix="regress-") as temporary:
         trees: list[Path] = []
         try:
@@ -145,8 +145,8 @@ def _add(top: Path, tree: Path, commit: str) -> None:
         raise ValueError(msg)
 
 
-def _side(name: str, root: Path, *, top: Path, links: Path) -> Side:
-    return Side(
+def _side(name: str, root: Path, *, top: Path, links: Path) -> RevisionSide:
+    return RevisionSide(
         name=name,
         commit=environment.commit(root),
         code=_digest(root),

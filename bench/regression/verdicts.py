@@ -6,24 +6,24 @@ from typing import NamedTuple
 
 from bench.analysis import sign_test
 from bench.analysis.sign_test import Decision
-from bench.records.comparison import Clock, Comparison
-from bench.records.outcome import MEASURED_WORSE, Control, Finding, Kind, Verdict
+from bench.records.comparison import ClockName, Comparison
+from bench.records.outcome import MEASURED_WORSE, Control, Finding, FindingKind, FindingVerdict
 
-CLOCKS: dict[Clock, str] = {
+CLOCKS: dict[ClockName, str] = {
     "process": "process time",
     "wall": "wall time",
     "cuda-events": "GPU time",
 }
 MEMORY = "memory of a call"
 EXPECTED = {"untouched": "SAME", "planted": "SLOWER"}
-OF_MEMORY: dict[str, Verdict] = {"SLOWER": "MORE", "FASTER": "LESS"}
+OF_MEMORY: dict[str, FindingVerdict] = {"SLOWER": "MORE", "FASTER": "LESS"}
 
 
 class _Read(NamedTuple):
     """One quantity of a comparison: what was read in each round, and what the rule says of it."""
 
     quantity: str
-    kind: Kind
+    kind: FindingKind
     unit: str
     rounds: tuple[sign_test.Round, ...]
     decision: Decision
@@ -34,12 +34,12 @@ def role_of(made: Comparison) -> str:
     return str(made.axes.get("gate_role", ""))
 
 
-def cell_of(made: Comparison) -> str:
+def compared_cell(made: Comparison) -> str:
     """Name of its cell."""
     return str(made.axes.get("gate_cell", f"{made.second.arm} {made.size}"))
 
 
-def judge(made: Comparison) -> Decision:
+def judge_comparison(made: Comparison) -> Decision:
     """The verdict by the clock that decides."""
     return made.decide(made.clocks[0])
 
@@ -51,11 +51,11 @@ def controls(made: Sequence[Comparison]) -> tuple[Control, ...]:
 
 def _control(made: Comparison) -> Control:
     role = role_of(made)
-    about = {"name": role, "cell": cell_of(made), "expected": EXPECTED[role]}
+    about = {"name": role, "cell": compared_cell(made), "expected": EXPECTED[role]}
     if not made.rounds:
         reason = made.failure.reason if made.failure else "there are no rounds"
         return Control(**about, verdict="INCONCLUSIVE", reason=reason)  # type: ignore[arg-type]
-    found = judge(made)
+    found = judge_comparison(made)
     return Control(
         **about,  # type: ignore[arg-type]  # checked by pydantic
         verdict=found.verdict,
@@ -71,7 +71,7 @@ def findings(made: Sequence[Comparison]) -> tuple[Finding, ...]:
     cells: dict[str, list[Comparison]] = {}
     for one in made:
         if role_of(one) not in EXPECTED:
-            cells.setdefault(cell_of(one), []).append(one)
+            cells.setdefault(compared_cell(one), []).append(one)
     return tuple(found for cell, group in cells.items() for found in _of_cell(cell, group))
 
 
@@ -152,5 +152,5 @@ def _finding(cell: str, one: _Read, made: Comparison) -> Finding:
     )
 
 
-def _as(kind: Kind, found: Decision) -> Verdict:
+def _as(kind: FindingKind, found: Decision) -> FindingVerdict:
     return OF_MEMORY.get(found.verdict, found.verdict) if kind == "memory" else found.verdict

@@ -15,7 +15,7 @@ from typing import IO, Any
 from bench.compare.turns import Ready
 from bench.records.files import Model
 from bench.records.record import Failure, Record
-from bench.regression.revisions import Side
+from bench.regression.revisions import RevisionSide
 
 WORKER = "bench.regression.worker"
 MODELS: dict[str, type[Model]] = {model.__name__: model for model in (Ready, Failure, Record)}
@@ -88,7 +88,7 @@ class Child:
 
 
 def start(
-    side: Side,
+    side: RevisionSide,
     request: Mapping[str, object],
     *,
     said: Path,

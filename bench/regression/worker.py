@@ -51,12 +51,12 @@ def _refuse(connection: Connection, error: ImportError) -> None:
 
 
 def _play(wire: "Wire", request: dict[str, Any]) -> None:
-    from bench.compare.turns import Task, serve
-    from bench.regression.requests import Ask, cell_of
+    from bench.compare.turns import ArmTask, serve
+    from bench.regression.requests import Ask, requested_cell
 
     outputs = request["outputs"]
-    task = Task(
-        cell=cell_of(Ask(**request["ask"])),
+    task = ArmTask(
+        cell=requested_cell(Ask(**request["ask"])),
         device=request["device"],
         outputs=Path(outputs) if outputs else None,
         read_memory=request["read_memory"],
@@ -91,29 +91,29 @@ def examine(ask: Any, device: str, *, weights: Path, outputs: Path) -> "Record":
     Returns:
         The record; with a failure if the cell can't be built or run here.
     """
-    from bench.records.failure import failure_of, one_line
+    from bench.records.failure import error_failure, one_line
     from bench.records.record import Failure, Record
-    from bench.regression.requests import cell_of, outline
+    from bench.regression.requests import outline, requested_cell
     from bench.run import runner
     from bench.workloads.workload import find_factory
     from experiments.spec import OwnModule
 
     try:
-        cell = cell_of(ask)
+        cell = requested_cell(ask)
         if isinstance(cell.subject, OwnModule):
             find_factory(cell.subject.factory)
     except ValueError as error:
         blank = outline(ask)
         failure = Failure(kind="unavailable", reason=one_line(error))
         where = runner.environment_of(device, blank)
-        return runner.made(blank, "predicted", where, failure=failure)
-    found: Record = runner.predict(cell, runner.environment_of(device, cell))
+        return runner.make_record(blank, "predicted", where, failure=failure)
+    found: Record = runner.predicted_record(cell, runner.environment_of(device, cell))
     if found.failure is not None or not _fits(found, device):
         return found
     try:
         sums = _run(cell, device, weights=weights, outputs=outputs)
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a call is the record's
-        return found.model_copy(update={"failure": failure_of(error)})
+        return found.model_copy(update={"failure": error_failure(error)})
     measures = found.measures.model_copy(update={"outputs": sums})
     return found.model_copy(update={"measures": measures})
 
@@ -140,7 +140,7 @@ def _run(cell: Any, device: str, *, weights: Path, outputs: Path) -> tuple["Chec
             _take_over(module, given["weights"])
         kept["weights"] = {name: item.cpu() for name, item in module.state_dict().items()}
 
-    work = workload.make(cell, device, prepare=prepare)
+    work = workload.make_workload(cell, device, prepare=prepare)
     refill(work, seed=cell.seed)
     if given is not None:
         _take_inputs(work, given["inputs"])

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from bench.records.record import Environment
 
-Device = Literal["cpu", "cuda", "meta"]
+DeviceKind = Literal["cpu", "cuda", "meta"]
 
 PACKAGES = (
     "fvcore",
@@ -60,7 +60,7 @@ _FINGERPRINTED = (
 )
 
 
-def describe(device: Device) -> Environment:
+def describe(device: DeviceKind) -> Environment:
     """Describe this process's machine and settings, for a device that is there.
 
     Raises:
@@ -72,7 +72,7 @@ def describe(device: Device) -> Environment:
     of_machine = {
         "device_name": processor_name(),
         "memory_bytes": _host_memory_bytes(),
-        "flags": flags(torch),
+        "flags": precision_flags(torch),
     }
     return Environment(
         device=device,
@@ -101,7 +101,7 @@ def fingerprint(environment: Environment) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def available_bytes(device: Device) -> int:
+def available_bytes(device: DeviceKind) -> int:
     """Bytes that this process can still take on a device; for `meta` those of the host.
 
     On CUDA the driver's free bytes and those that torch's allocator holds without using. The driver
@@ -128,7 +128,7 @@ def available_bytes(device: Device) -> int:
 def _free_bytes(torch: Any) -> int:  # noqa: ANN401  # a module
     from bench.measure import nvml as clocks
 
-    nvml = clocks.current(torch)
+    nvml = clocks.current_nvml(torch)
     seen = nvml.memory_bytes() if nvml else None
     has = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     # NVML may know the whole device where this process has a part of it (MIG).
@@ -137,7 +137,7 @@ def _free_bytes(torch: Any) -> int:  # noqa: ANN401  # a module
     return int(torch.cuda.mem_get_info()[0])
 
 
-def has_context(device: Device) -> bool:
+def has_context(device: DeviceKind) -> bool:
     """Whether this process has a CUDA context, and so counts as one on the device."""
     import torch
 
@@ -174,7 +174,7 @@ def commit(root: Path) -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def flags(torch: Any) -> dict[str, str]:  # noqa: ANN401 - a module
+def precision_flags(torch: Any) -> dict[str, str]:  # noqa: ANN401 - a module
     """Switches of torch and environment variables under which the same code runs differently."""
     backends = torch.backends
     switches = {
@@ -204,7 +204,7 @@ def _gpu(torch: Any) -> dict[str, Any]:  # noqa: ANN401
 
     _require_cuda(torch)
     seen = torch.cuda.get_device_properties(torch.cuda.current_device())
-    nvml = clocks.current(torch)
+    nvml = clocks.current_nvml(torch)
     power = nvml.power_limit_w() if nvml else None
     return {
         "device_name": seen.name,
@@ -213,7 +213,7 @@ def _gpu(torch: Any) -> dict[str, Any]:  # noqa: ANN401
         "cudnn": str(torch.backends.cudnn.version()),
         "driver": nvml.driver_version() if nvml else None,
         "flags": {
-            **flags(torch),
+            **precision_flags(torch),
             "processor": processor_name(),
             "l2_bytes": str(seen.L2_cache_size),
             **({"power_limit_w": f"{power:g}"} if power is not None else {}),

@@ -16,7 +16,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from bench.records.failure import death, failure_of
+from bench.records.failure import error_failure, exit_failure
 from bench.records.record import NO_GRAPH, Failure, Measures
 from experiments.spec import Cell, OwnModule
 
@@ -56,7 +56,7 @@ class Task:
     waits_on_device: bool = False
 
 
-def run(task: Task) -> Measures | Failure:
+def run_task(task: Task) -> Measures | Failure:
     """Measure in a process that is not this one; whatever becomes of it is the outcome.
 
     On a GPU cells that leave a process as they found it follow one another in one, which is kept
@@ -189,7 +189,7 @@ def end_all() -> None:
             child.kill()
 
 
-def end(process: Any) -> None:  # noqa: ANN401 - multiprocessing's, or what is like it
+def end_process(process: Any) -> None:  # noqa: ANN401 - multiprocessing's, or what is like it
     """Ask a process to end, and end it if it doesn't; it may have files to close."""
     process.terminate()
     process.join(GRACE_S)
@@ -222,7 +222,7 @@ def _not_started(error: OSError) -> Failure:
 def _died(child: SpawnProcess, limit_s: float) -> Failure:
     if not wait([child.sentinel], limit_s):
         return Failure(kind="timeout", reason="the process neither answers nor ends; ended")
-    return death(_join(child))
+    return exit_failure(_join(child))
 
 
 def _serve(connection: Connection) -> None:
@@ -238,7 +238,7 @@ def _serve(connection: Connection) -> None:
         except EOFError:
             return
         outcome = _measured(task)
-        goes_on = shares(task) and _is_clean(outcome) and tidy()
+        goes_on = shares(task) and _is_clean(outcome) and tidy_process()
         kind = "measures" if isinstance(outcome, Measures) else "failure"
         head = f"{kind} {GOES_ON if goes_on else ENDS}"
         connection.send_bytes(f"{head}\n{outcome.model_dump_json()}".encode())
@@ -254,9 +254,9 @@ def _measured(task: Task) -> Measures | Failure:
         )
 
         nvml.waiting.count = int(task.waits_on_device)
-        return readings.measure(task.cell, task.device, task.folder)  # type: ignore[arg-type]
+        return readings.measure_cell(task.cell, task.device, task.folder)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
-        return failure_of(error)
+        return error_failure(error)
 
 
 def _is_clean(outcome: Measures | Failure) -> bool:
@@ -271,7 +271,7 @@ def _is_clean(outcome: Measures | Failure) -> bool:
     return not any(note.startswith(NO_GRAPH) for note in notes)
 
 
-def tidy() -> bool:
+def tidy_process() -> bool:
     """Give back what tensors of a GPU took that are gone; return whether it still computes."""
     import gc
 

@@ -28,13 +28,13 @@ from experiments.spec import Cell, OwnModule
 
 Source = Literal["predicted", "measured"]
 
-RECORDS = "records.jsonl"
+RECORDS_FILE = "records.jsonl"
 ROOT = Path(__file__).resolve().parents[2]
 # Bytes that a process with torch in it takes before it has a tensor.
 PROCESS_BYTES = 600 * 2**20
 
 
-def resolve(device: str) -> str:
+def resolve_device(device: str) -> str:
     """Turn `auto` into `cuda` where there is a GPU, else `cpu`.
 
     Raises:
@@ -51,14 +51,14 @@ def resolve(device: str) -> str:
     return device
 
 
-def start_over(out: Path) -> None:
+def set_records_aside(out: Path) -> None:
     """Put the records of earlier runs aside, as .bak."""
-    path = out / RECORDS
+    path = out / RECORDS_FILE
     if path.exists():
         path.replace(path.with_suffix(".jsonl.bak"))
 
 
-def slots(device: str) -> int:
+def default_slots(device: str) -> int:
     """How many trainings share a machine: one for each GPU, two on a processor with as many cores."""
     return _gpus() if device == "cuda" else min(2, _describe(device).cores)
 
@@ -69,7 +69,7 @@ def _gpus() -> int:
     return max(1, torch.cuda.device_count())
 
 
-def run(
+def run_cells(
     cells: Sequence[Cell],
     out: Path,
     *,
@@ -93,7 +93,7 @@ def run(
         ValueError: the folder holds something that is no record.
         OSError: the folder can't be written.
     """
-    path = out / RECORDS
+    path = out / RECORDS_FILE
     device = "meta" if source == "predicted" else device
     kept = {_row(item.experiment, item.axes, item.cell) for item in _read(path, source)}
     asked = [cell for cell in cells if source == "predicted" or cell.probes]
@@ -121,7 +121,7 @@ def run(
     try:
         for ended in engine(list(todo.values()), act):
             new = ended if isinstance(ended, Record) else _without(ended, source, wheres)
-            files.append(path, new)
+            files.append_line(path, new)
             yield new
             for cell in twins.get(new.cell, ()):
                 yield _again(new, cell, path=path, kept=kept)
@@ -141,17 +141,17 @@ def _ids(cell: Cell, device: str) -> tuple[str, ...]:
 
 def _predict_where(wheres: Mapping[str, Environment], cell: Cell, slot: int) -> Record:
     del slot  # predictions need no device
-    return predict(cell, wheres[cell.id])
+    return predicted_record(cell, wheres[cell.id])
 
 
 def _measure_where(
     wheres: Mapping[str, Environment], cell: Cell, slot: int, *, folder: Path, slots: int
 ) -> Record:
-    return measure(cell, wheres[cell.id], folder=folder, slot=slot, slots=slots)
+    return measured_record(cell, wheres[cell.id], folder=folder, slot=slot, slots=slots)
 
 
 def _without(lost: Lost, source: Source, wheres: Mapping[str, Environment]) -> Record:
-    return made(lost.cell, source, wheres[lost.cell.id], failure=lost.failure)
+    return make_record(lost.cell, source, wheres[lost.cell.id], failure=lost.failure)
 
 
 def _again(seen: Record, cell: Cell, *, path: Path, kept: set[tuple[object, ...]]) -> Record:
@@ -159,7 +159,7 @@ def _again(seen: Record, cell: Cell, *, path: Path, kept: set[tuple[object, ...]
     row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
     same = seen.model_copy(update={**row, "cell": cell.id})
     if _row(same.experiment, same.axes, same.cell) not in kept:
-        files.append(path, same)
+        files.append_line(path, same)
     return same
 
 
@@ -167,7 +167,7 @@ def finished(
     out: Path, wheres: Mapping[str, Environment], *, source: Source = "measured"
 ) -> dict[str, Record]:
     """Records by cell, of those that were made before in the environment in which they would be made now."""
-    latest = {item.cell: item for item in _read(out / RECORDS, source)}
+    latest = {item.cell: item for item in _read(out / RECORDS_FILE, source)}
     return {
         cell: latest[cell]
         for cell, where in wheres.items()
@@ -176,7 +176,7 @@ def finished(
 
 
 def _read(path: Path, source: Source) -> tuple[Record, ...]:
-    old = record.read(path) if path.exists() else ()
+    old = record.read_records(path) if path.exists() else ()
     return tuple(item for item in old if item.source == source)
 
 
@@ -200,7 +200,7 @@ def environment_of(device: str, cell: Cell, *, slots: int = 1) -> Environment:
     threads = max(1, found.threads // slots)
     own = {"code": code_digest(cell.subject), "threads": threads}
     if cell.protocol == "strict":
-        own["flags"] = found.flags | number_formats.flags(cell.dtype, device)
+        own["flags"] = found.flags | number_formats.format_flags(cell.dtype, device)
     return found.model_copy(update=own)
 
 
@@ -225,12 +225,12 @@ def code_digest(subject: object) -> str:
     return hashlib.sha256(_suite_digest().encode() + own).hexdigest()[:12]
 
 
-def now() -> str:
+def timestamp() -> str:
     """The time as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def made(cell: Cell, source: str, where: Environment, **outcome: Any) -> Record:  # noqa: ANN401
+def make_record(cell: Cell, source: str, where: Environment, **outcome: Any) -> Record:  # noqa: ANN401
     """Put a cell's outcome, its measures or its failure, into a record."""
     return Record(
         source=source,  # type: ignore[arg-type]  # checked by pydantic
@@ -245,23 +245,23 @@ def made(cell: Cell, source: str, where: Environment, **outcome: Any) -> Record:
         protocol=cell.protocol,
         implementation=cell.implementation,
         environment=where,
-        created_at=now(),
+        created_at=timestamp(),
         **outcome,
     )
 
 
-def predict(cell: Cell, where: Environment) -> Record:
+def predicted_record(cell: Cell, where: Environment) -> Record:
     """Count and predict on meta tensors, here and now; no execution, no memory.
 
     What depends on a device follows the cell's, or else the GPU of this machine if it has one.
     """
     try:
-        return made(cell, "predicted", where, measures=_predictions(cell, _aim()))
+        return make_record(cell, "predicted", where, measures=_predictions(cell, _aim()))
     except UnavailableError as error:
         failure = Failure(kind="unavailable", reason=one_line(error))
     except Exception as error:  # noqa: BLE001  # somebody's own module may raise anything
         failure = Failure(kind="error", reason=f"can't be predicted: {one_line(error)}")
-    return made(cell, "predicted", where, failure=failure)
+    return make_record(cell, "predicted", where, failure=failure)
 
 
 def _aim() -> str:
@@ -282,7 +282,7 @@ def _predictions(cell: Cell, aim: str) -> Measures:
         with _PREDICTING:
             if key not in _MEMO:
                 with redirect_stdout(sys.stderr):
-                    _MEMO[key] = readings.predict(same, aim)  # type: ignore[arg-type]  # it computes
+                    _MEMO[key] = readings.predict_cell(same, aim)  # type: ignore[arg-type]  # it computes
     return _MEMO[key]
 
 
@@ -290,7 +290,7 @@ _MEMO: dict[tuple[str, str], Measures] = {}
 _PREDICTING = threading.Lock()
 
 
-def measure(
+def measured_record(
     cell: Cell, where: Environment, *, folder: Path | None = None, slot: int = 0, slots: int = 1
 ) -> Record:
     """Execute a cell in a process that is not this one, unless it can't fit or its device is not there.
@@ -304,7 +304,7 @@ def measure(
     """
     failure = _foresee(cell, where)
     if failure is not None:
-        return made(cell, "measured", where, failure=failure)
+        return make_record(cell, "measured", where, failure=failure)
     task = process.Task(
         cell=cell,
         device=where.device,
@@ -314,10 +314,10 @@ def measure(
         gpus=_gpus() if where.device == "cuda" else 0,
         waits_on_device=environment.has_context(where.device),
     )
-    outcome = process.run(task)
+    outcome = process.run_task(task)
     if isinstance(outcome, Failure):
-        return made(cell, "measured", where, failure=outcome)
-    return made(cell, "measured", where, measures=outcome)
+        return make_record(cell, "measured", where, failure=outcome)
+    return make_record(cell, "measured", where, measures=outcome)
 
 
 def _foresee(cell: Cell, where: Environment) -> Failure | None:
@@ -329,10 +329,10 @@ def _foresee(cell: Cell, where: Environment) -> Failure | None:
     except Exception:  # noqa: BLE001  # what can't be predicted is simply tried
         return None
     needs = (predicted.peak_bytes if predicted else 0) + PROCESS_BYTES
-    return room(needs, where, said="needs")
+    return memory_failure(needs, where, said="needs")
 
 
-def room(needs: int, where: Environment, *, said: str) -> Failure | None:
+def memory_failure(needs: int, where: Environment, *, said: str) -> Failure | None:
     """Why so many bytes can't be had; None if they can.
 
     Args:

@@ -12,7 +12,7 @@ from bench.training.distributed import place, processes
 from experiments.spec import Cell
 
 
-def run(cells: Sequence[Cell], out: Path, *, device: str) -> bool:
+def run_under_torchrun(cells: Sequence[Cell], out: Path, *, device: str) -> bool:
     """Train and judge cells, each by all processes; cells that do not train are left out.
 
     Args:
@@ -26,7 +26,7 @@ def run(cells: Sequence[Cell], out: Path, *, device: str) -> bool:
     Raises:
         ValueError: the device or a data set is not there, or a training diverged.
     """
-    resolved = runner.resolve(device)
+    resolved = runner.resolve_device(device)
     trained = [cell for cell in cells if cell.training is not None]
     with processes(resolved) as own:
         first = place().rank == 0
@@ -36,11 +36,11 @@ def run(cells: Sequence[Cell], out: Path, *, device: str) -> bool:
         for cell in trained:
             if cell.id in done:
                 continue
-            found = accuracy.measure(cell, str(own), out)
+            found = accuracy.train_cell(cell, str(own), out)
             if first:
                 measures = Measures(accuracy=found)
-                made = runner.made(cell, "measured", wheres[cell.id], measures=measures)
-                files.append(out / runner.RECORDS, made)
+                made = runner.make_record(cell, "measured", wheres[cell.id], measures=measures)
+                files.append_line(out / runner.RECORDS_FILE, made)
     return first
 
 

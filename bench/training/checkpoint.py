@@ -45,7 +45,7 @@ def _sweep(path: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def load(path: Path) -> dict[str, Any] | None:
+def load_training(path: Path) -> dict[str, Any] | None:
     """Read a state on the CPU; None where there is none.
 
     Raises:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-class Clock:
+class LoopClock:
     """Times stretches and saves; starts with a stretch after so many iterations."""
 
     def __init__(self, done: int) -> None:

@@ -79,7 +79,7 @@ def evaluate(
     network.eval().to(device)
     for done, (index, (image, label)) in enumerate(_read(dataset, mine, workers), start=1):
         batch = normalise(image.to(device), network.spec.preprocessing)[None]
-        logits = predict(network, batch, chosen)
+        logits = predict_scores(network, batch, chosen)
         if not bool(torch.isfinite(logits).all()):
             msg = (
                 f"{dataset.name}, image {index}: the network's logits are not finite; it has diverged in "
@@ -107,7 +107,7 @@ def _read(
     return zip(indexes, loader, strict=True)
 
 
-def predict(network: SegmentationNetwork, images: Images, protocol: Protocol) -> Logits:
+def predict_scores(network: SegmentationNetwork, images: Images, protocol: Protocol) -> Logits:
     """Score the classes of every pixel by a protocol.
 
     Args:

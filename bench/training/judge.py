@@ -15,7 +15,7 @@ from experiments.training import DATASETS, Setting
 EXPERIMENT = "evaluation"
 
 
-def judge(
+def evaluate_checkpoint(
     checkpoint: Path,
     network: str,
     setting: Setting,
@@ -68,6 +68,6 @@ def judge(
         groups=groups(setting.dataset),
     )
     where = runner.environment_of(device, cell)
-    written = runner.made(cell, "measured", where, measures=Measures(accuracy=accuracy))
-    files.append(out / runner.RECORDS, written)
+    written = runner.make_record(cell, "measured", where, measures=Measures(accuracy=accuracy))
+    files.append_line(out / runner.RECORDS_FILE, written)
     return written

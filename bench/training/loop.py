@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.training import checkpoint
-from bench.training.clock import Clock
-from bench.training.data.sampler import Batch, Order, Visited, load, seed_of
+from bench.training.clock import LoopClock
+from bench.training.data.sampler import Batch, Order, Visited, load_batches, seed_of
 from bench.training.distributed import everywhere, place, share_buffers, spread
 from bench.training.journal import Journal
 from bench.training.losses import make_loss
@@ -132,7 +132,7 @@ class _Run:
 
     def resume(self, folder: Path | None) -> None:
         """Take up what a folder holds, if it holds anything."""
-        state = checkpoint.load(folder / FILE) if folder is not None else None
+        state = checkpoint.load_training(folder / FILE) if folder is not None else None
         if state is None:
             return
         differing = [
@@ -183,7 +183,7 @@ class _Run:
             Journal(log, start=self.done) as journal,
             closing(self.batches()) as batches,
         ):
-            clock = Clock(self.done)
+            clock = LoopClock(self.done)
             for images, labels, empty in batches:
                 loss = self.step(images, labels)
                 self.done += 1
@@ -210,7 +210,7 @@ class _Run:
             stop=self.iterations,
             place=self.place,
         )
-        return load(self.dataset, order, self.device)
+        return load_batches(self.dataset, order, self.device)
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Do one iteration and return its loss, on the device."""
@@ -238,7 +238,7 @@ class _Run:
             logits, auxiliary = self.model(images)
         return self.loss((logits.float(), None if auxiliary is None else auxiliary.float()), labels)
 
-    def read(self, loss: Tensor, clock: Clock, journal: Journal) -> None:
+    def read(self, loss: Tensor, clock: LoopClock, journal: Journal) -> None:
         """Read the loss, which waits for the device, and the speed since the last reading."""
         if self.place.world > 1:
             torch.distributed.all_reduce(loss)
@@ -263,7 +263,7 @@ class _Run:
             }
             journal.add(self.done, figures)
 
-    def keep(self, folder: Path | None, clock: Clock) -> None:
+    def keep(self, folder: Path | None, clock: LoopClock) -> None:
         """Save a checkpoint, if there is a folder, at the end and when the last one has paid off."""
         worth = self.done == self.iterations or clock.since_saved_s * SAVING >= clock.saving_s
         if folder is not None and self.place.rank == 0 and worth:

@@ -18,7 +18,7 @@ from bench.training.data import open_dataset, scenes
 from bench.training.data.augment import Augmented, normalise
 from bench.training.data.sample_cache import Held
 from bench.training.distributed import place
-from bench.training.evaluate import Judged, evaluate, find_protocol, predict
+from bench.training.evaluate import Judged, evaluate, find_protocol, predict_scores
 from bench.training.loop import train
 from experiments.spec import Cell, Training
 
@@ -55,7 +55,7 @@ def find_data(cells: Iterable[Cell]) -> None:
             open_split(training, split)
 
 
-def measure(cell: Cell, device: str, folder: Path | None) -> Accuracy:
+def train_cell(cell: Cell, device: str, folder: Path | None) -> Accuracy:
     """Train the cell's network and judge it on the validation images.
 
     Args:
@@ -134,7 +134,7 @@ def keep_pictures(
 
     def say(image: Tensor) -> Tensor:
         batch = normalise(image.to(device), network.spec.preprocessing)[None]
-        return predict(network, batch, chosen)[0].argmax(dim=0).to("cpu", torch.uint8)
+        return predict_scores(network, batch, chosen)[0].argmax(dim=0).to("cpu", torch.uint8)
 
     _write(
         path,

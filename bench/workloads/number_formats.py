@@ -21,7 +21,7 @@ PRECISIONS: Mapping[Dtype, str] = {"float32": "ieee", "tf32": "tf32"}
 TENSOR_CORES_SINCE = (8, 0)  # compute capability of Ampere, the first with TF32 and bfloat16
 
 
-def weights(dtype: Dtype) -> "torch.dtype":
+def weights_dtype(dtype: Dtype) -> "torch.dtype":
     """Type of weights and maps."""
     import torch
 
@@ -30,7 +30,7 @@ def weights(dtype: Dtype) -> "torch.dtype":
     return found
 
 
-def lower(dtype: Dtype) -> "torch.dtype | None":
+def lower_dtype(dtype: Dtype) -> "torch.dtype | None":
     """Type that autocast casts to; None for formats without autocast."""
     import torch
 
@@ -41,12 +41,12 @@ def autocast(dtype: Dtype, device: str) -> AbstractContextManager[object]:
     """The context in which calls are made."""
     import torch
 
-    low = lower(dtype)
+    low = lower_dtype(dtype)
     # It would say on meta that it does nothing there.
     return nullcontext() if low is None or device == "meta" else torch.autocast(device, dtype=low)
 
 
-def require(dtype: Dtype, device: str) -> None:
+def require_format(dtype: Dtype, device: str) -> None:
     """Refuse what a device does not have, rather than run something else under its name.
 
     Raises:
@@ -66,7 +66,7 @@ def require(dtype: Dtype, device: str) -> None:
         raise UnavailableError(msg)
 
 
-def switch(dtype: Dtype, device: str) -> None:
+def switch_format(dtype: Dtype, device: str) -> None:
     """Set this process's precision of float32 products and convolutions on CUDA, and leave it set."""
     if device == "cuda" and dtype in PRECISIONS:
         for backend in _backends():
@@ -92,7 +92,7 @@ def _backends() -> tuple[Any, Any]:
     return torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
 
 
-def flags(dtype: Dtype, device: str) -> dict[str, str]:
+def format_flags(dtype: Dtype, device: str) -> dict[str, str]:
     """What `switch` changes in an environment's flags."""
     if device != "cuda" or dtype not in PRECISIONS:
         return {}

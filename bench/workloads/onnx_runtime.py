@@ -41,7 +41,7 @@ class OnnxRuntime(nn.Module):
         return torch.from_numpy(self.session.run(None, given)[0])
 
 
-def make(module: nn.Module, inputs: tuple[Tensor, ...]) -> OnnxRuntime:
+def make_session_module(module: nn.Module, inputs: tuple[Tensor, ...]) -> OnnxRuntime:
     """Export a module, hold the file's output against its own, and load it with torch's number of threads.
 
     The session that was compared is not the one that is returned, so that the first call of that one

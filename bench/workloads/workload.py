@@ -61,7 +61,7 @@ class Workload:
         with self.numbers():
             # Held while going back, as a training loop holds them.
             outputs = self.module(*self.inputs)
-        total(outputs).backward()
+        sum_outputs(outputs).backward()
         del outputs
         self.module.zero_grad(set_to_none=True)
 
@@ -70,7 +70,7 @@ class Workload:
         return number_formats.autocast(self.dtype, self.inputs[0].device.type)
 
 
-def total(outputs: object) -> Tensor:
+def sum_outputs(outputs: object) -> Tensor:
     """Sum of all floating-point tensors that a module returned, from which a backward pass starts.
 
     Raises:
@@ -105,7 +105,7 @@ class TrainingStep(nn.Module):
         )
 
 
-def make(
+def make_workload(
     cell: Cell, device: str, *, prepare: Callable[[nn.Module], object] | None = None
 ) -> Workload:
     """Build the cell's module and inputs on a device, random numbers fixed by the cell's seed.
@@ -122,10 +122,10 @@ def make(
         ValueError: the subject can't be built; the message says why.
         UnavailableError: the device lacks the number format, or this machine the implementation.
     """
-    number_formats.require(cell.dtype, device)
-    number_formats.switch(cell.dtype, device)
+    number_formats.require_format(cell.dtype, device)
+    number_formats.switch_format(cell.dtype, device)
     torch.manual_seed(cell.seed)
-    dtype = number_formats.weights(cell.dtype)
+    dtype = number_formats.weights_dtype(cell.dtype)
     with torch.device(device):
         module = build_subject(cell.subject).to(dtype=dtype)
         if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
@@ -156,7 +156,7 @@ def _draw_zeros(module: nn.Module) -> None:
                 weight.normal_(std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 0.1)
 
 
-def warm(cell: Cell, device: str) -> None:
+def warm_device(cell: Cell, device: str) -> None:
     """Run the subject once on a tiny map, so that libraries are loaded before anything is read.
 
     What would be compiled or exported for that map alone is left as its source.
@@ -167,7 +167,7 @@ def warm(cell: Cell, device: str) -> None:
         implementation=SOURCES.get(cell.implementation, cell.implementation),
         batch=2 if cell.mode == "train" else 1,
     )
-    make(tiny, device)()
+    make_workload(tiny, device)()
 
 
 def _implemented(
@@ -178,7 +178,7 @@ def _implemented(
     if implementation == "onnxruntime" and device != "meta":
         from bench.workloads import onnx_runtime
 
-        return onnx_runtime.make(module, inputs)
+        return onnx_runtime.make_session_module(module, inputs)
     if device == "meta":
         implementation = SOURCES.get(implementation, implementation)
     return implement(module, implementation, "training" if cell.mode == "train" else "inference")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from reports.model import values
-from reports.model.frame import mappings
+from reports.model.frame import rows_of
 from reports.model.table import GIGA, MEBI, MEGA, MILLI
 from reports.model.values import Row
 
@@ -68,7 +68,7 @@ class Evidence:
     """Readings of the frame, found by block and size or by network."""
 
     def __init__(self, frame: "pd.DataFrame") -> None:
-        self.rows: list[dict[str, Any]] = mappings(frame[frame["experiment"].isin(EXPERIMENTS)])
+        self.rows: list[dict[str, Any]] = rows_of(frame[frame["experiment"].isin(EXPERIMENTS)])
 
     def blocks(self, base: str, size: str, *, experiment: str = "table1") -> Iterator[Row]:
         """Rows of the forms of NB or APNB as the paper measures them: C = 2048, batch 1, float32, no gradients."""
@@ -128,8 +128,10 @@ def block_memory(rows: Iterator[Row]) -> Iterator[Reading]:
 def block_times(rows: Iterator[Row]) -> Iterator[Reading]:
     """Median times in milliseconds, with their device."""
     for row in rows:
-        clocks = values.CLOCKS if row["protocol"] == "strict" else ("wall", *values.CLOCKS)
-        found = values.interval(values.timing_of(row, clocks=clocks))
+        clocks = (
+            values.CLOCK_ORDER if row["protocol"] == "strict" else ("wall", *values.CLOCK_ORDER)
+        )
+        found = values.time_interval(values.timing_of(row, clocks=clocks))
         if found is not None:
             form = row["axes"].get("block", "")
             yield Reading(found.median / MILLI, "time", form, row["protocol"], _device(row))
@@ -196,7 +198,7 @@ def network_memory(rows: Iterator[Row]) -> Iterator[Reading]:
 def network_times(rows: Iterator[Row]) -> Iterator[Reading]:
     """Median times in seconds, with their device."""
     for row in rows:
-        found = values.interval(values.timing_of(row))
+        found = values.time_interval(values.timing_of(row))
         if found is not None:
             yield Reading(found.median, "time", protocol=row["protocol"], device=_device(row))
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
-from bench.records.record import Operator, Rival
+from bench.records.record import Operator, ToolCount
 from reports.model import values
-from reports.model.frame import records_of
+from reports.model.frame import rows_of_experiment
 from reports.model.table import GIGA, Column, Interval, Mark, Table, Value
 from reports.model.values import Row
 
@@ -30,7 +30,7 @@ NOTES = (
 
 def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Three tables: GMACs by tool, their shares of ours, and the tools; none where no tool was asked."""
-    asked = [row for row in records_of(frame, "counters") if row["rivals"]]
+    asked = [row for row in rows_of_experiment(frame, "counters") if row["rivals"]]
     rows = list({row["axes"]["block"]: row for row in asked}.values())
     tools = tuple(dict.fromkeys(rival.tool for row in rows for rival in row["rivals"]))
     if not rows:
@@ -38,7 +38,7 @@ def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     return _counts(rows, tools), _shares(rows, tools), _tools(rows, tools)
 
 
-def macs_of(rival: Rival) -> float | None:
+def macs_of(rival: ToolCount) -> float | None:
     """The tool's number as MACs."""
     return None if rival.reported is None else rival.reported / PER_MAC[rival.unit]
 
@@ -115,7 +115,7 @@ def _table(
             (
                 row["axes"]["block"],
                 row["axes"]["size"],
-                *((values.predicted(row, "macs"),) if ours else ()),
+                *((values.predicted_value(row, "macs"),) if ours else ()),
                 *(value(row, _of(row, tool)) for tool in tools),
             )
             for row in rows
@@ -134,11 +134,11 @@ def _where(rows: Iterable[Row]) -> str:
     return f"Counted with {' and '.join(seen)}"
 
 
-def _of(row: Row, tool: str) -> Rival | None:
+def _of(row: Row, tool: str) -> ToolCount | None:
     return next((rival for rival in row["rivals"] if rival.tool == tool), None)
 
 
-def _macs(row: Row, rival: Rival | None) -> Value:
+def _macs(row: Row, rival: ToolCount | None) -> Value:
     del row
     if rival is None:
         return values.UNMEASURED
@@ -146,7 +146,7 @@ def _macs(row: Row, rival: Rival | None) -> Value:
     return Mark(f"{rival.tool}: {rival.reason}") if macs is None else macs
 
 
-def _share(row: Row, rival: Rival | None) -> Value:
+def _share(row: Row, rival: ToolCount | None) -> Value:
     value = _macs(row, rival)
     if not isinstance(value, int | float) or not row["macs"]:
         return value if isinstance(value, Mark) else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reports import report
 from reports.crossover import figure as crossings
 from reports.model.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of
-from reports.model.frame import mappings, pixels
+from reports.model.frame import pixels, rows_of
 from reports.model.table import GIGA, MEBI, MILLI, Column, Table, number_of
 from reports.model.values import Row
 from reports.training import cost_figure, qualitative
@@ -146,7 +146,7 @@ def _lines(
 def _series(frame: "pd.DataFrame", column: str) -> dict[str, dict[int, int]]:
     """Values by block and number of positions, of blocks as the paper has them: 2048 and 256 channels."""
     series: dict[str, dict[int, int]] = {}
-    for row in mappings(frame.loc[frame[column].notna()]):
+    for row in rows_of(frame.loc[frame[column].notna()]):
         if _is_usual(row):
             points = series.setdefault(row["axes"]["block"], {})
             points[pixels(row)] = row[column]

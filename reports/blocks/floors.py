@@ -33,7 +33,7 @@ CONVOLUTIONS = ("convolution", "convolution_backward")
 
 def is_fused(row: Row) -> bool:
     """Whether what runs is not what the ledger lists."""
-    return str(row["axes"].get("block", "")).rpartition(":")[2] in roofline.FUSED
+    return str(row["axes"].get("block", "")).rpartition(":")[2] in roofline.FUSING
 
 
 def of(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
@@ -83,7 +83,7 @@ def operators(row: Row, found: tuple[Floor, ...], *, name: str) -> Table:
         _fields(sum(one.time_s for one in found)),
         name=name,
         title=f"Roofline by operator: {row['axes']['block']} at {row['size']} on {row['device_name']}",
-        caption=values.conditions([row]),
+        caption=values.measuring_conditions([row]),
     )
 
 
@@ -113,7 +113,7 @@ def _fields(whole_s: float) -> tuple[Field, ...]:
         ),
         Field(
             Column("share", "%", 0, PERCENT, "share"),
-            lambda row: values.ratio(row["floor"].time_s, row["time"]),
+            lambda row: values.ratio_of(row["floor"].time_s, row["time"]),
             optional=True,
             note=SHARE,
         ),

@@ -8,9 +8,9 @@ from reports.blocks.precision import devices, number_or_reason, of_device
 from reports.model import columns, values
 from reports.model import notes as say
 from reports.model.columns import Field, tabulate
-from reports.model.frame import pixels, records_of
+from reports.model.frame import pixels, rows_of_experiment
 from reports.model.table import MILLI, Column, Interval, Table, Value
-from reports.model.values import Row, measured, ratio
+from reports.model.values import Row, measured_value, ratio_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,15 +21,15 @@ Ratio = Callable[[Read], Read]
 KERNEL = "Kernel: the attention operator that ran, from the profiler; without one the block computes its own products."
 RATIO = "A ratio is this row over the same block as the documents wrote it; above 1 it needs more."
 NAMED = (
-    Field(Column("arm", align="left"), columns.axis("block")),
-    Field(Column("size", align="left"), columns.axis("size")),
-    Field(Column("mode", align="left"), columns.axis("mode")),
+    Field(Column("arm", align="left"), columns.axis_value("block")),
+    Field(Column("size", align="left"), columns.axis_value("size")),
+    Field(Column("mode", align="left"), columns.axis_value("mode")),
 )
 
 
 def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Each block in each way of computing it: time, memory, their ratios to the plain block, and the kernel."""
-    rows = records_of(frame, "implementations")
+    rows = rows_of_experiment(frame, "implementations")
     return tuple(
         _table(of_device(rows, device), device, f"-{number + 1}" if number else "")
         for number, device in enumerate(devices(rows))
@@ -43,7 +43,7 @@ def _table(rows: Sequence[Row], device: str, suffix: str) -> Table:
         (*NAMED, *_read(_ratios(rows))),
         name=f"implementations{suffix}",
         title=f"Implementations: the same block in other ways, {device or 'no device'}",
-        caption=values.conditions(rows),
+        caption=values.measuring_conditions(rows),
         group_by=(1, 2),
     )
 
@@ -54,22 +54,22 @@ def _read(times_plain: "Ratio") -> tuple[Field, ...]:
     return (
         Field(
             Column("time", "ms", 1, MILLI, "seconds", "measured", best="min"),
-            values.time,
-            note=say.TIME,
+            values.time_value,
+            note=say.TIME_NOTE,
         ),
         Field(ratio_column("time ratio"), times_plain(_seconds), optional=True, note=RATIO),
         Field(
-            columns.mebibytes("memory", "measured", best="min"),
-            lambda row: measured(row, row["memory_bytes"]),
-            note=say.INCREMENT,
+            columns.memory_column("memory", "measured", best="min"),
+            lambda row: measured_value(row, row["memory_bytes"]),
+            note=say.INCREMENT_NOTE,
         ),
-        Field(columns.mebibytes("memory", "predicted"), _increment),
+        Field(columns.memory_column("memory", "predicted"), _increment),
         Field(
             ratio_column("memory ratio"),
             times_plain(lambda row: row["predicted_increment_bytes"]),
             note=RATIO,
         ),
-        Field(columns.WORK[0].column, lambda row: number_or_reason(row, "macs")),
+        Field(columns.WORK_FIELDS[0].column, lambda row: number_or_reason(row, "macs")),
         Field(Column("kernel", align="left", wide=True), _kernel, optional=True, note=KERNEL),
     )
 
@@ -81,7 +81,7 @@ def _ratios(rows: Sequence[Row]) -> "Ratio":
     def times_plain(read: Read) -> Read:
         def value(row: Row) -> Value:
             reference = plain.get(_place(row))
-            return None if reference is None else ratio(read(row), read(reference))
+            return None if reference is None else ratio_of(read(row), read(reference))
 
         return value
 
@@ -94,7 +94,9 @@ def _place(row: Row) -> tuple[Value, ...]:
 
 def _increment(row: Row) -> Value:
     """Predicted memory, its rules noted where they are not those of the row's device."""
-    value = values.foretold(row) if row["predicted_increment_bytes"] is not None else None
+    value = (
+        values.predicted_increment(row) if row["predicted_increment_bytes"] is not None else None
+    )
     return number_or_reason(row, "predicted_increment_bytes") if value is None else value
 
 
@@ -103,7 +105,7 @@ def _block(row: Row) -> str:
 
 
 def _seconds(row: Row) -> Value:
-    found = values.interval(values.timing_of(row))
+    found = values.time_interval(values.timing_of(row))
     return None if found is None else Interval(found.median)
 
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from reports.model import columns, values
 from reports.model import notes as say
-from reports.model.frame import pixels, records_of
+from reports.model.frame import pixels, rows_of_experiment
 from reports.model.table import MEBI, MILLI, Column, Interval, Mark, Table, Value
-from reports.model.values import Row, measured, predicted
+from reports.model.values import Row, measured_value, predicted_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ LEFT_OUT = "Nothing was run here at {}."
 
 def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Time, measured and predicted memory of each arm in each number format; three tables a device."""
-    rows = records_of(frame, "precision")
+    rows = rows_of_experiment(frame, "precision")
     tables: list[Table] = []
     for number, device in enumerate(devices(rows)):
         here = _with_odd_ones(of_device(rows, device))
@@ -60,26 +60,26 @@ def _key(row: Row) -> tuple[Any, ...]:
 Reading = tuple[Callable[[Row], Value], Callable[[str], Column], str]
 
 _time: Reading = (
-    values.time,
+    values.time_value,
     lambda dtype: Column(dtype, "ms", 1, MILLI, "seconds", "measured"),
-    say.TIME,
+    say.TIME_NOTE,
 )
 _memory: Reading = (
-    lambda row: measured(row, row["memory_bytes"], first=True),
-    lambda dtype: columns.mebibytes(dtype, "measured"),
-    say.INCREMENT,
+    lambda row: measured_value(row, row["memory_bytes"], first=True),
+    lambda dtype: columns.memory_column(dtype, "measured"),
+    say.INCREMENT_NOTE,
 )
 _foretold: Reading = (
     lambda row: _by_rules(row, number_or_reason(row, "predicted_increment_bytes")),
-    lambda dtype: columns.mebibytes(dtype, "predicted"),
-    say.INCREMENT,
+    lambda dtype: columns.memory_column(dtype, "predicted"),
+    say.INCREMENT_NOTE,
 )
 
 
 def number_or_reason(row: Row, column: str) -> Value:
     """Give a predicted number though nothing was executed, or why there is none."""
     value: int | None = row[column]
-    return predicted(row, column) if value is None else value
+    return predicted_value(row, column) if value is None else value
 
 
 def _by_rules(row: Row, value: Value) -> Value:
@@ -148,7 +148,7 @@ def _of(row: Row | None, value: Callable[[Row], Value]) -> Value:
 
 def _caption(rows: Sequence[Row]) -> str:
     executed = [row for row in rows if row["timings"]] or list(rows)
-    machine = values.conditions(executed).partition(";")[0]
+    machine = values.measuring_conditions(executed).partition(";")[0]
     return f"{machine}; batch 1; the column is the number format; strict protocol."
 
 

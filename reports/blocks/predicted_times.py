@@ -5,11 +5,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis import devices, roofline
-from bench.analysis.devices import DEVICES, Device
+from bench.analysis.devices import DEVICES, Datasheet
 from reports.blocks import floors
 from reports.model import columns, values
 from reports.model.columns import Field, tabulate
-from reports.model.frame import pixels, records_of
+from reports.model.frame import pixels, rows_of_experiment
 from reports.model.table import GIBI, MILLI, Column, Interval, Mark, Table, Value, number_of
 from reports.model.values import Row
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXPERIMENTS = {"efficiency": "Efficiency", "table1": "Table 1"}
 PERCENT = 0.01
 # Size before the optional ones, as it groups the rows.
-NAMED = columns.BLOCK
+NAMED = columns.BLOCK_FIELDS
 PREDICTED = (
     "A predicted time is a floor: each operator at the peak or the bandwidth of the datasheet, whichever takes longer, "
     "without launches."
@@ -28,16 +28,16 @@ ERROR = "An error is the predicted time against the one that was published or me
 PRECISION = "Products of float32 are in IEEE arithmetic; tf32 is a format of its own."
 
 
-def every(frame: "pd.DataFrame", chosen: Sequence[Device] = ()) -> tuple[Table, ...]:
+def every(frame: "pd.DataFrame", chosen: Sequence[Datasheet] = ()) -> tuple[Table, ...]:
     """Predicted times of what `efficiency` and `table1` asked, a column for each device (all known by default)."""
     shown = tuple(chosen) or tuple(DEVICES.values())
     tables = (table(frame, experiment, shown) for experiment in EXPERIMENTS)
     return tuple(made for made in tables if made.rows)
 
 
-def table(frame: "pd.DataFrame", experiment: str, chosen: Sequence[Device]) -> Table:
+def table(frame: "pd.DataFrame", experiment: str, chosen: Sequence[Datasheet]) -> Table:
     """Predicted times of one experiment's blocks."""
-    asked = records_of(frame, experiment)
+    asked = rows_of_experiment(frame, experiment)
     rows = _joined(
         row for row in asked if row["protocol"] == "strict" and (row["ledger"] or row["failure"])
     )
@@ -61,7 +61,7 @@ def _joined(rows: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     return [dict(same[0]) | {"measured": same} for same in alike.values()]
 
 
-def _of(device: Device) -> tuple[Field, ...]:
+def _of(device: Datasheet) -> tuple[Field, ...]:
     """Predicted time, and if there is one to compare it with, the published or measured one and the error."""
     known = partial(_seen, device=device)
     predicted = partial(seconds, device=device)
@@ -87,16 +87,16 @@ def error_field(value: Callable[[Row], Value]) -> Field:
 
 def error(predicted: Value, found: Value) -> Value:
     """By what share of the found time the predicted one is off; None where either is missing."""
-    share = number_of(values.ratio(predicted, found))
+    share = number_of(values.ratio_of(predicted, found))
     return None if share is None else share - 1
 
 
-def seconds(row: Row, device: Device) -> Value:
+def seconds(row: Row, device: Datasheet) -> Value:
     """Predict the time of one call on a device at the least, or say why it can't be had there."""
     if floors.is_fused(row):
         return floors.NOT_ITS_OWN
     if not row["ledger"]:
-        return values.predicted(row, "macs")
+        return values.predicted_value(row, "macs")
     needs = row["predicted_peak_bytes"]
     if needs and needs > device.memory_bytes:
         has = f"{device.memory_bytes / GIBI:.0f} GiB"
@@ -104,28 +104,30 @@ def seconds(row: Row, device: Device) -> Value:
             f"too large: needs {needs / GIBI:.1f} GiB by prediction, {device.title} has {has}"
         )
     try:
-        return roofline.total_s(row["ledger"], device.ceilings, roofline.policy_of(row["dtype"]))
+        return roofline.floor_total_s(
+            row["ledger"], device.ceilings, roofline.policy_of(row["dtype"])
+        )
     except ValueError as reason:
         return Mark(f"{device.title}: {reason}")
 
 
-def _published(row: Row, device: Device) -> Value:
+def _published(row: Row, device: Datasheet) -> Value:
     document = row["document"]
-    if document is None or devices.recognise(document.device) is not device:
+    if document is None or devices.recognise_device(document.device) is not device:
         return None
     found: float | None = row["published_time_s"]
     return found
 
 
-def _measured(row: Row, device: Device) -> Value:
+def _measured(row: Row, device: Datasheet) -> Value:
     for one in row["measured"]:
-        found = values.interval(values.timing_of(one))
-        if found is not None and devices.recognise(one["device_name"]) is device:
+        found = values.time_interval(values.timing_of(one))
+        if found is not None and devices.recognise_device(one["device_name"]) is device:
             return Interval(found.median)
     return None
 
 
-def _seen(row: Row, device: Device) -> Value:
+def _seen(row: Row, device: Datasheet) -> Value:
     """What a device took: as measured, else as published."""
     measured = _measured(row, device)
     return _published(row, device) if measured is None else measured

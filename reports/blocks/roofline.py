@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.analysis import devices, roofline
-from bench.analysis.devices import Ceilings, Device
+from bench.analysis.devices import Ceilings, Datasheet
 from bench.records.record import Ceiling
 from reports.blocks import floors, predicted_times
 from reports.model import notes as say
 from reports.model import values
 from reports.model.columns import Field, tabulate
-from reports.model.frame import pixels, records_of
+from reports.model.frame import pixels, rows_of_experiment
 from reports.model.table import GIGA, MILLI, Column, Mark, Table, Value
 from reports.model.values import Row
 
@@ -48,11 +48,11 @@ def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
 
 def of(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Ceilings, blocks and operators of each machine whose ceilings are on record."""
-    machines = {_place(row): row for row in records_of(frame, CEILINGS) if row[CEILINGS]}
+    machines = {_place(row): row for row in rows_of_experiment(frame, CEILINGS) if row[CEILINGS]}
     tables: list[Table] = []
     for number, machine in enumerate(machines.values()):
         suffix = f"-{number + 1}" if number else ""
-        reached = roofline.measured(machine[CEILINGS])
+        reached = roofline.measured_ceilings(machine[CEILINGS])
         tables.append(_ceilings(machine, suffix))
         if reached is not None:
             tables += _of_machine(frame, machine, reached, suffix=suffix)
@@ -76,7 +76,7 @@ def _of_machine(
             slowest += sorted(known, key=_seconds)[-1:]
     profiled = [
         row
-        for row in records_of(frame, PROFILED)
+        for row in rows_of_experiment(frame, PROFILED)
         if row["operations"] and _place(row) == _place(machine)
     ]
     for row in profiled or slowest[:1]:
@@ -90,20 +90,20 @@ def _of_machine(
 def _timed(frame: "pd.DataFrame", experiment: str, place: Place | None) -> list[Row]:
     rows: list[Row] = [
         row
-        for row in records_of(frame, experiment)
+        for row in rows_of_experiment(frame, experiment)
         if row["protocol"] == "strict" and _place(row) == place and values.timing_of(row)
     ]
     return sorted(rows, key=lambda row: (row["mode"], pixels(row)))
 
 
 def _seconds(row: Row) -> float:
-    found = values.interval(values.timing_of(row))
+    found = values.time_interval(values.timing_of(row))
     return found.median if found else 0.0
 
 
 def _ceilings(machine: Row, suffix: str) -> Table:
     """What the machine reached, and where its maker says what it could, the share of that."""
-    device = devices.recognise(machine["device_name"])
+    device = devices.recognise_device(machine["device_name"])
     rate = partial(Column, unit="G/s", digits=1, scale=GIGA, base="per_second")
     columns = [
         Field(Column("ceiling", align="left"), lambda row: _named(row["one"])),
@@ -115,7 +115,7 @@ def _ceilings(machine: Row, suffix: str) -> Table:
             Field(rate("datasheet"), lambda row: stated(row["one"])),
             Field(
                 Column("share", "%", 0, PERCENT, "share"),
-                lambda row: values.ratio(_rate(row["one"]), stated(row["one"])),
+                lambda row: values.ratio_of(_rate(row["one"]), stated(row["one"])),
             ),
         ]
     return tabulate(
@@ -123,7 +123,7 @@ def _ceilings(machine: Row, suffix: str) -> Table:
         columns,
         name=f"roofline-ceilings{suffix}",
         title=f"Ceilings of {machine['device_name']}",
-        caption=f"Measured on {values.machine(machine['environment'])}, at the start of the run.",
+        caption=f"Measured on {values.describe_machine(machine['environment'])}, at the start of the run.",
         notes=(COUNTED, f"Datasheet: {device.source}." if device else ""),
     )
 
@@ -133,7 +133,7 @@ def _named(one: Ceiling) -> str:
 
 
 def _rate(one: Ceiling) -> Value:
-    rate = roofline.rate_of(one)
+    rate = roofline.ceiling_rate(one)
     return Mark(one.reason or "nothing was timed") if rate is None else rate
 
 
@@ -148,11 +148,11 @@ def _blocks(rows: Sequence[Row], reached: Ceilings, *, experiment: str, suffix: 
         (
             *predicted_times.NAMED,
             *_times(reached),
-            *_by_datasheet(devices.recognise(device_name)),
+            *_by_datasheet(devices.recognise_device(device_name)),
         ),
         name=f"roofline-{experiment}{suffix}",
         title=f"Roofline of {TITLES[experiment]}: time beside its floor on {device_name}",
-        caption=values.conditions(rows),
+        caption=values.measuring_conditions(rows),
         group_by=(1,),
     )
 
@@ -160,7 +160,11 @@ def _blocks(rows: Sequence[Row], reached: Ceilings, *, experiment: str, suffix: 
 def _times(reached: Ceilings) -> tuple[Field, ...]:
     read = partial(floors.of, reached=reached)
     return (
-        Field(Column("time", "ms", 2, MILLI, "seconds", "measured"), values.time, note=say.TIME),
+        Field(
+            Column("time", "ms", 2, MILLI, "seconds", "measured"),
+            values.time_value,
+            note=say.TIME_NOTE,
+        ),
         Field(
             Column("floor", "ms", 3, MILLI, "seconds"),
             lambda row: floors.total(read(row)),
@@ -168,14 +172,14 @@ def _times(reached: Ceilings) -> tuple[Field, ...]:
         ),
         Field(
             Column("share", "%", 0, PERCENT, "share"),
-            lambda row: values.ratio(floors.total(read(row)), _seconds(row)),
+            lambda row: values.ratio_of(floors.total(read(row)), _seconds(row)),
             note=floors.SHARE,
         ),
         Field(Column("bound by", align="left"), lambda row: floors.bound(read(row)), note=BOUND),
     )
 
 
-def _by_datasheet(device: Device | None) -> tuple[Field, ...]:
+def _by_datasheet(device: Datasheet | None) -> tuple[Field, ...]:
     """Columns of what was to be expected of a known device."""
     if device is None:
         return ()

@@ -5,10 +5,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reports.model import columns, notes, values
-from reports.model.columns import Field, axis, tabulate
-from reports.model.frame import records_of
+from reports.model.columns import Field, axis_value, tabulate
+from reports.model.frame import rows_of_experiment
 from reports.model.table import GIBI, GIGA, Column, Table, Value
-from reports.model.values import Row, published, ratio
+from reports.model.values import Row, published_value, ratio_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,23 +22,23 @@ SPEED_NOTE = (
     "device, at 769x769 of a window that slides over the whole image."
 )
 ZOO_ROW = (
-    Field(Column("network", align="left"), axis("network")),
-    Field(Column("dataset", align="left"), axis("dataset")),
-    Field(Column("crop", align="left"), axis("crop")),
-    Field(Column("steps"), axis("schedule")),
+    Field(Column("network", align="left"), axis_value("network")),
+    Field(Column("dataset", align="left"), axis_value("dataset")),
+    Field(Column("crop", align="left"), axis_value("crop")),
+    Field(Column("steps"), axis_value("schedule")),
 )
 ZOOS = {"zoo_ann": "Model zoo: ANN", "zoo_dnl": "Model zoo: DNLNet"}
 
 
 def zoo(frame: "pd.DataFrame", experiment: str) -> tuple[Table, Table]:
     """One page of the model zoo, `zoo_ann` or `zoo_dnl`: every row beside what the records say, then its accuracy."""
-    rows = [_both_modes(same) for same in _by_axes(records_of(frame, experiment))]
+    rows = [_both_modes(same) for same in _by_axes(rows_of_experiment(frame, experiment))]
     efficiency = tabulate(
         rows,
         (*ZOO_ROW, *_zoo_fields()),
         name=experiment,
         title=ZOOS[experiment],
-        caption=values.conditions(mode for row in rows for mode in row["both"]),
+        caption=values.measuring_conditions(mode for row in rows for mode in row["both"]),
         notes=(TRAINING_NOTE, SPEED_NOTE),
         group_by=(1,),
     )
@@ -80,21 +80,21 @@ def _zoo_fields() -> tuple[Field, ...]:
     gibi = partial(Column, "memory", scale=GIBI, base="bytes")
     speed = partial(Column, "speed", "fps", 2, base="per second")
     return (
-        columns.PARAMETERS,
+        columns.PARAMETERS_FIELD,
         Field(Column("MACs", "G", 1, GIGA), lambda row: row["eval"]["macs"], optional=True),
-        Field(gibi("GB", 1, source="published"), lambda row: published(row, "memory_bytes")),
+        Field(gibi("GB", 1, source="published"), lambda row: published_value(row, "memory_bytes")),
         Field(gibi("GiB", 2, source="predicted"), _training_bytes),
         Field(
             Column("ratio", "", 2),
-            lambda row: ratio(row["published_memory_bytes"], _training_bytes(row)),
-            note=notes.RATIO,
+            lambda row: ratio_of(row["published_memory_bytes"], _training_bytes(row)),
+            note=notes.RATIO_NOTE,
         ),
         Field(
             gibi("GiB", 2, source="measured"),
             lambda row: row["train"]["memory_bytes"],
             optional=True,
         ),
-        Field(speed(source="published"), lambda row: published(row, "fps")),
+        Field(speed(source="published"), lambda row: published_value(row, "fps")),
         Field(speed(source="measured"), _speed, optional=True),
     )
 
@@ -107,12 +107,14 @@ def _training_bytes(row: Row) -> Value:
 def _zoo_accuracy() -> tuple[Field, ...]:
     score = partial(Column, unit="%", digits=2, base="percent", source="published")
     return (
-        Field(score("mIoU"), lambda row: published(row, "miou_percent")),
-        Field(score("mIoU, scales and flip"), lambda row: published(row, "miou_ms_flip_percent")),
+        Field(score("mIoU"), lambda row: published_value(row, "miou_percent")),
+        Field(
+            score("mIoU, scales and flip"), lambda row: published_value(row, "miou_ms_flip_percent")
+        ),
     )
 
 
 def _speed(row: Row) -> Value:
     """Images per second of the forward pass."""
-    found = values.interval(values.timing_of(row["eval"]))
+    found = values.time_interval(values.timing_of(row["eval"]))
     return None if found is None else row["eval"]["batch"] / found.median

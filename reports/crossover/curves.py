@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reports.crossover.scaling import Curve
 from reports.model import values
-from reports.model.frame import pixels, records_of
+from reports.model.frame import pixels, rows_of_experiment
 from reports.model.table import Interval
 from reports.model.values import Row
 
@@ -106,18 +106,18 @@ def seconds(row: Row) -> Interval | None:
     quarter of the median each way.
     """
     timing = values.timing_of(row)
-    found = values.interval(timing)
+    found = values.time_interval(timing)
     if timing is None or found is None:
         return None
     known = [end for end in (found.low, found.high) if end is not None]
-    share = values.NARROW[timing.clock] if known else FEW
+    share = values.CONCLUSIVE_WIDTH[timing.clock] if known else FEW
     ends = [found.median * (1 - share), found.median * (1 + share), *(known or timing.samples_s)]
     return Interval(found.median, min(ends), max(ends))
 
 
 def studies(frame: "pd.DataFrame") -> tuple[Study, ...]:
     """One study for each device and format that was timed; where none was, one of what was predicted."""
-    rows = records_of(frame, EXPERIMENT)
+    rows = rows_of_experiment(frame, EXPERIMENT)
     if not rows:
         return ()
     timed = dict.fromkeys(

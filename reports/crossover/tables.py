@@ -14,15 +14,15 @@ from reports.crossover.scaling import exponent, upper_half
 from reports.model import columns as fields
 from reports.model import notes as say
 from reports.model import values
-from reports.model.columns import Field, mebibytes, tabulate
+from reports.model.columns import Field, memory_column, tabulate
 from reports.model.table import MILLI, Column, Interval, Mark, Table, Value
-from reports.model.values import Row, measured, predicted, ratio
+from reports.model.values import Row, measured_value, predicted_value, ratio_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REFERENCE = "apnb"
-ARM = Field(Column("arm", align="left"), fields.axis("block"))
+ARM = Field(Column("arm", align="left"), fields.axis_value("block"))
 MILLISECONDS = Column("time", "ms", 2, MILLI, "seconds", "measured", best="min")
 CROSSING = (
     "The crossing is interpolated between two sizes, straight in the logarithms. Its ends follow from the "
@@ -67,7 +67,7 @@ def crossings(study: Study) -> Table:
         title=f"Crossover: from which size APNB beats NB, {study.place}",
         columns=columns,
         rows=tuple(_crossing(contest) for contest in answer.contests(study)),
-        caption=values.conditions(study.rows),
+        caption=values.measuring_conditions(study.rows),
         notes=(answer.answer(study), CROSSING),
     )
 
@@ -104,7 +104,7 @@ def exponents(study: Study) -> Table:
         title=f"Crossover: exponents of N, {study.place}",
         columns=columns if study.device else (columns[0], *columns[7:]),
         rows=tuple(_fits(study, arm) for arm in study.arms),
-        caption=values.conditions(study.rows),
+        caption=values.measuring_conditions(study.rows),
         notes=(FIT,),
     )
 
@@ -141,18 +141,18 @@ def sizes(study: Study) -> Table:
 
     def times_of(row: Row, column: str) -> Value:
         reference = _reference(study, row)
-        return None if reference is None else ratio(row[column], reference[column])
+        return None if reference is None else ratio_of(row[column], reference[column])
 
     def time_ratio(row: Row) -> Value:
         reference = _reference(study, row)
         times = [curves.seconds(one) for one in (row, reference) if one is not None]
-        return ratio(times[0], times[1]) if len(times) == 2 else None
+        return ratio_of(times[0], times[1]) if len(times) == 2 else None
 
     every_row = sorted(study.rows, key=lambda row: list(study.sizes.values()).index(row["size"]))
     return tabulate(
         every_row,
         (
-            Field(Column("size", align="left"), fields.axis("size")),
+            Field(Column("size", align="left"), fields.axis_value("size")),
             ARM,
             *_read(MILLISECONDS),
             Field(Column("time ratio", "", 2), time_ratio, optional=True, note=RATIO),
@@ -165,7 +165,7 @@ def sizes(study: Study) -> Table:
         ),
         name=f"crossover-sizes{study.suffix}",
         title=f"Crossover: time and memory against N, {study.place}",
-        caption=values.conditions(study.rows),
+        caption=values.measuring_conditions(study.rows),
         group_by=(0,),
     )
 
@@ -176,20 +176,20 @@ def _reference(study: Study, row: Row) -> Row | None:
 
 
 def _read(column: Column) -> tuple[Field, ...]:
-    return (Field(column, values.time, note=say.TIME),)
+    return (Field(column, values.time_value, note=say.TIME_NOTE),)
 
 
 def _used() -> tuple[Field, ...]:
     return (
         Field(
-            mebibytes("memory", "measured", best="min"),
-            lambda row: measured(row, row["memory_bytes"]),
-            note=say.INCREMENT,
+            memory_column("memory", "measured", best="min"),
+            lambda row: measured_value(row, row["memory_bytes"]),
+            note=say.INCREMENT_NOTE,
         ),
         Field(
-            mebibytes("memory", "predicted"),
-            lambda row: predicted(row, "predicted_increment_bytes"),
-            note=say.INCREMENT,
+            memory_column("memory", "predicted"),
+            lambda row: predicted_value(row, "predicted_increment_bytes"),
+            note=say.INCREMENT_NOTE,
         ),
     )
 
@@ -201,15 +201,15 @@ def anchors(study: Study) -> Table:
     first = {arm: next(iter(by_anchors.values())) for arm, by_anchors in study.anchored.items()}
 
     def time_ratio(row: Row) -> Value:
-        return ratio(curves.seconds(row), curves.seconds(first[row["axes"]["block"]]))
+        return ratio_of(curves.seconds(row), curves.seconds(first[row["axes"]["block"]]))
 
     fewest = min(row["axes"]["anchors"] for row in rows)
     return tabulate(
         ordered,
         (
-            Field(Column("anchors S"), fields.axis("anchors")),
+            Field(Column("anchors S"), fields.axis_value("anchors")),
             ARM,
-            Field(MILLISECONDS, values.time, note=say.TIME),
+            Field(MILLISECONDS, values.time_value, note=say.TIME_NOTE),
             Field(
                 Column("time ratio", "", 2),
                 time_ratio,
@@ -220,7 +220,7 @@ def anchors(study: Study) -> Table:
         ),
         name=f"crossover-anchors{study.suffix}",
         title=f"Crossover: time and memory against S at {rows[0]['size']}, {study.place}",
-        caption=values.conditions(rows),
+        caption=values.measuring_conditions(rows),
         notes=tuple(filter(None, (_growth(study, arm) for arm in study.anchored))),
         group_by=(0,),
     )

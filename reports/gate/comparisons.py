@@ -4,12 +4,12 @@ import statistics
 from collections.abc import Sequence
 
 from bench.analysis.sign_test import Decision
-from bench.records.comparison import Clock, Comparison
+from bench.records.comparison import ClockName, Comparison
 from bench.records.record import MeasuredMemory
 from reports.model import values
 from reports.model.table import MEBI, MILLI, Column, Interval, Mark, Table, Value
 
-CLOCKS: dict[Clock, str] = {
+CLOCKS: dict[ClockName, str] = {
     "process": "process time",
     "wall": "wall time",
     "cuda-events": "GPU time",
@@ -110,13 +110,13 @@ def _title(comparisons: Sequence[Comparison]) -> str:
 def _verdicts(one: Comparison) -> list[tuple[Value, ...]]:
     named = (one.second.arm, one.first.arm, one.size)
     if one.failure is not None:
-        note = f"{values.FAILED[one.failure.kind]}: {one.failure.reason}"
-        failed = Mark(note, values.FAILED[one.failure.kind])
+        note = f"{values.FAILURE_WORDS[one.failure.kind]}: {one.failure.reason}"
+        failed = Mark(note, values.FAILURE_WORDS[one.failure.kind])
         return [(*named, "", failed, *([Mark(note)] * 6))]
     return [(*named, CLOCKS[clock], *_decided(one, clock)) for clock in one.clocks]
 
 
-def _decided(one: Comparison, clock: Clock) -> tuple[Value, ...]:
+def _decided(one: Comparison, clock: ClockName) -> tuple[Value, ...]:
     found = one.decide(clock)
     rounds = one.of(clock)
     times = [
@@ -174,7 +174,7 @@ def _ratio(above: int | None, below: int | None) -> Value:
 
 def _caption(comparisons: Sequence[Comparison]) -> str:
     machines = dict.fromkeys(
-        values.machine(one.environment) for one in comparisons if one.environment
+        values.describe_machine(one.environment) for one in comparisons if one.environment
     )
     where = f"Measured on {'; '.join(machines)}" if machines else "Measured somewhere"
     settings = dict.fromkeys(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.records import outcome as outcomes
-from bench.records.outcome import Amount, Control, Finding, Outcome, Side, Verdict
+from bench.records.outcome import Amount, Control, Finding, FindingVerdict, Outcome, SideRecord
 from reports.model import values as readings
 from reports.model.table import MEBI, MILLI, Column, Interval, Mark, Table, Value, decimal
 from reports.render import markdown
@@ -18,7 +18,7 @@ WORDS = {
 # GitHub cuts a job's summary off at 1 MiB.
 MOST_ROWS = 500
 RATIO = "Ratio: the head's over the base's; for what was measured the median over rounds with its exact 99 % interval."
-MEANINGS: dict[Verdict, str] = {
+MEANINGS: dict[FindingVerdict, str] = {
     "CHANGED": "an exact quantity is another one; if that is wanted, --accept it with a reason",
     "FAILED": "the base ran and the head does not",
     "SLOWER": "slower than the bar in so many rounds, twice",
@@ -100,7 +100,7 @@ def amount(value: Amount, unit: str) -> str:
 
 def tables(outcome: Outcome) -> tuple[Table, ...]:
     """What moved, what did not, and the controls."""
-    moved = outcomes.moved(outcome.findings)
+    moved = outcomes.moved_findings(outcome.findings)
     same = [one for one in outcome.findings if one.verdict == "SAME"]
     made = [
         _findings("moved", "What moved, the worst first", moved, outcome, notes=_notes(moved)),
@@ -114,7 +114,7 @@ def _findings(
     name: str, title: str, rows: Sequence[Finding], outcome: Outcome, *, notes: Sequence[str] = ()
 ) -> Table:
     left = len(rows) - MOST_ROWS
-    more = [f"{left} rows more are in {outcomes.FILE}."] if left > 0 else []
+    more = [f"{left} rows more are in {outcomes.OUTCOME_FILE}."] if left > 0 else []
     return Table(
         name=name,
         title=title,
@@ -164,11 +164,11 @@ def _notes(rows: Sequence[Finding]) -> tuple[str, ...]:
 
 def _caption(outcome: Outcome) -> str:
     where = outcome.head.environment
-    machine = f"; {readings.machine(where)}" if where else ""
+    machine = f"; {readings.describe_machine(where)}" if where else ""
     return f"Base {_side(outcome.base)}, head {_side(outcome.head)}{machine}."
 
 
-def _side(side: Side) -> str:
+def _side(side: SideRecord) -> str:
     dirty = "-dirty" if (side.commit or "").endswith("-dirty") else ""
     commit = f" ({side.commit[:10]}{dirty})" if side.commit else ""
     return f"{side.name}{commit}"
@@ -206,7 +206,7 @@ def write(outcome: Outcome, folder: Path) -> str:
     """Write every form into a folder: the outcome, summary.md, junit.xml and JSON for two tools; give the summary."""
     from reports.gate import action_benchmark, junit, pytest_benchmark
 
-    outcomes.write(outcome, folder)
+    outcomes.write_outcome(outcome, folder)
     (folder / "pytest-benchmark").mkdir(exist_ok=True)
     text = summary(outcome)
     files = {

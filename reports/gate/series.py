@@ -10,7 +10,7 @@ from bench.records import comparison, record
 from bench.records.comparison import Comparison
 from bench.records.record import Environment, Record
 from bench.regression import exact
-from bench.regression.verdicts import CLOCKS, MEMORY, cell_of, role_of
+from bench.regression.verdicts import CLOCKS, MEMORY, compared_cell, role_of
 from reports.gate import change_points
 from reports.gate.change_points import Step
 
@@ -84,11 +84,11 @@ def read(folder: Path) -> tuple[Series, ...]:
 def _points(folder: Path) -> Iterator[tuple[str, str, str, Point]]:
     for file in sorted(folder.rglob("*.jsonl")):
         is_base = file.parent.name == "base" and (file.parent.parent / "head").is_dir()
-        if file.name == record.COMPARISONS:
-            for made in comparison.read(file):
+        if file.name == record.COMPARISONS_FILE:
+            for made in comparison.read_comparisons(file):
                 yield from _of_comparison(made)
         elif not is_base:
-            for one in record.read(file):
+            for one in record.read_records(file):
                 yield from _of_record(one)
 
 
@@ -125,7 +125,7 @@ def _of_comparison(made: Comparison) -> Iterator[tuple[str, str, str, Point]]:
     medians = [statistics.median(one.second) for one in made.of(clock)]
     value = statistics.median(medians)
     named = f"{CLOCKS[clock]}, by turns"
-    yield device_of(where), cell_of(made), named, _point(made.created_at, where, value)
+    yield device_of(where), compared_cell(made), named, _point(made.created_at, where, value)
 
 
 def is_moment(text: str) -> bool:

@@ -7,7 +7,7 @@ from reports.model.values import Row
 from reports.training.runs import Study
 
 
-def conditions(study: Study) -> str:
+def training_conditions(study: Study) -> str:
     """A caption: data, backbone, iterations, seeds and machines."""
     runs = study.runs
     if not runs:
@@ -29,7 +29,7 @@ def conditions(study: Study) -> str:
 
 def _machine(row: Row) -> str:
     environment = row["environment"]
-    return f"trained on {values.machine(environment)}" if environment else ""
+    return f"trained on {values.describe_machine(environment)}" if environment else ""
 
 
 def _listed(words: Iterator[str]) -> str:
@@ -41,7 +41,7 @@ def _span(numbers: Iterator[int]) -> str:
     return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
 
 
-def skipped(study: Study) -> Iterator[str]:
+def empty_crop_notes(study: Study) -> Iterator[str]:
     """Say what the trainings passed over."""
     empty = sum(row["accuracy"].empty_crops for row in study.runs)
     if empty:

@@ -9,7 +9,7 @@ from bench.records.record import Record
 from reports.model import notes as say
 from reports.model import values as readings
 from reports.model.table import GIGA, MEBI, MEGA, Column, Interval, Mark, Source, Table, Value
-from reports.model.values import Row, measured, predicted, published, ratio
+from reports.model.values import Row, measured_value, predicted_value, published_value, ratio_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _is_dash(value: Value) -> bool:
     return isinstance(value, Mark) and value.text == "-"
 
 
-def axis(name: str) -> Callable[[Row], Value]:
+def axis_value(name: str) -> Callable[[Row], Value]:
     """Read one axis; empty where a row does not have it."""
     return lambda row: row["axes"].get(name, "")
 
@@ -77,7 +77,7 @@ def _paper_operations(row: Row) -> Value:
     return row["paper"]["paper_operations"] or row["paper_operations"]
 
 
-def device(rows: Sequence[Row]) -> tuple[Field, ...]:
+def device_column(rows: Sequence[Row]) -> tuple[Field, ...]:
     """A column that names the device, where there are several."""
     several = len({row["device_name"] for row in rows if row["device_name"]}) > 1
     column = Column("device", align="left")
@@ -89,7 +89,7 @@ def _bare(value: Interval | None) -> Value:
 
 
 def _time(row: Row, **choice: Any) -> Value:  # noqa: ANN401
-    return _bare(readings.interval(readings.timing_of(row, **choice)))
+    return _bare(readings.time_interval(readings.timing_of(row, **choice)))
 
 
 def _stored(row: Row) -> Value:
@@ -99,7 +99,7 @@ def _stored(row: Row) -> Value:
     return total
 
 
-def mebibytes(
+def memory_column(
     name: str, source: Source, digits: int = 1, best: Literal["min"] | None = None
 ) -> Column:
     """Make a column of memory in MiB; what a document prints as MB is that too."""
@@ -107,102 +107,107 @@ def mebibytes(
     return Column(name, unit, digits, MEBI, "bytes", source, best=best)
 
 
-PARAMETERS = Field(Column("params", "M", 2, MEGA), lambda row: predicted(row, "parameters"))
-WORK = (
-    Field(Column("MACs", "G", 2, GIGA, best="min"), lambda row: predicted(row, "macs")),
-    Field(Column("FLOPs", "G", 2, GIGA, best="min"), lambda row: predicted(row, "flops")),
+PARAMETERS_FIELD = Field(
+    Column("params", "M", 2, MEGA), lambda row: predicted_value(row, "parameters")
 )
-INCREMENT = Field(
-    mebibytes("memory", "predicted", best="min"),
-    readings.foretold,
-    note=say.INCREMENT,
+WORK_FIELDS = (
+    Field(Column("MACs", "G", 2, GIGA, best="min"), lambda row: predicted_value(row, "macs")),
+    Field(Column("FLOPs", "G", 2, GIGA, best="min"), lambda row: predicted_value(row, "flops")),
+)
+INCREMENT_FIELD = Field(
+    memory_column("memory", "predicted", best="min"),
+    readings.predicted_increment,
+    note=say.INCREMENT_NOTE,
 )
 PUBLISHED_MEMORY = Field(
-    mebibytes("memory", "published", 0), lambda row: published(row, "memory_bytes"), optional=True
+    memory_column("memory", "published", 0),
+    lambda row: published_value(row, "memory_bytes"),
+    optional=True,
 )
-BLOCK = (
-    Field(Column("block", align="left"), axis("block")),
-    Field(Column("size", align="left"), axis("size")),
+BLOCK_FIELDS = (
+    Field(Column("block", align="left"), axis_value("block")),
+    Field(Column("size", align="left"), axis_value("size")),
     *(
-        Field(Column(name.replace("_", " ")), axis(name), optional=True)
+        Field(Column(name.replace("_", " ")), axis_value(name), optional=True)
         for name in ("channels", "key_channels", "batch", "dtype", "mode")
     ),
 )
-BLOCK_COUNTED = (
-    *BLOCK,
-    PARAMETERS,
-    *WORK,
+BLOCK_COUNT_FIELDS = (
+    *BLOCK_FIELDS,
+    PARAMETERS_FIELD,
+    *WORK_FIELDS,
     Field(
         Column("GFLOPs", "", 1, GIGA, "operations", "published"),
-        lambda row: published(row, "operations"),
+        lambda row: published_value(row, "operations"),
         optional=True,
     ),
     Field(
         Column("count by paper's rules", "G", 1, GIGA, "operations"),
         _paper_operations,
         optional=True,
-        note=say.COUNT,
+        note=say.COUNT_NOTE,
     ),
     Field(
         Column("ratio", "", 3),
-        lambda row: ratio(row["published_operations"], _paper_operations(row)),
+        lambda row: ratio_of(row["published_operations"], _paper_operations(row)),
         optional=True,
-        note=say.RATIO,
+        note=say.RATIO_NOTE,
     ),
-    INCREMENT,
+    INCREMENT_FIELD,
     PUBLISHED_MEMORY,
     Field(
-        mebibytes("by paper's procedure", "predicted", 0),
+        memory_column("by paper's procedure", "predicted", 0),
         lambda row: row["paper"]["predicted_paper_bytes"],
         optional=True,
         note=say.PROCEDURE,
     ),
     Field(
         Column("ratio", "", 3),
-        lambda row: ratio(row["published_memory_bytes"], row["paper"]["predicted_paper_bytes"]),
+        lambda row: ratio_of(row["published_memory_bytes"], row["paper"]["predicted_paper_bytes"]),
         optional=True,
-        note=say.RATIO,
+        note=say.RATIO_NOTE,
     ),
 )
-NETWORK = (
-    Field(Column("network", align="left"), axis("network")),
-    Field(Column("size", align="left"), axis("size")),
+NETWORK_FIELDS = (
+    Field(Column("network", align="left"), axis_value("network")),
+    Field(Column("size", align="left"), axis_value("size")),
 )
-NETWORK_COUNTED = (
-    *NETWORK,
+NETWORK_COUNT_FIELDS = (
+    *NETWORK_FIELDS,
     Field(
-        Column("params", "M", 2, MEGA, "", "published"), lambda row: published(row, "parameters")
+        Column("params", "M", 2, MEGA, "", "published"),
+        lambda row: published_value(row, "parameters"),
     ),
-    PARAMETERS,
+    PARAMETERS_FIELD,
     Field(Column("params, buffers", "M", 2, MEGA), _stored, note=say.STORED),
     Field(
         Column("ratio", "", 3),
-        lambda row: ratio(row["published_parameters"], _stored(row)),
+        lambda row: ratio_of(row["published_parameters"], _stored(row)),
     ),
-    *WORK,
+    *WORK_FIELDS,
     PUBLISHED_MEMORY,
     Field(
-        mebibytes("memory in all", "predicted", 0),
-        lambda row: predicted(row, "predicted_peak_bytes"),
+        memory_column("memory in all", "predicted", 0),
+        lambda row: predicted_value(row, "predicted_peak_bytes"),
         note=say.HELD,
     ),
     Field(
         Column("ratio", "", 2),
-        lambda row: ratio(row["published_memory_bytes"], row["predicted_peak_bytes"]),
+        lambda row: ratio_of(row["published_memory_bytes"], row["predicted_peak_bytes"]),
     ),
-    replace(INCREMENT, column=mebibytes("of a call", "predicted", 0), note=""),
+    replace(INCREMENT_FIELD, column=memory_column("of a call", "predicted", 0), note=""),
 )
 
 
 USED = (
     Field(
-        mebibytes("memory", "measured", best="min"),
-        lambda row: measured(row, row["memory_bytes"]),
-        note=say.INCREMENT,
+        memory_column("memory", "measured", best="min"),
+        lambda row: measured_value(row, row["memory_bytes"]),
+        note=say.INCREMENT_NOTE,
     ),
     Field(Column("workspace", "MiB", 1, MEBI, "bytes"), readings.workspace),
     Field(
-        mebibytes("memory by paper's procedure", "measured", 0),
+        memory_column("memory by paper's procedure", "measured", 0),
         lambda row: row["paper"]["measured_paper_bytes"],
         optional=True,
         note=say.PROCEDURE,
@@ -210,25 +215,25 @@ USED = (
 )
 
 
-def timed(unit: str, scale: float, digits: int) -> tuple[Field, ...]:
+def timing_fields(unit: str, scale: float, digits: int) -> tuple[Field, ...]:
     """Columns of what was measured, with times in that unit: published, ours, their ratio, memory."""
     seconds = partial(Column, unit=unit, scale=scale, base="seconds")
     return (
         Field(
             seconds("time", digits=digits, source="published"),
-            lambda row: published(row, "time_s"),
+            lambda row: published_value(row, "time_s"),
             optional=True,
         ),
         Field(
             seconds("time", digits=digits + 1, source="measured", best="min"),
-            readings.time,
-            note=say.TIME,
+            readings.time_value,
+            note=say.TIME_NOTE,
         ),
         Field(
             Column("ratio", "", 3),
-            lambda row: ratio(row["published_time_s"], _time(row)),
+            lambda row: ratio_of(row["published_time_s"], _time(row)),
             optional=True,
-            note=say.RATIO,
+            note=say.RATIO_NOTE,
         ),
         Field(
             seconds("CPU time", digits=digits, source="measured"),
@@ -243,7 +248,7 @@ def timed(unit: str, scale: float, digits: int) -> tuple[Field, ...]:
         ),
         Field(
             seconds("time by paper's procedure", digits=digits, source="measured"),
-            lambda row: _time(row["paper"], clocks=("wall", *readings.CLOCKS)),
+            lambda row: _time(row["paper"], clocks=("wall", *readings.CLOCK_ORDER)),
             optional=True,
         ),
         *USED,

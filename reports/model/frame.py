@@ -10,7 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.records.record import Environment, MeasuredMemory, Record, read
+from bench.records.record import Environment, MeasuredMemory, Record, read_records
 from reports.model.table import GIBI, GIGA, MEBI, MEGA, MILLI
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ PRINTED = {
     "anchors": ("published_anchors", 1),
     "times": ("published_times", 1.0),
 }
-COLUMNS = (
+FRAME_COLUMNS = (
     *IDENTITY,
     "axes",
     "cell",
@@ -68,12 +68,14 @@ COLUMNS = (
 )
 
 
-def published() -> tuple[Record, ...]:
+def published_records() -> tuple[Record, ...]:
     """Read the documents' own numbers, which come with this package."""
-    return read(PUBLISHED)
+    return read_records(PUBLISHED)
 
 
-def build(records: Sequence[Record], documents: Sequence[Record] | None = None) -> "pd.DataFrame":
+def build_frame(
+    records: Sequence[Record], documents: Sequence[Record] | None = None
+) -> "pd.DataFrame":
     """Join records into a frame with the columns `COLUMNS`.
 
     Args:
@@ -86,7 +88,10 @@ def build(records: Sequence[Record], documents: Sequence[Record] | None = None) 
     """
     import pandas as pd
 
-    printed = (*(published() if documents is None else documents), *_only(records, "published"))
+    printed = (
+        *(published_records() if documents is None else documents),
+        *_only(records, "published"),
+    )
     documents = list({document.cell: document for document in printed}.values())
     printed_of: dict[str, list[Record]] = {}
     for one in documents:
@@ -102,16 +107,16 @@ def build(records: Sequence[Record], documents: Sequence[Record] | None = None) 
     places = {id(d.document): at for at, d in enumerate(documents) if d.document is not None}
     for row in rows:
         row["published_place"] = places.get(id(row.get("document")))
-    whole = [{column: row.get(column) for column in COLUMNS} for row in rows]
-    return pd.DataFrame(whole, columns=list(COLUMNS), dtype=object)
+    whole = [{column: row.get(column) for column in FRAME_COLUMNS} for row in rows]
+    return pd.DataFrame(whole, columns=list(FRAME_COLUMNS), dtype=object)
 
 
-def records_of(frame: "pd.DataFrame", experiment: str) -> list[dict[str, Any]]:
+def rows_of_experiment(frame: "pd.DataFrame", experiment: str) -> list[dict[str, Any]]:
     """Rows of one experiment, as mappings."""
-    return mappings(frame[frame["experiment"] == experiment])
+    return rows_of(frame[frame["experiment"] == experiment])
 
 
-def mappings(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+def rows_of(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     """Rows as mappings, as `to_dict("records")` gives them, whose look at every value takes most of its time."""
     names = [str(name) for name in frame.columns]
     columns = (frame[name].tolist() for name in frame.columns)

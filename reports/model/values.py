@@ -14,10 +14,10 @@ UNMEASURED = Mark("not measured: the records hold no reading of this row")
 UNPREDICTED = Mark("the records hold no prediction for this row")
 BY_CUDA = "by the rules of CUDA for autocast and attention kernels"
 # GPU events before host clocks: they leave out what the host adds.
-CLOCKS = ("cuda-events", "cuda-graph", "wall", "process")
+CLOCK_ORDER = ("cuda-events", "cuda-graph", "wall", "process")
 # Half an interval as a share of its median: a processor that others use too can't do better.
-NARROW = {"cuda-events": 0.01, "cuda-graph": 0.01, "wall": 0.05, "process": 0.05}
-FAILED = {
+CONCLUSIVE_WIDTH = {"cuda-events": 0.01, "cuda-graph": 0.01, "wall": 0.05, "process": 0.05}
+FAILURE_WORDS = {
     "out-of-memory": "out of memory",
     "foreseen": "too large",
     "timeout": "timed out",
@@ -26,29 +26,29 @@ FAILED = {
 }
 
 
-def published(row: Row, column: str) -> Value:
+def published_value(row: Row, column: str) -> Value:
     """Give a document's number, or the dash that says that there is none."""
     value = row[f"published_{column}"]
     return UNPUBLISHED if value is None else value
 
 
-def predicted(row: Row, column: str) -> Value:
+def predicted_value(row: Row, column: str) -> Value:
     """Give a number that needed no execution, or in its place the failure or the dash that says why."""
     value: int | None = row[column]
     if value is None and row["failure"] is not None:
-        return measured(row, None, first=column == "parameters")
+        return measured_value(row, None, first=column == "parameters")
     return UNPREDICTED if value is None else value
 
 
-def foretold(row: Row) -> Value:
+def predicted_increment(row: Row) -> Value:
     """Give the predicted memory of a call; a note says if it is by the rules of a GPU that the row is not of."""
-    value = predicted(row, "predicted_increment_bytes")
+    value = predicted_value(row, "predicted_increment_bytes")
     if isinstance(value, int | float) and row["predicted_device"] == "cuda" != row["device"]:
         return Interval(value, note=BY_CUDA)
     return value
 
 
-def measured(row: Row, value: Value, *, first: bool = False) -> Value:
+def measured_value(row: Row, value: Value, *, first: bool = False) -> Value:
     """Give a measured value; the failure or the dash in its place where there is none."""
     if value is not None:
         return value
@@ -57,14 +57,16 @@ def measured(row: Row, value: Value, *, first: bool = False) -> Value:
         return (
             Mark("this device or probe gives no such reading") if row["device_name"] else UNMEASURED
         )
-    note = f"{FAILED[failure.kind]}: {failure.reason}"
+    note = f"{FAILURE_WORDS[failure.kind]}: {failure.reason}"
     if not first:
         return Mark(note)
     needs = f"needs {failure.needs_bytes / GIBI:.1f} GiB" if failure.needs_bytes else None
-    return Mark(note, needs or FAILED[failure.kind])
+    return Mark(note, needs or FAILURE_WORDS[failure.kind])
 
 
-def timing_of(row: Row, *, clocks: Sequence[str] = CLOCKS, cache: str = "hot") -> Timing | None:
+def timing_of(
+    row: Row, *, clocks: Sequence[str] = CLOCK_ORDER, cache: str = "hot"
+) -> Timing | None:
     """Choose the timing by the first of `clocks` that the row has."""
     ranked = [
         timing
@@ -75,19 +77,19 @@ def timing_of(row: Row, *, clocks: Sequence[str] = CLOCKS, cache: str = "hot") -
     return ranked[0] if ranked else None
 
 
-def interval(timing: Timing | None) -> Interval | None:
+def time_interval(timing: Timing | None) -> Interval | None:
     """Median and 99 % interval of one call in seconds, without the rejected samples.
 
     Where every sample was rejected all of them count, and the value is inconclusive.
     """
     if timing is None:
         return None
-    kept = statistics.without(timing.samples_s, timing.rejected)
+    kept = statistics.without_rejected(timing.samples_s, timing.rejected)
     found = statistics.median_interval(kept or timing.samples_s, confidence=0.99)
     notes = [] if kept else ["every sample was rejected: the GPU's clock was low or throttled"]
     notes += ["host-bound: the GPU waited for the host"] if timing.host_bound else []
     notes += _doubts(timing)
-    narrow = statistics.is_conclusive(kept, relative=NARROW[timing.clock])
+    narrow = statistics.is_conclusive(kept, relative=CONCLUSIVE_WIDTH[timing.clock])
     doubtful = not (kept and timing.steady and narrow)
     return Interval(found.median, found.low, found.high, doubtful, "; ".join(notes))
 
@@ -98,12 +100,14 @@ def _doubts(timing: Timing) -> list[str]:
     return [] if timing.steady else ["the warm-up never became steady"]
 
 
-def time(row: Row, *, clocks: Sequence[str] = CLOCKS, cache: str = "hot") -> Value:
+def time_value(row: Row, *, clocks: Sequence[str] = CLOCK_ORDER, cache: str = "hot") -> Value:
     """Time of one call in seconds with its interval, or why there is none."""
-    return measured(row, interval(timing_of(row, clocks=clocks, cache=cache)), first=True)
+    return measured_value(
+        row, time_interval(timing_of(row, clocks=clocks, cache=cache)), first=True
+    )
 
 
-def ratio(above: Value, below: Value) -> Value:
+def ratio_of(above: Value, below: Value) -> Value:
     """Divide; None where either is missing, so that a ratio is never made up."""
     upper, lower = number_of(above), number_of(below)
     return upper / lower if upper is not None and lower else None
@@ -112,7 +116,7 @@ def ratio(above: Value, below: Value) -> Value:
 def workspace(row: Row) -> Value:
     """Measured minus predicted memory of one call, in bytes: what kernels took beside the tensors."""
     have, expected = row["memory_bytes"], row["predicted_increment_bytes"]
-    return measured(row, None if None in (have, expected) else have - expected)
+    return measured_value(row, None if None in (have, expected) else have - expected)
 
 
 def group_times(operations: Iterable[OperatorTime]) -> dict[str, float]:
@@ -125,7 +129,7 @@ def group_times(operations: Iterable[OperatorTime]) -> dict[str, float]:
     return groups
 
 
-def machine(environment: Environment) -> str:
+def describe_machine(environment: Environment) -> str:
     """One phrase on where readings were taken."""
     if environment.device == "cuda":
         return (
@@ -135,11 +139,13 @@ def machine(environment: Environment) -> str:
     return f"{environment.device_name} ({threads}), torch {environment.torch}"
 
 
-def conditions(rows: Iterable[Row]) -> str:
+def measuring_conditions(rows: Iterable[Row]) -> str:
     """A caption: machines, versions and how the cells were run."""
     rows = list(rows)
     machines = dict.fromkeys(
-        machine(row["environment"]) for row in rows if row["device_name"] and row["environment"]
+        describe_machine(row["environment"])
+        for row in rows
+        if row["device_name"] and row["environment"]
     )
     where = f"Measured on {'; '.join(machines)}" if machines else "Predicted without execution"
     settings = dict.fromkeys(

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from reports.model import values
-from reports.model.frame import records_of
+from reports.model.frame import rows_of_experiment
 from reports.model.table import Column, Table
 from reports.model.values import Row
 from reports.training.statistics import class_iou, mean_iou
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """A table for each checkpoint that was judged."""
-    rows = records_of(frame, "evaluation")
+    rows = rows_of_experiment(frame, "evaluation")
     return tuple(
         _table(frame, row, number) for number, row in enumerate(rows) if row["accuracy"] is not None
     )
@@ -37,7 +37,7 @@ def _table(frame: "pd.DataFrame", row: Row, number: int) -> Table:
         title=f"{axes['network']} on {axes['dataset']}, checkpoint {axes['checkpoint']}",
         columns=(Column("class", align="left"), percent),
         rows=(*lines, ("mean", mean)),
-        caption=f"{said}; {values.conditions([row])}",
+        caption=f"{said}; {values.measuring_conditions([row])}",
         notes=tuple(_published(frame, axes)),
     )
 

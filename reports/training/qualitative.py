@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.model.captions import conditions
+from reports.model.captions import training_conditions
 from reports.model.drawing import Figure
 from reports.model.table import Column, Table, Value
 from reports.render import plain
@@ -83,7 +83,7 @@ def _numbers(found: Sheet, ringed_in: "Sequence[Sequence[Ring]]") -> Table:
             Column("rings"),
         ),
         rows=tuple(rows),
-        caption=conditions(found.study),
+        caption=training_conditions(found.study),
     )
 
 

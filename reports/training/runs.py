@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reports.model import values
-from reports.model.frame import records_of
+from reports.model.frame import rows_of_experiment
 from reports.model.table import Mark
 from reports.model.values import Row
 from reports.render import slug
@@ -71,7 +71,7 @@ class Arm:
         # What a run said comes before what a prediction could not.
         for row in sorted(self.rows, key=lambda row: row["device_name"] is None):
             if row["axes"].get(SEED, seed) == seed and row["failure"] is not None:
-                found = values.measured(row, None, first=True)
+                found = values.measured_value(row, None, first=True)
                 assert isinstance(found, Mark)
                 return found
         if seed in self.runs:
@@ -159,7 +159,7 @@ def every(frame: "pd.DataFrame") -> tuple[Study, ...]:
 
 def studies(frame: "pd.DataFrame", experiment: str) -> tuple[Study, ...]:
     """Studies of one experiment: one for each setting, with a row for each arm that was asked or printed."""
-    rows = records_of(frame, experiment)
+    rows = rows_of_experiment(frame, experiment)
     asked = [row for row in rows if row["protocol"] != "published"]
     if not asked:
         return ()

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reports.model import values
-from reports.model.captions import conditions, skipped
+from reports.model.captions import empty_crop_notes, training_conditions
 from reports.model.columns import Field, tabulate
 from reports.model.table import GIGA, MEBI, MILLI, Column, Mark, Spread, Table, Value
 from reports.model.values import UNPREDICTED, UNPUBLISHED, Row
@@ -75,8 +75,8 @@ def ours(study: Study) -> Table:
         (*_axes(study), anchors, printed, score, *groups, count, *_costs()),
         name=study.file_name(study.experiment),
         title=_title(study),
-        caption=conditions(study),
-        notes=(*order_notes((study,)), *_document(study), *skipped(study)),
+        caption=training_conditions(study),
+        notes=(*order_notes((study,)), *_document(study), *empty_crop_notes(study)),
     )
 
 
@@ -163,7 +163,7 @@ def seeds(study: Study) -> Table:
         (*_axes(study), *columns),
         name=study.file_name(study.experiment, after="seeds"),
         title=f"{_title(study)}: mIoU of every seed",
-        caption=conditions(study),
+        caption=training_conditions(study),
     )
 
 

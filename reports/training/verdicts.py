@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from reports.model.captions import conditions
+from reports.model.captions import training_conditions
 from reports.model.table import Column, Interval, Mark, Table, Value
 from reports.model.values import UNPUBLISHED
 from reports.training import statistics
@@ -146,7 +146,7 @@ def by_group(studies: Sequence[Study]) -> Table | None:
 
 
 def _place(studies: Sequence[Study]) -> str:
-    said = dict.fromkeys(conditions(study) for study in studies if study.runs)
+    said = dict.fromkeys(training_conditions(study) for study in studies if study.runs)
     return " ".join(said)
 
 

@@ -114,7 +114,9 @@ def test_networks_are_trained_judged_and_tabled_and_nothing_twice(tmp_path, own)
     arguments = ("--experiment", own, "--seeds", 1, "--out", out)
     done = call(*arguments)
     assert done.returncode == 0, done.stderr
-    found = [item for item in record.read(out / "records.jsonl") if item.source == "measured"]
+    found = [
+        item for item in record.read_records(out / "records.jsonl") if item.source == "measured"
+    ]
     assert {item.subject: item.failure for item in found} == {
         "paper/baseline": None,
         "paper/apnb": None,
@@ -124,7 +126,7 @@ def test_networks_are_trained_judged_and_tabled_and_nothing_twice(tmp_path, own)
     with np.load(out / "pictures" / f"{found[0].cell}.npz", allow_pickle=False) as pictures:
         assert pictures["predictions"].shape == pictures["labels"].shape
     assert call(*arguments).returncode == 0
-    assert len(record.read(out / "records.jsonl")) == 4
+    assert len(record.read_records(out / "records.jsonl")) == 4
 
 
 @pytest.mark.slow
@@ -137,7 +139,7 @@ def test_two_processes_of_torchrun_train_one_network(tmp_path, own):
         list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = record.read(tmp_path / "out" / "records.jsonl")
+    found = record.read_records(tmp_path / "out" / "records.jsonl")
     assert [item.subject for item in found] == ["paper/baseline", "paper/apnb"]
     assert {item.environment.flags["processes"] for item in found} == {"2"}
 
@@ -149,7 +151,7 @@ def test_a_ray_cluster_of_this_machine_trains_the_networks(tmp_path, own):
     assert done.returncode == 0, done.stderr
     found = [
         item
-        for item in record.read(tmp_path / "out" / "records.jsonl")
+        for item in record.read_records(tmp_path / "out" / "records.jsonl")
         if item.source == "measured"
     ]
     assert {item.failure for item in found} == {None}

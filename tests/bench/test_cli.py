@@ -40,7 +40,7 @@ def test_a_count_that_is_none_is_refused(text):
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", ""])
 def test_a_time_that_is_none_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="is not a positive number"):
-        cli.seconds(text)
+        cli.positive_seconds(text)
 
 
 def raising(error):

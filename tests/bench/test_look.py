@@ -80,9 +80,9 @@ def check_on_pretended_gpu(cell):
     with PretendedGpu().installed() as gpu:
         if cell.implementation in LACKING:
             with pytest.raises(UnavailableError):
-                readings.measure(cell, "cuda")
+                readings.measure_cell(cell, "cuda")
             return
-        found = readings.measure(cell, "cuda")
+        found = readings.measure_cell(cell, "cuda")
     assert gpu.stream == "default stream"
     if cell.protocol == "paper":
         assert [one.clock for one in found.timings] == ["wall"]
@@ -98,9 +98,9 @@ def check_on_pretended_gpu(cell):
 
 def predicted_bytes(cell):
     """By the rules of the processor, on which the pretended GPU computes."""
-    made = workload.make(cell, "meta")
-    with Imitation("cpu", number_formats.lower(cell.dtype)).around(made.module):
-        return memory.predict(made.module, made.inputs, mode=cell.mode).increment_bytes
+    made = workload.make_workload(cell, "meta")
+    with Imitation("cpu", number_formats.lower_dtype(cell.dtype)).around(made.module):
+        return memory.predict_memory(made.module, made.inputs, mode=cell.mode).increment_bytes
 
 
 ARMS = [
@@ -118,14 +118,14 @@ def test_no_arm_copies_from_the_host_or_waits(name, implementation, mode):
     subject = replace(BLOCKS[name], channels=32, key_channels=16, low_channels=low)
     cell = arm(subject, implementation, mode)
     with Imitation("cuda").around(torch.nn.Identity()):
-        work = workload.make(cell, "meta")
+        work = workload.make_workload(cell, "meta")
         assert traffic(work) == []
 
 
 @pytest.mark.parametrize("name", ["official/ann-r101", "denseaspp/161", "mmseg/dnl-r50"])
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_no_network_copies_from_the_host_or_waits(name, mode):
-    work = workload.make(arm(NETWORKS[name], "plain", mode, size=look.IMAGE), "meta")
+    work = workload.make_workload(arm(NETWORKS[name], "plain", mode, size=look.IMAGE), "meta")
     assert traffic(work) == []
 
 
@@ -202,7 +202,7 @@ def test_what_fails_is_a_line_and_exit_status_1(tmp_path, capsys, two_kinds, mon
         msg = "no kernel image is available"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(readings, "measure", fail)
+    monkeypatch.setattr(readings, "measure_cell", fail)
     assert see(tmp_path) == 1
     said = capsys.readouterr().out
     assert "failed nb eval float32" in said
@@ -217,14 +217,14 @@ def refused(*_):
 def test_what_a_library_refuses_keeps_no_other_kind_from_being_looked_at(
     tmp_path, capsys, two_kinds, monkeypatch
 ):
-    monkeypatch.setattr(readings, "measure", refused)
+    monkeypatch.setattr(readings, "measure_cell", refused)
     assert see(tmp_path) == 1
     assert "1 right, 0 wrong, 2 failed" in capsys.readouterr().out
 
 
 def test_a_device_that_is_gone_is_asked_no_more(tmp_path, capsys, two_kinds, monkeypatch):
-    monkeypatch.setattr(readings, "measure", refused)
-    monkeypatch.setattr(process, "tidy", lambda: False)
+    monkeypatch.setattr(readings, "measure_cell", refused)
+    monkeypatch.setattr(process, "tidy_process", lambda: False)
     assert see(tmp_path) == 1
     assert "1 not looked at: the device computes no more" in capsys.readouterr().out
 
@@ -254,14 +254,14 @@ def test_launches_that_are_slower_after_the_profiler_are_wrong(monkeypatch, afte
 
 
 def test_the_workspace_is_read_with_cudnn_and_without_which_is_on_again_after_it(monkeypatch):
-    monkeypatch.setattr(workload, "make", lambda cell, device: None)
+    monkeypatch.setattr(workload, "make_workload", lambda cell, device: None)
     monkeypatch.setattr(look, "_predicted_bytes", lambda cell: 334 * look.MEBI)
 
     def measure(work, *, device):
         requested = (590 if torch.backends.cudnn.enabled else 334) * look.MEBI
         return MeasuredMemory(requested_bytes=requested)
 
-    monkeypatch.setattr(memory, "measure", measure)
+    monkeypatch.setattr(memory, "measure_memory", measure)
     assert (
         look._workspace("apnb").reason
         == "334.0 MiB predicted, 590.0 with cuDNN, 334.0 without cuDNN"
@@ -309,7 +309,7 @@ def test_each_kind_is_right_on_a_real_gpu_and_can_be_captured(cell):
         pytest.skip("the released script's procedure is its own")
     try:
         with number_formats.unswitched():
-            error, gradient_error = exactness.errors(cell, "cuda")
+            error, gradient_error = exactness.float64_errors(cell, "cuda")
             replayed = replay(cell)
     except UnavailableError as error:
         pytest.skip(str(error))
@@ -320,7 +320,7 @@ def test_each_kind_is_right_on_a_real_gpu_and_can_be_captured(cell):
 
 def replay(cell):
     """Whether a graph of the call can be captured and gives what the call gives."""
-    work = workload.make(cell, "cuda")
+    work = workload.make_workload(cell, "cuda")
     if cell.mode == "train":
         for _ in range(3):
             work()

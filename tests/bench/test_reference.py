@@ -52,8 +52,8 @@ def machine(monkeypatch):
     """A GPU on which a cell takes 3.5 s in a process that is there, and 10 s in a new one; nothing is executed."""
     gpu = Machine()
     monkeypatch.setattr(runner, "_describe", lambda device: HERE)
-    monkeypatch.setattr(runner, "measure", gpu.measure)
-    monkeypatch.setattr(runner, "predict", gpu.predict)
+    monkeypatch.setattr(runner, "measured_record", gpu.measure)
+    monkeypatch.setattr(runner, "predicted_record", gpu.predict)
     monkeypatch.setattr("bench.run.environment.available_bytes", lambda _: 139 * GIB)
     monkeypatch.setattr(process, "end_kept", gpu.end)
     return gpu
@@ -70,14 +70,14 @@ class Machine:
             self.now_s += (3.5 if shares and self.is_warm else 10.0) / slots
             self.is_warm, self.at_once = shares, max(self.at_once, slots)
             self.measured.append(cell)
-        return runner.made(cell, "measured", where)
+        return runner.make_record(cell, "measured", where)
 
     def predict(self, cell, where):
         self.predicted.append(cell)
         peak = PredictedMemory(
             peak_bytes=GIB, increment_bytes=1, input_bytes=1, parameter_bytes=1, peak_operator="o"
         )
-        return runner.made(cell, "predicted", where, measures=Measures(predicted=peak))
+        return runner.make_record(cell, "predicted", where, measures=Measures(predicted=peak))
 
     def end(self):
         self.is_warm = False
@@ -100,7 +100,7 @@ def test_eight_minutes_of_a_gpu_reach_the_first_six_sides_of_the_crossover(machi
             and "anchors" not in cell.axes
         )
     ]
-    on_file = {item.cell for item in runner.record.read(tmp_path) if item.source == "measured"}
+    on_file = {item.cell for item in runner.record.read_records(tmp_path) if item.source == "measured"}
     assert len(wanted) == 5 * 2 + 4 + 2 + 3 + 6 * 12
     assert set(wanted) <= on_file
 
@@ -170,7 +170,7 @@ def test_all_is_predicted_beside_a_gpu_and_on_a_processor_each_cell_before_it_ru
         behind.append(cell.id in seen)
         return Machine.measure(machine, cell, where, **given)
 
-    monkeypatch.setattr(runner, "measure", measure)
+    monkeypatch.setattr(runner, "measured_record", measure)
     machine.spend(1, tmp_path / "cpu", device="cpu", started_s=machine.now_s)
     assert behind
     assert all(behind)
@@ -182,7 +182,7 @@ def test_what_goes_wrong_in_a_prediction_ends_the_run(machine, tmp_path, monkeyp
         msg = "no space left"
         raise OSError(msg)
 
-    monkeypatch.setattr(runner, "predict", fail)
+    monkeypatch.setattr(runner, "predicted_record", fail)
     with pytest.raises(OSError, match="no space left"):
         machine.spend(1, tmp_path)
 
@@ -200,7 +200,7 @@ def test_predictions_end_with_a_run_that_is_interrupted(machine, tmp_path, monke
             assert begun.wait(60)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "predict", predict)
+    monkeypatch.setattr(runner, "predicted_record", predict)
     with pytest.raises(KeyboardInterrupt):
         run()
     assert len(machine.predicted) < len(cells)

@@ -94,7 +94,7 @@ def test_a_changed_operator_fails_until_it_is_accepted(repository, capsys, monke
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     blocks = ("--base", "base", "--block", "tiny:make", "tiny:other")
     assert gate(repository, *blocks, "--accept", "one more relu, for the test") == 0
-    found = outcome.read(repository.parent / "out")
+    found = outcome.read_outcome(repository.parent / "out")
     cell = "tiny:make 5x4 channels 3 key channels 64"
     moved = {
         (one.cell, one.quantity): one.verdict for one in found.findings if one.verdict != "SAME"
@@ -110,9 +110,9 @@ def test_a_changed_operator_fails_until_it_is_accepted(repository, capsys, monke
     assert not found.base.commit.endswith("-dirty")
     assert "::error" not in capsys.readouterr().out
     assert summary.read_text() == (repository.parent / "out" / "summary.md").read_text()
-    (kept,) = [one for one in record.read(repository.parent / "out" / "head") if not one.failure][
-        :1
-    ]
+    (kept,) = [
+        one for one in record.read_records(repository.parent / "out" / "head") if not one.failure
+    ][:1]
     assert kept.environment.commit == found.head.commit
     assert kept.measures.outputs[0].shape == (1, 3, 4, 5)
     assert worktrees_of(repository) == 1
@@ -296,7 +296,7 @@ def test_a_block_is_built_as_the_catalogue_of_its_process_has_it():
     (ask,) = requests.of_blocks(
         ["afnb:fast"], [Size(width=5, height=4)], channels=6, key_channels=2
     )
-    cell = requests.cell_of(requests.Ask(**json.loads(json.dumps(ask.as_json()))))
+    cell = requests.requested_cell(requests.Ask(**json.loads(json.dumps(ask.as_json()))))
     assert (cell.subject.channels, cell.subject.low_channels, cell.implementation) == (6, 3, "fast")
     assert (str(cell.size), cell.name) == ("5x4", "afnb")
     assert str(requests.outline(ask).size) == "5x4"
@@ -306,7 +306,7 @@ def test_the_cells_of_an_experiment_are_found_again_by_their_axes():
     asks = requests.of_experiment("table1")
     assert len(asks) > 3
     for ask in asks:
-        found = requests.cell_of(requests.Ask(**json.loads(json.dumps(ask.as_json()))))
+        found = requests.requested_cell(requests.Ask(**json.loads(json.dumps(ask.as_json()))))
         assert (dict(found.axes), str(found.size)) == (ask.axes, ask.size)
         assert found.protocol == "strict"
 
@@ -319,7 +319,7 @@ def test_an_experiment_file_is_read(tmp_path):
         "EXPERIMENT = Experiment(name='mine', question='q', cells=OTHER.cells[:1])\n"
     )
     (ask,) = requests.of_experiment(str(path))
-    assert requests.cell_of(ask).name == ask.arm
+    assert requests.requested_cell(ask).name == ask.arm
     path.write_text("EXPERIMENT = 3\n")
     with pytest.raises(ValueError, match="gives int; it must give an experiments.spec.Experiment"):
         requests.of_experiment(str(path))
@@ -327,7 +327,7 @@ def test_an_experiment_file_is_read(tmp_path):
 
 def test_a_network_is_an_arm_too():
     (ask,) = requests.of_blocks(["paper/apnb"], [Size(width=65, height=65)], mode="train")
-    cell = requests.cell_of(ask)
+    cell = requests.requested_cell(ask)
     assert dict(cell.axes) == {"network": "paper/apnb", "size": "65x65"}
     assert (cell.name, cell.mode) == ("paper/apnb", "train")
 
@@ -337,7 +337,7 @@ def test_an_experiment_has_to_have_cells_that_can_be_compared():
         requests.of_experiment("counters")
     other = requests.Ask(arm="apnb", size="5x4", experiment="table1", axes={"block": "nope"})
     with pytest.raises(ValueError, match="experiment 'table1' has no cell apnb 5x4 with"):
-        requests.cell_of(other)
+        requests.requested_cell(other)
 
 
 def test_the_margin_and_the_planted_share_follow_the_device():
@@ -372,7 +372,7 @@ def test_a_slower_revision_is_worse_by_the_clock(repository, capsys):
     arguments = ("--size", "32x32", "--channels", "64", "--device", "cpu", "--block", "tiny:make")
     out = repository.parent / "out"
     status = regress.main(["--base", "HEAD~1", "--head", "HEAD", "--out", str(out), *arguments])
-    found = outcome.read(out)
+    found = outcome.read_outcome(out)
     told = capsys.readouterr().out
     assert {one.verdict for one in found.findings if one.kind == "exact"} == {"SAME"}
     assert status == (3 if found.undecided else 1), told

@@ -25,7 +25,7 @@ from torch import nn
 from ann.build import block, network
 from ann.checkpoints import to_layout
 from ann.fast import optimize
-from bench.measure.memory import predict
+from bench.measure.memory import predict_memory
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def high_water_bytes(name, arm):
 def predicted_bytes(name):
     with torch.device("meta"):
         return [
-            predict(module, inputs, mode="eval").increment_bytes
+            predict_memory(module, inputs, mode="eval").increment_bytes
             for module, inputs in arms(name).values()
         ]
 

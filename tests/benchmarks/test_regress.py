@@ -20,8 +20,8 @@ import pytest
 
 from bench.analysis import sign_test
 from bench.compare.compare import Settings
-from bench.records.comparison import Arm, Comparison, Readings, Round
-from bench.records.outcome import Outcome, Side
+from bench.records.comparison import ArmReadings, ArmRecord, Comparison, RoundRecord
+from bench.records.outcome import Outcome, SideRecord
 from bench.records.record import Measures, Record
 from bench.regression import gate, planning
 from bench.regression import verdicts as judging
@@ -59,9 +59,9 @@ def simulated(draw, one, role, *, luck, factor, settings):
     truth = {"planted": 1 + PLANTED, "untouched": 1.0}.get(role, factor)
     logs, controls = log_ratios(draw, luck=luck)
     rounds = tuple(
-        Round.model_construct(
+        RoundRecord.model_construct(
             readings={
-                "process": Readings.model_construct(
+                "process": ArmReadings.model_construct(
                     first=(1.0,), control=(control,), second=(second,)
                 )
             },
@@ -70,8 +70,8 @@ def simulated(draw, one, role, *, luck, factor, settings):
         for second, control in zip(truth * np.exp(logs), np.exp(controls), strict=True)
     )
     return Comparison.model_construct(
-        first=Arm(arm="base", cell="0"),
-        second=Arm(arm="head", cell="0"),
+        first=ArmRecord(arm="base", cell="0"),
+        second=ArmRecord(arm="head", cell="0"),
         size="9x7",
         axes={"gate_role": role, "gate_cell": one.ask.arm},
         margin=settings.margin,
@@ -102,8 +102,8 @@ def run_job(monkeypatch, play, *, margin, examined):
     """One job by the gate's own code; `play(job, one, role)` stands for the processes."""
     monkeypatch.setattr(Job, "play", lambda self, one, *, role: play(self, one, role))
     job = Job(sides=None, device="cpu", settings=Settings(margin=margin), out=None)
-    made = gate.timed(job, examined)
-    side = Side(name="s")
+    made = gate.timed_cells(job, examined)
+    side = SideRecord(name="s")
     return Outcome(
         base=side,
         head=side,
@@ -214,7 +214,7 @@ def test_in_process_time_of_this_machine(repository, tmp_path, monkeypatch):
     equal = played["untouched"]
     for role, made in played.items():
         assert made.failure is None
-        ratio = judging.judge(made).ratio
+        ratio = judging.judge_comparison(made).ratio
         print(f"\n{role}: {ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]")  # noqa: T201
     for truth, source in (("A/A", equal), ("ten percent", played["cell"])):
         starts = range(len(windows(equal)))

@@ -42,7 +42,7 @@ def test_a_long_run_keeps_its_memory_and_its_files(tmp_path, source):
     here = psutil.Process()
     resident, files, children = [], [], []
     for number, made in enumerate(
-        runner.run(tuple(cells()), tmp_path, source=source, device="cpu"), start=1
+        runner.run_cells(tuple(cells()), tmp_path, source=source, device="cpu"), start=1
     ):
         assert made.failure is None
         if number % (CELLS // 10) == 0:
@@ -52,7 +52,7 @@ def test_a_long_run_keeps_its_memory_and_its_files(tmp_path, source):
             print(  # noqa: T201  # the figures are what it is for
                 f"\n{source} {number}: {resident[-1]:.1f} MiB, {files[-1]} files, {children[-1]} children"
             )
-    assert len(record.read(tmp_path / runner.RECORDS)) == CELLS
+    assert len(record.read_records(tmp_path / runner.RECORDS_FILE)) == CELLS
     assert len(set(files)) == len(set(children)) == 1
     # The first tenth has loaded what there is to load; a record that was kept by each would be 2 KiB.
     assert resident[-1] - resident[0] < 1 + CELLS * 2 / 1024

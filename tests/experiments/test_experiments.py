@@ -25,7 +25,7 @@ def test_every_published_row_has_a_cell(name):
     asked = {tuple(sorted(cell.axes.items())) for cell in EXPERIMENTS[name].cells}
     assert {
         tuple(sorted(item.axes.items()))
-        for item in record.read(ROOT / f"reports/published/{name}.jsonl")
+        for item in record.read_records(ROOT / f"reports/published/{name}.jsonl")
     } <= asked
 
 

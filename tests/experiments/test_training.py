@@ -15,7 +15,7 @@ SCENES = Setting()
 
 @pytest.mark.parametrize(("name", "rows"), [("table6", table6.ROWS), ("table7", table7.ROWS)])
 def test_the_rows_are_the_published_ones(name, rows):
-    published = record.read(ROOT / f"reports/published/{name}.jsonl")
+    published = record.read_records(ROOT / f"reports/published/{name}.jsonl")
     axes = {tuple((key, str(item.axes[key])) for key, _ in next(iter(rows))) for item in published}
     assert set(rows) == axes
 

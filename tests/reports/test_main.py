@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records.files import append
+from bench.records.files import append_line
 from reports import __main__ as command
 
 ROOT = Path(command.__file__).parent.parent
@@ -20,7 +20,7 @@ ROOT = Path(command.__file__).parent.parent
 def folder(make, tmp_path):
     path = tmp_path / "records"
     for record in make.table1():
-        append(path / "table1.jsonl", record)
+        append_line(path / "table1.jsonl", record)
     return path
 
 

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from reports.model import frame
-from reports.model.frame import published
+from reports.model.frame import published_records
 
-RECORDS = published()
+RECORDS = published_records()
 
 
 def of(experiment):

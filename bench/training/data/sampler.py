@@ -80,7 +80,7 @@ class Order(Sampler[list[Visit]]):
         return torch.randperm(self.length, generator=generator).tolist()
 
 
-def load(
+def load_batches(
     dataset: Visited, order: Order, device: torch.device, *, workers: int | None = None
 ) -> Generator[Batch, None, None]:
     """Load batches in an order: images [n, 3, h, w], labels [n, h, w], and how many of these are empty.

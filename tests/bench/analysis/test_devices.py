@@ -36,29 +36,29 @@ def test_tf32_and_bfloat16_came_with_ampere(name):
 
 
 def test_a_device_is_found_by_its_key():
-    assert devices.find("h200").title == devices.find("H200").title == "H200 SXM"
+    assert devices.find_device("h200").title == devices.find_device("H200").title == "H200 SXM"
 
 
 def test_an_unknown_device_gets_the_nearest_and_all():
     with pytest.raises(
         ValueError, match="unknown device 'H20'; did you mean 'h200'. known are tit"
     ):
-        devices.find("H20")
+        devices.find_device("H20")
 
 
 def test_a_name_that_is_near_none_gets_all():
     with pytest.raises(ValueError, match="unknown device 'tpu'; known are .*v100.*h200$"):
-        devices.find("tpu")
+        devices.find_device("tpu")
 
 
 @pytest.mark.parametrize("reported", ["NVIDIA H200", "Titan Xp", "Tesla V100-SXM2-32GB"])
 def test_a_device_is_recognised_by_what_torch_or_a_document_calls_it(reported):
-    assert reported in devices.recognise(reported).reported
+    assert reported in devices.recognise_device(reported).reported
 
 
 @pytest.mark.parametrize("reported", ["Intel(R) Xeon(R)", "", None])
 def test_others_are_not_recognised(reported):
-    assert devices.recognise(reported) is None
+    assert devices.recognise_device(reported) is None
 
 
 def test_no_two_devices_share_a_reported_name():
@@ -68,4 +68,4 @@ def test_no_two_devices_share_a_reported_name():
 
 def test_of_several_that_begin_so_the_first_is_meant():
     with pytest.raises(ValueError, match="unknown device 'A100'; did you mean 'a100-40gb'"):
-        devices.find("A100")
+        devices.find_device("A100")

@@ -131,7 +131,7 @@ def ledger(block):
         size=Size(width=256, height=128),
         device="cuda",
     )
-    return readings.predict(cell).counts.ledger
+    return readings.predict_cell(cell).counts.ledger
 
 
 @pytest.fixture(scope="module", params=["nb", "apnb"])
@@ -150,31 +150,31 @@ def test_without_norm_and_relu_the_floors_are_those_of_the_reference(block):
     sketch = [row for row in rows if row.name not in NORMS]
     gibibytes, usual_ms, tf32_ms = SKETCH[name]
     assert round(sum(row.moved_bytes for row in sketch) / GIBI, 2) == gibibytes
-    assert round(roofline.total_s(sketch, H200, TORCH) / MILLI, DIGITS[name]) == usual_ms
-    assert round(roofline.total_s(sketch, H200, TF32) / MILLI, DIGITS[name]) == tf32_ms
+    assert round(roofline.floor_total_s(sketch, H200, TORCH) / MILLI, DIGITS[name]) == usual_ms
+    assert round(roofline.floor_total_s(sketch, H200, TF32) / MILLI, DIGITS[name]) == tf32_ms
 
 
 def test_norm_and_relu_of_the_shared_projection_are_what_we_add(block):
     added = [row for row in block[1] if row.name in NORMS]
     assert [row.calls for row in added] == [2, 2]
     assert sum(row.moved_bytes for row in added) / 2**20 == pytest.approx(256, abs=0.02)
-    assert roofline.total_s(added, H200) / MILLI == pytest.approx(0.056, abs=1e-4)
+    assert roofline.floor_total_s(added, H200) / MILLI == pytest.approx(0.056, abs=1e-4)
 
 
 def test_in_whole_float32_convolutions_take_longer():
     rows = ledger("apnb")
-    assert roofline.total_s(rows, H200) / MILLI == pytest.approx(2.244, abs=1e-3)
+    assert roofline.floor_total_s(rows, H200) / MILLI == pytest.approx(2.244, abs=1e-3)
 
 
 def test_no_device_is_faster_than_its_floor_of_the_published_blocks():
     found = {
         item.axes["block"]: item.measures.printed["time_ms"] * MILLI
-        for item in record.read(ROOT / "reports/published/table1.jsonl")
+        for item in record.read_records(ROOT / "reports/published/table1.jsonl")
         if item.axes["size"] == "256x128"
     }
     titan = DEVICES["titan-xp"].ceilings
     for name, time_s in found.items():
-        assert roofline.total_s(ledger(name), titan) < time_s
+        assert roofline.floor_total_s(ledger(name), titan) < time_s
 
 
 def ceiling(kind, amount=100, samples=(2.0, 1.0, 4.0), **fields):
@@ -184,33 +184,33 @@ def ceiling(kind, amount=100, samples=(2.0, 1.0, 4.0), **fields):
 
 
 def test_a_ceiling_is_what_was_reached_at_best():
-    assert roofline.rate_of(ceiling("copy")) == 100.0
+    assert roofline.ceiling_rate(ceiling("copy")) == 100.0
 
 
 def test_a_rejected_sample_is_no_ceiling():
     found = ceiling("copy")
     timing = found.timing.model_copy(update={"rejected": (1,)})
-    assert roofline.rate_of(found.model_copy(update={"timing": timing})) == 50.0
+    assert roofline.ceiling_rate(found.model_copy(update={"timing": timing})) == 50.0
 
 
 def test_measured_ceilings_are_a_machines():
-    found = roofline.measured([ceiling("copy"), ceiling("product", 300, dtype="bfloat16")])
+    found = roofline.measured_ceilings([ceiling("copy"), ceiling("product", 300, dtype="bfloat16")])
     assert found == Ceilings(bandwidth=100.0, products={"bfloat16": 300.0})
 
 
 def test_a_format_without_a_reading_has_no_ceiling():
     missing = Ceiling(kind="product", dtype="tf32", reason="a processor does not have it")
-    found = roofline.measured([ceiling("copy"), ceiling("product"), missing])
+    found = roofline.measured_ceilings([ceiling("copy"), ceiling("product"), missing])
     assert set(found.products) == {"float32"}
 
 
 @pytest.mark.parametrize("found", [[], [ceiling("copy")], [ceiling("product")]])
 def test_without_a_copy_or_any_product_there_is_no_roofline(found):
-    assert roofline.measured(found) is None
+    assert roofline.measured_ceilings(found) is None
 
 
 def test_a_floor_adds_up_to_the_total():
     rows = ledger("nb")
     parts = roofline.floors(rows, H200)
-    assert roofline.total_s(rows, H200) == pytest.approx(sum(one.time_s for one in parts))
+    assert roofline.floor_total_s(rows, H200) == pytest.approx(sum(one.time_s for one in parts))
     assert all(one.time_s >= one.memory_s for one in parts)

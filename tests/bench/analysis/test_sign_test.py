@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.analysis import sign_test
-from bench.analysis.sign_test import Round, decide, judge
+from bench.analysis.sign_test import Round, decide, judge_rounds
 
 EQUAL = [0.0, 1e-3, -1e-3, 2e-3, -2e-3] * 4
 SWAPPED = {"FASTER": "SLOWER", "SLOWER": "FASTER"}
@@ -17,7 +17,7 @@ SWAPPED = {"FASTER": "SLOWER", "SLOWER": "FASTER"}
 def verdict(ratio, controls=EQUAL, **options):
     """Of twenty rounds whose ratios are `ratio`, or as listed."""
     ratios = ratio if isinstance(ratio, list) else [ratio] * 20
-    return judge([math.log(one) for one in ratios], controls, **options).verdict
+    return judge_rounds([math.log(one) for one in ratios], controls, **options).verdict
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_margin_is_what_does_not_matter():
 
 
 def test_a_machine_on_which_equals_differ_decides_nothing():
-    found = judge([math.log(3)] * 20, [math.log(1.05)] * 20)
+    found = judge_rounds([math.log(3)] * 20, [math.log(1.05)] * 20)
     assert found.verdict == "INCONCLUSIVE"
     assert "this machine cannot decide" in found.reason
 
@@ -77,19 +77,19 @@ def test_readings_are_judged_by_the_settings_given(options, expected):
 
 def test_a_control_that_is_faster_raises_the_bar_as_a_slower_one_does():
     slower = [math.log(1.03)] * 12 + [math.log(0.97)] * 8
-    found = judge([0.0] * 20, [-one for one in slower])
+    found = judge_rounds([0.0] * 20, [-one for one in slower])
     assert (round(found.bar, 6), found.margin) == (0.06, 0.02)
 
 
 def test_a_decision_counts_the_rounds_on_either_side():
     ratios = [1.5] * 7 + [0.5] * 3 + [1.0] * 10
-    found = judge([math.log(one) for one in ratios], EQUAL)
+    found = judge_rounds([math.log(one) for one in ratios], EQUAL)
     assert (found.above, found.below, found.within) == (7, 3, (13, 17))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_ratio_that_is_the_margin_itself_is_neither_beyond_nor_within(sign):
-    assert judge([sign * math.log1p(0.02)] * 20, [0.0] * 20).verdict == "INCONCLUSIVE"
+    assert judge_rounds([sign * math.log1p(0.02)] * 20, [0.0] * 20).verdict == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize(("apart", "expected"), [(17, "SLOWER"), (18, "INCONCLUSIVE")])
@@ -102,7 +102,7 @@ def test_equals_that_differ_in_eighteen_rounds_are_enough_to_decide_nothing(apar
 def test_a_difference_has_to_pass_twice_the_floor():
     wavering = [math.log(1.03)] * 12 + [math.log(0.97)] * 8
     assert verdict(1.05, wavering) == "INCONCLUSIVE"
-    found = judge([math.log(1.07)] * 20, wavering)
+    found = judge_rounds([math.log(1.07)] * 20, wavering)
     assert (found.verdict, round(found.floor, 6), round(found.bar, 6)) == ("SLOWER", 0.03, 0.06)
 
 
@@ -128,23 +128,23 @@ def test_a_high_floor_makes_nothing_the_same(ratio):
     ],
 )
 def test_the_reason_counts_the_rounds_that_agree(ratios, reason):
-    assert judge([math.log(one) for one in ratios], EQUAL).reason == reason
+    assert judge_rounds([math.log(one) for one in ratios], EQUAL).reason == reason
 
 
 def test_fewer_than_eight_rounds_have_a_median_without_an_interval():
-    found = judge([0.0] * 7, [0.0] * 7).ratio
+    found = judge_rounds([0.0] * 7, [0.0] * 7).ratio
     assert (found.median, found.low, found.high) == (1.0, None, None)
 
 
 def test_rounds_are_independent_and_make_no_blocks():
     logs = [math.log(1 + place / 100) for place in range(24)]
-    found = judge(logs, [0.0] * 24).ratio
+    found = judge_rounds(logs, [0.0] * 24).ratio
     # Ranks 6 and 19 of 24 hold the median with 99.3 %; ranks 2 and 11 of 12 blocks are wider.
     assert (found.low, found.high) == pytest.approx((1.05, 1.18))
 
 
 def test_too_few_rounds_are_said_to_be():
-    found = judge([math.log(2)] * 9, [0.0] * 9)
+    found = judge_rounds([math.log(2)] * 9, [0.0] * 9)
     assert (found.verdict, found.needed) == ("INCONCLUSIVE", None)
     assert found.reason == "9 rounds are too few for this level, even if all agree"
 
@@ -204,7 +204,7 @@ def test_a_round_whose_speed_drifts_steadily_shows_no_difference():
 
 def test_the_interval_is_that_of_the_sign_test():
     logs = [math.log(1 + place / 100) for place in range(20)]
-    found = judge(logs, EQUAL)
+    found = judge_rounds(logs, EQUAL)
     # Ranks 4 and 17 of 20 hold the median with 99.7 %, ranks 5 and 16 with 98.8 %.
     assert (found.ratio.low, found.ratio.high) == pytest.approx((1.03, 1.16))
 
@@ -228,7 +228,7 @@ def test_a_setting_out_of_range_is_refused(options, message):
 @pytest.mark.parametrize("controls", [1, 3])
 def test_every_round_needs_its_control(controls):
     with pytest.raises(ValueError, match=f"2 ratios and {controls} of the control"):
-        judge([0.0] * 2, [0.0] * controls)
+        judge_rounds([0.0] * 2, [0.0] * controls)
 
 
 def test_no_rounds_are_refused():
@@ -260,8 +260,8 @@ agreeing = st.tuples(logs, st.integers(1, 25)).map(lambda drawn: [(drawn[0], 0.0
 @given(rounds | agreeing, levels)
 def test_swapping_the_arms_swaps_the_verdict(drawn, level):
     ratios, controls = zip(*drawn, strict=True)
-    found = judge(ratios, controls, level=level).verdict
-    other = judge([-one for one in ratios], controls, level=level).verdict
+    found = judge_rounds(ratios, controls, level=level).verdict
+    other = judge_rounds([-one for one in ratios], controls, level=level).verdict
     assert other == SWAPPED.get(found, found)
 
 
@@ -269,7 +269,7 @@ def test_swapping_the_arms_swaps_the_verdict(drawn, level):
 def test_the_order_of_the_rounds_changes_nothing(drawn, level, shuffled):
     again = list(drawn)
     shuffled.shuffle(again)
-    first, second = (judge(*zip(*each, strict=True), level=level) for each in (drawn, again))
+    first, second = (judge_rounds(*zip(*each, strict=True), level=level) for each in (drawn, again))
     assert first == second
 
 
@@ -297,8 +297,8 @@ def test_a_machine_of_another_speed_gives_the_same_decision(times, exponent):
 @given(rounds | agreeing, levels)
 def test_a_higher_level_never_takes_a_verdict_back(drawn, level):
     ratios, _ = zip(*drawn, strict=True)
-    found = judge(ratios, [0.0] * len(ratios), level=level / 3).verdict
-    later = judge(ratios, [0.0] * len(ratios), level=level).verdict
+    found = judge_rounds(ratios, [0.0] * len(ratios), level=level / 3).verdict
+    later = judge_rounds(ratios, [0.0] * len(ratios), level=level).verdict
     assert found in ("INCONCLUSIVE", later)
 
 
@@ -371,7 +371,7 @@ def test_arms_at_the_margin_are_called_slower_no_more_often_than_the_level():
     """Where the true ratio is the margin itself, the test is as likely to be wrong as it ever is."""
     draw = random.Random(0)
     found = [
-        judge(
+        judge_rounds(
             [math.log1p(sign_test.MARGIN) + draw.gauss(0, 0.05) for _ in range(20)], EQUAL
         ).verdict
         for _ in range(2000)

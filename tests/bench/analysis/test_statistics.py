@@ -14,7 +14,7 @@ from bench.analysis.statistics import (
     half_width,
     is_conclusive,
     median_interval,
-    without,
+    without_rejected,
 )
 
 
@@ -157,7 +157,7 @@ def test_a_confidence_of_nought_or_one_is_refused(confidence):
 
 
 def test_without_leaves_out_by_index():
-    assert without([5.0, 6.0, 7.0], (1,)) == (5.0, 7.0)
+    assert without_rejected([5.0, 6.0, 7.0], (1,)) == (5.0, 7.0)
 
 
 def test_below_share_finds_the_dropped_clock():

@@ -15,7 +15,7 @@ from ann.spec import Size
 from bench import efficiency
 from bench.compare import compare as paired
 from bench.compare.rounds import LETTERS, ORDERS, Match, Player
-from bench.compare.turns import Ready, Task
+from bench.compare.turns import ArmTask, Ready
 from bench.records import comparison, record
 from bench.records.record import Failure
 from experiments.spec import Cell, OwnModule
@@ -40,7 +40,7 @@ def test_two_arms_are_compared_from_the_command_line(tmp_path, capsys):
     told = capsys.readouterr()
     assert (status, told.err) == (0, "")
     (printed,) = json.loads(told.out)
-    (kept,) = comparison.read(tmp_path)
+    (kept,) = comparison.read_comparisons(tmp_path)
     assert comparison.Comparison.model_validate(printed) == kept
     assert (kept.first.arm, kept.second.arm, kept.size) == ("nb", "apnb", "9x7")
     assert [one.order for one in kept.rounds] == ["ACBBCA", "BCAACB"]
@@ -52,7 +52,7 @@ def test_two_arms_are_compared_from_the_command_line(tmp_path, capsys):
     assert 0 < kept.agreement.max_relative_error < 2
     assert kept.decide("process").verdict in ("SAME", "FASTER", "SLOWER", "INCONCLUSIVE")
     assert kept.environment.code
-    assert record.read(tmp_path) == ()
+    assert record.read_records(tmp_path) == ()
 
 
 @pytest.mark.gpu
@@ -199,7 +199,7 @@ def test_an_arm_that_raises_ends_with_its_reason(tmp_path, monkeypatch):
     (tmp_path / "broken_arm.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
     own = replace(cell(), subject=OwnModule(factory="broken_arm:make", channels=8))
-    with Player(Task(cell=own, device="cpu")) as player, pytest.raises(paired.ArmError) as seen:
+    with Player(ArmTask(cell=own, device="cpu")) as player, pytest.raises(paired.ArmError) as seen:
         player.ready()
     assert seen.value.failure.reason == "apnb: RuntimeError: no luck today"
 
@@ -226,7 +226,7 @@ def test_an_arms_process_has_its_threads_placed_and_ours_has_not(tmp_path, monke
         monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
     own = replace(cell(), subject=OwnModule(factory="spinning_arm:make", channels=8))
-    with Player(Task(cell=own, device="cpu", outputs=tmp_path / "out.pt")) as player:
+    with Player(ArmTask(cell=own, device="cpu", outputs=tmp_path / "out.pt")) as player:
         player.ready()
     (left,) = torch.load(tmp_path / "out.pt", weights_only=True)
     assert left.unique().item() == 20_000
@@ -239,7 +239,7 @@ def test_what_cannot_fit_is_not_started_and_the_comparison_says_so(tmp_path, cap
     assert status == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "apnb against nb at 4096x4096: not compared (three processes by turns need" in said
-    (kept,) = comparison.read(tmp_path)
+    (kept,) = comparison.read_comparisons(tmp_path)
     assert (kept.failure.kind, kept.rounds) == ("foreseen", ())
 
 
@@ -268,7 +268,7 @@ class Deaf:
     ],
 )
 def test_a_process_that_dies_or_hangs_is_the_arms_failure(exitcode, kind, reason):
-    player = Player(Task(cell=cell(time_limit_s=5), device="cpu"))
+    player = Player(ArmTask(cell=cell(time_limit_s=5), device="cpu"))
     player._connection = player._process = Deaf(exitcode)
     with pytest.raises(paired.ArmError) as seen:
         player.ready()
@@ -297,16 +297,18 @@ def test_a_comparison_that_is_interrupted_leaves_the_finished_ones(tmp_path, mon
 
     monkeypatch.setattr(paired, "compare", compare)
     with pytest.raises(KeyboardInterrupt):
-        paired.run([(cell(), cell())] * 2, tmp_path, device="cpu", settings=paired.Settings())
+        paired.compare_arms(
+            [(cell(), cell())] * 2, tmp_path, device="cpu", settings=paired.Settings()
+        )
     with (tmp_path / "comparisons.jsonl").open("a") as file:
         file.write('{"first": {"arm": "torn')
-    assert comparison.read(tmp_path) == (failed,)
+    assert comparison.read_comparisons(tmp_path) == (failed,)
 
 
 def test_a_line_that_is_no_comparison_is_named(tmp_path):
     (tmp_path / "comparisons.jsonl").write_text('{"margin": 0.02}\n')
     with pytest.raises(ValueError, match=r"comparisons\.jsonl:1: first: Field required"):
-        comparison.read(tmp_path)
+        comparison.read_comparisons(tmp_path)
 
 
 def outputs(path, *tensors):
@@ -317,7 +319,7 @@ def outputs(path, *tensors):
 def test_outputs_differ_by_the_largest_difference_over_the_largest_value(tmp_path):
     one = outputs(tmp_path / "a", torch.tensor([1.0, -8.0]), torch.zeros(2, 2))
     other = outputs(tmp_path / "b", torch.tensor([1.5, -8.0]), torch.full((2, 2), -1.0))
-    assert paired.agree(one, other).max_relative_error == 1 / 8
+    assert paired.compare_outputs(one, other).max_relative_error == 1 / 8
 
 
 @pytest.mark.parametrize(
@@ -330,10 +332,10 @@ def test_outputs_differ_by_the_largest_difference_over_the_largest_value(tmp_pat
 )
 def test_outputs_that_cannot_be_compared_say_why(tmp_path, tensor, reason):
     one, other = outputs(tmp_path / "a", torch.ones(2)), outputs(tmp_path / "b", tensor)
-    found = paired.agree(one, other)
+    found = paired.compare_outputs(one, other)
     assert (found.max_relative_error, found.reason) == (None, reason)
 
 
 def test_outputs_of_nothing_but_zeros_agree_about_nothing(tmp_path):
     one, other = (outputs(tmp_path / name, torch.zeros(2)) for name in "ab")
-    assert paired.agree(one, other).reason == "all outputs are zero"
+    assert paired.compare_outputs(one, other).reason == "all outputs are zero"

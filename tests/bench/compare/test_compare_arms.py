@@ -14,7 +14,7 @@ from bench.compare import compare
 from bench.compare.rounds import ArmError
 from bench.compare.turns import Ready
 from bench.records import comparison
-from bench.records.comparison import Arm, Readings, Round
+from bench.records.comparison import ArmReadings, ArmRecord, RoundRecord
 from bench.records.record import (
     Counts,
     Environment,
@@ -68,8 +68,8 @@ class Known:
         for number in range(rounds):
             torch.save([torch.tensor([8.0])], outputs["first"])
             torch.save([torch.tensor([4.0 - number])], outputs["second"])
-            taken = Readings(first=(1.0,), control=(1.0,), second=(number + 1.0,))
-            yield Round(order="ACBBCA", readings={"process": taken, "wall": taken})
+            taken = ArmReadings(first=(1.0,), control=(1.0,), second=(number + 1.0,))
+            yield RoundRecord(order="ACBBCA", readings={"process": taken, "wall": taken})
 
 
 class Refused(Known):
@@ -104,11 +104,11 @@ def recorded(one, **measures):
 def made_up(monkeypatch):
     """Matches, predictions and the machine, all made up."""
     monkeypatch.setattr(compare, "Match", Known)
-    monkeypatch.setattr(runner, "predict", predict)
+    monkeypatch.setattr(runner, "predicted_record", predict)
     monkeypatch.setattr(
         runner, "environment_of", lambda device, one: WHERE.model_copy(update={"device": device})
     )
-    monkeypatch.setattr(runner, "room", lambda *_, **__: None)
+    monkeypatch.setattr(runner, "memory_failure", lambda *_, **__: None)
 
 
 def compared(first=None, second=None, **options):
@@ -176,7 +176,7 @@ def test_outputs_are_compared_once_as_the_first_round_leaves_them():
 
 def test_an_arm_has_its_own_calls_and_memory_and_predictions():
     made = compared(cell("nb", implementation="fast"))
-    assert made.first == Arm(
+    assert made.first == ArmRecord(
         arm="nb:fast",
         cell=cell("nb", implementation="fast").id,
         launches=3,
@@ -190,7 +190,7 @@ def test_an_arm_has_its_own_calls_and_memory_and_predictions():
 
 
 def test_an_arm_that_cannot_be_predicted_is_tried_without(monkeypatch):
-    monkeypatch.setattr(runner, "predict", lambda one, _: recorded(one))
+    monkeypatch.setattr(runner, "predicted_record", lambda one, _: recorded(one))
     made = compared()
     assert made.first.macs is made.first.predicted_peak_bytes is None
     assert made.first.predicted_increment_bytes is None
@@ -233,7 +233,7 @@ def test_a_comparison_says_when_it_began_to_the_second():
 
 
 def arm(peak, rise):
-    return Arm(arm="a", cell="0", predicted_peak_bytes=peak, predicted_increment_bytes=rise)
+    return ArmRecord(arm="a", cell="0", predicted_peak_bytes=peak, predicted_increment_bytes=rise)
 
 
 @pytest.mark.parametrize(
@@ -247,8 +247,8 @@ def arm(peak, rise):
 )
 def test_three_processes_stand_and_one_is_at_its_peak(monkeypatch, first, second, needs):
     asked = []
-    monkeypatch.setattr(runner, "room", lambda *given, said: asked.append((*given, said)))
-    compare.fits([arm(*first), arm(*second)], WHERE)
+    monkeypatch.setattr(runner, "memory_failure", lambda *given, said: asked.append((*given, said)))
+    compare.both_fit([arm(*first), arm(*second)], WHERE)
     processes = 3 * runner.PROCESS_BYTES
     assert asked == [(needs + processes, WHERE, "three processes by turns need")]
 
@@ -257,16 +257,16 @@ def test_three_processes_stand_and_one_is_at_its_peak(monkeypatch, first, second
 @pytest.mark.parametrize("at", [0, 1])
 def test_what_an_arm_needs_is_not_asked_where_it_is_not_known(monkeypatch, unknown, at):
     asked = []
-    monkeypatch.setattr(runner, "room", lambda *given, **_: asked.append(given))
+    monkeypatch.setattr(runner, "memory_failure", lambda *given, **_: asked.append(given))
     arms = [arm(100, 30)]
     arms.insert(at, arm(*unknown))
-    compare.fits(arms, WHERE)
+    compare.both_fit(arms, WHERE)
     assert asked == []
 
 
 def test_without_room_nothing_is_played(monkeypatch):
     failure = Failure(kind="foreseen", reason="too large")
-    monkeypatch.setattr(runner, "room", lambda *_, **__: failure)
+    monkeypatch.setattr(runner, "memory_failure", lambda *_, **__: failure)
     Known.asked = ()
     assert (compared().failure, Known.asked) == (failure, ())
 
@@ -274,9 +274,9 @@ def test_without_room_nothing_is_played(monkeypatch):
 def test_pairs_are_compared_in_their_order_as_asked_and_kept(tmp_path):
     told = []
     pairs = [(cell("nb"), cell("apnb")), (cell("apnb"), cell("nb"))]
-    made = compare.run(pairs, tmp_path, device="cuda", settings=FEW, on_step=told.append)
+    made = compare.compare_arms(pairs, tmp_path, device="cuda", settings=FEW, on_step=told.append)
     assert [(one.first.arm, one.second.arm) for one in made] == [("nb", "apnb"), ("apnb", "nb")]
-    assert comparison.read(tmp_path) == made
+    assert comparison.read_comparisons(tmp_path) == made
     assert len(told) == 2 * (FEW.rounds + compare.BESIDE_ROUNDS)
     assert {(one.level, one.environment.device) for one in made} == {(0.3, "cuda")}
 
@@ -317,34 +317,34 @@ def left(folder, *sides):
 
 def test_the_largest_value_that_counts_is_the_first_arms(tmp_path):
     sides = [torch.tensor([4.0, 0.0])], [torch.tensor([16.0, 0.0])]
-    assert compare.agree(*left(tmp_path, *sides)).max_relative_error == 3.0
+    assert compare.compare_outputs(*left(tmp_path, *sides)).max_relative_error == 3.0
 
 
 def test_an_output_far_off_is_not_forgotten_for_a_later_one(tmp_path):
     sides = [torch.tensor([8.0]), torch.ones(1)], [torch.tensor([4.0]), torch.ones(1)]
-    assert compare.agree(*left(tmp_path, *sides)).max_relative_error == 0.5
+    assert compare.compare_outputs(*left(tmp_path, *sides)).max_relative_error == 0.5
 
 
 def test_the_end_of_a_large_output_is_compared_as_well(tmp_path):
     one = torch.ones(2**22 + 1)
     other = one.clone()
     other[-1] = 0.5
-    assert compare.agree(*left(tmp_path, [one], [other])).max_relative_error == 0.5
+    assert compare.compare_outputs(*left(tmp_path, [one], [other])).max_relative_error == 0.5
 
 
 def test_a_difference_larger_than_the_format_holds_is_a_number(tmp_path):
     one = torch.tensor([60000.0], dtype=torch.float16)
-    assert compare.agree(*left(tmp_path, [one], [-one])).max_relative_error == 2.0
+    assert compare.compare_outputs(*left(tmp_path, [one], [-one])).max_relative_error == 2.0
 
 
 def test_a_first_output_that_is_not_finite_is_said(tmp_path):
     sides = [torch.tensor([1.0, torch.inf])], [torch.ones(2)]
-    assert compare.agree(*left(tmp_path, *sides)).reason == "an output is not finite"
+    assert compare.compare_outputs(*left(tmp_path, *sides)).reason == "an output is not finite"
 
 
 def test_an_output_without_values_is_said(tmp_path):
     sides = [[torch.ones(1), torch.ones(0, 2)]] * 2
-    assert compare.agree(*left(tmp_path, *sides)).reason == "an output is empty"
+    assert compare.compare_outputs(*left(tmp_path, *sides)).reason == "an output is empty"
 
 
 @pytest.mark.parametrize(
@@ -353,4 +353,4 @@ def test_an_output_without_values_is_said(tmp_path):
 )
 def test_outputs_of_which_some_are_missing_are_of_other_shapes(tmp_path, first, second, said):
     paths = left(tmp_path, *([torch.ones(shape) for shape in side] for side in (first, second)))
-    assert compare.agree(*paths).reason == f"outputs are of other shapes: {said}"
+    assert compare.compare_outputs(*paths).reason == f"outputs are of other shapes: {said}"

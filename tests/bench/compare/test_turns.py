@@ -109,13 +109,13 @@ def test_the_warm_up_gives_its_shortest_call(monkeypatch):
     ticks = count()
     monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     walls = iter([100.0, 50.0, 3.0, 1.0, 2.0])
-    assert worker.warm_up(lambda launches: {"wall": next(walls)}, seconds=4) == 1.0
+    assert worker.warm_up_arm(lambda launches: {"wall": next(walls)}, seconds=4) == 1.0
 
 
 @pytest.mark.parametrize("name", ["apnb", "apnb-residual", "afnb", "nl", "dnl"])
 def test_outputs_depend_on_every_weight_that_starts_as_zero(name):
     torch.manual_seed(0)
-    work = workload.make(cell(name), "cpu")
+    work = workload.make_workload(cell(name), "cpu")
     before = work.module(*work.inputs)
     assert all(weight.any() for weight in work.module.parameters())
     with torch.no_grad():
@@ -125,7 +125,7 @@ def test_outputs_depend_on_every_weight_that_starts_as_zero(name):
 
 
 def test_arms_of_other_weights_get_the_same_maps():
-    works = [workload.make(cell(name), "cpu") for name in ("nb", "apnb-bottleneck")]
+    works = [workload.make_workload(cell(name), "cpu") for name in ("nb", "apnb-bottleneck")]
     assert not torch.equal(works[0].inputs[0], works[1].inputs[0])
     for work in works:
         worker.refill(work, seed=3)
@@ -141,8 +141,8 @@ def test_calls_of_an_arm_share_autocast_in_inference_alone(monkeypatch, mode):
         return lambda launches: {"wall": 1.0}
 
     monkeypatch.setattr(worker, "turns", turns)
-    monkeypatch.setattr(worker, "warm_up", lambda take, seconds: 1.0)
-    asked = worker.Task(cell=cell(dtype="autocast-bfloat16", mode=mode, batch=2), device="cpu")
+    monkeypatch.setattr(worker, "warm_up_arm", lambda take, seconds: 1.0)
+    asked = worker.ArmTask(cell=cell(dtype="autocast-bfloat16", mode=mode, batch=2), device="cpu")
     with pytest.raises(EOFError):
         worker._serve(asked, Deaf())
     assert seen == [mode == "eval"]
@@ -159,7 +159,7 @@ class Deaf:
 
 
 def test_equal_cells_get_the_same_weights():
-    one, other = (workload.make(cell(), "cpu").module for _ in "ab")
+    one, other = (workload.make_workload(cell(), "cpu").module for _ in "ab")
     for left, right in zip(one.parameters(), other.parameters(), strict=True):
         assert torch.equal(left, right)
 

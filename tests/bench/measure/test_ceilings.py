@@ -63,12 +63,12 @@ def test_a_product_that_the_device_refuses_says_why(monkeypatch):
 
 
 def test_a_run_begins_with_one_copy_and_a_product_in_each_format():
-    found = readings.measure(asked.CELL, "cpu").ceilings
+    found = readings.measure_cell(asked.CELL, "cpu").ceilings
     assert [(one.kind, one.dtype) for one in found] == [
         ("copy", "float32"),
         *(("product", dtype) for dtype in ceilings.FORMATS["cpu"]),
     ]
-    assert roofline.measured(found).bandwidth > 0
+    assert roofline.measured_ceilings(found).bandwidth > 0
 
 
 def test_a_gpu_is_timed_by_events_alone(monkeypatch):
@@ -103,14 +103,14 @@ def test_a_run_that_times_less_than_they_take_goes_without(cells):
 @pytest.fixture
 def measured(monkeypatch):
     """Cells that a command would measure; predictions are real."""
-    seen, real = [], runner.run
+    seen, real = [], runner.run_cells
 
     def run(cells, out, *, source, **options):
         if source == "predicted":
             yield from real(cells, out, source=source, **options)
         seen.extend(cell for cell in cells if source == "measured")
 
-    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(runner, "run_cells", run)
     return seen
 
 
@@ -170,7 +170,7 @@ def test_predicting_does_not_go_with_comparing():
 def test_a_gpu_multiplies_faster_in_bfloat16_than_in_float32(monkeypatch):
     monkeypatch.setattr(ceilings, "SMALLEST", 2048)
     rates = [
-        roofline.rate_of(ceilings.product(dtype, "cuda", largest=2048))
+        roofline.ceiling_rate(ceilings.product(dtype, "cuda", largest=2048))
         for dtype in ("bfloat16", "float32")
     ]
     assert rates[0] > 2 * rates[1]

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from bench.analysis.statistics import is_conclusive, median_interval, without
+from bench.analysis.statistics import is_conclusive, median_interval, without_rejected
 from bench.measure.cpu_timer import time_cuda
 from bench.measure.cuda_stream import TorchGpu
 
@@ -152,7 +152,7 @@ def test_samples_at_a_low_clock_are_rejected_and_kept():
     assert low
     assert timing.rejected == low
     assert len(timing.samples_s) == len(timing.sm_clocks_mhz)
-    rest = without(timing.samples_s, timing.rejected)
+    rest = without_rejected(timing.samples_s, timing.rejected)
     assert is_conclusive(rest)
     assert median_interval(rest).median == pytest.approx(2e-3, rel=0.01)
 
@@ -161,7 +161,7 @@ def test_throttling_for_a_while_does_not_hinder_a_verdict():
     gpu = SimulatedGpu(clock_mhz=lambda now_s: 1400 if 0.3 < now_s < 0.5 else 1980, spread=0.001)
     timing = times(gpu, graph=False)["cuda-events", "hot"]
     assert not is_conclusive(timing.samples_s)
-    assert is_conclusive(without(timing.samples_s, timing.rejected))
+    assert is_conclusive(without_rejected(timing.samples_s, timing.rejected))
     assert sum(timing.samples_s) < 1
 
 

@@ -31,12 +31,12 @@ def planted(monkeypatch, plant, **changes):
         plant(work.module)
         return work
 
-    made = workload.make
+    made = workload.make_workload
     cell = replace(NB, **changes)
     seen = look.Seen(what="")
     with monkeypatch.context() as patch:
-        patch.setattr(workload, "make", make)
-        seen.error, seen.gradient_error = exactness.errors(cell, "cpu")
+        patch.setattr(workload, "make_workload", make)
+        seen.error, seen.gradient_error = exactness.float64_errors(cell, "cpu")
     return look._wrong(cell, seen)
 
 

@@ -27,7 +27,7 @@ PACKAGES = {tool.name: tool.package for tool in other_counters.TOOLS}
 
 @pytest.fixture(scope="module")
 def told():
-    return {rival.tool: rival for rival in other_counters.compare(NB)}
+    return {rival.tool: rival for rival in other_counters.count_with_other_tools(NB)}
 
 
 def reported(told, tool):
@@ -38,7 +38,7 @@ def reported(told, tool):
 
 
 def test_the_ledger_has_convolutions_and_products():
-    work = workload.make(NB, "meta")
+    work = workload.make_workload(NB, "meta")
     assert ledger.count(work.module, work.inputs, mode="eval").macs == CONVOLUTIONS + PRODUCTS
 
 
@@ -72,7 +72,7 @@ def test_every_tool_has_a_row_with_a_version_or_a_reason(told):
 
 def test_fvcore_as_it_comes_misses_fused_attention():
     pytest.importorskip("fvcore")
-    (bare,) = other_counters.compare(replace(NB, implementation="sdpa"), ("fvcore",))
+    (bare,) = other_counters.count_with_other_tools(replace(NB, implementation="sdpa"), ("fvcore",))
     assert bare.reported == pytest.approx(CONVOLUTIONS, rel=0.1)
 
 
@@ -99,7 +99,7 @@ def test_a_tool_that_does_not_end_is_a_row_with_the_reason(monkeypatch):
 def test_where_the_tools_cannot_be_asked_at_all_the_last_line_says_why(monkeypatch):
     monkeypatch.setattr(other_counters.sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="asks other counters ended with 1"):
-        other_counters.compare(NB)
+        other_counters.count_with_other_tools(NB)
 
 
 def test_a_tool_that_dies_is_a_row_with_the_reason():
@@ -110,4 +110,4 @@ def test_a_tool_that_dies_is_a_row_with_the_reason():
 
 def test_training_is_refused():
     with pytest.raises(ValueError, match="inference alone"):
-        other_counters.compare(replace(NB, mode="train"))
+        other_counters.count_with_other_tools(replace(NB, mode="train"))

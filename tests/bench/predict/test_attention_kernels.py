@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ann.spec import UnavailableError
 from bench.predict import attention_kernels
-from bench.predict.attention_kernels import Gpu
+from bench.predict.attention_kernels import GpuRules
 
 # The cuDNN that comes with torch 2.11 and with 2.15.
 OF_2_11, OF_2_15 = 91900, 92600
@@ -23,11 +23,11 @@ def heads(width, dtype, value_width=None, anchors=9):
 
 
 def hopper(cudnn):
-    return Gpu(cudnn=cudnn)
+    return GpuRules(cudnn=cudnn)
 
 
 def other(major, minor, cudnn=OF_2_15):
-    return Gpu(capability=(major, minor), cudnn=cudnn)
+    return GpuRules(capability=(major, minor), cudnn=cudnn)
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_a_forced_cudnn_kernel_of_more_channels_is_there_since_some_version(
 
 
 def test_the_gpu_of_this_machine_is_meant_or_a_hopper(monkeypatch):
-    assert Gpu.meant().capability == (9, 0) or torch.cuda.is_available()
+    assert GpuRules.meant().capability == (9, 0) or torch.cuda.is_available()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 6))
-    assert Gpu.meant().capability == (8, 6)
+    assert GpuRules.meant().capability == (8, 6)
 
 
 def test_a_processor_has_one_fused_kernel_for_all_types():
@@ -176,9 +176,11 @@ def test_a_real_gpu_chooses_the_kernel_that_is_predicted(width, dtype, trains):
         for _ in range(3)
     )
     call = lambda: functional.scaled_dot_product_attention(query, key, value)
-    chosen = attention_kernels.choose(query, key, value, gpu=Gpu.meant(), trains=trains)
+    chosen = attention_kernels.choose(query, key, value, gpu=GpuRules.meant(), trains=trains)
     middle = "attention_math" if chosen == "math" else f"{chosen}_attention"
-    assert f"_scaled_dot_product_{middle}" in attention_kernels.ran(call, device="cuda")
+    assert f"_scaled_dot_product_{middle}" in attention_kernels.executed_kernels(
+        call, device="cuda"
+    )
 
 
 def attention(*shape, **options):
@@ -198,24 +200,33 @@ def attention(*shape, **options):
 )
 def test_the_kernel_of_the_processor_is_named(backend, expected):
     with torch.nn.attention.sdpa_kernel(backend):
-        assert attention_kernels.ran(attention(1, 1, 5, 8), device="cpu") == (expected,)
+        assert attention_kernels.executed_kernels(attention(1, 1, 5, 8), device="cpu") == (
+            expected,
+        )
 
 
 def test_the_kernel_that_torch_chose_by_layout_is_named():
     query = torch.randn(1, 1, 8, 5).mT  # tokens do not lie in one piece
     call = lambda: functional.scaled_dot_product_attention(query, query, query)
-    assert attention_kernels.ran(call, device="cpu") == ("_scaled_dot_product_attention_math",)
+    assert attention_kernels.executed_kernels(call, device="cpu") == (
+        "_scaled_dot_product_attention_math",
+    )
 
 
 def test_the_way_back_has_a_name_of_its_own():
     query = torch.randn(1, 1, 5, 8, requires_grad=True)
     call = lambda: functional.scaled_dot_product_attention(query, query, query).sum().backward()
-    assert attention_kernels.ran(call, device="cpu")[1].endswith("flash_attention_for_cpu_backward")
+    assert attention_kernels.executed_kernels(call, device="cpu")[1].endswith(
+        "flash_attention_for_cpu_backward"
+    )
 
 
 def test_own_products_are_no_attention_kernel():
     x = torch.randn(5, 8)
-    assert attention_kernels.ran(lambda: (x @ x.mT).softmax(dim=-1) @ x, device="cpu") == ()
+    assert (
+        attention_kernels.executed_kernels(lambda: (x @ x.mT).softmax(dim=-1) @ x, device="cpu")
+        == ()
+    )
 
 
 def event(name, device):

@@ -144,14 +144,16 @@ def test_without_fvcore_there_is_no_second_opinion(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     spec = BlockSpec(channels=16, key_channels=4)
-    found = cross_check.counts(meta_block(spec), maps(spec, SMALL), spec=spec, size=SMALL)
+    found = cross_check.cross_checked_counts(
+        meta_block(spec), maps(spec, SMALL), spec=spec, size=SMALL
+    )
     assert (found.fvcore_macs, found.small_macs) == (None, None)
     assert found.analytic_macs == found.macs
 
 
 def test_a_module_that_takes_one_size_alone_has_no_second_opinion():
     module = nn.Sequential(nn.Flatten(), nn.Linear(8 * 32 * 32, 2)).to("meta")
-    found = cross_check.counts(module, (torch.empty(1, 8, 32, 32, device="meta"),))
+    found = cross_check.cross_checked_counts(module, (torch.empty(1, 8, 32, 32, device="meta"),))
     assert (found.fvcore_macs, found.macs) == (None, 8 * 32 * 32 * 2)
 
 
@@ -181,11 +183,13 @@ def test_a_module_that_differs_from_its_spec_gives_no_counts():
     spec = BlockSpec(channels=16, key_channels=4)
     wider = BlockSpec(channels=16, key_channels=8)
     with pytest.raises(DisagreementError, match="non-local block at 96x96"):
-        cross_check.counts(meta_block(wider), maps(wider, SMALL), spec=spec, size=SMALL)
+        cross_check.cross_checked_counts(
+            meta_block(wider), maps(wider, SMALL), spec=spec, size=SMALL
+        )
 
 
 def test_counts_hold_all_opinions_of_the_papers_block():
-    found = cross_check.counts(
+    found = cross_check.cross_checked_counts(
         meta_block(BLOCKS["nb"]), maps(BLOCKS["nb"], PAPER), spec=BLOCKS["nb"], size=PAPER
     )
     assert found.macs == found.analytic_macs == 618_475_290_624

@@ -43,7 +43,7 @@ def kill_the_endless(run, out):
     """Kill the training that would not end, as the kernel does where memory ends."""
     for _ in range(6000):
         path = out / "records.jsonl"
-        items = record.read(path) if path.exists() else ()
+        items = record.read_records(path) if path.exists() else ()
         for cell in [item.cell for item in items if item.subject == "paper/common-fusion"]:
             for events in out.glob(f"checkpoints/{cell}-*/tensorboard/events*"):
                 os.kill(int(events.name.split(".")[-2]), signal.SIGKILL)
@@ -71,7 +71,9 @@ def test_what_dies_is_a_row_with_its_reason_and_the_others_go_on(tmp_path):
         kill_the_endless(run, out)
         _, said = run.communicate()
     assert run.returncode == 0, said
-    found = [item for item in record.read(out / "records.jsonl") if item.source == "measured"]
+    found = [
+        item for item in record.read_records(out / "records.jsonl") if item.source == "measured"
+    ]
     failures = {item.subject: item.failure for item in found}
     assert len(found) == len(failures) == 6
     assert failures["paper/baseline"] is failures["paper/afnb"] is None

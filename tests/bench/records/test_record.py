@@ -29,32 +29,32 @@ def test_what_is_appended_is_read_back(tmp_path):
         make("b", measures=Measures(timings=(Timing(clock="wall", samples_s=(0.1, 1e-9)),))),
     )
     for item in records:
-        files.append(path, item)
-    assert record.read(path) == records
+        files.append_line(path, item)
+    assert record.read_records(path) == records
 
 
 def test_a_folder_is_read_file_by_file_in_the_order_of_names(tmp_path):
-    files.append(tmp_path / "b.jsonl", make("second"))
-    files.append(tmp_path / "a" / "x.jsonl", make("first"))
-    assert [item.cell for item in record.read(tmp_path)] == ["first", "second"]
+    files.append_line(tmp_path / "b.jsonl", make("second"))
+    files.append_line(tmp_path / "a" / "x.jsonl", make("first"))
+    assert [item.cell for item in record.read_records(tmp_path)] == ["first", "second"]
 
 
 @given(st.integers(1, 400))
 def test_a_line_torn_anywhere_is_passed_over_and_then_cut_off(tmp_path_factory, kept):
     path = tmp_path_factory.mktemp("torn") / "records.jsonl"
-    files.append(path, make("whole"))
+    files.append_line(path, make("whole"))
     line = path.read_bytes()[:-1]
     path.write_bytes(line + b"\n" + line[: min(kept, len(line))])
-    assert [item.cell for item in record.read(path)] == ["whole"]
-    files.append(path, make("next"))
-    assert [item.cell for item in record.read(path)] == ["whole", "next"]
+    assert [item.cell for item in record.read_records(path)] == ["whole"]
+    files.append_line(path, make("next"))
+    assert [item.cell for item in record.read_records(path)] == ["whole", "next"]
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_record_leaves_the_finished_ones(
     tmp_path, monkeypatch
 ):
     path = tmp_path / "records.jsonl"
-    files.append(path, make("kept"))
+    files.append_line(path, make("kept"))
     before, write = path.read_bytes(), os.write
 
     def fill(file, line):
@@ -66,23 +66,23 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_record_leaves_the_finished_ones
     with pytest.raises(
         OSError, match=r"records.jsonl: the record could not be written \(No space left on device\)"
     ):
-        files.append(path, make("lost"))
+        files.append_line(path, make("lost"))
     assert path.read_bytes() == before
 
 
 def test_a_file_that_may_not_grow_is_named_and_keeps_its_records(tmp_path):
     path = tmp_path / "records.jsonl"
-    files.append(path, make("kept"))
+    files.append_line(path, make("kept"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
     try:
         with pytest.raises(OSError, match=r"records.jsonl: the record could not be written"):
-            files.append(path, make("lost"))
+            files.append_line(path, make("lost"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes().endswith(b"\n")
-    files.append(path, make("next"))
-    assert [item.cell for item in record.read(path)] == ["kept", "next"]
+    files.append_line(path, make("next"))
+    assert [item.cell for item in record.read_records(path)] == ["kept", "next"]
 
 
 def test_an_error_of_the_disk_reaches_the_caller(tmp_path, monkeypatch):
@@ -91,7 +91,7 @@ def test_an_error_of_the_disk_reaches_the_caller(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.os, "write", refuse)
     with pytest.raises(OSError, match="broken"):
-        files.append(tmp_path / "records.jsonl", make())
+        files.append_line(tmp_path / "records.jsonl", make())
 
 
 @pytest.mark.parametrize(
@@ -106,25 +106,25 @@ def test_a_line_that_is_no_record_is_named_with_its_fault(tmp_path, line, messag
     path = tmp_path / "records.jsonl"
     path.write_text(line + "\n")
     with pytest.raises(ValueError, match=message):
-        record.read(path)
+        record.read_records(path)
 
 
 def test_an_unknown_key_is_refused(tmp_path):
     text = make().model_dump_json().replace('"cell"', '"sell":1,"cell"')
     with pytest.raises(ValueError, match="sell: Extra inputs are not permitted"):
-        record.parse(text, where="here")
+        record.parse_record(text, where="here")
 
 
 def test_binary_is_refused_as_no_text(tmp_path):
     path = tmp_path / "records.jsonl"
     path.write_bytes(b"\xff\xfe\n")
     with pytest.raises(ValueError, match="not text"):
-        record.read(path)
+        record.read_records(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="do not exist; give a .jsonl file or a folder"):
-        record.read(tmp_path / "none.jsonl")
+        record.read_records(tmp_path / "none.jsonl")
 
 
 def test_infinite_numbers_are_refused():
@@ -135,4 +135,4 @@ def test_infinite_numbers_are_refused():
 @given(st.text())
 def test_any_text_is_a_record_or_a_clear_error(text):
     with pytest.raises(ValueError, match=r"^here: "):
-        record.parse(text, where="here")
+        record.parse_record(text, where="here")

@@ -1,6 +1,6 @@
 """Records and comparisons that are made up for the tests of the gate."""
 
-from bench.records.comparison import Arm, Comparison, Readings, Round
+from bench.records.comparison import ArmReadings, ArmRecord, Comparison, RoundRecord
 from bench.records.record import (
     Counts,
     Environment,
@@ -30,19 +30,19 @@ WHERE = Environment(
 
 def comparison(ratio=1.0, *, role="cell", memory=None, noise=NOISE, cell="apnb 9x7", failure=None):
     rounds = tuple(
-        Round(
+        RoundRecord(
             order="ACBBCA",
             readings={
-                "process": Readings(first=(1.0,), control=(1.0,), second=(ratio * factor,)),
-                "wall": Readings(first=(1.0,), control=(1.0,), second=(9.0,)),
+                "process": ArmReadings(first=(1.0,), control=(1.0,), second=(ratio * factor,)),
+                "wall": ArmReadings(first=(1.0,), control=(1.0,), second=(9.0,)),
             },
-            memory=memory and Readings(first=(100.0,), control=(100.0,), second=(memory,)),
+            memory=memory and ArmReadings(first=(100.0,), control=(100.0,), second=(memory,)),
         )
         for factor in noise
     )
     return Comparison(
-        first=Arm(arm="apnb@base", cell="0"),
-        second=Arm(arm="apnb@head", cell="0", launches=7),
+        first=ArmRecord(arm="apnb@base", cell="0"),
+        second=ArmRecord(arm="apnb@head", cell="0", launches=7),
         size="9x7",
         axes={"gate_role": role, "gate_cell": cell},
         margin=0.02,

@@ -7,7 +7,7 @@ import torch
 
 from bench.records import outcome
 from bench.records.comparison import Agreement
-from bench.records.outcome import Finding, Outcome, Side, worst_first
+from bench.records.outcome import Finding, Outcome, SideRecord, worst_first
 from bench.records.record import Checksum, Failure
 from bench.regression import accepted, exact
 from bench.regression.worker import checksum
@@ -19,12 +19,12 @@ def outputs(mix=0.5, shape=(2, 3)):
 
 
 def moved(base, head, **options):
-    found = exact.compare(base, head, **options)
+    found = exact.compare_records(base, head, **options)
     return {one.quantity: (one.before, one.after) for one in found if one.verdict == "CHANGED"}
 
 
 def test_equal_records_have_nothing_but_equal_quantities():
-    found = exact.compare(record(outputs=outputs()), record(outputs=outputs()))
+    found = exact.compare_records(record(outputs=outputs()), record(outputs=outputs()))
     assert {one.verdict for one in found} == {"SAME"}
     assert [one.quantity for one in found] == [
         "parameters",
@@ -66,7 +66,9 @@ def test_each_quantity_that_moved_is_named_with_both_values(change, expected):
 def test_less_is_a_change_too():
     (found,) = [
         one
-        for one in exact.compare(record(), record(counts=counts(MULTIPLY, RELU, parameters=5)))
+        for one in exact.compare_records(
+            record(), record(counts=counts(MULTIPLY, RELU, parameters=5))
+        )
         if one.verdict == "CHANGED"
     ]
     assert (found.verdict, found.ratio) == ("CHANGED", 0.5)
@@ -92,7 +94,7 @@ def test_less_is_a_change_too():
 )
 def test_outputs_may_differ_by_the_tolerance_of_their_format(error, dtype, verdict):
     sides = [record(outputs=outputs()).model_copy(update={"dtype": dtype}) for _ in range(2)]
-    found = exact.compare(*sides, agreement=Agreement(max_relative_error=error))[-1]
+    found = exact.compare_records(*sides, agreement=Agreement(max_relative_error=error))[-1]
     assert (found.quantity, found.verdict) == ("outputs", verdict)
     assert f"they differ by {error:.1e} of the largest" in found.reason
 
@@ -103,7 +105,9 @@ def test_without_the_outputs_their_checksums_are_compared_as_a_share_of_the_larg
 
 
 def test_outputs_of_another_shape_are_a_change():
-    found = exact.compare(record(outputs=outputs()), record(outputs=outputs(shape=(3, 2))))[-1]
+    found = exact.compare_records(record(outputs=outputs()), record(outputs=outputs(shape=(3, 2))))[
+        -1
+    ]
     assert found.verdict == "CHANGED"
     assert found.reason == "outputs are of other shapes: (2, 3) and (3, 2)"
 
@@ -111,7 +115,7 @@ def test_outputs_of_another_shape_are_a_change():
 def test_outputs_of_zeros_on_both_sides_are_the_same():
     zero = (Checksum(shape=(2,), mean=0, spread=0, mix=0, largest=0),)
     sides = [record(outputs=zero) for _ in range(2)]
-    found = exact.compare(*sides, agreement=Agreement(reason="all outputs are zero"))[-1]
+    found = exact.compare_records(*sides, agreement=Agreement(reason="all outputs are zero"))[-1]
     assert found.verdict == "SAME"
 
 
@@ -137,15 +141,15 @@ def test_a_cell_that_stops_running_is_a_failure(base, head, verdict):
     sides = [
         record(failure=Failure(kind=kind, reason="r") if kind else None) for kind in (base, head)
     ]
-    (found,) = exact.compare(*sides)
+    (found,) = exact.compare_records(*sides)
     assert (found.quantity, found.verdict) == ("runs", verdict)
 
 
 def test_a_failure_is_told_with_its_side_and_reason():
     late, dead = Failure(kind="timeout", reason="late"), Failure(kind="error", reason="dead")
-    (failed,) = exact.compare(record(), record(failure=late))
+    (failed,) = exact.compare_records(record(), record(failure=late))
     assert (failed.before, failed.after, failed.reason) == ("yes", "timeout", "head: late")
-    (both,) = exact.compare(record(failure=dead), record(failure=late))
+    (both,) = exact.compare_records(record(failure=dead), record(failure=late))
     assert (both.before, both.after, both.reason) == ("error", "timeout", "base: dead; head: late")
 
 
@@ -156,17 +160,17 @@ def test_a_cell_of_one_side_alone_says_where_it_is():
 
 
 def test_what_one_side_did_not_count_is_not_compared():
-    found = exact.compare(record(counts=None), record(predicted=None))
+    found = exact.compare_records(record(counts=None), record(predicted=None))
     assert [one.quantity for one in found] == ["outputs"]
 
 
 def test_bytes_and_operations_have_their_units():
-    units = [one.unit for one in exact.compare(record(), record())]
+    units = [one.unit for one in exact.compare_records(record(), record())]
     assert units == ["", "", "MAC", "calls", "bytes", "bytes", "checksum"]
 
 
 def test_checksums_that_one_side_lacks_are_not_compared():
-    found = exact.compare(record(outputs=outputs()), record())[-1]
+    found = exact.compare_records(record(outputs=outputs()), record())[-1]
     assert (found.verdict, found.before, found.after) == ("SHOWN", 0.5, None)
 
 
@@ -181,14 +185,14 @@ def test_a_cell_is_named_without_what_is_usual():
 
 
 def test_outputs_that_nobody_has_are_said_not_to_be_compared():
-    found = exact.compare(record(), record())[-1]
+    found = exact.compare_records(record(), record())[-1]
     assert (found.quantity, found.verdict) == ("outputs", "SHOWN")
     assert found.reason.startswith("not compared: ")
 
 
 def test_an_output_that_is_no_tensor_any_more_is_a_change():
     agreement = Agreement(reason="outputs are of other shapes: (2, 3) and no tensor")
-    found = exact.compare(record(outputs=outputs()), record(), agreement=agreement)[-1]
+    found = exact.compare_records(record(outputs=outputs()), record(), agreement=agreement)[-1]
     assert (found.verdict, found.reason) == ("CHANGED", agreement.reason)
 
 
@@ -202,11 +206,11 @@ def test_an_accepted_change_is_read_by_later_runs_and_holds_for_itself_alone(tmp
     same = change(verdict="SAME", quantity="parameters")
     made = accepted.accept([change(), same], path, reason=" wanted ", at="2026-01-01")
     assert len(made) == 1
-    known = accepted.read(path)
-    (found,) = accepted.apply([change()], known)
+    known = accepted.read_accepted(path)
+    (found,) = accepted.apply_accepted([change()], known)
     assert (found.verdict, found.reason) == ("ACCEPTED", "accepted: wanted")
     others = [change(after=12), change(before=9), change(cell="nb 9x7"), change(quantity="buffers")]
-    assert accepted.apply(others, known) == tuple(others)
+    assert accepted.apply_accepted(others, known) == tuple(others)
 
 
 def test_accepted_outputs_are_those_with_nearly_the_checksum_that_was_accepted(tmp_path):
@@ -215,7 +219,10 @@ def test_accepted_outputs_are_those_with_nearly_the_checksum_that_was_accepted(t
     known = accepted.accept([seen], path, reason="another function", at="")
     near = seen.model_copy(update={"after": 0.25 * (1 + 1e-4)})
     far = seen.model_copy(update={"after": 0.25 * 1.01})
-    assert [one.verdict for one in accepted.apply([near, far], known)] == ["ACCEPTED", "CHANGED"]
+    assert [one.verdict for one in accepted.apply_accepted([near, far], known)] == [
+        "ACCEPTED",
+        "CHANGED",
+    ]
 
 
 def test_a_failure_cannot_be_accepted(tmp_path):
@@ -232,7 +239,7 @@ def test_a_torn_or_foreign_line_of_accepted_changes_is_named(tmp_path):
     path = tmp_path / "regressions.jsonl"
     path.write_text('{"cell": "a"}\n')
     with pytest.raises(ValueError, match=r"regressions.jsonl:1: quantity: Field required"):
-        accepted.read(path)
+        accepted.read_accepted(path)
 
 
 def test_the_worst_stands_first_and_the_furthest_before_the_nearest():
@@ -255,11 +262,11 @@ def test_the_worst_stands_first_and_the_furthest_before_the_nearest():
 
 def test_an_outcome_is_read_as_it_was_written(tmp_path):
     with pytest.raises(ValueError, match=r"outcome.json' does not exist; give the folder"):
-        outcome.read(tmp_path)
-    side = Side(name="s")
+        outcome.read_outcome(tmp_path)
+    side = SideRecord(name="s")
     made = Outcome(base=side, head=side, findings=(change(ratio=1.1),))
-    outcome.write(made, tmp_path)
-    assert outcome.read(tmp_path) == made
-    (tmp_path / outcome.FILE).write_text('{"base": 3}')
+    outcome.write_outcome(made, tmp_path)
+    assert outcome.read_outcome(tmp_path) == made
+    (tmp_path / outcome.OUTCOME_FILE).write_text('{"base": 3}')
     with pytest.raises(ValueError, match=r"outcome.json: base: "):
-        outcome.read(tmp_path)
+        outcome.read_outcome(tmp_path)

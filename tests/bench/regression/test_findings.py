@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.records.comparison import Readings
+from bench.records.comparison import ArmReadings
 from bench.regression import verdicts as judging
 from tests.bench.regression.gated import NOISE, ROUNDS, comparison, verdicts
 
@@ -34,7 +34,7 @@ def test_memory_is_judged_by_the_settings_of_its_comparison(settings, verdict):
 
 def test_memory_that_differs_between_equals_decides_nothing():
     made = comparison(memory=110)
-    memory = Readings(first=(100.0,), control=(120.0,), second=(110.0,))
+    memory = ArmReadings(first=(100.0,), control=(120.0,), second=(110.0,))
     rounds = tuple(one.model_copy(update={"memory": memory}) for one in made.rounds)
     made = made.model_copy(update={"rounds": rounds})
     assert verdicts(made)["memory of a call"] == "INCONCLUSIVE"
@@ -54,7 +54,7 @@ def test_a_cell_measured_twice_has_the_values_of_the_first_time():
 
 def test_a_comparison_of_another_run_is_named_by_its_second_arm_and_size():
     made = comparison().model_copy(update={"axes": {}})
-    assert (judging.cell_of(made), judging.role_of(made)) == ("apnb@head 9x7", "")
+    assert (judging.compared_cell(made), judging.role_of(made)) == ("apnb@head 9x7", "")
 
 
 @pytest.mark.parametrize("role", ["cell", "planted"])

@@ -65,14 +65,14 @@ def test_the_furthest_of_several_outputs_counts():
 
 def test_of_several_outputs_the_first_ones_checksum_is_shown():
     side = record(held(mix=0.5), held(mix=0.75))
-    found = exact.compare(side, side)[-1]
+    found = exact.compare_records(side, side)[-1]
     assert (found.before, found.after) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(("error", "verdict"), [(2e-2, "SAME"), (2.1e-2, "CHANGED")])
 def test_tf32_is_allowed_what_its_mantissa_gives(error, verdict):
     one = record(dtype="tf32")
-    found = exact.compare(one, one, agreement=Agreement(max_relative_error=error))[-1]
+    found = exact.compare_records(one, one, agreement=Agreement(max_relative_error=error))[-1]
     assert found.verdict == verdict
 
 
@@ -85,7 +85,7 @@ def counted(*names):
 
 def test_operators_that_moved_are_told_by_their_names_in_order():
     names = [f"aten.{letter}" for letter in "qwertyuiop"]
-    found = exact.compare(record(counts=counted()), record(counts=counted(*names)))
+    found = exact.compare_records(record(counts=counted()), record(counts=counted(*names)))
     moved = [one.quantity for one in found if one.quantity.startswith("calls of aten")]
     assert moved == [f"calls of {name}" for name in sorted(names)]
 
@@ -93,7 +93,7 @@ def test_operators_that_moved_are_told_by_their_names_in_order():
 @pytest.mark.parametrize("sides", [(None, counted("aten.mm")), (counted("aten.mm"), None)])
 def test_what_either_side_did_not_count_is_not_compared(sides):
     base, head = (record(counts=counts) for counts in sides)
-    assert [one.quantity for one in exact.compare(base, head)] == ["outputs"]
+    assert [one.quantity for one in exact.compare_records(base, head)] == ["outputs"]
 
 
 PREDICTED = PredictedMemory(
@@ -106,4 +106,4 @@ def test_what_either_side_did_not_predict_is_not_compared(sides):
     base, head = (
         record().model_copy(update={"measures": Measures(predicted=one)}) for one in sides
     )
-    assert [one.quantity for one in exact.compare(base, head)] == ["outputs"]
+    assert [one.quantity for one in exact.compare_records(base, head)] == ["outputs"]

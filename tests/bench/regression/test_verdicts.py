@@ -10,8 +10,8 @@ from bench.compare.compare import Settings
 from bench.compare.rounds import Manner, Match
 from bench.compare.turns import Ready, plant
 from bench.records import comparison as pairing_record
-from bench.records.comparison import Arm, Readings
-from bench.records.outcome import Control, Finding, Outcome, Side
+from bench.records.comparison import ArmReadings, ArmRecord
+from bench.records.outcome import Control, Finding, Outcome, SideRecord
 from bench.records.record import Failure, MeasuredMemory, Measures, PredictedMemory, Record
 from bench.regression import gate, jobs
 from bench.regression import verdicts as judging
@@ -56,7 +56,7 @@ def test_a_cell_that_could_not_be_timed_is_shown_with_the_reason():
 
 
 def outcome(*findings, controls=(), timed=False):
-    side = Side(name="s")
+    side = SideRecord(name="s")
     return Outcome(base=side, head=side, findings=findings, controls=controls, timed=timed)
 
 
@@ -128,7 +128,7 @@ def job(monkeypatch, tmp_path, ratios):
 def test_controls_come_first_and_a_slower_cell_is_measured_again(monkeypatch, tmp_path):
     ratios = {"untouched": 1.0, "planted": 1.1, "cell": 1.1, "again": 1.1}
     one, played = job(monkeypatch, tmp_path, ratios)
-    made = gate.timed(one, [examined("apnb"), examined("nb")])
+    made = gate.timed_cells(one, [examined("apnb"), examined("nb")])
     assert played == [
         ("untouched", 1),
         ("planted", 1),
@@ -143,7 +143,7 @@ def test_controls_come_first_and_a_slower_cell_is_measured_again(monkeypatch, tm
 
 def test_a_cell_that_is_the_same_is_measured_once(monkeypatch, tmp_path):
     one, played = job(monkeypatch, tmp_path, {"untouched": 1.0, "planted": 1.1, "cell": 1.0})
-    gate.timed(one, [examined()])
+    gate.timed_cells(one, [examined()])
     assert [role for role, _ in played] == ["untouched", "planted", "cell"]
 
 
@@ -156,7 +156,7 @@ def test_a_cell_that_is_the_same_is_measured_once(monkeypatch, tmp_path):
 )
 def test_where_a_control_reads_wrong_nothing_else_is_run(monkeypatch, tmp_path, ratios, seen):
     one, played = job(monkeypatch, tmp_path, ratios)
-    made = gate.timed(one, [examined()])
+    made = gate.timed_cells(one, [examined()])
     assert [role for role, _ in played] == seen
     found = outcome(finding("SAME"), controls=judging.controls(made), timed=True)
     assert found.status == 3
@@ -171,7 +171,7 @@ def test_a_control_that_could_not_be_run_does_not_hold():
 
 def test_what_does_not_run_on_both_sides_is_not_timed(monkeypatch, tmp_path):
     one, played = job(monkeypatch, tmp_path, {})
-    assert gate.timed(one, [examined(failure=Failure(kind="error", reason="r"))]) == ()
+    assert gate.timed_cells(one, [examined(failure=Failure(kind="error", reason="r"))]) == ()
     assert played == []
 
 
@@ -235,7 +235,7 @@ def test_the_planted_control_does_a_tenth_more_work_in_its_second_arm_alone(tmp_
     assert set(taken.first) == set(taken.control) == {0.01}
     assert taken.second == pytest.approx([0.011] * len(taken.second))
     assert [line.task.planted for line in lines] == [0, 0, 0.1]
-    assert one.memory == Readings(first=(64.0,), control=(64.0,), second=(64.0,))
+    assert one.memory == ArmReadings(first=(64.0,), control=(64.0,), second=(64.0,))
 
 
 @pytest.mark.parametrize(("launches", "done"), [(10, 11), (100, 110), (3, 4)])
@@ -273,7 +273,7 @@ def test_two_folders_are_judged_by_the_turns_that_their_commits_took(tmp_path, c
     controls = [comparison(1.0, role="untouched"), comparison(1.1, role="planted")]
     controls = [one.model_copy(update={"second": one.first}) for one in controls]
     other = comparison(9.0, cell="of another commit")
-    other = other.model_copy(update={"second": Arm(arm="apnb@other", cell="0")})
+    other = other.model_copy(update={"second": ArmRecord(arm="apnb@other", cell="0")})
     text = "".join(f"{one.model_dump_json()}\n" for one in (*controls, *made, other))
     (tmp_path / pairing_record.FILE).write_text(text)
     arguments = ["--base", tmp_path / "base", "--head", tmp_path / "head", "--out", tmp_path / "o"]
@@ -287,8 +287,8 @@ def test_two_folders_are_judged_by_the_turns_that_their_commits_took(tmp_path, c
 def test_the_plan_of_steps_counts_both_sides_and_both_controls():
     ask = Ask(arm="apnb", size="9x7")
     plan = gate.Plan(base="a", head=None, asks=(ask, ask))
-    assert gate.steps(plan) == 4 + 4 * 20
-    assert gate.steps(replace(plan, exact_only=True)) == 4
+    assert gate.gate_steps(plan) == 4 + 4 * 20
+    assert gate.gate_steps(replace(plan, exact_only=True)) == 4
 
 
 def test_a_comparison_is_written_down_as_soon_as_it_is_made(tmp_path, monkeypatch):
@@ -300,12 +300,12 @@ def test_a_comparison_is_written_down_as_soon_as_it_is_made(tmp_path, monkeypatc
 
     monkeypatch.setattr(jobs.wire, "start", start)
     monkeypatch.setattr(jobs, "threads", lambda variables, device: {"device": device})
-    side = jobs.Side(name="b", commit="c", code="0", path=Path(), python="p")
+    side = jobs.RevisionSide(name="b", commit="c", code="0", path=Path(), python="p")
     one = Job(sides=(side, side), device="cpu", settings=Settings(rounds=10), out=tmp_path)
     made = one.play(examined(), role="planted")
-    assert pairing_record.read(tmp_path) == (made,)
+    assert pairing_record.read_comparisons(tmp_path) == (made,)
     assert (made.first.arm, made.axes["gate_role"], len(made.rounds)) == ("apnb@c", "planted", 10)
-    assert judging.judge(made).verdict == "SLOWER"
+    assert judging.judge_comparison(made).verdict == "SLOWER"
     assert given == [{"device": "cpu"}] * 30
 
 
@@ -326,8 +326,8 @@ def test_what_does_not_fit_three_times_is_not_begun(tmp_path, monkeypatch):
     )
     one = examined()
     record = one.base.model_copy(update={"measures": Measures(predicted=huge)})
-    side = jobs.Side(name="b", commit="c", code="0", path=Path(), python="p")
+    side = jobs.RevisionSide(name="b", commit="c", code="0", path=Path(), python="p")
     job = Job(sides=(side, side), device="cpu", settings=Settings(rounds=10), out=tmp_path)
     made = job.play(replace(one, base=record, head=record), role="cell")
     assert made.failure.kind == "foreseen"
-    assert pairing_record.read(tmp_path) == (made,)
+    assert pairing_record.read_comparisons(tmp_path) == (made,)

@@ -14,7 +14,7 @@ from bench.regression import examine as examining
 from bench.regression import wire, worker
 from bench.regression.examine import SideError
 from bench.regression.requests import Ask
-from bench.regression.revisions import Side
+from bench.regression.revisions import RevisionSide
 from bench.run import environment
 
 BLOCKS = """
@@ -173,7 +173,7 @@ def clerked(monkeypatch, *starts):
     """What a side's clerk says of three cells, whose processes answer so."""
     lines = list(starts)
     monkeypatch.setattr(wire, "start", lambda side, request, said: (lines.pop(0), Child()))
-    side = Side(name="main", commit="c", code="0", path=Path(), python="p")
+    side = RevisionSide(name="main", commit="c", code="0", path=Path(), python="p")
     clerk = examining._Clerk(side, "cpu", Path("said"))
     asks = [Ask(arm="apnb", size="5x4")] * 2
     return [clerk.ask(ask, weights=Path("w"), outputs=Path("o")) for ask in asks]

@@ -99,7 +99,7 @@ class Sweep:
 
     def records(self):
         path = self.out / "records.jsonl"
-        return record.read(path) if path.exists() else ()
+        return record.read_records(path) if path.exists() else ()
 
     def executions(self, item):
         """Count the processes that began a cell."""
@@ -110,7 +110,7 @@ class Sweep:
     def iterations(self):
         """Iterations that are kept of each training."""
         found = self.out.glob("checkpoints/*/training.pt")
-        return {path.parent: checkpoint.load(path)["iteration"] for path in found}
+        return {path.parent: checkpoint.load_training(path)["iteration"] for path in found}
 
     def seen(self, point):
         """What changes when a point is reached."""

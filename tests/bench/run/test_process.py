@@ -18,7 +18,7 @@ import pytest
 from ann.spec import Size
 from bench.compare import turns
 from bench.compare.rounds import Player
-from bench.records.failure import failure_of
+from bench.records.failure import error_failure
 from bench.records.record import Failure
 from bench.run import pool, runner
 from bench.run import process as child
@@ -70,7 +70,7 @@ from pathlib import Path
 sys.path.insert(0, {folder!r})
 from bench.run import pool, runner
 from tests.bench.run.test_process import CELLS
-list(runner.run(CELLS, Path({folder!r}), source="measured", device="cpu", engine=pool.local(2), slots=2))
+list(runner.run_cells(CELLS, Path({folder!r}), source="measured", device="cpu", engine=pool.local(2), slots=2))
 """
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -109,12 +109,12 @@ def parental(tmp_path, monkeypatch):
 
 
 def test_a_cell_may_start_processes(parental):
-    found = child.run(child.Task(cell=parental, device="cpu"))
+    found = child.run_task(child.Task(cell=parental, device="cpu"))
     assert found.timings, found
 
 
 def test_an_arm_may_start_processes(parental):
-    with Player(turns.Task(cell=parental, device="cpu")) as player:
+    with Player(turns.ArmTask(cell=parental, device="cpu")) as player:
         assert player.ready().call_s > 0
 
 
@@ -139,7 +139,7 @@ def test_whoever_stops_asking_ends_what_runs(tmp_path, said):
         if cell is CELLS[0]:
             assert hear(said, 1) == b"!"
             return failed
-        return child.run(child.Task(cell=cell, device="cpu"))
+        return child.run_task(child.Task(cell=cell, device="cpu"))
 
     records = engine(CELLS, act)
     assert next(records) is failed
@@ -149,7 +149,7 @@ def test_whoever_stops_asking_ends_what_runs(tmp_path, said):
 
 def test_a_limit_of_any_length_is_waited_for():
     cell = replace(CELLS[0], time_limit_s=float("inf"), subject=OwnModule(factory="none:at_all"))
-    found = child.run(child.Task(cell=cell, device="cpu"))
+    found = child.run_task(child.Task(cell=cell, device="cpu"))
     assert "can't import 'none'" in found.reason
 
 
@@ -161,7 +161,7 @@ def test_a_process_that_cannot_be_started_is_a_failure(monkeypatch, number, kind
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", refuse)
-    found = runner.measure(CELLS[0], runner.environment_of("cpu", CELLS[0]))
+    found = runner.measured_record(CELLS[0], runner.environment_of("cpu", CELLS[0]))
     assert (found.failure.kind, found.failure.reason) == (
         kind,
         f"no process could be started for it: {os.strerror(number)}",
@@ -215,7 +215,7 @@ def die(connection, number):
     ],
 )
 def test_what_ran_out_of_memory_says_so_in_a_cell_and_in_an_arm(error, kind, monkeypatch):
-    assert failure_of(error).kind == kind
+    assert error_failure(error).kind == kind
     told = []
 
     def fail(*_):

@@ -172,7 +172,9 @@ def test_trainings_survive_the_death_of_one_of_two_nodes(tmp_path):
     finally:
         nodes.shutdown()
     assert run.returncode == 0, said
-    found = [item for item in record.read(out / "records.jsonl") if item.source == "measured"]
+    found = [
+        item for item in record.read_records(out / "records.jsonl") if item.source == "measured"
+    ]
     assert [item.failure for item in found] == [None] * 4
     assert set(Counter(item.cell for item in found).values()) == {1}
     begun = Counter(path.parent.parent for path in out.glob("checkpoints/*/tensorboard/events*"))

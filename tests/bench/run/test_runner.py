@@ -60,7 +60,7 @@ def own(tmp_path, monkeypatch):
 
 
 def run(cells, out, source="measured"):
-    return list(runner.run(cells, out, source=source, device="cpu"))
+    return list(runner.run_cells(cells, out, source=source, device="cpu"))
 
 
 def test_a_cell_is_predicted_without_running_it(tmp_path):
@@ -74,25 +74,25 @@ def test_a_measured_cell_is_on_file_with_its_environment(tmp_path):
     assert seen.failure is None
     assert seen.environment.device == "cpu"
     assert {item.clock for item in seen.measures.timings} == {"process", "wall"}
-    assert record.read(tmp_path) == (seen,)
+    assert record.read_records(tmp_path) == (seen,)
 
 
 def test_a_second_run_measures_nothing(tmp_path, monkeypatch):
     first = run([SMALL], tmp_path)
-    monkeypatch.setattr(runner, "measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(runner, "measured_record", lambda *_: pytest.fail("measured again"))
     assert run([SMALL], tmp_path) == first
-    assert record.read(tmp_path) == tuple(first)
+    assert record.read_records(tmp_path) == tuple(first)
 
 
 def test_a_clock_that_jumps_back_loses_and_repeats_nothing(tmp_path, monkeypatch):
     hours = iter(range(12, 0, -1))
-    monkeypatch.setattr(runner, "now", lambda: f"2026-01-01T{next(hours):02}:00:00+00:00")
+    monkeypatch.setattr(runner, "timestamp", lambda: f"2026-01-01T{next(hours):02}:00:00+00:00")
     cells = [SMALL, replace(SMALL, mode="train")]
     first = run(cells[:1], tmp_path, source="predicted")
     both = run(cells, tmp_path, source="predicted")
     assert both[0] == first[0]
     assert run(cells, tmp_path, source="predicted") == both
-    kept = record.read(tmp_path)
+    kept = record.read_records(tmp_path)
     assert sorted(item.cell for item in kept) == sorted(cell.id for cell in cells)
 
 
@@ -100,7 +100,10 @@ def test_two_rows_that_ask_for_one_measurement_share_it(tmp_path):
     twin = replace(SMALL, axes={"block": "apnb", "schedule": 2})
     first, second = run([SMALL, twin], tmp_path)
     assert second.measures == first.measures
-    assert [item.axes for item in record.read(tmp_path)] == [dict(SMALL.axes), dict(twin.axes)]
+    assert [item.axes for item in record.read_records(tmp_path)] == [
+        dict(SMALL.axes),
+        dict(twin.axes),
+    ]
 
 
 def test_a_cell_that_names_the_device_of_the_run_is_the_one_that_leaves_it_open(tmp_path):
@@ -109,7 +112,7 @@ def test_a_cell_that_names_the_device_of_the_run_is_the_one_that_leaves_it_open(
     assert (first.cell, second.cell) == (SMALL.id, named.id)
     assert second.measures == first.measures
     assert run([named, SMALL], tmp_path) == [second, first]
-    assert len(record.read(tmp_path)) == 2
+    assert len(record.read_records(tmp_path)) == 2
 
 
 def test_a_record_of_the_named_device_serves_the_cell_that_leaves_it_open(tmp_path):
@@ -129,8 +132,8 @@ def test_a_prediction_for_a_named_device_is_one_of_its_own(tmp_path):
 def test_a_process_is_told_whether_the_run_itself_is_on_the_device(monkeypatch, has_context):
     told = []
     monkeypatch.setattr(runner.environment, "has_context", lambda device: has_context)
-    monkeypatch.setattr(runner.process, "run", lambda task: told.append(task) or Measures())
-    runner.measure(SMALL, HERE)
+    monkeypatch.setattr(runner.process, "run_task", lambda task: told.append(task) or Measures())
+    runner.measured_record(SMALL, HERE)
     assert [task.waits_on_device for task in told] == [has_context]
 
 
@@ -141,13 +144,13 @@ def test_changed_code_is_measured_again(tmp_path, own, monkeypatch):
     monkeypatch.setattr(runner, "_MEMO", {})
     again = run([cell], tmp_path, "predicted")
     assert again[0].environment.code == "other" != first[0].environment.code
-    assert len(record.read(tmp_path)) == 2
+    assert len(record.read_records(tmp_path)) == 2
 
 
 def test_starting_over_puts_the_old_records_aside(tmp_path):
     run([SMALL], tmp_path, "predicted")
-    runner.start_over(tmp_path)
-    assert record.read(tmp_path) == ()
+    runner.set_records_aside(tmp_path)
+    assert record.read_records(tmp_path) == ()
     assert (tmp_path / "records.jsonl.bak").exists()
 
 
@@ -166,7 +169,7 @@ def test_a_prediction_turns_standard_output_aside_while_no_other_thread_may(monk
         return Measures()
 
     monkeypatch.setattr(runner, "_MEMO", {})
-    monkeypatch.setattr("bench.measure.readings.predict", predict)
+    monkeypatch.setattr("bench.measure.readings.predict_cell", predict)
     assert runner._predictions(SMALL, "cpu") == Measures()
     assert sys.stdout is out
 
@@ -194,7 +197,7 @@ def test_a_cell_past_its_limit_is_ended(tmp_path, own):
 
 def test_a_cell_that_cannot_fit_is_not_started(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.environment, "available_bytes", lambda _: 2**30)
-    monkeypatch.setattr(runner.process, "run", lambda _: pytest.fail("started"))
+    monkeypatch.setattr(runner.process, "run_task", lambda _: pytest.fail("started"))
     big = replace(SMALL, subject=BlockSpec(), size=Size(height=128, width=256))
     (seen,) = run([big], tmp_path)
     assert seen.failure.kind == "foreseen"
@@ -211,7 +214,7 @@ def test_a_cell_of_another_device_says_so(tmp_path):
 def test_an_error_is_tried_again(tmp_path, own):
     run([own("wrong")], tmp_path)
     run([own("wrong")], tmp_path)
-    assert len(record.read(tmp_path)) == 2
+    assert len(record.read_records(tmp_path)) == 2
 
 
 def test_a_gpu_that_disappears_costs_the_cells_that_come_then_and_no_other(tmp_path, monkeypatch):
@@ -225,7 +228,7 @@ def test_a_gpu_that_disappears_costs_the_cells_that_come_then_and_no_other(tmp_p
 
     monkeypatch.setattr(runner.environment, "available_bytes", available)
     monkeypatch.setattr(
-        runner.process, "run", lambda task: done.append(task.cell.seed) or Measures()
+        runner.process, "run_task", lambda task: done.append(task.cell.seed) or Measures()
     )
     cells = [replace(SMALL, seed=seed) for seed in range(3)]
     first, gone, last = run(cells, tmp_path)
@@ -244,9 +247,9 @@ def test_a_cell_that_an_engine_lost_is_a_record_with_that_reason(tmp_path):
     def engine(cells, act):
         yield from (Lost(cell=cell, failure=gone) for cell in cells)
 
-    (seen,) = runner.run([SMALL], tmp_path, source="measured", device="cpu", engine=engine)
+    (seen,) = runner.run_cells([SMALL], tmp_path, source="measured", device="cpu", engine=engine)
     assert (seen.subject, seen.failure) == ("apnb", gone)
-    assert record.read(tmp_path) == (seen,)
+    assert record.read_records(tmp_path) == (seen,)
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch):
@@ -254,13 +257,13 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="finds no NVIDIA GPU here; pass --device cpu"):
-        runner.resolve("cuda")
+        runner.resolve_device("cuda")
 
 
 def test_cells_that_share_the_threads_are_known_again(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "_describe", lambda device: HERE)
     shared = runner.environment_of("cpu", SMALL, slots=2)
     assert shared.threads == 2
-    files.append(tmp_path / runner.RECORDS, runner.made(SMALL, "measured", shared))
+    files.append_line(tmp_path / runner.RECORDS_FILE, runner.make_record(SMALL, "measured", shared))
     assert list(runner.finished(tmp_path, {SMALL.id: shared})) == [SMALL.id]
     assert runner.finished(tmp_path, {SMALL.id: runner.environment_of("cpu", SMALL)}) == {}

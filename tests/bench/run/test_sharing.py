@@ -72,7 +72,7 @@ def served(monkeypatch):
 def pid(name, **changes):
     """Process that measured a cell, or the failure."""
     cell = replace(PLAIN, axes={"block": name}, **changes)
-    found = child.run(child.Task(cell=cell, device="cuda"))
+    found = child.run_task(child.Task(cell=cell, device="cuda"))
     return found if isinstance(found, Failure) else found.printed["pid"]
 
 
@@ -157,7 +157,7 @@ def serving(monkeypatch):
     monkeypatch.setattr(child, "offer_to_oom_killer", lambda: None)
     monkeypatch.setattr(child.os, "dup2", lambda *_: None)
     monkeypatch.setattr(child.signal, "signal", lambda *given: calls.append(given))
-    monkeypatch.setattr(child, "tidy", lambda: True)
+    monkeypatch.setattr(child, "tidy_process", lambda: True)
 
     def serve(*outcomes, device="cuda"):
         answers, left = [], list(outcomes)
@@ -184,14 +184,14 @@ def test_a_process_on_a_processor_serves_one_cell(serving):
 
 
 def test_a_process_ends_where_its_device_computes_no_more(serving, monkeypatch):
-    monkeypatch.setattr(child, "tidy", lambda: False)
+    monkeypatch.setattr(child, "tidy_process", lambda: False)
     assert serving(Measures(), Measures())[0] == ["measures ends"]
 
 
 def test_between_cells_memory_is_given_back_and_the_device_asked(pretended_gpu, monkeypatch):
     calls = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("given back"))
-    assert child.tidy()
+    assert child.tidy_process()
     assert calls == ["given back"]
 
     def fail():
@@ -199,14 +199,14 @@ def test_between_cells_memory_is_given_back_and_the_device_asked(pretended_gpu, 
         raise RuntimeError(msg)
 
     monkeypatch.setattr(torch.cuda, "synchronize", fail)
-    assert not child.tidy()
+    assert not child.tidy_process()
 
 
 @pytest.mark.parametrize("waits", [True, False])
 def test_a_process_knows_whether_another_of_the_run_waits_on_the_device(monkeypatch, waits):
     seen = []
     monkeypatch.setattr(nvml.waiting, "count", 0)
-    monkeypatch.setattr(readings, "measure", lambda *_: seen.append(nvml.waiting.count))
+    monkeypatch.setattr(readings, "measure_cell", lambda *_: seen.append(nvml.waiting.count))
     child._measured(child.Task(cell=PLAIN, device="cuda", waits_on_device=waits))
     assert seen == [int(waits)]
 
@@ -221,11 +221,11 @@ def test_a_cell_leaves_its_precision_to_no_other(pretended_gpu):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readings, "_measure", probe)
-        readings.measure(PLAIN, "cuda")
-        patch.setattr(readings, "_measure", lambda *_: number_formats.switch("tf32", "cuda"))
-        readings.measure(PLAIN, "cuda")
+        readings.measure_cell(PLAIN, "cuda")
+        patch.setattr(readings, "_measure", lambda *_: number_formats.switch_format("tf32", "cuda"))
+        readings.measure_cell(PLAIN, "cuda")
         patch.setattr(readings, "_measure", probe)
-        readings.measure(PLAIN, "cuda")
+        readings.measure_cell(PLAIN, "cuda")
     assert seen == [before, before]
 
 
@@ -238,7 +238,7 @@ def test_cells_of_a_pretended_gpu_are_measured_in_one_process(
     )
     changes = [{"dtype": "tf32"}, {"implementation": "sdpa-efficient"}, {"mode": "train"}]
     cells = [replace(PLAIN, budget_s=2.0, **change) for change in changes]
-    records = list(runner.run(cells, tmp_path, source="measured", device="cuda"))
+    records = list(runner.run_cells(cells, tmp_path, source="measured", device="cuda"))
     assert started == [{"daemon": True}]
     assert child._KEPT == []
     kinds = [item.failure.kind if item.failure else None for item in records]
@@ -259,7 +259,7 @@ def test_code_that_goes_by_the_device_sees_the_pretended_gpu(pretended_gpu):
 def test_a_training_on_a_pretended_gpu_loads_its_images_by_processes(tmp_path, pretended_machine):
     short = replace(TRAINING.training, iterations=2)
     cell = replace(TRAINING, training=short, time_limit_s=120)
-    found = child.run(child.Task(cell=cell, device="cuda", folder=tmp_path))
+    found = child.run_task(child.Task(cell=cell, device="cuda", folder=tmp_path))
     assert isinstance(found, Measures), found
     assert found.accuracy.iterations == 2
 

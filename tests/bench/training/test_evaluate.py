@@ -13,7 +13,7 @@ from ann.build import network as build
 from ann.spec import Size
 from bench.training.confusion import ConfusionMatrix
 from bench.training.data.augment import normalise
-from bench.training.evaluate import evaluate, find_protocol, predict
+from bench.training.evaluate import evaluate, find_protocol, predict_scores
 from bench.training.protocols import PROTOCOLS, Protocol
 
 CLASSES = 3
@@ -127,16 +127,16 @@ def test_evaluation_leaves_the_random_state_alone():
 @torch.no_grad()
 def test_slide_is_whole_where_the_window_covers_the_image():
     net = Local()
-    whole = predict(net, images(), PROTOCOLS["whole"])
-    torch.testing.assert_close(predict(net, images(), slide(40, 13)), whole)
-    torch.testing.assert_close(predict(net, images(), PROTOCOLS["mmseg-slide-769"]), whole)
+    whole = predict_scores(net, images(), PROTOCOLS["whole"])
+    torch.testing.assert_close(predict_scores(net, images(), slide(40, 13)), whole)
+    torch.testing.assert_close(predict_scores(net, images(), PROTOCOLS["mmseg-slide-769"]), whole)
 
 
 @torch.no_grad()
 def test_windows_of_a_pointwise_network_agree_with_the_whole():
     net = Pointwise()
-    expected = predict(net, images(), PROTOCOLS["whole"])
-    torch.testing.assert_close(predict(net, images(), slide(16, 11)), expected)
+    expected = predict_scores(net, images(), PROTOCOLS["whole"])
+    torch.testing.assert_close(predict_scores(net, images(), slide(16, 11)), expected)
 
 
 @torch.no_grad()
@@ -146,14 +146,14 @@ def test_overlapping_windows_are_averaged_by_count():
     for left in (0, 4):
         total[..., left : left + 8] += net(image[..., left : left + 8])
         count[:, left : left + 8] += 1
-    torch.testing.assert_close(predict(net, image, slide(8, 4)), total / count)
+    torch.testing.assert_close(predict_scores(net, image, slide(8, 4)), total / count)
 
 
 @torch.no_grad()
 def test_a_flip_is_undone_before_it_is_averaged():
     net = Pointwise()
-    whole = predict(net, images(), PROTOCOLS["whole"])
-    torch.testing.assert_close(predict(net, images(), Protocol(flip=True)), whole)
+    whole = predict_scores(net, images(), PROTOCOLS["whole"])
+    torch.testing.assert_close(predict_scores(net, images(), Protocol(flip=True)), whole)
 
 
 @torch.no_grad()
@@ -170,7 +170,7 @@ def test_mmseg_averages_probabilities_over_scales_and_flips(align_corners):
                 logits, (16, 24), mode="bilinear", align_corners=align_corners
             )
             expected += (logits.flip(3) if back else logits).softmax(dim=1) / 12
-    found = predict(net, image, PROTOCOLS["mmseg-multi-scale-flip"])
+    found = predict_scores(net, image, PROTOCOLS["mmseg-multi-scale-flip"])
     torch.testing.assert_close(found, expected)
 
 
@@ -195,13 +195,13 @@ def test_the_official_test_has_the_largest_class_of_the_sum_of_logits():
                 count[box] += 1
             logits = functional.interpolate(logits / count, (76, 76), mode="bicubic")
             total += logits.flip(3) if mirrored else logits
-    torch.testing.assert_close(6 * predict(net, image, official), total)
+    torch.testing.assert_close(6 * predict_scores(net, image, official), total)
 
 
 @torch.no_grad()
 def test_an_image_is_filled_up_to_a_multiple_and_the_filling_cut_off():
     net = Pointwise()
-    found = predict(net, images(13, 21), Protocol(multiple=8))
+    found = predict_scores(net, images(13, 21), Protocol(multiple=8))
     assert net.sizes == [(16, 24)]
     torch.testing.assert_close(found, net.convolution(images(13, 21)))
 

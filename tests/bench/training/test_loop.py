@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
 from bench.training.data import sampler
-from bench.training.data.sampler import Order, load, seed_of, stack
+from bench.training.data.sampler import Order, load_batches, seed_of, stack
 from bench.training.distributed import Place
 from bench.training.losses import make_loss
 from bench.training.optim import learning_rate, make_optimiser, precision, tuned
@@ -170,7 +170,7 @@ def test_a_batch_that_can_not_be_shared_out_is_refused():
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_load_the_same_batches():
     order = Order(5, batch=2, seed=3, start=1, stop=6, place=ALONE)
-    here, there = (list(load(Noise(5), order, CPU, workers=workers)) for workers in (0, 2))
+    here, there = (list(load_batches(Noise(5), order, CPU, workers=workers)) for workers in (0, 2))
     assert len(here) == 5
     for ours, theirs in zip(here, there, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(ours[:2], theirs[:2], strict=True))
@@ -178,7 +178,7 @@ def test_workers_load_the_same_batches():
 
 def test_loading_draws_nothing_from_the_global_generator():
     before = torch.get_rng_state()
-    batches = load(Noise(5), Order(5, batch=2, seed=3, start=0, stop=3, place=ALONE), CPU)
+    batches = load_batches(Noise(5), Order(5, batch=2, seed=3, start=0, stop=3, place=ALONE), CPU)
     assert len(list(batches)) == 3
     assert torch.equal(torch.get_rng_state(), before)
 

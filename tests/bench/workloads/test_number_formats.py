@@ -20,7 +20,7 @@ def make(dtype, mode="eval", device="cpu"):
         mode=mode,
         batch=2,
     )
-    return workload.make(cell, device)
+    return workload.make_workload(cell, device)
 
 
 class Seen:
@@ -54,7 +54,7 @@ def test_products_are_in_the_format_that_is_asked_for(dtype, expected, mode):
 
 @pytest.mark.parametrize("dtype", ["autocast-bfloat16", "tf32"])
 def test_weights_of_autocast_and_tf32_are_float32(dtype):
-    assert number_formats.weights(dtype) is torch.float32
+    assert number_formats.weights_dtype(dtype) is torch.float32
 
 
 def test_inference_casts_its_weights_once_within_a_context():
@@ -110,10 +110,10 @@ def test_a_processor_has_no_tf32():
 def test_gpus_before_ampere_lack_bfloat16_and_tf32(dtype, capability, lacks, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     if not lacks:
-        number_formats.require(dtype, "cuda")
+        number_formats.require_format(dtype, "cuda")
         return
     with pytest.raises(UnavailableError, match=f"this GPU has {capability[0]}.{capability[1]}"):
-        number_formats.require(dtype, "cuda")
+        number_formats.require_format(dtype, "cuda")
 
 
 @pytest.fixture
@@ -126,24 +126,24 @@ def precisions():
 
 
 def test_float32_is_whole_and_tf32_is_not_on_cuda(precisions):
-    number_formats.switch("tf32", "cuda")
+    number_formats.switch_format("tf32", "cuda")
     assert precisions() == ["tf32", "tf32"]
-    number_formats.switch("float32", "cuda")
+    number_formats.switch_format("float32", "cuda")
     assert precisions() == ["ieee", "ieee"]
 
 
 def test_the_flags_of_an_environment_are_what_switch_sets(precisions):
-    from bench.run.environment import flags
+    from bench.run.environment import precision_flags
 
-    number_formats.switch("tf32", "cuda")
-    assert number_formats.flags("tf32", "cuda").items() <= flags(torch).items()
-    assert number_formats.flags("tf32", "cpu") == {}
-    assert number_formats.flags("bfloat16", "cuda") == {}
+    number_formats.switch_format("tf32", "cuda")
+    assert number_formats.format_flags("tf32", "cuda").items() <= precision_flags(torch).items()
+    assert number_formats.format_flags("tf32", "cpu") == {}
+    assert number_formats.format_flags("bfloat16", "cuda") == {}
 
 
 def test_a_cell_leaves_the_precision_as_it_was(precisions):
     before = precisions()
     with number_formats.unswitched():
-        number_formats.switch("tf32", "cuda")
+        number_formats.switch_format("tf32", "cuda")
         assert precisions() != before
     assert precisions() == before

@@ -23,7 +23,7 @@ def fusion():
 
 @pytest.fixture(scope="module")
 def session(fusion):
-    return onnx_runtime.make(*fusion)
+    return onnx_runtime.make_session_module(*fusion)
 
 
 def test_a_session_stands_for_its_module(fusion, session):
@@ -42,7 +42,7 @@ def test_a_file_that_says_something_else_is_refused(fusion, monkeypatch):
         onnx_runtime.OnnxRuntime, "forward", lambda self, x, low: x * 1.01 + low.mean()
     )
     with pytest.raises(ValueError, match="differs from torch by"):
-        onnx_runtime.make(*fusion)
+        onnx_runtime.make_session_module(*fusion)
 
 
 @pytest.mark.parametrize("change", ["mode", "dtype", "device"])
@@ -52,10 +52,10 @@ def test_what_is_not_supported_is_unavailable(change):
         module.train()
     x = {"dtype": x.double(), "device": x.to("meta")}.get(change, x)
     with pytest.raises(UnavailableError, match="inference in float32 on the CPU"):
-        onnx_runtime.make(module, (x,))
+        onnx_runtime.make_session_module(module, (x,))
 
 
 def test_without_the_runtime_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UnavailableError, match="onnxruntime is not installed; pip install"):
-        onnx_runtime.make(nn.ReLU().eval(), (torch.ones(1),))
+        onnx_runtime.make_session_module(nn.ReLU().eval(), (torch.ones(1),))

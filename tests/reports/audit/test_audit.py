@@ -14,7 +14,7 @@ def claim(*readings, printed=15.5, digits=1, **fields):
 
 
 def verdicts(records):
-    built = frame.build(records)
+    built = frame.build_frame(records)
     return {(c.where, c.what): judge(c) for c in claims.claims(built)}
 
 
@@ -74,12 +74,12 @@ def test_a_speed_up_on_a_processor_is_not_checked():
 
 
 def test_there_are_25_claims_whatever_the_records(make):
-    assert len(claims.claims(frame.build([make.predicted("nb", "64x64")]))) == 25
+    assert len(claims.claims(frame.build_frame([make.predicted("nb", "64x64")]))) == 25
 
 
 def test_there_are_25_claims_for_the_command_lines_records_alone(make):
     records = [make.predicted("nb", "96x96", experiment="efficiency")]
-    found = claims.claims(frame.build(records))
+    found = claims.claims(frame.build_frame(records))
     assert len(found) == 25
     assert judge(found[0]).kind == "paper's protocol only"
 
@@ -87,7 +87,7 @@ def test_there_are_25_claims_for_the_command_lines_records_alone(make):
 def test_the_order_of_axes_does_not_matter(make):
     record = make.predicted("nb", "96x96")
     turned = record.model_copy(update={"axes": dict(reversed(record.axes.items()))})
-    assert len(claims.claims(frame.build([turned]))) == 25
+    assert len(claims.claims(frame.build_frame([turned]))) == 25
 
 
 def test_operations_of_table_1(make):
@@ -177,6 +177,6 @@ def test_a_failed_cell_leaves_its_claims_unchecked(make):
 
 
 def test_the_table_counts_its_verdicts(make):
-    table = audit.table(frame.build([*make.table1(), *make.table2()]))
+    table = audit.table(frame.build_frame([*make.table1(), *make.table2()]))
     assert len(table.rows) == 25
     assert "25 numbers" in table.caption

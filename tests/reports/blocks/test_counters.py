@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.records import record
-from bench.records.record import Measures, Rival
+from bench.records.record import Measures, ToolCount
 from reports.blocks import counters
 from reports.model import frame
 from reports.model.table import Interval, Mark
@@ -14,17 +14,17 @@ from reports.render import markdown
 CONVOLUTIONS = 4 * 2048 * 256 * 96 * 96
 PRODUCTS = 2 * 256 * (96 * 96) ** 2
 TOLD = (
-    Rival(tool="all", version="1.0", unit="FLOP", reported=2 * (CONVOLUTIONS + PRODUCTS)),
-    Rival(tool="layers", version="0.1", reported=CONVOLUTIONS + 10**6),
-    Rival(tool="absent", reason="absent is not installed"),
-    Rival(tool="odd", version="2.0", reported=CONVOLUTIONS // 2),
+    ToolCount(tool="all", version="1.0", unit="FLOP", reported=2 * (CONVOLUTIONS + PRODUCTS)),
+    ToolCount(tool="layers", version="0.1", reported=CONVOLUTIONS + 10**6),
+    ToolCount(tool="absent", reason="absent is not installed"),
+    ToolCount(tool="odd", version="2.0", reported=CONVOLUTIONS // 2),
 )
 
 
 @pytest.fixture(scope="module")
 def joined(make):
     told = make.measured("nb", "96x96", experiment="counters", measures=Measures(rivals=TOLD))
-    return frame.build([make.predicted("nb", "96x96", experiment="counters"), told])
+    return frame.build_frame([make.predicted("nb", "96x96", experiment="counters"), told])
 
 
 def shares(joined):
@@ -71,7 +71,7 @@ def test_fused_attention_goes_by_the_name_that_one_writes(make):
 
 
 def test_without_such_records_there_is_no_table(make):
-    assert counters.every(frame.build(make.table1())) == ()
+    assert counters.every(frame.build_frame(make.table1())) == ()
 
 
 def test_the_tables_read_as_they_did(joined, golden):
@@ -81,5 +81,5 @@ def test_the_tables_read_as_they_did(joined, golden):
 
 def test_the_kept_records_say_what_was_found(golden):
     folder = Path(counters.__file__).parents[1] / "reference" / "intel-xeon-2-cores"
-    kept = frame.build(record.read(folder / "counters.jsonl"))
+    kept = frame.build_frame(record.read_records(folder / "counters.jsonl"))
     golden("counters-kept.md", "\n".join(markdown.render(t) for t in counters.every(kept)))

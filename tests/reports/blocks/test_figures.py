@@ -15,7 +15,7 @@ def built(make):
         make.operations("nb", times),
         make.operations("apnb", {"matmul": 0.1, "pooling": 0.2}),
     ]
-    return frame.build([*make.table1(), *operations])
+    return frame.build_frame([*make.table1(), *operations])
 
 
 def words(figure):
@@ -35,7 +35,7 @@ def test_there_is_a_figure_for_what_the_records_hold(built):
 
 
 def test_records_of_one_size_give_no_line(make):
-    assert figures.every(frame.build([make.predicted("nb", "96x96")])) == ()
+    assert figures.every(frame.build_frame([make.predicted("nb", "96x96")])) == ()
 
 
 @pytest.mark.parametrize("name", ["fig2", "memory", "macs"])
@@ -88,13 +88,13 @@ def test_text_stays_text_and_takes_the_colour_of_the_page(built):
 def test_a_name_with_markup_is_shown_as_it_is(make):
     name = "$x$<b>&"
     records = [make.predicted(name, size) for size in ("8x8", "16x16")]
-    assert name in words(named(frame.build(records), "macs"))
+    assert name in words(named(frame.build_frame(records), "macs"))
 
 
 def test_other_widths_are_not_mixed_in(make):
     sizes = ("8x8", "16x16")
     narrow = [make.predicted("nb", size, axes={"channels": 64}) for size in sizes]
-    assert figures.every(frame.build(narrow)) == ()
+    assert figures.every(frame.build_frame(narrow)) == ()
 
 
 def test_records_without_a_size_draw_nothing(make):
@@ -105,4 +105,4 @@ def test_records_without_a_size_draw_nothing(make):
     counted = [
         r.model_copy(update={"measures": make.predicted("nb", "8x8").measures}) for r in records
     ]
-    assert figures.every(frame.build(counted)) == ()
+    assert figures.every(frame.build_frame(counted)) == ()

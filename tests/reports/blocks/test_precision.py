@@ -75,7 +75,7 @@ def predicted():
 
 
 def build(records):
-    return frame.build(records, documents=[])
+    return frame.build_frame(records, documents=[])
 
 
 def only(made):

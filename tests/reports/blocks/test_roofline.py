@@ -21,7 +21,7 @@ from bench.records.record import (
 from reports import report
 from reports.blocks import floors, predicted_times, roofline
 from reports.model import frame
-from reports.model.frame import published
+from reports.model.frame import published_records
 from reports.model.table import Mark, lay_out
 from reports.render import markdown
 
@@ -96,13 +96,13 @@ def on_cpu(make):
         *run(make, make.CPU, "apnb:fast", 0.005),
         *run(make, make.CPU, "apnb:compiled", 0.004),
     ]
-    return roofline.of(frame.build(records, []))
+    return roofline.of(frame.build_frame(records, []))
 
 
 @pytest.fixture(scope="module")
 def on_gpu(make, h200):
     records = [ceilings(make, h200), *run(make, h200), *run(make, h200, "apnb:fast", 0.005)]
-    return roofline.every(frame.build(records, []))
+    return roofline.every(frame.build_frame(records, []))
 
 
 def cells(table, heading):
@@ -156,7 +156,9 @@ def test_operators_are_of_the_slowest_block(on_cpu):
 
 def test_of_what_is_compiled_there_is_no_table_of_operators(make):
     slow = run(make, make.CPU, "apnb:compiled", 0.020)
-    made = roofline.of(frame.build([ceilings(make, make.CPU), *run(make, make.CPU), *slow], []))
+    made = roofline.of(
+        frame.build_frame([ceilings(make, make.CPU), *run(make, make.CPU), *slow], [])
+    )
     assert [table.name for table in made][2:] == ["roofline-operators-nb"]
 
 
@@ -174,7 +176,7 @@ def test_profiled_blocks_show_the_time_of_each_operator(make):
         measures=Measures(operations=times),
     )
     records = [ceilings(make, make.CPU), asked(make, "nb", experiment="fig2"), profiled]
-    table = roofline.of(frame.build(records, []))[-1]
+    table = roofline.of(frame.build_frame(records, []))[-1]
     assert cells(table, "time, measured (ms)") == [0.008, 0.002]
     assert cells(table, "share (%)") == pytest.approx([0.5, 0.5])
 
@@ -198,7 +200,7 @@ def test_the_profiler_has_names_of_its_own(operator, profiled, group):
 
 def test_a_machine_with_other_threads_has_no_floors_here(make):
     other = make.CPU.model_copy(update={"threads": 2})
-    made = roofline.of(frame.build([ceilings(make, other), *run(make, make.CPU)], []))
+    made = roofline.of(frame.build_frame([ceilings(make, other), *run(make, make.CPU)], []))
     assert [table.name for table in made] == ["roofline-ceilings"]
 
 
@@ -206,12 +208,12 @@ def test_a_machine_without_a_copy_has_its_ceilings_and_no_floors(make):
     found = ceilings(make, make.CPU)
     products = tuple(one for one in found.measures.ceilings if one.kind == "product")
     lacking = found.model_copy(update={"measures": Measures(ceilings=products)})
-    made = roofline.of(frame.build([lacking, *run(make, make.CPU)], []))
+    made = roofline.of(frame.build_frame([lacking, *run(make, make.CPU)], []))
     assert [table.name for table in made] == ["roofline-ceilings"]
 
 
 def test_without_ceilings_there_is_no_table(make):
-    assert roofline.every(frame.build(run(make, make.CPU), [])) == ()
+    assert roofline.every(frame.build_frame(run(make, make.CPU), [])) == ()
 
 
 def test_each_machine_has_tables_of_its_own(make, h200):
@@ -220,12 +222,12 @@ def test_each_machine_has_tables_of_its_own(make, h200):
         *run(make, make.CPU),
         run(make, h200)[1],
     ]
-    names = [table.name for table in roofline.of(frame.build(records, []))]
+    names = [table.name for table in roofline.of(frame.build_frame(records, []))]
     assert {"roofline-efficiency", "roofline-efficiency-2"} <= set(names)
 
 
 def test_rooflines_are_among_all_tables(make):
-    built = frame.build([ceilings(make, make.CPU), *run(make, make.CPU)])
+    built = frame.build_frame([ceilings(make, make.CPU), *run(make, make.CPU)])
     names = [table.name for table in report.every(built)]
     assert {"roofline-efficiency", "roofline-efficiency-predicted"} <= set(names)
 
@@ -240,7 +242,7 @@ def test_a_known_device_shows_how_far_its_datasheet_was_off(on_gpu):
 
 def predicted_table(records, *names, documents=()):
     chosen = [DEVICES[name] for name in names]
-    (table,) = predicted_times.every(frame.build(records, documents), chosen)
+    (table,) = predicted_times.every(frame.build_frame(records, documents), chosen)
     return table
 
 
@@ -260,7 +262,7 @@ def test_predictions_name_the_datasheets(make):
 
 
 def test_a_published_time_shows_the_error(make):
-    table = predicted_table([asked(make, "nb")], "titan-xp", documents=published())
+    table = predicted_table([asked(make, "nb")], "titan-xp", documents=published_records())
     assert cells(table, "Titan Xp, published (ms)") == pytest.approx([179.4 * MILLI])
     floor_s = 4 / 12_150 + 0.1 / 547.7
     assert cells(table, "error (%)") == pytest.approx([floor_s / (179.4 * MILLI) - 1])
@@ -304,14 +306,14 @@ def test_what_could_not_be_counted_is_a_row_with_its_reason(make):
 
 
 def test_every_known_device_is_predicted_where_none_is_named(make):
-    (table,) = predicted_times.every(frame.build([asked(make, "nb")], []))
+    (table,) = predicted_times.every(frame.build_frame([asked(make, "nb")], []))
     named = [column.name for column in table.columns if column.source == "predicted"]
     assert named == [device.title for device in DEVICES.values()]
 
 
 def test_kept_records_from_before_calls_stood_apart_are_predicted_too():
-    kept = record.read(frame.PUBLISHED.parent / "reference/intel-xeon-2-cores/table1.jsonl")
-    (table,) = predicted_times.every(frame.build(kept), [DEVICES["titan-xp"]])
+    kept = record.read_records(frame.PUBLISHED.parent / "reference/intel-xeon-2-cores/table1.jsonl")
+    (table,) = predicted_times.every(frame.build_frame(kept), [DEVICES["titan-xp"]])
     errors = [value for value in cells(table, "error (%)") if value is not None]
     assert len(errors) == 4
     assert all(-0.75 < error < 0 for error in errors)

@@ -74,7 +74,7 @@ def swept(make):
 
 
 def study(records):
-    return curves.studies(frame.build(records))[0]
+    return curves.studies(frame.build_frame(records))[0]
 
 
 def column(table, heading):
@@ -91,7 +91,7 @@ def arms(nb, apnb):
 
 
 def test_the_tables_are_as_kept(swept, golden):
-    made = crossover.every(frame.build(swept(last={"nb": 64})))
+    made = crossover.every(frame.build_frame(swept(last={"nb": 64})))
     assert [table.name for table in made] == [
         "crossover",
         "crossover-exponents",
@@ -229,7 +229,7 @@ def test_ratios_are_to_plain_apnb(swept):
 def test_devices_and_formats_have_studies_of_their_own(swept, make):
     both = [*swept(), *swept(environment=make.GPU)]
     half = [item.model_copy(update={"dtype": "bfloat16"}) for item in swept(environment=make.GPU)]
-    built = frame.build([*both, *half])
+    built = frame.build_frame([*both, *half])
     places = [one.place for one in curves.studies(built)]
     assert places == ["Example CPU, float32", "Example GPU, float32", "Example GPU, bfloat16"]
     names = [table.name for table in crossover.every(built)]
@@ -237,7 +237,7 @@ def test_devices_and_formats_have_studies_of_their_own(swept, make):
 
 
 def test_predictions_alone_have_exponents_and_a_figure(swept):
-    built = frame.build([item for item in swept() if item.source == "predicted"])
+    built = frame.build_frame([item for item in swept() if item.source == "predicted"])
     assert [table.name for table in crossover.every(built)] == [
         "crossover-exponents",
         "crossover-sizes",
@@ -253,7 +253,7 @@ def test_anchors_have_a_table_with_the_exponent_of_s(swept, make):
         )
         for s in (1, 14, 50, 110)
     ]
-    table = crossover.every(frame.build([*swept(), *anchored]))[-1]
+    table = crossover.every(frame.build_frame([*swept(), *anchored]))[-1]
     assert table.name == "crossover-anchors"
     assert column(table, "time ratio") == ["1.00", "14.00", "50.00", "110.00"]
     assert any("S to the power of 1 [1, 1] from S = 14 to 110" in note for note in table.notes)
@@ -281,11 +281,11 @@ def test_the_same_records_draw_the_same_bytes(swept):
 
 
 def test_the_other_figures_leave_the_sweep_out(swept):
-    built = frame.build(swept())
+    built = frame.build_frame(swept())
     assert [figure.name for figure in figures.every(built)] == ["crossover-figure"]
     assert "crossover" in [table.name for table in report.every(built)]
 
 
 def test_without_the_experiment_there_is_nothing(make):
-    built = frame.build(make.table1())
+    built = frame.build_frame(make.table1())
     assert (crossover.every(built), crossings.every(built)) == ((), ())

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from bench.records.comparison import Agreement, Arm, Comparison, Readings, Round
-from bench.records.files import append
+from bench.records.comparison import Agreement, ArmReadings, ArmRecord, Comparison, RoundRecord
+from bench.records.files import append_line
 from bench.records.record import Environment, Failure, MeasuredMemory
 from reports.gate import comparisons as paired
 from reports.render import csv, markdown
@@ -25,11 +25,11 @@ CPU = Environment(
 
 
 def rounds(ratio, *, control=1.0, count=20, time_s=0.002):
-    taken = Readings(
+    taken = ArmReadings(
         first=(time_s,) * 4, second=(ratio * time_s,) * 4, control=(control * time_s,) * 4
     )
     slower = taken.model_copy(update={"second": (2 * ratio * time_s,) * 4})
-    return (Round(order="ACBBCA", readings={"process": taken, "wall": slower}),) * count
+    return (RoundRecord(order="ACBBCA", readings={"process": taken, "wall": slower}),) * count
 
 
 def arm(name, mebi, **fields):
@@ -39,7 +39,7 @@ def arm(name, mebi, **fields):
         "predicted_increment_bytes": mebi * MEBI,
         "memory": MeasuredMemory(high_water_bytes=2 * mebi * MEBI),
     }
-    return Arm(arm=name, cell="c", **(usual | fields))
+    return ArmRecord(arm=name, cell="c", **(usual | fields))
 
 
 def comparison(ratio=0.4, *, first=None, second=None, **fields):
@@ -164,7 +164,7 @@ def test_no_comparisons_make_no_table():
 
 
 def test_a_folder_of_comparisons_alone_is_rendered(tmp_path):
-    append(tmp_path / "comparisons.jsonl", comparison())
+    append_line(tmp_path / "comparisons.jsonl", comparison())
     command = [sys.executable, "-m", "reports", str(tmp_path), "--out", str(tmp_path / "report")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

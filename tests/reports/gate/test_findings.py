@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.records.outcome import Control, Finding, Outcome, Side, read
+from bench.records.outcome import Control, Finding, Outcome, SideRecord, read_outcome
 from reports.gate import action_benchmark, annotations, junit, pytest_benchmark
 from reports.gate import findings as regress
 from reports.model.table import Interval, Mark
@@ -47,7 +47,10 @@ HELD = Control(name="untouched", cell="c", expected="SAME", verdict="SAME", rati
 
 
 def outcome(*findings, **fields):
-    base, head = Side(name="main", commit="a" * 40), Side(name="working tree", commit="b" * 40)
+    base, head = (
+        SideRecord(name="main", commit="a" * 40),
+        SideRecord(name="working tree", commit="b" * 40),
+    )
     return Outcome(base=base, head=head, findings=findings, **fields)
 
 
@@ -130,7 +133,7 @@ def test_what_moved_is_shown_with_both_values_and_what_its_verdict_means():
 
 def test_a_working_tree_with_changes_is_said_to_be_dirty():
     made = outcome(finding()).model_copy(
-        update={"head": Side(name="h", commit="c" * 40 + "-dirty")}
+        update={"head": SideRecord(name="h", commit="c" * 40 + "-dirty")}
     )
     assert "head h (cccccccccc-dirty)." in regress.tables(made)[0].caption
 
@@ -158,7 +161,7 @@ def within(base, head):
         "torch": "2.15.0",
     }
     sides = {
-        name: Side.model_validate(
+        name: SideRecord.model_validate(
             {"name": name, "environment": None if fields is None else where | fields}
         )
         for name, fields in (("base", base), ("head", head))
@@ -194,7 +197,7 @@ def test_a_folder_may_be_written_to_again(tmp_path):
     regress.write(outcome(SLOWER), tmp_path)
     made = outcome(CHANGED)
     regress.write(made, tmp_path)
-    assert read(tmp_path) == made
+    assert read_outcome(tmp_path) == made
 
 
 def test_long_lists_are_cut_and_say_so(monkeypatch):
@@ -221,7 +224,7 @@ def test_every_form_is_written_from_one_outcome(tmp_path):
         "pytest-benchmark/head.json",
         "summary.md",
     ]
-    assert read(tmp_path) == made
+    assert read_outcome(tmp_path) == made
     assert (tmp_path / "summary.md").read_text() == text
 
 

@@ -6,8 +6,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import regress
-from bench.records.comparison import Arm, Comparison, Readings, Round
-from bench.records.files import append
+from bench.records.comparison import ArmReadings, ArmRecord, Comparison, RoundRecord
+from bench.records.files import append_line
 from bench.records.record import Counts, Environment, Measures, Record, Timing
 from reports.gate import change_points, trends
 from reports.gate import series as history
@@ -53,9 +53,9 @@ def runs(tmp_path):
         late = day >= 7
         seconds = (0.012 if late else 0.010) * (1 + 0.002 * (day % 3))
         one = record(day, seconds=seconds, macs=120 if late else 100)
-        append(tmp_path / f"run{day}" / "records.jsonl", one)
+        append_line(tmp_path / f"run{day}" / "records.jsonl", one)
     for day in (1, 2):
-        append(tmp_path / f"other{day}" / "records.jsonl", record(day, device="two"))
+        append_line(tmp_path / f"other{day}" / "records.jsonl", record(day, device="two"))
     return tmp_path
 
 
@@ -88,21 +88,21 @@ def test_a_step_is_found_where_it_is(runs):
 
 def test_of_a_gates_output_the_head_is_taken_and_the_time_by_turns(tmp_path):
     for side, macs in (("base", 1), ("head", 2)):
-        append(tmp_path / side / "records.jsonl", record(1, macs=macs))
-    taken = Readings(first=(1.0,), control=(1.0,), second=(3.0,))
+        append_line(tmp_path / side / "records.jsonl", record(1, macs=macs))
+    taken = ArmReadings(first=(1.0,), control=(1.0,), second=(3.0,))
     made = Comparison(
-        first=Arm(arm="a", cell="0"),
-        second=Arm(arm="b", cell="0"),
+        first=ArmRecord(arm="a", cell="0"),
+        second=ArmRecord(arm="b", cell="0"),
         size="9x7",
         axes={"gate_role": "cell", "gate_cell": "apnb 9x7"},
         margin=0.02,
         level=0.001,
-        rounds=(Round(order="ACBBCA", readings={"process": taken}),),
+        rounds=(RoundRecord(order="ACBBCA", readings={"process": taken}),),
         environment=where(),
         created_at="2026-01-01T00:00:00+00:00",
     )
-    append(tmp_path / "comparisons.jsonl", made)
-    append(
+    append_line(tmp_path / "comparisons.jsonl", made)
+    append_line(
         tmp_path / "comparisons.jsonl", made.model_copy(update={"axes": {"gate_role": "planted"}})
     )
     series = found(tmp_path)
@@ -113,7 +113,7 @@ def test_of_a_gates_output_the_head_is_taken_and_the_time_by_turns(tmp_path):
 
 
 def test_a_copied_record_is_one_point(runs):
-    append(runs / "copy" / "records.jsonl", record(1, seconds=0.01002))
+    append_line(runs / "copy" / "records.jsonl", record(1, seconds=0.01002))
     assert len(found(runs)["one, 1 thread", "process time"].points) == 12
 
 
@@ -180,7 +180,7 @@ def test_a_value_that_is_no_size_is_refused():
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-01-01T00:00:00"])
 def test_what_does_not_say_when_has_no_place(tmp_path, text):
-    append(tmp_path / "r.jsonl", record(1).model_copy(update={"created_at": text}))
+    append_line(tmp_path / "r.jsonl", record(1).model_copy(update={"created_at": text}))
     with pytest.raises(ValueError, match="has no records of runs"):
         history.read(tmp_path)
 

@@ -6,7 +6,7 @@ from reports.model import frame
 
 
 def rows(records, **kwargs):
-    built = frame.build(records, **kwargs)
+    built = frame.build_frame(records, **kwargs)
     return built[built["protocol"] != "published"].to_dict("records")
 
 
@@ -82,14 +82,14 @@ def test_a_form_that_the_paper_does_not_name_joins_nothing(make):
 
 
 def test_unjoined_documents_have_rows_of_their_own(make):
-    built = frame.build([make.predicted("nb", "96x96")])
+    built = frame.build_frame([make.predicted("nb", "96x96")])
     published = built[(built["experiment"] == "table1") & (built["protocol"] == "published")]
     assert len(published) == 3
 
 
 def test_a_document_read_twice_counts_once(make):
-    built = frame.build([make.predicted("nb", "64x64"), *frame.published()])
-    assert len(built) == 1 + len(frame.published())
+    built = frame.build_frame([make.predicted("nb", "64x64"), *frame.published_records()])
+    assert len(built) == 1 + len(frame.published_records())
 
 
 def test_a_row_without_a_size_has_no_pixels():
@@ -107,5 +107,5 @@ def test_both_modes_of_a_zoo_row_join_its_published_row(make):
 def test_records_in_are_not_changed(make):
     records = (make.predicted("nb", "96x96"),)
     before = records[0].model_dump_json()
-    frame.build(records)
+    frame.build_frame(records)
     assert records[0].model_dump_json() == before

@@ -12,18 +12,18 @@ def timing(samples, **fields):
 
 
 def test_the_median_is_of_the_samples_that_were_kept():
-    found = values.interval(timing([1.0] * 12 + [9.0] * 20, rejected=tuple(range(12, 32))))
+    found = values.time_interval(timing([1.0] * 12 + [9.0] * 20, rejected=tuple(range(12, 32))))
     assert found.median == 1.0
 
 
 def test_where_all_were_rejected_all_count_and_the_value_is_inconclusive():
-    found = values.interval(timing([1.0] * 12, rejected=tuple(range(12))))
+    found = values.time_interval(timing([1.0] * 12, rejected=tuple(range(12))))
     assert (found.median, found.inconclusive) == (1.0, True)
     assert "rejected" in found.note
 
 
 def test_few_samples_are_inconclusive_and_have_no_interval():
-    found = values.interval(timing([1.0, 1.0, 1.0]))
+    found = values.time_interval(timing([1.0, 1.0, 1.0]))
     note = "calls that fitted into the time: 3"
     assert found == Interval(1.0, None, None, inconclusive=True, note=note)
 
@@ -32,22 +32,22 @@ def test_few_samples_are_inconclusive_and_have_no_interval():
 def test_a_processor_may_waver_more_than_a_gpu(clock, inconclusive):
     samples = [1.0 + 0.03 * (index // 10 % 3 - 1) for index in range(120)]
     made = Timing(clock=clock, samples_s=tuple(samples))
-    assert values.interval(made).inconclusive is inconclusive
+    assert values.time_interval(made).inconclusive is inconclusive
 
 
 def test_many_even_samples_are_conclusive():
-    found = values.interval(timing([1.0] * 30))
+    found = values.time_interval(timing([1.0] * 30))
     assert found == Interval(1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(("field", "word"), [("host_bound", "host-bound"), ("steady", "steady")])
 def test_doubts_of_the_timer_are_noted(field, word):
-    found = values.interval(timing([1.0] * 30, **{field: field == "host_bound"}))
+    found = values.time_interval(timing([1.0] * 30, **{field: field == "host_bound"}))
     assert word in found.note
 
 
 def row_of(make, *records):
-    built = frame.build(records)
+    built = frame.build_frame(records)
     return built[built["protocol"] != "published"].to_dict("records")[0]
 
 
@@ -59,18 +59,18 @@ def test_gpu_events_come_before_the_host_clock(make):
         for clock, time in (("wall", 2.0), ("cuda-events", 1.0))
     )
     row = row_of(make, make.measured("nb", "96x96", measures=Measures(timings=timings)))
-    assert values.time(row).median == 1.0
+    assert values.time_value(row).median == 1.0
 
 
 def test_a_failure_stands_in_the_place_of_the_time(make):
     failure = Failure(kind="out-of-memory", reason="tried 8 GiB", needs_bytes=8 * 2**30)
     row = row_of(make, make.measured("nb", "96x96", failure=failure))
-    assert values.time(row) == Mark("out of memory: tried 8 GiB", "needs 8.0 GiB")
+    assert values.time_value(row) == Mark("out of memory: tried 8 GiB", "needs 8.0 GiB")
 
 
 def test_a_row_without_a_measured_record_says_so(make):
     row = row_of(make, make.predicted("nb", "96x96"))
-    assert values.time(row) == values.UNMEASURED
+    assert values.time_value(row) == values.UNMEASURED
 
 
 def test_workspace_is_measured_minus_predicted(make):
@@ -82,7 +82,7 @@ def test_workspace_is_measured_minus_predicted(make):
 
 @pytest.mark.parametrize(("above", "below"), [(None, 1.0), (1.0, None), (1.0, 0), (Mark("x"), 1.0)])
 def test_a_ratio_is_never_made_up(above, below):
-    assert values.ratio(above, below) is None
+    assert values.ratio_of(above, below) is None
 
 
 def test_an_operator_without_a_time_adds_nothing_to_its_group(make):

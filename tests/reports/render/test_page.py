@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.records import comparison
-from bench.records.files import append
+from bench.records.files import append_line
 from bench.records.record import Document
 from reports import __main__ as command
 from reports import overview, provenance
@@ -61,7 +61,7 @@ def parsed(page):
 
 def written(records, folder):
     for record in records:
-        append(folder / "records" / "all.jsonl", record)
+        append_line(folder / "records" / "all.jsonl", record)
     assert command.main([str(folder / "records"), "--out", str(folder), "--format", "html"]) == 0
     return (folder / "index.html").read_text(), (folder / html.RAW).read_text()
 
@@ -99,8 +99,8 @@ def hostile(record, text):
 
 
 def test_a_comparison_by_turns_is_an_answer():
-    kept = comparison.read(KEPT)
-    answers = {part.heading: part.sentences for part in overview.every(frame.build(()), kept)}
+    kept = comparison.read_comparisons(KEPT)
+    answers = {part.heading: part.sentences for part in overview.every(frame.build_frame(()), kept)}
     assert answers["What is new"] == tuple(f"{comparisons.sentence(one)}." for one in kept)
 
 
@@ -203,7 +203,7 @@ def test_the_answers_stand_ahead_of_the_tables(made):
 
 
 def test_the_answers_follow_from_the_records(make):
-    built = frame.build(make.table1())
+    built = frame.build_frame(make.table1())
     kinds = [audit.judge(claim).kind for claim in claims.claims(built)]
     count = kinds.count("paper's protocol only")
     assert count > 0
@@ -213,7 +213,7 @@ def test_the_answers_follow_from_the_records(make):
 
 
 def test_without_records_nothing_is_said_to_be_reproduced():
-    nothing = {s.heading: s.sentences for s in overview.every(frame.build(()))}
+    nothing = {s.heading: s.sentences for s in overview.every(frame.build_frame(()))}
     assert nothing["What was reproduced"] == (overview.NOTHING,)
     assert nothing["What was not"][0].startswith(
         "25 of 25 published efficiency numbers are not checked"
@@ -222,7 +222,7 @@ def test_without_records_nothing_is_said_to_be_reproduced():
 
 
 def test_trainings_are_counted_by_what_they_say_of_the_text(make):
-    found = {s.heading: s.sentences for s in overview.every(frame.build(make.table6()))}
+    found = {s.heading: s.sentences for s in overview.every(frame.build_frame(make.table6()))}
     assert any("support" in one and "Table 6" in one for one in found["What was reproduced"])
 
 

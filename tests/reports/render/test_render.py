@@ -169,7 +169,7 @@ def page(make):
         make.operations("nb", {"matmul": 0.5, "softmax": 0.25, "convolution": 0.1, "copy": 0.0001}),
         make.operations("apnb", {"matmul": 0.125, "pooling": 0.25}),
     ]
-    built = frame.build([*make.table1(), *operations])
+    built = frame.build_frame([*make.table1(), *operations])
     made = (audit.table(built), *report.every(built))
     return html.page(made, figures.every(built))
 
@@ -244,7 +244,7 @@ def test_latexmk_compiles_a_report_s_tables(make, tmp_path):
     from reports import report
     from reports.audit import audit
 
-    built = frame.build([*make.table1(), *make.table6()])
+    built = frame.build_frame([*make.table1(), *make.table6()])
     made = (audit.table(built), *report.every(built))
     preamble = (
         r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{array,booktabs,graphicx}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.records.record import read
+from bench.records.record import read_records
 from reports import report
 from reports.audit import audit
 from reports.model import frame
@@ -17,7 +17,7 @@ WHERE = "All of it is in results/report."
 
 
 def shown(records):
-    built = frame.build(records)
+    built = frame.build_frame(records)
     return shortlist.of((audit.table(built), *report.every(built)), where=WHERE)
 
 
@@ -31,7 +31,7 @@ def drawn(found):
 
 
 def test_of_an_experiment_the_terminal_shows_what_it_measured(golden):
-    golden("shortlist-crossover.txt", drawn(shown(read(KEPT / "crossover.jsonl"))))
+    golden("shortlist-crossover.txt", drawn(shown(read_records(KEPT / "crossover.jsonl"))))
 
 
 def test_of_table1_the_terminal_shows_what_of_the_audit_was_checked(golden, make):

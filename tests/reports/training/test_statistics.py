@@ -306,7 +306,7 @@ def test_tau_of_single_seeds_has_no_interval():
 
 PRINTED = {
     (record.experiment, *(record.axes[name] for name in AXES[record.experiment])): record
-    for record in frame.published()
+    for record in frame.published_records()
     if record.experiment in AXES
 }
 

@@ -34,7 +34,7 @@ def row(table, key):
 
 
 def named(records):
-    return {table.name: table for table in ablations.every(frame.build(records))}
+    return {table.name: table for table in ablations.every(frame.build_frame(records))}
 
 
 def notes(table):
@@ -221,7 +221,7 @@ def test_settings_with_like_names_do_not_share_a_file(make):
         make.training("table6", {"network": "paper/nb"}, 0, 50.0, setting={"dataset": name})
         for name in ("a b", "a/b")
     ]
-    tables_of = ablations.every(frame.build(found))
+    tables_of = ablations.every(frame.build_frame(found))
     names = [table.name for table in tables_of]
     assert len(names) == len(set(names))
     assert {"table6-a-b", "table6-a-b-2"} <= set(names)
@@ -301,7 +301,7 @@ def test_the_order_is_compared_with_the_papers(make):
 
 def test_a_reversed_order_has_a_negative_tau(make):
     turned = {name: 100 - percent for name, percent in make.TABLE6_PERCENT.items()}
-    (study,) = trained.every(frame.build(make.table6(turned)))
+    (study,) = trained.every(frame.build_frame(make.table6(turned)))
     from reports.training.verdicts import order
 
     assert order(study).value == -1
@@ -338,7 +338,7 @@ def test_a_row_of_ones_own_stands_after_the_papers(make):
 
 
 def test_trained_tables_take_the_place_of_the_published_ones(make):
-    names = [table.name for table in report.every(frame.build(make.table6()))]
+    names = [table.name for table in report.every(frame.build_frame(make.table6()))]
     assert "table6" not in names
     assert "table7" in names
 
@@ -357,7 +357,9 @@ def test_a_hostile_name_stays_text_and_leaves_the_folder_never(make, text):
         for name in ("paper/nb", text)
         for seed in (0, 1, 2)
     ]
-    built = frame.build([*own, make.network_cost("table6", {"network": text}, 10**9, setting={})])
+    built = frame.build_frame(
+        [*own, make.network_cost("table6", {"network": text}, 10**9, setting={})]
+    )
     made = ablations.every(built)
     for table in made:
         assert re.fullmatch(r"[a-z0-9-]+", table.name)
