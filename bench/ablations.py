@@ -28,7 +28,7 @@ from experiments.training import DATASETS, Setting
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bench.records.record import Record
+    from bench.records import Record
 
 PROGRAM = "python -m bench.ablations"
 NAMES = (*EXPERIMENTS, *TRAININGS)
@@ -120,12 +120,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_together(chosen: Sequence[Experiment], options: Namespace) -> bool:
     """Train as one of torchrun's processes; whether this is the one that writes."""
-    from bench.run import torchrun
+    from bench.run import run_under_torchrun
 
     cells = [cell for one in chosen for cell in one.cells]
     writes = os.environ.get("RANK", "0") == "0"
     with cli.held(options.out) if writes else nullcontext():
-        return torchrun.run_under_torchrun(cells, options.out, device=options.device)
+        return run_under_torchrun(cells, options.out, device=options.device)
 
 
 def setting_of(options: Namespace) -> Setting:
@@ -154,12 +154,12 @@ def judge(options: Namespace) -> int:
         msg = "--evaluate needs the network of the checkpoint; pass for example --network mmseg/ann-r50"
         raise ValueError(msg)
     setting = setting_of(options)
-    from bench.run import runner
+    from bench.run import resolve_device
     from bench.training.judge import evaluate_checkpoint as judged
-    from reports.model import frame
+    from reports.model import build_frame
     from reports.training import evaluation as tables
 
-    device = runner.resolve_device(options.device)
+    device = resolve_device(options.device)
     with cli.held(options.out):
         made = judged(
             options.evaluate,
@@ -169,7 +169,7 @@ def judge(options: Namespace) -> int:
             device=device,
             out=options.out,
         )
-    cli.show(tables.every(frame.build_frame([made])))
+    cli.show(tables.every(build_frame([made])))
     return 0
 
 
@@ -224,22 +224,29 @@ def _load(path: Path, setting: Setting) -> Experiment:
 
 def run(experiments: Sequence[Experiment], options: Namespace) -> None:
     """Predict all cells, train what is trained, then measure one cell after the other, under one progress bar."""
-    from bench.run import pool, runner  # brings torch, not for --help
+    from bench.run import (  # brings torch, not for --help
+        default_slots,
+        local,
+        ray,
+        resolve_device,
+        run_cells,
+        set_records_aside,
+    )
 
-    device = runner.resolve_device(options.device)
+    device = resolve_device(options.device)
     cells = tuple(cell for experiment in experiments for cell in experiment.cells)
     if device != "meta":
         from bench.training.run import find_data
 
         find_data(cells)
     if options.fresh:
-        runner.set_records_aside(options.out)
+        set_records_aside(options.out)
     executed = tuple(cell for cell in cells if cell.probes and device != "meta")
     alone = machine.first([cell for cell in executed if cell.training is None])
     trained = tuple(cell for cell in executed if cell.training is not None)
-    slots = 1 if options.engine == "ray" else options.slots or runner.default_slots(device)
-    engine = pool.ray(device) if options.engine == "ray" else pool.local(slots)
-    start = partial(runner.run_cells, out=options.out, device=device)
+    slots = 1 if options.engine == "ray" else options.slots or default_slots(device)
+    engine = ray(device) if options.engine == "ray" else local(slots)
+    start = partial(run_cells, out=options.out, device=device)
     records = chain(
         start(cells, source="predicted"),
         start(trained, source="measured", engine=engine, slots=slots),
@@ -250,14 +257,14 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
 
 def _trained(records: Sequence["Record"]) -> "RenderableType":
     """The tables of what was trained so far, as they fill in."""
-    from reports.model import frame
+    from reports.model import build_frame
     from reports.training import runs
     from reports.training import tables as ablations
 
     own = [item for item in records if item.experiment in TRAININGS]
     if not any(item.measures.accuracy for item in own):
         return cli.drawn(())
-    return cli.drawn(ablations.ours(study) for study in runs.every(frame.build_frame(own)))
+    return cli.drawn(ablations.ours(study) for study in runs.every(build_frame(own)))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ann.spec import Size
 from bench import completion
-from bench.records.files import Model
-from bench.records.record import Record
+from bench.records import Model, Record
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from reports.model.table import Table
+    from reports.model import Table
 
 
 LOCK = ".lock"

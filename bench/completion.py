@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Implementation
-from bench.analysis.devices import DEVICES
+from bench.analysis import DEVICES
 from experiments.catalogue import EXPERIMENTS, TRAININGS
 
 Completer = Callable[..., Iterable[str]]

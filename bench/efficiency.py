@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
 from bench import cli
-from bench.analysis import devices
-from bench.analysis.devices import DEVICES
+from bench.analysis import DEVICES, find_device
 from experiments import machine, variants
 from experiments.paper.table1 import SEQUENCE
 from experiments.spec import Cell, Device, Dtype, Mode, OwnModule, Protocol, Subject
@@ -32,8 +31,8 @@ from experiments.spec import Cell, Device, Dtype, Mode, OwnModule, Protocol, Sub
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from bench.records.record import Record
-    from reports.model.table import Table
+    from bench.records import Record
+    from reports.model import Table
 
 PROGRAM = "python -m bench.efficiency"
 FORMATS = ("table", "markdown", "latex", "csv", "json")
@@ -204,14 +203,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
     """Print what needs no execution, then what was measured."""
-    from bench.run import runner  # brings torch, not for --help
+    from bench.run import (  # brings torch, not for --help
+        resolve_device,
+        run_cells,
+        set_records_aside,
+        timestamp,
+    )
 
     _find_own(asked)
-    device = runner.resolve_device(options.device)
-    began = runner.timestamp()
+    device = resolve_device(options.device)
+    began = timestamp()
     if options.fresh:
-        runner.set_records_aside(options.out)
-    start = partial(runner.run_cells, out=options.out, device=device)
+        set_records_aside(options.out)
+    start = partial(run_cells, out=options.out, device=device)
     predicted = cli.follow(start(asked, source="predicted"), total=len(asked))
     if options.format == "table":
         cli.show(_tables(predicted)[:1])
@@ -240,25 +244,26 @@ def _predict(options: "Namespace") -> int:
     if options.protocol == "paper":
         msg = "--predict knows no protocol of the paper's, which says how to measure; leave one of them out"
         raise ValueError(msg)
-    chosen = tuple(map(devices.find_device, options.predict)) or tuple(DEVICES.values())
+    chosen = tuple(map(find_device, options.predict)) or tuple(DEVICES.values())
     # By CUDA's rules, which all known devices follow.
     asked = tuple(replace(cell, device="cuda") for cell in cells(options))
-    from bench.records import record
-    from bench.run import runner  # brings torch, not for --help
+    from bench.records import read_records
+    from bench.run import (  # brings torch, not for --help
+        RECORDS_FILE,
+        run_cells,
+    )
 
     _find_own(asked)
     with cli.held(options.out):
-        start = runner.run_cells(asked, options.out, source="predicted", device="meta")
+        start = run_cells(asked, options.out, source="predicted", device="meta")
         predicted = cli.follow(start, total=len(asked))
     rows = [dict(cell.axes) for cell in asked]
-    kept = [
-        item for item in record.read_records(options.out / runner.RECORDS_FILE) if item.axes in rows
-    ]
+    kept = [item for item in read_records(options.out / RECORDS_FILE) if item.axes in rows]
     from reports.blocks import predicted_times
-    from reports.model import frame
+    from reports.model import build_frame
 
     everything = (*predicted, *(item for item in kept if item.source == "measured"))
-    made = predicted_times.every(frame.build_frame(everything), chosen)
+    made = predicted_times.every(build_frame(everything), chosen)
     if options.format == "table":
         cli.show(made)
     else:
@@ -327,19 +332,19 @@ def _arm(text: str, size: Size, options: "Namespace") -> Cell:
 def _compare(options: "Namespace") -> int:
     """Compare by turns and print the verdict; status 1 where an arm could not be run."""
     asked = pairs(options)
-    from bench.compare import compare
-    from bench.run import runner  # brings torch, not for --help
+    from bench.compare import BESIDE_ROUNDS, Settings, compare_arms
+    from bench.run import (  # brings torch, not for --help
+        resolve_device,
+    )
 
     given = {name: getattr(options, name) for name in ("margin", "rounds", "level")}
     chosen = {name: value for name, value in given.items() if value is not None}
-    settings = compare.Settings(**chosen, comparisons=len(asked))
+    settings = Settings(**chosen, comparisons=len(asked))
     _find_own([cell for pair in asked for cell in pair])
-    device: Any = runner.resolve_device(options.device)
-    total = len(asked) * (settings.rounds + compare.BESIDE_ROUNDS)
+    device: Any = resolve_device(options.device)
+    total = len(asked) * (settings.rounds + BESIDE_ROUNDS)
     with cli.held(options.out), cli.step_progress(total) as step:
-        made = compare.compare_arms(
-            asked, options.out, device=device, settings=settings, on_step=step
-        )
+        made = compare_arms(asked, options.out, device=device, settings=settings, on_step=step)
     from reports.gate import comparisons as tables
 
     if options.format == "table":
@@ -361,7 +366,7 @@ def _say_what_is_old(measured: Sequence["Record"], *, began: str, out: Path) -> 
 
 def _find_own(asked: Sequence[Cell]) -> None:
     """Import somebody's own modules now, so that a wrong name is said at once."""
-    from bench.workloads.workload import find_factory
+    from bench.workloads import find_factory
 
     for cell in asked:
         if isinstance(cell.subject, OwnModule):
@@ -372,9 +377,9 @@ def _tables(records: Sequence["Record"]) -> tuple["Table", ...]:
     """What needs no execution, and, where something was executed, what was measured and how near its floor it came."""
     from reports import report  # brings pandas
     from reports.blocks import roofline
-    from reports.model import frame
+    from reports.model import build_frame
 
-    built = frame.build_frame(records)
+    built = build_frame(records)
     predicted, measured = report.efficiency(built)
     executed = any(item.source == "measured" for item in records)
     return (predicted, measured, *roofline.of(built)) if executed else (predicted,)

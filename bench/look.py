@@ -147,7 +147,7 @@ def run(out: Path, setting: Setting, *, device: str, has_time: Callable[[], bool
 def _looked_at(
     setting: Setting, tally: _Tally, *, device: str, has_time: Callable[[], bool]
 ) -> Iterator[Seen]:
-    from bench.run import process
+    from bench.run import tidy_process
 
     launched_s = _launch_s() if device == "cuda" else 0.0
     left = list(kinds(device))
@@ -157,25 +157,25 @@ def _looked_at(
             break
         cell = left.pop(0)
         yield _seen(name(cell), partial(look, cell, device))
-        if not process.tidy_process():
+        if not tidy_process():
             tally.why_left = "the device computes no more"
     tally.left = len(left)
     if device == "cuda":
         yield _seen("launch after the profiler", lambda: _launches(launched_s))
         for block in ("nb", "apnb"):
             yield _seen(f"{block} workspace of cuDNN", partial(_workspace, block))
-            process.tidy_process()
+            tidy_process()
     yield _seen("training", lambda: _train(setting, device))
 
 
 def _seen(what: str, act: Callable[[], Seen]) -> Seen:
     """Do it; whatever goes wrong is what we look for."""
-    from bench.records.failure import error_failure
-    from bench.workloads import number_formats
+    from bench.records import error_failure
+    from bench.workloads import unswitched
 
     began_s = time.monotonic()
     try:
-        with number_formats.unswitched():
+        with unswitched():
             seen = act()
     except Exception as error:  # noqa: BLE001
         failure = error_failure(error)
@@ -187,9 +187,10 @@ def _seen(what: str, act: Callable[[], Seen]) -> Seen:
 
 def look(cell: Cell, device: str) -> Seen:
     """Read all that a cell's probes read, and hold its call against float64."""
-    from bench.measure import exactness, readings
+    from bench.measure.exactness import float64_errors
+    from bench.measure.readings import measure_cell
 
-    found = readings.measure_cell(cell, device)  # type: ignore[arg-type]  # a device that computes
+    found = measure_cell(cell, device)  # type: ignore[arg-type]  # a device that computes
     added = found.memory.requested_bytes if found.memory else None
     seen = Seen(
         what=name(cell),
@@ -199,7 +200,7 @@ def look(cell: Cell, device: str) -> Seen:
         kernels=found.kernels[:1],
     )
     if cell.protocol == "strict":
-        seen.error, seen.gradient_error = exactness.float64_errors(cell, device)
+        seen.error, seen.gradient_error = float64_errors(cell, device)
         seen.reason = _wrong(cell, seen)
         seen.state = "wrong" if seen.reason else "ok"
     return seen
@@ -218,10 +219,10 @@ def _wrong(cell: Cell, seen: Seen) -> str:
 def _predicted_bytes(cell: Cell) -> int:
     from bench.measure import memory
     from bench.predict.imitation import Imitation
-    from bench.workloads import number_formats, workload
+    from bench.workloads import lower_dtype, make_workload
 
-    made = workload.make_workload(cell, "meta")
-    with Imitation("cuda", number_formats.lower_dtype(cell.dtype)).around(made.module):
+    made = make_workload(cell, "meta")
+    with Imitation("cuda", lower_dtype(cell.dtype)).around(made.module):
         return memory.predict_memory(made.module, made.inputs, mode=cell.mode).increment_bytes
 
 
@@ -252,14 +253,14 @@ def _workspace(block: str) -> Seen:
     import torch
 
     from bench.measure import memory
-    from bench.workloads import workload
+    from bench.workloads import make_workload
 
     cell = next(
         cell
         for cell in table1.EXPERIMENT.cells
         if (cell.name, cell.size, cell.protocol) == (block, table1.TESTING, "strict")
     )
-    work = workload.make_workload(cell, "cuda")
+    work = make_workload(cell, "cuda")
     told = [f"{_predicted_bytes(cell) / MEBI:.1f} MiB predicted"]
     for enabled in (True, False):
         torch.backends.cudnn.enabled = enabled
@@ -273,15 +274,15 @@ def _workspace(block: str) -> Seen:
 
 def _train(setting: Setting, device: str) -> Seen:
     """Twenty iterations in a process of its own, as the ablations train."""
-    from bench.records.record import Failure
-    from bench.run import process
+    from bench.records import Failure
+    from bench.run import Task, run_task
 
     steps = reference.steps(setting)
     cell = next(cell for step in steps for cell in step.cells if cell.training is not None)
     assert cell.training is not None, "it was chosen so"
     short = replace(cell.training, iterations=ITERATIONS)
     cell = replace(cell, training=short, time_limit_s=TRAINING_LIMIT_S)
-    found = process.run_task(process.Task(cell=cell, device=device))
+    found = run_task(Task(cell=cell, device=device))
     if isinstance(found, Failure):
         return Seen(what="", state="failed", reason=f"{found.kind}: {found.reason}")
     assert found.accuracy is not None, "that is its probe"

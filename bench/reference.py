@@ -30,8 +30,8 @@ from experiments.training import DATASETS, Setting
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from bench.records.record import Record
-    from bench.run.pool import Act, Engine, Lost
+    from bench.records import Record
+    from bench.run import Act, Engine, Lost
 
 PROGRAM = "python -m bench.reference"
 # Of the whole time, for the tests and for one cell.
@@ -83,10 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = Setting(dataset=options.dataset, root=options.root)
     with cli.held(options.out):
         clock = Clock(limit_s=60 * options.minutes, started_s=time.monotonic())
-        from bench.run import runner  # brings torch, not for --help
+        from bench.run import (  # brings torch, not for --help
+            resolve_device,
+        )
         from bench.training.run import find_data
 
-        device = runner.resolve_device(options.device)
+        device = resolve_device(options.device)
         find_data(cell for step in reference.steps(setting) for cell in step.cells)
         if options.look:
             from bench import look
@@ -126,9 +128,11 @@ def planned(setting: Setting, *, device: str) -> tuple[Step, ...]:
 
 def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> Iterator["Record"]:
     """Measure one cell after the other until the time is up; trainings several at once on a GPU."""
-    from bench.run import runner
+    from bench.run import (
+        run_cells,
+    )
 
-    measure = partial(runner.run_cells, out=out, source="measured", device=device)
+    measure = partial(run_cells, out=out, source="measured", device=device)
     cells = [cell for step in plan for cell in step.cells]
     first = [machine.CELL] if CELL_SHARE * clock.limit_s >= machine.CELL.budget_s else []
     with _predicting(cells, out, device=device, clock=clock) as ahead:
@@ -149,7 +153,7 @@ def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "En
         at_once: cells that run at the same time.
         ahead: called with each cell before it begins.
     """
-    from bench.run import pool
+    from bench.run import local
 
     def engine(cells: Sequence[Cell], act: "Act") -> "Iterator[Record | Lost]":
         for first in range(0, len(cells), at_once):
@@ -163,26 +167,30 @@ def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "En
             ]
             for cell in batch:
                 ahead(cell)
-            yield from pool.local(at_once)(batch, act)
+            yield from local(at_once)(batch, act)
 
     return engine
 
 
 def trainings_at_once(cells: Sequence[Cell], *, device: str) -> int:
     """How many trainings share a GPU: as many as have cores, if the largest step fits so often."""
-    from bench.run import environment, runner
+    from bench.run import (
+        PROCESS_BYTES,
+        available_bytes,
+        default_slots,
+        environment_of,
+        predicted_record,
+    )
 
     if device != "cuda":
-        return runner.default_slots(device)
+        return default_slots(device)
     largest = 0
     for cell in cells:
         if cell.mode == "train":
-            found = runner.predicted_record(
-                cell, runner.environment_of("meta", cell)
-            ).measures.predicted
+            found = predicted_record(cell, environment_of("meta", cell)).measures.predicted
             largest = max(largest, found.peak_bytes if found else 0)
-    fits = environment.available_bytes("cuda") // (largest + runner.PROCESS_BYTES)
-    cores = runner.environment_of(device, cells[0]).cores
+    fits = available_bytes("cuda") // (largest + PROCESS_BYTES)
+    cores = environment_of(device, cells[0]).cores
     return max(1, min(MOST_TRAININGS, cores // CORES_A_TRAINING, fits))
 
 
@@ -195,7 +203,10 @@ def _predicting(
     On a GPU a thread goes ahead, so that the device waits for no prediction. On a processor that would
     disturb every reading: there each cell is predicted just before it runs, and what is left at the end.
     """
-    from bench.run import pool, runner
+    from bench.run import (
+        one_by_one,
+        run_cells,
+    )
 
     stopped = threading.Event()
     least_s = LONGEST_PREDICTION_S if device == "cuda" else 0.0
@@ -204,9 +215,9 @@ def _predicting(
         for cell in cells:
             if stopped.is_set() or clock.left_s <= least_s:
                 return
-            yield from pool.one_by_one([cell], act)
+            yield from one_by_one([cell], act)
 
-    predicted = runner.run_cells(cells, out, source="predicted", device=device, engine=engine)
+    predicted = run_cells(cells, out, source="predicted", device=device, engine=engine)
     if device == "cuda":
         with _drained(predicted, stopped):
             yield lambda _: None
@@ -306,7 +317,7 @@ def _run_tests(log: Path, *, limit_s: float) -> int:
         *("-W", "default"),
         *files,
     ]
-    from bench.run import process as child  # brings pydantic, not for --help
+    from bench.run import end_process  # brings pydantic, not for --help
 
     log.write_text(
         "", encoding="utf-8"
@@ -318,7 +329,7 @@ def _run_tests(log: Path, *, limit_s: float) -> int:
         process.join(limit_s)
         is_done = not process.is_alive()
     finally:
-        child.end_process(process)
+        end_process(process)
     if not is_done:
         sys.stdout.write(f"GPU tests: not done after {limit_s:.0f} s; see {log.name}\n")
         return 1
@@ -328,9 +339,9 @@ def _run_tests(log: Path, *, limit_s: float) -> int:
 
 
 def _pytest(arguments: Sequence[str], root: Path, log: Path) -> None:
-    from bench.run import process as child
+    from bench.run import end_with_parent
 
-    child.end_with_parent()
+    end_with_parent()
     with log.open("w", encoding="utf-8") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())

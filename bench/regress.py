@@ -21,8 +21,8 @@ from typing import get_args
 
 from ann.catalogue import BLOCKS
 from bench import cli
-from bench.analysis import sign_test
-from bench.records.outcome import UNDECIDED, Outcome
+from bench.analysis import LEVEL, ROUNDS
+from bench.records import UNDECIDED, Outcome
 from bench.regression import requests
 from experiments.spec import Dtype, Mode
 
@@ -97,11 +97,11 @@ def _add_rules(made: cli.Parser) -> None:
         metavar="SHARE",
         help="of a time that does not matter (default: 0.05, on a GPU 0.02)",
     )
-    add("--rounds", type=cli.positive, default=sign_test.ROUNDS, help="of fresh processes")
+    add("--rounds", type=cli.positive, default=ROUNDS, help="of fresh processes")
     add(
         "--level",
         type=float,
-        default=sign_test.LEVEL,
+        default=LEVEL,
         metavar="CHANCE",
         help="of a wrong verdict on each side, shared by the cells",
     )

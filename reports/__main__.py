@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from bench.records.comparison import Comparison
-    from bench.records.record import Record
-    from reports.model.drawing import Figure
-    from reports.model.table import Table
+    from bench.records import Comparison, Record
+    from reports.model import Figure, Table
     from reports.overview import Section
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "html")
@@ -106,13 +104,12 @@ def _without_collector() -> Iterator[None]:
 
 
 def _make(path: Path) -> Made:
-    from bench.records import comparison
-    from bench.records.record import read_records
+    from bench.records import FILE, read_comparisons, read_records
     from reports.gate import comparisons as paired
 
-    comparisons = comparison.read_comparisons(path)
+    comparisons = read_comparisons(path)
     compared = paired.tables(comparisons)
-    records = () if path.name == comparison.FILE else read_records(path)
+    records = () if path.name == FILE else read_records(path)
     if records:
         made = _of_records(records, comparisons, path if path.is_dir() else path.parent)
         return replace(made, tables=(*made.tables, *compared))
@@ -128,9 +125,9 @@ def _of_records(
     from reports import overview, provenance, report
     from reports.audit import audit
     from reports.blocks import figures
-    from reports.model import frame
+    from reports.model import build_frame
 
-    joined = frame.build_frame(records)
+    joined = build_frame(records)
     return Made(
         (audit.table(joined), *report.every(joined)),
         figures.every(joined, folder),

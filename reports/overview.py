@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.records.comparison import Comparison
+from bench.records import Comparison
 from reports.audit import audit, claims
 from reports.audit.readings import Claim
 from reports.crossover import answer, curves

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 
-from bench.records.record import Environment, Record
-from reports.model.table import GIBI, Column, Table
+from bench.records import Environment, Record
+from reports.model import GIBI, Column, Table
 
 UNSAID = "the records do not say; measured again by: {}"
 FIRST = ("efficiency",)

@@ -6,12 +6,30 @@ from typing import TYPE_CHECKING, Any
 from reports.blocks import counters, implementations, precision, roofline
 from reports.blocks.zoo import ZOOS, zoo
 from reports.crossover import tables as crossover
-from reports.model import columns as fields
-from reports.model import values
-from reports.model.columns import Field, axis_value, tabulate
-from reports.model.frame import pixels, rows_of, rows_of_experiment
-from reports.model.table import MILLI, Column, Mark, Table, Value
-from reports.model.values import Row, published_value, ratio_of
+from reports.model import (
+    BLOCK_COUNT_FIELDS,
+    BLOCK_FIELDS,
+    MILLI,
+    NETWORK_COUNT_FIELDS,
+    NETWORK_FIELDS,
+    Column,
+    Field,
+    Mark,
+    Row,
+    Table,
+    Value,
+    axis_value,
+    device_column,
+    group_times,
+    measuring_conditions,
+    pixels,
+    published_value,
+    ratio_of,
+    rows_of,
+    rows_of_experiment,
+    tabulate,
+    timing_fields,
+)
 from reports.render import slug
 from reports.training import evaluation, runs
 from reports.training import tables as ablations
@@ -68,15 +86,15 @@ def efficiency(frame: "pd.DataFrame", *, experiment: str = "efficiency") -> tupl
     """Blocks by what needs no execution, and by what was measured; a row per block, size and device."""
     rows = _with_paper(rows_of_experiment(frame, experiment))
     title = "Table 1" if experiment == "table1" else "Efficiency"
-    device = fields.device_column(rows)
+    device = device_column(rows)
     timed = (
-        *fields.BLOCK_FIELDS[:2],
+        *BLOCK_FIELDS[:2],
         *device,
-        *fields.BLOCK_FIELDS[2:],
-        *fields.timing_fields("ms", MILLI, 1),
+        *BLOCK_FIELDS[2:],
+        *timing_fields("ms", MILLI, 1),
     )
     return (
-        _counted(rows, fields.BLOCK_COUNT_FIELDS, name=experiment, title=title),
+        _counted(rows, BLOCK_COUNT_FIELDS, name=experiment, title=title),
         _timed(rows, timed, name=experiment, title=title),
     )
 
@@ -91,8 +109,8 @@ def own(frame: "pd.DataFrame", experiment: str) -> tuple[Table, ...]:
         Field(Column(name.replace("_", " "), align="left"), axis_value(name))
         for name in dict.fromkeys(name for row in rows for name in row["axes"])
     )
-    timed = (*named, *fields.device_column(rows), *fields.timing_fields("ms", MILLI, 1))
-    counted = (*named, *fields.BLOCK_COUNT_FIELDS[len(fields.BLOCK_FIELDS) :])
+    timed = (*named, *device_column(rows), *timing_fields("ms", MILLI, 1))
+    counted = (*named, *BLOCK_COUNT_FIELDS[len(BLOCK_FIELDS) :])
     about = {"name": slug("own", experiment), "title": experiment.replace("_", " ")}
     return _counted(rows, counted, **about), _timed(rows, timed, **about)
 
@@ -106,8 +124,8 @@ def table2(frame: "pd.DataFrame") -> tuple[Table, Table]:
     """Table 2 of the paper: three whole networks on 2048x1024 images."""
     rows = _with_paper(rows_of_experiment(frame, "table2"))
     about = {"name": "table2", "title": "Table 2"}
-    timed = (*fields.NETWORK_FIELDS, *fields.device_column(rows), *fields.timing_fields("s", 1, 3))
-    return _counted(rows, fields.NETWORK_COUNT_FIELDS, **about), _timed(rows, timed, **about)
+    timed = (*NETWORK_FIELDS, *device_column(rows), *timing_fields("s", 1, 3))
+    return _counted(rows, NETWORK_COUNT_FIELDS, **about), _timed(rows, timed, **about)
 
 
 def _counted(
@@ -119,7 +137,7 @@ def _counted(
         columns,
         name=f"{name}-predicted",
         title=f"{title}: what needs no execution",
-        caption=values.measuring_conditions(once),
+        caption=measuring_conditions(once),
         group_by=_sizes(columns),
     )
 
@@ -138,7 +156,7 @@ def _timed(
         columns,
         name=f"{name}-measured",
         title=f"{title}: measured",
-        caption=values.measuring_conditions(rows),
+        caption=measuring_conditions(rows),
         notes=printed or ("The document names no device.",) if devices else (),
         group_by=(*_sizes(columns), *places),
     )
@@ -159,8 +177,7 @@ def fig2(frame: "pd.DataFrame") -> tuple[Table, ...]:
 def _operations(rows: Sequence[Row], place: tuple[str, str], *, number: int) -> Table:
     here = [row for row in rows if (row["size"], row["device_name"]) == place]
     times = {
-        row["axes"].get("block", row["subject"]): values.group_times(row["operations"])
-        for row in here
+        row["axes"].get("block", row["subject"]): group_times(row["operations"]) for row in here
     }
     groups = dict.fromkeys(group for block in times.values() for group in block)
     largest = sorted(
@@ -180,7 +197,7 @@ def _operations(rows: Sequence[Row], place: tuple[str, str], *, number: int) -> 
         rows=tuple(
             (*line, value) if last else line for line, value in zip(lines, ratios, strict=True)
         ),
-        caption=values.measuring_conditions(here),
+        caption=measuring_conditions(here),
         notes=("Medians over runs, from the profiler; profiling itself slows short operations.",),
     )
 

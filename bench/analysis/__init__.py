@@ -1,1 +1,30 @@
 """Arithmetic on records: statistics, the sign test, devices and rooflines; no torch."""
+
+from bench.analysis.devices import DEVICES, Ceilings, Datasheet, find_device, recognise_device
+from bench.analysis.roofline import (
+    FUSING,
+    Floor,
+    ceiling_rate,
+    floor_total_s,
+    floors,
+    measured_ceilings,
+    policy_of,
+)
+from bench.analysis.sign_test import (
+    LEVEL,
+    MARGIN,
+    ROUNDS,
+    Decision,
+    Round,
+    decide,
+    decide_comparison,
+    fewest_rounds,
+    rounds_of,
+)
+from bench.analysis.statistics import (
+    MIN_SAMPLES,
+    below_share,
+    is_conclusive,
+    median_interval,
+    without_rejected,
+)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from bench.analysis.devices import Ceilings
 from bench.analysis.statistics import without_rejected
-from bench.records.record import Alike, Ceiling, Environment, Operator
+from bench.records import Alike, Ceiling, Environment, Operator
 
 # Operators below these are not those of the ledger, which is of the module that they were made from.
 FUSING = ("compiled", "fast-compiled", "onnxruntime")

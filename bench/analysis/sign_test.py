@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.analysis.statistics import TIME_CONFIDENCE, MedianInterval, median_interval
+from bench.records import ClockName, Comparison
 
 SpeedVerdict = Literal["SAME", "FASTER", "SLOWER", "INCONCLUSIVE"]
 
@@ -89,6 +90,24 @@ class Decision:
     above: int
     below: int
     within: tuple[int, int]
+
+
+def rounds_of(comparison: Comparison, clock: ClockName) -> tuple[Round, ...]:
+    """Take the readings of one clock from a comparison."""
+    return tuple(
+        Round(first=taken.first, second=taken.second, control=taken.control)
+        for taken in (one.readings[clock] for one in comparison.rounds)
+    )
+
+
+def decide_comparison(comparison: Comparison, clock: ClockName) -> Decision:
+    """Apply the rule to one clock, with the margin and level that were fixed beforehand."""
+    return decide(
+        rounds_of(comparison, clock),
+        margin=comparison.margin,
+        level=comparison.level,
+        comparisons=comparison.comparisons,
+    )
 
 
 def decide(

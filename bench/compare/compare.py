@@ -19,13 +19,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.analysis import sign_test
+from bench.analysis import LEVEL, MARGIN, ROUNDS, fewest_rounds
 from bench.compare.rounds import ArmError, Match, Name
 from bench.compare.turns import ArmDevice
-from bench.records import files
-from bench.records.comparison import FILE, Agreement, ArmRecord, Comparison, RoundRecord
-from bench.records.record import Environment
-from bench.run import runner
+from bench.records import (
+    FILE,
+    Agreement,
+    ArmRecord,
+    Comparison,
+    Environment,
+    RoundRecord,
+    append_line,
+)
+from bench.run import PROCESS_BYTES, environment_of, memory_failure, predicted_record
 from experiments.spec import Cell
 from experiments.variants import write
 
@@ -47,21 +53,21 @@ class Settings:
         round_s: seconds of all turns of one round, if calls are not longer.
     """
 
-    margin: float = sign_test.MARGIN
-    level: float = sign_test.LEVEL
-    rounds: int = sign_test.ROUNDS
+    margin: float = MARGIN
+    level: float = LEVEL
+    rounds: int = ROUNDS
     comparisons: int = 1
     turn_s: float = 0.02
     round_s: float = 1.5
 
     def __post_init__(self) -> None:
         if not 0 < self.margin < 1:
-            msg = f"margin {self.margin:g} is not a share between 0 and 1; pass for example {sign_test.MARGIN:g}"
+            msg = f"margin {self.margin:g} is not a share between 0 and 1; pass for example {MARGIN:g}"
             raise ValueError(msg)
         if not 0 < self.level < 0.5:
-            msg = f"level {self.level:g} is not between 0 and 0.5; pass for example {sign_test.LEVEL:g}"
+            msg = f"level {self.level:g} is not between 0 and 0.5; pass for example {LEVEL:g}"
             raise ValueError(msg)
-        least = sign_test.fewest_rounds(self.level, comparisons=self.comparisons)
+        least = fewest_rounds(self.level, comparisons=self.comparisons)
         if self.rounds < least:
             shared = f" shared by {self.comparisons} comparisons" if self.comparisons > 1 else ""
             msg = (
@@ -134,7 +140,7 @@ def compare_arms(
     made = []
     for first, second in pairs:
         done = compare(first, second, device=device, settings=settings, on_step=on_step)
-        files.append_line(out / FILE, done)
+        append_line(out / FILE, done)
         made.append(done)
     return tuple(made)
 
@@ -149,13 +155,13 @@ def _check(first: Cell, second: Cell) -> None:
 
 def _environment(device: ArmDevice, first: Cell, second: Cell) -> Environment:
     """This machine, with the digest of the code of both arms."""
-    where = [runner.environment_of(device, cell) for cell in (first, second)]
+    where = [environment_of(device, cell) for cell in (first, second)]
     codes = dict.fromkeys(one.code or "" for one in where)
     return where[0].model_copy(update={"code": "+".join(codes)})
 
 
 def _predicted(cell: Cell, where: Environment) -> ArmRecord:
-    found = runner.predicted_record(cell, where).measures
+    found = predicted_record(cell, where).measures
     predicted, counts = found.predicted, found.counts
     return ArmRecord(
         arm=write(cell.name, cell.implementation),
@@ -177,8 +183,8 @@ def both_fit(arms: Sequence[ArmRecord], where: Environment) -> None:
         return  # what can't be predicted is simply tried
     sides = [(peak or 0, rise or 0) for peak, rise in (first, first, second)]
     standing = sum(peak - rise for peak, rise in sides)
-    needs = standing + max(rise for _, rise in sides) + 3 * runner.PROCESS_BYTES
-    failure = runner.memory_failure(needs, where, said="three processes by turns need")
+    needs = standing + max(rise for _, rise in sides) + 3 * PROCESS_BYTES
+    failure = memory_failure(needs, where, said="three processes by turns need")
     if failure is not None:
         raise ArmError(failure)
 

@@ -16,10 +16,8 @@ from typing import Any, Literal, Self
 
 from bench.compare import turns as pairing_worker
 from bench.compare.turns import ArmDevice, ArmTask, Ready, Times
-from bench.records.comparison import ArmReadings, ClockName, RoundRecord
-from bench.records.failure import exit_failure
-from bench.records.record import Failure
-from bench.run import process as child
+from bench.records import ArmReadings, ClockName, Failure, RoundRecord, exit_failure
+from bench.run import end_process, end_with_parent
 from experiments.spec import Cell
 from experiments.variants import write
 
@@ -62,7 +60,7 @@ def spawn(task: ArmTask) -> tuple[Any, Any]:
 
 
 def _serve(task: ArmTask, connection: Any) -> None:  # noqa: ANN401  # of multiprocessing
-    child.end_with_parent()
+    end_with_parent()
     pairing_worker.serve(task, connection)
 
 
@@ -223,7 +221,7 @@ class Player:
         trace: TracebackType | None,
     ) -> None:
         self._connection.close()
-        child.end_process(self._process)
+        end_process(self._process)
 
     def ready(self) -> Ready:
         """Wait until it is warm."""

@@ -28,16 +28,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.measure.collect import CallClock, HostClock, collector_off
-from bench.records.failure import error_failure
-from bench.records.files import Model
-from bench.records.record import MeasuredMemory
-from bench.run import process
+from bench.measure import CallClock, HostClock, collector_off
+from bench.records import MeasuredMemory, Model, error_failure
+from bench.run import offer_to_oom_killer
 from experiments.spec import Cell
 
 if TYPE_CHECKING:
-    from bench.measure.cuda_stream import Gpu
-    from bench.workloads.workload import Workload
+    from bench.measure import Gpu
+    from bench.workloads import Workload
 
 ArmDevice = Literal["cpu", "cuda"]
 Times = dict[str, float]
@@ -99,7 +97,7 @@ def serve(task: ArmTask, connection: Connection) -> None:
     """Make the arm ready, then time so many calls whenever a number comes, until the other side goes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it ends it
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    process.offer_to_oom_killer()
+    offer_to_oom_killer()
     try:
         _serve(task, connection)
     except EOFError:
@@ -109,11 +107,11 @@ def serve(task: ArmTask, connection: Connection) -> None:
 
 
 def _serve(task: ArmTask, connection: Connection) -> None:
-    from bench.workloads import workload
+    from bench.workloads import make_workload, warm_device
 
     cell, device = task.cell, task.device
-    workload.warm_device(cell, device)
-    work = workload.make_workload(cell, device)
+    warm_device(cell, device)
+    work = make_workload(cell, device)
     # In inference under autocast all calls share what it has cast, as in cells.
     with work.numbers() if cell.mode == "eval" else nullcontext():
         _play(work, task, connection)
@@ -124,9 +122,9 @@ def _play(work: "Workload", task: ArmTask, connection: Connection) -> None:
     refill(work, seed=cell.seed)
     memory = None
     if task.outputs is not None or task.read_memory:
-        from bench.measure import memory as probe
+        from bench.measure.memory import measure_memory
 
-        memory = probe.measure_memory(work, device=device)
+        memory = measure_memory(work, device=device)
     if task.outputs is not None:
         save_outputs(work, task.outputs)
     keep_heap()  # after the memory was read, which is to be the usual one
@@ -145,7 +143,7 @@ def turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int], Time
         return lambda launches: take_cpu(work, launches, clock)
     import torch
 
-    from bench.measure.cuda_stream import TorchGpu
+    from bench.measure import TorchGpu
 
     gpu = TorchGpu()
 

@@ -1,1 +1,5 @@
 """Measurements of executed calls: time, memory, kernels, ceilings."""
+
+from bench.measure.collect import CallClock, HostClock, collector_off
+from bench.measure.cuda_stream import Gpu, TorchGpu
+from bench.measure.nvml import current_nvml, waiting

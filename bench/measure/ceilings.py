@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ann.spec import UnavailableError
 from bench.measure import cpu_timer
-from bench.records.record import Ceiling, Timing
-from bench.workloads import number_formats
+from bench.records import Ceiling, Timing
+from bench.workloads import require_format, switch_format, weights_dtype
 from experiments.spec import Dtype
 
 Device = Literal["cpu", "cuda"]
@@ -51,8 +51,8 @@ def product(dtype: Dtype, device: Device, largest: int = LARGEST) -> Ceiling:
     """Multiply two square matrices; where the device lacks the format, say so."""
     made = partial(Ceiling, kind="product", dtype=dtype)
     try:
-        number_formats.require_format(dtype, device)
-        number_formats.switch_format(dtype, device)
+        require_format(dtype, device)
+        switch_format(dtype, device)
         side, work = _grown(dtype, device, largest)
         taken = _time(work, device, budget_s=BUDGETS_S["product"])
     except (UnavailableError, RuntimeError) as error:
@@ -65,7 +65,7 @@ def _grown(dtype: Dtype, device: Device, largest: int) -> tuple[int, Callable[[]
     side = SMALLEST
     while True:
         draw = partial(torch.randn, side, side, device=device)
-        left, right = (draw().to(number_formats.weights_dtype(dtype)) for _ in range(2))
+        left, right = (draw().to(weights_dtype(dtype)) for _ in range(2))
         work = partial(torch.mm, left, right, out=torch.empty_like(left))
         work()  # the first one of a size also plans
         quickest_s = min(_seconds(work, device) for _ in range(TRIES))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
-from bench.analysis.statistics import MIN_SAMPLES
+from bench.analysis import MIN_SAMPLES
 
 # A record stays readable, and a thousand readings more would not narrow an interval by much.
 MAX_SAMPLES = 2000

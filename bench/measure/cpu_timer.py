@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
-from bench.analysis.statistics import is_conclusive
+from bench.analysis import is_conclusive
 from bench.measure.collect import (
     MAX_SAMPLES,
     CallClock,
@@ -22,7 +22,7 @@ from bench.measure.collect import (
 )
 from bench.measure.cuda_stream import Work
 from bench.measure.cuda_timer import time_cuda
-from bench.records.record import Timing
+from bench.records import Timing
 
 __all__ = ["time_cpu", "time_cuda"]
 

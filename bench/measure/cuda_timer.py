@@ -12,10 +12,10 @@ from functools import partial
 from statistics import median
 from typing import Any, Literal
 
-from bench.analysis.statistics import below_share, is_conclusive, without_rejected
+from bench.analysis import below_share, is_conclusive, without_rejected
 from bench.measure.collect import Read, Reading, WarmUp, collect_samples, collector_off, warm_up
 from bench.measure.cuda_stream import Gpu, TorchGpu, Work
-from bench.records.record import NO_GRAPH, Timing
+from bench.records import NO_GRAPH, Timing
 
 # Two thousand times the resolution of an event.
 SAMPLE_S = 1e-3

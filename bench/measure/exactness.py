@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ann.spec import BlockSpec
-from bench.workloads import workload
-from bench.workloads.workload import Workload
+from bench.workloads import TrainingStep, Workload, make_workload
 from experiments.spec import Cell
 
 # Gradients below this share of the largest one's norm are zero but for rounding.
@@ -38,10 +37,10 @@ def float64_errors(cell: Cell, device: str) -> tuple[float, float | None]:
                 part.p = 0.0
         kept.append(copy.deepcopy(module))
 
-    work = workload.make_workload(cell, device, prepare=prepare)
+    work = make_workload(cell, device, prepare=prepare)
     plain = kept[0].double().train(cell.mode == "train")
-    if isinstance(work.module, workload.TrainingStep):
-        plain = workload.TrainingStep(plain)
+    if isinstance(work.module, TrainingStep):
+        plain = TrainingStep(plain)
     inputs = tuple(x.double() if x.is_floating_point() else x for x in work.inputs)
     exact = replace(work, module=plain, inputs=inputs, dtype="float64")
     is_block = isinstance(cell.subject, BlockSpec)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from bench.measure import nvml as clocks
 from bench.predict.ledger import CallMode, unchanged
 from bench.predict.live_memory import Meter
-from bench.records.record import MeasuredMemory, PredictedMemory
-from bench.workloads.workload import sum_outputs
+from bench.records import MeasuredMemory, PredictedMemory
+from bench.workloads import sum_outputs
 
 WARM_CALLS = 3
 PROCESS = Path("/proc/self")

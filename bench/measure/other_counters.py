@@ -21,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.records.record import ToolCount
+from bench.records import ToolCount
 from experiments.spec import Cell
 
 if TYPE_CHECKING:
@@ -184,12 +184,12 @@ def _told(receiver: Connection) -> dict[str, Any]:
 def _answer(tool: Tool, cell: Cell, sender: Connection) -> None:
     import torch
 
-    from bench.records.failure import one_line
-    from bench.workloads import workload
+    from bench.records import one_line
+    from bench.workloads import make_workload
 
     warnings.simplefilter("ignore")
     try:
-        work = workload.make_workload(cell, "cpu")
+        work = make_workload(cell, "cpu")
         with torch.no_grad():
             sender.send({"reported": round(tool.ask(work.module, work.inputs))})
     except Exception as error:  # noqa: BLE001  # a tool may raise anything; that is its answer

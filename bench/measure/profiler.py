@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from bench.records.record import OperatorTime
+from bench.records import OperatorTime
 
 Work = Callable[[], object]
 

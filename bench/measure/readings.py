@@ -14,9 +14,16 @@ from ann.spec import BlockSpec, NetworkSpec, Size, UnavailableError
 from bench.measure import ceilings, cpu_timer, memory, other_counters, profiler
 from bench.predict import attention_kernels, cross_check, released_scripts
 from bench.predict.imitation import Imitation
-from bench.records.record import Counts, MeasuredMemory, Measures, PredictedMemory, Timing
-from bench.workloads import number_formats, workload
-from bench.workloads.workload import Workload
+from bench.records import Counts, MeasuredMemory, Measures, PredictedMemory, Timing
+from bench.workloads import (
+    Workload,
+    build_subject,
+    lower_dtype,
+    make_workload,
+    require_format,
+    unswitched,
+    warm_device,
+)
 from experiments.spec import Cell, OwnModule, Subject
 
 Device = Literal["cpu", "cuda"]
@@ -50,9 +57,9 @@ def predict_cell(cell: Cell, aim: Device = "cuda") -> Measures:
 
 def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
     if aim == "cpu":
-        number_formats.require_format(cell.dtype, aim)
-    work = workload.make_workload(cell, "meta")
-    with Imitation(aim, number_formats.lower_dtype(cell.dtype)).around(work.module) as imitation:
+        require_format(cell.dtype, aim)
+    work = make_workload(cell, "meta")
+    with Imitation(aim, lower_dtype(cell.dtype)).around(work.module) as imitation:
         # Ahead of counting: clocks are read of calls that are not the first, memory of a processor
         # of the first, since the heap keeps what others leave.
         predicted = _predicted(cell, work, first=aim == "cpu")
@@ -91,8 +98,7 @@ def _sequence(
     """What the released script would have run, in order, this cell last."""
     runs = (*cell.preceded_by, (cell.subject, cell.size))
     return tuple(
-        (partial(workload.build_subject, subject), size, _channels(subject))
-        for subject, size in runs
+        (partial(build_subject, subject), size, _channels(subject)) for subject, size in runs
     )
 
 
@@ -115,7 +121,7 @@ def measure_cell(cell: Cell, device: Device, folder: Path | None = None) -> Meas
         ValueError: the subject can't be built.
         RuntimeError: whatever its execution raises.
     """
-    with number_formats.unswitched():
+    with unswitched():
         return _measure(cell, device, folder)
 
 
@@ -130,8 +136,8 @@ def _measure(cell: Cell, device: Device, folder: Path | None) -> Measures:
         return Measures(rivals=other_counters.count_with_other_tools(cell))
     if "ceilings" in cell.probes:
         return Measures(ceilings=ceilings.measure_ceilings(device))
-    workload.warm_device(cell, device)
-    work = workload.make_workload(cell, device)
+    warm_device(cell, device)
+    work = make_workload(cell, device)
     # In inference under autocast all calls share one context, and so the weights that it has cast.
     with work.numbers() if cell.mode == "eval" else nullcontext():
         return _read(cell, work, device)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ann.spec import BlockSpec, Size
 from bench.predict import ledger, released_scripts
 from bench.predict.ledger import CallMode
-from bench.records.record import Counts
+from bench.records import Counts
 
 TOLERANCE = 1e-3
 SMALL_MAP = Size(height=16, width=24)

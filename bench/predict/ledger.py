@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_leaves
 
 from bench.predict import elementwise, formulas, traffic
 from bench.predict.formulas import Call
-from bench.records.record import Alike, Counts, Operator
-from bench.workloads.workload import NOTHING_TO_TRAIN
+from bench.records import Alike, Counts, Operator
+from bench.workloads import NOTHING_TO_TRAIN
 
 CallMode = Literal["eval", "train"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bench.records.record import LiveTensor
+from bench.records import LiveTensor
 
 BLOCK_BYTES = 512  # PyTorch's CUDA allocator rounds every request up to this
 OUTSIDE = ""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ann.spec import BlockSpec, Size
 from bench.predict.live_memory import Meter
-from bench.records.record import Timing
+from bench.records import Timing
 
 Channels = int | tuple[int, ...]  # of the map, or of each map of a fusion block
 Run = tuple[Callable[[], nn.Module], Size, Channels]

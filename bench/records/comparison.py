@@ -1,13 +1,12 @@
 """A comparison as it is written: two arms, every reading of every round, and where it was made.
 
-One line of JSON in `comparisons.jsonl`. The verdict is not in it: `bench.analysis.sign_test.decide` makes it
-from the readings.
+One line of JSON in `comparisons.jsonl`. The verdict is not in it: `bench.analysis.decide_comparison` makes it from the
+readings.
 """
 
 from pathlib import Path
 from typing import Literal
 
-from bench.analysis import sign_test
 from bench.records import files as jsonl
 from bench.records import record
 from bench.records.files import Model
@@ -85,19 +84,6 @@ class Comparison(Model):
     def clocks(self) -> tuple[ClockName, ...]:
         """Clocks that were read; the verdict of the comparison is that of the first."""
         return tuple(self.rounds[0].readings) if self.rounds else ()
-
-    def of(self, clock: ClockName) -> tuple[sign_test.Round, ...]:
-        """The readings of one clock, as the rule takes them."""
-        return tuple(
-            sign_test.Round(first=taken.first, second=taken.second, control=taken.control)
-            for taken in (one.readings[clock] for one in self.rounds)
-        )
-
-    def decide(self, clock: ClockName) -> sign_test.Decision:
-        """Apply the rule with the margin and level that were fixed beforehand."""
-        return sign_test.decide(
-            self.of(clock), margin=self.margin, level=self.level, comparisons=self.comparisons
-        )
 
 
 def read_comparisons(path: Path) -> tuple[Comparison, ...]:

@@ -8,9 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench.records import files
-from bench.records.files import Model
-from bench.records.outcome import Amount, Finding
+from bench.records import Amount, Finding, Model, append_line, parse_line, read_lines
 from bench.regression.exact import OUTPUTS
 
 FILE = Path("regressions.jsonl")
@@ -51,9 +49,7 @@ def read_accepted(path: Path) -> tuple[Accepted, ...]:
     """
     if not path.exists():
         return ()
-    return tuple(
-        files.parse_line(Accepted, line, where=where) for where, line in files.read_lines(path)
-    )
+    return tuple(parse_line(Accepted, line, where=where) for where, line in read_lines(path))
 
 
 def apply_accepted(findings: Iterable[Finding], known: Sequence[Accepted]) -> tuple[Finding, ...]:
@@ -95,5 +91,5 @@ def accept(
         if one.verdict == "CHANGED"
     )
     for one in made:
-        files.append_line(path, one)
+        append_line(path, one)
     return made

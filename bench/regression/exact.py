@@ -7,9 +7,7 @@ may change: they have to agree within a tolerance of the number format, stated h
 
 from collections.abc import Mapping, Sequence
 
-from bench.records.comparison import Agreement
-from bench.records.outcome import Amount, Finding, FindingVerdict
-from bench.records.record import Checksum, Operator, Record
+from bench.records import Agreement, Amount, Checksum, Finding, FindingVerdict, Operator, Record
 from experiments import variants
 
 # Largest difference over the largest value. float32: 100 units in the last place, a sum in another

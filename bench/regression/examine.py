@@ -6,16 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compare import compare
-from bench.compare.turns import ArmDevice
-from bench.records.comparison import Agreement
-from bench.records.outcome import Finding
-from bench.records.record import Failure, Record
+from bench.compare import ArmDevice, compare_outputs
+from bench.records import Agreement, Failure, Finding, Record
 from bench.regression import exact, wire
 from bench.regression.requests import Ask, outline
 from bench.regression.revisions import RevisionSide, SideError
-from bench.run import process as child
-from bench.run import runner
+from bench.run import end_process, environment_of, make_record
 
 SIDES = ("base", "head")
 Step = Callable[[str], object]
@@ -73,7 +69,7 @@ def examine(
                 records.append(clerk.ask(ask, weights=weights, outputs=path))
                 on_step(f"{ask.arm} {ask.size}")
             both = all(path.exists() for path in outputs)
-            agreement = compare.compare_outputs(*outputs) if both else None
+            agreement = compare_outputs(*outputs) if both else None
             made.append(Examined(ask=ask, base=records[0], head=records[1], agreement=agreement))
             for path in (weights, *outputs):
                 path.unlink(missing_ok=True)
@@ -133,14 +129,14 @@ class _Clerk:
     def _failed(self, ask: Ask, failure: Failure) -> Record:
         self.close()
         blank = outline(ask)
-        where = runner.environment_of(self.device, blank)
-        return _signed(runner.make_record(blank, "predicted", where, failure=failure), self.side)
+        where = environment_of(self.device, blank)
+        return _signed(make_record(blank, "predicted", where, failure=failure), self.side)
 
     def close(self) -> None:
         if self._started is not None:
             line, process = self._started
             line.close()
-            child.end_process(process)
+            end_process(process)
             self._started = None
 
 

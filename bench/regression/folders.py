@@ -7,11 +7,17 @@ has comparisons of these two commits.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.analysis import statistics
-from bench.records import comparison, record
-from bench.records.comparison import Comparison
-from bench.records.outcome import Finding, SideRecord
-from bench.records.record import Environment, Record
+from bench.analysis import median_interval
+from bench.records import (
+    COMPARISONS_FILE,
+    Comparison,
+    Environment,
+    Finding,
+    Record,
+    SideRecord,
+    read_comparisons,
+    read_records,
+)
 from bench.regression import exact
 from bench.regression.exact import Key
 from bench.regression.verdicts import role_of
@@ -37,7 +43,7 @@ def read_folder(folder: Path) -> tuple[Record, ...]:
         ValueError: there are none.
     """
     latest: dict[tuple[object, ...], Record] = {}
-    for one in record.read_records(folder):
+    for one in read_records(folder):
         if one.source != "published":
             latest[(one.source, *exact.key_of(one))] = one
     if not latest:
@@ -122,7 +128,7 @@ def _shown(base: Record, head: Record) -> tuple[Finding, ...]:
     found = []
     timings = [one.measures.timings[:1] for one in (base, head)]
     if all(timings):
-        medians = [statistics.median_interval(one[0].samples_s).median for one in timings]
+        medians = [median_interval(one[0].samples_s).median for one in timings]
         found.append(_apart(head, "time", "s", medians))
     memory = [
         one.measures.memory.added_bytes if one.measures.memory else None for one in (base, head)
@@ -153,11 +159,11 @@ def by_turns(
     """Comparisons of these two commits, in a folder or the one that it is in."""
     if base is None or head is None or not (base.commit and head.commit):
         return ()
-    files = [place / record.COMPARISONS_FILE for place in (folder, folder.resolve().parent)]
+    files = [place / COMPARISONS_FILE for place in (folder, folder.resolve().parent)]
     return tuple(
         one
         for file in files
-        for one in comparison.read_comparisons(file)
+        for one in read_comparisons(file)
         if role_of(one) and _is_of(one, base.commit, head.commit)
     )
 

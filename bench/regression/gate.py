@@ -5,19 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.compare.compare import Settings
-from bench.compare.turns import ArmDevice
-from bench.records import files
-from bench.records.comparison import FILE as COMPARISONS
-from bench.records.comparison import Comparison
-from bench.records.outcome import Outcome, SideRecord
+from bench.compare import ArmDevice, Settings
+from bench.records import FILE as COMPARISONS
+from bench.records import Comparison, Outcome, SideRecord, append_line
 from bench.regression import accepted, examine, folders, jobs, verdicts
 from bench.regression.exact import TOLERANCES
 from bench.regression.examine import Examined, Step
 from bench.regression.jobs import Job
 from bench.regression.requests import Ask
 from bench.regression.revisions import WORKING_TREE, sides
-from bench.run import runner
+from bench.run import RECORDS_FILE, timestamp
 
 PER_SIDE = 2  # steps of the examination of a cell
 
@@ -86,12 +83,12 @@ def run_gate(plan: Plan, *, on_step: Step = lambda _: None) -> Outcome:
     found = of_folders(plan) if plan.is_of_folders else of_revisions(plan, on_step=on_step)
     judged = accepted.apply_accepted(found.findings, known)
     if plan.accept is not None:
-        more = accepted.accept(judged, plan.accepted, reason=plan.accept, at=runner.timestamp())
+        more = accepted.accept(judged, plan.accepted, reason=plan.accept, at=timestamp())
         judged = accepted.apply_accepted(judged, more)
     return found.model_copy(
         update={
             "findings": judged,
-            "created_at": runner.timestamp(),
+            "created_at": timestamp(),
             "seconds": time.monotonic() - began_s,
         }
     )
@@ -125,7 +122,7 @@ def of_revisions(plan: Plan, *, on_step: Step) -> Outcome:
             ("head", [one.head for one in examined]),
         ):
             for one in records:
-                files.append_line(plan.out / name / runner.RECORDS_FILE, one)
+                append_line(plan.out / name / RECORDS_FILE, one)
         made: tuple[Comparison, ...] = ()
         if not plan.exact_only:
             job = Job(
@@ -193,7 +190,7 @@ def rules(made: Sequence[Comparison]) -> tuple[str, ...]:
 
 def _start_over(out: Path) -> None:
     """Put what an earlier run has written aside, as .bak."""
-    for name in (f"base/{runner.RECORDS_FILE}", f"head/{runner.RECORDS_FILE}", COMPARISONS):
+    for name in (f"base/{RECORDS_FILE}", f"head/{RECORDS_FILE}", COMPARISONS):
         path = out / name
         if path.exists():
             path.replace(path.with_suffix(".jsonl.bak"))

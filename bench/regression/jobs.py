@@ -12,20 +12,14 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from bench.compare import compare
-from bench.compare.compare import Settings
-from bench.compare.rounds import ArmError, Manner, Match
-from bench.compare.turns import ArmDevice, ArmTask, threads
-from bench.records import files
-from bench.records.comparison import FILE, ArmRecord, Comparison
-from bench.records.outcome import MEASURED_WORSE
-from bench.records.record import Record
+from bench.compare import ArmDevice, ArmError, ArmTask, Manner, Match, Settings, both_fit, threads
+from bench.records import FILE, MEASURED_WORSE, ArmRecord, Comparison, Record, append_line
 from bench.regression import exact, wire
 from bench.regression.examine import Examined, Step
 from bench.regression.requests import Ask, outline
 from bench.regression.revisions import RevisionSide
 from bench.regression.verdicts import findings, judge_comparison
-from bench.run import runner
+from bench.run import timestamp
 
 PLANTED = 0.10
 
@@ -96,14 +90,14 @@ class Job:
                 manner=manner,
             )
             made = self._played(blank, match, one)
-        files.append_line(self.out / FILE, made)
+        append_line(self.out / FILE, made)
         return made
 
     def _played(self, blank: Comparison, match: Match, one: Examined) -> Comparison:
         rounds = []
         try:
             assert one.head.environment is not None, "a worker says where it is"
-            compare.both_fit([blank.first, blank.second], one.head.environment)
+            both_fit([blank.first, blank.second], one.head.environment)
             for each in match.play(self.settings.rounds, {}):
                 rounds.append(each)
                 self.on_step(f"{one.ask.arm} {one.ask.size}: round {len(rounds)}")
@@ -133,7 +127,7 @@ class Job:
             level=self.settings.level,
             comparisons=self.settings.comparisons,
             environment=one.head.environment,
-            created_at=runner.timestamp(),
+            created_at=timestamp(),
         )
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ann.spec import Size
-from bench.analysis import sign_test
-from bench.compare.compare import Settings
+from bench.analysis import MARGIN
+from bench.compare import Settings
 from bench.regression import requests
 from bench.regression.gate import Plan
 from bench.regression.jobs import PLANTED
 from bench.regression.requests import Ask
-from bench.run import runner
+from bench.run import resolve_device
 
 
 class Usual(NamedTuple):
@@ -26,7 +26,7 @@ class Usual(NamedTuple):
 USUAL = {
     # A few milliseconds. Rounds of equal processes scatter by one to two percent on two shared cores.
     "cpu": Usual("32x32", 512, 64, 0.05),
-    "cuda": Usual("256x128", 2048, 256, sign_test.MARGIN),  # the paper's
+    "cuda": Usual("256x128", 2048, 256, MARGIN),  # the paper's
 }
 
 
@@ -36,7 +36,7 @@ def plan(options: Namespace) -> Plan:
     Raises:
         ValueError: a block, experiment or setting is wrong.
     """
-    device: Any = runner.resolve_device(options.device)
+    device: Any = resolve_device(options.device)
     margin = USUAL[device].margin if options.margin is None else options.margin
     made = Plan(
         base=options.base,

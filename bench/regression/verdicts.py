@@ -4,10 +4,16 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.analysis import sign_test
-from bench.analysis.sign_test import Decision
-from bench.records.comparison import ClockName, Comparison
-from bench.records.outcome import MEASURED_WORSE, Control, Finding, FindingKind, FindingVerdict
+from bench.analysis import Decision, Round, decide, decide_comparison, rounds_of
+from bench.records import (
+    MEASURED_WORSE,
+    ClockName,
+    Comparison,
+    Control,
+    Finding,
+    FindingKind,
+    FindingVerdict,
+)
 
 CLOCKS: dict[ClockName, str] = {
     "process": "process time",
@@ -25,7 +31,7 @@ class _Read(NamedTuple):
     quantity: str
     kind: FindingKind
     unit: str
-    rounds: tuple[sign_test.Round, ...]
+    rounds: tuple[Round, ...]
     decision: Decision
 
 
@@ -41,7 +47,7 @@ def compared_cell(made: Comparison) -> str:
 
 def judge_comparison(made: Comparison) -> Decision:
     """The verdict by the clock that decides."""
-    return made.decide(made.clocks[0])
+    return decide_comparison(made, made.clocks[0])
 
 
 def controls(made: Sequence[Comparison]) -> tuple[Control, ...]:
@@ -105,13 +111,15 @@ def _reads(made: Comparison) -> list[_Read]:
     if not made.rounds:
         return []
     clock = made.clocks[0]
-    found = [_Read(CLOCKS[clock], "time", "s", made.of(clock), made.decide(clock))]
+    found = [
+        _Read(CLOCKS[clock], "time", "s", rounds_of(made, clock), decide_comparison(made, clock))
+    ]
     read = [one.memory for one in made.rounds if one.memory]
     if len(read) == len(made.rounds):
         rounds = tuple(
-            sign_test.Round(first=one.first, second=one.second, control=one.control) for one in read
+            Round(first=one.first, second=one.second, control=one.control) for one in read
         )
-        decision = sign_test.decide(
+        decision = decide(
             rounds, margin=made.margin, level=made.level, comparisons=made.comparisons
         )
         found.append(_Read(MEMORY, "memory", "bytes", rounds, decision))

@@ -12,9 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
-from bench.compare.turns import Ready
-from bench.records.files import Model
-from bench.records.record import Failure, Record
+from bench.compare import Ready
+from bench.records import Failure, Model, Record
 from bench.regression.revisions import RevisionSide
 
 WORKER = "bench.regression.worker"

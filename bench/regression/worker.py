@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bench.records.record import Checksum, Record
+    from bench.records import Checksum, Record
     from bench.regression.wire import Wire
-    from bench.workloads.workload import Workload
+    from bench.workloads import Workload
 
 
 def main(descriptor: int) -> None:
@@ -51,7 +51,7 @@ def _refuse(connection: Connection, error: ImportError) -> None:
 
 
 def _play(wire: "Wire", request: dict[str, Any]) -> None:
-    from bench.compare.turns import ArmTask, serve
+    from bench.compare import ArmTask, serve
     from bench.regression.requests import Ask, requested_cell
 
     outputs = request["outputs"]
@@ -91,11 +91,10 @@ def examine(ask: Any, device: str, *, weights: Path, outputs: Path) -> "Record":
     Returns:
         The record; with a failure if the cell can't be built or run here.
     """
-    from bench.records.failure import error_failure, one_line
-    from bench.records.record import Failure, Record
+    from bench.records import Failure, Record, error_failure, one_line
     from bench.regression.requests import outline, requested_cell
-    from bench.run import runner
-    from bench.workloads.workload import find_factory
+    from bench.run import environment_of, make_record, predicted_record
+    from bench.workloads import find_factory
     from experiments.spec import OwnModule
 
     try:
@@ -105,9 +104,9 @@ def examine(ask: Any, device: str, *, weights: Path, outputs: Path) -> "Record":
     except ValueError as error:
         blank = outline(ask)
         failure = Failure(kind="unavailable", reason=one_line(error))
-        where = runner.environment_of(device, blank)
-        return runner.make_record(blank, "predicted", where, failure=failure)
-    found: Record = runner.predicted_record(cell, runner.environment_of(device, cell))
+        where = environment_of(device, blank)
+        return make_record(blank, "predicted", where, failure=failure)
+    found: Record = predicted_record(cell, environment_of(device, cell))
     if found.failure is not None or not _fits(found, device):
         return found
     try:
@@ -119,18 +118,21 @@ def examine(ask: Any, device: str, *, weights: Path, outputs: Path) -> "Record":
 
 
 def _fits(found: "Record", device: str) -> bool:
-    from bench.run import environment, runner
+    from bench.run import (
+        PROCESS_BYTES,
+        available_bytes,
+    )
 
     predicted = found.measures.predicted
-    needs = (predicted.peak_bytes if predicted else 0) + runner.PROCESS_BYTES
-    return needs <= environment.available_bytes(device)  # type: ignore[arg-type]  # a device
+    needs = (predicted.peak_bytes if predicted else 0) + PROCESS_BYTES
+    return needs <= available_bytes(device)  # type: ignore[arg-type]  # a device
 
 
 def _run(cell: Any, device: str, *, weights: Path, outputs: Path) -> tuple["Checksum", ...]:  # noqa: ANN401
     import torch
 
-    from bench.compare.turns import refill, save_outputs
-    from bench.workloads import workload
+    from bench.compare import refill, save_outputs
+    from bench.workloads import make_workload
 
     given = torch.load(weights, weights_only=True) if weights.exists() else None
     kept: dict[str, Any] = {}
@@ -140,7 +142,7 @@ def _run(cell: Any, device: str, *, weights: Path, outputs: Path) -> tuple["Chec
             _take_over(module, given["weights"])
         kept["weights"] = {name: item.cpu() for name, item in module.state_dict().items()}
 
-    work = workload.make_workload(cell, device, prepare=prepare)
+    work = make_workload(cell, device, prepare=prepare)
     refill(work, seed=cell.seed)
     if given is not None:
         _take_inputs(work, given["inputs"])
@@ -178,7 +180,7 @@ def checksum(output: "Tensor") -> "Checksum":
     """
     import torch
 
-    from bench.records.record import Checksum
+    from bench.records import Checksum
 
     values = output.detach().flatten().double()
     if not values.numel() or not values.isfinite().all():

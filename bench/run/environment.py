@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.records.record import Environment
+from bench.records import Environment
 
 DeviceKind = Literal["cpu", "cuda", "meta"]
 
@@ -126,9 +126,9 @@ def available_bytes(device: DeviceKind) -> int:
 
 
 def _free_bytes(torch: Any) -> int:  # noqa: ANN401  # a module
-    from bench.measure import nvml as clocks
+    from bench.measure import current_nvml
 
-    nvml = clocks.current_nvml(torch)
+    nvml = current_nvml(torch)
     seen = nvml.memory_bytes() if nvml else None
     has = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     # NVML may know the whole device where this process has a part of it (MIG).
@@ -200,11 +200,11 @@ def _require_cuda(torch: Any) -> None:  # noqa: ANN401
 
 
 def _gpu(torch: Any) -> dict[str, Any]:  # noqa: ANN401
-    from bench.measure import nvml as clocks
+    from bench.measure import current_nvml
 
     _require_cuda(torch)
     seen = torch.cuda.get_device_properties(torch.cuda.current_device())
-    nvml = clocks.current_nvml(torch)
+    nvml = current_nvml(torch)
     power = nvml.power_limit_w() if nvml else None
     return {
         "device_name": seen.name,

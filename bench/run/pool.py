@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from bench.records.record import Failure, Record
+from bench.records import Failure, Record
 from bench.run import process
 from experiments.spec import Cell
 

@@ -16,8 +16,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from bench.records.failure import error_failure, exit_failure
-from bench.records.record import NO_GRAPH, Failure, Measures
+from bench.records import NO_GRAPH, Failure, Measures, error_failure, exit_failure
 from experiments.spec import Cell, OwnModule
 
 # Nothing that waits takes more: 23 days, in milliseconds nearly what an int holds.
@@ -248,13 +247,11 @@ def _measured(task: Task) -> Measures | Failure:
     if task.threads is not None:
         _settle(task)
     try:
-        from bench.measure import (
-            nvml,
-            readings,  # brings torch, seconds
-        )
+        from bench.measure import waiting
+        from bench.measure.readings import measure_cell
 
-        nvml.waiting.count = int(task.waits_on_device)
-        return readings.measure_cell(task.cell, task.device, task.folder)  # type: ignore[arg-type]
+        waiting.count = int(task.waits_on_device)
+        return measure_cell(task.cell, task.device, task.folder)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
         return error_failure(error)
 

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.records.failure import one_line
-from bench.records.record import Failure, Record
+from bench.records import Failure, Record, one_line
 from bench.run.pool import Act, Engine, Lost
 from experiments.spec import Cell
 

@@ -18,12 +18,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ann.spec import UnavailableError
-from bench.records import files, record
-from bench.records.failure import one_line
-from bench.records.record import Environment, Failure, Measures, Record
+from bench.records import (
+    Environment,
+    Failure,
+    Measures,
+    Record,
+    append_line,
+    one_line,
+    read_records,
+)
 from bench.run import environment, process
 from bench.run.pool import Act, Engine, Lost, one_by_one
-from bench.workloads import number_formats
 from experiments.spec import Cell, OwnModule
 
 Source = Literal["predicted", "measured"]
@@ -121,7 +126,7 @@ def run_cells(
     try:
         for ended in engine(list(todo.values()), act):
             new = ended if isinstance(ended, Record) else _without(ended, source, wheres)
-            files.append_line(path, new)
+            append_line(path, new)
             yield new
             for cell in twins.get(new.cell, ()):
                 yield _again(new, cell, path=path, kept=kept)
@@ -159,7 +164,7 @@ def _again(seen: Record, cell: Cell, *, path: Path, kept: set[tuple[object, ...]
     row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
     same = seen.model_copy(update={**row, "cell": cell.id})
     if _row(same.experiment, same.axes, same.cell) not in kept:
-        files.append_line(path, same)
+        append_line(path, same)
     return same
 
 
@@ -176,7 +181,7 @@ def finished(
 
 
 def _read(path: Path, source: Source) -> tuple[Record, ...]:
-    old = record.read_records(path) if path.exists() else ()
+    old = read_records(path) if path.exists() else ()
     return tuple(item for item in old if item.source == source)
 
 
@@ -200,7 +205,9 @@ def environment_of(device: str, cell: Cell, *, slots: int = 1) -> Environment:
     threads = max(1, found.threads // slots)
     own = {"code": code_digest(cell.subject), "threads": threads}
     if cell.protocol == "strict":
-        own["flags"] = found.flags | number_formats.format_flags(cell.dtype, device)
+        from bench.workloads import format_flags  # brings torch
+
+        own["flags"] = found.flags | format_flags(cell.dtype, device)
     return found.model_copy(update=own)
 
 
@@ -271,7 +278,7 @@ def _aim() -> str:
 
 
 def _predictions(cell: Cell, aim: str) -> Measures:
-    from bench.measure import readings
+    from bench.measure.readings import predict_cell
 
     # Neither the seed nor the training changes what one call does.
     same = replace(cell, seed=0, training=None, probes=())
@@ -282,7 +289,7 @@ def _predictions(cell: Cell, aim: str) -> Measures:
         with _PREDICTING:
             if key not in _MEMO:
                 with redirect_stdout(sys.stderr):
-                    _MEMO[key] = readings.predict_cell(same, aim)  # type: ignore[arg-type]  # it computes
+                    _MEMO[key] = predict_cell(same, aim)  # type: ignore[arg-type]  # it computes
     return _MEMO[key]
 
 

@@ -4,11 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.records import files
-from bench.records.record import Environment, Measures
+from bench.records import Environment, Measures, append_line
 from bench.run import runner
-from bench.training import run as accuracy
-from bench.training.distributed import place, processes
 from experiments.spec import Cell
 
 
@@ -26,6 +23,9 @@ def run_under_torchrun(cells: Sequence[Cell], out: Path, *, device: str) -> bool
     Raises:
         ValueError: the device or a data set is not there, or a training diverged.
     """
+    from bench.training import run as accuracy  # brings torch
+    from bench.training.distributed import place, processes
+
     resolved = runner.resolve_device(device)
     trained = [cell for cell in cells if cell.training is not None]
     with processes(resolved) as own:
@@ -40,7 +40,7 @@ def run_under_torchrun(cells: Sequence[Cell], out: Path, *, device: str) -> bool
             if first:
                 measures = Measures(accuracy=found)
                 made = runner.make_record(cell, "measured", wheres[cell.id], measures=measures)
-                files.append_line(out / runner.RECORDS_FILE, made)
+                append_line(out / runner.RECORDS_FILE, made)
     return first
 
 

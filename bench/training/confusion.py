@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bench.training.data.augment import IGNORE
+from bench.training.data import IGNORE
 
 
 class ConfusionMatrix:

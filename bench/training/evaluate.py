@@ -17,7 +17,7 @@ from ann.layers import resize
 from ann.network import SegmentationNetwork
 from ann.spec import Size
 from bench.training.confusion import ConfusionMatrix
-from bench.training.data.augment import Labelled, normalise
+from bench.training.data import Labelled, normalise
 from bench.training.distributed import place
 from bench.training.protocols import PROTOCOLS, Protocol
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from ann import build, checkpoints
 from ann.network import SegmentationNetwork
-from bench.records import files
-from bench.records.record import Accuracy, Measures, Record
-from bench.run import runner
+from bench.records import Accuracy, Measures, Record, append_line
+from bench.run import RECORDS_FILE, environment_of, make_record
 from bench.training.evaluate import evaluate, find_protocol
 from bench.training.run import groups, open_split
 from experiments.spec import Cell
@@ -67,7 +66,7 @@ def evaluate_checkpoint(
         backbone=spec.backbone,
         groups=groups(setting.dataset),
     )
-    where = runner.environment_of(device, cell)
-    written = runner.make_record(cell, "measured", where, measures=Measures(accuracy=accuracy))
-    files.append_line(out / runner.RECORDS_FILE, written)
+    where = environment_of(device, cell)
+    written = make_record(cell, "measured", where, measures=Measures(accuracy=accuracy))
+    append_line(out / RECORDS_FILE, written)
     return written

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.training import checkpoint
 from bench.training.clock import LoopClock
-from bench.training.data.sampler import Batch, Order, Visited, load_batches, seed_of
+from bench.training.data import Batch, Order, Visited, load_batches, seed_of
 from bench.training.distributed import everywhere, place, share_buffers, spread
 from bench.training.journal import Journal
 from bench.training.losses import make_loss

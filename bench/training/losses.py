@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from bench.training.data.augment import IGNORE
+from bench.training.data import IGNORE
 from experiments.recipes import Divisor, Recipe
 
 Logits = Float[Tensor, "n k height width"]

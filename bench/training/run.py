@@ -12,11 +12,9 @@ from torch import Tensor
 from ann import build
 from ann.network import SegmentationNetwork
 from ann.spec import NetworkSpec
-from bench.records.record import Accuracy
-from bench.run.runner import code_digest
-from bench.training.data import open_dataset, scenes
-from bench.training.data.augment import Augmented, normalise
-from bench.training.data.sample_cache import Held
+from bench.records import Accuracy
+from bench.run import code_digest
+from bench.training.data import CLASSES, NEEDS_CUE, Augmented, Held, Scenes, normalise, open_dataset
 from bench.training.distributed import place
 from bench.training.evaluate import Judged, evaluate, find_protocol, predict_scores
 from bench.training.loop import train
@@ -38,8 +36,8 @@ def open_split(training: Training, split: str) -> Drawn:
     Raises:
         ValueError: the set is not where `root` says; the message draws what was expected.
     """
-    if training.dataset == scenes.Scenes.name:
-        return scenes.Scenes("train" if split == "train" else "val")
+    if training.dataset == Scenes.name:
+        return Scenes("train" if split == "train" else "val")
     return open_dataset(training.dataset, training.root, split)
 
 
@@ -112,10 +110,10 @@ def _length(images: Sized) -> int:
 
 def groups(dataset: str) -> dict[str, tuple[int, ...]]:
     """Classes that a set tells apart: of the scenes, those that need a cue from far away."""
-    if dataset != scenes.Scenes.name:
+    if dataset != Scenes.name:
         return {}
-    far = tuple(scenes.CLASSES.index(name) for name in scenes.NEEDS_CUE)
-    near = tuple(index for index in range(len(scenes.CLASSES)) if index not in far)
+    far = tuple(CLASSES.index(name) for name in NEEDS_CUE)
+    near = tuple(index for index in range(len(CLASSES)) if index not in far)
     return {"with a far cue": far, "without": near}
 
 

@@ -1,1 +1,20 @@
 """What a cell executes: module, inputs, number format, one call."""
+
+from bench.workloads.number_formats import (
+    format_flags,
+    lower_dtype,
+    require_format,
+    switch_format,
+    unswitched,
+    weights_dtype,
+)
+from bench.workloads.workload import (
+    NOTHING_TO_TRAIN,
+    TrainingStep,
+    Workload,
+    build_subject,
+    find_factory,
+    make_workload,
+    sum_outputs,
+    warm_device,
+)

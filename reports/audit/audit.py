@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reports.audit.claims import KINDS, Kind, claims
 from reports.audit.readings import Claim, Reading
-from reports.model.table import Column, Mark, Number, Table, Value, decimal
+from reports.model import Column, Mark, Number, Table, Value, decimal
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from reports.audit import readings as evidence
 from reports.audit.readings import Claim, Evidence, Reading
-from reports.model.table import GIGA
+from reports.model import GIGA
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,10 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from reports.model import values
-from reports.model.frame import rows_of
-from reports.model.table import GIGA, MEBI, MEGA, MILLI
-from reports.model.values import Row
+from reports.model import (
+    CLOCK_ORDER,
+    GIGA,
+    MEBI,
+    MEGA,
+    MILLI,
+    Row,
+    group_times,
+    rows_of,
+    time_interval,
+    timing_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,10 +136,8 @@ def block_memory(rows: Iterator[Row]) -> Iterator[Reading]:
 def block_times(rows: Iterator[Row]) -> Iterator[Reading]:
     """Median times in milliseconds, with their device."""
     for row in rows:
-        clocks = (
-            values.CLOCK_ORDER if row["protocol"] == "strict" else ("wall", *values.CLOCK_ORDER)
-        )
-        found = values.time_interval(values.timing_of(row, clocks=clocks))
+        clocks = CLOCK_ORDER if row["protocol"] == "strict" else ("wall", *CLOCK_ORDER)
+        found = time_interval(timing_of(row, clocks=clocks))
         if found is not None:
             form = row["axes"].get("block", "")
             yield Reading(found.median / MILLI, "time", form, row["protocol"], _device(row))
@@ -198,7 +204,7 @@ def network_memory(rows: Iterator[Row]) -> Iterator[Reading]:
 def network_times(rows: Iterator[Row]) -> Iterator[Reading]:
     """Median times in seconds, with their device."""
     for row in rows:
-        found = values.time_interval(values.timing_of(row))
+        found = time_interval(timing_of(row))
         if found is not None:
             yield Reading(found.median, "time", protocol=row["protocol"], device=_device(row))
 
@@ -207,6 +213,6 @@ def operation_sums(rows: Iterator[Row]) -> Iterator[Reading]:
     """Sum of the operations' times of Fig. 2, in milliseconds."""
     for row in rows:
         if row["operations"]:
-            total = sum(values.group_times(row["operations"]).values())
+            total = sum(group_times(row["operations"]).values())
             form = row["axes"]["block"]
             yield Reading(total / MILLI, "sum of operations", form, row["protocol"], _device(row))

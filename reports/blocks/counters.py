@@ -8,11 +8,19 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
-from bench.records.record import Operator, ToolCount
-from reports.model import values
-from reports.model.frame import rows_of_experiment
-from reports.model.table import GIGA, Column, Interval, Mark, Table, Value
-from reports.model.values import Row
+from bench.records import Operator, ToolCount
+from reports.model import (
+    GIGA,
+    UNMEASURED,
+    Column,
+    Interval,
+    Mark,
+    Row,
+    Table,
+    Value,
+    predicted_value,
+    rows_of_experiment,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,7 +123,7 @@ def _table(
             (
                 row["axes"]["block"],
                 row["axes"]["size"],
-                *((values.predicted_value(row, "macs"),) if ours else ()),
+                *((predicted_value(row, "macs"),) if ours else ()),
                 *(value(row, _of(row, tool)) for tool in tools),
             )
             for row in rows
@@ -141,7 +149,7 @@ def _of(row: Row, tool: str) -> ToolCount | None:
 def _macs(row: Row, rival: ToolCount | None) -> Value:
     del row
     if rival is None:
-        return values.UNMEASURED
+        return UNMEASURED
     macs = macs_of(rival)
     return Mark(f"{rival.tool}: {rival.reason}") if macs is None else macs
 

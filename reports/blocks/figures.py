@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from reports import report
 from reports.crossover import figure as crossings
-from reports.model.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of
-from reports.model.frame import pixels, rows_of
-from reports.model.table import GIGA, MEBI, MILLI, Column, Table, number_of
-from reports.model.values import Row
+from reports.model import (
+    COLOURS,
+    GIGA,
+    INK,
+    MARKERS,
+    MEBI,
+    MILLI,
+    Column,
+    Figure,
+    Row,
+    Table,
+    number_of,
+    pixels,
+    rows_of,
+    short,
+    svg_of,
+)
 from reports.training import cost_figure, qualitative
 
 if TYPE_CHECKING:

@@ -2,15 +2,22 @@
 
 from collections.abc import Iterable
 
-from bench.analysis import roofline
-from bench.analysis.devices import Ceilings
-from bench.analysis.roofline import Floor
-from bench.analysis.statistics import median_interval
-from bench.records.record import OperatorTime
-from reports.model import values
-from reports.model.columns import Field, tabulate
-from reports.model.table import GIGA, MEBI, MILLI, Column, Mark, Table, Value
-from reports.model.values import Row
+from bench.analysis import FUSING, Ceilings, Floor, floors, median_interval, policy_of
+from bench.records import OperatorTime
+from reports.model import (
+    GIGA,
+    MEBI,
+    MILLI,
+    Column,
+    Field,
+    Mark,
+    Row,
+    Table,
+    Value,
+    measuring_conditions,
+    ratio_of,
+    tabulate,
+)
 
 PERCENT = 0.01
 NOT_ITS_OWN = Mark(
@@ -33,7 +40,7 @@ CONVOLUTIONS = ("convolution", "convolution_backward")
 
 def is_fused(row: Row) -> bool:
     """Whether what runs is not what the ledger lists."""
-    return str(row["axes"].get("block", "")).rpartition(":")[2] in roofline.FUSING
+    return str(row["axes"].get("block", "")).rpartition(":")[2] in FUSING
 
 
 def of(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
@@ -42,9 +49,9 @@ def of(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
         return NOT_ITS_OWN
     if not row["ledger"]:
         return UNCOUNTED
-    policy = roofline.policy_of(row["dtype"], row["environment"])
+    policy = policy_of(row["dtype"], row["environment"])
     try:
-        return roofline.floors(row["ledger"], reached, policy)
+        return floors(row["ledger"], reached, policy)
     except ValueError as error:
         return Mark(str(error))
 
@@ -83,7 +90,7 @@ def operators(row: Row, found: tuple[Floor, ...], *, name: str) -> Table:
         _fields(sum(one.time_s for one in found)),
         name=name,
         title=f"Roofline by operator: {row['axes']['block']} at {row['size']} on {row['device_name']}",
-        caption=values.measuring_conditions([row]),
+        caption=measuring_conditions([row]),
     )
 
 
@@ -113,7 +120,7 @@ def _fields(whole_s: float) -> tuple[Field, ...]:
         ),
         Field(
             Column("share", "%", 0, PERCENT, "share"),
-            lambda row: values.ratio_of(row["floor"].time_s, row["time"]),
+            lambda row: ratio_of(row["floor"].time_s, row["time"]),
             optional=True,
             note=SHARE,
         ),

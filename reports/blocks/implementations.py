@@ -5,12 +5,30 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reports.blocks.precision import devices, number_or_reason, of_device
-from reports.model import columns, values
-from reports.model import notes as say
-from reports.model.columns import Field, tabulate
-from reports.model.frame import pixels, rows_of_experiment
-from reports.model.table import MILLI, Column, Interval, Table, Value
-from reports.model.values import Row, measured_value, ratio_of
+from reports.model import (
+    INCREMENT_NOTE,
+    MILLI,
+    TIME_NOTE,
+    WORK_FIELDS,
+    Column,
+    Field,
+    Interval,
+    Row,
+    Table,
+    Value,
+    axis_value,
+    measured_value,
+    measuring_conditions,
+    memory_column,
+    pixels,
+    predicted_increment,
+    ratio_of,
+    rows_of_experiment,
+    tabulate,
+    time_interval,
+    time_value,
+    timing_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +39,9 @@ Ratio = Callable[[Read], Read]
 KERNEL = "Kernel: the attention operator that ran, from the profiler; without one the block computes its own products."
 RATIO = "A ratio is this row over the same block as the documents wrote it; above 1 it needs more."
 NAMED = (
-    Field(Column("arm", align="left"), columns.axis_value("block")),
-    Field(Column("size", align="left"), columns.axis_value("size")),
-    Field(Column("mode", align="left"), columns.axis_value("mode")),
+    Field(Column("arm", align="left"), axis_value("block")),
+    Field(Column("size", align="left"), axis_value("size")),
+    Field(Column("mode", align="left"), axis_value("mode")),
 )
 
 
@@ -43,7 +61,7 @@ def _table(rows: Sequence[Row], device: str, suffix: str) -> Table:
         (*NAMED, *_read(_ratios(rows))),
         name=f"implementations{suffix}",
         title=f"Implementations: the same block in other ways, {device or 'no device'}",
-        caption=values.measuring_conditions(rows),
+        caption=measuring_conditions(rows),
         group_by=(1, 2),
     )
 
@@ -54,22 +72,22 @@ def _read(times_plain: "Ratio") -> tuple[Field, ...]:
     return (
         Field(
             Column("time", "ms", 1, MILLI, "seconds", "measured", best="min"),
-            values.time_value,
-            note=say.TIME_NOTE,
+            time_value,
+            note=TIME_NOTE,
         ),
         Field(ratio_column("time ratio"), times_plain(_seconds), optional=True, note=RATIO),
         Field(
-            columns.memory_column("memory", "measured", best="min"),
+            memory_column("memory", "measured", best="min"),
             lambda row: measured_value(row, row["memory_bytes"]),
-            note=say.INCREMENT_NOTE,
+            note=INCREMENT_NOTE,
         ),
-        Field(columns.memory_column("memory", "predicted"), _increment),
+        Field(memory_column("memory", "predicted"), _increment),
         Field(
             ratio_column("memory ratio"),
             times_plain(lambda row: row["predicted_increment_bytes"]),
             note=RATIO,
         ),
-        Field(columns.WORK_FIELDS[0].column, lambda row: number_or_reason(row, "macs")),
+        Field(WORK_FIELDS[0].column, lambda row: number_or_reason(row, "macs")),
         Field(Column("kernel", align="left", wide=True), _kernel, optional=True, note=KERNEL),
     )
 
@@ -94,9 +112,7 @@ def _place(row: Row) -> tuple[Value, ...]:
 
 def _increment(row: Row) -> Value:
     """Predicted memory, its rules noted where they are not those of the row's device."""
-    value = (
-        values.predicted_increment(row) if row["predicted_increment_bytes"] is not None else None
-    )
+    value = predicted_increment(row) if row["predicted_increment_bytes"] is not None else None
     return number_or_reason(row, "predicted_increment_bytes") if value is None else value
 
 
@@ -105,7 +121,7 @@ def _block(row: Row) -> str:
 
 
 def _seconds(row: Row) -> Value:
-    found = values.time_interval(values.timing_of(row))
+    found = time_interval(timing_of(row))
     return None if found is None else Interval(found.median)
 
 

@@ -3,11 +3,27 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports.model import columns, values
-from reports.model import notes as say
-from reports.model.frame import pixels, rows_of_experiment
-from reports.model.table import MEBI, MILLI, Column, Interval, Mark, Table, Value
-from reports.model.values import Row, measured_value, predicted_value
+from reports.model import (
+    BY_CUDA,
+    INCREMENT_NOTE,
+    MEBI,
+    MILLI,
+    TIME_NOTE,
+    UNMEASURED,
+    Column,
+    Interval,
+    Mark,
+    Row,
+    Table,
+    Value,
+    measured_value,
+    measuring_conditions,
+    memory_column,
+    pixels,
+    predicted_value,
+    rows_of_experiment,
+    time_value,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,19 +76,19 @@ def _key(row: Row) -> tuple[Any, ...]:
 Reading = tuple[Callable[[Row], Value], Callable[[str], Column], str]
 
 _time: Reading = (
-    values.time_value,
+    time_value,
     lambda dtype: Column(dtype, "ms", 1, MILLI, "seconds", "measured"),
-    say.TIME_NOTE,
+    TIME_NOTE,
 )
 _memory: Reading = (
     lambda row: measured_value(row, row["memory_bytes"], first=True),
-    lambda dtype: columns.memory_column(dtype, "measured"),
-    say.INCREMENT_NOTE,
+    lambda dtype: memory_column(dtype, "measured"),
+    INCREMENT_NOTE,
 )
 _foretold: Reading = (
     lambda row: _by_rules(row, number_or_reason(row, "predicted_increment_bytes")),
-    lambda dtype: columns.memory_column(dtype, "predicted"),
-    say.INCREMENT_NOTE,
+    lambda dtype: memory_column(dtype, "predicted"),
+    INCREMENT_NOTE,
 )
 
 
@@ -86,7 +102,7 @@ def _by_rules(row: Row, value: Value) -> Value:
     """Mark a prediction by another device's rules than its neighbours'."""
     if not row.get("is_odd") or not isinstance(value, int | float):
         return value
-    return Interval(value, note=values.BY_CUDA)
+    return Interval(value, note=BY_CUDA)
 
 
 def _with_odd_ones(rows: Sequence[Row]) -> list[Row]:
@@ -143,12 +159,12 @@ def _pixels_of(rows: Iterable[Row], setting: tuple[Any, ...]) -> int:
 
 
 def _of(row: Row | None, value: Callable[[Row], Value]) -> Value:
-    return values.UNMEASURED if row is None else value(row)
+    return UNMEASURED if row is None else value(row)
 
 
 def _caption(rows: Sequence[Row]) -> str:
     executed = [row for row in rows if row["timings"]] or list(rows)
-    machine = values.measuring_conditions(executed).partition(";")[0]
+    machine = measuring_conditions(executed).partition(";")[0]
     return f"{machine}; batch 1; the column is the number format; strict protocol."
 
 

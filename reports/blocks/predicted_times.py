@@ -4,14 +4,28 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bench.analysis import devices, roofline
-from bench.analysis.devices import DEVICES, Datasheet
+from bench.analysis import DEVICES, Datasheet, floor_total_s, policy_of, recognise_device
 from reports.blocks import floors
-from reports.model import columns, values
-from reports.model.columns import Field, tabulate
-from reports.model.frame import pixels, rows_of_experiment
-from reports.model.table import GIBI, MILLI, Column, Interval, Mark, Table, Value, number_of
-from reports.model.values import Row
+from reports.model import (
+    BLOCK_FIELDS,
+    GIBI,
+    MILLI,
+    Column,
+    Field,
+    Interval,
+    Mark,
+    Row,
+    Table,
+    Value,
+    number_of,
+    pixels,
+    predicted_value,
+    ratio_of,
+    rows_of_experiment,
+    tabulate,
+    time_interval,
+    timing_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +33,7 @@ if TYPE_CHECKING:
 EXPERIMENTS = {"efficiency": "Efficiency", "table1": "Table 1"}
 PERCENT = 0.01
 # Size before the optional ones, as it groups the rows.
-NAMED = columns.BLOCK_FIELDS
+NAMED = BLOCK_FIELDS
 PREDICTED = (
     "A predicted time is a floor: each operator at the peak or the bandwidth of the datasheet, whichever takes longer, "
     "without launches."
@@ -87,7 +101,7 @@ def error_field(value: Callable[[Row], Value]) -> Field:
 
 def error(predicted: Value, found: Value) -> Value:
     """By what share of the found time the predicted one is off; None where either is missing."""
-    share = number_of(values.ratio_of(predicted, found))
+    share = number_of(ratio_of(predicted, found))
     return None if share is None else share - 1
 
 
@@ -96,7 +110,7 @@ def seconds(row: Row, device: Datasheet) -> Value:
     if floors.is_fused(row):
         return floors.NOT_ITS_OWN
     if not row["ledger"]:
-        return values.predicted_value(row, "macs")
+        return predicted_value(row, "macs")
     needs = row["predicted_peak_bytes"]
     if needs and needs > device.memory_bytes:
         has = f"{device.memory_bytes / GIBI:.0f} GiB"
@@ -104,16 +118,14 @@ def seconds(row: Row, device: Datasheet) -> Value:
             f"too large: needs {needs / GIBI:.1f} GiB by prediction, {device.title} has {has}"
         )
     try:
-        return roofline.floor_total_s(
-            row["ledger"], device.ceilings, roofline.policy_of(row["dtype"])
-        )
+        return floor_total_s(row["ledger"], device.ceilings, policy_of(row["dtype"]))
     except ValueError as reason:
         return Mark(f"{device.title}: {reason}")
 
 
 def _published(row: Row, device: Datasheet) -> Value:
     document = row["document"]
-    if document is None or devices.recognise_device(document.device) is not device:
+    if document is None or recognise_device(document.device) is not device:
         return None
     found: float | None = row["published_time_s"]
     return found
@@ -121,8 +133,8 @@ def _published(row: Row, device: Datasheet) -> Value:
 
 def _measured(row: Row, device: Datasheet) -> Value:
     for one in row["measured"]:
-        found = values.time_interval(values.timing_of(one))
-        if found is not None and devices.recognise_device(one["device_name"]) is device:
+        found = time_interval(timing_of(one))
+        if found is not None and recognise_device(one["device_name"]) is device:
             return Interval(found.median)
     return None
 

@@ -8,16 +8,29 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.analysis import devices, roofline
-from bench.analysis.devices import Ceilings, Datasheet
-from bench.records.record import Ceiling
+from bench.analysis import Ceilings, Datasheet, ceiling_rate, measured_ceilings, recognise_device
+from bench.records import Ceiling
 from reports.blocks import floors, predicted_times
-from reports.model import notes as say
-from reports.model import values
-from reports.model.columns import Field, tabulate
-from reports.model.frame import pixels, rows_of_experiment
-from reports.model.table import GIGA, MILLI, Column, Mark, Table, Value
-from reports.model.values import Row
+from reports.model import (
+    GIGA,
+    MILLI,
+    TIME_NOTE,
+    Column,
+    Field,
+    Mark,
+    Row,
+    Table,
+    Value,
+    describe_machine,
+    measuring_conditions,
+    pixels,
+    ratio_of,
+    rows_of_experiment,
+    tabulate,
+    time_interval,
+    time_value,
+    timing_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +65,7 @@ def of(frame: "pd.DataFrame") -> tuple[Table, ...]:
     tables: list[Table] = []
     for number, machine in enumerate(machines.values()):
         suffix = f"-{number + 1}" if number else ""
-        reached = roofline.measured_ceilings(machine[CEILINGS])
+        reached = measured_ceilings(machine[CEILINGS])
         tables.append(_ceilings(machine, suffix))
         if reached is not None:
             tables += _of_machine(frame, machine, reached, suffix=suffix)
@@ -91,19 +104,19 @@ def _timed(frame: "pd.DataFrame", experiment: str, place: Place | None) -> list[
     rows: list[Row] = [
         row
         for row in rows_of_experiment(frame, experiment)
-        if row["protocol"] == "strict" and _place(row) == place and values.timing_of(row)
+        if row["protocol"] == "strict" and _place(row) == place and timing_of(row)
     ]
     return sorted(rows, key=lambda row: (row["mode"], pixels(row)))
 
 
 def _seconds(row: Row) -> float:
-    found = values.time_interval(values.timing_of(row))
+    found = time_interval(timing_of(row))
     return found.median if found else 0.0
 
 
 def _ceilings(machine: Row, suffix: str) -> Table:
     """What the machine reached, and where its maker says what it could, the share of that."""
-    device = devices.recognise_device(machine["device_name"])
+    device = recognise_device(machine["device_name"])
     rate = partial(Column, unit="G/s", digits=1, scale=GIGA, base="per_second")
     columns = [
         Field(Column("ceiling", align="left"), lambda row: _named(row["one"])),
@@ -115,7 +128,7 @@ def _ceilings(machine: Row, suffix: str) -> Table:
             Field(rate("datasheet"), lambda row: stated(row["one"])),
             Field(
                 Column("share", "%", 0, PERCENT, "share"),
-                lambda row: values.ratio_of(_rate(row["one"]), stated(row["one"])),
+                lambda row: ratio_of(_rate(row["one"]), stated(row["one"])),
             ),
         ]
     return tabulate(
@@ -123,7 +136,7 @@ def _ceilings(machine: Row, suffix: str) -> Table:
         columns,
         name=f"roofline-ceilings{suffix}",
         title=f"Ceilings of {machine['device_name']}",
-        caption=f"Measured on {values.describe_machine(machine['environment'])}, at the start of the run.",
+        caption=f"Measured on {describe_machine(machine['environment'])}, at the start of the run.",
         notes=(COUNTED, f"Datasheet: {device.source}." if device else ""),
     )
 
@@ -133,7 +146,7 @@ def _named(one: Ceiling) -> str:
 
 
 def _rate(one: Ceiling) -> Value:
-    rate = roofline.ceiling_rate(one)
+    rate = ceiling_rate(one)
     return Mark(one.reason or "nothing was timed") if rate is None else rate
 
 
@@ -148,11 +161,11 @@ def _blocks(rows: Sequence[Row], reached: Ceilings, *, experiment: str, suffix: 
         (
             *predicted_times.NAMED,
             *_times(reached),
-            *_by_datasheet(devices.recognise_device(device_name)),
+            *_by_datasheet(recognise_device(device_name)),
         ),
         name=f"roofline-{experiment}{suffix}",
         title=f"Roofline of {TITLES[experiment]}: time beside its floor on {device_name}",
-        caption=values.measuring_conditions(rows),
+        caption=measuring_conditions(rows),
         group_by=(1,),
     )
 
@@ -162,8 +175,8 @@ def _times(reached: Ceilings) -> tuple[Field, ...]:
     return (
         Field(
             Column("time", "ms", 2, MILLI, "seconds", "measured"),
-            values.time_value,
-            note=say.TIME_NOTE,
+            time_value,
+            note=TIME_NOTE,
         ),
         Field(
             Column("floor", "ms", 3, MILLI, "seconds"),
@@ -172,7 +185,7 @@ def _times(reached: Ceilings) -> tuple[Field, ...]:
         ),
         Field(
             Column("share", "%", 0, PERCENT, "share"),
-            lambda row: values.ratio_of(floors.total(read(row)), _seconds(row)),
+            lambda row: ratio_of(floors.total(read(row)), _seconds(row)),
             note=floors.SHARE,
         ),
         Field(Column("bound by", align="left"), lambda row: floors.bound(read(row)), note=BOUND),

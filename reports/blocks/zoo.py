@@ -4,11 +4,26 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reports.model import columns, notes, values
-from reports.model.columns import Field, axis_value, tabulate
-from reports.model.frame import rows_of_experiment
-from reports.model.table import GIBI, GIGA, Column, Table, Value
-from reports.model.values import Row, published_value, ratio_of
+from reports.model import (
+    GIBI,
+    GIGA,
+    PARAMETERS_FIELD,
+    RATIO_NOTE,
+    UNPREDICTED,
+    Column,
+    Field,
+    Row,
+    Table,
+    Value,
+    axis_value,
+    measuring_conditions,
+    published_value,
+    ratio_of,
+    rows_of_experiment,
+    tabulate,
+    time_interval,
+    timing_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +53,7 @@ def zoo(frame: "pd.DataFrame", experiment: str) -> tuple[Table, Table]:
         (*ZOO_ROW, *_zoo_fields()),
         name=experiment,
         title=ZOOS[experiment],
-        caption=values.measuring_conditions(mode for row in rows for mode in row["both"]),
+        caption=measuring_conditions(mode for row in rows for mode in row["both"]),
         notes=(TRAINING_NOTE, SPEED_NOTE),
         group_by=(1,),
     )
@@ -80,14 +95,14 @@ def _zoo_fields() -> tuple[Field, ...]:
     gibi = partial(Column, "memory", scale=GIBI, base="bytes")
     speed = partial(Column, "speed", "fps", 2, base="per second")
     return (
-        columns.PARAMETERS_FIELD,
+        PARAMETERS_FIELD,
         Field(Column("MACs", "G", 1, GIGA), lambda row: row["eval"]["macs"], optional=True),
         Field(gibi("GB", 1, source="published"), lambda row: published_value(row, "memory_bytes")),
         Field(gibi("GiB", 2, source="predicted"), _training_bytes),
         Field(
             Column("ratio", "", 2),
             lambda row: ratio_of(row["published_memory_bytes"], _training_bytes(row)),
-            note=notes.RATIO_NOTE,
+            note=RATIO_NOTE,
         ),
         Field(
             gibi("GiB", 2, source="measured"),
@@ -101,7 +116,7 @@ def _zoo_fields() -> tuple[Field, ...]:
 
 def _training_bytes(row: Row) -> Value:
     peak: int | None = row["train"]["predicted_peak_bytes"]
-    return values.UNPREDICTED if peak is None else peak
+    return UNPREDICTED if peak is None else peak
 
 
 def _zoo_accuracy() -> tuple[Field, ...]:
@@ -116,5 +131,5 @@ def _zoo_accuracy() -> tuple[Field, ...]:
 
 def _speed(row: Row) -> Value:
     """Images per second of the forward pass."""
-    found = values.time_interval(values.timing_of(row["eval"]))
+    found = time_interval(timing_of(row["eval"]))
     return None if found is None else row["eval"]["batch"] / found.median

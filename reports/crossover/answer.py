@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from reports.crossover.curves import Study
 from reports.crossover.scaling import Crossing, crossing
-from reports.model.table import Interval
+from reports.model import Interval
 
 QUESTION = "Is asymmetric sampling still worth it with fused attention?"
 

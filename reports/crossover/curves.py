@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.crossover.scaling import Curve
-from reports.model import values
-from reports.model.frame import pixels, rows_of_experiment
-from reports.model.table import Interval
-from reports.model.values import Row
+from reports.model import (
+    CONCLUSIVE_WIDTH,
+    Interval,
+    Row,
+    pixels,
+    rows_of_experiment,
+    time_interval,
+    timing_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,12 +110,12 @@ def seconds(row: Row) -> Interval | None:
     counts as narrow on that clock. Where calls were too few for an interval it holds them all, and a
     quarter of the median each way.
     """
-    timing = values.timing_of(row)
-    found = values.time_interval(timing)
+    timing = timing_of(row)
+    found = time_interval(timing)
     if timing is None or found is None:
         return None
     known = [end for end in (found.low, found.high) if end is not None]
-    share = values.CONCLUSIVE_WIDTH[timing.clock] if known else FEW
+    share = CONCLUSIVE_WIDTH[timing.clock] if known else FEW
     ends = [found.median * (1 - share), found.median * (1 + share), *(known or timing.samples_s)]
     return Interval(found.median, min(ends), max(ends))
 

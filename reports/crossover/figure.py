@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reports.crossover import answer, curves, tables
 from reports.crossover.curves import EXPERIMENT, Study
 from reports.crossover.scaling import Crossing, exponent, upper_half
-from reports.model.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of
-from reports.model.table import GIBI, MEBI, MILLI, Interval
+from reports.model import COLOURS, GIBI, INK, MARKERS, MEBI, MILLI, Figure, Interval, short, svg_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from reports.model.table import Interval
+from reports.model import Interval
 
 CONFIDENCE = 0.95
 LEAST_POINTS = 3

@@ -11,18 +11,32 @@ from reports.crossover import answer, curves
 from reports.crossover.answer import Contest
 from reports.crossover.curves import Study
 from reports.crossover.scaling import exponent, upper_half
-from reports.model import columns as fields
-from reports.model import notes as say
-from reports.model import values
-from reports.model.columns import Field, memory_column, tabulate
-from reports.model.table import MILLI, Column, Interval, Mark, Table, Value
-from reports.model.values import Row, measured_value, predicted_value, ratio_of
+from reports.model import (
+    INCREMENT_NOTE,
+    MILLI,
+    TIME_NOTE,
+    Column,
+    Field,
+    Interval,
+    Mark,
+    Row,
+    Table,
+    Value,
+    axis_value,
+    measured_value,
+    measuring_conditions,
+    memory_column,
+    predicted_value,
+    ratio_of,
+    tabulate,
+    time_value,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REFERENCE = "apnb"
-ARM = Field(Column("arm", align="left"), fields.axis_value("block"))
+ARM = Field(Column("arm", align="left"), axis_value("block"))
 MILLISECONDS = Column("time", "ms", 2, MILLI, "seconds", "measured", best="min")
 CROSSING = (
     "The crossing is interpolated between two sizes, straight in the logarithms. Its ends follow from the "
@@ -67,7 +81,7 @@ def crossings(study: Study) -> Table:
         title=f"Crossover: from which size APNB beats NB, {study.place}",
         columns=columns,
         rows=tuple(_crossing(contest) for contest in answer.contests(study)),
-        caption=values.measuring_conditions(study.rows),
+        caption=measuring_conditions(study.rows),
         notes=(answer.answer(study), CROSSING),
     )
 
@@ -104,7 +118,7 @@ def exponents(study: Study) -> Table:
         title=f"Crossover: exponents of N, {study.place}",
         columns=columns if study.device else (columns[0], *columns[7:]),
         rows=tuple(_fits(study, arm) for arm in study.arms),
-        caption=values.measuring_conditions(study.rows),
+        caption=measuring_conditions(study.rows),
         notes=(FIT,),
     )
 
@@ -152,7 +166,7 @@ def sizes(study: Study) -> Table:
     return tabulate(
         every_row,
         (
-            Field(Column("size", align="left"), fields.axis_value("size")),
+            Field(Column("size", align="left"), axis_value("size")),
             ARM,
             *_read(MILLISECONDS),
             Field(Column("time ratio", "", 2), time_ratio, optional=True, note=RATIO),
@@ -165,7 +179,7 @@ def sizes(study: Study) -> Table:
         ),
         name=f"crossover-sizes{study.suffix}",
         title=f"Crossover: time and memory against N, {study.place}",
-        caption=values.measuring_conditions(study.rows),
+        caption=measuring_conditions(study.rows),
         group_by=(0,),
     )
 
@@ -176,7 +190,7 @@ def _reference(study: Study, row: Row) -> Row | None:
 
 
 def _read(column: Column) -> tuple[Field, ...]:
-    return (Field(column, values.time_value, note=say.TIME_NOTE),)
+    return (Field(column, time_value, note=TIME_NOTE),)
 
 
 def _used() -> tuple[Field, ...]:
@@ -184,12 +198,12 @@ def _used() -> tuple[Field, ...]:
         Field(
             memory_column("memory", "measured", best="min"),
             lambda row: measured_value(row, row["memory_bytes"]),
-            note=say.INCREMENT_NOTE,
+            note=INCREMENT_NOTE,
         ),
         Field(
             memory_column("memory", "predicted"),
             lambda row: predicted_value(row, "predicted_increment_bytes"),
-            note=say.INCREMENT_NOTE,
+            note=INCREMENT_NOTE,
         ),
     )
 
@@ -207,9 +221,9 @@ def anchors(study: Study) -> Table:
     return tabulate(
         ordered,
         (
-            Field(Column("anchors S"), fields.axis_value("anchors")),
+            Field(Column("anchors S"), axis_value("anchors")),
             ARM,
-            Field(MILLISECONDS, values.time_value, note=say.TIME_NOTE),
+            Field(MILLISECONDS, time_value, note=TIME_NOTE),
             Field(
                 Column("time ratio", "", 2),
                 time_ratio,
@@ -220,7 +234,7 @@ def anchors(study: Study) -> Table:
         ),
         name=f"crossover-anchors{study.suffix}",
         title=f"Crossover: time and memory against S at {rows[0]['size']}, {study.place}",
-        caption=values.measuring_conditions(rows),
+        caption=measuring_conditions(rows),
         notes=tuple(filter(None, (_growth(study, arm) for arm in study.anchored))),
         group_by=(0,),
     )

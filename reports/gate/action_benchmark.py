@@ -4,9 +4,9 @@ A list of objects with name, unit, value and, beside them, range and extra as te
 (github.com/benchmark-action/github-action-benchmark, section "customSmallerIsBetter").
 """
 
-from bench.records.outcome import Finding, Outcome
+from bench.records import Finding, Outcome
 from reports.gate.findings import ratio_text
-from reports.model.table import MEBI, MILLI
+from reports.model import MEBI, MILLI
 from reports.render import plain
 
 Entry = dict[str, str | float]

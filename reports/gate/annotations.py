@@ -4,7 +4,7 @@ Syntax and escapes: docs.github.com, "Workflow commands for GitHub Actions"; the
 actions/toolkit, packages/core/src/command.ts.
 """
 
-from bench.records.outcome import Finding, Outcome, worst_first
+from bench.records import Finding, Outcome, worst_first
 from reports.gate.findings import headline, sentence
 from reports.render import plain
 

@@ -3,11 +3,19 @@
 import statistics
 from collections.abc import Sequence
 
-from bench.analysis.sign_test import Decision
-from bench.records.comparison import ClockName, Comparison
-from bench.records.record import MeasuredMemory
-from reports.model import values
-from reports.model.table import MEBI, MILLI, Column, Interval, Mark, Table, Value
+from bench.analysis import Decision, decide_comparison, rounds_of
+from bench.records import ClockName, Comparison, MeasuredMemory
+from reports.model import (
+    FAILURE_WORDS,
+    MEBI,
+    MILLI,
+    Column,
+    Interval,
+    Mark,
+    Table,
+    Value,
+    describe_machine,
+)
 
 CLOCKS: dict[ClockName, str] = {
     "process": "process time",
@@ -91,7 +99,7 @@ def sentence(comparison: Comparison) -> str:
         reason = comparison.failure.reason if comparison.failure else "there are no rounds"
         return f"{arms}: not compared ({reason})"
     clock = comparison.clocks[0]
-    found = comparison.decide(clock)
+    found = decide_comparison(comparison, clock)
     return f"{arms}: {found.verdict}, {_share(found)} of its {CLOCKS[clock]} ({found.reason})"
 
 
@@ -110,15 +118,15 @@ def _title(comparisons: Sequence[Comparison]) -> str:
 def _verdicts(one: Comparison) -> list[tuple[Value, ...]]:
     named = (one.second.arm, one.first.arm, one.size)
     if one.failure is not None:
-        note = f"{values.FAILURE_WORDS[one.failure.kind]}: {one.failure.reason}"
-        failed = Mark(note, values.FAILURE_WORDS[one.failure.kind])
+        note = f"{FAILURE_WORDS[one.failure.kind]}: {one.failure.reason}"
+        failed = Mark(note, FAILURE_WORDS[one.failure.kind])
         return [(*named, "", failed, *([Mark(note)] * 6))]
     return [(*named, CLOCKS[clock], *_decided(one, clock)) for clock in one.clocks]
 
 
 def _decided(one: Comparison, clock: ClockName) -> tuple[Value, ...]:
-    found = one.decide(clock)
-    rounds = one.of(clock)
+    found = decide_comparison(one, clock)
+    rounds = rounds_of(one, clock)
     times = [
         statistics.median(statistics.median(turns) for turns in arm)
         for arm in ([each.second for each in rounds], [each.first for each in rounds])
@@ -174,7 +182,7 @@ def _ratio(above: int | None, below: int | None) -> Value:
 
 def _caption(comparisons: Sequence[Comparison]) -> str:
     machines = dict.fromkeys(
-        values.describe_machine(one.environment) for one in comparisons if one.environment
+        describe_machine(one.environment) for one in comparisons if one.environment
     )
     where = f"Measured on {'; '.join(machines)}" if machines else "Measured somewhere"
     settings = dict.fromkeys(

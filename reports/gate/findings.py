@@ -4,16 +4,38 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.records import outcome as outcomes
-from bench.records.outcome import Amount, Control, Finding, FindingVerdict, Outcome, SideRecord
-from reports.model import values as readings
-from reports.model.table import MEBI, MILLI, Column, Interval, Mark, Table, Value, decimal
+from bench.records import (
+    OUTCOME_FILE,
+    SAME_OR_BETTER,
+    UNDECIDED,
+    WORSE,
+    Amount,
+    Control,
+    Finding,
+    FindingVerdict,
+    Outcome,
+    SideRecord,
+    moved_findings,
+    worst_first,
+    write_outcome,
+)
+from reports.model import (
+    MEBI,
+    MILLI,
+    Column,
+    Interval,
+    Mark,
+    Table,
+    Value,
+    decimal,
+    describe_machine,
+)
 from reports.render import markdown
 
 WORDS = {
-    outcomes.SAME_OR_BETTER: "Same or better",
-    outcomes.WORSE: "Worse",
-    outcomes.UNDECIDED: "Not decided",
+    SAME_OR_BETTER: "Same or better",
+    WORSE: "Worse",
+    UNDECIDED: "Not decided",
 }
 # GitHub cuts a job's summary off at 1 MiB.
 MOST_ROWS = 500
@@ -53,13 +75,13 @@ CONTROLS = (
 
 def headline(outcome: Outcome) -> str:
     """The answer in one sentence."""
-    worse = [one for one in outcomes.worst_first(outcome.findings) if one.is_worse]
+    worse = [one for one in worst_first(outcome.findings) if one.is_worse]
     word = WORDS[outcome.status]
-    if outcome.status == outcomes.WORSE:
+    if outcome.status == WORSE:
         return (
             f"{word}: {len(worse)} of {len(outcome.findings)} findings; first {sentence(worse[0])}"
         )
-    if outcome.status == outcomes.UNDECIDED:
+    if outcome.status == UNDECIDED:
         return f"{word}: {outcome.undecided}"
     better = sum(one.verdict in ("FASTER", "LESS", "FIXED") for one in outcome.findings)
     accepted = sum(one.verdict == "ACCEPTED" for one in outcome.findings)
@@ -100,7 +122,7 @@ def amount(value: Amount, unit: str) -> str:
 
 def tables(outcome: Outcome) -> tuple[Table, ...]:
     """What moved, what did not, and the controls."""
-    moved = outcomes.moved_findings(outcome.findings)
+    moved = moved_findings(outcome.findings)
     same = [one for one in outcome.findings if one.verdict == "SAME"]
     made = [
         _findings("moved", "What moved, the worst first", moved, outcome, notes=_notes(moved)),
@@ -114,7 +136,7 @@ def _findings(
     name: str, title: str, rows: Sequence[Finding], outcome: Outcome, *, notes: Sequence[str] = ()
 ) -> Table:
     left = len(rows) - MOST_ROWS
-    more = [f"{left} rows more are in {outcomes.OUTCOME_FILE}."] if left > 0 else []
+    more = [f"{left} rows more are in {OUTCOME_FILE}."] if left > 0 else []
     return Table(
         name=name,
         title=title,
@@ -164,7 +186,7 @@ def _notes(rows: Sequence[Finding]) -> tuple[str, ...]:
 
 def _caption(outcome: Outcome) -> str:
     where = outcome.head.environment
-    machine = f"; {readings.describe_machine(where)}" if where else ""
+    machine = f"; {describe_machine(where)}" if where else ""
     return f"Base {_side(outcome.base)}, head {_side(outcome.head)}{machine}."
 
 
@@ -206,7 +228,7 @@ def write(outcome: Outcome, folder: Path) -> str:
     """Write every form into a folder: the outcome, summary.md, junit.xml and JSON for two tools; give the summary."""
     from reports.gate import action_benchmark, junit, pytest_benchmark
 
-    outcomes.write_outcome(outcome, folder)
+    write_outcome(outcome, folder)
     (folder / "pytest-benchmark").mkdir(exist_ok=True)
     text = summary(outcome)
     files = {

@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from bench.records.outcome import Control, Finding, Outcome, worst_first
+from bench.records import Control, Finding, Outcome, worst_first
 from reports.gate.findings import sentence
 from reports.render import plain
 

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from bench.records.outcome import Finding, Outcome
+from bench.records import Finding, Outcome
 from reports.render import plain
 
 FORMAT = "5.1.0"

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bench.records import comparison, record
-from bench.records.comparison import Comparison
-from bench.records.record import Environment, Record
+from bench.analysis import rounds_of
+from bench.records import (
+    COMPARISONS_FILE,
+    Comparison,
+    Environment,
+    Record,
+    read_comparisons,
+    read_records,
+)
 from bench.regression import exact
 from bench.regression.verdicts import CLOCKS, MEMORY, compared_cell, role_of
 from reports.gate import change_points
@@ -84,11 +90,11 @@ def read(folder: Path) -> tuple[Series, ...]:
 def _points(folder: Path) -> Iterator[tuple[str, str, str, Point]]:
     for file in sorted(folder.rglob("*.jsonl")):
         is_base = file.parent.name == "base" and (file.parent.parent / "head").is_dir()
-        if file.name == record.COMPARISONS_FILE:
-            for made in comparison.read_comparisons(file):
+        if file.name == COMPARISONS_FILE:
+            for made in read_comparisons(file):
                 yield from _of_comparison(made)
         elif not is_base:
-            for one in record.read_records(file):
+            for one in read_records(file):
                 yield from _of_record(one)
 
 
@@ -122,7 +128,7 @@ def _of_comparison(made: Comparison) -> Iterator[tuple[str, str, str, Point]]:
     if not (is_cell and made.rounds) or made.environment is None:
         return
     where, clock = made.environment, made.clocks[0]
-    medians = [statistics.median(one.second) for one in made.of(clock)]
+    medians = [statistics.median(one.second) for one in rounds_of(made, clock)]
     value = statistics.median(medians)
     named = f"{CLOCKS[clock]}, by turns"
     yield device_of(where), compared_cell(made), named, _point(made.created_at, where, value)

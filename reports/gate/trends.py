@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports.gate.findings import amount
 from reports.gate.series import EXACT, Series
-from reports.model.drawing import COLOURS, MARKERS, Figure, svg_of
-from reports.model.table import Column, Table, Value
+from reports.model import COLOURS, MARKERS, Column, Figure, Table, Value, svg_of
 from reports.render import html, markdown, plain, slug
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from bench.records.record import Record
+from bench.records import Record
 from reports.model import notes as say
 from reports.model import values as readings
 from reports.model.table import GIGA, MEBI, MEGA, Column, Interval, Mark, Source, Table, Value

@@ -10,7 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.records.record import Environment, MeasuredMemory, Record, read_records
+from bench.records import Environment, MeasuredMemory, Record, read_records
 from reports.model.table import GIBI, GIGA, MEBI, MEGA, MILLI
 
 if TYPE_CHECKING:

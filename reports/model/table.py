@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from bench.records.record import Record
+    from bench.records import Record
 
 Source = Literal["", "published", "predicted", "measured"]
 

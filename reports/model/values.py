@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.analysis import statistics
-from bench.records.record import Environment, OperatorTime, Timing
+from bench.analysis import MIN_SAMPLES, is_conclusive, median_interval, without_rejected
+from bench.records import Environment, OperatorTime, Timing
 from reports.model.table import GIBI, Interval, Mark, Value, number_of
 
 Row = Mapping[str, Any]
@@ -84,18 +84,18 @@ def time_interval(timing: Timing | None) -> Interval | None:
     """
     if timing is None:
         return None
-    kept = statistics.without_rejected(timing.samples_s, timing.rejected)
-    found = statistics.median_interval(kept or timing.samples_s, confidence=0.99)
+    kept = without_rejected(timing.samples_s, timing.rejected)
+    found = median_interval(kept or timing.samples_s, confidence=0.99)
     notes = [] if kept else ["every sample was rejected: the GPU's clock was low or throttled"]
     notes += ["host-bound: the GPU waited for the host"] if timing.host_bound else []
     notes += _doubts(timing)
-    narrow = statistics.is_conclusive(kept, relative=CONCLUSIVE_WIDTH[timing.clock])
+    narrow = is_conclusive(kept, relative=CONCLUSIVE_WIDTH[timing.clock])
     doubtful = not (kept and timing.steady and narrow)
     return Interval(found.median, found.low, found.high, doubtful, "; ".join(notes))
 
 
 def _doubts(timing: Timing) -> list[str]:
-    if len(timing.samples_s) < statistics.MIN_SAMPLES:
+    if len(timing.samples_s) < MIN_SAMPLES:
         return [f"calls that fitted into the time: {len(timing.samples_s)}"]
     return [] if timing.steady else ["the warm-up never became steady"]
 
@@ -124,7 +124,7 @@ def group_times(operations: Iterable[OperatorTime]) -> dict[str, float]:
     groups: dict[str, float] = {}
     for operator in operations:
         if operator.samples_s:
-            median = statistics.median_interval(operator.samples_s).median
+            median = median_interval(operator.samples_s).median
             groups[operator.group] = groups.get(operator.group, 0.0) + median
     return groups
 

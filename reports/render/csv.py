@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from reports.model.table import Column, Interval, Mark, Number, Spread, Table, Value
+from reports.model import Column, Interval, Mark, Number, Spread, Table, Value
 from reports.render import plain
 
 _FORMULA = ("=", "+", "-", "@")

@@ -11,24 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.model.table import (
-    Column,
-    Interval,
-    LaidCell,
-    Layout,
-    Spread,
-    Table,
-    lay_out,
-    number_of,
-)
-from reports.model.table import Value as Raw
+from reports.model import Column, Interval, LaidCell, Layout, Spread, Table, lay_out, number_of
+from reports.model import Value as Raw
 from reports.render import plain, records_page
 
 if TYPE_CHECKING:
     import jinja2
 
-    from bench.records.record import Record
-    from reports.model.drawing import Figure
+    from bench.records import Record
+    from reports.model import Figure
     from reports.overview import Section
 
 TEMPLATES = Path(__file__).parent

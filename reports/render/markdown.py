@@ -2,7 +2,7 @@
 
 import re
 
-from reports.model.table import Column, LaidCell, Table, lay_out
+from reports.model import Column, LaidCell, Table, lay_out
 from reports.render import plain
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from bench.records.record import Record
-from reports.model.table import Table
+from bench.records import Record
+from reports.model import Table
 from reports.render import plain, slug
 
 HEAD = """<!DOCTYPE html>

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reports.model.table import Table
+from reports.model import Table
 
 ROWS = 80
 UNCHECKED = "not checked here"

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from reports.model.table import Column, LaidCell, Table, lay_out
+from reports.model import Column, LaidCell, Table, lay_out
 from reports.render import plain
 
 WRAPPED = 24

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports.model.drawing import COLOURS, INK, Figure, short, svg_of
-from reports.model.table import GIGA, Spread, Table
+from reports.model import COLOURS, GIGA, INK, Figure, Spread, Table, short, svg_of
 from reports.training import runs, tables
 from reports.training.runs import Arm, Study
 

@@ -2,16 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from reports.model import values
-from reports.model.frame import rows_of_experiment
-from reports.model.table import Column, Table
-from reports.model.values import Row
+from reports.model import Column, Row, Table, measuring_conditions, rows_of_experiment
 from reports.training.statistics import class_iou, mean_iou
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.records.record import Accuracy
+    from bench.records import Accuracy
 
 
 def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
@@ -37,7 +34,7 @@ def _table(frame: "pd.DataFrame", row: Row, number: int) -> Table:
         title=f"{axes['network']} on {axes['dataset']}, checkpoint {axes['checkpoint']}",
         columns=(Column("class", align="left"), percent),
         rows=(*lines, ("mean", mean)),
-        caption=f"{said}; {values.measuring_conditions([row])}",
+        caption=f"{said}; {measuring_conditions([row])}",
         notes=tuple(_published(frame, axes)),
     )
 

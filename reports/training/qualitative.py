@@ -12,11 +12,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.model.captions import training_conditions
-from reports.model.drawing import Figure
-from reports.model.table import Column, Table, Value
+from reports.model import Column, Figure, Table, Value
 from reports.render import plain
 from reports.training import runs
+from reports.training.captions import training_conditions
 from reports.training.claims import arm_name
 from reports.training.predictions import IGNORE, Ring, Sheet, differing, rings, sheet
 

@@ -8,10 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reports.model import values
-from reports.model.frame import rows_of_experiment
-from reports.model.table import Mark
-from reports.model.values import Row
+from reports.model import UNMEASURED, Mark, Row, measured_value, rows_of_experiment
 from reports.render import slug
 from reports.training.claims import AXES, arm_name
 from reports.training.statistics import mean_iou
@@ -19,7 +16,7 @@ from reports.training.statistics import mean_iou
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.records.record import Accuracy, Document
+    from bench.records import Accuracy, Document
 
 SEED = "seed"
 SHARED = ("dataset", "budget")
@@ -71,12 +68,12 @@ class Arm:
         # What a run said comes before what a prediction could not.
         for row in sorted(self.rows, key=lambda row: row["device_name"] is None):
             if row["axes"].get(SEED, seed) == seed and row["failure"] is not None:
-                found = values.measured_value(row, None, first=True)
+                found = measured_value(row, None, first=True)
                 assert isinstance(found, Mark)
                 return found
         if seed in self.runs:
             return Mark("no class of this group is in the data or was predicted")
-        return values.UNMEASURED
+        return UNMEASURED
 
     def cost(self, column: str, *, mode: str) -> int | None:
         """What one call of the network needs in a mode, from the first row that says it."""

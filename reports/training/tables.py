@@ -5,12 +5,24 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reports.model import values
-from reports.model.captions import empty_crop_notes, training_conditions
-from reports.model.columns import Field, tabulate
-from reports.model.table import GIGA, MEBI, MILLI, Column, Mark, Spread, Table, Value
-from reports.model.values import UNPREDICTED, UNPUBLISHED, Row
+from reports.model import (
+    GIGA,
+    MEBI,
+    MILLI,
+    UNMEASURED,
+    UNPREDICTED,
+    UNPUBLISHED,
+    Column,
+    Field,
+    Mark,
+    Row,
+    Spread,
+    Table,
+    Value,
+    tabulate,
+)
 from reports.training import runs
+from reports.training.captions import empty_crop_notes, training_conditions
 from reports.training.runs import Arm, Study
 from reports.training.verdicts import by_group, compare, order_notes
 
@@ -98,7 +110,7 @@ def score(arm: Arm, group: str | None = None) -> Spread | Mark:
     """Mean and deviation of an arm's mIoU in percent, or why there is none."""
     scores = list(arm.scores(group).values())
     if not scores:
-        return next((arm.missing(seed) for seed in _asked(arm)), values.UNMEASURED)
+        return next((arm.missing(seed) for seed in _asked(arm)), UNMEASURED)
     return Spread(statistics.fmean(scores), statistics.stdev(scores) if len(scores) > 1 else None)
 
 

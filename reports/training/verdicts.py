@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from reports.model.captions import training_conditions
-from reports.model.table import Column, Interval, Mark, Table, Value
-from reports.model.values import UNPUBLISHED
+from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value
 from reports.training import statistics
+from reports.training.captions import training_conditions
 from reports.training.claims import COMPARISONS, MARGIN_POINTS, Comparison
 from reports.training.runs import Arm, Study
 from reports.training.statistics import MIN_SEEDS, VERDICTS, Difference, Tau, Verdict

@@ -24,6 +24,7 @@ from experiments.spec import Cell
 from experiments.training import Setting
 from tests.host import HostTraffic, traffic
 from tests.pretended_gpu import PretendedGpu
+from tests.standing_in import stand_in
 
 KINDS = look.kinds("cuda")
 # The modes that stand for the GPU are not what a compiler can see through; ONNX Runtime is the processor's.
@@ -202,7 +203,7 @@ def test_what_fails_is_a_line_and_exit_status_1(tmp_path, capsys, two_kinds, mon
         msg = "no kernel image is available"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(readings, "measure_cell", fail)
+    stand_in(monkeypatch, readings, "measure_cell", fail)
     assert see(tmp_path) == 1
     said = capsys.readouterr().out
     assert "failed nb eval float32" in said
@@ -217,14 +218,14 @@ def refused(*_):
 def test_what_a_library_refuses_keeps_no_other_kind_from_being_looked_at(
     tmp_path, capsys, two_kinds, monkeypatch
 ):
-    monkeypatch.setattr(readings, "measure_cell", refused)
+    stand_in(monkeypatch, readings, "measure_cell", refused)
     assert see(tmp_path) == 1
     assert "1 right, 0 wrong, 2 failed" in capsys.readouterr().out
 
 
 def test_a_device_that_is_gone_is_asked_no_more(tmp_path, capsys, two_kinds, monkeypatch):
-    monkeypatch.setattr(readings, "measure_cell", refused)
-    monkeypatch.setattr(process, "tidy_process", lambda: False)
+    stand_in(monkeypatch, readings, "measure_cell", refused)
+    stand_in(monkeypatch, process, "tidy_process", lambda: False)
     assert see(tmp_path) == 1
     assert "1 not looked at: the device computes no more" in capsys.readouterr().out
 
@@ -254,14 +255,14 @@ def test_launches_that_are_slower_after_the_profiler_are_wrong(monkeypatch, afte
 
 
 def test_the_workspace_is_read_with_cudnn_and_without_which_is_on_again_after_it(monkeypatch):
-    monkeypatch.setattr(workload, "make_workload", lambda cell, device: None)
+    stand_in(monkeypatch, workload, "make_workload", lambda cell, device: None)
     monkeypatch.setattr(look, "_predicted_bytes", lambda cell: 334 * look.MEBI)
 
     def measure(work, *, device):
         requested = (590 if torch.backends.cudnn.enabled else 334) * look.MEBI
         return MeasuredMemory(requested_bytes=requested)
 
-    monkeypatch.setattr(memory, "measure_memory", measure)
+    stand_in(monkeypatch, memory, "measure_memory", measure)
     assert (
         look._workspace("apnb").reason
         == "334.0 MiB predicted, 590.0 with cuDNN, 334.0 without cuDNN"

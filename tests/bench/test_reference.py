@@ -9,12 +9,13 @@ import psutil
 import pytest
 
 from bench import reference
-from bench.records.record import Environment, Failure, Measures, PredictedMemory, Record
-from bench.run import process, runner
+from bench.records import Environment, Failure, Measures, PredictedMemory, Record, read_records
+from bench.run import environment, process, runner
 from experiments import machine as ceilings
 from experiments.catalogue import EXPERIMENTS
 from experiments.reference import SIDES
 from experiments.training import Setting
+from tests.standing_in import stand_in
 
 HERE = Environment(
     device="cuda", device_name="a GPU", cores=16, threads=8, memory_bytes=1, os="o", python="3", torch="2"
@@ -53,8 +54,8 @@ def machine(monkeypatch):
     gpu = Machine()
     monkeypatch.setattr(runner, "_describe", lambda device: HERE)
     monkeypatch.setattr(runner, "measured_record", gpu.measure)
-    monkeypatch.setattr(runner, "predicted_record", gpu.predict)
-    monkeypatch.setattr("bench.run.environment.available_bytes", lambda _: 139 * GIB)
+    stand_in(monkeypatch, runner, "predicted_record", gpu.predict)
+    stand_in(monkeypatch, environment, "available_bytes", lambda _: 139 * GIB)
     monkeypatch.setattr(process, "end_kept", gpu.end)
     return gpu
 
@@ -100,7 +101,7 @@ def test_eight_minutes_of_a_gpu_reach_the_first_six_sides_of_the_crossover(machi
             and "anchors" not in cell.axes
         )
     ]
-    on_file = {item.cell for item in runner.record.read_records(tmp_path) if item.source == "measured"}
+    on_file = {item.cell for item in read_records(tmp_path) if item.source == "measured"}
     assert len(wanted) == 5 * 2 + 4 + 2 + 3 + 6 * 12
     assert set(wanted) <= on_file
 
@@ -136,7 +137,7 @@ def test_trainings_share_a_gpu_as_far_as_cores_and_memory_go(machine):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "_describe", lambda device: few)
         assert reference.trainings_at_once(cells, device="cuda") == 2
-        patch.setattr("bench.run.environment.available_bytes", lambda _: 2 * GIB)
+        stand_in(patch, environment, "available_bytes", lambda _: 2 * GIB)
         assert reference.trainings_at_once(cells, device="cuda") == 1
 
 
@@ -144,7 +145,7 @@ def test_each_training_on_a_gpu_needs_memory_for_its_process_too(machine, monkey
     cells = next(step for step in plan("cuda") if step.trains).cells
     two = 2 * (GIB + runner.PROCESS_BYTES)
     for has, at_once in [(two, 2), (two - 1, 1)]:
-        monkeypatch.setattr("bench.run.environment.available_bytes", lambda _, has=has: has)
+        stand_in(monkeypatch, environment, "available_bytes", lambda _, has=has: has)
         assert reference.trainings_at_once(cells, device="cuda") == at_once
 
 
@@ -182,7 +183,7 @@ def test_what_goes_wrong_in_a_prediction_ends_the_run(machine, tmp_path, monkeyp
         msg = "no space left"
         raise OSError(msg)
 
-    monkeypatch.setattr(runner, "predicted_record", fail)
+    stand_in(monkeypatch, runner, "predicted_record", fail)
     with pytest.raises(OSError, match="no space left"):
         machine.spend(1, tmp_path)
 
@@ -200,7 +201,7 @@ def test_predictions_end_with_a_run_that_is_interrupted(machine, tmp_path, monke
             assert begun.wait(60)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "predicted_record", predict)
+    stand_in(monkeypatch, runner, "predicted_record", predict)
     with pytest.raises(KeyboardInterrupt):
         run()
     assert len(machine.predicted) < len(cells)

@@ -66,13 +66,13 @@ def arms(tmp_path, monkeypatch):
 def play(first, second, *, rounds):
     made = compare(first, second, device="cpu", settings=Settings(rounds=rounds))
     assert made.failure is None
-    whole = made.decide("process")
+    whole = sign_test.decide_comparison(made, "process")
     print(  # noqa: T201  # the figures are what it is for
         f"\n{second.name} against {first.name}, {rounds} rounds: {whole.verdict}, ratio "
         f"{whole.ratio.median:.3f} [{whole.ratio.low:.3f}, {whole.ratio.high:.3f}], "
         f"A/A {whole.control.median:.3f} [{whole.control.low:.3f}, {whole.control.high:.3f}]"
     )
-    return made.of("process")
+    return sign_test.rounds_of(made, "process")
 
 
 def shares(rounds):

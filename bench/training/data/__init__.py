@@ -6,8 +6,12 @@ train ids 0 to C-1, and 255 where a pixel isn't judged.
 
 from pathlib import Path
 
+from bench.training.data.augment import IGNORE, Augmented, Labelled, normalise
 from bench.training.data.images import LabelledImages
 from bench.training.data.readers import LAYOUTS
+from bench.training.data.sample_cache import Held
+from bench.training.data.sampler import Batch, Order, Visited, load_batches, seed_of
+from bench.training.data.scenes import CLASSES, NEEDS_CUE, Scenes
 
 NAMES = tuple(LAYOUTS)
 

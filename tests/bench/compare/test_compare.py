@@ -13,6 +13,7 @@ import torch
 from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench import efficiency
+from bench.analysis import decide_comparison
 from bench.compare import compare as paired
 from bench.compare.rounds import LETTERS, ORDERS, Match, Player
 from bench.compare.turns import ArmTask, Ready
@@ -50,7 +51,12 @@ def test_two_arms_are_compared_from_the_command_line(tmp_path, capsys):
             assert len(taken.first) == len(taken.second) == len(taken.control) >= 2
     assert kept.first.macs != kept.second.macs
     assert 0 < kept.agreement.max_relative_error < 2
-    assert kept.decide("process").verdict in ("SAME", "FASTER", "SLOWER", "INCONCLUSIVE")
+    assert decide_comparison(kept, "process").verdict in (
+        "SAME",
+        "FASTER",
+        "SLOWER",
+        "INCONCLUSIVE",
+    )
     assert kept.environment.code
     assert record.read_records(tmp_path) == ()
 
@@ -68,7 +74,7 @@ def test_on_a_gpu_events_decide():
     assert made.failure is None
     assert made.clocks == ("cuda-events", "wall")
     assert made.first.memory.requested_bytes > made.second.memory.requested_bytes
-    assert made.decide("cuda-events").ratio.median > 0
+    assert decide_comparison(made, "cuda-events").ratio.median > 0
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from bench.records.record import (
 )
 from bench.run import runner
 from experiments.spec import Cell
+from tests.standing_in import stand_in
 
 TINY = Size(width=9, height=7)
 GIBI = 2**30
@@ -104,11 +105,14 @@ def recorded(one, **measures):
 def made_up(monkeypatch):
     """Matches, predictions and the machine, all made up."""
     monkeypatch.setattr(compare, "Match", Known)
-    monkeypatch.setattr(runner, "predicted_record", predict)
-    monkeypatch.setattr(
-        runner, "environment_of", lambda device, one: WHERE.model_copy(update={"device": device})
+    stand_in(monkeypatch, runner, "predicted_record", predict)
+    stand_in(
+        monkeypatch,
+        runner,
+        "environment_of",
+        lambda device, one: WHERE.model_copy(update={"device": device}),
     )
-    monkeypatch.setattr(runner, "memory_failure", lambda *_, **__: None)
+    stand_in(monkeypatch, runner, "memory_failure", lambda *_, **__: None)
 
 
 def compared(first=None, second=None, **options):
@@ -190,7 +194,7 @@ def test_an_arm_has_its_own_calls_and_memory_and_predictions():
 
 
 def test_an_arm_that_cannot_be_predicted_is_tried_without(monkeypatch):
-    monkeypatch.setattr(runner, "predicted_record", lambda one, _: recorded(one))
+    stand_in(monkeypatch, runner, "predicted_record", lambda one, _: recorded(one))
     made = compared()
     assert made.first.macs is made.first.predicted_peak_bytes is None
     assert made.first.predicted_increment_bytes is None
@@ -211,7 +215,8 @@ def test_a_failure_stands_in_place_of_the_rounds(monkeypatch):
 )
 def test_the_environment_has_the_code_of_both_arms_once(monkeypatch, codes, said):
     known = dict(zip(("nb", "apnb"), codes, strict=True))
-    monkeypatch.setattr(
+    stand_in(
+        monkeypatch,
         runner,
         "environment_of",
         lambda _, one: WHERE.model_copy(update={"code": known[one.name]}),
@@ -247,7 +252,9 @@ def arm(peak, rise):
 )
 def test_three_processes_stand_and_one_is_at_its_peak(monkeypatch, first, second, needs):
     asked = []
-    monkeypatch.setattr(runner, "memory_failure", lambda *given, said: asked.append((*given, said)))
+    stand_in(
+        monkeypatch, runner, "memory_failure", lambda *given, said: asked.append((*given, said))
+    )
     compare.both_fit([arm(*first), arm(*second)], WHERE)
     processes = 3 * runner.PROCESS_BYTES
     assert asked == [(needs + processes, WHERE, "three processes by turns need")]
@@ -257,7 +264,7 @@ def test_three_processes_stand_and_one_is_at_its_peak(monkeypatch, first, second
 @pytest.mark.parametrize("at", [0, 1])
 def test_what_an_arm_needs_is_not_asked_where_it_is_not_known(monkeypatch, unknown, at):
     asked = []
-    monkeypatch.setattr(runner, "memory_failure", lambda *given, **_: asked.append(given))
+    stand_in(monkeypatch, runner, "memory_failure", lambda *given, **_: asked.append(given))
     arms = [arm(100, 30)]
     arms.insert(at, arm(*unknown))
     compare.both_fit(arms, WHERE)
@@ -266,7 +273,7 @@ def test_what_an_arm_needs_is_not_asked_where_it_is_not_known(monkeypatch, unkno
 
 def test_without_room_nothing_is_played(monkeypatch):
     failure = Failure(kind="foreseen", reason="too large")
-    monkeypatch.setattr(runner, "memory_failure", lambda *_, **__: failure)
+    stand_in(monkeypatch, runner, "memory_failure", lambda *_, **__: failure)
     Known.asked = ()
     assert (compared().failure, Known.asked) == (failure, ())
 

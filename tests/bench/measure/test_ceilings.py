@@ -14,6 +14,7 @@ from bench.records.record import Timing
 from bench.run import runner
 from experiments import machine as asked
 from experiments.spec import Cell, Experiment
+from tests.standing_in import stand_in
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +111,7 @@ def measured(monkeypatch):
             yield from real(cells, out, source=source, **options)
         seen.extend(cell for cell in cells if source == "measured")
 
-    monkeypatch.setattr(runner, "run_cells", run)
+    stand_in(monkeypatch, runner, "run_cells", run)
     return seen
 
 

@@ -13,6 +13,7 @@ from bench import look
 from bench.measure import exactness
 from bench.workloads import workload
 from experiments.spec import Cell
+from tests.standing_in import stand_in
 
 NB = Cell(
     experiment="test",
@@ -35,7 +36,7 @@ def planted(monkeypatch, plant, **changes):
     cell = replace(NB, **changes)
     seen = look.Seen(what="")
     with monkeypatch.context() as patch:
-        patch.setattr(workload, "make_workload", make)
+        stand_in(patch, workload, "make_workload", make)
         seen.error, seen.gradient_error = exactness.float64_errors(cell, "cpu")
     return look._wrong(cell, seen)
 
@@ -90,7 +91,7 @@ def test_an_output_that_is_no_number_is_found_among_others(monkeypatch):
     def spoil(module):
         module.register_forward_hook(lambda _, maps, output: (output[0], output[1] * math.nan))
 
-    monkeypatch.setattr(workload, "build_subject", lambda _: Twice())
+    stand_in(monkeypatch, workload, "build_subject", lambda _: Twice())
     assert planted(monkeypatch, spoil).startswith("outputs differ")
 
 
@@ -107,5 +108,5 @@ class Twice(torch.nn.Module):
 
 
 def test_dropout_is_left_out_of_the_comparison(monkeypatch):
-    monkeypatch.setattr(workload, "build_subject", lambda _: Twice())
+    stand_in(monkeypatch, workload, "build_subject", lambda _: Twice())
     assert planted(monkeypatch, lambda module: None, mode="train") == ""

@@ -15,6 +15,7 @@ from bench.run import runner
 from bench.workloads import workload
 from experiments.paper import table1
 from experiments.spec import Cell, OwnModule
+from tests.standing_in import stand_in
 
 SPEC = BlockSpec(channels=16, key_channels=8)
 APNB = BlockSpec(channels=16, key_channels=8, sampler="pyramid-average", grids=(1, 3))
@@ -158,7 +159,7 @@ def test_memory_of_a_processor_is_that_of_a_first_call_which_casts(monkeypatch):
 
 
 def test_training_what_has_no_gradient_says_so(monkeypatch):
-    monkeypatch.setattr(workload, "build_subject", lambda _: torch.nn.ReLU())
+    stand_in(monkeypatch, workload, "build_subject", lambda _: torch.nn.ReLU())
     with pytest.raises(ValueError, match="no output depends on a parameter.*mode='eval'"):
         readings.predict_cell(cell(mode="train"))
     with pytest.raises(ValueError, match="no output depends on a parameter.*mode='eval'"):

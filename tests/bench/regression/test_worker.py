@@ -16,6 +16,7 @@ from bench.regression.examine import SideError
 from bench.regression.requests import Ask
 from bench.regression.revisions import RevisionSide
 from bench.run import environment
+from tests.standing_in import stand_in
 
 BLOCKS = """
 import os
@@ -93,7 +94,7 @@ def test_what_fails_when_it_runs_keeps_its_counts(examine):
 
 
 def test_what_does_not_fit_is_not_run(examine, monkeypatch, tmp_path):
-    monkeypatch.setattr(environment, "available_bytes", lambda device: 0)
+    stand_in(monkeypatch, environment, "available_bytes", lambda device: 0)
     found = examine("small")
     assert (found.failure, found.measures.outputs) == (None, ())
     assert not (tmp_path / "outputs.pt").exists()
@@ -229,7 +230,7 @@ def test_a_process_that_does_not_even_start_ends_the_gate(monkeypatch):
 
 def test_an_arm_is_told_what_its_task_is(monkeypatch):
     served = []
-    monkeypatch.setattr(turns, "serve", lambda task, line: served.append(task))
+    stand_in(monkeypatch, turns, "serve", lambda task, line: served.append(task))
     request = {
         "ask": Ask(arm="apnb:fast", size="5x4", channels=8, key_channels=4).as_json(),
         "device": "cpu",

@@ -223,7 +223,7 @@ def test_what_ran_out_of_memory_says_so_in_a_cell_and_in_an_arm(error, kind, mon
 
     monkeypatch.setattr(turns, "_serve", fail)
     monkeypatch.setattr(turns.os, "dup2", lambda *_: None)
-    monkeypatch.setattr(turns.process, "offer_to_oom_killer", lambda: None)
+    monkeypatch.setattr(turns, "offer_to_oom_killer", lambda: None)
     monkeypatch.setattr(turns.signal, "signal", lambda *_: None)
     turns.serve(None, SimpleNamespace(send=told.append))
     assert [item.kind for item in told] == [kind]

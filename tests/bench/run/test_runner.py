@@ -7,11 +7,13 @@ import pytest
 
 from ann.catalogue import BLOCKS
 from ann.spec import BlockSpec, Size
+from bench.measure import readings
 from bench.records import files, record
 from bench.records.record import Environment, Failure, Measures
 from bench.run import runner
 from bench.run.pool import Lost
 from experiments.spec import Cell, OwnModule
+from tests.standing_in import stand_in
 
 SMALL = Cell(
     experiment="test",
@@ -86,7 +88,7 @@ def test_a_second_run_measures_nothing(tmp_path, monkeypatch):
 
 def test_a_clock_that_jumps_back_loses_and_repeats_nothing(tmp_path, monkeypatch):
     hours = iter(range(12, 0, -1))
-    monkeypatch.setattr(runner, "timestamp", lambda: f"2026-01-01T{next(hours):02}:00:00+00:00")
+    stand_in(monkeypatch, runner, "timestamp", lambda: f"2026-01-01T{next(hours):02}:00:00+00:00")
     cells = [SMALL, replace(SMALL, mode="train")]
     first = run(cells[:1], tmp_path, source="predicted")
     both = run(cells, tmp_path, source="predicted")
@@ -132,7 +134,7 @@ def test_a_prediction_for_a_named_device_is_one_of_its_own(tmp_path):
 def test_a_process_is_told_whether_the_run_itself_is_on_the_device(monkeypatch, has_context):
     told = []
     monkeypatch.setattr(runner.environment, "has_context", lambda device: has_context)
-    monkeypatch.setattr(runner.process, "run_task", lambda task: told.append(task) or Measures())
+    stand_in(monkeypatch, runner.process, "run_task", lambda task: told.append(task) or Measures())
     runner.measured_record(SMALL, HERE)
     assert [task.waits_on_device for task in told] == [has_context]
 
@@ -140,7 +142,7 @@ def test_a_process_is_told_whether_the_run_itself_is_on_the_device(monkeypatch, 
 def test_changed_code_is_measured_again(tmp_path, own, monkeypatch):
     cell = own("fine")
     first = run([cell], tmp_path, "predicted")
-    monkeypatch.setattr(runner, "code_digest", lambda _: "other")
+    stand_in(monkeypatch, runner, "code_digest", lambda _: "other")
     monkeypatch.setattr(runner, "_MEMO", {})
     again = run([cell], tmp_path, "predicted")
     assert again[0].environment.code == "other" != first[0].environment.code
@@ -169,7 +171,7 @@ def test_a_prediction_turns_standard_output_aside_while_no_other_thread_may(monk
         return Measures()
 
     monkeypatch.setattr(runner, "_MEMO", {})
-    monkeypatch.setattr("bench.measure.readings.predict_cell", predict)
+    monkeypatch.setattr(readings, "predict_cell", predict)
     assert runner._predictions(SMALL, "cpu") == Measures()
     assert sys.stdout is out
 
@@ -196,8 +198,8 @@ def test_a_cell_past_its_limit_is_ended(tmp_path, own):
 
 
 def test_a_cell_that_cannot_fit_is_not_started(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.environment, "available_bytes", lambda _: 2**30)
-    monkeypatch.setattr(runner.process, "run_task", lambda _: pytest.fail("started"))
+    stand_in(monkeypatch, runner.environment, "available_bytes", lambda _: 2**30)
+    stand_in(monkeypatch, runner.process, "run_task", lambda _: pytest.fail("started"))
     big = replace(SMALL, subject=BlockSpec(), size=Size(height=128, width=256))
     (seen,) = run([big], tmp_path)
     assert seen.failure.kind == "foreseen"
@@ -226,9 +228,12 @@ def test_a_gpu_that_disappears_costs_the_cells_that_come_then_and_no_other(tmp_p
             raise found
         return found
 
-    monkeypatch.setattr(runner.environment, "available_bytes", available)
-    monkeypatch.setattr(
-        runner.process, "run_task", lambda task: done.append(task.cell.seed) or Measures()
+    stand_in(monkeypatch, runner.environment, "available_bytes", available)
+    stand_in(
+        monkeypatch,
+        runner.process,
+        "run_task",
+        lambda task: done.append(task.cell.seed) or Measures(),
     )
     cells = [replace(SMALL, seed=seed) for seed in range(3)]
     first, gone, last = run(cells, tmp_path)

@@ -21,6 +21,7 @@ from experiments.paper import table6
 from experiments.spec import Cell, OwnModule
 from experiments.training import Setting
 from tests.bench.run.serving import serve
+from tests.standing_in import stand_in
 
 PLAIN = Cell(
     experiment="test",
@@ -153,11 +154,11 @@ def test_what_a_cell_leaves_behind_is_known_or_not(outcome, clean):
 def serving(monkeypatch):
     """Have `_serve` told two cells in this process; the state that each answer tells."""
     calls = []
-    monkeypatch.setattr(child, "end_with_parent", lambda: calls.append("ends with its parent"))
-    monkeypatch.setattr(child, "offer_to_oom_killer", lambda: None)
+    stand_in(monkeypatch, child, "end_with_parent", lambda: calls.append("ends with its parent"))
+    stand_in(monkeypatch, child, "offer_to_oom_killer", lambda: None)
     monkeypatch.setattr(child.os, "dup2", lambda *_: None)
     monkeypatch.setattr(child.signal, "signal", lambda *given: calls.append(given))
-    monkeypatch.setattr(child, "tidy_process", lambda: True)
+    stand_in(monkeypatch, child, "tidy_process", lambda: True)
 
     def serve(*outcomes, device="cuda"):
         answers, left = [], list(outcomes)
@@ -184,7 +185,7 @@ def test_a_process_on_a_processor_serves_one_cell(serving):
 
 
 def test_a_process_ends_where_its_device_computes_no_more(serving, monkeypatch):
-    monkeypatch.setattr(child, "tidy_process", lambda: False)
+    stand_in(monkeypatch, child, "tidy_process", lambda: False)
     assert serving(Measures(), Measures())[0] == ["measures ends"]
 
 
@@ -206,7 +207,7 @@ def test_between_cells_memory_is_given_back_and_the_device_asked(pretended_gpu, 
 def test_a_process_knows_whether_another_of_the_run_waits_on_the_device(monkeypatch, waits):
     seen = []
     monkeypatch.setattr(nvml.waiting, "count", 0)
-    monkeypatch.setattr(readings, "measure_cell", lambda *_: seen.append(nvml.waiting.count))
+    stand_in(monkeypatch, readings, "measure_cell", lambda *_: seen.append(nvml.waiting.count))
     child._measured(child.Task(cell=PLAIN, device="cuda", waits_on_device=waits))
     assert seen == [int(waits)]
 

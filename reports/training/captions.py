@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from reports.model import values
-from reports.model.values import Row
+from reports.model import Row, describe_machine
 from reports.training.runs import Study
 
 
@@ -29,7 +28,7 @@ def training_conditions(study: Study) -> str:
 
 def _machine(row: Row) -> str:
     environment = row["environment"]
-    return f"trained on {values.describe_machine(environment)}" if environment else ""
+    return f"trained on {describe_machine(environment)}" if environment else ""
 
 
 def _listed(words: Iterator[str]) -> str:
