@@ -188,7 +188,7 @@ def _seen(what: str, act: Callable[[], Seen]) -> Seen:
 def look(cell: Cell, device: str) -> Seen:
     """Read all that a cell's probes read, and hold its call against float64."""
     from bench.measure.exactness import float64_errors
-    from bench.measure.readings import measure_cell
+    from bench.measure.measure import measure_cell
 
     found = measure_cell(cell, device)  # type: ignore[arg-type]  # a device that computes
     added = found.memory.requested_bytes if found.memory else None
@@ -217,13 +217,13 @@ def _wrong(cell: Cell, seen: Seen) -> str:
 
 
 def _predicted_bytes(cell: Cell) -> int:
-    from bench.measure import memory
     from bench.predict.imitation import Imitation
+    from bench.predict.live_memory import predict_memory
     from bench.workloads import lower_dtype, make_workload
 
     made = make_workload(cell, "meta")
     with Imitation("cuda", lower_dtype(cell.dtype)).around(made.module):
-        return memory.predict_memory(made.module, made.inputs, mode=cell.mode).increment_bytes
+        return predict_memory(made.module, made.inputs, mode=cell.mode).increment_bytes
 
 
 def _launch_s() -> float:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ann.spec import UnavailableError
-from bench.measure import cpu_timer
+from bench.measure import cpu_timer, cuda_timer
 from bench.records import Ceiling, Timing
 from bench.workloads import require_format, switch_format, weights_dtype
 from experiments.spec import Dtype
@@ -89,5 +89,5 @@ def _seconds(work: Callable[[], Tensor], device: Device) -> float:
 def _time(work: Callable[[], Tensor], device: Device, *, budget_s: float) -> Timing:
     """By the clock by which blocks are timed: events on a GPU, the wall clock on a processor."""
     if device == "cuda":
-        return cpu_timer.time_cuda(work, budget_s=budget_s, graph=False)[0]
+        return cuda_timer.time_cuda(work, budget_s=budget_s, graph=False)[0]
     return cpu_timer.time_cpu(work, budget_s=budget_s)[1]

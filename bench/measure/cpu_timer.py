@@ -21,10 +21,7 @@ from bench.measure.collect import (
     warm_up,
 )
 from bench.measure.cuda_stream import Work
-from bench.measure.cuda_timer import time_cuda
 from bench.records import Timing
-
-__all__ = ["time_cpu", "time_cuda"]
 
 # Ten thousand times the resolution of either clock.
 SAMPLE_S = 1e-3

@@ -1,81 +1,22 @@
-"""Peak memory of one call: predicted from live tensors without running it, or measured.
+"""Peak memory of one executed call.
 
 Measured minus predicted is workspace and rounding: what operators take inside themselves (oneDNN
 reorders, cuDNN and cuBLAS workspaces) and what the allocator can't split.
 """
 
 import gc
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
 
 from bench.measure import nvml as clocks
-from bench.predict.ledger import CallMode, unchanged
-from bench.predict.live_memory import Meter
-from bench.records import MeasuredMemory, PredictedMemory
-from bench.workloads import sum_outputs
+from bench.records import MeasuredMemory
 
 WARM_CALLS = 3
 PROCESS = Path("/proc/self")
 KIB = 1024
-
-
-def predict_memory(
-    module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode, first: bool = False
-) -> PredictedMemory:
-    """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
-
-    Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
-    tensors and gradients count. Give module and inputs on `meta`, where nothing is executed or
-    allocated. Mode, buffers and gradients are put back.
-
-    Args:
-        module: what is called.
-        inputs: with what.
-        mode: `eval` or `train`.
-        first: whether it is the module's first call, as a processor's is; else what that made and
-            kept stands too.
-
-    Raises:
-        ValueError: in `train`, no output depends on a parameter.
-    """
-    meter = Meter()
-    with unchanged(module, mode=mode):
-        parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
-        input_bytes = meter.hold(inputs)
-        if not first:
-            with meter, torch.set_grad_enabled(mode == "train"):
-                module(*inputs)
-        meter.begin()
-        with meter, meter.attributing(module):
-            _call(module, inputs, mode=mode)
-    live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
-    by_module: Counter[str] = Counter()
-    for tensor in live:
-        by_module[tensor.module] += tensor.size_bytes
-    return PredictedMemory(
-        peak_bytes=meter.peak_bytes,
-        increment_bytes=meter.peak_bytes - meter.standing_bytes,
-        input_bytes=input_bytes,
-        parameter_bytes=parameter_bytes,
-        peak_operator=meter.peak_operator,
-        live=live,
-        by_module=dict(by_module),
-    )
-
-
-def _call(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode) -> None:
-    if mode == "eval":
-        with torch.no_grad():
-            module(*inputs)
-        return
-    outputs = module(*inputs)  # held while going back, as a training loop holds them
-    sum_outputs(outputs).backward()
-    del outputs
 
 
 def measure_memory(work: Callable[[], object], *, device: Literal["cpu", "cuda"]) -> MeasuredMemory:

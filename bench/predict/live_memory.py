@@ -1,6 +1,7 @@
 """Live tensor storages under dispatch: what stands, what stood at the peak, and who made it."""
 
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bench.records import LiveTensor
+from bench.predict.ledger import CallMode, unchanged
+from bench.records import LiveTensor, PredictedMemory
+from bench.workloads import sum_outputs
 
 BLOCK_BYTES = 512  # PyTorch's CUDA allocator rounds every request up to this
 OUTSIDE = ""
@@ -136,3 +139,57 @@ class Meter(TorchDispatchMode):
 
     def _leaving(self, *_: object) -> None:
         self._modules.pop()
+
+
+def predict_memory(
+    module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode, first: bool = False
+) -> PredictedMemory:
+    """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
+
+    Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
+    tensors and gradients count. Give module and inputs on `meta`, where nothing is executed or
+    allocated. Mode, buffers and gradients are put back.
+
+    Args:
+        module: what is called.
+        inputs: with what.
+        mode: `eval` or `train`.
+        first: whether it is the module's first call, as a processor's is; else what that made and
+            kept stands too.
+
+    Raises:
+        ValueError: in `train`, no output depends on a parameter.
+    """
+    meter = Meter()
+    with unchanged(module, mode=mode):
+        parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
+        input_bytes = meter.hold(inputs)
+        if not first:
+            with meter, torch.set_grad_enabled(mode == "train"):
+                module(*inputs)
+        meter.begin()
+        with meter, meter.attributing(module):
+            _call(module, inputs, mode=mode)
+    live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
+    by_module: Counter[str] = Counter()
+    for tensor in live:
+        by_module[tensor.module] += tensor.size_bytes
+    return PredictedMemory(
+        peak_bytes=meter.peak_bytes,
+        increment_bytes=meter.peak_bytes - meter.standing_bytes,
+        input_bytes=input_bytes,
+        parameter_bytes=parameter_bytes,
+        peak_operator=meter.peak_operator,
+        live=live,
+        by_module=dict(by_module),
+    )
+
+
+def _call(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode) -> None:
+    if mode == "eval":
+        with torch.no_grad():
+            module(*inputs)
+        return
+    outputs = module(*inputs)  # held while going back, as a training loop holds them
+    sum_outputs(outputs).backward()
+    del outputs

@@ -15,14 +15,17 @@ What their figures are worth is said by the `strict` protocol's beside them.
 import gc
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ann.spec import BlockSpec, Size
+from ann.spec import BlockSpec, NetworkSpec, Size
 from bench.predict.live_memory import Meter
 from bench.records import Timing
+from bench.workloads import build_subject
+from experiments.spec import Cell, Subject
 
 Channels = int | tuple[int, ...]  # of the map, or of each map of a fusion block
 Run = tuple[Callable[[], nn.Module], Size, Channels]
@@ -214,3 +217,18 @@ def _wall(
             if cuda:
                 cuda.empty_cache()
     return samples
+
+
+def sequence_of(cell: Cell) -> tuple[Run, ...]:
+    """What the released script would have run, in order, this cell last."""
+    runs = (*cell.preceded_by, (cell.subject, cell.size))
+    return tuple(
+        (partial(build_subject, subject), size, _channels(subject)) for subject, size in runs
+    )
+
+
+def _channels(subject: Subject) -> Channels:
+    if isinstance(subject, NetworkSpec):
+        return 3
+    low = subject.low_channels if isinstance(subject, BlockSpec) else None
+    return (subject.channels, low) if low else subject.channels

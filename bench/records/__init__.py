@@ -1,5 +1,6 @@
 """What runs write: records, comparisons, outcomes and their files."""
 
+from bench.records.code import digest
 from bench.records.comparison import (
     FILE,
     Agreement,

@@ -26,7 +26,7 @@ def main(descriptor: int) -> None:
     try:
         # All that needs this side's library, so that what it lacks is said at once.
         from bench.regression.wire import Wire  # isort: skip  # soon, the other brings torch
-        from bench.measure import readings  # noqa: F401
+        from bench.measure import measure  # noqa: F401
 
         wire = Wire(connection)
         request = wire.recv()

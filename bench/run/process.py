@@ -248,10 +248,14 @@ def _measured(task: Task) -> Measures | Failure:
         _settle(task)
     try:
         from bench.measure import waiting
-        from bench.measure.readings import measure_cell
+        from bench.measure.measure import measure_cell
 
         waiting.count = int(task.waits_on_device)
-        return measure_cell(task.cell, task.device, task.folder)  # type: ignore[arg-type]
+        if "accuracy" in task.cell.probes:
+            from bench.training.run import train_cell
+
+            return Measures(accuracy=train_cell(task.cell, task.device, task.folder))
+        return measure_cell(task.cell, task.device)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
         return error_failure(error)
 

@@ -6,7 +6,6 @@ leaves a record that says so.
 """
 
 import hashlib
-import importlib.util
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +16,14 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ann.spec import UnavailableError
+from ann.spec import NetworkSpec, UnavailableError
 from bench.records import (
     Environment,
     Failure,
     Measures,
     Record,
     append_line,
+    digest,
     one_line,
     read_records,
 )
@@ -37,6 +37,34 @@ RECORDS_FILE = "records.jsonl"
 ROOT = Path(__file__).resolve().parents[2]
 # Bytes that a process with torch in it takes before it has a tensor.
 PROCESS_BYTES = 600 * 2**20
+# Which code a record is of: what a probe runs, and what computes a block in another way.
+_PROBING = {
+    "accuracy": "bench.training.run",
+    "ceilings": "bench.measure.ceilings",
+    "memory": "bench.measure.memory",
+    "operations": "bench.measure.profiler",
+    "rivals": "bench.measure.other_counters",
+    "timing": "bench.measure.{device}_timer",
+}
+_IMPLEMENTING = {
+    "plain": (),
+    "compiled": ("ann.implementations",),
+    "fast": ("ann.implementations", "ann.fast"),
+    "fast-compiled": ("ann.implementations", "ann.fast"),
+    "onnxruntime": ("ann.export", "bench.workloads.onnx_runtime"),
+}
+# These import what they choose between.
+_CHOOSING = ("ann.build", "ann.implementations")
+# What a cell asks for is in its id; how records are written and shown changes no reading.
+_NOT_MEASURING = (
+    "ann",
+    "bench.workloads.onnx_runtime",
+    "experiments",
+    "psutil",
+    "pydantic",
+    "pynvml",
+    "reports",
+)
 
 
 def resolve_device(device: str) -> str:
@@ -203,7 +231,7 @@ def environment_of(device: str, cell: Cell, *, slots: int = 1) -> Environment:
     """Describe this machine, the threads that a cell gets of it, and the code that it runs."""
     found = _describe(device)
     threads = max(1, found.threads // slots)
-    own = {"code": code_digest(cell.subject), "threads": threads}
+    own = {"code": code_digest(cell, device), "threads": threads}
     if cell.protocol == "strict":
         from bench.workloads import format_flags  # brings torch
 
@@ -214,22 +242,41 @@ def environment_of(device: str, cell: Cell, *, slots: int = 1) -> Environment:
 _describe = cache(environment.describe)
 
 
-@cache
-def _suite_digest() -> str:
-    digest = hashlib.sha256()
-    for folder in ("ann", "bench"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+def code_digest(cell: Cell, device: str) -> str:
+    """Twelve digits that change with the code that a cell measures and the code that measures it.
+
+    Args:
+        cell: what is done.
+        device: where; on `meta` it is predicted.
+    """
+    parts = (*_measured_code(cell), digest(_measuring_code(cell, device), skip=_NOT_MEASURING))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
 
 
-def code_digest(subject: object) -> str:
-    """Twelve digits that change with the code that is measured and the code that measures."""
+def _measured_code(cell: Cell) -> Iterator[str]:
+    """Digests of what builds a subject: of a block or network its modules, of somebody's own the package."""
+    subject = cell.subject
+    if isinstance(subject, OwnModule):
+        yield digest([subject.factory.partition(":")[0]])
+    elif isinstance(subject, NetworkSpec):
+        from ann.heads import HEADS  # brings torch
+
+        kinds = [HEADS[subject.head].__module__]
+        kinds += ["ann.heads.context"] if subject.auxiliary_channels is not None else []
+        yield digest(["ann.network", *kinds], ends=("ann.heads",))
+    else:
+        yield digest(["ann.blocks"])
     if not isinstance(subject, OwnModule):
-        return _suite_digest()
-    found = importlib.util.find_spec(subject.factory.partition(":")[0])
-    own = Path(found.origin).read_bytes() if found and found.origin else b""
-    return hashlib.sha256(_suite_digest().encode() + own).hexdigest()[:12]
+        rewriting = _IMPLEMENTING.get(cell.implementation, ("ann.implementations", "ann.attention"))
+        yield digest(["ann.build", *rewriting], skip=("ann.network", "experiments"), ends=_CHOOSING)
+
+
+def _measuring_code(cell: Cell, device: str) -> list[str]:
+    if device == "meta":
+        return ["bench.predict.predict"]
+    probes = [_PROBING[probe].format(device=device) for probe in cell.probes]
+    paper = ["bench.predict.released_scripts"] if cell.protocol == "paper" else []
+    return [*probes, *paper, "bench.workloads.workload"]
 
 
 def timestamp() -> str:
@@ -278,7 +325,7 @@ def _aim() -> str:
 
 
 def _predictions(cell: Cell, aim: str) -> Measures:
-    from bench.measure.readings import predict_cell
+    from bench.predict.predict import predict_cell
 
     # Neither the seed nor the training changes what one call does.
     same = replace(cell, seed=0, training=None, probes=())

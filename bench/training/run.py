@@ -81,7 +81,9 @@ def train_cell(cell: Cell, device: str, folder: Path | None) -> Accuracy:
         iterations=training.iterations,
         seed=cell.seed,
         device=device,
-        folder=folder / "checkpoints" / f"{cell.id}-{code_digest(spec)}" if folder else None,
+        folder=folder / "checkpoints" / f"{cell.id}-{code_digest(cell, device)}"
+        if folder
+        else None,
     )
     matrix = evaluate(network, judged, protocol=training.evaluation, device=device)
     if folder is not None and place().rank == 0:

@@ -13,8 +13,10 @@ from ann.catalogue import BLOCKS, NETWORKS
 from ann.implementations import implement
 from ann.spec import BlockSpec, Size, UnavailableError
 from bench import look
-from bench.measure import cuda_timer, exactness, memory, readings
+from bench.measure import cuda_timer, exactness, memory
+from bench.measure import measure as readings
 from bench.measure.cuda_stream import TorchGpu
+from bench.predict import live_memory
 from bench.predict.imitation import Imitation
 from bench.records.record import MeasuredMemory
 from bench.run import process
@@ -101,7 +103,7 @@ def predicted_bytes(cell):
     """By the rules of the processor, on which the pretended GPU computes."""
     made = workload.make_workload(cell, "meta")
     with Imitation("cpu", number_formats.lower_dtype(cell.dtype)).around(made.module):
-        return memory.predict_memory(made.module, made.inputs, mode=cell.mode).increment_bytes
+        return live_memory.predict_memory(made.module, made.inputs, mode=cell.mode).increment_bytes
 
 
 ARMS = [

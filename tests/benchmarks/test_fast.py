@@ -25,7 +25,7 @@ from torch import nn
 from ann.build import block, network
 from ann.checkpoints import to_layout
 from ann.fast import optimize
-from bench.measure.memory import predict_memory
+from bench.predict.live_memory import predict_memory
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from ann.spec import Size
 from bench.analysis import roofline
 from bench.analysis.devices import DEVICES, Ceilings
 from bench.analysis.roofline import IEEE, TF32, TORCH
-from bench.measure import readings
+from bench.predict.predict import predict_cell
 from bench.records import record
 from bench.records.record import Alike, Ceiling, Environment, Operator, Timing
 from experiments.spec import Cell
@@ -131,7 +131,7 @@ def ledger(block):
         size=Size(width=256, height=128),
         device="cuda",
     )
-    return readings.predict_cell(cell).counts.ledger
+    return predict_cell(cell).counts.ledger
 
 
 @pytest.fixture(scope="module", params=["nb", "apnb"])

@@ -9,7 +9,7 @@ from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench import ablations, efficiency
 from bench.analysis import roofline
-from bench.measure import ceilings, readings
+from bench.measure import ceilings, measure
 from bench.records.record import Timing
 from bench.run import runner
 from experiments import machine as asked
@@ -64,7 +64,7 @@ def test_a_product_that_the_device_refuses_says_why(monkeypatch):
 
 
 def test_a_run_begins_with_one_copy_and_a_product_in_each_format():
-    found = readings.measure_cell(asked.CELL, "cpu").ceilings
+    found = measure.measure_cell(asked.CELL, "cpu").ceilings
     assert [(one.kind, one.dtype) for one in found] == [
         ("copy", "float32"),
         *(("product", dtype) for dtype in ceilings.FORMATS["cpu"]),
@@ -75,7 +75,7 @@ def test_a_run_begins_with_one_copy_and_a_product_in_each_format():
 def test_a_gpu_is_timed_by_events_alone(monkeypatch):
     hot, wall = (Timing(clock=clock, samples_s=(1.0,)) for clock in ("cuda-events", "wall"))
     monkeypatch.setattr(
-        ceilings.cpu_timer,
+        ceilings.cuda_timer,
         "time_cuda",
         lambda work, *, budget_s, graph: () if graph else (hot, wall),
     )

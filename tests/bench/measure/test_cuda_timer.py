@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bench.analysis.statistics import is_conclusive, median_interval, without_rejected
-from bench.measure.cpu_timer import time_cuda
 from bench.measure.cuda_stream import TorchGpu
+from bench.measure.cuda_timer import time_cuda
 
 
 class SimulatedGpu:

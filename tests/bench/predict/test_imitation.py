@@ -12,8 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from ann import build
 from ann.implementations import implement
-from bench.measure import memory
-from bench.predict import elementwise, imitation
+from bench.predict import elementwise, imitation, live_memory
 from bench.predict.imitation import Imitation
 from bench.predict.live_memory import Meter
 
@@ -143,7 +142,7 @@ def predicted(name, implementation="plain", *, device="cuda", lower=None, mode="
         way = "training" if mode == "train" else "inference"
         module = implement(module.train(mode == "train"), implementation, way)
     with Imitation(device, lower).around(module):
-        return memory.predict_memory(module, inputs, mode=mode)
+        return live_memory.predict_memory(module, inputs, mode=mode)
 
 
 # Of cast weights there is nothing in it: they stand from the first call on.
@@ -174,7 +173,7 @@ def test_predicted_bytes_are_those_of_a_first_call_or_of_another(name, lower, fi
             module(*inputs)
     module = module.to("meta")
     with Imitation("cpu", lower).around(module):
-        found = memory.predict_memory(module, maps(name, "meta"), mode="eval", first=first)
+        found = live_memory.predict_memory(module, maps(name, "meta"), mode="eval", first=first)
     assert found.increment_bytes == meter.peak_bytes - meter.standing_bytes
     # What autocast has cast stands, beside inputs and parameters.
     casts = found.peak_bytes - found.increment_bytes - found.input_bytes - found.parameter_bytes

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ann import build
 from bench.measure import memory
+from bench.predict import live_memory
 from bench.predict.live_memory import Meter, rounded
 from bench.workloads.workload import sum_outputs
 from tests.bench.predict.naive import naive
@@ -20,7 +21,9 @@ PYRAMID = (1, 3, 6, 8)
 
 
 def predicted(module, *shape, mode="eval"):
-    return memory.predict_memory(module.to("meta"), (torch.empty(shape, device="meta"),), mode=mode)
+    return live_memory.predict_memory(
+        module.to("meta"), (torch.empty(shape, device="meta"),), mode=mode
+    )
 
 
 def on_meta(factory):
@@ -94,7 +97,7 @@ def test_memtracker_sees_the_same_peak(name, mode):
         theirs = next(iter(tracker.get_tracker_snapshot("peak").values()))["Total"]
     with torch.device("meta"):
         block, x = make()
-    ours = memory.predict_memory(block, (x,), mode=mode).peak_bytes
+    ours = live_memory.predict_memory(block, (x,), mode=mode).peak_bytes
     # Tensors of odd sizes are at most as many as operators: 512 B for each is 0.1 % of the peak.
     assert ours == pytest.approx(theirs, abs=40 * 512)
     assert ours >= theirs
@@ -123,7 +126,7 @@ def test_what_the_backward_pass_makes_is_called_so():
 
 def test_half_the_bytes_a_number_is_half_the_memory():
     whole, half = (
-        memory.predict_memory(
+        live_memory.predict_memory(
             naive().to(dtype),
             (torch.empty(1, 2048, 64, 128, device="meta", dtype=dtype),),
             mode="eval",
@@ -168,7 +171,7 @@ class Table(nn.Module):
 def test_tensors_of_a_module_stand_whatever_they_are(first, mode):
     def need(make):
         x = torch.empty(2**10, device="meta")
-        return memory.predict_memory(on_meta(make), (x,), mode=mode, first=first)
+        return live_memory.predict_memory(on_meta(make), (x,), mode=mode, first=first)
 
     found = need(Table)
     assert found.peak_bytes - found.increment_bytes == 2**22 + (2 if first else 3) * 2**12
@@ -186,7 +189,9 @@ def test_a_weight_that_a_first_call_made_is_trained():
             self.made = self.weight * 2 if self.made is None else self.made
             return x * self.made
 
-    found = memory.predict_memory(on_meta(Kept), (torch.empty(8, device="meta"),), mode="train")
+    found = live_memory.predict_memory(
+        on_meta(Kept), (torch.empty(8, device="meta"),), mode="train"
+    )
     assert found.increment_bytes > 0
 
 
@@ -317,7 +322,7 @@ def test_requested_bytes_are_at_least_what_was_predicted(mode):
     work = workload.make_workload(cell, "cuda")
     found = memory.measure_memory(work, device="cuda")
     made = workload.make_workload(cell, "meta")
-    foreseen = memory.predict_memory(made.module, made.inputs, mode=mode)
+    foreseen = live_memory.predict_memory(made.module, made.inputs, mode=mode)
     workspace = 128 * MIB
     assert found.requested_bytes >= 0.95 * foreseen.increment_bytes
     assert found.requested_bytes <= foreseen.increment_bytes + workspace

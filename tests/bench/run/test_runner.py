@@ -7,7 +7,7 @@ import pytest
 
 from ann.catalogue import BLOCKS
 from ann.spec import BlockSpec, Size
-from bench.measure import readings
+from bench.predict import predict
 from bench.records import files, record
 from bench.records.record import Environment, Failure, Measures
 from bench.run import runner
@@ -142,7 +142,7 @@ def test_a_process_is_told_whether_the_run_itself_is_on_the_device(monkeypatch, 
 def test_changed_code_is_measured_again(tmp_path, own, monkeypatch):
     cell = own("fine")
     first = run([cell], tmp_path, "predicted")
-    stand_in(monkeypatch, runner, "code_digest", lambda _: "other")
+    stand_in(monkeypatch, runner, "code_digest", lambda *_: "other")
     monkeypatch.setattr(runner, "_MEMO", {})
     again = run([cell], tmp_path, "predicted")
     assert again[0].environment.code == "other" != first[0].environment.code
@@ -165,13 +165,13 @@ def test_what_a_module_prints_does_not_reach_standard_output(tmp_path, own, capf
 def test_a_prediction_turns_standard_output_aside_while_no_other_thread_may(monkeypatch):
     out = sys.stdout
 
-    def predict(cell, aim):
+    def without_output(cell, aim):
         assert sys.stdout is sys.stderr
         assert not runner._PREDICTING.acquire(blocking=False)
         return Measures()
 
     monkeypatch.setattr(runner, "_MEMO", {})
-    monkeypatch.setattr(readings, "predict_cell", predict)
+    monkeypatch.setattr(predict, "predict_cell", without_output)
     assert runner._predictions(SMALL, "cpu") == Measures()
     assert sys.stdout is out
 

@@ -10,7 +10,7 @@ import torch
 
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
-from bench.measure import nvml, readings
+from bench.measure import measure, nvml
 from bench.records.record import Failure, Measures, Timing
 from bench.run import process as child
 from bench.run import runner
@@ -207,7 +207,7 @@ def test_between_cells_memory_is_given_back_and_the_device_asked(pretended_gpu, 
 def test_a_process_knows_whether_another_of_the_run_waits_on_the_device(monkeypatch, waits):
     seen = []
     monkeypatch.setattr(nvml.waiting, "count", 0)
-    stand_in(monkeypatch, readings, "measure_cell", lambda *_: seen.append(nvml.waiting.count))
+    stand_in(monkeypatch, measure, "measure_cell", lambda *_: seen.append(nvml.waiting.count))
     child._measured(child.Task(cell=PLAIN, device="cuda", waits_on_device=waits))
     assert seen == [int(waits)]
 
@@ -221,12 +221,12 @@ def test_a_cell_leaves_its_precision_to_no_other(pretended_gpu):
         return Measures()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readings, "_measure", probe)
-        readings.measure_cell(PLAIN, "cuda")
-        patch.setattr(readings, "_measure", lambda *_: number_formats.switch_format("tf32", "cuda"))
-        readings.measure_cell(PLAIN, "cuda")
-        patch.setattr(readings, "_measure", probe)
-        readings.measure_cell(PLAIN, "cuda")
+        patch.setattr(measure, "_measure", probe)
+        measure.measure_cell(PLAIN, "cuda")
+        patch.setattr(measure, "_measure", lambda *_: number_formats.switch_format("tf32", "cuda"))
+        measure.measure_cell(PLAIN, "cuda")
+        patch.setattr(measure, "_measure", probe)
+        measure.measure_cell(PLAIN, "cuda")
     assert seen == [before, before]
 
 

@@ -9,7 +9,8 @@ import torch
 
 from ann.catalogue import NETWORKS
 from ann.spec import BlockSpec, Size, UnavailableError
-from bench.measure import readings
+from bench.measure import measure
+from bench.predict.predict import predict_cell
 from bench.records.record import ToolCount
 from bench.run import runner
 from bench.workloads import workload
@@ -29,8 +30,8 @@ def cell(**changes):
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("implementation", ["sdpa", "sdpa-math", "chunked", "compiled"])
 def test_an_implementation_does_the_products_of_the_plain_block(implementation, mode):
-    plain = readings.predict_cell(cell(mode=mode)).counts
-    found = readings.predict_cell(cell(mode=mode, implementation=implementation)).counts
+    plain = predict_cell(cell(mode=mode)).counts
+    found = predict_cell(cell(mode=mode, implementation=implementation)).counts
     again = 24 * 17 * 24 * 17 * 8  # going back, the similarity is computed again
     is_again = mode == "train" and implementation in ("sdpa", "chunked")
     assert found.macs == plain.macs + (again if is_again else 0)
@@ -38,8 +39,8 @@ def test_an_implementation_does_the_products_of_the_plain_block(implementation, 
 
 
 def test_the_fast_path_does_less_and_its_count_agrees_with_the_second_opinion():
-    plain = readings.predict_cell(cell(subject=APNB)).counts
-    fast = readings.predict_cell(cell(subject=APNB, implementation="fast")).counts
+    plain = predict_cell(cell(subject=APNB)).counts
+    fast = predict_cell(cell(subject=APNB, implementation="fast")).counts
     assert fast.macs < plain.macs
     assert fast.analytic_macs is None
     assert plain.analytic_macs == plain.macs
@@ -49,15 +50,15 @@ def test_the_fast_path_does_less_and_its_count_agrees_with_the_second_opinion():
 def test_what_is_compiled_is_predicted_as_its_source():
     for compiled, source in (("compiled", "plain"), ("fast-compiled", "fast")):
         found, expected = (
-            readings.predict_cell(cell(implementation=one)).predicted for one in (compiled, source)
+            predict_cell(cell(implementation=one)).predicted for one in (compiled, source)
         )
         assert found == expected
 
 
 def test_a_runtime_of_its_own_has_no_prediction_of_memory():
-    found = readings.predict_cell(cell(implementation="onnxruntime"))
+    found = predict_cell(cell(implementation="onnxruntime"))
     assert found.predicted is None
-    assert found.counts == readings.predict_cell(cell()).counts.model_copy(
+    assert found.counts == predict_cell(cell()).counts.model_copy(
         update={"analytic_macs": None, "paper_operations": None}
     )
 
@@ -74,7 +75,7 @@ def test_a_runtime_of_its_own_has_no_prediction_of_memory():
     ],
 )
 def test_a_prediction_says_whose_rules_it_follows(changes, expected):
-    assert readings.predict_cell(cell(**changes), "cpu").predicted.device == expected
+    assert predict_cell(cell(**changes), "cpu").predicted.device == expected
 
 
 @pytest.mark.parametrize(
@@ -88,12 +89,12 @@ def test_a_prediction_says_whose_rules_it_follows(changes, expected):
 )
 def test_what_the_meant_device_lacks_is_unavailable(changes, reason):
     with pytest.raises(UnavailableError, match=reason):
-        readings.predict_cell(cell(**changes), "cpu")
+        predict_cell(cell(**changes), "cpu")
 
 
 @pytest.mark.parametrize("changes", [{"dtype": "tf32"}, {"implementation": "sdpa-efficient"}])
 def test_what_the_processor_lacks_is_predicted_for_cuda(changes):
-    assert readings.predict_cell(cell(**changes), "cpu").predicted.device == "cuda"
+    assert predict_cell(cell(**changes), "cpu").predicted.device == "cuda"
 
 
 def test_a_prediction_that_is_unavailable_is_a_record_that_says_so():
@@ -104,7 +105,7 @@ def test_a_prediction_that_is_unavailable_is_a_record_that_says_so():
 
 
 def test_the_kernel_that_ran_is_read_with_time_and_memory():
-    found = readings.measure_cell(
+    found = measure.measure_cell(
         cell(implementation="sdpa", probes=("timing",), budget_s=0.01), "cpu"
     )
     assert found.kernels == ("_scaled_dot_product_flash_attention_for_cpu",)
@@ -115,10 +116,10 @@ def test_the_kernel_that_ran_is_read_with_time_and_memory():
 def test_what_is_timed_has_no_weight_at_zero(subject, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        readings.cpu_timer, "time_cpu", lambda work, **_: seen.append(work.module) or ()
+        measure.cpu_timer, "time_cpu", lambda work, **_: seen.append(work.module) or ()
     )
     asked = cell(subject=subject, size=Size(width=33, height=33), probes=("timing",))
-    readings.measure_cell(asked, "cpu")
+    measure.measure_cell(asked, "cpu")
     assert all(weight.any() for weight in seen[0].parameters())
 
 
@@ -138,10 +139,10 @@ class Unusual(torch.nn.Module):
 def test_lazy_and_empty_weights_are_counted_and_timed(monkeypatch):
     monkeypatch.setitem(sys.modules, "lazy", SimpleNamespace(made=lambda channels: Unusual()))
     asked = cell(subject=OwnModule(factory="lazy:made", channels=16), budget_s=0.01)
-    found = readings.predict_cell(asked)
+    found = predict_cell(asked)
     assert found.counts.parameters == 16 * 4 + 4
     assert found.predicted.parameter_bytes == 512 * 2  # what the allocator hands out for two
-    assert readings.measure_cell(replace(asked, probes=("timing",)), "cpu").timings
+    assert measure.measure_cell(replace(asked, probes=("timing",)), "cpu").timings
 
 
 def test_memory_of_a_processor_is_that_of_a_first_call_which_casts(monkeypatch):
@@ -153,7 +154,7 @@ def test_memory_of_a_processor_is_that_of_a_first_call_which_casts(monkeypatch):
         dtype="autocast-bfloat16",
     )
     casts = 2 * 512 * 4096
-    first, other = (readings.predict_cell(asked, aim).predicted for aim in ("cpu", "cuda"))
+    first, other = (predict_cell(asked, aim).predicted for aim in ("cpu", "cuda"))
     assert other.increment_bytes < casts < first.increment_bytes
     assert other.peak_bytes == first.peak_bytes
 
@@ -161,25 +162,24 @@ def test_memory_of_a_processor_is_that_of_a_first_call_which_casts(monkeypatch):
 def test_training_what_has_no_gradient_says_so(monkeypatch):
     stand_in(monkeypatch, workload, "build_subject", lambda _: torch.nn.ReLU())
     with pytest.raises(ValueError, match="no output depends on a parameter.*mode='eval'"):
-        readings.predict_cell(cell(mode="train"))
+        predict_cell(cell(mode="train"))
     with pytest.raises(ValueError, match="no output depends on a parameter.*mode='eval'"):
-        readings.measure_cell(cell(mode="train", probes=("timing",)), "cpu")
+        measure.measure_cell(cell(mode="train", probes=("timing",)), "cpu")
 
 
 def test_plain_blocks_are_not_run_again_for_a_kernel():
-    assert readings.measure_cell(cell(probes=("timing",), budget_s=0.01), "cpu").kernels == ()
+    assert measure.measure_cell(cell(probes=("timing",), budget_s=0.01), "cpu").kernels == ()
 
 
 def test_a_kernel_that_is_not_there_ends_the_cell():
     with pytest.raises(UnavailableError, match="sdpa-efficient: torch has no such"):
-        readings.measure_cell(cell(implementation="sdpa-efficient", probes=("timing",)), "cpu")
+        measure.measure_cell(cell(implementation="sdpa-efficient", probes=("timing",)), "cpu")
 
 
 def test_under_the_papers_protocol_the_prediction_is_of_what_ran_before_too():
     asked = [one for one in table1.EXPERIMENT.cells if one.protocol == "paper"]
     mebi = {
-        (one.axes["block"], one.axes["size"]): readings.predict_cell(one).predicted.paper_bytes
-        / 2**20
+        (one.axes["block"], one.axes["size"]): predict_cell(one).predicted.paper_bytes / 2**20
         for one in asked
     }
     assert {row: round(value, 2) for row, value in mebi.items()} == {
@@ -191,32 +191,32 @@ def test_under_the_papers_protocol_the_prediction_is_of_what_ran_before_too():
 
 
 def test_under_the_papers_protocol_twenty_calls_are_timed_and_no_memory_of_a_processor():
-    found = readings.measure_cell(cell(protocol="paper", size=Size(width=8, height=8)), "cpu")
+    found = measure.measure_cell(cell(protocol="paper", size=Size(width=8, height=8)), "cpu")
     (timing,) = found.timings
     assert (timing.clock, len(timing.samples_s)) == ("wall", 20)
     assert found.memory is None
 
 
 def test_each_operator_of_a_profiled_block_has_a_sample_of_each_call():
-    found = readings.measure_cell(cell(probes=("operations",)), "cpu").operations
+    found = measure.measure_cell(cell(probes=("operations",)), "cpu").operations
     assert {"matmul", "softmax"} <= {one.group for one in found}
-    assert {len(one.samples_s) for one in found} == {readings.REPEATS}
+    assert {len(one.samples_s) for one in found} == {measure.REPEATS}
 
 
 def test_other_counters_are_asked_where_they_are_the_probe(monkeypatch):
     told = (ToolCount(tool="own", unit="MAC", reason="not asked"),)
-    monkeypatch.setattr(readings.other_counters, "count_with_other_tools", lambda cell: told)
-    assert readings.measure_cell(cell(probes=("rivals",)), "cpu").rivals == told
+    monkeypatch.setattr(measure.other_counters, "count_with_other_tools", lambda cell: told)
+    assert measure.measure_cell(cell(probes=("rivals",)), "cpu").rivals == told
 
 
-@pytest.mark.parametrize("words", readings.NO_COMPILER)
+@pytest.mark.parametrize("words", measure.NO_COMPILER)
 def test_a_compiler_that_does_not_work_is_unavailable(words):
     def call():
         msg = f"{words}: g++ is not there"
         raise RuntimeError(msg)
 
     with pytest.raises(UnavailableError, match=r"install a C\+\+ compiler"):
-        readings._compile(call)
+        measure._compile(call)
 
 
 def test_an_error_of_what_is_compiled_stays_what_it_is():
@@ -225,7 +225,7 @@ def test_an_error_of_what_is_compiled_stays_what_it_is():
         raise RuntimeError(msg)
 
     with pytest.raises(RuntimeError, match="sizes of tensors"):
-        readings._compile(call)
+        measure._compile(call)
 
 
 @pytest.mark.slow

@@ -1,0 +1,188 @@
+"""Digest of the code behind a record: the modules that a job imports, and versions of the packages that they import."""
+
+import ast
+import hashlib
+import importlib.util
+import re
+import sys
+import sysconfig
+from collections.abc import Collection, Iterable, Iterator
+from functools import cache
+from importlib import metadata
+from importlib.machinery import all_suffixes
+from pathlib import Path
+from typing import NamedTuple
+
+LIBRARY = tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")})
+DIGITS = 12
+
+
+def digest(roots: Iterable[str], *, skip: Collection[str] = (), ends: Collection[str] = ()) -> str:
+    """Twelve digits that change with what modules do, and with what they import.
+
+    Imports are followed, those in functions too, inside the packages of the roots and wherever a
+    module is no installed one; of an installed package the version counts, and the versions of what
+    it may use itself. Through an `__init__.py` that only imports, a name leads to its own module.
+    Docstrings, comments, messages of errors and the place of a module or line do not count.
+
+    Args:
+        roots: names of modules; nothing is imported.
+        skip: packages that do not count.
+        ends: modules that count, and whose imports do not.
+    """
+    return _digest(tuple(roots), tuple(skip), tuple(ends))
+
+
+@cache
+def _digest(roots: tuple[str, ...], skip: tuple[str, ...], ends: tuple[str, ...]) -> str:
+    packages = {name.partition(".")[0] for name in roots}
+    waiting, followed, parts = list(roots), set[str](), set[str]()
+    while waiting:
+        name = waiting.pop()
+        top = name.partition(".")[0]
+        if name in followed or any(f"{name}.".startswith(f"{package}.") for package in skip):
+            continue
+        followed.add(name)
+        path = _file(name)
+        if path is None or (top not in packages and _is_installed(path)):
+            parts.update(_versions(top))
+            continue
+        module = _read(path, name)
+        parts.add(module.content)
+        waiting += module.imports if name not in ends else ()
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:DIGITS]
+
+
+class _Module(NamedTuple):
+    content: str
+    imports: tuple[str, ...]
+    provides: dict[str, str]  # names that it only hands on, with their modules
+
+
+@cache
+def _file(name: str) -> Path | None:
+    """File of a module, None where it has none; no parent is imported."""
+    top, *rest = name.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # of a module without a spec, as `__main__`
+        return None
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.has_location and spec.origin else None
+    for folder in spec.submodule_search_locations or ():
+        base = Path(folder, *rest)
+        places = (base / "__init__.py", *(Path(f"{base}{end}") for end in all_suffixes()))
+        if path := next(filter(Path.is_file, places), None):
+            return path
+    return None
+
+
+def _is_installed(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in LIBRARY)
+
+
+@cache
+def _read(path: Path, name: str) -> _Module:
+    source = path.read_bytes()
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # compiled, or an import of it says what is wrong
+        return _Module(hashlib.sha256(source).hexdigest(), (), {})
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    imports, provides = [], {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            for alias in node.names:
+                provides[alias.asname or alias.name] = target = _provider(base, alias.name)
+                imports.append(target)
+    is_door = path.name == "__init__.py" and not _statements(tree)
+    content = hashlib.sha256(ast.dump(_Meaning().visit(tree), annotate_fields=False).encode())
+    return _Module(content.hexdigest(), tuple(dict.fromkeys(imports)), provides if is_door else {})
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    above = package.split(".")[: len(package.split(".")) - node.level + 1]
+    return ".".join([*above, *filter(None, [node.module])])
+
+
+def _provider(base: str, name: str) -> str:
+    """Module behind `from base import name`."""
+    inner = f"{base}.{name}"
+    if _file(inner) is not None:
+        return inner
+    path = _file(base)
+    if path is None or _is_installed(path) or path.name != "__init__.py":
+        return base
+    return _read(path, base).provides.get(name, base)
+
+
+def _statements(tree: ast.Module) -> list[ast.stmt]:
+    """What a module does beside importing and telling what it is."""
+    return [
+        node
+        for node in tree.body
+        if not isinstance(node, ast.Import | ast.ImportFrom) and not _is_text(node)
+    ]
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+class _Meaning(ast.NodeTransformer):
+    """Leaves out imports, docstrings and the texts of errors, which stand in `msg`."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Filter every list of statements."""
+        for field in ("body", "orelse", "finalbody"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):
+                setattr(node, field, [one for one in block if not self._is_wording(one)])
+        return super().generic_visit(node)
+
+    @staticmethod
+    def _is_wording(node: ast.stmt) -> bool:
+        if isinstance(node, ast.Assign):
+            return [getattr(target, "id", "") for target in node.targets] == ["msg"]
+        return isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node)
+
+
+@cache
+def _versions(package: str) -> tuple[str, ...]:
+    """Versions of an installed package and of what it may use, such as opt_einsum behind torch."""
+    if package in sys.stdlib_module_names:
+        return ()
+    names = _distributions(package)
+    needs = [_bare(need) for name in names for need in metadata.requires(name) or ()]
+    return tuple(_installed([*names, *needs]))
+
+
+def _distributions(package: str) -> Iterable[str]:
+    try:
+        return [metadata.distribution(package).name]
+    except metadata.PackageNotFoundError:
+        return metadata.packages_distributions().get(package, ())
+
+
+def _bare(requirement: str) -> str:
+    found = re.match(r"[\w.-]+", requirement)
+    return found.group() if found else requirement
+
+
+def _installed(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        try:
+            yield f"{name.lower()} {metadata.version(name)}"
+        except metadata.PackageNotFoundError:
+            continue
