@@ -69,6 +69,10 @@ def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) ->
     What is made while something else looks on than a counter is not kept: an exporter or a tracer, whose tensors
     are not those of later calls, or the capture of a graph, in which nothing runs.
     """
+    keep = getattr(like, "keep", None)
+    if keep is not None:  # a tensor without values, which keeps others of its kind
+        kept: Tensor = keep(make, arguments)
+        return kept
     if torch.compiler.is_dynamo_compiling():
         if _GRAPHS_KEEP_CONSTANTS and _is_known(arguments):
             return _kept(make, arguments, like.device)

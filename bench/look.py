@@ -217,13 +217,14 @@ def _wrong(cell: Cell, seen: Seen) -> str:
 
 
 def _predicted_bytes(cell: Cell) -> int:
-    from bench.predict.imitation import Imitation
+    from bench.predict import fake_tensor
     from bench.predict.live_memory import predict_memory
-    from bench.workloads import lower_dtype, make_workload
+    from bench.predict.predict import make_fake
 
-    made = make_workload(cell, "meta")
-    with Imitation("cuda", lower_dtype(cell.dtype)).around(made.module):
-        return predict_memory(made.module, made.inputs, mode=cell.mode).increment_bytes
+    with fake_tensor.on("cuda"):
+        work = make_fake(cell, "cuda")
+        predicted = predict_memory(work.module, work.inputs, mode=cell.mode, numbers=work.numbers)
+    return predicted.increment_bytes
 
 
 def _launch_s() -> float:

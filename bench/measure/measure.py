@@ -8,7 +8,7 @@ from typing import Literal
 
 from ann.spec import UnavailableError
 from bench.measure import ceilings, cpu_timer, cuda_timer, memory, other_counters, profiler
-from bench.predict import attention_kernels, released_scripts
+from bench.predict import released_scripts
 from bench.records import MeasuredMemory, Measures, Timing
 from bench.workloads import (
     Workload,
@@ -65,7 +65,7 @@ def _read(cell: Cell, work: Workload, device: Device) -> Measures:
         memory=read,
         timings=timings,
         operations=profile() if "operations" in asked else (),
-        kernels=attention_kernels.executed_kernels(work, device=device) if _attends(cell) else (),
+        kernels=profiler.executed_kernels(work, device=device) if _attends(cell) else (),
     )
 
 

@@ -6,7 +6,7 @@ launched, so that rows add up to the whole on either device.
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -25,6 +25,10 @@ GROUPS = (
     ("concat/copy", re.compile(r"::_?(cat|concat|stack|to|clone|contiguous)$|copy|pad|reorder")),
 )
 OTHER = "other"
+# The operator that a call ends in, and kernels by the names of their libraries.
+OPERATOR = re.compile(r"^aten::_scaled_dot_product_(?!attention$)\w+$")
+KERNEL = re.compile(r"flash|fmha|sdpa|attention", re.IGNORECASE)
+LONGEST_NAME = 120  # a template's arguments say no more than its first ones
 UNATTRIBUTED = "(launched outside operators)"
 
 
@@ -118,3 +122,23 @@ def events(work: Work, device: str) -> list[Any]:
 
 def _device_us(event: Any) -> float:  # noqa: ANN401
     return float(event.self_device_time_total)
+
+
+def executed_kernels(
+    work: Callable[[], object], *, device: Literal["cpu", "cuda"]
+) -> tuple[str, ...]:
+    """Call once more under the profiler; name the attention operators and GPU kernels, the most frequent first.
+
+    Empty where no attention was fused, or compiled code calls none.
+    """
+    return attention_names(events(work, device))
+
+
+def attention_names(launched: Iterable[Any]) -> tuple[str, ...]:
+    """Names of those events that are attention."""
+    seen: Counter[str] = Counter()
+    for event in launched:
+        on_host = event.device_type.name == "CPU"
+        if (OPERATOR if on_host else KERNEL).search(event.name):
+            seen[event.name.removeprefix("aten::")[:LONGEST_NAME]] += 1
+    return tuple(name for name, _ in seen.most_common())

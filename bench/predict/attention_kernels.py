@@ -1,28 +1,22 @@
-"""Which attention kernel torch chooses, and which one ran: by type, width, layout and device, and it says nothing.
+"""Rules by which torch chooses an attention kernel on a GPU: by type, width, layout and device.
 
-The choice is that of `scaled_dot_product_attention` without mask or dropout, by the rules of PyTorch
-2.11 and 2.15 (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp), which also ask for the GPU's
-architecture and for the version of cuDNN. What ran is read from the profiler, which sees operators that
-the dispatcher no longer names (the math path) and, on a GPU, the kernels below them.
+The choice on a GPU is that of `scaled_dot_product_attention` in PyTorch 2.11 and 2.15, by the rules of
+aten/src/ATen/native/transformers (cuda/sdp_utils.cpp, `can_use_*_attention`; sdp_utils_cpp.h, `check_*`),
+which also ask for the GPU's architecture and for the version of cuDNN.
 """
 
 import os
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ann.spec import UnavailableError
-from bench.measure import profiler
-
-# The operator that a call ends in, and kernels by the names of their libraries.
-OPERATOR = re.compile(r"^aten::_scaled_dot_product_(?!attention$)\w+$")
-KERNEL = re.compile(r"flash|fmha|sdpa|attention", re.IGNORECASE)
-LONGEST_NAME = 120  # a template's arguments say no more than its first ones
 
 HALVES = (torch.float16, torch.bfloat16)
 Capability = tuple[int, int]
@@ -35,6 +29,10 @@ CUDNN_PREFERRED_AFTER = 91500
 CUDNN_UNEQUAL_SINCE = 91100
 CUDNN_WIDE_AFTER = 92200
 CUDNN_WIDE_ON_10_7_AFTER = 92500
+CUDNN_NO_DROPOUT = (91100, 91400)
+# Since some version after 2.11 heads without images are taken as one image's, the efficient kernel has
+# queries that share heads and needs aligned storage, and one head of keys serves all queries.
+NEWER = torch.torch_version.TorchVersion(torch.__version__) >= "2.15"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,116 +74,177 @@ class GpuRules:
         return self.is_large and (self.cudnn or 0) > after
 
 
-@dataclass(frozen=True, slots=True)
-class _Heads:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attention:
+    """One call of `scaled_dot_product_attention`, as its schema names the arguments."""
+
     query: Tensor
     key: Tensor
     value: Tensor
+    attn_mask: Tensor | None = None
+    dropout_p: float = 0.0
+    is_causal: bool = False
+    scale: float | None = None
+    enable_gqa: bool = False
 
     @property
-    def width(self) -> int:
-        return self.query.shape[-1]
-
-    @property
-    def value_width(self) -> int:
-        return self.value.shape[-1]
+    def heads(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value: (images, heads, positions, width)."""
+        return self.query, self.key, self.value
 
     @property
     def widths(self) -> tuple[int, int]:
-        return self.width, self.value_width
+        """Channels of query and key, and of the values."""
+        return self.query.shape[-1], self.value.shape[-1]
+
+    @property
+    def trains(self) -> bool:
+        """Whether gradients are taken."""
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.heads)
 
     @property
     def is_half(self) -> bool:
+        """Whether the queries have 16 bits."""
         return self.query.dtype in HALVES
 
     @property
-    def in_one_piece(self) -> bool:
-        return all(item.stride(-1) == 1 for item in (self.query, self.key, self.value))
+    def is_regular(self) -> bool:
+        """Whether any fused kernel takes it: four axes, one type, tokens that lie in one piece."""
+        query, key, value = self.heads
+        alike = key.dtype == value.dtype == query.dtype and key.shape[-1] == query.shape[-1]
+        return (
+            all(tensor.dim() == 4 and tensor.stride(-1) == 1 for tensor in self.heads)
+            and alike
+            and key.shape[0] == value.shape[0] == query.shape[0]
+            and min(query.shape[-2], key.shape[-2]) > 0
+        )
+
+    def has_heads(self, *, grouped: bool) -> bool:
+        """Whether the numbers of heads go together, for a kernel that lets queries share a head or does not."""
+        queries, keys, values = (tensor.shape[1] for tensor in self.heads)
+        if self.enable_gqa and grouped:
+            return keys == values and queries % keys == 0
+        shares_one = NEWER and keys == values == 1
+        return keys == values == queries or shares_one
+
+    def batched(self) -> "Attention":
+        """Give heads without images one, as newer versions do."""
+        if not NEWER or any(tensor.dim() != 3 for tensor in self.heads):
+            return self
+        mask = self.attn_mask
+        while mask is not None and mask.dim() < 4:
+            mask = mask.unsqueeze(0)
+        query, key, value = (tensor.unsqueeze(0) for tensor in self.heads)
+        return replace(self, query=query, key=key, value=value, attn_mask=mask)
 
 
-def choose(
-    query: Tensor, key: Tensor, value: Tensor, *, gpu: GpuRules | None, trains: bool = False
-) -> str:
-    """Kernel of one attention without mask or dropout, by what is allowed now (`sdpa_kernel`).
-
-    Args:
-        query: (images, heads, positions, width), as key and value.
-        key: of the anchors.
-        value: of the anchors.
-        gpu: whose rules hold; None for those of a processor.
-        trains: whether gradients are taken.
+def choose(call: Attention, gpu: GpuRules) -> str:
+    """Kernel of one attention on a GPU, by what is allowed now (`sdpa_kernel`).
 
     Raises:
         UnavailableError: what is allowed does not take these tensors.
     """
-    heads = _Heads(query, key, value)
-    takes = _by_cuda(heads, gpu, trains=trains) if gpu else _by_processor(heads)
-    found = next((name for name, does in takes.items() if does), None)
-    if found is not None:
-        return found
-    shape = "x".join(map(str, query.shape))
+    takes = _takes(call.batched(), gpu)
+    kernel = next((name for name, does in takes.items() if does), None)
+    if kernel is not None:
+        return kernel
+    shape = "x".join(map(str, call.query.shape))
     msg = (
-        f"attention on {'cuda' if gpu else 'cpu'}: what is forced has no kernel for {query.dtype} queries of {shape}; "
+        f"attention on cuda: what is forced has no kernel for {call.query.dtype} queries of {shape}; "
         "let torch choose (sdpa), or force another"
     )
     raise UnavailableError(msg)
 
 
-def _by_processor(heads: _Heads) -> dict[str, bool]:
-    allowed = torch.backends.cuda
-    same_width = heads.key.shape[-1] == heads.width == heads.value_width
-    return {
-        "flash_for_cpu": allowed.flash_sdp_enabled() and same_width and heads.in_one_piece,
-        "math": allowed.math_sdp_enabled(),
-    }
-
-
-def _by_cuda(heads: _Heads, gpu: GpuRules, *, trains: bool) -> dict[str, bool]:
-    """Whether each kernel takes the tensors, in the order in which torch asks."""
-    allowed = torch.backends.cuda
+def _takes(call: Attention, gpu: GpuRules) -> dict[str, bool]:
+    """Whether each kernel takes the call, in the order in which torch asks."""
+    allowed, regular = torch.backends.cuda, call.is_regular
     takes = {
-        "flash": allowed.flash_sdp_enabled() and _flash_takes(heads, gpu, trains=trains),
-        "efficient": allowed.mem_efficient_sdp_enabled() and _efficient_takes(heads, gpu),
+        "flash": allowed.flash_sdp_enabled() and regular and _flash_takes(call, gpu),
+        "efficient": allowed.mem_efficient_sdp_enabled()
+        and regular
+        and _efficient_takes(call, gpu),
         "math": allowed.math_sdp_enabled(),
     }
-    cudnn = {"cudnn": allowed.cudnn_sdp_enabled() and _cudnn_takes(heads, gpu, trains=trains)}
+    cudnn = {"cudnn": allowed.cudnn_sdp_enabled() and regular and _cudnn_takes(call, gpu)}
     return {**cudnn, **takes} if gpu.prefers_cudnn else {**takes, **cudnn}
 
 
-def _flash_takes(heads: _Heads, gpu: GpuRules, *, trains: bool) -> bool:
-    same_width = heads.key.shape[-1] == heads.width == heads.value_width
+def _flash_takes(call: Attention, gpu: GpuRules) -> bool:
+    width, value_width = call.widths
     # Consumers' Ampere, Ada and Blackwell have too little shared memory to go back.
     is_small = (8, 6) <= gpu.capability <= (8, 9) or gpu.capability >= (12, 0)
-    goes_back = not (trains and is_small) or heads.width <= 192 or heads.width > 224
-    fits = same_width and heads.width <= 256 and goes_back
-    return gpu.has_fused and heads.is_half and heads.in_one_piece and fits
+    goes_back = width <= 192 or (width > 224 and not call.dropout_p)
+    is_square = call.query.shape[-2] == call.key.shape[-2]
+    return (
+        gpu.has_fused
+        and call.is_half
+        and call.attn_mask is None
+        and width == value_width <= 256
+        and (goes_back or not (call.trains and is_small))
+        and (is_square or not call.is_causal)
+        and call.has_heads(grouped=True)
+    )
 
 
-def _efficient_takes(heads: _Heads, gpu: GpuRules) -> bool:
-    half, bfloat16 = heads.is_half, heads.query.dtype == torch.bfloat16
-    has_type = half or heads.query.dtype == torch.float32
+def _efficient_takes(call: Attention, gpu: GpuRules) -> bool:
+    half, bfloat16 = call.is_half, call.query.dtype == torch.bfloat16
     since_ampere = gpu.capability >= FUSED[0]
     # In whole loads of 16 bytes where tensor cores multiply.
     uses_tensor_cores = since_ampere or (half and gpu.capability >= (7, 0))
     alignment = (8 if half else 4) if uses_tensor_cores else 1
-    aligned = all(width % alignment == 0 for width in heads.widths)
-    fits = heads.key.shape[-1] == heads.width and aligned and heads.in_one_piece
-    is_made = EFFICIENT_SINCE <= gpu.capability <= FUSED[1]
-    return is_made and has_type and fits and (since_ampere or not bfloat16)
+    starts = (tensor.storage_offset() for tensor in call.heads if NEWER and since_ampere)
+    return (
+        EFFICIENT_SINCE <= gpu.capability <= FUSED[1]
+        and (half or call.query.dtype == torch.float32)
+        and (since_ampere or not bfloat16)
+        and all(size % alignment == 0 for size in (*call.widths, *starts))
+        and (call.attn_mask is None or call.attn_mask.stride(-1) == 1)
+        and call.has_heads(grouped=NEWER)
+    )
 
 
-def _cudnn_takes(heads: _Heads, gpu: GpuRules, *, trains: bool) -> bool:
-    widths = heads.widths
+def _cudnn_takes(call: Attention, gpu: GpuRules) -> bool:
+    widths, version = call.widths, gpu.cudnn or 0
     if gpu.takes_wide:
         # Not all widths that it takes can be gone back from.
         fits = max(widths) <= 256
-        fits = fits and (not trains or max(widths) <= 128 or widths in ((192, 128), (256, 256)))
+        fits = fits and (
+            not call.trains or max(widths) <= 128 or widths in ((192, 128), (256, 256))
+        )
     else:
-        takes_unequal = gpu.is_large and (gpu.cudnn or 0) >= CUDNN_UNEQUAL_SINCE
+        takes_unequal = gpu.is_large and version >= CUDNN_UNEQUAL_SINCE
         fits = max(widths) <= 128 or (takes_unequal and widths == (192, 128))
-    fits = fits and all(width % 8 == 0 for width in widths) and heads.key.shape[-2] > 1
-    has_cudnn = gpu.cudnn is not None and gpu.has_fused and not _must_repeat()
-    return has_cudnn and heads.is_half and heads.in_one_piece and fits
+    drops = not call.dropout_p or (
+        call.dropout_p * 16 == int(call.dropout_p * 16)
+        and not CUDNN_NO_DROPOUT[0] < version < CUDNN_NO_DROPOUT[1]
+        and call.query.shape[-2] > 1
+    )
+    return (
+        version > 0
+        and gpu.has_fused
+        and not _must_repeat()
+        and call.is_half
+        and fits
+        and drops
+        and all(width % 8 == 0 for width in widths)
+        and call.key.shape[-2] > 1
+        and _cudnn_takes_mask(call)
+        and call.has_heads(grouped=True)
+    )
+
+
+def _cudnn_takes_mask(call: Attention) -> bool:
+    mask = call.attn_mask
+    if mask is None:
+        return True
+    whole = (*call.query.shape[:-1], call.key.shape[-2])
+    sides = zip(mask.shape[::-1], whole[::-1], strict=False)
+    return (
+        not mask.requires_grad
+        and mask.dim() in (2, 4)
+        and all(side in (1, size) for side, size in sides)
+    )
 
 
 def _must_repeat() -> bool:
@@ -195,35 +254,64 @@ def _must_repeat() -> bool:
     return not torch.is_deterministic_algorithms_warn_only_enabled()
 
 
-def fused(kernel: str, *heads: Tensor, scale: float | None, trains: bool) -> Tensor:
-    """Call the operator behind `scaled_dot_product_attention` by the name of its kernel."""
-    operators = torch.ops.aten
-    sums = {"efficient": (None, trains), "cudnn": (None, trains)}.get(kernel, ())
-    operator = getattr(
-        operators,
-        "_scaled_dot_product_flash_attention_for_cpu"
-        if kernel == "flash_for_cpu"
-        else f"_scaled_dot_product_{kernel}_attention",
-    )
-    found: Tensor = operator(*heads, *sums, scale=scale)[0]
-    return found
+@contextmanager
+def choosing(gpu: GpuRules) -> Iterator[None]:
+    """Have attention on fake CUDA tensors take the kernel that this GPU would; torch asks one that is there.
 
-
-def executed_kernels(
-    work: Callable[[], object], *, device: Literal["cpu", "cuda"]
-) -> tuple[str, ...]:
-    """Call once more under the profiler; name the attention operators and GPU kernels, the most frequent first.
-
-    Empty where no attention was fused, or compiled code calls none.
+    Whoever calls it, C++ and torch's own modules too, comes here from the dispatcher.
     """
-    return named(profiler.events(work, device))
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("scaled_dot_product_attention", partial(attend, gpu), "AutogradCUDA")
+    try:
+        yield
+    finally:
+        library._destroy()  # noqa: SLF001  # torch has no public way but the collector's
 
 
-def named(events: Iterable[Any]) -> tuple[str, ...]:
-    """Names of those events that are attention."""
-    seen: Counter[str] = Counter()
-    for event in events:
-        on_host = event.device_type.name == "CPU"
-        if (OPERATOR if on_host else KERNEL).search(event.name):
-            seen[event.name.removeprefix("aten::")[:LONGEST_NAME]] += 1
-    return tuple(name for name, _ in seen.most_common())
+def attend(gpu: GpuRules, *heads: Tensor, **options: Any) -> Tensor:  # noqa: ANN401
+    """Carry out `scaled_dot_product_attention` by the operator of the kernel that is chosen for it."""
+    given: dict[str, Any] = dict(zip(ARGUMENTS, heads, strict=False))
+    call = Attention(**given, **options)
+    kernel = choose(call, gpu)
+    if kernel == "math":
+        operator = torch.ops.aten.scaled_dot_product_attention.default
+        parts: Tensor = operator.decompose(*heads, **options)
+        return parts
+    result = _fused(kernel, call.batched())
+    return result if call.query.dim() == 4 else result.squeeze(0)
+
+
+ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+
+
+def _fused(kernel: str, call: Attention) -> Tensor:
+    """Call the kernel's operator on what torch prepares for it (aten/src/ATen/native/transformers/attention.cpp)."""
+    operator = getattr(torch.ops.aten, f"_scaled_dot_product_{kernel}_attention")
+    settings = (call.dropout_p, call.is_causal)
+    width = call.query.shape[-1]
+    scale = width**-0.5 if call.scale is None else call.scale
+    if kernel == "flash":
+        padded = (
+            [functional.pad(tensor, (0, -width % 8)) for tensor in call.heads]
+            if width % 8
+            else call.heads
+        )
+        result = operator(*padded, *settings, scale=scale)[0]
+        return result[..., :width] if width % 8 else result
+    mask = _bias(kernel, call)
+    return operator(*call.heads, mask, call.trains, *settings, scale=call.scale)[0]
+
+
+def _bias(kernel: str, call: Attention) -> Tensor | None:
+    """The mask as numbers that are added; for the efficient kernel one of the whole map, its rows aligned."""
+    mask = call.attn_mask
+    if mask is None:
+        return None
+    if mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=call.query.dtype).masked_fill_(~mask, -torch.inf)
+    if kernel == "cudnn":
+        return mask
+    keys = call.key.shape[-2]
+    if keys % 16:
+        mask = functional.pad(mask, (0, -keys % 16))[..., :keys]
+    return mask.expand(*call.query.shape[:-1], keys)

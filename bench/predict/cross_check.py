@@ -7,6 +7,7 @@ small one, since fvcore has to execute the module.
 import copy
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from math import prod
 from typing import Any
 
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ann.spec import BlockSpec, Size
-from bench.predict import ledger, released_scripts
-from bench.predict.ledger import CallMode
+from bench.predict import fake_tensor, ledger, released_scripts
+from bench.predict.ledger import Context, Step
 from bench.records import Counts
 
 TOLERANCE = 1e-3
@@ -30,7 +31,7 @@ class DisagreementError(ValueError):
     """Two counters saw different matrix work in one call."""
 
 
-def analytic_macs(spec: BlockSpec, size: Size, *, batch: int = 1, mode: CallMode = "eval") -> int:
+def analytic_macs(spec: BlockSpec, size: Size, *, batch: int = 1, mode: Step = "eval") -> int:
     """MACs of a block as executed: a shared query and key is computed twice.
 
     Args:
@@ -66,7 +67,7 @@ def fvcore_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
 
     What it lacks or has wrong is given to it: attention, baddbmm and its relatives, products that
     broadcast or have a vector. Its norms, pools and interpolations are left out. The module is
-    copied and the copy set to eval; meta tensors become zeros on the CPU.
+    copied and the copy set to eval; meta and fake tensors become zeros on the CPU.
     """
     try:
         with warnings.catch_warnings():
@@ -75,27 +76,19 @@ def fvcore_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
             from fvcore.nn import FlopCountAnalysis
     except ImportError:
         return None
-    own, real = _real(module).eval(), tuple(_zeros(tensor) for tensor in inputs)
-    analysis = FlopCountAnalysis(own, real)
-    analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
-    analysis.tracer_warnings("none").set_op_handle(**_HANDLES)
-    with torch.no_grad(), ledger.plain_attention(), warnings.catch_warnings():
+    copied = copy.deepcopy(module).eval()
+    with fake_tensor.off(), torch.no_grad(), ledger.plain_attention(), warnings.catch_warnings():
+        executed = fake_tensor.replace_tensors(copied, _executable)
+        analysis = FlopCountAnalysis(executed, tuple(map(_executable, inputs)))
+        analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
+        analysis.tracer_warnings("none").set_op_handle(**_HANDLES)
         warnings.simplefilter("ignore")  # the tracer's, on shapes that it makes constant
         return int(analysis.total())
 
 
-def _real(module: nn.Module) -> nn.Module:
-    own = copy.deepcopy(module)
-    if any(tensor.is_meta for tensor in (*own.parameters(), *own.buffers())):
-        own = own.to_empty(device="cpu")
-        with torch.no_grad():
-            for tensor in (*own.parameters(), *own.buffers()):
-                tensor.zero_()
-    return own
-
-
-def _zeros(tensor: Tensor) -> Tensor:
-    return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
+def _executable(tensor: Tensor) -> Tensor:
+    has_values = not (tensor.is_meta or isinstance(tensor, fake_tensor.FakeTensor))
+    return tensor if has_values else torch.zeros(tensor.shape, dtype=tensor.dtype)
 
 
 def _shape(value: Any) -> list[int]:  # noqa: ANN401  # a value of the traced graph
@@ -208,7 +201,8 @@ def cross_checked_counts(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
     *,
-    mode: CallMode = "eval",
+    mode: Step = "eval",
+    numbers: Context = nullcontext,
     spec: BlockSpec | None = None,
     size: Size | None = None,
     execute: bool = True,
@@ -216,9 +210,10 @@ def cross_checked_counts(
     """Count one call, and hold the count against every other opinion there is.
 
     Args:
-        module: on meta, where nothing is executed (fvcore executes a small copy).
+        module: fake or on meta, where nothing is executed (fvcore executes a small copy).
         inputs: of the size that is counted.
         mode: `train` counts the backward pass too.
+        numbers: makes the context of the forward pass.
         spec: of a block, for its formula and the released script's count.
         size: of the block's maps.
         execute: ask fvcore too, which runs the module; not for code that is not known.
@@ -226,7 +221,7 @@ def cross_checked_counts(
     Raises:
         DisagreementError: two opinions on the matrix work differ by more than 0.1 %.
     """
-    found = ledger.count(module, inputs, mode=mode)
+    found = ledger.count(module, inputs, mode=mode, first=numbers is nullcontext, numbers=numbers)
     analytic = None
     if spec is not None and size is not None:
         analytic = analytic_macs(spec, size, batch=inputs[0].shape[0], mode=mode)

@@ -1,4 +1,4 @@
-"""What one call of a module does, read from its dispatched operators; nothing is executed on meta.
+"""What one call of a module does, read from its dispatched operators; of fake tensors nothing is executed.
 
 Every operator that ran stands in the ledger with the bytes that it touched: counted by a formula,
 free because it only moves or names data, or uncounted. Recomputation, as in activation
@@ -6,21 +6,22 @@ checkpointing, is executed and so is counted: these are executed operations, not
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.predict import elementwise, formulas, traffic
+from bench.predict.autocast import ASK_DEVICE, Mode
 from bench.predict.formulas import Call
 from bench.records import Alike, Counts, Operator
 from bench.workloads import NOTHING_TO_TRAIN
 
-CallMode = Literal["eval", "train"]
+Step = Literal["eval", "train"]
+Context = Callable[[], AbstractContextManager[object]]
 
 
 class _Work(NamedTuple):
@@ -32,17 +33,12 @@ class _Work(NamedTuple):
     dtype: str
 
 
-class Ledger(TorchDispatchMode):
+class Ledger(Mode):
     """Counts the operators that are dispatched inside a `with` block."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        super().__init__()
         self._rows: dict[tuple[str, str], Counter[_Work]] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # torch 2.15 would import its compiler, seconds, to keep it out of the method below.
-        return False
 
     def __torch_dispatch__(
         self,
@@ -54,6 +50,8 @@ class Ledger(TorchDispatchMode):
         """Run the operator and enter it; composite ones (inference mode leaves them whole) by parts."""
         del types
         given = dict(kwargs or {})
+        if func is ASK_DEVICE:
+            return func(*args)
         if not is_known(str(func.overloadpacket)):
             with self:
                 parts = func.decompose(*args, **given)
@@ -67,6 +65,10 @@ class Ledger(TorchDispatchMode):
         status, macs, flops = _classify(call)
         work = _Work(macs, flops, traffic.moved_bytes(call), traffic.operands(call))
         self._rows.setdefault((call.name, status), Counter())[work] += 1
+
+    def clear(self) -> None:
+        """Forget what was entered."""
+        self._rows.clear()
 
     @property
     def operators(self) -> tuple[Operator, ...]:
@@ -118,18 +120,35 @@ def is_free(name: str) -> bool:
     return is_aten and _short(name) in elementwise.VIEWS | elementwise.MOVES
 
 
-def count(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode) -> Counts:
+def count(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    *,
+    mode: Step,
+    first: bool = True,
+    numbers: Context = nullcontext,
+) -> Counts:
     """Count one forward pass, in `train` with the backward pass of its outputs' sum.
 
-    The module is as before afterwards: mode, running statistics and gradients. On meta tensors
-    nothing is executed. Inputs have a gradient only if they ask for one.
+    The module is as before afterwards: mode, running statistics and gradients. On meta and fake
+    tensors nothing is executed. Inputs have a gradient only if they ask for one.
+
+    Args:
+        module: what is called.
+        inputs: with what.
+        mode: `eval` or `train`.
+        first: whether it is the first call in its context: later ones of inference find what autocast has cast.
+        numbers: makes the context of a forward pass, autocast's or one that does nothing.
 
     Raises:
         ValueError: in `train`, no output depends on a parameter.
     """
     ledger = Ledger()
-    with unchanged(module, mode=mode), ledger:
-        run(module, inputs, mode=mode)
+    with unchanged(module, mode=mode), ledger, numbers() if mode == "eval" else nullcontext():
+        if mode == "eval" and not first:
+            run(module, inputs, mode=mode, numbers=numbers)
+            ledger.clear()
+        run(module, inputs, mode=mode, numbers=numbers)
     operators = ledger.operators
     return Counts(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
@@ -140,13 +159,12 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode) -> C
     )
 
 
-def run(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode) -> None:
+def run(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Step, numbers: Context) -> None:
     """Call once; in `train`, go back from gradients of one, which is the backward pass of the sum."""
+    with torch.set_grad_enabled(mode == "train"), numbers():
+        outputs = [leaf for leaf in tree_leaves(module(*inputs)) if isinstance(leaf, Tensor)]
     if mode == "eval":
-        with torch.no_grad():
-            module(*inputs)
         return
-    outputs = [leaf for leaf in tree_leaves(module(*inputs)) if isinstance(leaf, Tensor)]
     starts = [output for output in outputs if output.requires_grad]
     if not starts:
         raise ValueError(NOTHING_TO_TRAIN)
@@ -166,7 +184,7 @@ def plain_attention() -> Iterator[None]:
 
 
 @contextmanager
-def unchanged(module: nn.Module, *, mode: CallMode) -> Iterator[None]:
+def unchanged(module: nn.Module, *, mode: Step) -> Iterator[None]:
     """Set the mode, and put back mode, buffers, gradients and random state at the end."""
     modes = [(part, part.training) for part in module.modules()]
     gradients = [(parameter, parameter.grad) for parameter in module.parameters()]

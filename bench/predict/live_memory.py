@@ -3,16 +3,16 @@
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bench.predict.ledger import CallMode, unchanged
+from bench.predict.autocast import ASK_DEVICE, Mode
+from bench.predict.ledger import Context, Step, unchanged
 from bench.records import LiveTensor, PredictedMemory
 from bench.workloads import sum_outputs
 
@@ -26,7 +26,7 @@ def rounded(size_bytes: int) -> int:
     return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
-class Meter(TorchDispatchMode):
+class Meter(Mode):
     """Follows storages from the operator that makes them to their end.
 
     A storage counts once, however many views it has, from the end of the operator that made it; the
@@ -36,7 +36,7 @@ class Meter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        super().__init__()
         self.live_bytes = 0
         self.standing_bytes = 0
         self.peak_bytes = 0
@@ -58,11 +58,6 @@ class Meter(TorchDispatchMode):
         self.standing_bytes = self.live_bytes
         self.peak_bytes, self.peak_operator, self.peak_live = self.live_bytes, "", ()
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # torch 2.15 would import its compiler, seconds, to keep it out of the method below.
-        return False
-
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401
@@ -72,6 +67,8 @@ class Meter(TorchDispatchMode):
     ) -> Any:  # noqa: ANN401
         """Run the operator and follow the storages that are new in its result."""
         del types
+        if func is ASK_DEVICE:
+            return func(*args)
         name = str(func.overloadpacket)
         if name != "aten.lift_fresh":  # whose tensor the call has just made of numbers
             self._find_standing(tree_leaves((args, kwargs)))
@@ -126,6 +123,8 @@ class Meter(TorchDispatchMode):
         """Name the module in whose forward pass each operator runs; the outermost one is ``."""
         hooks = []
         for name, part in module.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):  # which takes no hooks
+                continue
             hooks.append(part.register_forward_pre_hook(self._entering(name)))
             hooks.append(part.register_forward_hook(self._leaving, always_call=True))
         try:
@@ -142,13 +141,18 @@ class Meter(TorchDispatchMode):
 
 
 def predict_memory(
-    module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode, first: bool = False
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    *,
+    mode: Step,
+    first: bool = False,
+    numbers: Context = nullcontext,
 ) -> PredictedMemory:
     """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
 
     Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
-    tensors and gradients count. Give module and inputs on `meta`, where nothing is executed or
-    allocated. Mode, buffers and gradients are put back.
+    tensors and gradients count. Give a module and inputs that are fake or on `meta`, of which nothing
+    is executed or allocated. Mode, buffers and gradients are put back.
 
     Args:
         module: what is called.
@@ -156,6 +160,8 @@ def predict_memory(
         mode: `eval` or `train`.
         first: whether it is the module's first call, as a processor's is; else what that made and
             kept stands too.
+        numbers: makes the context of a forward pass, autocast's or one that does nothing. In inference
+            all calls share one, and so what it has cast; each step of training has its own.
 
     Raises:
         ValueError: in `train`, no output depends on a parameter.
@@ -164,12 +170,13 @@ def predict_memory(
     with unchanged(module, mode=mode):
         parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
         input_bytes = meter.hold(inputs)
-        if not first:
-            with meter, torch.set_grad_enabled(mode == "train"):
-                module(*inputs)
-        meter.begin()
-        with meter, meter.attributing(module):
-            _call(module, inputs, mode=mode)
+        with meter, numbers() if mode == "eval" else nullcontext():
+            if not first:
+                with torch.set_grad_enabled(mode == "train"), numbers():
+                    module(*inputs)
+            meter.begin()
+            with meter.attributing(module):
+                _call(module, inputs, mode=mode, numbers=numbers)
     live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
     by_module: Counter[str] = Counter()
     for tensor in live:
@@ -185,11 +192,8 @@ def predict_memory(
     )
 
 
-def _call(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: CallMode) -> None:
-    if mode == "eval":
-        with torch.no_grad():
-            module(*inputs)
-        return
-    outputs = module(*inputs)  # held while going back, as a training loop holds them
-    sum_outputs(outputs).backward()
-    del outputs
+def _call(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Step, numbers: Context) -> None:
+    with torch.set_grad_enabled(mode == "train"), numbers():
+        outputs = module(*inputs)  # held while going back, as a training loop holds them
+    if mode == "train":
+        sum_outputs(outputs).backward()

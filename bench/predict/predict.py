@@ -1,20 +1,22 @@
-"""Counts and predicts a cell: operations and memory of one call, without execution."""
+"""Counts and predicts a cell: operations and memory of one call, on fake tensors."""
 
-from typing import Literal
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+
+import torch
 
 from ann.spec import BlockSpec, UnavailableError
-from bench.predict import cross_check, released_scripts
-from bench.predict.imitation import Imitation
+from bench.predict import cross_check, fake_tensor, released_scripts
+from bench.predict.fake_tensor import Device
 from bench.predict.live_memory import predict_memory
-from bench.records import Counts, Measures, PredictedMemory
-from bench.workloads import Workload, lower_dtype, make_workload, require_format
+from bench.records import Counts, Measures
+from bench.workloads import Workload, build_module, complete_workload, lower_dtype, require_format
 from experiments.spec import Cell, OwnModule
-
-Device = Literal["cpu", "cuda"]
 
 
 def predict_cell(cell: Cell, aim: Device = "cuda") -> Measures:
-    """Count operations and predict memory on meta tensors.
+    """Count operations and predict memory on fake tensors.
 
     Args:
         cell: what to predict; what is compiled is predicted as its source.
@@ -38,16 +40,27 @@ def predict_cell(cell: Cell, aim: Device = "cuda") -> Measures:
 def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
     if aim == "cpu":
         require_format(cell.dtype, aim)
-    work = make_workload(cell, "meta")
-    with Imitation(aim, lower_dtype(cell.dtype)).around(work.module) as imitation:
+    with fake_tensor.on(aim):
+        work = make_fake(cell, aim)
         # Ahead of counting: clocks are read of calls that are not the first, memory of a processor
         # of the first, since the heap keeps what others leave.
-        predicted = _predicted(cell, work, first=aim == "cpu")
+        predicted = predict_memory(
+            work.module, work.inputs, mode=cell.mode, first=aim == "cpu", numbers=work.numbers
+        )
         counts = _counts(cell, work)
     if cell.implementation == "onnxruntime":  # which has its own memory plan
         return Measures(counts=counts)
-    device = aim if imitation.changed or instead else None
-    return Measures(counts=counts, predicted=predicted.model_copy(update={"device": device}))
+    update = {
+        "device": aim if instead or _follows_device(cell, counts) else None,
+        "paper_bytes": _paper_bytes(cell),
+    }
+    return Measures(counts=counts, predicted=predicted.model_copy(update=update))
+
+
+def _follows_device(cell: Cell, counts: Counts) -> bool:
+    """Whether autocast or the choice of an attention kernel, which differ by device, had a part in it."""
+    attends = any("scaled_dot_product" in row.name for row in counts.ledger)
+    return attends or cell.implementation.startswith("sdpa") or lower_dtype(cell.dtype) is not None
 
 
 def _counts(cell: Cell, work: Workload) -> Counts:
@@ -57,6 +70,7 @@ def _counts(cell: Cell, work: Workload) -> Counts:
         work.module,
         work.inputs,
         mode=cell.mode,
+        numbers=work.numbers if lower_dtype(cell.dtype) else nullcontext,
         spec=cell.subject if plain else None,  # type: ignore[arg-type]  # it is a block's
         size=cell.size,
         # Somebody's own module is run in the cell's process alone, where it can do no harm.
@@ -64,9 +78,29 @@ def _counts(cell: Cell, work: Workload) -> Counts:
     )
 
 
-def _predicted(cell: Cell, work: Workload, *, first: bool) -> PredictedMemory:
-    found = predict_memory(work.module, work.inputs, mode=cell.mode, first=first)
-    if cell.protocol == "strict":
-        return found
-    figure = released_scripts.predicted_memory(released_scripts.sequence_of(cell))[-1]
-    return found.model_copy(update={"paper_bytes": figure})
+def _paper_bytes(cell: Cell) -> int | None:
+    return (
+        released_scripts.predicted_memory(released_scripts.sequence_of(cell))[-1]
+        if cell.protocol == "paper"
+        else None
+    )
+
+
+def make_fake(cell: Cell, device: fake_tensor.Device) -> Workload:
+    """Build the same of fake tensors, inside `fake_tensor.on(device)`.
+
+    Raises:
+        ValueError: the subject can't be built; the message says why.
+        UnavailableError: this machine lacks the implementation.
+    """
+    with torch.device(device):
+        try:
+            module = build_module(cell)
+        except Exception:
+            if not isinstance(cell.subject, OwnModule):
+                raise
+            with fake_tensor.off(), torch.device("cpu"):  # weights may be made of values
+                module = build_module(cell)
+        module = fake_tensor.replace_tensors(module, partial(fake_tensor.as_fake, device=device))
+        work = complete_workload(cell, module, runs=False)
+    return replace(work, inputs=tuple(fake_tensor.as_fake(item, device) for item in work.inputs))

@@ -125,23 +125,33 @@ def make_workload(
     number_formats.require_format(cell.dtype, device)
     number_formats.switch_format(cell.dtype, device)
     torch.manual_seed(cell.seed)
-    dtype = number_formats.weights_dtype(cell.dtype)
     with torch.device(device):
-        module = build_subject(cell.subject).to(dtype=dtype)
-        if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
-            with torch.no_grad():  # the call in which lazy layers get their weights
-                module.eval()(*_inputs(cell, dtype))
+        module = build_module(cell)
         if device != "meta":
             _draw_zeros(module)
         if prepare is not None:
             prepare(module)
-        inputs = _inputs(cell, dtype)
-        module = module.train(cell.mode == "train")
-        module = _implemented(module, inputs, cell, device=device)
-        if cell.mode == "train" and isinstance(cell.subject, NetworkSpec):
-            module = TrainingStep(module)
-            labels = torch.zeros(cell.batch, cell.size.height, cell.size.width, dtype=torch.long)
-            inputs = (*inputs, labels)
+        return complete_workload(cell, module, runs=device != "meta")
+
+
+def build_module(cell: Cell) -> nn.Module:
+    """Build the cell's subject with the weights of its number format."""
+    dtype = number_formats.weights_dtype(cell.dtype)
+    module = build_subject(cell.subject).to(dtype=dtype)
+    if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+        with torch.no_grad():  # the call in which lazy layers get their weights
+            module.eval()(*_inputs(cell, dtype))
+    return module
+
+
+def complete_workload(cell: Cell, module: nn.Module, *, runs: bool) -> Workload:
+    """Give a module its inputs, mode and implementation; where nothing `runs`, what is compiled is its source."""
+    inputs = _inputs(cell, number_formats.weights_dtype(cell.dtype))
+    module = _implemented(module.train(cell.mode == "train"), inputs, cell, runs=runs)
+    if cell.mode == "train" and isinstance(cell.subject, NetworkSpec):
+        module = TrainingStep(module)
+        labels = torch.zeros(cell.batch, cell.size.height, cell.size.width, dtype=torch.long)
+        inputs = (*inputs, labels)
     return Workload(module=module, inputs=inputs, mode=cell.mode, dtype=cell.dtype)
 
 
@@ -171,15 +181,15 @@ def warm_device(cell: Cell, device: str) -> None:
 
 
 def _implemented(
-    module: nn.Module, inputs: tuple[Tensor, ...], cell: Cell, *, device: str
+    module: nn.Module, inputs: tuple[Tensor, ...], cell: Cell, *, runs: bool
 ) -> nn.Module:
-    """Rewrite the module; on meta, where nothing runs, what is compiled or exported is its source."""
+    """Rewrite the module; where nothing runs, what is compiled or exported is its source."""
     implementation = cell.implementation
-    if implementation == "onnxruntime" and device != "meta":
+    if implementation == "onnxruntime" and runs:
         from bench.workloads import onnx_runtime
 
         return onnx_runtime.make_session_module(module, inputs)
-    if device == "meta":
+    if not runs:
         implementation = SOURCES.get(implementation, implementation)
     return implement(module, implementation, "training" if cell.mode == "train" else "inference")
 

@@ -1,4 +1,4 @@
-"""Every kind of cell on a pretended GPU, on meta tensors, and on a real GPU; and the command that looks at them."""
+"""Every kind of cell on a pretended GPU, of fake tensors, and on a real GPU; and the command that looks at them."""
 
 import json
 import math
@@ -16,11 +16,11 @@ from bench import look
 from bench.measure import cuda_timer, exactness, memory
 from bench.measure import measure as readings
 from bench.measure.cuda_stream import TorchGpu
-from bench.predict import live_memory
-from bench.predict.imitation import Imitation
+from bench.predict import fake_tensor, live_memory
+from bench.predict.predict import make_fake
 from bench.records.record import MeasuredMemory
 from bench.run import process
-from bench.workloads import number_formats, workload
+from bench.workloads import workload
 from experiments import reference
 from experiments.spec import Cell
 from experiments.training import Setting
@@ -101,9 +101,12 @@ def check_on_pretended_gpu(cell):
 
 def predicted_bytes(cell):
     """By the rules of the processor, on which the pretended GPU computes."""
-    made = workload.make_workload(cell, "meta")
-    with Imitation("cpu", number_formats.lower_dtype(cell.dtype)).around(made.module):
-        return live_memory.predict_memory(made.module, made.inputs, mode=cell.mode).increment_bytes
+    with fake_tensor.on("cpu"):
+        work = make_fake(cell, "cpu")
+        predicted = live_memory.predict_memory(
+            work.module, work.inputs, mode=cell.mode, numbers=work.numbers
+        )
+    return predicted.increment_bytes
 
 
 ARMS = [
@@ -120,9 +123,8 @@ def test_no_arm_copies_from_the_host_or_waits(name, implementation, mode):
     low = 8 if BLOCKS[name].is_fusion else None
     subject = replace(BLOCKS[name], channels=32, key_channels=16, low_channels=low)
     cell = arm(subject, implementation, mode)
-    with Imitation("cuda").around(torch.nn.Identity()):
-        work = workload.make_workload(cell, "meta")
-        assert traffic(work) == []
+    with fake_tensor.on("cuda"):
+        assert traffic(workload.make_fake(cell, "cuda")) == []
 
 
 @pytest.mark.parametrize("name", ["official/ann-r101", "denseaspp/161", "mmseg/dnl-r50"])
@@ -311,7 +313,7 @@ def test_each_kind_is_right_on_a_real_gpu_and_can_be_captured(cell):
     if cell.protocol == "paper":
         pytest.skip("the released script's procedure is its own")
     try:
-        with number_formats.unswitched():
+        with formats.unswitched():
             error, gradient_error = exactness.float64_errors(cell, "cuda")
             replayed = replay(cell)
     except UnavailableError as error:

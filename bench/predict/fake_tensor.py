@@ -1,0 +1,257 @@
+"""Fake tensors: type, shape, layout and device of what would be computed, but no values and no memory.
+
+torch dispatches on the device that is faked, which need not be there: autocast's casts are its own, and on a
+processor the choice of an attention kernel is; on CUDA that is `kernels.attend`. torch's FakeTensorMode is not
+used: it takes two seconds to import, and can't go back on a GPU that is not there (torch 2.11 and 2.15).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_leaves, tree_map
+
+from bench.predict import attention_kernels, autocast, shapes
+from bench.predict.autocast import ASK_DEVICE, CPU, META, Arguments, Mode
+
+Device = Literal["cpu", "cuda"]
+
+# Tensors of up to so many elements that no fake one goes into are computed: somebody may read them.
+LARGEST_COMPUTED = 4096
+
+
+class FakeTensor(Tensor):
+    """A tensor that is dispatched as if it were on a device, and has a meta tensor for its elements."""
+
+    elements: Tensor
+    _faked: torch.device
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # noqa: SLF001
+
+    def __new__(cls, elements: Tensor, device: torch.device) -> Self:
+        """Share the storage of a meta tensor."""
+        tensor: Self = Tensor._make_subclass(  # noqa: SLF001
+            cls, elements, dispatch_device=True, device_for_backend_keys=device
+        )
+        tensor.elements, tensor._faked = elements, device
+        return tensor
+
+    def __init__(self, *_: object) -> None:
+        """Take what `__new__` takes."""
+
+    device = property(lambda self: self._faked)
+    is_cpu = property(lambda self: self.device.type == "cpu")
+    is_cuda = property(lambda self: self.device.type == "cuda")
+    is_meta = property(lambda _: False)
+
+    @property
+    def data(self) -> Tensor:
+        """The tensor without its history; a module that converts its weights sets it."""
+        return self.detach()
+
+    @data.setter
+    def data(self, other: Tensor) -> None:
+        Tensor.data.__set__(self, other)  # type: ignore[attr-defined]
+        self.elements = _elements(other, keep_numbers=False)
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401
+        """Convert; the tensor's own device is where it is, though C++ takes a GPU's to be on meta."""
+        args, kwargs = tree_map(self._elsewhere, (args, kwargs))
+        return super().to(*args, **kwargs)
+
+    def _elsewhere(self, value: Any) -> Any:  # noqa: ANN401
+        is_device = isinstance(value, str | torch.device)
+        is_here = is_device and _indexed(torch.device(value)) == self.device != CPU
+        return META if is_here else value
+
+    def keep(self, make: Callable[..., Tensor], arguments: Arguments) -> "FakeTensor":
+        """What a module makes once for each device and keeps (`ann.sampling.constant`)."""
+        key = (make, arguments, self.device)
+        if key not in _kept:
+            with off():
+                _kept[key] = FakeTensor(make(*arguments, device=META), self.device)
+        return _kept[key]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FakeTensor":
+        """Copy the tensor, and whether it is a parameter."""
+        if id(self) not in memo:
+            with off():
+                copied = FakeTensor(_shape_of(self), self.device)
+            copied.__dict__.update({**vars(self), "elements": copied.elements})
+            memo[id(self)] = copied.requires_grad_(self.requires_grad)
+        other: FakeTensor = memo[id(self)]
+        return other
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls,
+        func: Any,  # noqa: ANN401
+        types: Sequence[type],
+        args: Arguments = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Follow the operator where no mode is on."""
+        del types
+        return _follow(func, args, dict(kwargs or {}))
+
+
+_kept: dict[Any, FakeTensor] = {}
+
+
+class _Fakes(Mode):
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.device = device
+        # So torch asks no driver for a GPU, and other modes see each operator first.
+        self._mode_key = torch._C._TorchDispatchModeKey.FAKE  # noqa: SLF001
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: Sequence[type],
+        args: Arguments = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        del types
+        given = dict(kwargs or {})
+        if given.get("device") == META:  # as C++ takes a GPU's tensors to be
+            given["device"] = self.device
+        return _follow(func, args, given)
+
+
+def _follow(func: Any, args: Arguments, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Give what an operator would return."""
+    if func is ASK_DEVICE:
+        return autocast.device_for_cpp(args[0])
+    fakes = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, FakeTensor)]
+    if not fakes and _is_computed(func, args, kwargs):
+        return func(*args, **kwargs)
+    if torch.Tag.inplace_view in func.tags:
+        return _reshape_in_place(func, args, kwargs)
+    others = (fake.device for fake in fakes if fake.device != CPU)
+    device = _indexed(kwargs.get("device") or next(others, CPU))
+    changed = {id(fake.elements): fake for fake in fakes}
+
+    def faked(leaf: Any) -> Any:  # noqa: ANN401
+        is_new = isinstance(leaf, Tensor) and id(leaf) not in changed
+        return FakeTensor(leaf, device) if is_new else changed.get(id(leaf), leaf)
+
+    return tree_map(faked, _shaped(func, args, kwargs))
+
+
+def _is_computed(func: Any, args: Arguments, kwargs: dict[str, Any]) -> bool:  # noqa: ANN401
+    """Whether a call that nothing fake goes into, and that is not for another device, is small."""
+    if kwargs.get("device") not in (None, CPU):
+        return False
+    if func._schema.is_mutable:  # noqa: SLF001
+        return True
+    try:
+        results = tree_leaves(_shaped(func, args, kwargs))
+    except RuntimeError:  # since the result depends on values; or it is wrong, which is said then
+        return True
+    return all(leaf.numel() <= LARGEST_COMPUTED for leaf in results if isinstance(leaf, Tensor))
+
+
+def _reshape_in_place(func: Any, args: Arguments, kwargs: dict[str, Any]) -> Tensor:  # noqa: ANN401
+    tensor: FakeTensor = args[0]
+    with torch._C._DisableTorchDispatch():  # noqa: SLF001
+        func(*args, **kwargs)
+    layout = (tensor.storage_offset(), tensor.shape, tensor.stride())
+    tensor.elements = torch.empty(0, dtype=tensor.dtype, device=META)
+    tensor.elements.set_(tensor.untyped_storage(), *layout)
+    return tensor
+
+
+def _shaped(func: Any, args: Arguments, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Run the operator's kernel for meta tensors."""
+    leaves = tree_leaves((args, kwargs))
+    # Numbers are tensors without axes, and do not decide the type of the result.
+    has_numbers = any(isinstance(leaf, FakeTensor) for leaf in leaves)
+    args, kwargs = tree_map(partial(_elements, keep_numbers=has_numbers), (args, dict(kwargs)))
+    if _takes_device(func):
+        kwargs["device"] = META
+    kwargs.pop("pin_memory", None)
+    return shapes.shaped(func, args, kwargs)
+
+
+@cache
+def _takes_device(func: Any) -> bool:  # noqa: ANN401
+    return any(argument.name == "device" for argument in func._schema.arguments)  # noqa: SLF001
+
+
+def _elements(leaf: Any, *, keep_numbers: bool) -> Any:  # noqa: ANN401
+    """The meta tensor that has a tensor's shape."""
+    if isinstance(leaf, FakeTensor):
+        return leaf.elements
+    if not isinstance(leaf, Tensor) or leaf.is_meta or (keep_numbers and not leaf.dim()):
+        return leaf
+    return _shape_of(leaf)
+
+
+def _shape_of(tensor: Tensor) -> Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
+
+
+def _indexed(device: torch.device) -> torch.device:
+    return torch.device("cuda", 0) if device.type == "cuda" else device
+
+
+@contextmanager
+def on(device: Device, *, gpu: attention_kernels.GpuRules | None = None) -> Iterator[None]:
+    """Follow what is called, on tensors of this device that are fake.
+
+    Args:
+        device: whose rules hold.
+        gpu: by which an attention kernel is chosen on `cuda`; that of this machine, or else what
+            `kernels.Gpu.meant` says, if None.
+    """
+    with ExitStack() as stack:
+        stack.callback(_kept.clear)
+        if device == "cuda":
+            # `torch.tensor` copies its numbers to a GPU unseen, unless told to leave that to the dispatcher.
+            before = torch._C._only_lift_cpu_tensors()  # noqa: SLF001
+            stack.callback(torch._C._set_only_lift_cpu_tensors, before)  # noqa: SLF001
+            torch._C._set_only_lift_cpu_tensors(True)  # noqa: FBT003, SLF001
+            stack.enter_context(autocast.without_gpu())
+            stack.enter_context(
+                attention_kernels.choosing(gpu or attention_kernels.GpuRules.meant())
+            )
+        stack.enter_context(_Fakes(_indexed(torch.device(device))))
+        yield
+
+
+def off() -> Any:  # noqa: ANN401
+    """Compute again, inside a `with` block in one in which tensors are fake."""
+    return _disable_current_modes()
+
+
+def as_fake(tensor: Tensor, device: Device) -> Tensor:
+    """A fake tensor like this one, or this one if it is fake."""
+    if isinstance(tensor, FakeTensor):
+        return tensor
+    with off():
+        return FakeTensor(_shape_of(tensor), _indexed(torch.device(device)))
+
+
+def replace_tensors(module: nn.Module, make: Callable[[Tensor], Tensor]) -> nn.Module:
+    """Put another tensor in place of each of a module's, plain attributes included; those shared stay so."""
+    made: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def replaced(leaf: Any) -> Any:  # noqa: ANN401
+        if not isinstance(leaf, Tensor):
+            return leaf
+        if id(leaf) not in made:
+            other = make(leaf)
+            if isinstance(leaf, nn.Parameter) and other is not leaf:
+                other = nn.Parameter(other, requires_grad=leaf.requires_grad)
+            made[id(leaf)] = (leaf, other)
+        return made[id(leaf)][1]
+
+    for part in module.modules():
+        for name, value in vars(part).items():
+            if any(isinstance(leaf, Tensor) for leaf in tree_leaves(value)):
+                vars(part)[name] = tree_map(replaced, value)
+    return module
