@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from torch import nn
@@ -109,29 +108,24 @@ def _channels(subject: Subject) -> int | tuple[int, ...]:
     return (subject.channels, low) if low else subject.channels
 
 
-def measure_cell(cell: Cell, device: Device, folder: Path | None = None) -> Measures:
+def measure_cell(cell: Cell, device: Device) -> Measures:
     """Run the cell's probes on a device, memory before time so that nothing is warm in the allocator.
 
     Args:
         cell: what to run.
         device: where.
-        folder: of the records, for what a training leaves beside them.
 
     Raises:
         ValueError: the subject can't be built.
         RuntimeError: whatever its execution raises.
     """
     with unswitched():
-        return _measure(cell, device, folder)
+        return _measure(cell, device)
 
 
-def _measure(cell: Cell, device: Device, folder: Path | None) -> Measures:
+def _measure(cell: Cell, device: Device) -> Measures:
     if cell.protocol == "paper":
         return _by_the_paper(cell, device)
-    if "accuracy" in cell.probes:
-        from bench.training import run
-
-        return Measures(accuracy=run.train_cell(cell, device, folder))
     if "rivals" in cell.probes:
         return Measures(rivals=other_counters.count_with_other_tools(cell))
     if "ceilings" in cell.probes:

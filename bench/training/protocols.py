@@ -15,7 +15,7 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Protocol:
+class EvaluationProtocol:
     """How logits for an image are made.
 
     Where windows overlap their logits are averaged, in every source. Over scales and flips mmseg
@@ -106,14 +106,16 @@ def _square(side: int) -> Size:
 
 _MMSEG_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
-PROTOCOLS: dict[str, Protocol] = {
+PROTOCOLS: dict[str, EvaluationProtocol] = {
     # The paper's ablations ("single scale whole image"), the official ss_test, mmseg's mode `whole`.
-    "whole": Protocol(),
+    "whole": EvaluationProtocol(),
     # mmseg's mode `slide` as its 769x769 Cityscapes configurations have it.
-    "mmseg-slide-769": Protocol(window=_square(769), stride=_square(513)),
+    "mmseg-slide-769": EvaluationProtocol(window=_square(769), stride=_square(513)),
     # mmseg's test-time augmentation, over either mode.
-    "mmseg-multi-scale-flip": Protocol(scales=_MMSEG_SCALES, flip=True, average="probabilities"),
-    "mmseg-slide-769-multi-scale-flip": Protocol(
+    "mmseg-multi-scale-flip": EvaluationProtocol(
+        scales=_MMSEG_SCALES, flip=True, average="probabilities"
+    ),
+    "mmseg-slide-769-multi-scale-flip": EvaluationProtocol(
         window=_square(769),
         stride=_square(513),
         scales=_MMSEG_SCALES,
@@ -121,7 +123,7 @@ PROTOCOLS: dict[str, Protocol] = {
         average="probabilities",
     ),
     # The paper's Cityscapes test: the official mscrop_test, stride int(864 * 0.667).
-    "official-cityscapes-test": Protocol(
+    "official-cityscapes-test": EvaluationProtocol(
         window=_square(864),
         stride=_square(576),
         partial="whole",
@@ -130,7 +132,7 @@ PROTOCOLS: dict[str, Protocol] = {
         resize="bicubic",
     ),
     # The official ms_test on ADE20K and PASCAL Context.
-    "official-ade20k": Protocol(
+    "official-ade20k": EvaluationProtocol(
         scales=_MMSEG_SCALES,
         flip=True,
         resize="bicubic",
@@ -138,9 +140,9 @@ PROTOCOLS: dict[str, Protocol] = {
         long_side=1040,
         multiple=8,
     ),
-    "official-pascal-context": Protocol(
+    "official-pascal-context": EvaluationProtocol(
         scales=(*_MMSEG_SCALES, 2.0), flip=True, resize="bicubic", multiple=8
     ),
     # Ours: CamVid at half of its size; the logits are brought back and judged on all pixels of the labels.
-    "short-side-180": Protocol(short_side=180),
+    "short-side-180": EvaluationProtocol(short_side=180),
 }

@@ -1,4 +1,4 @@
-"""Random views of labelled images for training, and what an image needs before any network sees it.
+"""Random augmentation of labelled images for training, and the normalisation that every network needs.
 
 A view is drawn from (seed, epoch, index) alone: it is the same in whatever process, after whatever
 other views, and the global random state is neither read nor changed.
@@ -21,9 +21,9 @@ from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
 from ann.spec import Preprocessing, Size
+from bench.training.data.images import IGNORE
 from experiments.recipes import Recipe
 
-IGNORE = 255
 _TRIES = 10  # for a crop that cat_max_ratio accepts; mmseg's RandomCrop
 
 # Order of the channels, mean and deviation for values from 0 to 255; sources at NetworkSpec.

@@ -15,7 +15,7 @@ from bench.training.data.images import IGNORE, Classes
 
 Colour = tuple[int, int, int]
 
-_CAMVID: dict[str, Colour] = {
+_CAMVID_COLOURS: dict[str, Colour] = {
     "sky": (128, 128, 128),
     "building": (128, 0, 0),
     "pole": (192, 192, 128),
@@ -30,7 +30,7 @@ _CAMVID: dict[str, Colour] = {
 }
 
 # name: (id in the *_labelIds.png, colour); 0 to 33 without these are not evaluated
-_CITYSCAPES: dict[str, tuple[int, Colour]] = {
+_CITYSCAPES_CLASSES: dict[str, tuple[int, Colour]] = {
     "road": (7, (128, 64, 128)),
     "sidewalk": (8, (244, 35, 232)),
     "building": (11, (70, 70, 70)),
@@ -52,12 +52,12 @@ _CITYSCAPES: dict[str, tuple[int, Colour]] = {
     "bicycle": (33, (119, 11, 32)),
 }
 
-_VOC = (
+_VOC_NAMES = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
     "person pottedplant sheep sofa train tvmonitor"
 )
 
-_CONTEXT = (
+_CONTEXT_NAMES = (
     "background aeroplane bag bed bedclothes bench bicycle bird boat book bottle building bus cabinet car "
     "cat ceiling chair cloth computer cow cup curtain dog door fence floor flower food grass ground horse "
     "keyboard light motorbike mountain mouse person plate platform pottedplant road rock sheep shelves "
@@ -69,8 +69,8 @@ def camvid() -> Classes:
     """Return the 11 classes; 11, and 255 in some copies, is void."""
     ids = {number: number for number in range(11)}
     return Classes(
-        names=tuple(_CAMVID),
-        palette=tuple(_CAMVID.values()),
+        names=tuple(_CAMVID_COLOURS),
+        palette=tuple(_CAMVID_COLOURS.values()),
         ids={**ids, 11: IGNORE, IGNORE: IGNORE},
     )
 
@@ -78,10 +78,10 @@ def camvid() -> Classes:
 def cityscapes() -> Classes:
     """Return the 19 evaluated of the 34 ids; the others, and 255, are ignored."""
     ids = dict.fromkeys((*range(34), IGNORE), IGNORE)
-    ids |= {number: train for train, (number, _) in enumerate(_CITYSCAPES.values())}
+    ids |= {number: train for train, (number, _) in enumerate(_CITYSCAPES_CLASSES.values())}
     return Classes(
-        names=tuple(_CITYSCAPES),
-        palette=tuple(colour for _, colour in _CITYSCAPES.values()),
+        names=tuple(_CITYSCAPES_CLASSES),
+        palette=tuple(colour for _, colour in _CITYSCAPES_CLASSES.values()),
         ids=ids,
     )
 
@@ -99,7 +99,7 @@ def ade20k() -> Classes:
 
 def voc() -> Classes:
     """Return 20 objects and background; 255 is the border around objects."""
-    names = tuple(_VOC.split())
+    names = tuple(_VOC_NAMES.split())
     ids = {number: number for number in range(21)}
     return Classes(names=names, palette=_voc_colours(21), ids={**ids, IGNORE: IGNORE})
 
@@ -107,21 +107,21 @@ def voc() -> Classes:
 def context_60() -> Classes:
     """Return 59 classes and background, the files' 0."""
     ids = {number: number for number in range(60)}
-    return Classes(names=tuple(_CONTEXT.split()), palette=_voc_colours(60), ids=ids)
+    return Classes(names=tuple(_CONTEXT_NAMES.split()), palette=_voc_colours(60), ids=ids)
 
 
 def context_59() -> Classes:
     """Return 59 classes, which the files number from 1; 0, the background, is ignored."""
     ids = {0: IGNORE} | {number: number - 1 for number in range(1, 60)}
-    return Classes(names=tuple(_CONTEXT.split())[1:], palette=_voc_colours(60)[1:], ids=ids)
+    return Classes(names=tuple(_CONTEXT_NAMES.split())[1:], palette=_voc_colours(60)[1:], ids=ids)
 
 
 def _voc_colours(count: int) -> tuple[Colour, ...]:
     return tuple(
-        (_spread(number), _spread(number >> 1), _spread(number >> 2)) for number in range(count)
+        (_channel(number), _channel(number >> 1), _channel(number >> 2)) for number in range(count)
     )
 
 
-def _spread(number: int) -> int:
+def _channel(number: int) -> int:
     # Every third bit of the number, the lowest first, becomes a bit of the colour, the highest first.
     return sum(((number >> (3 * place)) & 1) << (7 - place) for place in range(3))

@@ -1,10 +1,11 @@
-"""A data set of image and label files, and the reading of one pair.
+"""Data set of image and label files, and the reading of one pair.
 
 Axes: h height and w width of the image.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from torch.utils.data import Dataset
 
 IGNORE = 255
 _UNKNOWN = 254  # in the lookup table: an id that the set does not have
+# What Pillow raises on a file that is torn or something else.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
 
 class Pair(NamedTuple):
@@ -87,14 +90,14 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
             raise ValueError(msg)
         label = self._table[raw]
         if (label == _UNKNOWN).any():
-            self._refuse(pair.label, raw)
+            known = np.flatnonzero(self._table != _UNKNOWN).tolist()
+            unknown = sorted(set(np.unique(raw).tolist()) - set(known))
+            msg = (
+                f"{pair.label} has the class ids {unknown}, which {self.name} does not; "
+                f"allowed are {_ranges(known)}"
+            )
+            raise ValueError(msg)
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(label)
-
-    def _refuse(self, path: Path, raw: NDArray[np.uint8]) -> None:
-        known = np.flatnonzero(self._table != _UNKNOWN).tolist()
-        unknown = sorted(set(np.unique(raw).tolist()) - set(known))
-        msg = f"{path} has the class ids {unknown}, which {self.name} does not; allowed are {_ranges(known)}"
-        raise ValueError(msg)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -105,11 +108,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise _unreadable(path, error) from error
+    with _reading(path, _BROKEN), Image.open(path) as image:
+        return np.array(image.convert("RGB"))
 
 
 def read_label(path: Path) -> NDArray[np.uint8]:
@@ -124,11 +124,8 @@ def read_label(path: Path) -> NDArray[np.uint8]:
 def _read_png(path: Path) -> NDArray[np.uint8]:
     from PIL import Image
 
-    try:
-        with Image.open(path) as label:
-            ids, mode = np.array(label), label.mode
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise _unreadable(path, error) from error
+    with _reading(path, _BROKEN), Image.open(path) as label:
+        ids, mode = np.array(label), label.mode
     if mode not in ("L", "P"):
         msg = f"{path} is an image of mode {mode}; labels are class ids in one channel of 8 bits (mode L or P)"
         raise ValueError(msg)
@@ -139,16 +136,19 @@ def _read_mat(path: Path) -> NDArray[np.uint8]:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    try:
+    with _reading(path, (OSError, ValueError, KeyError, TypeError, IndexError, MatReadError)):
         content = loadmat(path, simplify_cells=True)
         ids: NDArray[np.uint8] = content["GTcls"]["Segmentation"]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, MatReadError) as error:
-        raise _unreadable(path, error) from error
     return ids
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} can't be read ({type(error).__name__}: {error}); get the file anew")
+@contextmanager
+def _reading(path: Path, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    try:
+        yield
+    except errors as error:
+        msg = f"{path} can't be read ({type(error).__name__}: {error}); get the file anew"
+        raise ValueError(msg) from error
 
 
 def _ranges(ids: list[int]) -> str:

@@ -1,4 +1,4 @@
-"""Street-like scenes made on the fly from a seed, some classes of which can be told only from far away.
+"""Procedural urban scenes from a seed, some classes of which can be told only from far away.
 
 A scene is a panorama of 256x64 pixels: sky, buildings, trees, sidewalk, road, people, fences, poles, a
 traffic signal and a billboard. Twelve of its sixteen classes can be told where they stand, among them
@@ -30,22 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.training.data.scene_drawing import (
-    BONNET,
-    CUES,
-    DISTANCE,
-    SIZE,
-    SURFACES,
-    Map,
-    draw,
-    paint,
-)
-
-__all__ = ["CLASSES", "CUES", "DISTANCE", "NEEDS_CUE", "PALETTE", "SIZE", "Scene", "Scenes"]
+from bench.training.data.images import IGNORE
+from bench.training.data.scene_drawing import BONNET, CUES, SURFACES, Map, draw, paint
 
 Split = Literal["train", "val"]
 
-IGNORE = 255
 LENGTHS: dict[str, int] = {"train": 4096, "val": 128}
 _SPLITS = tuple(LENGTHS)
 _COLOURS: dict[str, tuple[int, int, int]] = {
@@ -133,10 +122,10 @@ class Scenes:
         random = np.random.default_rng((self.seed, _SPLITS.index(self.split), index))
         drawn = tuple(int(state) for state in random.integers(2, size=len(CUES)))
         shown = drawn if cues is None else cues
-        street = draw(random, cues=shown)
-        label = _class_numbers(shown).take(street)
+        surfaces = draw(random, cues=shown)
+        label = _class_numbers(shown).take(surfaces)
         label[-BONNET:] = IGNORE
-        return Scene(image=paint(random, street), label=label, cues=shown)
+        return Scene(image=paint(random, surfaces), label=label, cues=shown)
 
 
 @cache

@@ -29,7 +29,9 @@ def test_a_full_disk_leaves_the_earlier_file_and_nothing_beside_it(tmp_path):
     write_whole(path, b"first")
     restore = limited(100)
     try:
-        with pytest.raises(OSError, match=r"a\.json: could not be written \(File too large\); make"):
+        with pytest.raises(
+            OSError, match=r"a\.json: could not be written \(File too large\); make"
+        ):
             write_whole(path, b"x" * 1000)
     finally:
         restore()
@@ -39,5 +41,7 @@ def test_a_full_disk_leaves_the_earlier_file_and_nothing_beside_it(tmp_path):
 
 def test_a_folder_that_is_a_file_is_named_with_the_words_of_the_caller(tmp_path):
     (tmp_path / "folder").write_bytes(b"")
-    with pytest.raises(OSError, match=r"folder.a\.json: no room \(Not a directory|File exists\); stop"):
+    with pytest.raises(
+        OSError, match=r"folder.a\.json: no room \(Not a directory|File exists\); stop"
+    ):
         write_whole(tmp_path / "folder" / "a.json", b"", failure="no room ({}); stop")

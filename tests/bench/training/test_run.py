@@ -46,7 +46,7 @@ def measure(root, folder=None, **changes):
         probes=("accuracy",),
     )
     with torch.random.fork_rng():
-        return run.train_cell(cell, "cpu", folder)
+        return run.train_cell(cell, "cpu", folder, code="0")
 
 
 def overwrite(path, pixels):
@@ -104,7 +104,7 @@ def test_pictures_that_cannot_be_written_are_named_and_leave_nothing_behind(root
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(OSError, match=r"a\.npz: the pictures could not be written \(File too"):
-            run._write(path, images=np.random.default_rng(0).integers(0, 255, 9999, np.uint8))
+            run._save_arrays(path, images=np.random.default_rng(0).integers(0, 255, 9999, np.uint8))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(path.parent.iterdir()) == []
