@@ -7,6 +7,7 @@ paper, the official code and mmseg do; a mean of figures of single images would 
 import statistics
 from collections.abc import Collection, Sequence
 
+IGNORE = 255  # label of pixels that don't count
 Confusion = Sequence[Sequence[int]]
 
 

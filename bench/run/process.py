@@ -50,7 +50,7 @@ class Task:
     cell: Cell
     device: str
     folder: Path | None = None
-    code: str = ""
+    code: str | None = None
     slot: int = 0
     threads: int | None = None
     gpus: int = 1

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Subset
 from ann.layers import resize
 from ann.network import Logits, SegmentationNetwork
 from ann.spec import Size
-from bench.training.data import IGNORE, Labelled, normalise
+from bench.analysis import IGNORE
+from bench.training.data import Labelled, normalise
 from bench.training.distributed import place
 from bench.training.protocols import PROTOCOLS, EvaluationProtocol
 

@@ -5,7 +5,7 @@ was killed and went on ends with the very weights of one that was not.
 """
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.training import checkpoint
-from bench.training.data import Batch, TrainingSet, VisitSampler, load_batches, seed_of
+from bench.training.data import TrainingSet, VisitSampler, load_batches, seed_of
 from bench.training.distributed import broadcast_buffers, gather_numbers, place, wrap_distributed
 from bench.training.losses import make_loss
 from bench.training.optim import (
@@ -169,7 +169,7 @@ class _Loop:
         with (
             cudnn_benchmark(self.device),
             open_log(logged, done=self.done) as log,
-            closing(self.batches()) as batches,
+            closing(load_batches(self.dataset, self.sampler, self.device)) as batches,
         ):
             clock = LoopClock(self.done)
             for images, labels, empty in batches:
@@ -183,9 +183,10 @@ class _Loop:
                     on_step(self.done, self.trained.losses[-1][1] if self.trained.losses else None)
         broadcast_buffers(self.network)
 
-    def batches(self) -> Generator[Batch, None, None]:
-        """Load what is left, ahead of time where there are workers."""
-        sampler = VisitSampler(
+    @property
+    def sampler(self) -> VisitSampler:
+        """What is left to visit."""
+        return VisitSampler(
             len(self.dataset),
             batch=self.recipe.batch,
             seed=self.seed,
@@ -193,7 +194,6 @@ class _Loop:
             stop=self.iterations,
             **self.place._asdict(),
         )
-        return load_batches(self.dataset, sampler, self.device)
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Do one iteration and return its loss, on the device."""

@@ -7,6 +7,7 @@ Axes: n images, k classes, height and width of the images.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ann.network import Logits
-from bench.training.data import IGNORE
+from bench.analysis import IGNORE
 from experiments.recipes import Divisor, Recipe
 
 Labels = Int64[Tensor, "n height width"]
@@ -104,6 +105,8 @@ def make_loss(recipe: Recipe, *, device: str | torch.device = "cpu") -> Loss:
     The hard pixels are chosen for the main loss alone, class weights are in both.
     """
     weights = torch.tensor(recipe.class_weights, device=device) if recipe.class_weights else None
+    mean = partial(cross_entropy, weights=weights, divisor=recipe.divisor)
+    hard_mean = partial(ohem_cross_entropy, weights=weights, divisor=recipe.divisor)
 
     def loss(outputs: tuple[Logits, Logits | None], labels: Labels) -> Tensor:
         logits, auxiliary = outputs
@@ -113,28 +116,16 @@ def make_loss(recipe: Recipe, *, device: str | torch.device = "cpu") -> Loss:
                 f"{logits.shape[1]} classes; pass as many, or class_weights=() for none"
             )
             raise ValueError(msg)
-        total = _main_loss(recipe, logits, labels, weights)
+        if recipe.ohem_threshold is None:
+            total = mean(logits, labels)
+        else:
+            least = recipe.ohem_min_kept * len(labels)
+            total = hard_mean(logits, labels, threshold=recipe.ohem_threshold, min_kept=least)
         if auxiliary is None:
             return total
-        beside = cross_entropy(auxiliary, labels, weights=weights, divisor=recipe.divisor)
-        return total + recipe.auxiliary_weight * beside
+        return total + recipe.auxiliary_weight * mean(auxiliary, labels)
 
     return loss
-
-
-def _main_loss(
-    recipe: Recipe, logits: Logits, labels: Labels, weights: Float[Tensor, "k"] | None
-) -> Tensor:
-    if recipe.ohem_threshold is None:
-        return cross_entropy(logits, labels, weights=weights, divisor=recipe.divisor)
-    return ohem_cross_entropy(
-        logits,
-        labels,
-        threshold=recipe.ohem_threshold,
-        min_kept=recipe.ohem_min_kept * len(labels),
-        weights=weights,
-        divisor=recipe.divisor,
-    )
 
 
 def _pixel_losses(

@@ -68,4 +68,4 @@ def open_log(folder: Path | None, *, done: int) -> AbstractContextManager[Any]:
         return nullcontext()
     from torch.utils.tensorboard import SummaryWriter  # seconds, and optional
 
-    return SummaryWriter(str(folder), purge_step=done + 1)  # type: ignore[no-any-return]
+    return SummaryWriter(str(folder), purge_step=done + 1)

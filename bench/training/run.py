@@ -58,7 +58,7 @@ def find_data(cells: Iterable[Cell]) -> None:
             open_split(training, split)
 
 
-def train_cell(cell: Cell, device: str, folder: Path | None, *, code: str) -> Accuracy:
+def train_cell(cell: Cell, device: str, folder: Path | None, *, code: str | None) -> Accuracy:
     """Train the cell's network and evaluate it on the validation images.
 
     Args:
@@ -187,12 +187,7 @@ def class_groups(dataset: str) -> dict[str, tuple[int, ...]]:
 
 @torch.no_grad()
 def save_pictures(
-    path: Path,
-    network: SegmentationNetwork,
-    dataset: EvaluationSet,
-    *,
-    protocol: str,
-    device: str,
+    path: Path, network: SegmentationNetwork, dataset: EvaluationSet, *, protocol: str, device: str
 ) -> None:
     """Write a few validation images with truth and prediction, for the qualitative figure."""
     count = min(PICTURES, len(dataset))

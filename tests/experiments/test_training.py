@@ -76,10 +76,10 @@ def test_the_usual_recipe_and_backbone_go_unsaid():
 
 
 def test_the_scenes_are_as_their_maker_has_them():
-    from bench.training.data import scenes
+    from bench.training.data import scene_drawing, scenes
 
     assert DATASETS["scenes"].num_classes == len(scenes.CLASSES)
-    assert DATASETS["scenes"].size == scenes.SIZE
+    assert DATASETS["scenes"].size == scene_drawing.SCENE_SIZE
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "scenes"])

@@ -1,13 +1,13 @@
 """Labelled images in the layouts in which the sets are handed out; nothing of theirs is kept here.
 
 A data set is a map from an index to (image uint8 [3, h, w] in RGB, label uint8 [h, w]). Labels are
-train ids 0 to C-1, and 255 where a pixel isn't judged.
+train ids 0 to C-1, and 255 where a pixel isn't evaluated.
 """
 
 from pathlib import Path
 
 from bench.training.data.augment import Augmented, Labelled, normalise
-from bench.training.data.images import IGNORE, LabelledImages
+from bench.training.data.images import LabelledImages
 from bench.training.data.readers import DATASET_LAYOUTS
 from bench.training.data.sampler import (
     Batch,

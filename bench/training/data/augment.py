@@ -21,7 +21,7 @@ from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
 from ann.spec import Preprocessing, Size
-from bench.training.data.images import IGNORE
+from bench.analysis import IGNORE
 from experiments.recipes import Recipe
 
 _TRIES = 10  # for a crop that cat_max_ratio accepts; mmseg's RandomCrop
@@ -121,7 +121,10 @@ def augment(
     if _uniform(0, 1, generator) < recipe.flip:
         cut = [functional.horizontal_flip(item) for item in cut]
     image, label = (item.as_subclass(Tensor) for item in cut)
-    return _recoloured(image, recipe, generator), label
+    if recipe.brightness:
+        shift = _integer(-recipe.brightness, recipe.brightness, generator)
+        image = _shifted(image, shift)
+    return _distorted(image, generator) if recipe.photometric else image, label
 
 
 def _accepted_view(label: Tensor, recipe: Recipe, generator: Generator) -> View:
@@ -161,13 +164,6 @@ def _view(full: Size, target: Size, crop: Size, generator: Generator) -> View:
         width=width,
         size=size,
     )
-
-
-def _recoloured(image: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
-    if recipe.brightness:
-        shift = _integer(-recipe.brightness, recipe.brightness, generator)
-        image = _shifted(image, shift)
-    return _distorted(image, generator) if recipe.photometric else image
 
 
 def _distorted(image: Tensor, generator: Generator) -> Tensor:

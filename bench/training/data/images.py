@@ -4,9 +4,8 @@ Axes: h height and w width of the image.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-IGNORE = 255
-_UNKNOWN = 254  # in the lookup table: an id that the set does not have
+from bench.training.data.classes import UNKNOWN, Classes
+
 # What Pillow raises on a file that is torn or something else.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
@@ -27,28 +26,6 @@ class Pair(NamedTuple):
 
     image: Path
     label: Path
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Classes:
-    """Names and colours of the classes in the order of their train ids, and what the files write for them.
-
-    Attributes:
-        names: of the train ids 0 to C-1.
-        palette: their colours, red, green and blue from 0 to 255.
-        ids: from each id that may stand in a label file to its train id, or to 255.
-    """
-
-    names: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    ids: Mapping[int, int]
-
-    @property
-    def table(self) -> NDArray[np.uint8]:
-        """Lookup table (256,) from ids in a file to train ids; 254 for ids that the set does not have."""
-        table = np.full(256, _UNKNOWN, np.uint8)
-        table[list(self.ids)] = list(self.ids.values())
-        return table
 
 
 class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
@@ -89,8 +66,8 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
             )
             raise ValueError(msg)
         label = self._table[raw]
-        if (label == _UNKNOWN).any():
-            known = np.flatnonzero(self._table != _UNKNOWN).tolist()
+        if (label == UNKNOWN).any():
+            known = np.flatnonzero(self._table != UNKNOWN).tolist()
             unknown = sorted(set(np.unique(raw).tolist()) - set(known))
             msg = (
                 f"{pair.label} has the class ids {unknown}, which {self.name} does not; "
@@ -108,7 +85,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """
     from PIL import Image
 
-    with _reading(path, _BROKEN), Image.open(path) as image:
+    with _decoding(path, _BROKEN), Image.open(path) as image:
         return np.array(image.convert("RGB"))
 
 
@@ -118,13 +95,11 @@ def read_label(path: Path) -> NDArray[np.uint8]:
     Raises:
         ValueError: the file can't be read, or its pixels are colours.
     """
-    return _read_mat(path) if path.suffix == ".mat" else _read_png(path)
-
-
-def _read_png(path: Path) -> NDArray[np.uint8]:
+    if path.suffix == ".mat":
+        return _read_mat(path)
     from PIL import Image
 
-    with _reading(path, _BROKEN), Image.open(path) as label:
+    with _decoding(path, _BROKEN), Image.open(path) as label:
         ids, mode = np.array(label), label.mode
     if mode not in ("L", "P"):
         msg = f"{path} is an image of mode {mode}; labels are class ids in one channel of 8 bits (mode L or P)"
@@ -136,14 +111,14 @@ def _read_mat(path: Path) -> NDArray[np.uint8]:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    with _reading(path, (OSError, ValueError, KeyError, TypeError, IndexError, MatReadError)):
+    with _decoding(path, (OSError, ValueError, KeyError, TypeError, IndexError, MatReadError)):
         content = loadmat(path, simplify_cells=True)
         ids: NDArray[np.uint8] = content["GTcls"]["Segmentation"]
     return ids
 
 
 @contextmanager
-def _reading(path: Path, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+def _decoding(path: Path, errors: tuple[type[Exception], ...]) -> Iterator[None]:
     try:
         yield
     except errors as error:

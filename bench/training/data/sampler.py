@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from bench.analysis import IGNORE
 from bench.training.data.augment import Labelled
-from bench.training.data.images import IGNORE
 
 GIB = 2**30
 
@@ -98,7 +98,6 @@ class VisitSampler(Sampler[list[Visit]]):
         self.iterations = range(start, stop)
         self.rank = rank
         self.share = batch // world
-        self._permutation = lru_cache(maxsize=2)(self._permute)
 
     def __len__(self) -> int:
         return len(self.iterations)
@@ -106,15 +105,14 @@ class VisitSampler(Sampler[list[Visit]]):
     def __iter__(self) -> Iterator[list[Visit]]:
         for iteration in self.iterations:
             first = iteration * self.batch + self.rank * self.share
-            yield [self._visit(position) for position in range(first, first + self.share)]
+            visits = (divmod(at, self.length) for at in range(first, first + self.share))
+            yield [(epoch, _permutation(self.length, self.seed, epoch)[at]) for epoch, at in visits]
 
-    def _visit(self, position: int) -> Visit:
-        epoch, place_in_epoch = divmod(position, self.length)
-        return epoch, self._permutation(epoch)[place_in_epoch]
 
-    def _permute(self, epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
-        return torch.randperm(self.length, generator=generator).tolist()
+@lru_cache(maxsize=2)
+def _permutation(length: int, seed: int, epoch: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed_of(seed, "order", epoch))
+    return torch.randperm(length, generator=generator).tolist()
 
 
 def load_batches(
@@ -135,7 +133,7 @@ def load_batches(
         batch_sampler=sampler,
         num_workers=(_worker_count() if gpu else 0) if workers is None else workers,
         pin_memory=gpu,
-        collate_fn=collate,
+        collate_fn=collate_batch,
         # Without one of its own a loader draws from the global generator.
         generator=torch.Generator(),
     )
@@ -152,7 +150,7 @@ def _worker_count() -> int:
     return min(8, cores, torch.get_num_threads())
 
 
-def collate(samples: list[Example]) -> Batch:
+def collate_batch(samples: list[Example]) -> Batch:
     """Make a batch, and count the labels that are ignored everywhere."""
     images, labels = zip(*samples, strict=True)
     # The first pixel tells in nearly all cases.

@@ -30,33 +30,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.training.data.images import IGNORE
+from bench.analysis import IGNORE
+from bench.training.data.classes import read_classes
 from bench.training.data.scene_drawing import BONNET, CUES, SURFACES, Map, draw, paint
 
 Split = Literal["train", "val"]
 
 LENGTHS: dict[str, int] = {"train": 4096, "val": 128}
 _SPLITS = tuple(LENGTHS)
-_COLOURS: dict[str, tuple[int, int, int]] = {
-    "road": (128, 64, 128),
-    "sidewalk": (244, 35, 232),
-    "building": (70, 70, 70),
-    "fence": (190, 153, 153),
-    "pole": (153, 153, 153),
-    "red signal": (250, 170, 30),
-    "green signal": (170, 250, 30),
-    "orange board": (220, 220, 0),
-    "blue board": (0, 220, 220),
-    "vegetation": (107, 142, 35),
-    "sky": (70, 130, 180),
-    "person": (220, 20, 60),
-    "waiting": (0, 0, 142),
-    "driving": (0, 130, 240),
-    "shop": (180, 90, 40),
-    "office": (90, 200, 160),
-}
-CLASSES: tuple[str, ...] = tuple(_COLOURS)
-PALETTE: tuple[tuple[int, int, int], ...] = tuple(_COLOURS.values())
+_CLASSES = read_classes("scenes")
+CLASSES, PALETTE = _CLASSES.names, _CLASSES.palette
 NEEDS_CUE: tuple[str, ...] = tuple(name for names in CUES.values() for name in names)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
 from bench.training.data import sampler
-from bench.training.data.sampler import VisitSampler, collate, load_batches, seed_of
+from bench.training.data.sampler import VisitSampler, collate_batch, load_batches, seed_of
 from bench.training.losses import make_loss
 from bench.training.optim import choose_precision, cudnn_benchmark, learning_rate, make_optimiser
 from experiments.recipes import RECIPES
@@ -33,7 +33,7 @@ def test_training_is_the_loop_written_out(optimiser):
     loss, losses = make_loss(recipe), []
     for iteration in range(ITERATIONS):
         visits = data.visits[4 * iteration : 4 * iteration + 4]
-        images, labels, _ = collate([data[visit] for visit in visits])
+        images, labels, _ = collate_batch([data[visit] for visit in visits])
         torch.manual_seed(seed_of(7, "step", iteration, 0))
         steps.zero_grad()
         value = loss(plain(images), labels)
@@ -185,7 +185,7 @@ def test_a_label_of_which_a_pixel_counts_is_not_empty():
     image, label = torch.zeros(3, 2, 2), torch.full((2, 2), 255)
     partly = label.clone()
     partly[1, 1] = 0
-    assert collate([(image, label), (image, partly), (image, label)])[2] == 2
+    assert collate_batch([(image, label), (image, partly), (image, label)])[2] == 2
 
 
 @pytest.mark.parametrize("before", [False, True])

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import avg_pool2d
 
 from ann import build
-from bench.training.data.images import IGNORE
+from bench.analysis import IGNORE
 from bench.training.data.scene_drawing import CUES, DISTANCE, SCENE_SIZE
 from bench.training.data.scenes import CLASSES, LENGTHS, NEEDS_CUE, PALETTE, Scenes
 
