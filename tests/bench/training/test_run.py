@@ -1,6 +1,8 @@
 """One cell on a set of files that has something wrong: the file is named, or what was skipped is counted."""
 
 import resource
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -118,3 +120,24 @@ def test_a_cell_whose_checkpoint_cannot_be_saved_names_it(root, tmp_path):
             measure(root, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_the_door_loads_torch_with_the_first_name_alone():
+    code = (
+        "import sys, bench.training, bench.ablations; print('torch' in sys.modules); "
+        "from bench.training import train_cell; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_a_name_that_the_door_has_not_is_refused():
+    with pytest.raises(ImportError, match="cannot import name 'train'"):
+        from bench.training import train  # noqa: F401
+
+
+def test_a_training_goes_on_with_the_checkpoint_of_its_code_alone(root, tmp_path):
+    first = measure(root, tmp_path)
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    assert folder.name.endswith("-0")
+    assert measure(root, tmp_path) == first  # of which the times are among what was read
