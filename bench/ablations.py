@@ -154,21 +154,24 @@ def judge(options: Namespace) -> int:
         msg = "--evaluate needs the network of the checkpoint; pass for example --network mmseg/ann-r50"
         raise ValueError(msg)
     setting = setting_of(options)
-    from bench.run import resolve_device
-    from bench.training.judge import evaluate_checkpoint as judged
+    from bench.records import Measures, append_line
+    from bench.run import RECORDS_FILE, environment_of, make_record, resolve_device
+    from bench.training import evaluate_checkpoint
     from reports.model import build_frame
     from reports.training import evaluation as tables
 
     device = resolve_device(options.device)
     with cli.held(options.out):
-        made = judged(
+        cell, accuracy = evaluate_checkpoint(
             options.evaluate,
             options.network,
             setting,
             protocol=options.evaluation,
             device=device,
-            out=options.out,
         )
+        where = environment_of(device, cell)
+        made = make_record(cell, "measured", where, measures=Measures(accuracy=accuracy))
+        append_line(options.out / RECORDS_FILE, made)
     cli.show(tables.every(build_frame([made])))
     return 0
 
@@ -236,7 +239,7 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
     device = resolve_device(options.device)
     cells = tuple(cell for experiment in experiments for cell in experiment.cells)
     if device != "meta":
-        from bench.training.run import find_data
+        from bench.training import find_data
 
         find_data(cells)
     if options.fresh:

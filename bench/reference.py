@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from bench.run import (  # brings torch, not for --help
             resolve_device,
         )
-        from bench.training.run import find_data
+        from bench.training import find_data
 
         device = resolve_device(options.device)
         find_data(cell for step in reference.steps(setting) for cell in step.cells)

@@ -215,7 +215,7 @@ def saved(content):
 
 
 WEIGHTS = saved({"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.zeros(2)})
-TRAINING = saved({key: {} for key in checkpoint.KEYS})
+TRAINING = saved({key: {} for key in checkpoint.STATE_KEYS})
 
 
 class Harmful:
@@ -247,7 +247,7 @@ def test_a_damaged_training_is_read_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "training.pt"
     path.write_bytes(content)
     state, refusal = tried(lambda: checkpoint.load_training(path))
-    assert path.name in refusal if refusal else state.keys() >= checkpoint.KEYS
+    assert path.name in refusal if refusal else state.keys() >= checkpoint.STATE_KEYS
 
 
 @pytest.mark.parametrize("reader", [checkpoints.read, checkpoint.load_training])

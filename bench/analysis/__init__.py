@@ -1,5 +1,6 @@
 """Arithmetic on records: statistics, the sign test, devices and rooflines; no torch."""
 
+from bench.analysis.confusion import IGNORE, class_iou, mean_iou, pixel_accuracy
 from bench.analysis.devices import DEVICES, Ceilings, Datasheet, find_device, recognise_device
 from bench.analysis.roofline import (
     FUSING,

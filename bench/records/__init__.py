@@ -12,7 +12,7 @@ from bench.records.comparison import (
     read_comparisons,
 )
 from bench.records.failure import error_failure, exit_failure, one_line
-from bench.records.files import Model, append_line, parse_line, read_lines
+from bench.records.files import Model, append_line, parse_line, read_lines, write_whole
 from bench.records.outcome import (
     MEASURED_WORSE,
     OUTCOME_FILE,

@@ -1,9 +1,10 @@
-"""Models as JSON Lines: a file holds one a line, each written whole or not at all."""
+"""Files written whole or not at all, and models as JSON Lines, one a line."""
 
 import json
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,40 @@ class Model(BaseModel):
 Line = TypeVar("Line", bound=Model)
 # What one thread is writing looks to another like a torn line.
 _APPENDING = threading.Lock()
+
+
+def write_whole(
+    path: Path,
+    content: bytes | memoryview,
+    *,
+    failure: str = "could not be written ({}); make room and call again",
+) -> None:
+    """Put a file in the place of the one before, in one step.
+
+    A process that dies or a disk that fills up on the way leaves the earlier file as it was.
+
+    Args:
+        path: of the file; its folder is made.
+        content: all of it.
+        failure: what the error says after the path; braces stand for the system's reason.
+
+    Raises:
+        OSError: the file can't be written; the message names it.
+    """
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        msg = f"{path}: {failure.format(error.strerror)}"
+        raise OSError(error.errno, msg) from error
+    finally:
+        with suppress(OSError):  # it is there only if something went wrong
+            unfinished.unlink()
 
 
 def append_line(path: Path, model: Model) -> None:

@@ -155,7 +155,8 @@ def moved_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 def write_outcome(outcome: Outcome, folder: Path) -> Path:
     """Write it as `outcome.json`."""
     path = folder / OUTCOME_FILE
-    path.write_text(outcome.model_dump_json(exclude_defaults=True, indent=1), encoding="utf-8")
+    content = outcome.model_dump_json(exclude_defaults=True, indent=1)
+    files.write_whole(path, content.encode())
     return path
 
 

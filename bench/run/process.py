@@ -40,6 +40,7 @@ class Task:
         cell: what to measure.
         device: where.
         folder: of the records, for what a training leaves beside them.
+        code: digest of the code, as records have it; a training goes on with a checkpoint of the same.
         slot: which of the cells that run at once this is.
         threads: its share of the processor; None if it has the machine to itself.
         gpus: how many the machine has.
@@ -49,6 +50,7 @@ class Task:
     cell: Cell
     device: str
     folder: Path | None = None
+    code: str | None = None
     slot: int = 0
     threads: int | None = None
     gpus: int = 1
@@ -247,14 +249,15 @@ def _measured(task: Task) -> Measures | Failure:
     if task.threads is not None:
         _settle(task)
     try:
+        if "accuracy" in task.cell.probes:
+            from bench.training import train_cell
+
+            accuracy = train_cell(task.cell, task.device, task.folder, code=task.code)
+            return Measures(accuracy=accuracy)
         from bench.measure import waiting
         from bench.measure.measure import measure_cell
 
         waiting.count = int(task.waits_on_device)
-        if "accuracy" in task.cell.probes:
-            from bench.training.run import train_cell
-
-            return Measures(accuracy=train_cell(task.cell, task.device, task.folder))
         return measure_cell(task.cell, task.device)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
         return error_failure(error)

@@ -363,6 +363,7 @@ def measured_record(
         cell=cell,
         device=where.device,
         folder=folder,
+        code=where.code,
         slot=slot,
         threads=where.threads if slots > 1 else None,
         gpus=_gpus() if where.device == "cuda" else 0,

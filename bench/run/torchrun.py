@@ -23,8 +23,7 @@ def run_under_torchrun(cells: Sequence[Cell], out: Path, *, device: str) -> bool
     Raises:
         ValueError: the device or a data set is not there, or a training diverged.
     """
-    from bench.training import run as accuracy  # brings torch
-    from bench.training.distributed import place, processes
+    from bench.training import place, processes, train_cell  # brings torch
 
     resolved = runner.resolve_device(device)
     trained = [cell for cell in cells if cell.training is not None]
@@ -36,9 +35,9 @@ def run_under_torchrun(cells: Sequence[Cell], out: Path, *, device: str) -> bool
         for cell in trained:
             if cell.id in done:
                 continue
-            found = accuracy.train_cell(cell, str(own), out)
+            accuracy = train_cell(cell, str(own), out, code=wheres[cell.id].code)
             if first:
-                measures = Measures(accuracy=found)
+                measures = Measures(accuracy=accuracy)
                 made = runner.make_record(cell, "measured", wheres[cell.id], measures=measures)
                 append_line(out / runner.RECORDS_FILE, made)
     return first

@@ -1,38 +1,96 @@
-"""Evaluation: a network, a set and a protocol in; one confusion matrix out.
+"""Evaluation: a network, a set and a protocol in; one confusion matrix of the whole set out.
 
 Axes: n images, k classes, height and width of the images.
 """
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Protocol as Interface
+from typing import Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 
 from ann.layers import resize
-from ann.network import SegmentationNetwork
+from ann.network import Logits, SegmentationNetwork
 from ann.spec import Size
-from bench.training.confusion import ConfusionMatrix
+from bench.analysis import IGNORE
 from bench.training.data import Labelled, normalise
 from bench.training.distributed import place
-from bench.training.protocols import PROTOCOLS, Protocol
+from bench.training.protocols import PROTOCOLS, EvaluationProtocol
 
 Images = Float[Tensor, "n 3 height width"]
-Logits = Float[Tensor, "n k height width"]
 
 
-class Judged(Labelled, Interface):
+class EvaluationSet(Labelled, Protocol):
     """A set with labels: images uint8 [3, height, width] and labels uint8 [height, width]."""
 
     name: str
     classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
 
 
-def find_protocol(name: str) -> Protocol:
+class ConfusionMatrix:
+    """Counts of pixels: row for the true class, column for the predicted one.
+
+    `counts` is an int64 tensor [classes, classes].
+    """
+
+    def __init__(self, classes: int, *, device: str | torch.device = "cpu") -> None:
+        if classes < 1:
+            msg = f"classes={classes} is not a number of classes; pass 1 or more"
+            raise ValueError(msg)
+        self.classes = classes
+        self.counts = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+
+    def update(self, prediction: Int[Tensor, "..."], label: Int[Tensor, "..."]) -> None:
+        """Add the pixels of one or more images; those labelled 255 are left out.
+
+        Args:
+            prediction: predicted classes, 0 to classes - 1.
+            label: true classes in the same shape, or 255.
+
+        Raises:
+            ValueError: the shapes differ, or a class is outside the range.
+        """
+        if prediction.shape != label.shape:
+            msg = (
+                f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in size; "
+                "predict at the size of the label"
+            )
+            raise ValueError(msg)
+        label = label.to(prediction.device)
+        valid = label != IGNORE
+        truth, predicted = label[valid].long(), prediction[valid].long()
+        if not truth.numel():
+            return
+        self._check("label", truth)
+        self._check("prediction", predicted)
+        pairs = torch.bincount(truth * self.classes + predicted, minlength=self.classes**2)
+        self.counts += pairs.view(self.classes, self.classes).to(self.counts.device)
+
+    def _check(self, what: str, values: Tensor) -> None:
+        low, high = (int(value) for value in values.aminmax())
+        if low < 0 or high >= self.classes:
+            msg = (
+                f"{what} {low if low < 0 else high} is no class; allowed are 0 to {self.classes - 1}, "
+                f"and {IGNORE} in labels for pixels that don't count"
+            )
+            raise ValueError(msg)
+
+    def reduce(self) -> None:
+        """Sum over the processes of a distributed evaluation; alone it does nothing."""
+        if place().world > 1:
+            torch.distributed.all_reduce(self.counts)
+
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """Return the counts as a record keeps them."""
+        return tuple(tuple(row) for row in self.counts.tolist())
+
+
+def find_protocol(name: str) -> EvaluationProtocol:
     """Look up a protocol.
 
     Raises:
@@ -47,9 +105,9 @@ def find_protocol(name: str) -> Protocol:
 @torch.no_grad()
 def evaluate(
     network: SegmentationNetwork,
-    dataset: Judged,
+    dataset: EvaluationSet,
     *,
-    protocol: str | Protocol = "whole",
+    protocol: str | EvaluationProtocol = "whole",
     device: str | torch.device = "cpu",
     workers: int = 0,
     on_image: Callable[[int], None] | None = None,
@@ -73,11 +131,13 @@ def evaluate(
     """
     chosen = find_protocol(protocol) if isinstance(protocol, str) else protocol
     matrix = ConfusionMatrix(len(dataset.classes), device=device)
-    here = place()
-    mine = range(here.rank, len(dataset), here.world)
+    rank, world = place()
+    indexes = range(rank, len(dataset), world)
     was_training = network.training
     network.eval().to(device)
-    for done, (index, (image, label)) in enumerate(_read(dataset, mine, workers), start=1):
+    for done, (index, (image, label)) in enumerate(
+        _load_images(dataset, indexes, workers), start=1
+    ):
         batch = normalise(image.to(device), network.spec.preprocessing)[None]
         logits = predict_scores(network, batch, chosen)
         if not bool(torch.isfinite(logits).all()):
@@ -94,8 +154,8 @@ def evaluate(
     return matrix
 
 
-def _read(
-    dataset: Judged, indexes: range, workers: int
+def _load_images(
+    dataset: EvaluationSet, indexes: range, workers: int
 ) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
     loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
         Subset(dataset, indexes),  # type: ignore[arg-type]  # torch has no protocol for its sets
@@ -107,7 +167,9 @@ def _read(
     return zip(indexes, loader, strict=True)
 
 
-def predict_scores(network: SegmentationNetwork, images: Images, protocol: Protocol) -> Logits:
+def predict_scores(
+    network: SegmentationNetwork, images: Images, protocol: EvaluationProtocol
+) -> Logits:
     """Score the classes of every pixel by a protocol.
 
     Args:
@@ -123,26 +185,22 @@ def predict_scores(network: SegmentationNetwork, images: Images, protocol: Proto
     total: Tensor | None = None
     views = tuple(product(protocol.scales, (False, True) if protocol.flip else (False,)))
     for scale, mirrored in views:
-        scaled = _bring(images, protocol.target(size, scale))
-        logits = _cover(network, scaled.flip(3) if mirrored else scaled, protocol)
+        target = protocol.target(size, scale)
+        scaled = images
+        if target != size:
+            shape = (target.height, target.width)
+            scaled = functional.interpolate(images, shape, mode="bilinear", align_corners=False)
+        logits = _predict_windows(network, scaled.flip(3) if mirrored else scaled, protocol)
         logits = logits.flip(3) if mirrored else logits
-        logits = _bring_back(network, logits, size, protocol)
+        logits = _resize_logits(network, logits, size, protocol)
         scores = logits.softmax(dim=1) if protocol.average == "probabilities" else logits
         total = scores if total is None else total + scores
     assert total is not None
     return total / len(views)
 
 
-def _bring(images: Images, target: Size) -> Images:
-    if images.shape[2:] == (target.height, target.width):
-        return images
-    return functional.interpolate(
-        images, (target.height, target.width), mode="bilinear", align_corners=False
-    )
-
-
-def _bring_back(
-    network: SegmentationNetwork, logits: Logits, size: Size, protocol: Protocol
+def _resize_logits(
+    network: SegmentationNetwork, logits: Logits, size: Size, protocol: EvaluationProtocol
 ) -> Logits:
     target = (size.height, size.width)
     if logits.shape[2:] == target:
@@ -152,7 +210,9 @@ def _bring_back(
     return resize(logits, torch.Size(target), align_corners=network.spec.align_corners)
 
 
-def _cover(network: SegmentationNetwork, images: Images, protocol: Protocol) -> Logits:
+def _predict_windows(
+    network: SegmentationNetwork, images: Images, protocol: EvaluationProtocol
+) -> Logits:
     """Predict in the protocol's windows and average where they overlap."""
     height, width = images.shape[2:]
     beyond = (-width % protocol.multiple, -height % protocol.multiple)

@@ -1,4 +1,4 @@
-"""Losses on logits at the size of the images: cross entropy, with hard pixels alone (OHEM), and an auxiliary one.
+"""Losses on logits at the size of the images: cross entropy, of hard pixels alone (OHEM), and auxiliary.
 
 What the mean divides by differs between sources and changes the scale of the loss, so that each form
 has a name. A batch without one labelled pixel has a loss of zero and gradients of zero, never nan.
@@ -7,16 +7,17 @@ Axes: n images, k classes, height and width of the images.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from bench.training.data import IGNORE
+from ann.network import Logits
+from bench.analysis import IGNORE
 from experiments.recipes import Divisor, Recipe
 
-Logits = Float[Tensor, "n k height width"]
 Labels = Int64[Tensor, "n height width"]
 Pixels = Float[Tensor, "n height width"]
 Loss = Callable[[tuple[Logits, Logits | None], Labels], Tensor]
@@ -39,9 +40,9 @@ def cross_entropy(
             the official code and mmseg's avg_non_ignore=True do; `all` by all pixels, ignored ones
             too, as mmseg does unless told otherwise.
     """
-    losses, shares = _pixels(logits, labels, weights)
+    losses, shares = _pixel_losses(logits, labels, weights)
     total = (losses * shares).sum()
-    return _ratio(total, shares.sum() if divisor == "kept" else labels.numel())
+    return _divide(total, shares.sum() if divisor == "kept" else labels.numel())
 
 
 def ohem_cross_entropy(
@@ -68,10 +69,10 @@ def ohem_cross_entropy(
             FSOhemCELoss); `all` by all pixels, ignored ones too (mmseg's OHEMPixelSampler with its
             cross entropy), which makes the loss smaller the fewer are hard.
     """
-    losses, shares = _pixels(logits, labels, weights)
+    losses, shares = _pixel_losses(logits, labels, weights)
     hard = hard_pixels(losses.detach(), labels, threshold=threshold, min_kept=min_kept)
     total = (losses * shares * hard).sum()
-    return _ratio(total, hard.sum() if divisor == "kept" else labels.numel())
+    return _divide(total, hard.sum() if divisor == "kept" else labels.numel())
 
 
 def hard_pixels(
@@ -90,11 +91,11 @@ def hard_pixels(
     """
     valid = labels != IGNORE
     probabilities = losses.neg().exp()
-    found = probabilities[valid]
+    labelled = probabilities[valid]
     # A selection of one rank where a sort would take ten times as long, and none if enough are hard.
-    if found.numel() and int((found < threshold).sum()) <= min_kept:
-        rank = min(min_kept, found.numel() - 1) + 1
-        threshold = max(threshold, float(found.kthvalue(rank).values))
+    if labelled.numel() and int((labelled < threshold).sum()) <= min_kept:
+        rank = min(min_kept, labelled.numel() - 1) + 1
+        threshold = max(threshold, float(labelled.kthvalue(rank).values))
     return valid & (probabilities < threshold)
 
 
@@ -104,6 +105,8 @@ def make_loss(recipe: Recipe, *, device: str | torch.device = "cpu") -> Loss:
     The hard pixels are chosen for the main loss alone, class weights are in both.
     """
     weights = torch.tensor(recipe.class_weights, device=device) if recipe.class_weights else None
+    mean = partial(cross_entropy, weights=weights, divisor=recipe.divisor)
+    hard_mean = partial(ohem_cross_entropy, weights=weights, divisor=recipe.divisor)
 
     def loss(outputs: tuple[Logits, Logits | None], labels: Labels) -> Tensor:
         logits, auxiliary = outputs
@@ -113,31 +116,19 @@ def make_loss(recipe: Recipe, *, device: str | torch.device = "cpu") -> Loss:
                 f"{logits.shape[1]} classes; pass as many, or class_weights=() for none"
             )
             raise ValueError(msg)
-        total = _main(recipe, logits, labels, weights)
+        if recipe.ohem_threshold is None:
+            total = mean(logits, labels)
+        else:
+            least = recipe.ohem_min_kept * len(labels)
+            total = hard_mean(logits, labels, threshold=recipe.ohem_threshold, min_kept=least)
         if auxiliary is None:
             return total
-        beside = cross_entropy(auxiliary, labels, weights=weights, divisor=recipe.divisor)
-        return total + recipe.auxiliary_weight * beside
+        return total + recipe.auxiliary_weight * mean(auxiliary, labels)
 
     return loss
 
 
-def _main(
-    recipe: Recipe, logits: Logits, labels: Labels, weights: Float[Tensor, "k"] | None
-) -> Tensor:
-    if recipe.ohem_threshold is None:
-        return cross_entropy(logits, labels, weights=weights, divisor=recipe.divisor)
-    return ohem_cross_entropy(
-        logits,
-        labels,
-        threshold=recipe.ohem_threshold,
-        min_kept=recipe.ohem_min_kept * len(labels),
-        weights=weights,
-        divisor=recipe.divisor,
-    )
-
-
-def _pixels(
+def _pixel_losses(
     logits: Logits, labels: Labels, weights: Float[Tensor, "k"] | None
 ) -> tuple[Pixels, Pixels]:
     """Cross entropy and weight of each pixel, both 0 where it is ignored."""
@@ -148,7 +139,7 @@ def _pixels(
     return losses, weights.to(losses.dtype)[labels.where(valid, 0)] * valid
 
 
-def _ratio(total: Tensor, divisor: Tensor | int) -> Tensor:
+def _divide(total: Tensor, divisor: Tensor | int) -> Tensor:
     """Divide, and make nothing of nothing zero."""
     if isinstance(divisor, int):
         return total / max(divisor, 1)

@@ -4,7 +4,7 @@ The names say whose protocol it is. On Cityscapes the paper's ablations and the 
 `whole`, mmseg `whole` for its 512x1024 configurations and `mmseg-slide-769` for those of 769x769.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ann.spec import Size
@@ -15,7 +15,7 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Protocol:
+class EvaluationProtocol:
     """How logits for an image are made.
 
     Where windows overlap their logits are averaged, in every source. Over scales and flips mmseg
@@ -54,13 +54,9 @@ class Protocol:
                 f"window={self.window} and stride={self.stride} belong together; pass both or none"
             )
             raise ValueError(msg)
-        if self.window and self.stride:
-            too_far = (
-                self.stride.height > self.window.height or self.stride.width > self.window.width
-            )
-            if too_far:
-                msg = f"stride {self.stride} leaves gaps between windows of {self.window}; pass a smaller one"
-                raise ValueError(msg)
+        if self.stride and not _fits_within(self.stride, self.window):
+            msg = f"stride {self.stride} leaves gaps between windows of {self.window}; pass a smaller one"
+            raise ValueError(msg)
         if not self.scales or min(self.scales) <= 0:
             msg = f"scales={self.scales} has none, or one that is not positive; pass e.g. (1.0,)"
             raise ValueError(msg)
@@ -81,14 +77,16 @@ class Protocol:
 
     def windows(self, size: Size) -> tuple[tuple[Span, Span], ...]:
         """Rows and columns, each from a first to before a last one, of the windows that cover an image."""
-        if self.window is None or self.stride is None:
-            return (((0, size.height), (0, size.width)),)
-        small = size.height < self.window.height or size.width < self.window.width
-        if small and self.partial == "whole":
-            return (((0, size.height), (0, size.width)),)
-        rows = spans(size.height, self.window.height, self.stride.height)
-        columns = spans(size.width, self.window.width, self.stride.width)
+        window, stride = self.window or size, self.stride or size
+        if self.partial == "whole" and not _fits_within(window, size):
+            window = size
+        rows = spans(size.height, window.height, stride.height)
+        columns = spans(size.width, window.width, stride.width)
         return tuple((row, column) for row in rows for column in columns)
+
+
+def _fits_within(inner: Size, outer: Size | None) -> bool:
+    return outer is not None and inner.height <= outer.height and inner.width <= outer.width
 
 
 def spans(length: int, window: int, stride: int) -> tuple[Span, ...]:
@@ -100,37 +98,31 @@ def spans(length: int, window: int, stride: int) -> tuple[Span, ...]:
     return tuple((start, start + window) for start in starts)
 
 
-def _square(side: int) -> Size:
-    return Size(height=side, width=side)
-
-
 _MMSEG_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+_MMSEG_SLIDE = EvaluationProtocol(window=Size.parse("769x769"), stride=Size.parse("513x513"))
+_MMSEG_AUGMENTED = EvaluationProtocol(scales=_MMSEG_SCALES, flip=True, average="probabilities")
 
-PROTOCOLS: dict[str, Protocol] = {
+PROTOCOLS: dict[str, EvaluationProtocol] = {
     # The paper's ablations ("single scale whole image"), the official ss_test, mmseg's mode `whole`.
-    "whole": Protocol(),
+    "whole": EvaluationProtocol(),
     # mmseg's mode `slide` as its 769x769 Cityscapes configurations have it.
-    "mmseg-slide-769": Protocol(window=_square(769), stride=_square(513)),
+    "mmseg-slide-769": _MMSEG_SLIDE,
     # mmseg's test-time augmentation, over either mode.
-    "mmseg-multi-scale-flip": Protocol(scales=_MMSEG_SCALES, flip=True, average="probabilities"),
-    "mmseg-slide-769-multi-scale-flip": Protocol(
-        window=_square(769),
-        stride=_square(513),
-        scales=_MMSEG_SCALES,
-        flip=True,
-        average="probabilities",
+    "mmseg-multi-scale-flip": _MMSEG_AUGMENTED,
+    "mmseg-slide-769-multi-scale-flip": replace(
+        _MMSEG_AUGMENTED, window=_MMSEG_SLIDE.window, stride=_MMSEG_SLIDE.stride
     ),
     # The paper's Cityscapes test: the official mscrop_test, stride int(864 * 0.667).
-    "official-cityscapes-test": Protocol(
-        window=_square(864),
-        stride=_square(576),
+    "official-cityscapes-test": EvaluationProtocol(
+        window=Size.parse("864x864"),
+        stride=Size.parse("576x576"),
         partial="whole",
         scales=(0.75, 1.0, 1.25),
         flip=True,
         resize="bicubic",
     ),
     # The official ms_test on ADE20K and PASCAL Context.
-    "official-ade20k": Protocol(
+    "official-ade20k": EvaluationProtocol(
         scales=_MMSEG_SCALES,
         flip=True,
         resize="bicubic",
@@ -138,9 +130,9 @@ PROTOCOLS: dict[str, Protocol] = {
         long_side=1040,
         multiple=8,
     ),
-    "official-pascal-context": Protocol(
+    "official-pascal-context": EvaluationProtocol(
         scales=(*_MMSEG_SCALES, 2.0), flip=True, resize="bicubic", multiple=8
     ),
-    # Ours: CamVid at half of its size; the logits are brought back and judged on all pixels of the labels.
-    "short-side-180": Protocol(short_side=180),
+    # Ours: CamVid at half of its size; the logits are brought back and evaluated on all pixels of the labels.
+    "short-side-180": EvaluationProtocol(short_side=180),
 }

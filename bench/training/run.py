@@ -1,36 +1,39 @@
-"""One cell of a training ablation: the set opened, the network trained and judged, pictures left."""
+"""A training, or a published checkpoint, to the accuracy on the validation images."""
 
-from collections.abc import Iterable, Sized
+import io
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ann import build
+from ann import build, checkpoints
 from ann.network import SegmentationNetwork
 from ann.spec import NetworkSpec
-from bench.records import Accuracy
-from bench.run import code_digest
-from bench.training.data import CLASSES, NEEDS_CUE, Augmented, Held, Scenes, normalise, open_dataset
+from bench.records import Accuracy, write_whole
+from bench.training.data import (
+    CLASSES,
+    NEEDS_CUE,
+    Augmented,
+    SampleCache,
+    Scenes,
+    normalise,
+    open_dataset,
+)
 from bench.training.distributed import place
-from bench.training.evaluate import Judged, evaluate, find_protocol, predict_scores
+from bench.training.evaluate import EvaluationSet, evaluate, find_protocol, predict_scores
 from bench.training.loop import train
 from experiments.spec import Cell, Training
+from experiments.training import DATASETS, Setting
 
 # Images whose predictions are kept for the qualitative figure.
 PICTURES = 4
 
 
-class Drawn(Judged, Protocol):
-    """A set with labels and the colours of its classes."""
-
-    palette: tuple[tuple[int, int, int], ...]
-
-
-def open_split(training: Training, split: str) -> Drawn:
+def open_split(training: Training, split: str) -> EvaluationSet:
     """Open the training or validation images of a set.
 
     Raises:
@@ -47,20 +50,23 @@ def find_data(cells: Iterable[Cell]) -> None:
     Raises:
         ValueError: as `open_split`.
     """
-    roots = {cell.training.dataset: cell.training for cell in cells if cell.training is not None}
-    for training in roots.values():
+    trainings = {
+        cell.training.dataset: cell.training for cell in cells if cell.training is not None
+    }
+    for training in trainings.values():
         for split in ("train", "val"):
             open_split(training, split)
 
 
-def train_cell(cell: Cell, device: str, folder: Path | None) -> Accuracy:
-    """Train the cell's network and judge it on the validation images.
+def train_cell(cell: Cell, device: str, folder: Path | None, *, code: str | None) -> Accuracy:
+    """Train the cell's network and evaluate it on the validation images.
 
     Args:
         cell: of a network, with `training`.
         device: `cpu` or `cuda`; under torchrun every process calls this.
         folder: of the records: checkpoints go to `checkpoints`, pictures to `pictures`. A training
             of this cell by this code that is found there goes on. None to keep nothing.
+        code: digest of the code, as the cell's record has it.
 
     Raises:
         ValueError: the set is not there, or the training diverged.
@@ -69,48 +75,108 @@ def train_cell(cell: Cell, device: str, folder: Path | None) -> Accuracy:
     assert training is not None, "the experiment gives it"
     assert isinstance(spec, NetworkSpec), "only networks are trained"
     torch.manual_seed(cell.seed)
-    network = build.network(spec)
-    assert isinstance(network, SegmentationNetwork), "build.network makes nothing else"
-    images, judged = open_split(training, "train"), open_split(training, "val")
+    network = _build(spec)
+    images, validation = open_split(training, "train"), open_split(training, "val")
+    preprocessing = network.spec.preprocessing
     trained = train(
         network,
         Augmented(
-            Held(images), training.recipe, preprocessing=network.spec.preprocessing, seed=cell.seed
+            SampleCache(images), training.recipe, preprocessing=preprocessing, seed=cell.seed
         ),
         training.recipe,
         iterations=training.iterations,
         seed=cell.seed,
         device=device,
-        folder=folder / "checkpoints" / f"{cell.id}-{code_digest(cell, device)}"
-        if folder
-        else None,
+        folder=folder / "checkpoints" / f"{cell.id}-{code}" if folder else None,
     )
-    matrix = evaluate(network, judged, protocol=training.evaluation, device=device)
-    if folder is not None and place().rank == 0:
-        path = folder / "pictures" / f"{cell.id}.npz"
-        keep_pictures(path, network, judged, protocol=training.evaluation, device=device)
-    return Accuracy(
-        dataset=training.dataset,
-        split="val",
-        classes=judged.classes,
-        confusion=matrix.rows(),
+    accuracy = _evaluated(
+        network,
+        validation,
+        protocol=training.evaluation,
+        device=device,
         iterations=training.iterations,
-        train_images=_length(images),
+        train_images=len(images),
         losses=tuple(trained.losses),
         images_per_s=tuple(trained.images_per_s),
         step_time_s=tuple(trained.step_time_s),
-        protocol=training.evaluation,
-        backbone=spec.backbone,
-        groups=groups(training.dataset),
         empty_crops=trained.empty_crops,
+    )
+    if folder is not None and place().rank == 0:
+        path = folder / "pictures" / f"{cell.id}.npz"
+        save_pictures(path, network, validation, protocol=training.evaluation, device=device)
+    return accuracy
+
+
+def evaluate_checkpoint(
+    checkpoint: Path, network: str, setting: Setting, *, protocol: str | None, device: str
+) -> tuple[Cell, Accuracy]:
+    """Load a published checkpoint into a network and evaluate it on the validation images.
+
+    Whoever has the files can so check the tables of the model zoo.
+
+    Args:
+        checkpoint: official or mmseg layout; read with weights only, strictly.
+        network: a name in `ann.build.network_names()`.
+        setting: of which the data set and its folder count.
+        protocol: a name in `bench.training.protocols`; None for the data set's usual one.
+        device: `cpu` or `cuda`.
+
+    Returns:
+        The cell for the record, and its accuracy.
+
+    Raises:
+        ValueError: unknown network or protocol, a checkpoint that does not fit, or a missing set.
+    """
+    data = DATASETS[setting.dataset]
+    spec = build.network_spec(network, num_classes=data.num_classes)
+    if setting.backbone is not None:
+        spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
+    chosen = protocol or data.evaluation
+    find_protocol(chosen)
+    validation = open_split(setting.training(), "val")
+    model = _build(spec)
+    checkpoints.load(model, checkpoint)
+    accuracy = _evaluated(
+        model, validation, protocol=chosen, device=device, iterations=0, train_images=0
+    )
+    axes = {"network": network, "dataset": setting.dataset, "evaluation": chosen}
+    cell = Cell(
+        experiment="evaluation",
+        axes={**axes, "checkpoint": checkpoint.name},
+        subject=spec,
+        size=data.size,
+        probes=("accuracy",),
+    )
+    return cell, accuracy
+
+
+def _build(spec: NetworkSpec) -> SegmentationNetwork:
+    network = build.network(spec)
+    assert isinstance(network, SegmentationNetwork), "build.network makes nothing else"
+    return network
+
+
+def _evaluated(
+    network: SegmentationNetwork,
+    dataset: EvaluationSet,
+    *,
+    protocol: str,
+    device: str,
+    **training: Any,  # noqa: ANN401  # other fields of the accuracy
+) -> Accuracy:
+    return Accuracy(
+        dataset=dataset.name,
+        split="val",
+        classes=dataset.classes,
+        confusion=evaluate(network, dataset, protocol=protocol, device=device).rows(),
+        protocol=protocol,
+        backbone=network.spec.backbone,
+        groups=class_groups(dataset.name),
+        **training,
     )
 
 
-def _length(images: Sized) -> int:
-    return len(images)
-
-
-def groups(dataset: str) -> dict[str, tuple[int, ...]]:
+def class_groups(dataset: str) -> dict[str, tuple[int, ...]]:
     """Classes that a set tells apart: of the scenes, those that need a cue from far away."""
     if dataset != Scenes.name:
         return {}
@@ -120,43 +186,36 @@ def groups(dataset: str) -> dict[str, tuple[int, ...]]:
 
 
 @torch.no_grad()
-def keep_pictures(
-    path: Path, network: SegmentationNetwork, judged: Drawn, *, protocol: str, device: str
+def save_pictures(
+    path: Path, network: SegmentationNetwork, dataset: EvaluationSet, *, protocol: str, device: str
 ) -> None:
     """Write a few validation images with truth and prediction, for the qualitative figure."""
-    count = min(PICTURES, len(judged))
+    count = min(PICTURES, len(dataset))
     # Spread over the set, so that a set ordered by scene shows more than one.
-    picked = [judged[index * len(judged) // count] for index in range(count)]
-    size = picked[0][1].shape
-    same = [(image, label) for image, label in picked if label.shape == size]
+    pairs = [dataset[index * len(dataset) // count] for index in range(count)]
+    pairs = [pair for pair in pairs if pair[1].shape == pairs[0][1].shape]
     network.eval()
-    chosen = find_protocol(protocol)
 
-    def say(image: Tensor) -> Tensor:
+    def predict(image: Tensor) -> Tensor:
         batch = normalise(image.to(device), network.spec.preprocessing)[None]
-        return predict_scores(network, batch, chosen)[0].argmax(dim=0).to("cpu", torch.uint8)
+        scores = predict_scores(network, batch, find_protocol(protocol))
+        return scores[0].argmax(dim=0).to("cpu", torch.uint8)
 
-    _write(
+    _save_arrays(
         path,
-        images=np.stack([image.numpy() for image, _ in same]),
-        labels=np.stack([label.numpy() for _, label in same]),
-        predictions=np.stack([say(image).numpy() for image, _ in same]),
-        palette=np.array(judged.palette, dtype=np.uint8),
+        images=np.stack([image.numpy() for image, _ in pairs]),
+        labels=np.stack([label.numpy() for _, label in pairs]),
+        predictions=np.stack([predict(image).numpy() for image, _ in pairs]),
+        palette=np.array(dataset.palette, dtype=np.uint8),
     )
 
 
-def _write(path: Path, **arrays: NDArray[np.uint8]) -> None:
-    """Write a file of arrays whole or not at all; the error says which file it was."""
-    unfinished = path.with_suffix(".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        msg = (
-            f"{path}: the pictures could not be written ({error.strerror}); make room or choose another "
-            "folder and call again, the finished training is kept"
-        )
-        raise OSError(error.errno, msg) from error
+def _save_arrays(path: Path, **arrays: NDArray[np.uint8]) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    write_whole(
+        path,
+        content.getbuffer(),
+        failure="the pictures could not be written ({}); make room or choose another folder and call "
+        "again, the finished training is kept",
+    )

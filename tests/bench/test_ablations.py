@@ -6,9 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from ann import build
 from bench import ablations
 from bench.records import record
+from bench.run import code_digest
+from bench.training.data import scenes
+from bench.training.evaluate import evaluate
 from experiments.catalogue import EXPERIMENTS, TRAININGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +132,29 @@ def test_networks_are_trained_judged_and_tabled_and_nothing_twice(tmp_path, own)
         assert pictures["predictions"].shape == pictures["labels"].shape
     assert call(*arguments).returncode == 0
     assert len(record.read_records(out / "records.jsonl")) == 4
+
+
+def test_a_checkpoint_is_evaluated_recorded_and_tabled(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    network = build.network("paper/apnb", num_classes=16, backbone="tiny")
+    torch.save(network.state_dict(), tmp_path / "own.pth")
+    monkeypatch.setitem(scenes.LENGTHS, "val", 2)
+    arguments = ("--evaluate", tmp_path / "own.pth", "--network", "paper/apnb")
+    options = ("--backbone", "tiny", "--device", "cpu", "--out", tmp_path / "out")
+    assert ablations.main(list(map(str, (*arguments, *options)))) == 0
+    (kept,) = record.read_records(tmp_path / "out" / "records.jsonl")
+    assert kept.experiment == "evaluation"
+    assert kept.axes == {
+        "network": "paper/apnb",
+        "dataset": "scenes",
+        "evaluation": "whole",
+        "checkpoint": "own.pth",
+    }
+    assert kept.environment.code == code_digest(network.spec)
+    accuracy = kept.measures.accuracy
+    assert (accuracy.iterations, accuracy.train_images, accuracy.backbone) == (0, 0, "tiny")
+    assert accuracy.confusion == evaluate(network, scenes.Scenes("val")).rows()
+    assert "own.pth" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -17,9 +17,9 @@ import torch
 from ann.build import network as build
 from bench.analysis.statistics import median_interval
 from bench.training.data.augment import Augmented
-from bench.training.data.sample_cache import Held
+from bench.training.data.sampler import SampleCache
 from bench.training.data.scenes import Scenes
-from bench.training.loop import FILE, READ_EVERY, train
+from bench.training.loop import CHECKPOINT_FILE, READ_EVERY, train
 from bench.training.losses import make_loss
 from bench.training.optim import make_optimiser
 from experiments.recipes import RECIPES
@@ -94,10 +94,10 @@ def test_images_per_second_of_training_are_near_those_of_a_bare_loop(source, tmp
     scenes = Scenes("train", length=64)
     torch.manual_seed(0)
     network = build("mmseg/ann-r50", backbone="tiny", num_classes=len(scenes.classes))
-    data = Augmented(Held(scenes), RECIPE, preprocessing=network.spec.preprocessing, seed=0)
+    data = Augmented(SampleCache(scenes), RECIPE, preprocessing=network.spec.preprocessing, seed=0)
     samples = Samples(data, 64)
     taken = race(samples if source == "from memory" else data, samples, network, tmp_path)
-    assert (tmp_path / FILE).exists()
+    assert (tmp_path / CHECKPOINT_FILE).exists()
     shares = {}
     for at, clock in enumerate(CLOCKS):
         looped, bare = taken[..., at].mT

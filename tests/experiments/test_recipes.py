@@ -6,9 +6,8 @@ from operator import itemgetter
 import pytest
 
 from ann.spec import Size
-from bench.training.data import NAMES
-from bench.training.data.readers import LAYOUTS
-from bench.training.data.scenes import SIZE
+from bench.training.data.readers import DATASET_LAYOUTS
+from bench.training.data.scene_drawing import SCENE_SIZE
 from experiments.recipes import BUDGETS, CITYSCAPES_WEIGHTS, RECIPES, recipe_for
 
 
@@ -46,13 +45,13 @@ def test_mmseg_trained_its_zoo_so(dataset, iterations, batch, crop):
 
 
 def test_class_weights_are_for_the_nineteen_classes_of_cityscapes_alone():
-    weighted = [name for name in NAMES if recipe_for("paper", name).class_weights]
+    weighted = [name for name in DATASET_LAYOUTS if recipe_for("paper", name).class_weights]
     assert weighted == ["cityscapes"]
     assert len(CITYSCAPES_WEIGHTS) == 19
 
 
 def test_the_road_weighs_least_and_the_motorcycle_most():
-    names = LAYOUTS["cityscapes"].classes().names
+    names = DATASET_LAYOUTS["cityscapes"].classes().names
     weights = dict(zip(names, CITYSCAPES_WEIGHTS, strict=True))
     assert min(weights.items(), key=itemgetter(1)) == ("road", 0.8373)
     assert max(weights.items(), key=itemgetter(1)) == ("motorcycle", 1.1529)
@@ -60,7 +59,7 @@ def test_the_road_weighs_least_and_the_motorcycle_most():
 
 
 @pytest.mark.parametrize("name", ["paper", "mmseg"])
-@pytest.mark.parametrize("dataset", NAMES)
+@pytest.mark.parametrize("dataset", DATASET_LAYOUTS)
 def test_both_sources_have_a_recipe_for_every_set(name, dataset):
     assert recipe_for(name, dataset).name == name
 
@@ -79,7 +78,7 @@ def test_a_recipe_goes_into_an_id(recipe):
 def test_scenes_are_seen_whole_and_at_their_scale():
     recipe = recipe_for("scenes", "scenes")
     assert recipe.scale == recipe.aspect == (1.0, 1.0)
-    assert recipe.crop == SIZE
+    assert recipe.crop == SCENE_SIZE
     assert not recipe.photometric
 
 

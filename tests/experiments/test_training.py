@@ -76,17 +76,17 @@ def test_the_usual_recipe_and_backbone_go_unsaid():
 
 
 def test_the_scenes_are_as_their_maker_has_them():
-    from bench.training.data import scenes
+    from bench.training.data import scene_drawing, scenes
 
     assert DATASETS["scenes"].num_classes == len(scenes.CLASSES)
-    assert DATASETS["scenes"].size == scenes.SIZE
+    assert DATASETS["scenes"].size == scene_drawing.SCENE_SIZE
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "scenes"])
 def test_the_number_of_classes_is_that_of_the_reader(name):
-    from bench.training.data.readers import LAYOUTS
+    from bench.training.data.readers import DATASET_LAYOUTS
 
-    assert DATASETS[name].num_classes == len(LAYOUTS[name].classes().names)
+    assert DATASETS[name].num_classes == len(DATASET_LAYOUTS[name].classes().names)
 
 
 def test_a_recipe_at_half_the_size_is_judged_and_costed_there():

@@ -1,26 +1,30 @@
 """Labelled images in the layouts in which the sets are handed out; nothing of theirs is kept here.
 
 A data set is a map from an index to (image uint8 [3, h, w] in RGB, label uint8 [h, w]). Labels are
-train ids 0 to C-1, and 255 where a pixel isn't judged.
+train ids 0 to C-1, and 255 where a pixel isn't evaluated.
 """
 
 from pathlib import Path
 
-from bench.training.data.augment import IGNORE, Augmented, Labelled, normalise
+from bench.training.data.augment import Augmented, Labelled, normalise
 from bench.training.data.images import LabelledImages
-from bench.training.data.readers import LAYOUTS
-from bench.training.data.sample_cache import Held
-from bench.training.data.sampler import Batch, Order, Visited, load_batches, seed_of
+from bench.training.data.readers import DATASET_LAYOUTS
+from bench.training.data.sampler import (
+    Batch,
+    SampleCache,
+    TrainingSet,
+    VisitSampler,
+    load_batches,
+    seed_of,
+)
 from bench.training.data.scenes import CLASSES, NEEDS_CUE, Scenes
-
-NAMES = tuple(LAYOUTS)
 
 
 def open_dataset(name: str, root: str | Path, split: str = "train") -> LabelledImages:
     """Find the images and labels of one split below `root`; none is read yet.
 
     Args:
-        name: one of `NAMES`.
+        name: a key of `DATASET_LAYOUTS`.
         root: folder that holds the set, as the error about a missing file draws it.
         split: `train`, `val` or `trainval`; camvid has a `test` as well.
 
@@ -28,10 +32,10 @@ def open_dataset(name: str, root: str | Path, split: str = "train") -> LabelledI
         ValueError: unknown name or split, a missing file or folder (the message draws the expected
             tree and says where the set comes from), an image without label, or no image at all.
     """
-    if name not in LAYOUTS:
-        msg = f"unknown data set {name!r}; allowed are {', '.join(LAYOUTS)}"
+    if name not in DATASET_LAYOUTS:
+        msg = f"unknown data set {name!r}; allowed are {', '.join(DATASET_LAYOUTS)}"
         raise ValueError(msg)
-    layout = LAYOUTS[name]
+    layout = DATASET_LAYOUTS[name]
     if split not in layout.splits:
         msg = f"{name} has no split {split!r} with labels; allowed are {', '.join(layout.splits)}"
         raise ValueError(msg)
@@ -39,11 +43,9 @@ def open_dataset(name: str, root: str | Path, split: str = "train") -> LabelledI
     try:
         pairs = tuple(pair for part in parts for pair in layout.pairs(Path(root), part))
     except (FileNotFoundError, NotADirectoryError) as error:
-        msg = f"{error.filename} is missing; {name} is expected as\n{layout.drawn(root)}"
+        msg = f"{error.filename} is missing; {name} is expected as\n{layout.tree_at(root)}"
         raise ValueError(msg) from error
     if not pairs:
-        msg = (
-            f"no image of {name}, split {split}, was found; it is expected as\n{layout.drawn(root)}"
-        )
+        msg = f"no image of {name}, split {split}, was found; it is expected as\n{layout.tree_at(root)}"
         raise ValueError(msg)
     return LabelledImages(name=name, split=split, pairs=pairs, classes=layout.classes())

@@ -1,4 +1,4 @@
-"""Random views of labelled images for training, and what an image needs before any network sees it.
+"""Random augmentation of labelled images for training, and the normalisation that every network needs.
 
 A view is drawn from (seed, epoch, index) alone: it is the same in whatever process, after whatever
 other views, and the global random state is neither read nor changed.
@@ -21,9 +21,9 @@ from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
 from ann.spec import Preprocessing, Size
+from bench.analysis import IGNORE
 from experiments.recipes import Recipe
 
-IGNORE = 255
 _TRIES = 10  # for a crop that cat_max_ratio accepts; mmseg's RandomCrop
 
 # Order of the channels, mean and deviation for values from 0 to 255; sources at NetworkSpec.
@@ -121,7 +121,10 @@ def augment(
     if _uniform(0, 1, generator) < recipe.flip:
         cut = [functional.horizontal_flip(item) for item in cut]
     image, label = (item.as_subclass(Tensor) for item in cut)
-    return _recoloured(image, recipe, generator), label
+    if recipe.brightness:
+        shift = _integer(-recipe.brightness, recipe.brightness, generator)
+        image = _shifted(image, shift)
+    return _distorted(image, generator) if recipe.photometric else image, label
 
 
 def _accepted_view(label: Tensor, recipe: Recipe, generator: Generator) -> View:
@@ -161,13 +164,6 @@ def _view(full: Size, target: Size, crop: Size, generator: Generator) -> View:
         width=width,
         size=size,
     )
-
-
-def _recoloured(image: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
-    if recipe.brightness:
-        shift = _integer(-recipe.brightness, recipe.brightness, generator)
-        image = _shifted(image, shift)
-    return _distorted(image, generator) if recipe.photometric else image
 
 
 def _distorted(image: Tensor, generator: Generator) -> Tensor:

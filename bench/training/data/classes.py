@@ -1,127 +1,59 @@
-"""Names, colours and file ids of the classes of the sets.
+"""Classes of the data sets: names, colours and ids in the labels, from a CSV file for each set.
 
-CamVid: 11 classes and void, in the order and colours of the SegNet tutorial. Cityscapes: the 19
-evaluated classes of its cityscapesScripts (labels.py). ADE20K: the 150 classes of its scene parsing
-challenge, in `ade20k.csv`, with the colours that semseg and mmseg have. PASCAL VOC 2012: 20 objects
-and background. PASCAL Context: the 59 classes of its authors, in the order of their numbers among
-all 459, which is the order in which the converters of the official ANN code and of mmseg write
-them. The last two have the colour map of the VOC development kit (VOClabelcolormap.m).
+CamVid: 11 classes in the order and colours of the SegNet tutorial. Cityscapes: the 19 evaluated classes
+of its cityscapesScripts (labels.py). ADE20K: the 150 classes of its scene parsing challenge, with the
+colours that semseg and mmseg have. PASCAL VOC 2012: 20 objects and background. PASCAL Context: the 59
+classes of its authors and background, in the order of their numbers among all 459, which is the order
+in which the converters of the official ANN code and of mmseg write them. The last two have the colour
+map of the VOC development kit (VOClabelcolormap.m).
 """
 
 import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.training.data.images import IGNORE, Classes
+import numpy as np
+from numpy.typing import NDArray
 
-Colour = tuple[int, int, int]
+from bench.analysis import IGNORE
 
-_CAMVID: dict[str, Colour] = {
-    "sky": (128, 128, 128),
-    "building": (128, 0, 0),
-    "pole": (192, 192, 128),
-    "road": (128, 64, 128),
-    "pavement": (60, 40, 222),
-    "tree": (128, 128, 0),
-    "sign": (192, 128, 128),
-    "fence": (64, 64, 128),
-    "car": (64, 0, 128),
-    "pedestrian": (64, 64, 0),
-    "bicyclist": (0, 128, 192),
-}
-
-# name: (id in the *_labelIds.png, colour); 0 to 33 without these are not evaluated
-_CITYSCAPES: dict[str, tuple[int, Colour]] = {
-    "road": (7, (128, 64, 128)),
-    "sidewalk": (8, (244, 35, 232)),
-    "building": (11, (70, 70, 70)),
-    "wall": (12, (102, 102, 156)),
-    "fence": (13, (190, 153, 153)),
-    "pole": (17, (153, 153, 153)),
-    "traffic light": (19, (250, 170, 30)),
-    "traffic sign": (20, (220, 220, 0)),
-    "vegetation": (21, (107, 142, 35)),
-    "terrain": (22, (152, 251, 152)),
-    "sky": (23, (70, 130, 180)),
-    "person": (24, (220, 20, 60)),
-    "rider": (25, (255, 0, 0)),
-    "car": (26, (0, 0, 142)),
-    "truck": (27, (0, 0, 70)),
-    "bus": (28, (0, 60, 100)),
-    "train": (31, (0, 80, 100)),
-    "motorcycle": (32, (0, 0, 230)),
-    "bicycle": (33, (119, 11, 32)),
-}
-
-_VOC = (
-    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
-    "person pottedplant sheep sofa train tvmonitor"
-)
-
-_CONTEXT = (
-    "background aeroplane bag bed bedclothes bench bicycle bird boat book bottle building bus cabinet car "
-    "cat ceiling chair cloth computer cow cup curtain dog door fence floor flower food grass ground horse "
-    "keyboard light motorbike mountain mouse person plate platform pottedplant road rock sheep shelves "
-    "sidewalk sign sky snow sofa table track train tree truck tvmonitor wall water window wood"
-)
+UNKNOWN = 254  # in the lookup table: an id that the set does not have
 
 
-def camvid() -> Classes:
-    """Return the 11 classes; 11, and 255 in some copies, is void."""
-    ids = {number: number for number in range(11)}
-    return Classes(
-        names=tuple(_CAMVID),
-        palette=tuple(_CAMVID.values()),
-        ids={**ids, 11: IGNORE, IGNORE: IGNORE},
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classes:
+    """Names and colours of the classes in the order of their train ids, and what the files write for them.
+
+    Attributes:
+        names: of the train ids 0 to C-1.
+        palette: their colours, red, green and blue from 0 to 255.
+        ids: from each id that may stand in a label file to its train id, or to 255.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ids: Mapping[int, int]
+
+    @property
+    def table(self) -> NDArray[np.uint8]:
+        """Lookup table (256,) from ids in a file to train ids; 254 for ids that the set does not have."""
+        table = np.full(256, UNKNOWN, np.uint8)
+        table[list(self.ids)] = list(self.ids.values())
+        return table
 
 
-def cityscapes() -> Classes:
-    """Return the 19 evaluated of the 34 ids; the others, and 255, are ignored."""
-    ids = dict.fromkeys((*range(34), IGNORE), IGNORE)
-    ids |= {number: train for train, (number, _) in enumerate(_CITYSCAPES.values())}
-    return Classes(
-        names=tuple(_CITYSCAPES),
-        palette=tuple(colour for _, colour in _CITYSCAPES.values()),
-        ids=ids,
-    )
+def read_classes(name: str, *, ignored: tuple[int, ...] = ()) -> Classes:
+    """Read the classes of a set.
 
-
-def ade20k() -> Classes:
-    """Return the 150 classes, which the files number from 1; 0 is something else, and ignored."""
-    text = Path(__file__).with_name("ade20k.csv").read_text(encoding="utf-8")
-    rows = list(csv.DictReader(text.splitlines()))
+    Args:
+        name: of the file, which lies beside this one, without its suffix.
+        ignored: ids in label files that are not evaluated; classes of such an id are left out.
+    """
+    text = Path(__file__).with_name(f"{name}.csv").read_text(encoding="utf-8")
+    rows = [row for row in csv.DictReader(text.splitlines()) if int(row["id"]) not in ignored]
     return Classes(
         names=tuple(row["name"] for row in rows),
         palette=tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows),
-        ids={0: IGNORE} | {number: number - 1 for number in range(1, 151)},
+        ids=dict.fromkeys(ignored, IGNORE) | {int(row["id"]): at for at, row in enumerate(rows)},
     )
-
-
-def voc() -> Classes:
-    """Return 20 objects and background; 255 is the border around objects."""
-    names = tuple(_VOC.split())
-    ids = {number: number for number in range(21)}
-    return Classes(names=names, palette=_voc_colours(21), ids={**ids, IGNORE: IGNORE})
-
-
-def context_60() -> Classes:
-    """Return 59 classes and background, the files' 0."""
-    ids = {number: number for number in range(60)}
-    return Classes(names=tuple(_CONTEXT.split()), palette=_voc_colours(60), ids=ids)
-
-
-def context_59() -> Classes:
-    """Return 59 classes, which the files number from 1; 0, the background, is ignored."""
-    ids = {0: IGNORE} | {number: number - 1 for number in range(1, 60)}
-    return Classes(names=tuple(_CONTEXT.split())[1:], palette=_voc_colours(60)[1:], ids=ids)
-
-
-def _voc_colours(count: int) -> tuple[Colour, ...]:
-    return tuple(
-        (_spread(number), _spread(number >> 1), _spread(number >> 2)) for number in range(count)
-    )
-
-
-def _spread(number: int) -> int:
-    # Every third bit of the number, the lowest first, becomes a bit of the colour, the highest first.
-    return sum(((number >> (3 * place)) & 1) << (7 - place) for place in range(3))

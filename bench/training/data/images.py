@@ -1,11 +1,11 @@
-"""A data set of image and label files, and the reading of one pair.
+"""Data set of image and label files, and the reading of one pair.
 
 Axes: h height and w width of the image.
 """
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-IGNORE = 255
-_UNKNOWN = 254  # in the lookup table: an id that the set does not have
+from bench.training.data.classes import UNKNOWN, Classes
+
+# What Pillow raises on a file that is torn or something else.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
 
 class Pair(NamedTuple):
@@ -24,28 +26,6 @@ class Pair(NamedTuple):
 
     image: Path
     label: Path
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Classes:
-    """Names and colours of the classes in the order of their train ids, and what the files write for them.
-
-    Attributes:
-        names: of the train ids 0 to C-1.
-        palette: their colours, red, green and blue from 0 to 255.
-        ids: from each id that may stand in a label file to its train id, or to 255.
-    """
-
-    names: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    ids: Mapping[int, int]
-
-    @property
-    def table(self) -> NDArray[np.uint8]:
-        """Lookup table (256,) from ids in a file to train ids; 254 for ids that the set does not have."""
-        table = np.full(256, _UNKNOWN, np.uint8)
-        table[list(self.ids)] = list(self.ids.values())
-        return table
 
 
 class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
@@ -86,15 +66,15 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
             )
             raise ValueError(msg)
         label = self._table[raw]
-        if (label == _UNKNOWN).any():
-            self._refuse(pair.label, raw)
+        if (label == UNKNOWN).any():
+            known = np.flatnonzero(self._table != UNKNOWN).tolist()
+            unknown = sorted(set(np.unique(raw).tolist()) - set(known))
+            msg = (
+                f"{pair.label} has the class ids {unknown}, which {self.name} does not; "
+                f"allowed are {_ranges(known)}"
+            )
+            raise ValueError(msg)
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(label)
-
-    def _refuse(self, path: Path, raw: NDArray[np.uint8]) -> None:
-        known = np.flatnonzero(self._table != _UNKNOWN).tolist()
-        unknown = sorted(set(np.unique(raw).tolist()) - set(known))
-        msg = f"{path} has the class ids {unknown}, which {self.name} does not; allowed are {_ranges(known)}"
-        raise ValueError(msg)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -105,11 +85,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise _unreadable(path, error) from error
+    with _decoding(path, _BROKEN), Image.open(path) as image:
+        return np.array(image.convert("RGB"))
 
 
 def read_label(path: Path) -> NDArray[np.uint8]:
@@ -118,17 +95,12 @@ def read_label(path: Path) -> NDArray[np.uint8]:
     Raises:
         ValueError: the file can't be read, or its pixels are colours.
     """
-    return _read_mat(path) if path.suffix == ".mat" else _read_png(path)
-
-
-def _read_png(path: Path) -> NDArray[np.uint8]:
+    if path.suffix == ".mat":
+        return _read_mat(path)
     from PIL import Image
 
-    try:
-        with Image.open(path) as label:
-            ids, mode = np.array(label), label.mode
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise _unreadable(path, error) from error
+    with _decoding(path, _BROKEN), Image.open(path) as label:
+        ids, mode = np.array(label), label.mode
     if mode not in ("L", "P"):
         msg = f"{path} is an image of mode {mode}; labels are class ids in one channel of 8 bits (mode L or P)"
         raise ValueError(msg)
@@ -139,16 +111,19 @@ def _read_mat(path: Path) -> NDArray[np.uint8]:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    try:
+    with _decoding(path, (OSError, ValueError, KeyError, TypeError, IndexError, MatReadError)):
         content = loadmat(path, simplify_cells=True)
         ids: NDArray[np.uint8] = content["GTcls"]["Segmentation"]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, MatReadError) as error:
-        raise _unreadable(path, error) from error
     return ids
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} can't be read ({type(error).__name__}: {error}); get the file anew")
+@contextmanager
+def _decoding(path: Path, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    try:
+        yield
+    except errors as error:
+        msg = f"{path} can't be read ({type(error).__name__}: {error}); get the file anew"
+        raise ValueError(msg) from error
 
 
 def _ranges(ids: list[int]) -> str:

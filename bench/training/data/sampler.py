@@ -1,7 +1,8 @@
-"""What each iteration sees and draws: functions of seed and iteration alone, and the loading in that order.
+"""Deterministic sample order, the loading of batches in it, and an in-memory sample cache.
 
-Nothing of it is state, so that a training that goes on after a kill needs nothing but the iteration,
-and neither the number of workers nor anything that ran in between changes what it sees.
+What an iteration sees and draws is a function of seed and iteration. Nothing of it is state, so that a
+training that goes on after a kill needs nothing but the iteration, and neither the number of workers
+nor anything that ran in between changes what it sees.
 """
 
 import hashlib
@@ -14,19 +15,48 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from bench.training.data.augment import IGNORE
-from bench.training.distributed import Place
+from bench.analysis import IGNORE
+from bench.training.data.augment import Labelled
+
+GIB = 2**30
 
 Visit = tuple[int, int]
-Sample = tuple[Tensor, Tensor]
+Example = tuple[Tensor, Tensor]
 Batch = tuple[Tensor, Tensor, int]
 
 
-class Visited(Protocol):
-    """What can be trained on: `Augmented`, or anything else that gives a sample for (epoch, index)."""
+class TrainingSet(Protocol):
+    """What can be trained on: `Augmented`, or anything else that gives an example for (epoch, index)."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, visit: Visit, /) -> Sample: ...
+    def __getitem__(self, visit: Visit, /) -> Example: ...
+
+
+class SampleCache:
+    """In-memory sample cache with a size limit; samples beyond it are read each time.
+
+    Args:
+        dataset: images uint8 and labels uint8, the same ones whenever they are asked for.
+        limit_bytes: what may be kept; workers of a loader keep their own.
+    """
+
+    def __init__(self, dataset: Labelled, *, limit_bytes: int = GIB) -> None:
+        self.dataset = dataset
+        self._left_bytes = limit_bytes
+        self._kept: dict[int, Example] = {}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Example:
+        if index in self._kept:
+            return self._kept[index]
+        sample = self.dataset[index]
+        size_bytes = sum(part.nbytes for part in sample)
+        if size_bytes <= self._left_bytes:
+            self._left_bytes -= size_bytes
+            self._kept[index] = sample
+        return sample
 
 
 def seed_of(*parts: int | str) -> int:
@@ -35,7 +65,7 @@ def seed_of(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-class Order(Sampler[list[Visit]]):
+class VisitSampler(Sampler[list[Visit]]):
     """Batches of visits (epoch, index), one batch an iteration, from one iteration to before another.
 
     Each epoch is a permutation of the set; a batch goes over its end into the next. Under torchrun
@@ -43,69 +73,74 @@ class Order(Sampler[list[Visit]]):
     """
 
     def __init__(
-        self, length: int, *, batch: int, seed: int, start: int, stop: int, place: Place
+        self,
+        length: int,
+        *,
+        batch: int,
+        seed: int,
+        start: int,
+        stop: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         if length < 1:
             msg = "the set has no images to train on; check its folder and its split"
             raise ValueError(msg)
-        if batch % place.world:
+        if batch % world:
             msg = (
-                f"a batch of {batch} can't be shared evenly by {place.world} processes; "
+                f"a batch of {batch} can't be shared evenly by {world} processes; "
                 "change the recipe's batch or --nproc-per-node"
             )
             raise ValueError(msg)
         self.length = length
         self.batch = batch
         self.seed = seed
-        self.start = start
-        self.stop = stop
-        self.place = place
-        self._permutation = lru_cache(maxsize=2)(self._permute)
+        self.iterations = range(start, stop)
+        self.rank = rank
+        self.share = batch // world
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return len(self.iterations)
 
     def __iter__(self) -> Iterator[list[Visit]]:
-        share = self.batch // self.place.world
-        for iteration in range(self.start, self.stop):
-            first = iteration * self.batch + self.place.rank * share
-            yield [self._visit(position) for position in range(first, first + share)]
+        for iteration in self.iterations:
+            first = iteration * self.batch + self.rank * self.share
+            visits = (divmod(at, self.length) for at in range(first, first + self.share))
+            yield [(epoch, _permutation(self.length, self.seed, epoch)[at]) for epoch, at in visits]
 
-    def _visit(self, position: int) -> Visit:
-        epoch, place_in_epoch = divmod(position, self.length)
-        return epoch, self._permutation(epoch)[place_in_epoch]
 
-    def _permute(self, epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
-        return torch.randperm(self.length, generator=generator).tolist()
+@lru_cache(maxsize=2)
+def _permutation(length: int, seed: int, epoch: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed_of(seed, "order", epoch))
+    return torch.randperm(length, generator=generator).tolist()
 
 
 def load_batches(
-    dataset: Visited, order: Order, device: torch.device, *, workers: int | None = None
+    dataset: TrainingSet, sampler: VisitSampler, device: torch.device, *, workers: int | None = None
 ) -> Generator[Batch, None, None]:
-    """Load batches in an order: images [n, 3, h, w], labels [n, h, w], and how many of these are empty.
+    """Load a sampler's batches: images [n, 3, h, w], labels [n, h, w], and how many of these are empty.
 
     Args:
-        dataset: gives a sample for a visit, from whatever process it is asked.
-        order: which visits make a batch.
+        dataset: gives an example for a visit, from whatever process it is asked.
+        sampler: which visits make a batch.
         device: for which; batches for a GPU are pinned.
         workers: processes that load ahead; None for some with a GPU and none without, where they
-            would take the cores from the training (`Held` saves the reading instead).
+            would take the cores from the training (`SampleCache` saves the reading instead).
     """
     gpu = device.type == "cuda"
     batches: DataLoader[Batch] = DataLoader(
         dataset,  # type: ignore[arg-type]  # torch wants an index to be an integer
-        batch_sampler=order,
-        num_workers=(_cores() if gpu else 0) if workers is None else workers,
+        batch_sampler=sampler,
+        num_workers=(_worker_count() if gpu else 0) if workers is None else workers,
         pin_memory=gpu,
-        collate_fn=stack,
+        collate_fn=collate_batch,
         # Without one of its own a loader draws from the global generator.
         generator=torch.Generator(),
     )
     yield from batches
 
 
-def _cores() -> int:
+def _worker_count() -> int:
     """Cores for this process of those on this machine, 8 at most."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -115,7 +150,7 @@ def _cores() -> int:
     return min(8, cores, torch.get_num_threads())
 
 
-def stack(samples: list[Sample]) -> Batch:
+def collate_batch(samples: list[Example]) -> Batch:
     """Make a batch, and count the labels that are ignored everywhere."""
     images, labels = zip(*samples, strict=True)
     # The first pixel tells in nearly all cases.

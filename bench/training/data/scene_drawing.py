@@ -1,6 +1,4 @@
-"""What the scenes of `bench.training.data.scenes` look like: surfaces, where they are drawn, how they are painted.
-
-A street is drawn as a map of surface numbers, from back to front, and painted in one go.
+"""Drawing of procedural scenes: a map of surface numbers, from back to front, painted in one go.
 
 Axes: h and w height and width of the image, s surfaces.
 """
@@ -16,7 +14,7 @@ from ann.spec import Size
 Map = NDArray[np.uint8]  # (h, w), or a part of one that is drawn into
 Random = np.random.Generator
 
-SIZE = Size(height=64, width=256)
+SCENE_SIZE = Size(height=64, width=256)
 DISTANCE = 120  # pixels from a cue to what it decides, at least
 END = 44  # cues stand within so many pixels of an end of the image
 BONNET = 4  # rows of the car that looks
@@ -81,30 +79,32 @@ NUMBERS = {name: number for number, name in enumerate(SURFACES)}
 
 
 def draw(random: Random, *, cues: tuple[int, ...]) -> Map:
-    """Draw a street as surface numbers (h, w); the cues come last, so that nothing hides them."""
-    street = np.full((SIZE.height, SIZE.width), NUMBERS["sky"], dtype=np.uint8)
+    """Draw a scene as surface numbers (h, w); the cues come last, so that nothing hides them."""
+    scene = np.full((SCENE_SIZE.height, SCENE_SIZE.width), NUMBERS["sky"], dtype=np.uint8)
     horizon = int(random.integers(28, 33))
     kerb = horizon + int(random.integers(8, 11))
     signal_right, board_right = (bool(side) for side in random.integers(2, size=2))
-    _draw_buildings(random, street[:horizon])
-    _draw_facades(random, _far(street[:horizon], from_right=board_right))
-    street[horizon:kerb] = NUMBERS["sidewalk"]
-    street[kerb:] = NUMBERS["road"]
-    _draw_marks(random, street[kerb:])
-    _draw_small_things(random, street[: kerb - 2])
-    _draw_vehicles(random, _far(street[kerb - 4 : -BONNET], from_right=signal_right))
-    _draw_signal(random, _end(street, right=signal_right), green=bool(cues[0]))
-    _draw_board(random, _end(street, right=board_right), blue=bool(cues[1]))
-    return street
+    _draw_buildings(random, scene[:horizon])
+    _draw_facades(random, _columns_far_from_end(scene[:horizon], from_right=board_right))
+    scene[horizon:kerb] = NUMBERS["sidewalk"]
+    scene[kerb:] = NUMBERS["road"]
+    _draw_marks(random, scene[kerb:])
+    _draw_sidewalk(random, scene[: kerb - 2])
+    _draw_vehicles(
+        random, _columns_far_from_end(scene[kerb - 4 : -BONNET], from_right=signal_right)
+    )
+    _draw_signal(random, _columns_at_end(scene, right=signal_right), green=bool(cues[0]))
+    _draw_board(random, _columns_at_end(scene, right=board_right), blue=bool(cues[1]))
+    return scene
 
 
-def _end(part: Map, *, right: bool) -> Map:
+def _columns_at_end(part: Map, *, right: bool) -> Map:
     return part[:, -END:] if right else part[:, :END]
 
 
-def _far(part: Map, *, from_right: bool) -> Map:
+def _columns_far_from_end(part: Map, *, from_right: bool) -> Map:
     """Columns whose distance from a cue at that end is at least `DISTANCE`, wherever it stands there."""
-    width = SIZE.width - END - DISTANCE
+    width = SCENE_SIZE.width - END - DISTANCE
     return part[:, :width] if from_right else part[:, -width:]
 
 
@@ -132,11 +132,11 @@ def _draw_facades(random: Random, part: Map) -> None:
 
 def _draw_marks(random: Random, part: Map) -> None:
     top = int(random.integers(4, 14))
-    for left in range(int(random.integers(24)), SIZE.width, 24):
+    for left in range(int(random.integers(24)), SCENE_SIZE.width, 24):
         part[top : top + 2, left : left + 12] = NUMBERS["mark"]
 
 
-def _draw_small_things(random: Random, part: Map) -> None:
+def _draw_sidewalk(random: Random, part: Map) -> None:
     """Fences, trees, people and poles, all of which stand on the sidewalk."""
     ground, width = part.shape
     for left, wide in random.integers((0, 24), (width, 60), size=(2, 2)):
@@ -185,10 +185,10 @@ def _disc(across: int) -> NDArray[np.bool_]:
     return disc
 
 
-def paint(random: Random, street: Map) -> Map:
-    """Give a street its colours, patterns, light and noise: red, green and blue (h, w, 3).
+def paint(random: Random, scene: Map) -> Map:
+    """Give a scene its colours, patterns, light and noise: red, green and blue (h, w, 3).
 
-    What is drawn at random here does not depend on the street, so that two streets from the same
+    What is drawn at random here does not depend on the scene, so that two scenes from the same
     generator differ in their images only where they differ themselves.
     """
     surfaces = SURFACES.values()
@@ -198,23 +198,21 @@ def paint(random: Random, street: Map) -> Map:
     colours += spreads * random.standard_normal(colours.shape, dtype=np.float32)
     brightness = random.uniform(0.8, 1.1)
     left, right = random.uniform(0.85, 1.15, size=2)
-    light = brightness * np.linspace(left, right, SIZE.width)
-    noise = random.integers(-14, 15, size=(*street.shape, 3), dtype=np.int8)
-    image = colours.take(street, axis=0)
-    image += _pattern(random, street, contrasts)[..., None]
+    light = brightness * np.linspace(left, right, SCENE_SIZE.width)
+    noise = random.integers(-14, 15, size=(*scene.shape, 3), dtype=np.int8)
+    image = colours.take(scene, axis=0)
+    image += _pattern(random, scene, contrasts)[..., None]
     image *= light.astype(np.float32)[:, None]
     image += noise
     return image.clip(0, 255).astype(np.uint8)
 
 
-def _pattern(random: Random, street: Map, contrasts: NDArray[np.float32]) -> NDArray[np.float32]:
+def _pattern(random: Random, scene: Map, contrasts: NDArray[np.float32]) -> NDArray[np.float32]:
     down, right = random.integers(16, size=2)
-    rows = np.arange(down, down + SIZE.height)[:, None]
-    columns = np.arange(right, right + SIZE.width)
-    kinds = np.array([surface.pattern for surface in SURFACES.values()]).take(street)
-    shade: NDArray[np.float32] = (
-        contrasts.take(street) * _patterns()[kinds, rows % 16, columns % 16]
-    )
+    rows = np.arange(down, down + SCENE_SIZE.height)[:, None]
+    columns = np.arange(right, right + SCENE_SIZE.width)
+    kinds = np.array([surface.pattern for surface in SURFACES.values()]).take(scene)
+    shade: NDArray[np.float32] = contrasts.take(scene) * _patterns()[kinds, rows % 16, columns % 16]
     return shade
 
 

@@ -1,4 +1,4 @@
-"""Street-like scenes made on the fly from a seed, some classes of which can be told only from far away.
+"""Procedural urban scenes from a seed, some classes of which can be told only from far away.
 
 A scene is a panorama of 256x64 pixels: sky, buildings, trees, sidewalk, road, people, fences, poles, a
 traffic signal and a billboard. Twelve of its sixteen classes can be told where they stand, among them
@@ -30,44 +30,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.training.data.scene_drawing import (
-    BONNET,
-    CUES,
-    DISTANCE,
-    SIZE,
-    SURFACES,
-    Map,
-    draw,
-    paint,
-)
-
-__all__ = ["CLASSES", "CUES", "DISTANCE", "NEEDS_CUE", "PALETTE", "SIZE", "Scene", "Scenes"]
+from bench.analysis import IGNORE
+from bench.training.data.classes import read_classes
+from bench.training.data.scene_drawing import BONNET, CUES, SURFACES, Map, draw, paint
 
 Split = Literal["train", "val"]
 
-IGNORE = 255
 LENGTHS: dict[str, int] = {"train": 4096, "val": 128}
 _SPLITS = tuple(LENGTHS)
-_COLOURS: dict[str, tuple[int, int, int]] = {
-    "road": (128, 64, 128),
-    "sidewalk": (244, 35, 232),
-    "building": (70, 70, 70),
-    "fence": (190, 153, 153),
-    "pole": (153, 153, 153),
-    "red signal": (250, 170, 30),
-    "green signal": (170, 250, 30),
-    "orange board": (220, 220, 0),
-    "blue board": (0, 220, 220),
-    "vegetation": (107, 142, 35),
-    "sky": (70, 130, 180),
-    "person": (220, 20, 60),
-    "waiting": (0, 0, 142),
-    "driving": (0, 130, 240),
-    "shop": (180, 90, 40),
-    "office": (90, 200, 160),
-}
-CLASSES: tuple[str, ...] = tuple(_COLOURS)
-PALETTE: tuple[tuple[int, int, int], ...] = tuple(_COLOURS.values())
+_CLASSES = read_classes("scenes")
+CLASSES, PALETTE = _CLASSES.names, _CLASSES.palette
 NEEDS_CUE: tuple[str, ...] = tuple(name for names in CUES.values() for name in names)
 
 
@@ -133,10 +105,10 @@ class Scenes:
         random = np.random.default_rng((self.seed, _SPLITS.index(self.split), index))
         drawn = tuple(int(state) for state in random.integers(2, size=len(CUES)))
         shown = drawn if cues is None else cues
-        street = draw(random, cues=shown)
-        label = _class_numbers(shown).take(street)
+        surfaces = draw(random, cues=shown)
+        label = _class_numbers(shown).take(surfaces)
         label[-BONNET:] = IGNORE
-        return Scene(image=paint(random, street), label=label, cues=shown)
+        return Scene(image=paint(random, surfaces), label=label, cues=shown)
 
 
 @cache

@@ -14,4 +14,4 @@ def uninterrupted():
 
 @pytest.fixture
 def save_always(monkeypatch):
-    monkeypatch.setattr(training, "SAVING", float("inf"))
+    monkeypatch.setattr(training, "SAVING_SHARE", float("inf"))

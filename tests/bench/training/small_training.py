@@ -167,7 +167,7 @@ def spread_out(folder):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1] == "killed":
-        training.SAVING = float("inf")
+        training.SAVING_SHARE = float("inf")
         run(make(), folder=Path(sys.argv[2]), on_step=kill_at(int(sys.argv[3])))
     else:
         spread_out(Path(sys.argv[2]))

@@ -11,10 +11,9 @@ from torch.nn import functional
 
 from ann.build import network as build
 from ann.spec import Size
-from bench.training.confusion import ConfusionMatrix
 from bench.training.data.augment import normalise
-from bench.training.evaluate import evaluate, find_protocol, predict_scores
-from bench.training.protocols import PROTOCOLS, Protocol
+from bench.training.evaluate import ConfusionMatrix, evaluate, find_protocol, predict_scores
+from bench.training.protocols import PROTOCOLS, EvaluationProtocol
 
 CLASSES = 3
 
@@ -67,7 +66,7 @@ def images(height=24, width=40, seed=0):
 
 def slide(window, stride, **fields):
     sides = {"window": window, "stride": stride}
-    return Protocol(
+    return EvaluationProtocol(
         **{name: Size(height=side, width=side) for name, side in sides.items()}, **fields
     )
 
@@ -153,7 +152,7 @@ def test_overlapping_windows_are_averaged_by_count():
 def test_a_flip_is_undone_before_it_is_averaged():
     net = Pointwise()
     whole = predict_scores(net, images(), PROTOCOLS["whole"])
-    torch.testing.assert_close(predict_scores(net, images(), Protocol(flip=True)), whole)
+    torch.testing.assert_close(predict_scores(net, images(), EvaluationProtocol(flip=True)), whole)
 
 
 @torch.no_grad()
@@ -201,7 +200,7 @@ def test_the_official_test_has_the_largest_class_of_the_sum_of_logits():
 @torch.no_grad()
 def test_an_image_is_filled_up_to_a_multiple_and_the_filling_cut_off():
     net = Pointwise()
-    found = predict_scores(net, images(13, 21), Protocol(multiple=8))
+    found = predict_scores(net, images(13, 21), EvaluationProtocol(multiple=8))
     assert net.sizes == [(16, 24)]
     torch.testing.assert_close(found, net.convolution(images(13, 21)))
 

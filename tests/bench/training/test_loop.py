@@ -9,14 +9,12 @@ from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
 from bench.training.data import sampler
-from bench.training.data.sampler import Order, load_batches, seed_of, stack
-from bench.training.distributed import Place
+from bench.training.data.sampler import VisitSampler, collate_batch, load_batches, seed_of
 from bench.training.losses import make_loss
-from bench.training.optim import learning_rate, make_optimiser, precision, tuned
+from bench.training.optim import choose_precision, cudnn_benchmark, learning_rate, make_optimiser
 from experiments.recipes import RECIPES
 from tests.bench.training.small_training import ITERATIONS, RECIPE, Net, Noise, make, run, same
 
-ALONE = Place()
 CPU = torch.device("cpu")
 
 
@@ -35,7 +33,7 @@ def test_training_is_the_loop_written_out(optimiser):
     loss, losses = make_loss(recipe), []
     for iteration in range(ITERATIONS):
         visits = data.visits[4 * iteration : 4 * iteration + 4]
-        images, labels, _ = stack([data[visit] for visit in visits])
+        images, labels, _ = collate_batch([data[visit] for visit in visits])
         torch.manual_seed(seed_of(7, "step", iteration, 0))
         steps.zero_grad()
         value = loss(plain(images), labels)
@@ -137,8 +135,8 @@ def test_progress_is_told_with_the_loss_last_read():
     ]
 
 
-def visits(length, *, batch, seed=0, start=0, stop=10, place=ALONE):
-    return list(Order(length, batch=batch, seed=seed, start=start, stop=stop, place=place))
+def visits(length, *, batch, seed=0, start=0, stop=10, **place):
+    return list(VisitSampler(length, batch=batch, seed=seed, start=start, stop=stop, **place))
 
 
 def test_each_epoch_sees_every_image_once_in_an_order_of_its_own():
@@ -158,18 +156,18 @@ def test_an_order_that_starts_later_goes_on_as_it_would_have():
 
 def test_processes_share_each_batch_out():
     whole = visits(9, batch=6)
-    parts = [visits(9, batch=6, place=Place(rank=rank, world=3)) for rank in range(3)]
+    parts = [visits(9, batch=6, rank=rank, world=3) for rank in range(3)]
     assert [one + two + three for one, two, three in zip(*parts, strict=True)] == whole
 
 
 def test_a_batch_that_can_not_be_shared_out_is_refused():
     with pytest.raises(ValueError, match="a batch of 4 can't be shared evenly by 3 processes"):
-        visits(9, batch=4, place=Place(rank=0, world=3))
+        visits(9, batch=4, rank=0, world=3)
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_load_the_same_batches():
-    order = Order(5, batch=2, seed=3, start=1, stop=6, place=ALONE)
+    order = VisitSampler(5, batch=2, seed=3, start=1, stop=6)
     here, there = (list(load_batches(Noise(5), order, CPU, workers=workers)) for workers in (0, 2))
     assert len(here) == 5
     for ours, theirs in zip(here, there, strict=True):
@@ -178,7 +176,7 @@ def test_workers_load_the_same_batches():
 
 def test_loading_draws_nothing_from_the_global_generator():
     before = torch.get_rng_state()
-    batches = load_batches(Noise(5), Order(5, batch=2, seed=3, start=0, stop=3, place=ALONE), CPU)
+    batches = load_batches(Noise(5), VisitSampler(5, batch=2, seed=3, start=0, stop=3), CPU)
     assert len(list(batches)) == 3
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -187,15 +185,15 @@ def test_a_label_of_which_a_pixel_counts_is_not_empty():
     image, label = torch.zeros(3, 2, 2), torch.full((2, 2), 255)
     partly = label.clone()
     partly[1, 1] = 0
-    assert stack([(image, label), (image, partly), (image, label)])[2] == 2
+    assert collate_batch([(image, label), (image, partly), (image, label)])[2] == 2
 
 
 @pytest.mark.parametrize("before", [False, True])
 def test_kernels_are_tried_for_gpus_alone_and_the_switch_is_put_back(monkeypatch, before):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", before)
-    with tuned(CPU):
+    with cudnn_benchmark(CPU):
         assert torch.backends.cudnn.benchmark is before
-    with tuned(torch.device("cuda")):
+    with cudnn_benchmark(torch.device("cuda")):
         assert torch.backends.cudnn.benchmark
     assert torch.backends.cudnn.benchmark is before
 
@@ -224,8 +222,8 @@ def test_frozen_parameters_are_not_optimised():
 
 
 def test_the_cpu_trains_in_float32_unless_told_otherwise():
-    assert not precision(RECIPE, CPU).bfloat16
-    assert precision(replace(RECIPE, precision="bfloat16"), CPU).bfloat16
+    assert not choose_precision(RECIPE, CPU).bfloat16
+    assert choose_precision(replace(RECIPE, precision="bfloat16"), CPU).bfloat16
 
 
 def test_bfloat16_trains_as_float32_does_but_for_rounding(uninterrupted):
@@ -248,6 +246,6 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
 def test_a_loader_takes_the_share_of_the_processor_that_its_training_has(monkeypatch):
     monkeypatch.setattr(sampler.os, "sched_getaffinity", lambda _: range(16))
     monkeypatch.setattr(sampler.torch, "get_num_threads", lambda: 3)
-    assert sampler._cores() == 3
+    assert sampler._worker_count() == 3
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # of torchrun
-    assert sampler._cores() == 4
+    assert sampler._worker_count() == 4

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ann.spec import Size
-from bench.training.protocols import PROTOCOLS, Protocol, spans
+from bench.training.protocols import PROTOCOLS, EvaluationProtocol, spans
 
 sides = st.integers(1, 60)
 
@@ -39,7 +39,7 @@ def test_spans_are_those_of_mmseg(length, window, stride):
 @given(sides, sides, sides, sides)
 def test_windows_are_all_pairs_of_rows_and_columns(height, width, window, stride):
     assume(stride <= window)
-    protocol = Protocol(window=square(window), stride=square(stride))
+    protocol = EvaluationProtocol(window=square(window), stride=square(stride))
     found = protocol.windows(Size(height=height, width=width))
     rows, columns = spans(height, window, stride), spans(width, window, stride)
     assert found == tuple((row, column) for row in rows for column in columns)
@@ -55,7 +55,7 @@ def test_the_official_test_takes_a_small_scale_whole_and_mmseg_clips_the_window(
     small = Size(height=768, width=1536)
     official = PROTOCOLS["official-cityscapes-test"]
     assert official.windows(small) == (((0, 768), (0, 1536)),)
-    clipped = Protocol(window=official.window, stride=official.stride)
+    clipped = EvaluationProtocol(window=official.window, stride=official.stride)
     assert clipped.windows(small) == (
         ((0, 768), (0, 864)),
         ((0, 768), (576, 1440)),
@@ -97,7 +97,7 @@ def test_ade20k_images_get_a_short_side_of_520_and_a_long_one_of_1040_at_most(
 )
 def test_a_protocol_that_can_not_be_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
-        Protocol(**fields)
+        EvaluationProtocol(**fields)
 
 
 def test_protocols_load_without_torch():

@@ -11,8 +11,8 @@ import torch
 
 from ann.build import network as build
 from ann.spec import Size
-from bench.training import clock
 from bench.training import loop as training
+from bench.training import progress
 from bench.training.data.augment import Augmented
 from bench.training.data.scenes import Scenes
 from experiments.recipes import RECIPES
@@ -116,7 +116,7 @@ def test_a_training_of_another_network_in_the_folder_is_refused(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", None])
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
-    path = tmp_path / training.FILE
+    path = tmp_path / training.CHECKPOINT_FILE
     if content is None:
         torch.save({"state_dict": {}}, path)
     else:
@@ -126,7 +126,7 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
 
 
 def test_a_file_that_wants_to_run_code_is_refused(tmp_path):
-    torch.save({"iteration": Path("/")}, tmp_path / training.FILE)
+    torch.save({"iteration": Path("/")}, tmp_path / training.CHECKPOINT_FILE)
     with pytest.raises(ValueError, match="is no checkpoint of a training"):
         run(make(), folder=tmp_path)
 
@@ -138,7 +138,7 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_keeps_the_last_checkpoi
     net, _ = uninterrupted
     with pytest.raises(Killed):
         run(make(), folder=tmp_path, on_step=stop_at(5))
-    kept = (tmp_path / training.FILE).read_bytes()
+    kept = (tmp_path / training.CHECKPOINT_FILE).read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
@@ -148,26 +148,26 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_keeps_the_last_checkpoi
             run(make(), folder=tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [path.name for path in tmp_path.glob("training*")] == [training.FILE]
-    assert (tmp_path / training.FILE).read_bytes() == kept
+    assert [path.name for path in tmp_path.glob("training*")] == [training.CHECKPOINT_FILE]
+    assert (tmp_path / training.CHECKPOINT_FILE).read_bytes() == kept
     last = make()
     run(last, folder=tmp_path)
     assert same(net.state_dict(), last.state_dict())
 
 
 def test_a_checkpoint_takes_the_place_of_the_last_one_in_one_step(tmp_path):
-    path = tmp_path / training.FILE
-    training.checkpoint.save(path, {"iteration": 1})
+    path = tmp_path / training.CHECKPOINT_FILE
+    training.checkpoint.save_training(path, {"iteration": 1})
     with path.open("rb") as reader:
         before = path.read_bytes()
-        training.checkpoint.save(path, {"iteration": 2})
+        training.checkpoint.save_training(path, {"iteration": 2})
         # Whoever has the old one open still reads it whole.
         assert reader.read() == before
     assert path.read_bytes() != before
 
 
 def test_what_a_killed_write_left_is_removed(tmp_path):
-    (tmp_path / f"{training.FILE}.123.tmp").write_bytes(b"half")
+    (tmp_path / f"{training.CHECKPOINT_FILE}.123.tmp").write_bytes(b"half")
     run(make(), folder=tmp_path)
     assert list(tmp_path.glob("*.tmp")) == []
 
@@ -183,8 +183,8 @@ def test_a_checkpoint_is_kept_when_the_last_one_has_paid_off(tmp_path, monkeypat
     def on_step(done, loss):
         now[0] += 9.0
 
-    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(training.checkpoint, "save", save)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(training.checkpoint, "save_training", save)
     trained = run(make(), folder=tmp_path, iterations=40, on_step=on_step)
     # A reading every 2 iterations of 9 seconds; 100 seconds pay for a second's saving.
     assert saved == [2, 14, 26, 38, 40]
@@ -195,7 +195,7 @@ def test_a_checkpoint_is_kept_when_the_last_one_has_paid_off(tmp_path, monkeypat
 def test_readings_are_written_for_tensorboard_and_go_on_after_a_kill(tmp_path, monkeypatch):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     # The first reading's checkpoint stays the only one: what follows is read twice.
-    monkeypatch.setattr(training, "SAVING", 0.0)
+    monkeypatch.setattr(training, "SAVING_SHARE", 0.0)
     with pytest.raises(Killed):
         run(make(), folder=tmp_path, on_step=stop_at(5))
     net = make()

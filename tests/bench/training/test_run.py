@@ -1,6 +1,8 @@
 """One cell on a set of files that has something wrong: the file is named, or what was skipped is counted."""
 
 import resource
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -46,7 +48,7 @@ def measure(root, folder=None, **changes):
         probes=("accuracy",),
     )
     with torch.random.fork_rng():
-        return run.train_cell(cell, "cpu", folder)
+        return run.train_cell(cell, "cpu", folder, code="0")
 
 
 def overwrite(path, pixels):
@@ -104,7 +106,7 @@ def test_pictures_that_cannot_be_written_are_named_and_leave_nothing_behind(root
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(OSError, match=r"a\.npz: the pictures could not be written \(File too"):
-            run._write(path, images=np.random.default_rng(0).integers(0, 255, 9999, np.uint8))
+            run._save_arrays(path, images=np.random.default_rng(0).integers(0, 255, 9999, np.uint8))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(path.parent.iterdir()) == []
@@ -118,3 +120,24 @@ def test_a_cell_whose_checkpoint_cannot_be_saved_names_it(root, tmp_path):
             measure(root, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_the_door_loads_torch_with_the_first_name_alone():
+    code = (
+        "import sys, bench.training, bench.ablations; print('torch' in sys.modules); "
+        "from bench.training import train_cell; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_a_name_that_the_door_has_not_is_refused():
+    with pytest.raises(ImportError, match="cannot import name 'train'"):
+        from bench.training import train  # noqa: F401
+
+
+def test_a_training_goes_on_with_the_checkpoint_of_its_code_alone(root, tmp_path):
+    first = measure(root, tmp_path)
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    assert folder.name.endswith("-0")
+    assert measure(root, tmp_path) == first  # of which the times are among what was read

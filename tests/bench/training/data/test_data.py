@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from bench.training.data import NAMES, open_dataset
-from bench.training.data.readers import LAYOUTS
+from bench.training.data import open_dataset
+from bench.training.data.readers import DATASET_LAYOUTS
 
 GENERATOR = np.random.default_rng(0)
 PIXELS = GENERATOR.integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -88,7 +88,7 @@ MAKERS = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATASET_LAYOUTS)
 def test_a_pair_is_an_rgb_image_and_ids_of_its_size(name, tmp_path):
     MAKERS[name](tmp_path)
     data = open_dataset(name, tmp_path, "val")
@@ -98,38 +98,38 @@ def test_a_pair_is_an_rgb_image_and_ids_of_its_size(name, tmp_path):
     assert set(label.unique().tolist()) <= {*range(len(data.classes)), 255}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATASET_LAYOUTS)
 def test_every_class_has_a_name_a_colour_and_one_id_in_the_files(name):
-    classes = LAYOUTS[name].classes()
+    classes = DATASET_LAYOUTS[name].classes()
     assert len(set(classes.names)) == len(classes.names) == len(classes.palette)
     evaluated = sorted(train for train in classes.ids.values() if train != 255)
     assert evaluated == list(range(len(classes.names)))
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), list(zip(NAMES, (11, 19, 150, 59, 60, 21, 21), strict=True))
+    ("name", "count"), list(zip(DATASET_LAYOUTS, (11, 19, 150, 59, 60, 21, 21), strict=True))
 )
 def test_the_sets_have_as_many_classes_as_their_papers_say(name, count):
-    assert len(LAYOUTS[name].classes().names) == count
+    assert len(DATASET_LAYOUTS[name].classes().names) == count
 
 
 def test_colours_of_voc_are_those_of_its_development_kit():
-    classes = LAYOUTS["voc2012"].classes()
+    classes = DATASET_LAYOUTS["voc2012"].classes()
     colours = dict(zip(classes.names, classes.palette, strict=True))
     assert colours["bicycle"] == (0, 128, 0)
     assert colours["person"] == (192, 128, 128)
     assert colours["tvmonitor"] == (0, 64, 128)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATASET_LAYOUTS)
 def test_a_missing_folder_is_named_with_the_tree_and_the_source(name, tmp_path):
     with pytest.raises(ValueError, match=r"is missing; (?s:.)*Source: ") as caught:
         open_dataset(name, tmp_path / "nowhere")
     assert f"{tmp_path / 'nowhere'}/" in str(caught.value)
-    assert LAYOUTS[name].tree.splitlines()[-1] in str(caught.value)
+    assert DATASET_LAYOUTS[name].tree.splitlines()[-1] in str(caught.value)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATASET_LAYOUTS)
 def test_trainval_is_train_and_then_val(name, tmp_path):
     MAKERS[name](tmp_path)
     train, val, both = (
@@ -253,7 +253,7 @@ def test_the_augmented_set_validates_on_voc(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATASET_LAYOUTS)
 def test_an_image_without_label_is_named(name, tmp_path):
     MAKERS[name](tmp_path)
     gone = open_dataset(name, tmp_path, "val").pairs[0]
@@ -264,7 +264,7 @@ def test_an_image_without_label_is_named(name, tmp_path):
         open_dataset(name, tmp_path, "val")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATASET_LAYOUTS)
 def test_a_class_id_that_the_set_does_not_have_is_named_with_its_file(name, tmp_path):
     MAKERS[name](tmp_path)
     data = open_dataset(name, tmp_path, "val")

@@ -6,17 +6,9 @@ from torch import nn
 from torch.nn.functional import avg_pool2d
 
 from ann import build
-from bench.training.data.scenes import (
-    CLASSES,
-    CUES,
-    DISTANCE,
-    IGNORE,
-    LENGTHS,
-    NEEDS_CUE,
-    PALETTE,
-    SIZE,
-    Scenes,
-)
+from bench.analysis import IGNORE
+from bench.training.data.scene_drawing import CUES, DISTANCE, SCENE_SIZE
+from bench.training.data.scenes import CLASSES, LENGTHS, NEEDS_CUE, PALETTE, Scenes
 
 SEEN = 60
 
@@ -48,8 +40,8 @@ def labels():
 
 def test_items_are_uint8_images_and_labels():
     image, label = Scenes()[0]
-    assert image.shape == (3, SIZE.height, SIZE.width)
-    assert label.shape == (SIZE.height, SIZE.width)
+    assert image.shape == (3, SCENE_SIZE.height, SCENE_SIZE.width)
+    assert label.shape == (SCENE_SIZE.height, SCENE_SIZE.width)
     assert image.dtype == label.dtype == torch.uint8
     assert image.is_contiguous()
 
@@ -138,9 +130,9 @@ def all_seeing(name):
 
 def reach(network, column):
     """How far from a pixel of that column others bear on its logits."""
-    shape = (1, 3, SIZE.height, SIZE.width)
+    shape = (1, 3, SCENE_SIZE.height, SCENE_SIZE.width)
     images = torch.ones(shape, dtype=torch.float64, requires_grad=True)
-    network(images)[0, 0, SIZE.height // 2, column].backward()
+    network(images)[0, 0, SCENE_SIZE.height // 2, column].backward()
     columns = images.grad.abs().sum((0, 1, 2)).nonzero()
     return int((columns - column).abs().max())
 
