@@ -14,6 +14,7 @@ Axes: h height and w width of the image.
 
 import hashlib
 import math
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -50,6 +51,7 @@ class View(NamedTuple):
     size: Size
 
 
+@dataclass(eq=False)
 class Augmented(Dataset[tuple[Tensor, Tensor]]):
     """Views of a data set as a recipe has them, ready for a network and its loss.
 
@@ -61,14 +63,12 @@ class Augmented(Dataset[tuple[Tensor, Tensor]]):
             if they start after it.
     """
 
-    def __init__(
-        self, dataset: Labelled, recipe: Recipe, *, preprocessing: Preprocessing, seed: int
-    ) -> None:
-        self.dataset = dataset
-        self.recipe = recipe
-        self.preprocessing = preprocessing
-        self.seed = seed
-        self.epoch = 0
+    dataset: Labelled
+    recipe: Recipe
+    _: KW_ONLY
+    preprocessing: Preprocessing
+    seed: int
+    epoch: int = 0
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -8,6 +8,7 @@ nor anything that ran in between changes what it sees.
 import hashlib
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -65,6 +66,7 @@ def seed_of(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+@dataclass(eq=False)
 class VisitSampler(Sampler[list[Visit]]):
     """Batches of visits (epoch, index), one batch an iteration, from one iteration to before another.
 
@@ -72,40 +74,34 @@ class VisitSampler(Sampler[list[Visit]]):
     each process gets its own part of every batch.
     """
 
-    def __init__(
-        self,
-        length: int,
-        *,
-        batch: int,
-        seed: int,
-        start: int,
-        stop: int,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        if length < 1:
+    length: int
+    _: KW_ONLY
+    batch: int
+    seed: int
+    start: int
+    stop: int
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
             msg = "the set has no images to train on; check its folder and its split"
             raise ValueError(msg)
-        if batch % world:
+        if self.batch % self.world:
             msg = (
-                f"a batch of {batch} can't be shared evenly by {world} processes; "
+                f"a batch of {self.batch} can't be shared evenly by {self.world} processes; "
                 "change the recipe's batch or --nproc-per-node"
             )
             raise ValueError(msg)
-        self.length = length
-        self.batch = batch
-        self.seed = seed
-        self.iterations = range(start, stop)
-        self.rank = rank
-        self.share = batch // world
 
     def __len__(self) -> int:
-        return len(self.iterations)
+        return self.stop - self.start
 
     def __iter__(self) -> Iterator[list[Visit]]:
-        for iteration in self.iterations:
-            first = iteration * self.batch + self.rank * self.share
-            visits = (divmod(at, self.length) for at in range(first, first + self.share))
+        share = self.batch // self.world
+        for iteration in range(self.start, self.stop):
+            first = iteration * self.batch + self.rank * share
+            visits = (divmod(at, self.length) for at in range(first, first + share))
             yield [(epoch, _permutation(self.length, self.seed, epoch)[at]) for epoch, at in visits]
 
 
