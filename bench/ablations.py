@@ -169,7 +169,7 @@ def judge(options: Namespace) -> int:
             device=device,
             out=options.out,
         )
-    cli.show(tables.every(build_frame([made])))
+    cli.show(tables.evaluation_tables(build_frame([made])))
     return 0
 
 
@@ -264,7 +264,9 @@ def _trained(records: Sequence["Record"]) -> "RenderableType":
     own = [item for item in records if item.experiment in TRAININGS]
     if not any(item.measures.accuracy for item in own):
         return cli.drawn(())
-    return cli.drawn(ablations.ours(study) for study in runs.every(build_frame(own)))
+    return cli.drawn(
+        ablations.study_table(study) for study in runs.training_studies(build_frame(own))
+    )
 
 
 if __name__ == "__main__":

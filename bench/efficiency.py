@@ -348,9 +348,9 @@ def _compare(options: "Namespace") -> int:
     from reports.gate import comparisons as tables
 
     if options.format == "table":
-        cli.show(tables.tables(made))
+        cli.show(tables.comparison_tables(made))
     else:
-        sys.stdout.write(cli.formatted(made, tables.tables(made), options.format))
+        sys.stdout.write(cli.formatted(made, tables.comparison_tables(made), options.format))
     return int(any(one.failure is not None for one in made))
 
 

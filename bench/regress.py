@@ -180,13 +180,13 @@ def _run(options: Namespace, *, command: str) -> Outcome:
 
 def _report(outcome: Outcome, out: Path) -> None:
     """Write every form, show the table, and tell GitHub where it listens."""
-    from reports.gate import annotations, findings
+    from reports.gate import findings, github
 
-    summary = findings.write(outcome, out)
-    cli.show(table for table in findings.tables(outcome) if table.name != "same")
+    summary = findings.write_reports(outcome, out)
+    cli.show(table for table in findings.outcome_tables(outcome) if table.name != "same")
     sys.stdout.write(f"{findings.headline(outcome)}; reports are in {out}\n")
     if os.environ.get("GITHUB_ACTIONS"):
-        sys.stdout.write(annotations.render(outcome))
+        sys.stdout.write(github.annotations(outcome))
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     if place:
         with Path(place).open("a", encoding="utf-8") as file:
@@ -197,10 +197,10 @@ def _history(options: Namespace) -> int:
     from reports.gate import series as history
     from reports.gate import trends
 
-    series = history.read(options.records)
+    series = history.read_series(options.records)
     with cli.held(options.out):
-        cli.show(trends.write(series, options.out))
-    told = trends.sentence(series)
+        cli.show(trends.write_history(series, options.out))
+    told = trends.history_sentence(series)
     sys.stdout.write(f"{told}; charts and tables are in {options.out}\n")
     return 0
 

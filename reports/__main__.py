@@ -108,7 +108,7 @@ def _make(path: Path) -> Made:
     from reports.gate import comparisons as paired
 
     comparisons = read_comparisons(path)
-    compared = paired.tables(comparisons)
+    compared = paired.comparison_tables(comparisons)
     records = () if path.name == FILE else read_records(path)
     if records:
         made = _of_records(records, comparisons, path if path.is_dir() else path.parent)
@@ -129,7 +129,7 @@ def _of_records(
 
     joined = build_frame(records)
     return Made(
-        (audit.table(joined), *report.every(joined)),
+        (audit.audit_table(joined), *report.every(joined)),
         figures.every(joined, folder),
         overview.every(joined, comparisons),
         provenance.tables(records),

@@ -10,7 +10,7 @@ from reports.audit.readings import Claim
 from reports.crossover import answer, curves
 from reports.gate import comparisons as paired
 from reports.training import runs, verdicts
-from reports.training.verdicts import Judged
+from reports.training.verdicts import ComparisonResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,9 +36,9 @@ class Section:
 
 def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
     """What was reproduced, what was not and why, and what the documents do not have."""
-    judged = [(claim, audit.judge(claim)) for claim in claims.claims(frame)]
-    studies = [study for study in runs.every(frame) if study.runs]
-    held = [(study, list(verdicts.judged(study))) for study in studies]
+    judged = [(claim, audit.judge_claim(claim)) for claim in claims.published_claims(frame)]
+    studies = [study for study in runs.training_studies(frame) if study.runs]
+    held = [(study, list(verdicts.comparison_results(study))) for study in studies]
     reproduced = [
         *_numbers(judged, ("reproduced", "paper's protocol only")),
         *_compared(held, ("supported",)),
@@ -49,7 +49,7 @@ def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tupl
     ]
     new = [
         *(answer.answer(study) for study in curves.studies(frame) if study.device),
-        *(f"{paired.sentence(comparison)}." for comparison in comparisons),
+        *(f"{paired.comparison_sentence(comparison)}." for comparison in comparisons),
     ]
     return tuple(
         Section(heading, tuple(said) or (NOTHING,))
@@ -61,7 +61,9 @@ def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tupl
     )
 
 
-def _numbers(judged: Sequence[tuple[Claim, audit.Verdict]], kinds: Sequence[str]) -> Iterator[str]:
+def _numbers(
+    judged: Sequence[tuple[Claim, audit.AuditVerdict]], kinds: Sequence[str]
+) -> Iterator[str]:
     for kind in kinds:
         places: dict[str, list[str]] = {}
         for claim, verdict in judged:
@@ -74,7 +76,7 @@ def _numbers(judged: Sequence[tuple[Claim, audit.Verdict]], kinds: Sequence[str]
 
 
 def _compared(
-    held: Sequence[tuple[runs.Study, Sequence[Judged]]], kinds: Sequence[str]
+    held: Sequence[tuple[runs.TrainingStudy, Sequence[ComparisonResult]]], kinds: Sequence[str]
 ) -> Iterator[str]:
     for study, found in held:
         place = verdicts.PLACES.get(study.experiment, study.experiment)

@@ -193,7 +193,7 @@ def test_tables_of_spoiled_records_are_rendered_or_refused(lines):
 
 def every_table(records):
     built = frame.build_frame(records)
-    return [*report.every(built), audit.table(built)]
+    return [*report.every(built), audit.audit_table(built)]
 
 
 def check(table: Table):

@@ -24,16 +24,16 @@ JUDGED = outcome.read_outcome(FOLDER / "regression")
 KEPT = frame.build_frame(record.read_records(FOLDER))
 SHOWN = (
     *report.efficiency(KEPT),
-    audit.table(KEPT),
-    *(ablations.ours(study) for study in runs.every(KEPT)),
+    audit.audit_table(KEPT),
+    *(ablations.study_table(study) for study in runs.training_studies(KEPT)),
     *(
         table
         for table in crossover.every(KEPT)
         if table.name in ("crossover", "crossover-exponents")
     ),
     *(table for table in counters.every(KEPT) if table.name == "counters-shares"),
-    *comparisons.tables(comparison.read_comparisons(FOLDER)),
-    *(table for table in findings.tables(JUDGED) if table.name in ("moved", "controls")),
+    *comparisons.comparison_tables(comparison.read_comparisons(FOLDER)),
+    *(table for table in findings.outcome_tables(JUDGED) if table.name in ("moved", "controls")),
 )
 
 

@@ -9,8 +9,8 @@ do not have is not checked.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports.audit.claims import KINDS, Kind, claims
-from reports.audit.readings import Claim, Reading
+from reports.audit.claims import VERDICT_KINDS, VerdictKind, published_claims
+from reports.audit.readings import Claim, OurReading
 from reports.model import Column, Mark, Number, Table, Value, decimal
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ NEEDED = {
     "titan xp": "a Titan Xp",
     "unnamed": "the paper's GPU, which it does not name",
 }
-TOLERANCE = 0.01
+NEAR_SHARE = 0.01
 AGREEMENT = (
     "Agreement is to the digit that is printed, or within 1 %. The paper's protocol repeats the "
     "released scripts' procedure; its readings are not what a block needs."
@@ -29,26 +29,28 @@ AGREEMENT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AuditVerdict:
     """How a claim stands; `reading` is the one that decided it."""
 
-    kind: Kind
-    reading: Reading | None
+    kind: VerdictKind
+    reading: OurReading | None
     why: str
 
 
-def judge(claim: Claim) -> Verdict:
+def judge_claim(claim: Claim) -> AuditVerdict:
     """Hold the readings of a claim against what is printed."""
     usable = tuple(reading for reading in claim.readings if _fits(reading, claim))
     for close, words in (
         (_to_the_digit, "to the digit"),
-        (_near, f"within {100 * TOLERANCE:.0f} %"),
+        (_near, f"within {100 * NEAR_SHARE:.0f} %"),
     ):
         for protocol in ("strict", "paper"):
             found = [r for r in usable if r.protocol == protocol and close(r, claim)]
             if found:
                 best = min(found, key=lambda reading: _distance(reading, claim))
-                kind: Kind = "reproduced" if protocol == "strict" else "paper's protocol only"
+                kind: VerdictKind = (
+                    "reproduced" if protocol == "strict" else "paper's protocol only"
+                )
                 return _verdict(claim, kind, best, f"{best}, {words}")
     nearest = min(usable, key=lambda reading: _distance(reading, claim), default=None)
     if nearest is None:
@@ -57,12 +59,12 @@ def judge(claim: Claim) -> Verdict:
     return _verdict(claim, kind, nearest, f"nearest: {nearest}")
 
 
-def _verdict(claim: Claim, kind: Kind, reading: Reading | None, why: str) -> Verdict:
+def _verdict(claim: Claim, kind: VerdictKind, reading: OurReading | None, why: str) -> AuditVerdict:
     remark = claim.remarks.get(kind, "")
-    return Verdict(kind, reading, f"{why}; {remark}" if remark else why)
+    return AuditVerdict(kind, reading, f"{why}; {remark}" if remark else why)
 
 
-def _unchecked(claim: Claim) -> Verdict:
+def _unchecked(claim: Claim) -> AuditVerdict:
     if claim.device == "none":
         return _verdict(claim, "not checked here", None, "the records hold no such reading")
     needs = f"needs {NEEDED[claim.device]}"
@@ -78,7 +80,7 @@ def _unchecked(claim: Claim) -> Verdict:
     )
 
 
-def _fits(reading: Reading, claim: Claim) -> bool:
+def _fits(reading: OurReading, claim: Claim) -> bool:
     if claim.device == "titan xp":
         return "titan xp" in reading.device.lower()
     if claim.device == "unnamed":
@@ -86,22 +88,22 @@ def _fits(reading: Reading, claim: Claim) -> bool:
     return claim.device == "none" or reading.device.startswith("cuda")
 
 
-def _to_the_digit(reading: Reading, claim: Claim) -> bool:
+def _to_the_digit(reading: OurReading, claim: Claim) -> bool:
     return round(reading.value, claim.digits) == round(claim.printed, claim.digits)
 
 
-def _near(reading: Reading, claim: Claim) -> bool:
-    return _distance(reading, claim) <= TOLERANCE
+def _near(reading: OurReading, claim: Claim) -> bool:
+    return _distance(reading, claim) <= NEAR_SHARE
 
 
-def _distance(reading: Reading, claim: Claim) -> float:
+def _distance(reading: OurReading, claim: Claim) -> float:
     return abs(reading.value / claim.printed - 1)
 
 
-def table(frame: "pd.DataFrame") -> Table:
+def audit_table(frame: "pd.DataFrame") -> Table:
     """The audit as a table: a row for each number, in the order of the paper."""
-    judged = [(claim, judge(claim)) for claim in claims(frame)]
-    counted = (f"{sum(v.kind == kind for _, v in judged)} {kind}" for kind in KINDS)
+    judged = [(claim, judge_claim(claim)) for claim in published_claims(frame)]
+    counted = (f"{sum(v.kind == kind for _, v in judged)} {kind}" for kind in VERDICT_KINDS)
     return Table(
         name="audit",
         title="Audit of the published efficiency numbers",
@@ -122,7 +124,7 @@ def table(frame: "pd.DataFrame") -> Table:
     )
 
 
-def _row(claim: Claim, verdict: Verdict) -> tuple[Value, ...]:
+def _row(claim: Claim, verdict: AuditVerdict) -> tuple[Value, ...]:
     ours = verdict.reading
     checked = verdict.kind != "not checked here" or claim.device in ("none", "gpu")
     off = round(ours.value / claim.printed - 1, 3) if ours and checked else None

@@ -5,16 +5,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from reports.audit import readings as evidence
-from reports.audit.readings import Claim, Evidence, Reading
+from reports.audit.readings import AuditRows, Claim, OurReading
 from reports.model import GIGA
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal[
+VerdictKind = Literal[
     "reproduced", "paper's protocol only", "not derivable", "not reproduced", "not checked here"
 ]
-KINDS: tuple[Kind, ...] = (
+VERDICT_KINDS: tuple[VerdictKind, ...] = (
     "reproduced",
     "paper's protocol only",
     "not derivable",
@@ -29,13 +29,13 @@ NETWORKS = {
 }
 
 
-def claims(frame: "pd.DataFrame") -> tuple[Claim, ...]:
+def published_claims(frame: "pd.DataFrame") -> tuple[Claim, ...]:
     """Every efficiency number of the paper: Table 1 (12), Table 2 (9), Fig. 2's text, the abstract, Eq. 13."""
-    found = Evidence(frame)
+    found = AuditRows(frame)
     return (*_table1(found), *_table2(found), *_texts(found))
 
 
-def _table1(found: Evidence) -> Iterator[Claim]:
+def _table1(found: AuditRows) -> Iterator[Claim]:
     documents = found.documents("table1", "block", "size")
     for size in evidence.SIZES:
         for base in ("nb", "apnb"):
@@ -72,7 +72,7 @@ def _table1(found: Evidence) -> Iterator[Claim]:
             )
 
 
-def _operation_remarks(found: Evidence, base: str, size: str) -> dict[str, str]:
+def _operation_remarks(found: AuditRows, base: str, size: str) -> dict[str, str]:
     macs = next((row["macs"] for row in found.blocks(base, size) if row["macs"]), None)
     executed = f"{macs / GIGA:.1f} GMAC as executed" if macs else ""
     product = evidence.products(found.blocks("nb", "96x96"))
@@ -83,7 +83,7 @@ def _operation_remarks(found: Evidence, base: str, size: str) -> dict[str, str]:
     }
 
 
-def _memory_remark(found: Evidence, base: str, size: str) -> str:
+def _memory_remark(found: AuditRows, base: str, size: str) -> str:
     needs = (
         row["predicted_increment_bytes"]
         for row in found.blocks(base, size)
@@ -93,7 +93,7 @@ def _memory_remark(found: Evidence, base: str, size: str) -> str:
     return f"one call adds {need / 2**20:.0f} MiB" if need is not None else ""
 
 
-def _table2(found: Evidence) -> Iterator[Claim]:
+def _table2(found: AuditRows) -> Iterator[Claim]:
     documents = found.documents("table2", "network")
     for name, network in NETWORKS.items():
         document = documents.get((name,))
@@ -128,7 +128,7 @@ def _table2(found: Evidence) -> Iterator[Claim]:
         )
 
 
-def _stored_remarks(found: Evidence, network: str) -> dict[str, str]:
+def _stored_remarks(found: AuditRows, network: str) -> dict[str, str]:
     said = {
         reading.label: f"{reading.value:.2f}"
         for reading in evidence.stored(found.networks(network))
@@ -139,7 +139,7 @@ def _stored_remarks(found: Evidence, network: str) -> dict[str, str]:
     }
 
 
-def _texts(found: Evidence) -> Iterator[Claim]:
+def _texts(found: AuditRows) -> Iterator[Claim]:
     printed = {
         axes[0]: row["published_times"] for axes, row in found.documents("claims", "claim").items()
     }
@@ -153,13 +153,13 @@ def _texts(found: Evidence) -> Iterator[Claim]:
             yield replace(make(found), printed=printed[name])
 
 
-def _times(where: str, what: str, readings: Iterator[Reading]) -> Claim:
+def _times(where: str, what: str, readings: Iterator[OurReading]) -> Claim:
     return Claim(
         where=where, what=what, unit="times", printed=1.0, digits=0, readings=tuple(readings)
     )
 
 
-def _fig2_faster(found: Evidence) -> Claim:
+def _fig2_faster(found: AuditRows) -> Claim:
     above, below = (
         evidence.operation_sums(found.blocks(base, "256x128", experiment="fig2")) for base in NAMES
     )
@@ -167,7 +167,7 @@ def _fig2_faster(found: Evidence) -> Claim:
     return replace(claim, device="gpu")
 
 
-def _fewer_macs(found: Evidence, size: str) -> float | None:
+def _fewer_macs(found: AuditRows, size: str) -> float | None:
     nb, apnb = (
         next(
             (row["macs"] for row in found.blocks(base, size) if row["axes"]["block"] == base), None
@@ -177,15 +177,15 @@ def _fewer_macs(found: Evidence, size: str) -> float | None:
     return nb / apnb if nb and apnb else None
 
 
-def _abstract_faster(found: Evidence) -> Claim:
+def _abstract_faster(found: AuditRows) -> Claim:
     above, below = (evidence.block_times(found.blocks(base, "256x128")) for base in NAMES)
     claim = _times("Abstract", "APNB faster, 256x128", evidence.quotients(above, below))
     fewer = _fewer_macs(found, "256x128")
     remark = f"{fewer:.1f} times fewer MACs" if fewer else ""
-    return replace(claim, device="gpu", remarks=dict.fromkeys(KINDS, remark))
+    return replace(claim, device="gpu", remarks=dict.fromkeys(VERDICT_KINDS, remark))
 
 
-def _abstract_smaller(found: Evidence) -> Claim:
+def _abstract_smaller(found: AuditRows) -> Claim:
     above, below = (evidence.block_memory(found.blocks(base, "256x128")) for base in NAMES)
     quotients = tuple(evidence.quotients(above, below))
     needed = [r for r in quotients if r.label == "predicted increment"]
@@ -195,10 +195,10 @@ def _abstract_smaller(found: Evidence) -> Claim:
     return replace(claim, remarks={"paper's protocol only": remark})
 
 
-def _eq13_saved(found: Evidence) -> Claim:
+def _eq13_saved(found: AuditRows) -> Claim:
     above, below = (evidence.products(found.blocks(base, "96x96")) for base in NAMES)
     quotient = (
-        [Reading(above / below, "MACs of the matrix products, NB over APNB")]
+        [OurReading(above / below, "MACs of the matrix products, NB over APNB")]
         if above and below
         else []
     )

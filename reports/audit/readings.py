@@ -27,7 +27,7 @@ FORMS = {"nb": ("nb", "nb-concat"), "apnb": ("apnb", "apnb-concat")}
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class OurReading:
     """One number of ours in the unit of the claim: what it is, of what, by which protocol, on which device."""
 
     value: float
@@ -67,12 +67,12 @@ class Claim:
     unit: str
     printed: float
     digits: int
-    readings: tuple[Reading, ...]
+    readings: tuple[OurReading, ...]
     device: Literal["none", "gpu", "titan xp", "unnamed"] = "none"
     remarks: Mapping[str, str] = field(default_factory=dict)
 
 
-class Evidence:
+class AuditRows:
     """Readings of the frame, found by block and size or by network."""
 
     def __init__(self, frame: "pd.DataFrame") -> None:
@@ -107,47 +107,47 @@ class Evidence:
         return found
 
 
-def operations(rows: Iterator[Row]) -> Iterator[Reading]:
+def operations(rows: Iterator[Row]) -> Iterator[OurReading]:
     """Counts in giga, as executed and by the paper's rules."""
     for row in rows:
         form = row["axes"]["block"]
         if row["macs"] is not None:
-            yield Reading(row["macs"] / GIGA, "MACs as executed", form)
-            yield Reading(row["flops"] / GIGA, "FLOPs as executed", form)
+            yield OurReading(row["macs"] / GIGA, "MACs as executed", form)
+            yield OurReading(row["flops"] / GIGA, "FLOPs as executed", form)
         if row["paper_operations"] is not None:
-            yield Reading(
+            yield OurReading(
                 row["paper_operations"] / GIGA, "count by the paper's rules", form, "paper"
             )
 
 
-def block_memory(rows: Iterator[Row]) -> Iterator[Reading]:
+def block_memory(rows: Iterator[Row]) -> Iterator[OurReading]:
     """Memory of one call in MiB, as it is and by the paper's procedure."""
     for row in rows:
         form = row["axes"]["block"]
         for name, how in (("predicted_increment_bytes", "predicted"), ("memory_bytes", "measured")):
             if row[name] is not None and row["protocol"] == "strict":
-                yield Reading(row[name] / MEBI, f"{how} increment", form)
+                yield OurReading(row[name] / MEBI, f"{how} increment", form)
         for how in ("predicted", "measured"):
             size = row[f"{how}_paper_bytes"]
             if size is not None:
-                yield Reading(size / MEBI, f"{how} by the paper's procedure", form, "paper")
+                yield OurReading(size / MEBI, f"{how} by the paper's procedure", form, "paper")
 
 
-def block_times(rows: Iterator[Row]) -> Iterator[Reading]:
+def block_times(rows: Iterator[Row]) -> Iterator[OurReading]:
     """Median times in milliseconds, with their device."""
     for row in rows:
         clocks = CLOCK_ORDER if row["protocol"] == "strict" else ("wall", *CLOCK_ORDER)
         found = time_interval(timing_of(row, clocks=clocks))
         if found is not None:
             form = row["axes"].get("block", "")
-            yield Reading(found.median / MILLI, "time", form, row["protocol"], _device(row))
+            yield OurReading(found.median / MILLI, "time", form, row["protocol"], _device(row))
 
 
 def _device(row: Row) -> str:
     return f"{row['device']}: {row['device_name']}"
 
 
-def quotients(above: Iterator[Reading], below: Iterator[Reading]) -> Iterator[Reading]:
+def quotients(above: Iterator[OurReading], below: Iterator[OurReading]) -> Iterator[OurReading]:
     """Ratios of readings of the same kind and device.
 
     Form is divided by like form; where NB was not read in the form of an APNB, its plain form stands in (in NB the
@@ -165,7 +165,7 @@ def quotients(above: Iterator[Reading], below: Iterator[Reading]) -> Iterator[Re
         if other is not None and reading.value:
             name = f"{other.form} over {reading.form}"
             value = other.value / reading.value
-            yield Reading(value, reading.label, name, reading.protocol, reading.device)
+            yield OurReading(value, reading.label, name, reading.protocol, reading.device)
 
 
 def products(rows: Iterator[Row]) -> float | None:
@@ -177,16 +177,16 @@ def products(rows: Iterator[Row]) -> float | None:
     return None
 
 
-def stored(rows: Iterator[Row]) -> Iterator[Reading]:
+def stored(rows: Iterator[Row]) -> Iterator[OurReading]:
     """Parameters in millions: those that train, and all that a checkpoint holds."""
     for row in rows:
         if row["parameters"] is not None:
             kept = row["parameters"] + row["buffers"]
-            yield Reading(row["parameters"] / MEGA, "parameters")
-            yield Reading(kept / MEGA, "parameters and buffers", protocol="paper")
+            yield OurReading(row["parameters"] / MEGA, "parameters")
+            yield OurReading(kept / MEGA, "parameters and buffers", protocol="paper")
 
 
-def network_memory(rows: Iterator[Row]) -> Iterator[Reading]:
+def network_memory(rows: Iterator[Row]) -> Iterator[OurReading]:
     """Memory of a whole network in MiB."""
     kinds: tuple[tuple[str, str, Protocol], ...] = (
         ("predicted_peak_bytes", "all that is alive at the peak, predicted", "strict"),
@@ -198,21 +198,23 @@ def network_memory(rows: Iterator[Row]) -> Iterator[Reading]:
     for row in rows:
         for column, label, protocol in kinds:
             if row[column] is not None:
-                yield Reading(row[column] / MEBI, label, protocol=protocol)
+                yield OurReading(row[column] / MEBI, label, protocol=protocol)
 
 
-def network_times(rows: Iterator[Row]) -> Iterator[Reading]:
+def network_times(rows: Iterator[Row]) -> Iterator[OurReading]:
     """Median times in seconds, with their device."""
     for row in rows:
         found = time_interval(timing_of(row))
         if found is not None:
-            yield Reading(found.median, "time", protocol=row["protocol"], device=_device(row))
+            yield OurReading(found.median, "time", protocol=row["protocol"], device=_device(row))
 
 
-def operation_sums(rows: Iterator[Row]) -> Iterator[Reading]:
+def operation_sums(rows: Iterator[Row]) -> Iterator[OurReading]:
     """Sum of the operations' times of Fig. 2, in milliseconds."""
     for row in rows:
         if row["operations"]:
             total = sum(group_times(row["operations"]).values())
             form = row["axes"]["block"]
-            yield Reading(total / MILLI, "sum of operations", form, row["protocol"], _device(row))
+            yield OurReading(
+                total / MILLI, "sum of operations", form, row["protocol"], _device(row)
+            )

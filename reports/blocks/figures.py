@@ -49,9 +49,9 @@ def every(frame: "pd.DataFrame", folder: Path | None = None) -> tuple[Figure, ..
         memory(frame),
         macs(frame),
         *crossings.every(frame),
-        *cost_figure.every(frame),
+        *cost_figure.cost_figures(frame),
     )
-    made += qualitative.every(frame, folder) if folder else ()
+    made += qualitative.qualitative_figures(frame, folder) if folder else ()
     return tuple(figure for figure in made if figure is not None)
 
 

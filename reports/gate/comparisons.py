@@ -67,7 +67,7 @@ BESIDE = (
 )
 
 
-def tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
+def comparison_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
     """The verdicts, and memory and outputs, of comparisons in the order in which they were made."""
     if not comparisons:
         return ()
@@ -92,7 +92,7 @@ def tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
     )
 
 
-def sentence(comparison: Comparison) -> str:
+def comparison_sentence(comparison: Comparison) -> str:
     """The verdict in one sentence, by the clock that decides."""
     arms = f"{comparison.second.arm} against {comparison.first.arm} at {comparison.size}"
     if comparison.failure is not None or not comparison.clocks:
@@ -111,7 +111,7 @@ def _share(found: Decision) -> str:
 
 def _title(comparisons: Sequence[Comparison]) -> str:
     if len(comparisons) == 1:
-        return sentence(comparisons[0])
+        return comparison_sentence(comparisons[0])
     return "Arms compared by turns"
 
 

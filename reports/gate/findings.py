@@ -120,7 +120,7 @@ def amount(value: Amount, unit: str) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
-def tables(outcome: Outcome) -> tuple[Table, ...]:
+def outcome_tables(outcome: Outcome) -> tuple[Table, ...]:
     """What moved, what did not, and the controls."""
     moved = moved_findings(outcome.findings)
     same = [one for one in outcome.findings if one.verdict == "SAME"]
@@ -196,7 +196,7 @@ def _side(side: SideRecord) -> str:
     return f"{side.name}{commit}"
 
 
-def versions(outcome: Outcome) -> str:
+def environment_changes(outcome: Outcome) -> str:
     """What differs between the environments of the sides; empty if nothing does."""
     base, head = outcome.base.environment, outcome.head.environment
     if base is None or head is None:
@@ -209,35 +209,35 @@ def versions(outcome: Outcome) -> str:
     return f"The environments differ: {', '.join(moved)}." if moved else ""
 
 
-def summary(outcome: Outcome) -> str:
+def job_summary(outcome: Outcome) -> str:
     """GitHub's job summary: the answer, what moved, the controls, and the rest folded away."""
     parts = [f"## {markdown.escape(headline(outcome))}", ""]
-    for table in tables(outcome):
+    for table in outcome_tables(outcome):
         text = markdown.render(table)
         if table.name == "same":
             title = f"{table.title}: {len(table.rows)}"
             text = f"<details><summary>{title}</summary>\n\n{text}\n</details>\n"
         parts.append(text)
-    said = [*outcome.rules, versions(outcome)]
+    said = [*outcome.rules, environment_changes(outcome)]
     said += [f"Made by: {outcome.command}"] if outcome.command else []
     parts += [f"- {markdown.escape(text)}" for text in said if text]
     return "\n".join(parts) + "\n"
 
 
-def write(outcome: Outcome, folder: Path) -> str:
+def write_reports(outcome: Outcome, folder: Path) -> str:
     """Write every form into a folder: the outcome, summary.md, junit.xml and JSON for two tools; give the summary."""
     from reports.gate import action_benchmark, junit, pytest_benchmark
 
     write_outcome(outcome, folder)
     (folder / "pytest-benchmark").mkdir(exist_ok=True)
-    text = summary(outcome)
+    text = job_summary(outcome)
     files = {
         "summary.md": text,
         "junit.xml": junit.render(outcome),
         "github-action-benchmark.json": json.dumps(action_benchmark.entries(outcome), indent=1),
     }
     for side in ("base", "head"):
-        report = pytest_benchmark.report(outcome, side)
+        report = pytest_benchmark.side_report(outcome, side)
         files[f"pytest-benchmark/{side}.json"] = json.dumps(report, indent=1)
     for name, content in files.items():
         (folder / name).write_text(content, encoding="utf-8")

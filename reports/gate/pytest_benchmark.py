@@ -14,7 +14,7 @@ from reports.render import plain
 FORMAT = "5.1.0"
 
 
-def report(outcome: Outcome, side: Literal["base", "head"]) -> dict[str, Any]:
+def side_report(outcome: Outcome, side: Literal["base", "head"]) -> dict[str, Any]:
     """What `pytest --benchmark-json` would have written of that side."""
     of = outcome.base if side == "base" else outcome.head
     where = of.environment

@@ -54,7 +54,7 @@ class Series:
         return change_points.find(values)
 
 
-def read(folder: Path) -> tuple[Series, ...]:
+def read_series(folder: Path) -> tuple[Series, ...]:
     """Series of all records and comparisons below a folder, by device, quantity and cell.
 
     Of a gate's output the head is taken; its base is another run's head.

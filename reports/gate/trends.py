@@ -30,7 +30,7 @@ RULE = (
 )
 
 
-def table(series: Sequence[Series]) -> Table:
+def history_table(series: Sequence[Series]) -> Table:
     """All series, those with the latest steps first within a device."""
     rows = sorted(series, key=lambda one: (one.device, -len(one.steps), one.quantity, one.cell))
     return Table(
@@ -68,7 +68,7 @@ def _told(one: Series) -> str:
     )
 
 
-def figures(series: Sequence[Series]) -> tuple[Figure, ...]:
+def history_figures(series: Sequence[Series]) -> tuple[Figure, ...]:
     """A chart for each device and quantity, of so many lines at most.
 
     Single points make no line, and of what is exact only that is drawn which has moved.
@@ -145,7 +145,7 @@ def _data(name: str, lines: Sequence[Series]) -> Table:
     return Table(name=name, title="Data of the chart", columns=columns, rows=rows)
 
 
-def sentence(series: Sequence[Series]) -> str:
+def history_sentence(series: Sequence[Series]) -> str:
     """How much there is, and how much of it moved."""
     commits = {point.commit for one in series for point in one.points}
     several = sum(len(one.points) > 1 for one in series)
@@ -153,13 +153,13 @@ def sentence(series: Sequence[Series]) -> str:
     return f"{len(series)} series of {len(commits)} commits, {several} with more than one point; steps in {moved}"
 
 
-def write(series: Sequence[Series], folder: Path) -> tuple[Table, ...]:
+def write_history(series: Sequence[Series], folder: Path) -> tuple[Table, ...]:
     """Write history.md, a page and a file for each chart; give the table of the series with a step, if any."""
-    shown, drawn = table(series), figures(series)
+    shown, drawn = history_table(series), history_figures(series)
     (folder / "history.md").write_text(markdown.render(shown), encoding="utf-8")
     for figure in drawn:
         (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
     page = html.page([shown], drawn, title="History of runs")
     (folder / "index.html").write_text(page, encoding="utf-8")
     moved = [one for one in series if one.steps]
-    return (table(moved),) if moved else ()
+    return (history_table(moved),) if moved else ()

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from reports.model import Row, describe_machine
-from reports.training.runs import Study
+from reports.training.runs import TrainingStudy
 
 
-def training_conditions(study: Study) -> str:
+def training_conditions(study: TrainingStudy) -> str:
     """A caption: data, backbone, iterations, seeds and machines."""
     runs = study.runs
     if not runs:
@@ -40,7 +40,7 @@ def _span(numbers: Iterator[int]) -> str:
     return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
 
 
-def empty_crop_notes(study: Study) -> Iterator[str]:
+def empty_crop_notes(study: TrainingStudy) -> Iterator[str]:
     """Say what the trainings passed over."""
     empty = sum(row["accuracy"].empty_crops for row in study.runs)
     if empty:

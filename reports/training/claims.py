@@ -11,11 +11,11 @@ AXES = {"table6": ("network",), "table7": ("sampler", "grids")}
 # fusion over NB), more than the loss that it calls minor (0.2, AFNB against FNB). Set before anything was trained.
 MARGIN_POINTS = 0.5
 
-Arm = tuple[str, ...]
+ArmKey = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class TextComparison:
     """Two rows of a table, and what the text says of them.
 
     Attributes:
@@ -27,8 +27,8 @@ class Comparison:
     """
 
     experiment: str
-    above: Arm
-    below: Arm
+    above: ArmKey
+    below: ArmKey
     says: str
     margin: float = 0.0
 
@@ -39,19 +39,21 @@ class Comparison:
         return f"{above} no worse than {below}" if self.margin else f"{above} over {below}"
 
 
-def arm_name(arm: Arm) -> str:
+def arm_name(arm: ArmKey) -> str:
     """Name a row: `afnb+apnb`, `pyramid average 1,3,6,8`."""
     first, *others = arm
     return " ".join((first.removeprefix("paper/").replace("pyramid-", "pyramid "), *others))
 
 
-def _components(above: str, below: str, says: str, *, margin: float = 0.0) -> Comparison:
+def _components(above: str, below: str, says: str, *, margin: float = 0.0) -> TextComparison:
     arms = (f"paper/{above}",), (f"paper/{below}",)
-    return Comparison(experiment="table6", above=arms[0], below=arms[1], says=says, margin=margin)
+    return TextComparison(
+        experiment="table6", above=arms[0], below=arms[1], says=says, margin=margin
+    )
 
 
-def _sampling(above: Arm, below: Arm, says: str) -> Comparison:
-    return Comparison(experiment="table7", above=above, below=below, says=says)
+def _sampling(above: ArmKey, below: ArmKey, says: str) -> TextComparison:
+    return TextComparison(experiment="table7", above=above, below=below, says=says)
 
 
 _FUSED = "with common fusion 'a good improvement'"
@@ -60,7 +62,7 @@ _AVERAGE = "'average sampling performs better than max and random sampling'"
 _PYRAMIDS = "this 'could also be transferred to pyramid settings'"
 _ANCHORS = "'more anchor points improve the performance'"
 
-COMPARISONS: tuple[Comparison, ...] = (
+COMPARISONS: tuple[TextComparison, ...] = (
     _components("nb", "baseline", "NB: 'the performance is improved by 2.6%'"),
     _components("apnb", "nb", "with APNB 'the performance is slightly better'"),
     _components(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from reports.model import COLOURS, GIGA, INK, Figure, Spread, Table, short, svg_of
 from reports.training import runs, tables
-from reports.training.runs import Arm, Study
+from reports.training.runs import Arm, TrainingStudy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Annotation
 
 # Where a label may stand about its point, in points of type, the first that is free.
-PLACES = (
+LABEL_PLACES = (
     ((8, 0), "left", "center"),
     ((-8, 0), "right", "center"),
     ((0, 9), "center", "bottom"),
@@ -27,13 +27,13 @@ PLACES = (
 Point = tuple[str, float, Spread]
 
 
-def every(frame: "pd.DataFrame") -> tuple[Figure, ...]:
+def cost_figures(frame: "pd.DataFrame") -> tuple[Figure, ...]:
     """One figure for each study with two arms or more that were both counted and trained."""
-    made = (_figure(study) for study in runs.every(frame))
+    made = (_figure(study) for study in runs.training_studies(frame))
     return tuple(figure for figure in made if figure is not None)
 
 
-def _figure(study: Study) -> Figure | None:
+def _figure(study: TrainingStudy) -> Figure | None:
     # Of inference where that was counted, else of a training step; never both in one figure.
     for mode, what in (("eval", "one call"), ("train", "one training step")):
         points = [point for arm in study.arms if (point := _point(arm, mode)) is not None]
@@ -43,11 +43,11 @@ def _figure(study: Study) -> Figure | None:
 
 
 def _point(arm: Arm, mode: str) -> Point | None:
-    macs, score = arm.cost("macs", mode=mode), tables.score(arm)
+    macs, score = arm.cost("macs", mode=mode), tables.miou_spread(arm)
     return (arm.name, macs / GIGA, score) if macs and isinstance(score, Spread) else None
 
 
-def _scatter(study: Study, points: Sequence[Point], *, what: str) -> Figure:
+def _scatter(study: TrainingStudy, points: Sequence[Point], *, what: str) -> Figure:
     def draw(axes: "Axes") -> None:
         _draw(axes, points)
         axes.set_xlabel(f"MACs of {what} (G)")
@@ -57,7 +57,7 @@ def _scatter(study: Study, points: Sequence[Point], *, what: str) -> Figure:
         f"{name} {score.mean:.1f} % at {short(macs)} G" for name, macs, score in points
     )
     name = study.file_name("costs", study.experiment)
-    data: Table = tables.ours(study)
+    data: Table = tables.study_table(study)
     return Figure(
         name=name,
         title=f"{data.title}: mIoU against MACs",
@@ -93,7 +93,7 @@ def _label(axes: "Axes", points: Sequence[Point]) -> None:
     dots = [tuple(axes.transData.transform((macs, score.mean))) for _, macs, score in points]
     taken: list[Annotation] = []
     for name, macs, score in points:
-        for offset, side, height in PLACES:
+        for offset, side, height in LABEL_PLACES:
             label = axes.annotate(
                 name,
                 (macs, score.mean),
@@ -109,7 +109,7 @@ def _label(axes: "Axes", points: Sequence[Point]) -> None:
                 break
             label.remove()
         else:
-            offset, side, height = PLACES[0]
+            offset, side, height = LABEL_PLACES[0]
             label = axes.annotate(
                 name, (macs, score.mean), xytext=offset, textcoords="offset points", fontsize=9
             )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bench.records import Accuracy
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def evaluation_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """A table for each checkpoint that was judged."""
     rows = rows_of_experiment(frame, "evaluation")
     return tuple(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports.training.runs import Study
+from reports.training.runs import TrainingStudy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.uint8]
     Mask = npt.NDArray[np.bool_]
 
-NETWORKS = ("paper/baseline", "paper/nb", "paper/apnb", "paper/afnb+apnb")
-IGNORE = 255
-KEYS = ("images", "labels", "predictions", "palette")
+SHOWN_NETWORKS = ("paper/baseline", "paper/nb", "paper/apnb", "paper/afnb+apnb")
+UNLABELLED = 255
+PICTURE_ARRAYS = ("images", "labels", "predictions", "palette")
 RINGS = 3
 # Smaller regions are not ringed, nor what an opening by 3x3 takes away: the borders of objects.
 LEAST_SHARE = 0.002
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class Predictions:
     """Images with their truth and each network's prediction, at one seed."""
 
-    study: Study
+    study: TrainingStudy
     seed: object
     images: "Array"
     labels: "Array"
@@ -55,9 +55,9 @@ class Ring:
     share: float
 
 
-def sheet(study: Study, files: Mapping[str, Path]) -> Sheet | None:
+def gather_predictions(study: TrainingStudy, files: Mapping[str, Path]) -> Predictions | None:
     """Gather the pictures of the seed that has most of the four networks; None where there are fewer than two."""
-    arms = {name: found for name in NETWORKS if (found := study.arm((name,))) is not None}
+    arms = {name: found for name in SHOWN_NETWORKS if (found := study.arm((name,))) is not None}
     having = {
         seed: [n for n, arm in arms.items() if seed in arm.runs and arm.runs[seed]["cell"] in files]
         for seed in study.seeds
@@ -69,14 +69,16 @@ def sheet(study: Study, files: Mapping[str, Path]) -> Sheet | None:
     return _joined(study, seed, {name: (row, files[row["cell"]]) for name, row in rows.items()})
 
 
-def _joined(study: Study, seed: object, found: Mapping[str, tuple[Any, Path]]) -> Sheet | None:
+def _joined(
+    study: TrainingStudy, seed: object, found: Mapping[str, tuple[Any, Path]]
+) -> Predictions | None:
     import numpy as np
 
     first: dict[str, Array] = {}
-    predictions, missing = {}, dict.fromkeys(NETWORKS, "no pictures of it")
+    predictions, missing = {}, dict.fromkeys(SHOWN_NETWORKS, "no pictures of it")
     for name, (_, path) in found.items():
         try:
-            arrays = read(path)
+            arrays = read_pictures(path)
         except ValueError as error:
             missing[name] = str(error)
             continue
@@ -89,7 +91,7 @@ def _joined(study: Study, seed: object, found: Mapping[str, tuple[Any, Path]]) -
         return None
     missing = {name: why for name, why in missing.items() if name not in predictions}
     classes = next(iter(found.values()))[0]["accuracy"].classes
-    return Sheet(
+    return Predictions(
         study,
         seed,
         first["images"],
@@ -101,7 +103,7 @@ def _joined(study: Study, seed: object, found: Mapping[str, tuple[Any, Path]]) -
     )
 
 
-def read(path: Path) -> "dict[str, Array]":
+def read_pictures(path: Path) -> "dict[str, Array]":
     """Read one file of pictures.
 
     Raises:
@@ -112,7 +114,7 @@ def read(path: Path) -> "dict[str, Array]":
     try:
         # Opened here, because numpy leaves a file open that turns out to be none of its own.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {key: np.asarray(file[key]) for key in KEYS}
+            arrays = {key: np.asarray(file[key]) for key in PICTURE_ARRAYS}
     except (
         OSError,
         TypeError,
@@ -142,7 +144,7 @@ def rings(predictions: "Sequence[Array]", label: "Array") -> tuple[Ring, ...]:
     import numpy as np
     from scipy import ndimage
 
-    differ = differing(predictions, label)
+    differ = disagreement(predictions, label)
     parts, count = ndimage.label(ndimage.binary_opening(differ, np.ones((3, 3))))
     sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
     largest = np.argsort(-sizes, kind="stable")[:RINGS].tolist()
@@ -170,10 +172,10 @@ def _reach(side: slice, shape: tuple[int, ...]) -> float:
     return max(length / 2**0.5 + 1, min(shape) / 16)
 
 
-def differing(predictions: "Sequence[Array]", label: "Array") -> "Mask":
+def disagreement(predictions: "Sequence[Array]", label: "Array") -> "Mask":
     """Mark the pixels [h, w] that count and on which the networks do not all say the same."""
     import numpy as np
 
     stack = np.stack(predictions)
-    mask: Mask = (stack != stack[:1]).any(axis=0) & (label != IGNORE)
+    mask: Mask = (stack != stack[:1]).any(axis=0) & (label != UNLABELLED)
     return mask

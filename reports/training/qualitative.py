@@ -17,7 +17,14 @@ from reports.render import plain
 from reports.training import runs
 from reports.training.captions import training_conditions
 from reports.training.claims import arm_name
-from reports.training.predictions import IGNORE, Ring, Sheet, differing, rings, sheet
+from reports.training.predictions import (
+    UNLABELLED,
+    Predictions,
+    Ring,
+    disagreement,
+    gather_predictions,
+    rings,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,17 +41,17 @@ RINGED = (
 RING = (("#ffffff", 3.5), ("#e3001b", 1.8))
 
 
-def every(frame: "pd.DataFrame", folder: Path) -> tuple[Figure, ...]:
+def qualitative_figures(frame: "pd.DataFrame", folder: Path) -> tuple[Figure, ...]:
     """One figure for each setting of Table 6 in which two or more of the four networks left pictures."""
     files = {path.stem: path for path in sorted(folder.rglob("pictures/*.npz"))}
-    if not files or "table6" not in runs.experiments(frame):
+    if not files or "table6" not in runs.trained_experiments(frame):
         return ()
-    studies = (study for study in runs.every(frame) if study.experiment == "table6")
-    sheets = (sheet(study, files) for study in studies)
-    return tuple(figure(found) for found in sheets if found is not None)
+    studies = (study for study in runs.training_studies(frame) if study.experiment == "table6")
+    sheets = (gather_predictions(study, files) for study in studies)
+    return tuple(qualitative_figure(found) for found in sheets if found is not None)
 
 
-def figure(found: Sheet) -> Figure:
+def qualitative_figure(found: Predictions) -> Figure:
     """Draw a sheet: a row for each image, a column for input, truth and each network."""
     shown = min(IMAGES, len(found.labels))
     ringed_in = [
@@ -61,15 +68,15 @@ def figure(found: Sheet) -> Figure:
     )
 
 
-def _numbers(found: Sheet, ringed_in: "Sequence[Sequence[Ring]]") -> Table:
+def _numbers(found: Predictions, ringed_in: "Sequence[Sequence[Ring]]") -> Table:
     percent = partial(Column, unit="%", digits=1, scale=0.01, base="share", source="measured")
     names = [_name(name) for name in found.predictions]
     rows = []
     for at, ringed in enumerate(ringed_in):
         label = found.labels[at]
-        counted = label != IGNORE
+        counted = label != UNLABELLED
         right = [_share((p[at] == label) & counted, counted) for p in found.predictions.values()]
-        differ = differing([p[at] for p in found.predictions.values()], label)
+        differ = disagreement([p[at] for p in found.predictions.values()], label)
         line: tuple[Value, ...] = (f"image {at + 1}", *right, _share(differ, counted), len(ringed))
         rows.append(line)
     return Table(
@@ -94,7 +101,7 @@ def _name(network: str) -> str:
     return "full" if network == "paper/afnb+apnb" else arm_name((network,))
 
 
-def _words(found: Sheet, ringed_in: "Sequence[Sequence[Ring]]", data: Table) -> str:
+def _words(found: Predictions, ringed_in: "Sequence[Sequence[Ring]]", data: Table) -> str:
     names = [_name(name) for name in found.predictions]
     pictures = f"{len(ringed_in)} validation images, each as input, as truth and as {', '.join(names)} label it"
     said = [f"{pictures} (seed {found.seed}).", RINGED]
@@ -109,7 +116,7 @@ def _words(found: Sheet, ringed_in: "Sequence[Sequence[Ring]]", data: Table) -> 
     return plain(" ".join(said))
 
 
-def _drawing(found: Sheet, ringed_in: "Sequence[Sequence[Ring]]", name: str) -> str:
+def _drawing(found: Predictions, ringed_in: "Sequence[Sequence[Ring]]", name: str) -> str:
     height, width = found.labels.shape[1:]
     tall = WIDTH * height / width
     heads = ("input", "truth", *(_name(network) for network in found.predictions))
@@ -149,14 +156,14 @@ def _ellipse(ring: Ring, *, scale: float) -> str:
     )
 
 
-def _legend(found: Sheet, top: float, across: float) -> tuple[list[str], float]:
+def _legend(found: Predictions, top: float, across: float) -> tuple[list[str], float]:
     """Swatches of the classes that are seen, and where they end."""
     import numpy as np
 
     maps = (found.labels[:IMAGES], *(p[:IMAGES] for p in found.predictions.values()))
     seen: set[int] = set().union(*(np.unique(one).tolist() for one in maps))
     parts, x, y = [], 0.0, top
-    for at in sorted(seen - {IGNORE}):
+    for at in sorted(seen - {UNLABELLED}):
         name = found.classes[at] if at < len(found.classes) else f"class {at}"
         wide = 26 + 7.2 * len(plain(name))
         x, y = (x, y) if x + wide <= across else (0.0, y + SWATCH)
@@ -175,7 +182,7 @@ def _colours(palette: "Array") -> "Array":
     import numpy as np
 
     table: Array = np.zeros((256, 3), np.uint8)
-    table[: min(len(palette), IGNORE)] = palette[:IGNORE]
+    table[: min(len(palette), UNLABELLED)] = palette[:UNLABELLED]
     return table
 
 

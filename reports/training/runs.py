@@ -84,7 +84,7 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class TrainingStudy:
     """A table's arms in one setting, in the order of the paper; `document` is where it prints them.
 
     `number` tells settings apart whose names make the same file name.
@@ -132,7 +132,7 @@ def _order(seed: object) -> tuple[bool, float, str]:
     return (not is_number, float(seed) if isinstance(seed, int | float) else 0.0, str(seed))
 
 
-def experiments(frame: "pd.DataFrame") -> tuple[str, ...]:
+def trained_experiments(frame: "pd.DataFrame") -> tuple[str, ...]:
     """Experiments that were trained or asked to be: Tables 6 and 7, and whatever else has accuracies by seed."""
     asked = frame[frame["protocol"] != "published"]
     by_seed = asked["axes"].map(lambda axes: SEED in axes).astype(bool)
@@ -141,9 +141,9 @@ def experiments(frame: "pd.DataFrame") -> tuple[str, ...]:
     return tuple(dict.fromkeys((*known, *trained)))
 
 
-def every(frame: "pd.DataFrame") -> tuple[Study, ...]:
+def training_studies(frame: "pd.DataFrame") -> tuple[TrainingStudy, ...]:
     """Every study, by experiment and setting."""
-    found = [study for name in experiments(frame) for study in studies(frame, name)]
+    found = [study for name in trained_experiments(frame) for study in studies_of(frame, name)]
     alike: dict[str, list[Mapping[str, Any]]] = {}
     for study in found:
         settings = alike.setdefault(slug(study.name), [])
@@ -154,7 +154,7 @@ def every(frame: "pd.DataFrame") -> tuple[Study, ...]:
     )
 
 
-def studies(frame: "pd.DataFrame", experiment: str) -> tuple[Study, ...]:
+def studies_of(frame: "pd.DataFrame", experiment: str) -> tuple[TrainingStudy, ...]:
     """Studies of one experiment: one for each setting, with a row for each arm that was asked or printed."""
     rows = rows_of_experiment(frame, experiment)
     asked = [row for row in rows if row["protocol"] != "published"]
@@ -166,7 +166,7 @@ def studies(frame: "pd.DataFrame", experiment: str) -> tuple[Study, ...]:
     )
     document = printed[0]["document"] if printed else None
     return tuple(
-        Study(experiment, setting, tuple(_arms(asked, printed, own, setting)), document)
+        TrainingStudy(experiment, setting, tuple(_arms(asked, printed, own, setting)), document)
         for setting in _settings(asked, own)
     )
 

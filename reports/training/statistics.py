@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.floating[Any]]
 
-Verdict = Literal["supported", "not supported", "undecided"]
+SeedVerdict = Literal["supported", "not supported", "undecided"]
 Scores = Mapping[object, float]
 
-VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "undecided")
-CONFIDENCE = 0.95
+VERDICTS: tuple[SeedVerdict, ...] = ("supported", "not supported", "undecided")
+T_CONFIDENCE = 0.95
 MIN_SEEDS = 3
 # Differences that are alike to this are those of runs without chance in them; a t interval does not apply.
 LEAST_DEVIATION = 1e-9
@@ -82,7 +82,7 @@ class Difference:
         assert self.deviation is not None
         return self.deviation / len(self.seeds) ** 0.5
 
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    def interval(self, confidence: float = T_CONFIDENCE) -> tuple[float, float] | None:
         """Two-sided t interval of the mean, None where there is none."""
         if not self.has_interval:
             return None
@@ -115,7 +115,7 @@ def paired(above: Scores, below: Scores) -> Difference | None:
     return Difference(statistics.fmean(gaps), deviation, seeds)
 
 
-def judge(difference: Difference | None, *, threshold: float = 0.0) -> Verdict:
+def seed_verdict(difference: Difference | None, *, threshold: float = 0.0) -> SeedVerdict:
     """Say whether a difference is above `threshold`: 0 for a gain, minus the margin for "no loss".
 
     Supported where the whole interval is above it, not supported where the whole interval is below it, else undecided.
@@ -129,7 +129,7 @@ def judge(difference: Difference | None, *, threshold: float = 0.0) -> Verdict:
     return "not supported" if ends[1] < threshold else "undecided"
 
 
-def holm(p_values: Sequence[float | None], *, level: float = 1 - CONFIDENCE) -> tuple[bool, ...]:
+def holm(p_values: Sequence[float | None], *, level: float = 1 - T_CONFIDENCE) -> tuple[bool, ...]:
     """Tell which differences stand when all are asked at once, by Holm's step-down rule.
 
     The chance that any of them is called wrongly is at most `level`. None counts for no test.
@@ -189,8 +189,8 @@ def tau(printed: Sequence[float], ours: Sequence[Scores]) -> Tau | None:
     drawn = _tau_b(reference, _means(table[:, _resamples(len(seeds))]))
     drawn = drawn[~np.isnan(drawn)]
     # Ends are values that were drawn: a tau between two steps is no tau.
-    low = np.quantile(drawn, (1 - CONFIDENCE) / 2, method="lower")
-    high = np.quantile(drawn, (1 + CONFIDENCE) / 2, method="higher")
+    low = np.quantile(drawn, (1 - T_CONFIDENCE) / 2, method="lower")
+    high = np.quantile(drawn, (1 + T_CONFIDENCE) / 2, method="higher")
     return Tau(float(value), float(low), float(high), len(pairs), len(seeds))
 
 

@@ -23,8 +23,8 @@ from reports.model import (
 )
 from reports.training import runs
 from reports.training.captions import empty_crop_notes, training_conditions
-from reports.training.runs import Arm, Study
-from reports.training.verdicts import by_group, compare, order_notes
+from reports.training.runs import Arm, TrainingStudy
+from reports.training.verdicts import group_table, ranking_notes, verdict_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,37 +38,41 @@ STEP = "Memory of training is everything alive at the peak of one step, predicte
 TIME = "The time of a step is the median over the runs."
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def training_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Every table of what was trained: by experiment and setting, then the comparisons by setting."""
-    found = runs.every(frame)
+    found = runs.training_studies(frame)
     made = [table for study in found for table in _tables(study)]
-    settings: dict[str, list[Study]] = {}
+    settings: dict[str, list[TrainingStudy]] = {}
     for study in found:
         settings.setdefault(str(sorted(study.setting.items(), key=str)), []).append(study)
-    compared = (make(same) for same in settings.values() for make in (compare, by_group))
+    compared = (make(same) for same in settings.values() for make in (verdict_table, group_table))
     return (*made, *(table for table in compared if table is not None))
 
 
-def _tables(study: Study) -> tuple[Table, ...]:
+def _tables(study: TrainingStudy) -> tuple[Table, ...]:
     was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
-    return (ours(study), seeds(study)) if was_run and study.seeds else (ours(study),)
+    return (
+        (study_table(study), seed_table(study))
+        if was_run and study.seeds
+        else (study_table(study),)
+    )
 
 
-def _title(study: Study) -> str:
+def _title(study: TrainingStudy) -> str:
     return ", ".join(filter(None, (TITLES.get(study.experiment, study.experiment), study.name)))
 
 
-def _arms(study: Study) -> list[dict[str, Any]]:
+def _arms(study: TrainingStudy) -> list[dict[str, Any]]:
     return [{"arm": arm} for arm in study.arms]
 
 
-def _axes(study: Study) -> Iterator[Field]:
+def _axes(study: TrainingStudy) -> Iterator[Field]:
     for name in study.arms[0].axes if study.arms else ():
         column = Column(name, align="left")
         yield Field(column, partial(lambda row, name: row["arm"].axes[name], name=name))
 
 
-def ours(study: Study) -> Table:
+def study_table(study: TrainingStudy) -> Table:
     """One table of the paper in one setting: its mIoU, ours, and what the network costs."""
     percent = partial(Column, "mIoU", "%", base="percent")
     score = Field(percent(digits=2, source="measured"), _score, note=SPREAD)
@@ -88,7 +92,7 @@ def ours(study: Study) -> Table:
         name=study.file_name(study.experiment),
         title=_title(study),
         caption=training_conditions(study),
-        notes=(*order_notes((study,)), *_document(study), *empty_crop_notes(study)),
+        notes=(*ranking_notes((study,)), *_document(study), *empty_crop_notes(study)),
     )
 
 
@@ -103,10 +107,10 @@ def _anchors(row: Row) -> Value:
 
 
 def _score(row: Row, group: str | None = None) -> Value:
-    return score(row["arm"], group)
+    return miou_spread(row["arm"], group)
 
 
-def score(arm: Arm, group: str | None = None) -> Spread | Mark:
+def miou_spread(arm: Arm, group: str | None = None) -> Spread | Mark:
     """Mean and deviation of an arm's mIoU in percent, or why there is none."""
     scores = list(arm.scores(group).values())
     if not scores:
@@ -120,7 +124,7 @@ def _asked(arm: Arm) -> list[Any]:
     return list(dict.fromkeys(row["axes"].get(runs.SEED, "") for row in rows))
 
 
-def _count(row: Row, study: Study) -> Value:
+def _count(row: Row, study: TrainingStudy) -> Value:
     arm: Arm = row["arm"]
     done, asked = arm.scores(), study.seeds
     lacking = [seed for seed in asked if seed not in done]
@@ -156,12 +160,12 @@ def _step(row: Row) -> Value:
     return statistics.median(medians) if medians else None
 
 
-def _document(study: Study) -> Iterator[str]:
+def _document(study: TrainingStudy) -> Iterator[str]:
     if study.document is not None and study.document.note:
         yield f"The published column: {study.document.note}."
 
 
-def seeds(study: Study) -> Table:
+def seed_table(study: TrainingStudy) -> Table:
     """Every seed's mIoU of a study; in the place of one that failed or was not run, why."""
     columns = (
         Field(

@@ -7,9 +7,9 @@ from functools import partial
 from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value
 from reports.training import statistics
 from reports.training.captions import training_conditions
-from reports.training.claims import COMPARISONS, MARGIN_POINTS, Comparison
-from reports.training.runs import Arm, Study
-from reports.training.statistics import MIN_SEEDS, VERDICTS, Difference, Tau, Verdict
+from reports.training.claims import COMPARISONS, MARGIN_POINTS, TextComparison
+from reports.training.runs import Arm, TrainingStudy
+from reports.training.statistics import MIN_SEEDS, VERDICTS, Difference, SeedVerdict, Tau
 
 PLACES = {"table6": "Table 6", "table7": "Table 7"}
 RULE = (
@@ -25,15 +25,15 @@ ALONE = "The published numbers are of one training each."
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ComparisonResult:
     """A comparison held against the records.
 
     `difference` is None where no seed has both arms; `groups` are the differences over groups of classes.
     """
 
-    comparison: Comparison
+    comparison: TextComparison
     difference: Difference | None
-    verdict: Verdict
+    verdict: SeedVerdict
     printed: float | None
     why: str = ""
     groups: Mapping[str, Difference | None] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Judged:
         return self.difference.p_value(self.threshold) if self.difference else None
 
 
-def judged(study: Study) -> Iterator[Judged]:
+def comparison_results(study: TrainingStudy) -> Iterator[ComparisonResult]:
     """Hold every comparison of a table against one study."""
     for comparison in COMPARISONS:
         if comparison.experiment == study.experiment:
@@ -58,17 +58,19 @@ def judged(study: Study) -> Iterator[Judged]:
 
 
 def _judge(
-    comparison: Comparison, above: Arm | None, below: Arm | None, *, groups: Sequence[str]
-) -> Judged:
+    comparison: TextComparison, above: Arm | None, below: Arm | None, *, groups: Sequence[str]
+) -> ComparisonResult:
     if above is None or below is None:
-        return Judged(comparison, None, "undecided", None, "the records do not have both rows")
+        return ComparisonResult(
+            comparison, None, "undecided", None, "the records do not have both rows"
+        )
     difference = statistics.paired(above.scores(), below.scores())
-    verdict = statistics.judge(difference, threshold=-comparison.margin)
+    verdict = statistics.seed_verdict(difference, threshold=-comparison.margin)
     numbers = (above.printed, below.printed)
     printed = None if None in numbers else round(above.printed - below.printed, 6)  # type: ignore[operator]
     doubt = _doubt(difference, above, below)
     within = {name: statistics.paired(above.scores(name), below.scores(name)) for name in groups}
-    return Judged(comparison, difference, verdict, printed, doubt, within)
+    return ComparisonResult(comparison, difference, verdict, printed, doubt, within)
 
 
 def _doubt(difference: Difference | None, above: Arm, below: Arm) -> str:
@@ -83,9 +85,9 @@ def _doubt(difference: Difference | None, above: Arm, below: Arm) -> str:
     return "every seed has the same difference, so that there is no interval"
 
 
-def compare(studies: Sequence[Study]) -> Table | None:
+def verdict_table(studies: Sequence[TrainingStudy]) -> Table | None:
     """Every comparison of the text in one setting, with its verdict; None where the text compares nothing of it."""
-    found = [(study, item) for study in studies for item in judged(study)]
+    found = [(study, item) for study in studies for item in comparison_results(study)]
     if not found or not any(study.runs for study in studies):
         return None
     values = [item.p_value for _, item in found]
@@ -111,15 +113,15 @@ def compare(studies: Sequence[Study]) -> Table | None:
             for (study, item), stands in zip(found, standing, strict=True)
         ),
         caption=f"{len(found)} comparisons: {', '.join(counted)}. {_place(studies)}",
-        notes=(RULE, _family(tested), ALONE, *order_notes(studies)),
+        notes=(RULE, _family(tested), ALONE, *ranking_notes(studies)),
         group_by=(0,),
     )
 
 
-def by_group(studies: Sequence[Study]) -> Table | None:
+def group_table(studies: Sequence[TrainingStudy]) -> Table | None:
     """The same differences over each group of classes that the data set declares; None where it declares none."""
     groups = tuple(dict.fromkeys(name for study in studies for name in study.groups))
-    found = [(study, item) for study in studies for item in judged(study)]
+    found = [(study, item) for study in studies for item in comparison_results(study)]
     if not groups or not found:
         return None
     return Table(
@@ -144,20 +146,20 @@ def by_group(studies: Sequence[Study]) -> Table | None:
     )
 
 
-def _place(studies: Sequence[Study]) -> str:
+def _place(studies: Sequence[TrainingStudy]) -> str:
     said = dict.fromkeys(training_conditions(study) for study in studies if study.runs)
     return " ".join(said)
 
 
 def _family(tested: int) -> str:
-    expected = tested * (1 - statistics.CONFIDENCE)
+    expected = tested * (1 - statistics.T_CONFIDENCE)
     return (
         f"{tested} comparisons have an interval; were each difference just at its limit, {expected:.1f} of "
         "them would be decided by chance. 'Among all' is the verdict when all are asked at once (Holm, 5 %)."
     )
 
 
-def _row(study: Study, item: Judged, *, stands: bool) -> tuple[Value, ...]:
+def _row(study: TrainingStudy, item: ComparisonResult, *, stands: bool) -> tuple[Value, ...]:
     seeds = len(item.difference.seeds) if item.difference else 0
     return (
         PLACES.get(study.experiment, study.experiment),
@@ -178,16 +180,16 @@ def _interval(difference: Difference | None, why: str) -> Value:
     return Interval(difference.mean, low, high, note=why)
 
 
-def order(study: Study) -> Tau | None:
+def ranking_tau(study: TrainingStudy) -> Tau | None:
     """Kendall's tau of our means with the order of the paper's."""
     both = [(arm.printed, arm.scores()) for arm in study.arms if arm.printed is not None]
     return statistics.tau([printed for printed, _ in both], [scores for _, scores in both])
 
 
-def order_notes(studies: Sequence[Study]) -> Iterator[str]:
+def ranking_notes(studies: Sequence[TrainingStudy]) -> Iterator[str]:
     """Say for each study how its order agrees with the paper's."""
     for study in studies:
-        found = order(study)
+        found = ranking_tau(study)
         if found is None:
             continue
         place = PLACES.get(study.experiment, study.experiment)

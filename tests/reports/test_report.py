@@ -56,7 +56,7 @@ def test_table_1_is_as_kept(both, golden, which, ending):
 
 
 def test_the_audit_is_as_kept(records, make, golden):
-    table = audit.table(frame.build_frame([*records, *make.table2()]))
+    table = audit.audit_table(frame.build_frame([*records, *make.table2()]))
     golden("audit.md", markdown.render(table))
 
 

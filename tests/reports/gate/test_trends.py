@@ -60,7 +60,7 @@ def runs(tmp_path):
 
 
 def found(folder):
-    return {(one.device, one.quantity): one for one in history.read(folder)}
+    return {(one.device, one.quantity): one for one in history.read_series(folder)}
 
 
 def test_there_is_a_series_for_each_quantity_and_device(runs):
@@ -120,7 +120,7 @@ def test_a_copied_record_is_one_point(runs):
 def test_the_files_are_a_page_a_table_and_a_chart_for_each_quantity_that_may_move(runs, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    (moved,) = trends.write(history.read(runs), out)
+    (moved,) = trends.write_history(history.read_series(runs), out)
     assert sorted(path.name for path in out.iterdir()) == [
         "history-any-device-macs.svg",
         "history-one-1-thread-process-time.svg",
@@ -182,7 +182,7 @@ def test_a_value_that_is_no_size_is_refused():
 def test_what_does_not_say_when_has_no_place(tmp_path, text):
     append_line(tmp_path / "r.jsonl", record(1).model_copy(update={"created_at": text}))
     with pytest.raises(ValueError, match="has no records of runs"):
-        history.read(tmp_path)
+        history.read_series(tmp_path)
 
 
 def test_the_command_draws_and_judges_nothing(runs, tmp_path, capsys):

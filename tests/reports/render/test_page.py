@@ -101,7 +101,9 @@ def hostile(record, text):
 def test_a_comparison_by_turns_is_an_answer():
     kept = comparison.read_comparisons(KEPT)
     answers = {part.heading: part.sentences for part in overview.every(frame.build_frame(()), kept)}
-    assert answers["What is new"] == tuple(f"{comparisons.sentence(one)}." for one in kept)
+    assert answers["What is new"] == tuple(
+        f"{comparisons.comparison_sentence(one)}." for one in kept
+    )
 
 
 def test_hostile_records_gain_no_element_no_attribute_and_no_address(make, tmp_path):
@@ -204,7 +206,7 @@ def test_the_answers_stand_ahead_of_the_tables(made):
 
 def test_the_answers_follow_from_the_records(make):
     built = frame.build_frame(make.table1())
-    kinds = [audit.judge(claim).kind for claim in claims.claims(built)]
+    kinds = [audit.judge_claim(claim).kind for claim in claims.published_claims(built)]
     count = kinds.count("paper's protocol only")
     assert count > 0
     answers = {part.heading: part.sentences for part in overview.every(built)}

@@ -170,7 +170,7 @@ def page(make):
         make.operations("apnb", {"matmul": 0.125, "pooling": 0.25}),
     ]
     built = frame.build_frame([*make.table1(), *operations])
-    made = (audit.table(built), *report.every(built))
+    made = (audit.audit_table(built), *report.every(built))
     return html.page(made, figures.every(built))
 
 
@@ -245,7 +245,7 @@ def test_latexmk_compiles_a_report_s_tables(make, tmp_path):
     from reports.audit import audit
 
     built = frame.build_frame([*make.table1(), *make.table6()])
-    made = (audit.table(built), *report.every(built))
+    made = (audit.audit_table(built), *report.every(built))
     preamble = (
         r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{array,booktabs,graphicx}"
     )

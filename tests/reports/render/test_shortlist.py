@@ -18,7 +18,7 @@ WHERE = "All of it is in results/report."
 
 def shown(records):
     built = frame.build_frame(records)
-    return shortlist.of((audit.table(built), *report.every(built)), where=WHERE)
+    return shortlist.of((audit.audit_table(built), *report.every(built)), where=WHERE)
 
 
 def drawn(found):

@@ -68,7 +68,7 @@ def leave(folder, name, seed=0, **changed):
 def drawn(folder):
     from bench.records.record import read_records
 
-    return qualitative.every(frame.build_frame(read_records(folder)), folder)
+    return qualitative.qualitative_figures(frame.build_frame(read_records(folder)), folder)
 
 
 def test_the_rows_are_images_and_the_columns_input_truth_and_networks(folder):
@@ -209,7 +209,7 @@ def test_fewer_than_two_networks_make_no_figure(folder):
 
 
 def test_no_pictures_make_no_figure(make, tmp_path):
-    assert qualitative.every(frame.build_frame(make.table6()), tmp_path) == ()
+    assert qualitative.qualitative_figures(frame.build_frame(make.table6()), tmp_path) == ()
 
 
 @pytest.mark.parametrize("keep", [0, 10, 2000])

@@ -14,9 +14,9 @@ from reports.training.statistics import (
     Tau,
     class_iou,
     holm,
-    judge,
     mean_iou,
     paired,
+    seed_verdict,
     tau,
 )
 
@@ -113,31 +113,31 @@ def test_two_seeds_have_a_deviation():
 )
 def test_the_verdict_is_where_the_interval_lies(mean, threshold, verdict):
     # Three seeds and a deviation of 1: the interval reaches 2.48 each way.
-    assert judge(Difference(mean, 1.0, (0, 1, 2)), threshold=threshold) == verdict
+    assert seed_verdict(Difference(mean, 1.0, (0, 1, 2)), threshold=threshold) == verdict
 
 
 @pytest.mark.parametrize(("mean", "verdict"), [(3.0, "supported"), (2.0, "undecided")])
 def test_unless_said_otherwise_the_question_is_whether_there_is_a_gain(mean, verdict):
-    assert judge(Difference(mean, 1.0, (0, 1, 2))) == verdict
+    assert seed_verdict(Difference(mean, 1.0, (0, 1, 2))) == verdict
 
 
 @pytest.mark.parametrize("end", [0, 1])
 def test_an_interval_that_ends_at_the_threshold_decides_nothing(end):
     found = Difference(2.0, 1.0, (0, 1, 2))
-    assert judge(found, threshold=found.interval()[end]) == "undecided"
+    assert seed_verdict(found, threshold=found.interval()[end]) == "undecided"
 
 
 def test_two_seeds_decide_nothing_however_far_apart():
     found = Difference(50.0, 0.1, (0, 1))
-    assert (judge(found), found.interval(), found.p_value()) == ("undecided", None, None)
+    assert (seed_verdict(found), found.interval(), found.p_value()) == ("undecided", None, None)
 
 
 def test_seeds_without_a_spread_decide_nothing():
-    assert judge(paired(scores([2.0] * 3), scores([1.0] * 3))) == "undecided"
+    assert seed_verdict(paired(scores([2.0] * 3), scores([1.0] * 3))) == "undecided"
 
 
 def test_without_a_seed_in_common_nothing_is_decided():
-    assert judge(None) == "undecided"
+    assert seed_verdict(None) == "undecided"
 
 
 def verdicts(true_difference, *, seeds, threshold=0.0, times=4000):
@@ -148,7 +148,8 @@ def verdicts(true_difference, *, seeds, threshold=0.0, times=4000):
     runs = 50 + common + own
     runs[:, 0] += true_difference
     found = [
-        judge(paired(scores(above), scores(below)), threshold=threshold) for above, below in runs
+        seed_verdict(paired(scores(above), scores(below)), threshold=threshold)
+        for above, below in runs
     ]
     return {verdict: found.count(verdict) / times for verdict in statistics.VERDICTS}
 

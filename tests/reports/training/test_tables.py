@@ -34,7 +34,7 @@ def row(table, key):
 
 
 def named(records):
-    return {table.name: table for table in ablations.every(frame.build_frame(records))}
+    return {table.name: table for table in ablations.training_tables(frame.build_frame(records))}
 
 
 def notes(table):
@@ -221,7 +221,7 @@ def test_settings_with_like_names_do_not_share_a_file(make):
         make.training("table6", {"network": "paper/nb"}, 0, 50.0, setting={"dataset": name})
         for name in ("a b", "a/b")
     ]
-    tables_of = ablations.every(frame.build_frame(found))
+    tables_of = ablations.training_tables(frame.build_frame(found))
     names = [table.name for table in tables_of]
     assert len(names) == len(set(names))
     assert {"table6-a-b", "table6-a-b-2"} <= set(names)
@@ -301,10 +301,10 @@ def test_the_order_is_compared_with_the_papers(make):
 
 def test_a_reversed_order_has_a_negative_tau(make):
     turned = {name: 100 - percent for name, percent in make.TABLE6_PERCENT.items()}
-    (study,) = trained.every(frame.build_frame(make.table6(turned)))
-    from reports.training.verdicts import order
+    (study,) = trained.training_studies(frame.build_frame(make.table6(turned)))
+    from reports.training.verdicts import ranking_tau
 
-    assert order(study).value == -1
+    assert ranking_tau(study).value == -1
 
 
 def test_what_was_only_predicted_has_costs_and_no_verdicts(make):
@@ -360,7 +360,7 @@ def test_a_hostile_name_stays_text_and_leaves_the_folder_never(make, text):
     built = frame.build_frame(
         [*own, make.network_cost("table6", {"network": text}, 10**9, setting={})]
     )
-    made = ablations.every(built)
+    made = ablations.training_tables(built)
     for table in made:
         assert re.fullmatch(r"[a-z0-9-]+", table.name)
         lines = markdown.render(table).splitlines()
@@ -369,5 +369,5 @@ def test_a_hostile_name_stays_text_and_leaves_the_folder_never(make, text):
         assert plain(text) in table.title
         assert r"\input" not in latex.render(table)
         assert not [line for line in csv.render(table).splitlines() if line.startswith("=")]
-    page = html.page(made, cost_figure.every(built))
+    page = html.page(made, cost_figure.cost_figures(built))
     assert page.count("<script") == 1  # the page's own

@@ -12,7 +12,7 @@ _MESSAGE = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"})
 
 
-def render(outcome: Outcome) -> str:
+def annotations(outcome: Outcome) -> str:
     """An error for each regression, the worst first; a warning where nothing could be decided."""
     lines = [_error(one) for one in worst_first(outcome.findings) if one.is_worse]
     if outcome.undecided and not lines:
