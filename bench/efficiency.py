@@ -345,12 +345,12 @@ def _compare(options: "Namespace") -> int:
     total = len(asked) * (settings.rounds + BESIDE_ROUNDS)
     with cli.held(options.out), cli.step_progress(total) as step:
         made = compare_arms(asked, options.out, device=device, settings=settings, on_step=step)
-    from reports.gate import comparisons as tables
+    from reports.gate import comparison_tables
 
     if options.format == "table":
-        cli.show(tables.comparison_tables(made))
+        cli.show(comparison_tables(made))
     else:
-        sys.stdout.write(cli.formatted(made, tables.comparison_tables(made), options.format))
+        sys.stdout.write(cli.formatted(made, comparison_tables(made), options.format))
     return int(any(one.failure is not None for one in made))
 
 

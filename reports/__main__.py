@@ -105,10 +105,10 @@ def _without_collector() -> Iterator[None]:
 
 def _make(path: Path) -> Made:
     from bench.records import FILE, read_comparisons, read_records
-    from reports.gate import comparisons as paired
+    from reports.gate import comparison_tables
 
     comparisons = read_comparisons(path)
-    compared = paired.comparison_tables(comparisons)
+    compared = comparison_tables(comparisons)
     records = () if path.name == FILE else read_records(path)
     if records:
         made = _of_records(records, comparisons, path if path.is_dir() else path.parent)

@@ -8,7 +8,7 @@ from bench.records import Comparison
 from reports.audit import audit, claims
 from reports.audit.readings import Claim
 from reports.crossover import answer, curves
-from reports.gate import comparisons as paired
+from reports.gate import comparison_sentence
 from reports.training import runs, verdicts
 from reports.training.verdicts import ComparisonResult
 
@@ -49,7 +49,7 @@ def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tupl
     ]
     new = [
         *(answer.answer(study) for study in curves.studies(frame) if study.device),
-        *(f"{paired.comparison_sentence(comparison)}." for comparison in comparisons),
+        *(f"{comparison_sentence(comparison)}." for comparison in comparisons),
     ]
     return tuple(
         Section(heading, tuple(said) or (NOTHING,))
