@@ -157,7 +157,7 @@ def judge(options: Namespace) -> int:
     from bench.run import resolve_device
     from bench.training.judge import evaluate_checkpoint as judged
     from reports.model import build_frame
-    from reports.training import evaluation as tables
+    from reports.training import evaluation_tables
 
     device = resolve_device(options.device)
     with cli.held(options.out):
@@ -169,7 +169,7 @@ def judge(options: Namespace) -> int:
             device=device,
             out=options.out,
         )
-    cli.show(tables.evaluation_tables(build_frame([made])))
+    cli.show(evaluation_tables(build_frame([made])))
     return 0
 
 
@@ -258,15 +258,12 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
 def _trained(records: Sequence["Record"]) -> "RenderableType":
     """The tables of what was trained so far, as they fill in."""
     from reports.model import build_frame
-    from reports.training import runs
-    from reports.training import tables as ablations
+    from reports.training import study_table, training_studies
 
     own = [item for item in records if item.experiment in TRAININGS]
     if not any(item.measures.accuracy for item in own):
         return cli.drawn(())
-    return cli.drawn(
-        ablations.study_table(study) for study in runs.training_studies(build_frame(own))
-    )
+    return cli.drawn(study_table(study) for study in training_studies(build_frame(own)))
 
 
 if __name__ == "__main__":

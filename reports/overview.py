@@ -9,8 +9,13 @@ from reports.audit import audit, claims
 from reports.audit.readings import Claim
 from reports.crossover import answer, curves
 from reports.gate import comparison_sentence
-from reports.training import runs, verdicts
-from reports.training.verdicts import ComparisonResult
+from reports.training import (
+    ComparisonResult,
+    TrainingStudy,
+    comparison_results,
+    place_of,
+    training_studies,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +42,8 @@ class Section:
 def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
     """What was reproduced, what was not and why, and what the documents do not have."""
     judged = [(claim, audit.judge_claim(claim)) for claim in claims.published_claims(frame)]
-    studies = [study for study in runs.training_studies(frame) if study.runs]
-    held = [(study, list(verdicts.comparison_results(study))) for study in studies]
+    studies = [study for study in training_studies(frame) if study.runs]
+    held = [(study, list(comparison_results(study))) for study in studies]
     reproduced = [
         *_numbers(judged, ("reproduced", "paper's protocol only")),
         *_compared(held, ("supported",)),
@@ -76,10 +81,10 @@ def _numbers(
 
 
 def _compared(
-    held: Sequence[tuple[runs.TrainingStudy, Sequence[ComparisonResult]]], kinds: Sequence[str]
+    held: Sequence[tuple[TrainingStudy, Sequence[ComparisonResult]]], kinds: Sequence[str]
 ) -> Iterator[str]:
     for study, found in held:
-        place = verdicts.PLACES.get(study.experiment, study.experiment)
+        place = place_of(study.experiment)
         for kind in kinds:
             titles = [one.comparison.title for one in found if one.verdict == kind]
             if titles:

@@ -31,8 +31,7 @@ from reports.model import (
     timing_fields,
 )
 from reports.render import slug
-from reports.training import evaluation, runs
-from reports.training import tables as ablations
+from reports.training import evaluation_tables, trained_experiments, training_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -234,14 +233,14 @@ def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     pairs = {"table1": table1, "table2": table2, "fig2": fig2, "efficiency": efficiency}
     tables = [table for name, make in pairs.items() if name in asked for table in make(frame)]
     tables += [table for name in ZOOS if name in asked for table in zoo(frame, name)]
-    known = {*pairs, *ZOOS, *ACCURACY, *ELSEWHERE, *runs.trained_experiments(frame)}
+    known = {*pairs, *ZOOS, *ACCURACY, *ELSEWHERE, *trained_experiments(frame)}
     tables += [table for name in sorted(asked - known) for table in own(frame, name)]
     tables += counters.every(frame)
     tables += crossover.every(frame)
     tables += precision.every(frame)
     tables += implementations.every(frame)
     tables += roofline.every(frame)
-    tables += ablations.training_tables(frame)
-    tables += evaluation.evaluation_tables(frame)
-    printed = set(frame["experiment"]) - set(runs.trained_experiments(frame))
+    tables += training_tables(frame)
+    tables += evaluation_tables(frame)
+    printed = set(frame["experiment"]) - set(trained_experiments(frame))
     return (*tables, *(accuracy(frame, name) for name in ACCURACY if name in printed))

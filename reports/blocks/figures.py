@@ -27,7 +27,7 @@ from reports.model import (
     short,
     svg_of,
 )
-from reports.training import cost_figure, qualitative
+from reports.training import cost_figures, qualitative_figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,9 +49,9 @@ def every(frame: "pd.DataFrame", folder: Path | None = None) -> tuple[Figure, ..
         memory(frame),
         macs(frame),
         *crossings.every(frame),
-        *cost_figure.cost_figures(frame),
+        *cost_figures(frame),
     )
-    made += qualitative.qualitative_figures(frame, folder) if folder else ()
+    made += qualitative_figures(frame, folder) if folder else ()
     return tuple(figure for figure in made if figure is not None)
 
 
