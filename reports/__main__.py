@@ -123,13 +123,13 @@ def _of_records(
     records: "Sequence[Record]", comparisons: "Sequence[Comparison]", folder: Path
 ) -> Made:
     from reports import overview, provenance, report
-    from reports.audit import audit
+    from reports.audit import audit_table
     from reports.blocks import figures
     from reports.model import build_frame
 
     joined = build_frame(records)
     return Made(
-        (audit.audit_table(joined), *report.every(joined)),
+        (audit_table(joined), *report.every(joined)),
         figures.every(joined, folder),
         overview.every(joined, comparisons),
         provenance.tables(records),

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.records import Comparison
-from reports.audit import audit, claims
-from reports.audit.readings import Claim
+from reports.audit import AuditVerdict, Claim, judge_claim, published_claims
 from reports.crossover import answer, curves
 from reports.gate import comparison_sentence
 from reports.training import (
@@ -41,7 +40,7 @@ class Section:
 
 def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
     """What was reproduced, what was not and why, and what the documents do not have."""
-    judged = [(claim, audit.judge_claim(claim)) for claim in claims.published_claims(frame)]
+    judged = [(claim, judge_claim(claim)) for claim in published_claims(frame)]
     studies = [study for study in training_studies(frame) if study.runs]
     held = [(study, list(comparison_results(study))) for study in studies]
     reproduced = [
@@ -66,9 +65,7 @@ def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tupl
     )
 
 
-def _numbers(
-    judged: Sequence[tuple[Claim, audit.AuditVerdict]], kinds: Sequence[str]
-) -> Iterator[str]:
+def _numbers(judged: Sequence[tuple[Claim, AuditVerdict]], kinds: Sequence[str]) -> Iterator[str]:
     for kind in kinds:
         places: dict[str, list[str]] = {}
         for claim, verdict in judged:
