@@ -47,7 +47,7 @@ def judge_claim(claim: Claim) -> AuditVerdict:
     def distance(reading: OurReading) -> float:
         return abs(reading.value / claim.printed - 1)
 
-    usable = sorted((each for each in claim.readings if _fits(each, claim)), key=distance)
+    usable = sorted((each for each in claim.readings if _fits_device(each, claim)), key=distance)
     printed = round(claim.printed, claim.digits)
     exact = [each for each in usable if round(each.value, claim.digits) == printed]
     near = [each for each in usable if distance(each) <= NEAR_SHARE]
@@ -55,31 +55,33 @@ def judge_claim(claim: Claim) -> AuditVerdict:
         for protocol, kind in KIND_BY_PROTOCOL.items():
             reading = next((each for each in close if each.protocol == protocol), None)
             if reading is not None:
-                return _verdict(claim, kind, reading, f"{reading}, {words}")
+                return _explained(claim, kind, reading, f"{reading}, {words}")
     if not usable:
-        return _unchecked(claim)
+        return _not_checked(claim)
     missed: VerdictKind = "not derivable" if claim.device == "none" else "not reproduced"
-    return _verdict(claim, missed, usable[0], f"nearest: {usable[0]}")
+    return _explained(claim, missed, usable[0], f"nearest: {usable[0]}")
 
 
-def _verdict(claim: Claim, kind: VerdictKind, reading: OurReading | None, why: str) -> AuditVerdict:
+def _explained(
+    claim: Claim, kind: VerdictKind, reading: OurReading | None, why: str
+) -> AuditVerdict:
     remark = claim.remarks.get(kind, "")
     return AuditVerdict(kind, reading, f"{why}; {remark}" if remark else why)
 
 
-def _unchecked(claim: Claim) -> AuditVerdict:
+def _not_checked(claim: Claim) -> AuditVerdict:
     if claim.device == "none":
-        return _verdict(claim, "not checked here", None, "the records hold no such reading")
+        return _explained(claim, "not checked here", None, "the records hold no such reading")
     why = f"needs {NEEDED[claim.device]}"
     # A GPU's reading says more about a GPU's than a processor's does.
     ours = min(claim.readings, key=lambda each: not each.device.startswith("cuda"), default=None)
     if ours is not None:
         value = decimal(ours.value, 0 if ours.value >= 100 else claim.digits or 1)
         why += f"; {value} {claim.unit} on {ours.place}"
-    return _verdict(claim, "not checked here", ours, why)
+    return _explained(claim, "not checked here", ours, why)
 
 
-def _fits(reading: OurReading, claim: Claim) -> bool:
+def _fits_device(reading: OurReading, claim: Claim) -> bool:
     if claim.device == "titan xp":
         return "titan xp" in reading.device.lower()
     if claim.device == "unnamed":

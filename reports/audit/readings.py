@@ -132,10 +132,12 @@ def block_times(rows: Iterable[Row]) -> Iterator[OurReading]:
         clocks = CLOCK_ORDER if row["protocol"] == "strict" else ("wall", *CLOCK_ORDER)
         time = time_interval(timing_of(row, clocks=clocks))
         if time is not None:
-            yield _timed(row, time.median / MILLI, "time", form=row["axes"].get("block", ""))
+            yield _reading_on_device(
+                row, time.median / MILLI, "time", form=row["axes"].get("block", "")
+            )
 
 
-def _timed(row: Row, value: float, label: str, *, form: str = "") -> OurReading:
+def _reading_on_device(row: Row, value: float, label: str, *, form: str = "") -> OurReading:
     device = f"{row['device']}: {row['device_name']}"
     return OurReading(value, label, form, row["protocol"], device)
 
@@ -195,7 +197,7 @@ def network_times(rows: Iterable[Row]) -> Iterator[OurReading]:
     for row in rows:
         time = time_interval(timing_of(row))
         if time is not None:
-            yield _timed(row, time.median, "time")
+            yield _reading_on_device(row, time.median, "time")
 
 
 def operation_sums(rows: Iterable[Row]) -> Iterator[OurReading]:
@@ -203,4 +205,6 @@ def operation_sums(rows: Iterable[Row]) -> Iterator[OurReading]:
     for row in rows:
         if row["operations"]:
             total = sum(group_times(row["operations"]).values())
-            yield _timed(row, total / MILLI, "sum of operations", form=row["axes"]["block"])
+            yield _reading_on_device(
+                row, total / MILLI, "sum of operations", form=row["axes"]["block"]
+            )

@@ -78,7 +78,7 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
             title=comparison_sentence(comparisons[0]) if single else "Arms compared by turns",
             columns=VERDICT_COLUMNS,
             rows=tuple(row for each in comparisons for row in _verdict_rows(each)),
-            caption=_conditions(comparisons),
+            caption=_measured_on(comparisons),
             notes=(RATIO_TEXT, f"Fixed beforehand: {_fixed(comparisons)}. {VERDICT_TEXT}"),
             group_by=(0, 1, 2),
         ),
@@ -162,7 +162,7 @@ def _measured_bytes(memory: MeasuredMemory | None) -> int | None:
     return memory.high_water_bytes if on_gpu is None else on_gpu
 
 
-def _conditions(comparisons: Sequence[Comparison]) -> str:
+def _measured_on(comparisons: Sequence[Comparison]) -> str:
     machines = dict.fromkeys(
         describe_machine(each.environment) for each in comparisons if each.environment
     )

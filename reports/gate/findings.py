@@ -167,7 +167,7 @@ def write_reports(outcome: Outcome, folder: Path) -> str:
     (folder / "pytest-benchmark").mkdir(exist_ok=True)
     files = {
         "summary.md": job_summary(outcome),
-        "junit.xml": junit.render(outcome),
+        "junit.xml": junit.to_junit(outcome),
         "github-action-benchmark.json": json.dumps(github.benchmark_entries(outcome), indent=1),
     }
     for side in ("base", "head"):

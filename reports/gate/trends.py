@@ -89,7 +89,7 @@ def _chart(lines: Sequence[Series], *, number: int) -> Figure:
     name = slug("history", device, quantity, *([str(number + 1)] if number else []))
 
     def draw(axes: "Axes") -> None:
-        _draw_lines(axes, lines)
+        _draw_series(axes, lines)
         axes.set_ylabel(f"{quantity}, over the first run's")
 
     steps = [f"{plain(line.cell)}: {_steps_text(line)}" for line in lines if line.steps]
@@ -103,7 +103,7 @@ def _chart(lines: Sequence[Series], *, number: int) -> Figure:
     )
 
 
-def _draw_lines(axes: "Axes", lines: Sequence[Series]) -> None:
+def _draw_series(axes: "Axes", lines: Sequence[Series]) -> None:
     from matplotlib.dates import ConciseDateFormatter, date2num
 
     for colour, marker, line in zip(COLOURS, MARKERS, lines, strict=False):

@@ -17,7 +17,7 @@ from reports.render import plain
 from reports.training.captions import training_conditions
 from reports.training.claims import arm_name
 from reports.training.predictions import (
-    UNLABELLED,
+    NO_LABEL,
     Predictions,
     Ring,
     disagreement,
@@ -78,7 +78,7 @@ def _pixel_table(pictures: Predictions, ringed: "Rings", names: Sequence[str]) -
     rows: list[tuple[Value, ...]] = []
     for at, regions in enumerate(ringed):
         label, predictions = pictures.labels[at], pictures.of_image(at)
-        labelled = label != UNLABELLED
+        labelled = label != NO_LABEL
         right = [_share_of((each == label) & labelled, labelled) for each in predictions]
         differ = _share_of(disagreement(predictions, label), labelled)
         rows.append((f"image {at + 1}", *right, differ, len(regions)))
@@ -168,7 +168,7 @@ def _legend(pictures: Predictions, top: float, across: float) -> tuple[list[str]
     present: set[int] = set().union(*(np.unique(each[:IMAGES]).tolist() for each in maps))
     colours = _colours(pictures.palette)
     parts, x, y = [], 0.0, top
-    for at in sorted(present - {UNLABELLED}):
+    for at in sorted(present - {NO_LABEL}):
         name = pictures.classes[at] if at < len(pictures.classes) else f"class {at}"
         wide = 26 + 7.2 * len(plain(name))
         x, y = (x, y) if x + wide <= across else (0.0, y + SWATCH)
@@ -187,7 +187,7 @@ def _colours(palette: "Array") -> "Array":
     import numpy as np
 
     table: Array = np.zeros((256, 3), np.uint8)
-    table[: min(len(palette), UNLABELLED)] = palette[:UNLABELLED]
+    table[: min(len(palette), NO_LABEL)] = palette[:NO_LABEL]
     return table
 
 

@@ -171,7 +171,9 @@ def _studies_of(frame: "pd.DataFrame", experiment: str) -> Iterator[TrainingStud
             settings.append(setting)
     for setting in settings:
         here = [row for row in asked if _belongs(row, axes, setting)]
-        yield TrainingStudy(experiment, setting, tuple(_arms(here, printed, axes)), document)
+        yield TrainingStudy(
+            experiment, setting, tuple(_arms_of_rows(here, printed, axes)), document
+        )
 
 
 def _setting(row: Row, axes: Sequence[str]) -> dict[str, Any]:
@@ -188,7 +190,9 @@ def _belongs(row: Row, axes: Sequence[str], setting: Mapping[str, Any]) -> bool:
     return named == setting or (not _is_training(row) and named.items() <= setting.items())
 
 
-def _arms(rows: Sequence[Row], printed: Sequence[Row], axes: Sequence[str]) -> Iterator[Arm]:
+def _arms_of_rows(
+    rows: Sequence[Row], printed: Sequence[Row], axes: Sequence[str]
+) -> Iterator[Arm]:
     def by_key(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
         groups: dict[tuple[Any, ...], list[Row]] = {}
         for row in rows:

@@ -35,7 +35,7 @@ SPREAD = (
 CALL = "MACs and the memory of a call are those of inference on one image, predicted."
 STEP = "Memory of training is everything alive at the peak of one step, predicted, without the optimizer's state."
 STEP_TIME = "The time of a step is the median over the runs."
-PERCENT = partial(Column, unit="%", digits=2, base="percent", source="measured")
+MIOU_COLUMN = partial(Column, unit="%", digits=2, base="percent", source="measured")
 
 
 def training_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
@@ -54,13 +54,13 @@ def training_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
 def study_table(study: TrainingStudy) -> Table:
     """One table of the paper in one setting: its mIoU, ours, and what the network costs."""
     groups = (
-        Field(PERCENT(f"mIoU, {group}"), partial(_score, group=group)) for group in study.groups
+        Field(MIOU_COLUMN(f"mIoU, {group}"), partial(_score, group=group)) for group in study.groups
     )
     return _tabulate(
         study,
         Field(Column("anchors"), lambda row: row["arm"].anchors, optional=True),
-        Field(PERCENT("mIoU", digits=1, source="published"), _printed, optional=True),
-        Field(PERCENT("mIoU"), _score, note=SPREAD),
+        Field(MIOU_COLUMN("mIoU", digits=1, source="published"), _published_score, optional=True),
+        Field(MIOU_COLUMN("mIoU"), _score, note=SPREAD),
         *groups,
         Field(Column("seeds"), partial(_finished_seeds, asked=study.seeds)),
         *_cost_fields(),
@@ -74,7 +74,10 @@ def _seed_table(study: TrainingStudy) -> Table:
     """Every seed's mIoU of a study; in the place of one that failed or was not run, why."""
     return _tabulate(
         study,
-        *(Field(PERCENT(f"seed {seed}"), partial(_seed_score, seed=seed)) for seed in study.seeds),
+        *(
+            Field(MIOU_COLUMN(f"seed {seed}"), partial(_seed_score, seed=seed))
+            for seed in study.seeds
+        ),
         name=study.file_name(study.experiment, after="seeds"),
         title=f"{_title(study)}: mIoU of every seed",
     )
@@ -82,7 +85,7 @@ def _seed_table(study: TrainingStudy) -> Table:
 
 def _tabulate(study: TrainingStudy, *fields: Field, **about: Any) -> Table:  # noqa: ANN401
     axes = (
-        Field(Column(name, align="left"), partial(_axis, name=name))
+        Field(Column(name, align="left"), partial(_axis_of_arm, name=name))
         for name in (study.arms[0].axes if study.arms else ())
     )
     rows = [{"arm": arm} for arm in study.arms]
@@ -94,12 +97,12 @@ def _title(study: TrainingStudy) -> str:
     return study.title(f"{paper.place}: {paper.topic}" if paper else study.experiment)
 
 
-def _axis(row: Row, name: str) -> Value:
+def _axis_of_arm(row: Row, name: str) -> Value:
     value: Value = row["arm"].axes[name]
     return value
 
 
-def _printed(row: Row) -> Value:
+def _published_score(row: Row) -> Value:
     number: float | None = row["arm"].printed
     return UNPUBLISHED if number is None else number
 
