@@ -192,7 +192,7 @@ def drawn(tables: Iterable["Table"]) -> "RenderableType":
 
     from reports.render import terminal
 
-    return Group(*(terminal.render(table) for table in tables))
+    return Group(*(terminal.to_terminal(table) for table in tables))
 
 
 def show(tables: Iterable["Table"]) -> None:

@@ -263,7 +263,7 @@ def _predict(options: "Namespace") -> int:
     from reports.model import build_frame
 
     everything = (*predicted, *(item for item in kept if item.source == "measured"))
-    made = predicted_times.every(build_frame(everything), chosen)
+    made = predicted_times.predicted_time_tables(build_frame(everything), chosen)
     if options.format == "table":
         cli.show(made)
     else:
@@ -380,9 +380,9 @@ def _tables(records: Sequence["Record"]) -> tuple["Table", ...]:
     from reports.model import build_frame
 
     built = build_frame(records)
-    predicted, measured = report.efficiency(built)
+    predicted, measured = report.efficiency_tables(built)
     executed = any(item.source == "measured" for item in records)
-    return (predicted, measured, *roofline.of(built)) if executed else (predicted,)
+    return (predicted, measured, *roofline.machine_tables(built)) if executed else (predicted,)
 
 
 if __name__ == "__main__":

@@ -129,10 +129,10 @@ def _of_records(
 
     joined = build_frame(records)
     return Made(
-        (audit.audit_table(joined), *report.every(joined)),
-        figures.every(joined, folder),
-        overview.every(joined, comparisons),
-        provenance.tables(records),
+        (audit.audit_table(joined), *report.report_tables(joined)),
+        figures.report_figures(joined, folder),
+        overview.overview_sections(joined, comparisons),
+        provenance.source_tables(records),
     )
 
 
@@ -140,19 +140,19 @@ def _files(made: Made, formats: Sequence[str]) -> Iterator[tuple[str, str]]:
     from reports.render import csv, html, latex, markdown, records_page
 
     renderers: dict[str, tuple[str, Callable[[Table], str]]] = {
-        "markdown": ("md", markdown.render),
-        "latex": ("tex", latex.render),
-        "csv": ("csv", csv.render),
+        "markdown": ("md", markdown.to_markdown),
+        "latex": ("tex", latex.to_latex),
+        "csv": ("csv", csv.to_csv),
     }
     for name in formats:
         if name in renderers:
             ending, render = renderers[name]
             yield from ((f"{table.name}.{ending}", render(table)) for table in made.tables)
         elif name == "html":
-            records, names = records_page.anchors(made.tables)
+            records, names = records_page.record_anchors(made.tables)
             yield (
                 "index.html",
-                html.page(
+                html.report_page(
                     made.tables,
                     made.figures,
                     overview=made.overview,
@@ -161,7 +161,7 @@ def _files(made: Made, formats: Sequence[str]) -> Iterator[tuple[str, str]]:
                 ),
             )
             if records:
-                yield html.RAW, records_page.page(records, names)
+                yield html.RAW, records_page.raw_page(records, names)
             yield from ((f"{figure.name}.svg", figure.svg) for figure in made.figures)
 
 
@@ -216,9 +216,9 @@ def _show(made: Made, formats: Sequence[str], *, out: Path | None) -> None:
             if out
             else "--format markdown prints it, --out DIR writes it."
         )
-        chosen = shortlist.of(made.tables, where=where)
+        chosen = shortlist.shorten_report(made.tables, where=where)
         for table in chosen.tables:
-            console.print(terminal.render(table))
+            console.print(terminal.to_terminal(table))
             console.print()
         if chosen.line:
             console.print(chosen.line, markup=False, highlight=False, soft_wrap=True)

@@ -34,7 +34,9 @@ class Section:
     sentences: tuple[str, ...]
 
 
-def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
+def overview_sections(
+    frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()
+) -> tuple[Section, ...]:
     """What was reproduced, what was not and why, and what the documents do not have."""
     judged = [(claim, audit.judge_claim(claim)) for claim in claims.published_claims(frame)]
     studies = [study for study in runs.training_studies(frame) if study.runs]
@@ -48,7 +50,11 @@ def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tupl
         *_compared(held, ("not supported", "undecided")),
     ]
     new = [
-        *(answer.answer(study) for study in curves.studies(frame) if study.device),
+        *(
+            answer.crossover_answer(study)
+            for study in curves.crossover_studies(frame)
+            if study.device
+        ),
         *(f"{paired.comparison_sentence(comparison)}." for comparison in comparisons),
     ]
     return tuple(

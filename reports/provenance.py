@@ -16,13 +16,13 @@ WORDED = itemgetter(
 WIDE = ("system", "versions", "packages", "switches")
 
 
-def tables(records: Sequence[Record]) -> tuple[Table, ...]:
+def source_tables(records: Sequence[Record]) -> tuple[Table, ...]:
     """The environments and the commands; none where there are no records of runs."""
     own = [record for record in records if record.source != "published"]
-    return (environments(own), commands(own)) if own else ()
+    return (environment_table(own), command_table(own)) if own else ()
 
 
-def environments(records: Sequence[Record]) -> Table:
+def environment_table(records: Sequence[Record]) -> Table:
     """One row for each environment that differs in more than its load, with the number of records from it."""
     # Many records have few environments, whose words take longer than their comparison.
     met: dict[object, Environment] = {}
@@ -71,7 +71,7 @@ def _words(found: Environment) -> tuple[str, ...]:
     )
 
 
-def commands(records: Sequence[Record]) -> Table:
+def command_table(records: Sequence[Record]) -> Table:
     """Every command that left records; for records that name none, the one that measures the same again."""
     counted: dict[tuple[str, str], int] = {}
     for record in records:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports.blocks import counters, implementations, precision, roofline
-from reports.blocks.zoo import ZOOS, zoo
+from reports.blocks.zoo import ZOOS, zoo_tables
 from reports.crossover import tables as crossover
 from reports.model import (
     BLOCK_COUNT_FIELDS,
@@ -82,7 +82,9 @@ def _once(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({str([row[name] for name in names]): row for row in reversed(rows)}.values())[::-1]
 
 
-def efficiency(frame: "pd.DataFrame", *, experiment: str = "efficiency") -> tuple[Table, Table]:
+def efficiency_tables(
+    frame: "pd.DataFrame", *, experiment: str = "efficiency"
+) -> tuple[Table, Table]:
     """Blocks by what needs no execution, and by what was measured; a row per block, size and device."""
     rows = _with_paper(rows_of_experiment(frame, experiment))
     title = "Table 1" if experiment == "table1" else "Efficiency"
@@ -99,7 +101,7 @@ def efficiency(frame: "pd.DataFrame", *, experiment: str = "efficiency") -> tupl
     )
 
 
-def own(frame: "pd.DataFrame", experiment: str) -> tuple[Table, ...]:
+def own_tables(frame: "pd.DataFrame", experiment: str) -> tuple[Table, ...]:
     """Somebody's own experiment: a column for each axis of its cells, then as `efficiency`."""
     found = frame[(frame["experiment"] == experiment) & frame["accuracy"].isna()]
     rows = _with_paper(rows_of(found))
@@ -115,12 +117,12 @@ def own(frame: "pd.DataFrame", experiment: str) -> tuple[Table, ...]:
     return _counted(rows, counted, **about), _timed(rows, timed, **about)
 
 
-def table1(frame: "pd.DataFrame") -> tuple[Table, Table]:
+def table1_tables(frame: "pd.DataFrame") -> tuple[Table, Table]:
     """Table 1 of the paper: NB and APNB at two sizes, C = 2048."""
-    return efficiency(frame, experiment="table1")
+    return efficiency_tables(frame, experiment="table1")
 
 
-def table2(frame: "pd.DataFrame") -> tuple[Table, Table]:
+def table2_tables(frame: "pd.DataFrame") -> tuple[Table, Table]:
     """Table 2 of the paper: three whole networks on 2048x1024 images."""
     rows = _with_paper(rows_of_experiment(frame, "table2"))
     about = {"name": "table2", "title": "Table 2"}
@@ -167,7 +169,7 @@ def _sizes(columns: Sequence[Field]) -> tuple[int, ...]:
     return tuple(at for at, field in enumerate(columns) if field.column.name == "size")
 
 
-def fig2(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def fig2_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Time of each group of operations, NB beside APNB; a table for each size and device."""
     rows = [row for row in rows_of_experiment(frame, "fig2") if row["operations"]]
     places = dict.fromkeys((row["size"], row["device_name"]) for row in rows)
@@ -211,7 +213,7 @@ def _place(row: Row) -> int:
     return place
 
 
-def accuracy(frame: "pd.DataFrame", experiment: str) -> Table:
+def accuracy_table(frame: "pd.DataFrame", experiment: str) -> Table:
     """Tables 3 to 7 of the paper: mean intersection over union as printed."""
     title, axes, digits = ACCURACY[experiment]
     printed = [row for row in rows_of_experiment(frame, experiment) if row["document"] is not None]
@@ -228,20 +230,25 @@ def accuracy(frame: "pd.DataFrame", experiment: str) -> Table:
     )
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def report_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Every table that the frame supports: those that a record answers, then the published ones."""
     asked = set(frame.loc[frame["protocol"] != "published", "experiment"])
-    pairs = {"table1": table1, "table2": table2, "fig2": fig2, "efficiency": efficiency}
+    pairs = {
+        "table1": table1_tables,
+        "table2": table2_tables,
+        "fig2": fig2_tables,
+        "efficiency": efficiency_tables,
+    }
     tables = [table for name, make in pairs.items() if name in asked for table in make(frame)]
-    tables += [table for name in ZOOS if name in asked for table in zoo(frame, name)]
+    tables += [table for name in ZOOS if name in asked for table in zoo_tables(frame, name)]
     known = {*pairs, *ZOOS, *ACCURACY, *ELSEWHERE, *runs.trained_experiments(frame)}
-    tables += [table for name in sorted(asked - known) for table in own(frame, name)]
-    tables += counters.every(frame)
-    tables += crossover.every(frame)
-    tables += precision.every(frame)
-    tables += implementations.every(frame)
-    tables += roofline.every(frame)
+    tables += [table for name in sorted(asked - known) for table in own_tables(frame, name)]
+    tables += counters.counter_tables(frame)
+    tables += crossover.crossover_tables(frame)
+    tables += precision.precision_tables(frame)
+    tables += implementations.implementation_tables(frame)
+    tables += roofline.roofline_tables(frame)
     tables += ablations.training_tables(frame)
     tables += evaluation.evaluation_tables(frame)
     printed = set(frame["experiment"]) - set(runs.trained_experiments(frame))
-    return (*tables, *(accuracy(frame, name) for name in ACCURACY if name in printed))
+    return (*tables, *(accuracy_table(frame, name) for name in ACCURACY if name in printed))

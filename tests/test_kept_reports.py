@@ -152,8 +152,8 @@ def test_predicted_times_on_known_devices_are_as_kept(kept):
     from reports.model import frame
     from reports.render import markdown
 
-    tables = predicted_times.every(frame.build_frame(record.read_records(INTEL)))
-    kept("intel/predictions.md", joined({one.name: markdown.render(one) for one in tables}))
+    tables = predicted_times.predicted_time_tables(frame.build_frame(record.read_records(INTEL)))
+    kept("intel/predictions.md", joined({one.name: markdown.to_markdown(one) for one in tables}))
 
 
 @pytest.mark.parametrize("name", OUTCOMES)

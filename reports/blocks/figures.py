@@ -37,7 +37,7 @@ SHOWN_S = 1e-3
 BLOCKS = ("nb", "apnb", "apnb-concat", "nb-bottleneck", "apnb-bottleneck", "dnl")
 
 
-def every(frame: "pd.DataFrame", folder: Path | None = None) -> tuple[Figure, ...]:
+def report_figures(frame: "pd.DataFrame", folder: Path | None = None) -> tuple[Figure, ...]:
     """Every figure that the frame supports.
 
     Args:
@@ -45,23 +45,23 @@ def every(frame: "pd.DataFrame", folder: Path | None = None) -> tuple[Figure, ..
         folder: where pictures that a training left are looked for; without it there are none.
     """
     made = (
-        *fig2(frame),
-        memory(frame),
-        macs(frame),
-        *crossings.every(frame),
+        *fig2_figures(frame),
+        memory_figure(frame),
+        macs_figure(frame),
+        *crossings.crossover_figures(frame),
         *cost_figure.cost_figures(frame),
     )
     made += qualitative.qualitative_figures(frame, folder) if folder else ()
     return tuple(figure for figure in made if figure is not None)
 
 
-def fig2(frame: "pd.DataFrame") -> tuple[Figure, ...]:
+def fig2_figures(frame: "pd.DataFrame") -> tuple[Figure, ...]:
     """Fig. 2 of the paper: time of each operation of NB and APNB, the sum as the last pair of bars.
 
     As in the paper operations below 1 ms are left out of the bars, and those below 0.5 % of the largest sum, by which
     alone it goes where fewer than three reach 1 ms. The sum counts them all.
     """
-    return tuple(_bars(table) for table in report.fig2(frame) if _is_pair(table))
+    return tuple(_bars(table) for table in report.fig2_tables(frame) if _is_pair(table))
 
 
 def _is_pair(table: Table) -> bool:
@@ -111,7 +111,7 @@ def _draw_bars(
     axes.legend(frameon=False, loc="upper left", ncols=len(labels))
 
 
-def memory(frame: "pd.DataFrame") -> Figure | None:
+def memory_figure(frame: "pd.DataFrame") -> Figure | None:
     """Predicted memory of one call against the number of positions N of the map."""
     return _lines(
         frame,
@@ -122,7 +122,7 @@ def memory(frame: "pd.DataFrame") -> Figure | None:
     )
 
 
-def macs(frame: "pd.DataFrame") -> Figure | None:
+def macs_figure(frame: "pd.DataFrame") -> Figure | None:
     """MACs of one call against the number of positions N of the map."""
     return _lines(frame, "macs", name="macs", unit=("GMAC", GIGA), what="MACs")
 

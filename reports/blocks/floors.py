@@ -43,7 +43,7 @@ def is_fused(row: Row) -> bool:
     return str(row["axes"].get("block", "")).rpartition(":")[2] in FUSING
 
 
-def of(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
+def row_floors(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
     """Floor of each operator of the row's ledger, or why there are none."""
     if is_fused(row):
         return NOT_ITS_OWN
@@ -56,12 +56,12 @@ def of(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
         return Mark(str(error))
 
 
-def total(found: tuple[Floor, ...] | Mark) -> Value:
+def total_floor(found: tuple[Floor, ...] | Mark) -> Value:
     """Floor of the whole in seconds."""
     return found if isinstance(found, Mark) else sum(row.time_s for row in found)
 
 
-def bound(found: tuple[Floor, ...] | Mark) -> Value:
+def floor_bound(found: tuple[Floor, ...] | Mark) -> Value:
     """What most of the floor is spent on."""
     if isinstance(found, Mark):
         return None
@@ -71,7 +71,7 @@ def bound(found: tuple[Floor, ...] | Mark) -> Value:
     return max(spent, key=lambda name: spent[name], default="")
 
 
-def operators(row: Row, found: tuple[Floor, ...], *, name: str) -> Table:
+def operator_table(row: Row, found: tuple[Floor, ...], *, name: str) -> Table:
     """Each operator of a block: its work, its floor and, where it was profiled, its time.
 
     Args:

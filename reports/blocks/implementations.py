@@ -45,7 +45,7 @@ NAMED = (
 )
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def implementation_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Each block in each way of computing it: time, memory, their ratios to the plain block, and the kernel."""
     rows = rows_of_experiment(frame, "implementations")
     return tuple(

@@ -35,7 +35,7 @@ RULES = "Predictions of autocast and fused attention follow the rules of {}."
 LEFT_OUT = "Nothing was run here at {}."
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def precision_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Time, measured and predicted memory of each arm in each number format; three tables a device."""
     rows = rows_of_experiment(frame, "precision")
     tables: list[Table] = []

@@ -42,14 +42,18 @@ ERROR = "An error is the predicted time against the one that was published or me
 PRECISION = "Products of float32 are in IEEE arithmetic; tf32 is a format of its own."
 
 
-def every(frame: "pd.DataFrame", chosen: Sequence[Datasheet] = ()) -> tuple[Table, ...]:
+def predicted_time_tables(
+    frame: "pd.DataFrame", chosen: Sequence[Datasheet] = ()
+) -> tuple[Table, ...]:
     """Predicted times of what `efficiency` and `table1` asked, a column for each device (all known by default)."""
     shown = tuple(chosen) or tuple(DEVICES.values())
-    tables = (table(frame, experiment, shown) for experiment in EXPERIMENTS)
+    tables = (predicted_time_table(frame, experiment, shown) for experiment in EXPERIMENTS)
     return tuple(made for made in tables if made.rows)
 
 
-def table(frame: "pd.DataFrame", experiment: str, chosen: Sequence[Datasheet]) -> Table:
+def predicted_time_table(
+    frame: "pd.DataFrame", experiment: str, chosen: Sequence[Datasheet]
+) -> Table:
     """Predicted times of one experiment's blocks."""
     asked = rows_of_experiment(frame, experiment)
     rows = _joined(
@@ -78,7 +82,7 @@ def _joined(rows: Any) -> list[dict[str, Any]]:  # noqa: ANN401
 def _of(device: Datasheet) -> tuple[Field, ...]:
     """Predicted time, and if there is one to compare it with, the published or measured one and the error."""
     known = partial(_seen, device=device)
-    predicted = partial(seconds, device=device)
+    predicted = partial(predicted_time, device=device)
     shown = partial(Column, unit="ms", digits=2, scale=MILLI, base="seconds")
     return (
         Field(shown(device.title, source="predicted", digits=3), predicted, note=PREDICTED),
@@ -90,7 +94,7 @@ def _of(device: Datasheet) -> tuple[Field, ...]:
         Field(
             shown(device.title, source="measured"), partial(_measured, device=device), optional=True
         ),
-        error_field(lambda row: error(predicted(row), known(row))),
+        error_field(lambda row: time_error(predicted(row), known(row))),
     )
 
 
@@ -99,13 +103,13 @@ def error_field(value: Callable[[Row], Value]) -> Field:
     return Field(Column("error", "%", 0, PERCENT, "share"), value, optional=True, note=ERROR)
 
 
-def error(predicted: Value, found: Value) -> Value:
+def time_error(predicted: Value, found: Value) -> Value:
     """By what share of the found time the predicted one is off; None where either is missing."""
     share = number_of(ratio_of(predicted, found))
     return None if share is None else share - 1
 
 
-def seconds(row: Row, device: Datasheet) -> Value:
+def predicted_time(row: Row, device: Datasheet) -> Value:
     """Predict the time of one call on a device at the least, or say why it can't be had there."""
     if floors.is_fused(row):
         return floors.NOT_ITS_OWN

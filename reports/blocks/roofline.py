@@ -53,13 +53,13 @@ BOUND = "Bound by: what most of the floor is spent on."
 Place = tuple[str, int]
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def roofline_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Ceilings, blocks and operators of each machine whose ceilings are on record; then predictions."""
-    tables = of(frame)
-    return (*tables, *predicted_times.every(frame)) if tables else ()
+    tables = machine_tables(frame)
+    return (*tables, *predicted_times.predicted_time_tables(frame)) if tables else ()
 
 
-def of(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def machine_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Ceilings, blocks and operators of each machine whose ceilings are on record."""
     machines = {_place(row): row for row in rows_of_experiment(frame, CEILINGS) if row[CEILINGS]}
     tables: list[Table] = []
@@ -85,7 +85,7 @@ def _of_machine(
         rows = _timed(frame, experiment, _place(machine))
         if rows:
             tables.append(_blocks(rows, reached, experiment=experiment, suffix=suffix))
-            known = [row for row in rows if not isinstance(floors.of(row, reached), Mark)]
+            known = [row for row in rows if not isinstance(floors.row_floors(row, reached), Mark)]
             slowest += sorted(known, key=_seconds)[-1:]
     profiled = [
         row
@@ -93,10 +93,10 @@ def _of_machine(
         if row["operations"] and _place(row) == _place(machine)
     ]
     for row in profiled or slowest[:1]:
-        found = floors.of(row, reached)
+        found = floors.row_floors(row, reached)
         if not isinstance(found, Mark):
             name = f"roofline-operators-{row['axes']['block']}{suffix}".replace(":", "-")
-            tables.append(floors.operators(row, found, name=name))
+            tables.append(floors.operator_table(row, found, name=name))
     return tables
 
 
@@ -171,7 +171,7 @@ def _blocks(rows: Sequence[Row], reached: Ceilings, *, experiment: str, suffix: 
 
 
 def _times(reached: Ceilings) -> tuple[Field, ...]:
-    read = partial(floors.of, reached=reached)
+    read = partial(floors.row_floors, reached=reached)
     return (
         Field(
             Column("time", "ms", 2, MILLI, "seconds", "measured"),
@@ -180,15 +180,17 @@ def _times(reached: Ceilings) -> tuple[Field, ...]:
         ),
         Field(
             Column("floor", "ms", 3, MILLI, "seconds"),
-            lambda row: floors.total(read(row)),
+            lambda row: floors.total_floor(read(row)),
             note=floors.FLOOR,
         ),
         Field(
             Column("share", "%", 0, PERCENT, "share"),
-            lambda row: ratio_of(floors.total(read(row)), _seconds(row)),
+            lambda row: ratio_of(floors.total_floor(read(row)), _seconds(row)),
             note=floors.SHARE,
         ),
-        Field(Column("bound by", align="left"), lambda row: floors.bound(read(row)), note=BOUND),
+        Field(
+            Column("bound by", align="left"), lambda row: floors.floor_bound(read(row)), note=BOUND
+        ),
     )
 
 
@@ -196,7 +198,7 @@ def _by_datasheet(device: Datasheet | None) -> tuple[Field, ...]:
     """Columns of what was to be expected of a known device."""
     if device is None:
         return ()
-    predicted = partial(predicted_times.seconds, device=device)
+    predicted = partial(predicted_times.predicted_time, device=device)
     return (
         Field(
             Column(f"by {device.title}'s datasheet", "ms", 3, MILLI, "seconds", "predicted"),
@@ -204,6 +206,6 @@ def _by_datasheet(device: Datasheet | None) -> tuple[Field, ...]:
             note=predicted_times.PREDICTED,
         ),
         predicted_times.error_field(
-            lambda row: predicted_times.error(predicted(row), _seconds(row))
+            lambda row: predicted_times.time_error(predicted(row), _seconds(row))
         ),
     )

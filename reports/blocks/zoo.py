@@ -45,7 +45,7 @@ ZOO_ROW = (
 ZOOS = {"zoo_ann": "Model zoo: ANN", "zoo_dnl": "Model zoo: DNLNet"}
 
 
-def zoo(frame: "pd.DataFrame", experiment: str) -> tuple[Table, Table]:
+def zoo_tables(frame: "pd.DataFrame", experiment: str) -> tuple[Table, Table]:
     """One page of the model zoo, `zoo_ann` or `zoo_dnl`: every row beside what the records say, then its accuracy."""
     rows = [_both_modes(same) for same in _by_axes(rows_of_experiment(frame, experiment))]
     efficiency = tabulate(

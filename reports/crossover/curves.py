@@ -67,7 +67,7 @@ class Study:
 
     def times(self, arm: str) -> dict[int, Interval]:
         """Seconds of one call by N, where they were read."""
-        return _curve(self.arms.get(arm, {}), seconds)
+        return _curve(self.arms.get(arm, {}), time_bounds)
 
     def numbers(self, arm: str, column: str) -> dict[int, float]:
         """A column of the frame by N, where there is a number."""
@@ -103,7 +103,7 @@ def _curve(rows: Mapping[int, Row], read: Callable[[Row], Interval | None]) -> d
     return {size: value for size, value in found.items() if value is not None}
 
 
-def seconds(row: Row) -> Interval | None:
+def time_bounds(row: Row) -> Interval | None:
     """Time of one call, with an interval that holds what another process may read as well.
 
     The interval of the samples speaks of one process, so that its half is widened to the share that
@@ -120,7 +120,7 @@ def seconds(row: Row) -> Interval | None:
     return Interval(found.median, min(ends), max(ends))
 
 
-def studies(frame: "pd.DataFrame") -> tuple[Study, ...]:
+def crossover_studies(frame: "pd.DataFrame") -> tuple[Study, ...]:
     """One study for each device and format that was timed; where none was, one of what was predicted."""
     rows = rows_of_experiment(frame, EXPERIMENT)
     if not rows:

@@ -213,7 +213,7 @@ def job_summary(outcome: Outcome) -> str:
     """GitHub's job summary: the answer, what moved, the controls, and the rest folded away."""
     parts = [f"## {markdown.escape(headline(outcome))}", ""]
     for table in outcome_tables(outcome):
-        text = markdown.render(table)
+        text = markdown.to_markdown(table)
         if table.name == "same":
             title = f"{table.title}: {len(table.rows)}"
             text = f"<details><summary>{title}</summary>\n\n{text}\n</details>\n"

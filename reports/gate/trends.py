@@ -156,10 +156,10 @@ def history_sentence(series: Sequence[Series]) -> str:
 def write_history(series: Sequence[Series], folder: Path) -> tuple[Table, ...]:
     """Write history.md, a page and a file for each chart; give the table of the series with a step, if any."""
     shown, drawn = history_table(series), history_figures(series)
-    (folder / "history.md").write_text(markdown.render(shown), encoding="utf-8")
+    (folder / "history.md").write_text(markdown.to_markdown(shown), encoding="utf-8")
     for figure in drawn:
         (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
-    page = html.page([shown], drawn, title="History of runs")
+    page = html.report_page([shown], drawn, title="History of runs")
     (folder / "index.html").write_text(page, encoding="utf-8")
     moved = [one for one in series if one.steps]
     return (history_table(moved),) if moved else ()

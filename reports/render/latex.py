@@ -42,7 +42,7 @@ def _letter(character: str) -> str:
     return character if known else f"{{[}}U+{ord(character):04X}{{]}}"
 
 
-def render(table: Table) -> str:
+def to_latex(table: Table) -> str:
     """Write one floating table with its caption, notes and label."""
     layout = lay_out(table)
     lines = [

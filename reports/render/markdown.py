@@ -13,7 +13,7 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", plain(text))
 
 
-def render(table: Table) -> str:
+def to_markdown(table: Table) -> str:
     """Write one table: heading, rows, caption, notes."""
     layout = lay_out(table)
     header = [escape(column.heading) for column in table.columns]

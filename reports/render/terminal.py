@@ -61,7 +61,7 @@ class Drawing:
         return drawn
 
 
-def render(table: Table) -> RenderableType:
+def to_terminal(table: Table) -> RenderableType:
     """Make what `rich.console.Console.print` shows: title, table, caption and notes."""
     return Drawing(table)
 
