@@ -1,19 +1,19 @@
 """The answers in sentences: what was reproduced, what was not, what is new. All of it follows from the records."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.records import Comparison
-from reports.audit import audit, claims
-from reports.audit.readings import Claim
-from reports.crossover import answer, curves
-from reports.gate import comparisons as paired
-from reports.training import runs, verdicts
-from reports.training.verdicts import ComparisonResult
-
-if TYPE_CHECKING:
-    import pandas as pd
+from reports.audit import AuditVerdict, Claim, judge_claim, published_claims
+from reports.crossover import crossover_answer, crossover_studies
+from reports.gate import comparison_sentence
+from reports.model import Frame, Section
+from reports.training import (
+    PLACES,
+    ComparisonResult,
+    TrainingStudy,
+    comparison_results,
+    training_studies,
+)
 
 NOTHING = "The records hold nothing of this kind."
 STANDS = {
@@ -26,40 +26,26 @@ STANDS = {
 WORDS = {"not supported": "speak against", "undecided": "leave undecided", "supported": "support"}
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A question and the sentences that answer it."""
-
-    heading: str
-    sentences: tuple[str, ...]
-
-
-def overview_sections(
-    frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()
-) -> tuple[Section, ...]:
+def overview_sections(frame: Frame, comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
     """What was reproduced, what was not and why, and what the documents do not have."""
-    judged = [(claim, audit.judge_claim(claim)) for claim in claims.published_claims(frame)]
-    studies = [study for study in runs.training_studies(frame) if study.runs]
-    held = [(study, list(verdicts.comparison_results(study))) for study in studies]
+    verdicts = [(claim, judge_claim(claim)) for claim in published_claims(frame)]
+    studies = [study for study in training_studies(frame) if study.runs]
+    results = [(study, list(comparison_results(study))) for study in studies]
     reproduced = [
-        *_numbers(judged, ("reproduced", "paper's protocol only")),
-        *_compared(held, ("supported",)),
+        *_numbers(verdicts, ("reproduced", "paper's protocol only")),
+        *_compared(results, ("supported",)),
     ]
     missed = [
-        *_numbers(judged, ("not derivable", "not reproduced", "not checked here")),
-        *_compared(held, ("not supported", "undecided")),
+        *_numbers(verdicts, ("not derivable", "not reproduced", "not checked here")),
+        *_compared(results, ("not supported", "undecided")),
     ]
     new = [
-        *(
-            answer.crossover_answer(study)
-            for study in curves.crossover_studies(frame)
-            if study.device
-        ),
-        *(f"{paired.comparison_sentence(comparison)}." for comparison in comparisons),
+        *(crossover_answer(study) for study in crossover_studies(frame) if study.device),
+        *(f"{comparison_sentence(comparison)}." for comparison in comparisons),
     ]
     return tuple(
-        Section(heading, tuple(said) or (NOTHING,))
-        for heading, said in (
+        Section(heading, tuple(sentences) or (NOTHING,))
+        for heading, sentences in (
             ("What was reproduced", reproduced),
             ("What was not", missed),
             ("What is new", new),
@@ -67,35 +53,33 @@ def overview_sections(
     )
 
 
-def _numbers(
-    judged: Sequence[tuple[Claim, audit.AuditVerdict]], kinds: Sequence[str]
-) -> Iterator[str]:
+def _numbers(verdicts: Sequence[tuple[Claim, AuditVerdict]], kinds: Sequence[str]) -> Iterator[str]:
     for kind in kinds:
         places: dict[str, list[str]] = {}
-        for claim, verdict in judged:
+        for claim, verdict in verdicts:
             if verdict.kind == kind:
                 places.setdefault(claim.where, []).append(claim.what.replace(", ", " "))
         count = sum(map(len, places.values()))
         if count:
-            listed = "; ".join(f"{where}: {_listed(what)}" for where, what in places.items())
-            yield f"{count} of {len(judged)} published efficiency numbers are {STANDS[kind]} ({listed})."
+            listed = "; ".join(f"{where}: {_distinct(what)}" for where, what in places.items())
+            yield f"{count} of {len(verdicts)} published efficiency numbers are {STANDS[kind]} ({listed})."
 
 
 def _compared(
-    held: Sequence[tuple[runs.TrainingStudy, Sequence[ComparisonResult]]], kinds: Sequence[str]
+    results: Sequence[tuple[TrainingStudy, Sequence[ComparisonResult]]], kinds: Sequence[str]
 ) -> Iterator[str]:
-    for study, found in held:
-        place = verdicts.PLACES.get(study.experiment, study.experiment)
+    for study, of_study in results:
+        place = PLACES.get(study.experiment, study.experiment)
         for kind in kinds:
-            titles = [one.comparison.title for one in found if one.verdict == kind]
+            titles = [result.comparison.title for result in of_study if result.verdict == kind]
             if titles:
                 # What nobody can tell yet is in the table; here it would hide what can be told.
-                which = "" if kind == "undecided" else f": {_listed(titles)}"
+                which = "" if kind == "undecided" else f": {_distinct(titles)}"
                 yield (
                     f"Trainings ({study.name or 'as asked'}, {len(study.seeds)} seeds) {WORDS[kind]} "
-                    f"{len(titles)} of {len(found)} comparisons that the text makes of {place}{which}."
+                    f"{len(titles)} of {len(of_study)} comparisons that the text makes of {place}{which}."
                 )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _distinct(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(names))

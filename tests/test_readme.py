@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.records import comparison, outcome, record
-from reports import report
 from reports.audit import audit
-from reports.blocks import counters
+from reports.blocks import counters, efficiency_tables
 from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
 from reports.model import frame
@@ -23,7 +22,7 @@ FOLDER = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
 JUDGED = outcome.read_outcome(FOLDER / "regression")
 KEPT = frame.build_frame(record.read_records(FOLDER))
 SHOWN = (
-    *report.efficiency_tables(KEPT),
+    *efficiency_tables(KEPT),
     audit.audit_table(KEPT),
     *(ablations.study_table(study) for study in runs.training_studies(KEPT)),
     *(

@@ -6,13 +6,15 @@ are what the number lacks.
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, combinations
-from typing import TYPE_CHECKING
 
 from bench.records import Operator, ToolCount
 from reports.model import (
     GIGA,
+    PERCENT,
     UNMEASURED,
+    Chapter,
     Column,
+    Frame,
     Interval,
     Mark,
     Row,
@@ -22,10 +24,6 @@ from reports.model import (
     rows_of_experiment,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-PERCENT = 0.01
 # A tool may add a little that is no matrix work (norms, pooling), or count a bias as another does not.
 TOLERANCE = 0.01
 PER_MAC = {"MAC": 1, "FLOP": 2}
@@ -36,7 +34,7 @@ NOTES = (
 )
 
 
-def counter_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def counter_tables(frame: Frame) -> tuple[Table, ...]:
     """Three tables: GMACs by tool, their shares of ours, and the tools; none where no tool was asked."""
     asked = [row for row in rows_of_experiment(frame, "counters") if row["rivals"]]
     rows = list({row["axes"]["block"]: row for row in asked}.values())
@@ -208,3 +206,6 @@ def _tool(rows: Sequence[Row], tool: str) -> tuple[Value, ...]:
 
 def _or_unknown(names: tuple[str, ...] | None) -> tuple[str, ...]:
     return ("what no set of operators makes up",) if names is None else names
+
+
+CHAPTER = Chapter(40, {"counters": counter_tables})

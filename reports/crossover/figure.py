@@ -10,12 +10,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from reports.crossover import answer, curves, tables
-from reports.crossover.curves import EXPERIMENT, Study
+from reports.crossover.curves import Study
 from reports.crossover.scaling import Crossing, exponent, upper_half
-from reports.model import COLOURS, GIBI, INK, MARKERS, MEBI, MILLI, Figure, Interval, short, svg_of
+from reports.model import (
+    COLOURS,
+    GIBI,
+    INK,
+    MARKERS,
+    MEBI,
+    MILLI,
+    Chapter,
+    Figure,
+    Frame,
+    Interval,
+    short,
+    svg_of,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 # Dashes tell the families apart where colours are alike.
@@ -24,10 +36,7 @@ DASHES = {"nb": (0, (5, 2))}
 UNLABELLED = (96, 192, 384)
 
 
-__all__ = ["EXPERIMENT", "every", "figure", "words"]
-
-
-def crossover_figures(frame: "pd.DataFrame") -> tuple[Figure, ...]:
+def crossover_figures(frame: Frame) -> tuple[Figure, ...]:
     """One figure for each study over two sizes or more."""
     return tuple(
         crossover_figure(study) for study in curves.crossover_studies(frame) if len(study.sizes) > 1
@@ -218,3 +227,6 @@ def _scale(axes: "Axes", study: Study, what: str) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.grid(visible=True, which="major", color=INK, alpha=0.15, linewidth=0.6)
+
+
+CHAPTER = Chapter(50, figures=crossover_figures)

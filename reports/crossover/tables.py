@@ -5,18 +5,19 @@ exponents, every size and arm, and the number of anchors.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from reports.crossover import answer, curves
 from reports.crossover.answer import Contest
-from reports.crossover.curves import Study
+from reports.crossover.curves import CROSSOVER, Study
 from reports.crossover.scaling import exponent, upper_half
 from reports.model import (
     INCREMENT_NOTE,
     MILLI,
     TIME_NOTE,
+    Chapter,
     Column,
     Field,
+    Frame,
     Interval,
     Mark,
     Row,
@@ -31,9 +32,6 @@ from reports.model import (
     tabulate,
     time_value,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 REFERENCE = "apnb"
 ARM = Field(Column("arm", align="left"), axis_value("block"))
@@ -52,7 +50,7 @@ FIT = (
 RATIO = f"A ratio is that arm over {REFERENCE} at the same size; above 1 the arm needs more."
 
 
-def crossover_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def crossover_tables(frame: Frame) -> tuple[Table, ...]:
     """All tables that the records of `crossover` support."""
     return tuple(table for study in curves.crossover_studies(frame) for table in _tables(study))
 
@@ -254,3 +252,6 @@ def _growth(study: Study, arm: str) -> str:
         f"Time of {arm} grows as S to the power of {answer.interval_text(fit)} from S = {chosen[0]} to "
         f"{chosen[-1]}, with a 95 % interval."
     )
+
+
+CHAPTER = Chapter(50, {CROSSOVER: crossover_tables})

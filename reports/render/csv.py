@@ -4,8 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from reports.model import Column, Interval, Mark, Number, Spread, Table, Value
-from reports.render import plain
+from reports.model import Column, Interval, Mark, Number, Spread, Table, Value, plain
 
 _FORMULA = ("=", "+", "-", "@")
 

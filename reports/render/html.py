@@ -11,16 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.model import Column, Interval, LaidCell, Layout, Spread, Table, lay_out, number_of
+from reports.model import (
+    Column,
+    Interval,
+    LaidCell,
+    Layout,
+    Spread,
+    Table,
+    lay_out,
+    number_of,
+    plain,
+)
 from reports.model import Value as Raw
-from reports.render import plain, records_page
+from reports.render.records_page import record_label
 
 if TYPE_CHECKING:
     import jinja2
 
     from bench.records import Record
-    from reports.model import Figure
-    from reports.overview import Section
+    from reports.model import Figure, Section
 
 TEMPLATES = Path(__file__).parent
 RAW = "records.html"
@@ -155,10 +164,7 @@ def _links(
 ) -> Iterator[tuple[str, str, str]]:
     for record in origins[:SHOWN_LINKS]:
         address = f"{RAW}#{addresses[id(record)]}"
-        yield address, records_page.record_label(record), f"{record.source} record {record.cell}"
+        yield address, record_label(record), f"{record.source} record {record.cell}"
     if len(origins) > SHOWN_LINKS:
         address = f"{RAW}#{addresses[id(origins[SHOWN_LINKS])]}"
         yield address, f"and {len(origins) - SHOWN_LINKS} more", "further records of this row"
-
-
-__all__ = ["RAW", "LaidCell", "Layout", "environment", "page", "render"]

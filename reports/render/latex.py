@@ -7,8 +7,7 @@ text is made smaller, never larger.
 import re
 import textwrap
 
-from reports.model import Column, LaidCell, Table, lay_out
-from reports.render import plain
+from reports.model import Column, LaidCell, Table, lay_out, plain
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",

@@ -2,8 +2,7 @@
 
 import re
 
-from reports.model import Column, LaidCell, Table, lay_out
-from reports.render import plain
+from reports.model import Column, LaidCell, Table, lay_out, plain
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 

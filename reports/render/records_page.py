@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from bench.records import Record
-from reports.model import Table
-from reports.render import plain, slug
+from reports.model import Table, plain, slug
 
 HEAD = """<!DOCTYPE html>
 <html lang="en">

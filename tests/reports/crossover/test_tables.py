@@ -7,7 +7,6 @@ import pytest
 
 from bench.records.record import Failure, MeasuredMemory, Measures, PredictedMemory, Timing
 from reports import report
-from reports.blocks import figures
 from reports.crossover import answer, curves
 from reports.crossover import figure as crossings
 from reports.crossover import tables as crossover
@@ -282,7 +281,7 @@ def test_the_same_records_draw_the_same_bytes(swept):
 
 def test_the_other_figures_leave_the_sweep_out(swept):
     built = frame.build_frame(swept())
-    assert [figure.name for figure in figures.report_figures(built)] == ["crossover-figure"]
+    assert [figure.name for figure in report.report_figures(built)] == ["crossover-figure"]
     assert "crossover" in [table.name for table in report.report_tables(built)]
 
 

@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from reports.blocks import figures
+from reports import report
 from reports.model import frame
 from reports.model.table import Column, Interval, Mark, Table
-from reports.render import csv, html, latex, markdown, plain, terminal
+from reports.render import csv, html, latex, markdown, plain, to_terminal
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -40,7 +40,7 @@ def shown(table, width=400):
     console = Console(
         file=io.StringIO(), width=width, force_terminal=True, color_system="truecolor"
     )
-    console.print(terminal.to_terminal(table))
+    console.print(to_terminal(table))
     return console.file.getvalue()
 
 
@@ -162,7 +162,6 @@ def test_a_table_too_wide_goes_on_below_beside_its_names():
 
 @pytest.fixture(scope="module")
 def page(make):
-    from reports import report
     from reports.audit import audit
 
     operations = [
@@ -171,7 +170,7 @@ def page(make):
     ]
     built = frame.build_frame([*make.table1(), *operations])
     made = (audit.audit_table(built), *report.report_tables(built))
-    return html.report_page(made, figures.report_figures(built))
+    return html.report_page(made, report.report_figures(built))
 
 
 def test_the_page_loads_nothing(page):
@@ -243,7 +242,6 @@ def test_latex_compiles_whatever_the_records_say(tmp_path):
 
 @pytest.mark.skipif(shutil.which("latexmk") is None, reason="latexmk is not installed")
 def test_latexmk_compiles_a_report_s_tables(make, tmp_path):
-    from reports import report
     from reports.audit import audit
 
     built = frame.build_frame([*make.table1(), *make.table6()])

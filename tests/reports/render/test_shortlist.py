@@ -10,7 +10,7 @@ from reports import report
 from reports.audit import audit
 from reports.model import frame
 from reports.model.table import Column, Table
-from reports.render import shortlist, terminal
+from reports.render import shortlist, to_terminal
 
 KEPT = Path(__file__).parents[3] / "reports" / "reference" / "intel-xeon-2-cores"
 WHERE = "All of it is in results/report."
@@ -26,7 +26,7 @@ def shown(records):
 def drawn(found):
     console = Console(file=io.StringIO(), width=120)
     for table in found.tables:
-        console.print(terminal.to_terminal(table))
+        console.print(to_terminal(table))
         console.print()
     console.print(found.line, markup=False, highlight=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
