@@ -8,10 +8,10 @@ from reports.crossover import crossover_answer, crossover_studies
 from reports.gate import comparison_sentence
 from reports.model import Frame, Section
 from reports.training import (
-    PLACES,
     ComparisonResult,
     TrainingStudy,
     comparison_results,
+    place_of,
     training_studies,
 )
 
@@ -69,7 +69,7 @@ def _compared(
     results: Sequence[tuple[TrainingStudy, Sequence[ComparisonResult]]], kinds: Sequence[str]
 ) -> Iterator[str]:
     for study, of_study in results:
-        place = PLACES.get(study.experiment, study.experiment)
+        place = place_of(study.experiment)
         for kind in kinds:
             titles = [result.comparison.title for result in of_study if result.verdict == kind]
             if titles:

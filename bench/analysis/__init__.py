@@ -1,6 +1,7 @@
 """Arithmetic on records: statistics, the sign test, devices and rooflines; no torch."""
 
 from bench.analysis.devices import DEVICES, Ceilings, Datasheet, find_device, recognise_device
+from bench.analysis.iou import class_iou, mean_iou
 from bench.analysis.roofline import (
     FUSING,
     Floor,

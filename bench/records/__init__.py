@@ -1,6 +1,7 @@
 """What runs write: records, comparisons, outcomes and their files."""
 
 from bench.records.comparison import (
+    CLOCK_TIMES,
     FILE,
     Agreement,
     ArmReadings,
@@ -13,6 +14,8 @@ from bench.records.comparison import (
 from bench.records.failure import error_failure, exit_failure, one_line
 from bench.records.files import Model, append_line, parse_line, read_lines
 from bench.records.outcome import (
+    CALL_MEMORY,
+    GATE_EXPERIMENT,
     MEASURED_WORSE,
     OUTCOME_FILE,
     SAME_OR_BETTER,
@@ -25,6 +28,7 @@ from bench.records.outcome import (
     FindingVerdict,
     Outcome,
     SideRecord,
+    cell_name,
     moved_findings,
     worst_first,
     write_outcome,

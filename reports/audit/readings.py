@@ -1,7 +1,7 @@
-"""What the records say about each published efficiency number: the claims, and the readings to hold against them."""
+"""Readings of the records, in the unit of the published number that each is held against."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from reports.model import (
@@ -20,9 +20,8 @@ from reports.model import (
 if TYPE_CHECKING:
     import pandas as pd
 
-Protocol = Literal["strict", "paper"]
-EXPERIMENTS = ("table1", "table2", "fig2", "efficiency", "claims")
-SIZES = ("96x96", "256x128")
+ReadingProtocol = Literal["strict", "paper"]
+AUDITED = ("table1", "table2", "fig2", "efficiency", "claims")
 FORMS = {"nb": ("nb", "nb-concat"), "apnb": ("apnb", "apnb-concat")}
 
 
@@ -33,7 +32,7 @@ class OurReading:
     value: float
     label: str
     form: str = ""
-    protocol: Protocol = "strict"
+    protocol: ReadingProtocol = "strict"
     device: str = ""
 
     def __str__(self) -> str:
@@ -73,54 +72,48 @@ class Claim:
 
 
 class AuditRows:
-    """Readings of the frame, found by block and size or by network."""
+    """Rows of the frame that say something of the published numbers, by block and size or by network."""
 
     def __init__(self, frame: "pd.DataFrame") -> None:
-        self.rows: list[dict[str, Any]] = rows_of(frame[frame["experiment"].isin(EXPERIMENTS)])
+        rows = rows_of(frame[frame["experiment"].isin(AUDITED)])
+        self.ours = [row for row in rows if row["protocol"] != "published"]
+        self.printed = [row for row in rows if row["document"] is not None]
 
-    def blocks(self, base: str, size: str, *, experiment: str = "table1") -> Iterator[Row]:
+    def blocks(self, base: str, size: str, *, experiment: str = "table1") -> list[Row]:
         """Rows of the forms of NB or APNB as the paper measures them: C = 2048, batch 1, float32, no gradients."""
-        for row in self.rows:
-            axes = row["axes"]
-            usual = (row["batch"], row["dtype"], row["mode"]) == (1, "float32", "eval")
-            own = (
-                row["experiment"] in {experiment, "efficiency"}
-                and not {"channels", "key_channels"} & axes.keys()
-            )
-            here = axes.get("block") in FORMS[base] and axes.get("size") == size
-            if own and usual and here and row["protocol"] != "published":
-                yield row
+        return [
+            row
+            for row in self.ours
+            if row["experiment"] in (experiment, "efficiency")
+            and not {"channels", "key_channels"} & row["axes"].keys()
+            and (row["batch"], row["dtype"], row["mode"]) == (1, "float32", "eval")
+            and row["axes"].get("block") in FORMS[base]
+            and row["axes"].get("size") == size
+        ]
 
-    def networks(self, name: str) -> Iterator[Row]:
+    def networks(self, name: str) -> list[Row]:
         """Rows of a network of Table 2."""
-        for row in self.rows:
-            asked = row["experiment"] == "table2" and row["axes"].get("network") == name
-            if asked and row["protocol"] != "published":
-                yield row
+        rows = (row for row in self.ours if row["experiment"] == "table2")
+        return [row for row in rows if row["axes"].get("network") == name]
 
     def documents(self, experiment: str, *axes: str) -> dict[tuple[Any, ...], Row]:
         """Published rows of an experiment by those of their axes."""
-        found: dict[tuple[Any, ...], Row] = {}
-        for row in self.rows:
-            if row["experiment"] == experiment and row["document"] is not None:
-                found.setdefault(tuple(row["axes"].get(axis) for axis in axes), row)
-        return found
+        rows = [row for row in self.printed if row["experiment"] == experiment]
+        return {tuple(row["axes"].get(axis) for axis in axes): row for row in reversed(rows)}
 
 
-def operations(rows: Iterator[Row]) -> Iterator[OurReading]:
+def operations(rows: Iterable[Row]) -> Iterator[OurReading]:
     """Counts in giga, as executed and by the paper's rules."""
     for row in rows:
-        form = row["axes"]["block"]
+        form, by_rules = row["axes"]["block"], row["paper_operations"]
         if row["macs"] is not None:
             yield OurReading(row["macs"] / GIGA, "MACs as executed", form)
             yield OurReading(row["flops"] / GIGA, "FLOPs as executed", form)
-        if row["paper_operations"] is not None:
-            yield OurReading(
-                row["paper_operations"] / GIGA, "count by the paper's rules", form, "paper"
-            )
+        if by_rules is not None:
+            yield OurReading(by_rules / GIGA, "count by the paper's rules", form, "paper")
 
 
-def block_memory(rows: Iterator[Row]) -> Iterator[OurReading]:
+def block_memory(rows: Iterable[Row]) -> Iterator[OurReading]:
     """Memory of one call in MiB, as it is and by the paper's procedure."""
     for row in rows:
         form = row["axes"]["block"]
@@ -133,62 +126,58 @@ def block_memory(rows: Iterator[Row]) -> Iterator[OurReading]:
                 yield OurReading(size / MEBI, f"{how} by the paper's procedure", form, "paper")
 
 
-def block_times(rows: Iterator[Row]) -> Iterator[OurReading]:
+def block_times(rows: Iterable[Row]) -> Iterator[OurReading]:
     """Median times in milliseconds, with their device."""
     for row in rows:
         clocks = CLOCK_ORDER if row["protocol"] == "strict" else ("wall", *CLOCK_ORDER)
-        found = time_interval(timing_of(row, clocks=clocks))
-        if found is not None:
-            form = row["axes"].get("block", "")
-            yield OurReading(found.median / MILLI, "time", form, row["protocol"], _device(row))
+        time = time_interval(timing_of(row, clocks=clocks))
+        if time is not None:
+            yield _timed(row, time.median / MILLI, "time", form=row["axes"].get("block", ""))
 
 
-def _device(row: Row) -> str:
-    return f"{row['device']}: {row['device_name']}"
+def _timed(row: Row, value: float, label: str, *, form: str = "") -> OurReading:
+    device = f"{row['device']}: {row['device_name']}"
+    return OurReading(value, label, form, row["protocol"], device)
 
 
-def quotients(above: Iterator[OurReading], below: Iterator[OurReading]) -> Iterator[OurReading]:
+def quotients(above: Iterable[OurReading], below: Iterable[OurReading]) -> Iterator[OurReading]:
     """Ratios of readings of the same kind and device.
 
     Form is divided by like form; where NB was not read in the form of an APNB, its plain form stands in (in NB the
     concatenation does not raise the peak).
     """
-    over = {
-        (reading.label, reading.protocol, reading.form, reading.device): reading
-        for reading in above
-    }
+    over = {(each.label, each.protocol, each.form, each.device): each for each in above}
     for reading in below:
         alike = reading.form.replace("apnb", "nb")
         forms = (alike, alike.replace("-concat", ""))
         keys = [(reading.label, reading.protocol, form, reading.device) for form in forms]
         other = next((over[key] for key in keys if key in over), None)
         if other is not None and reading.value:
-            name = f"{other.form} over {reading.form}"
-            value = other.value / reading.value
-            yield OurReading(value, reading.label, name, reading.protocol, reading.device)
+            form = f"{other.form} over {reading.form}"
+            yield replace(reading, value=other.value / reading.value, form=form)
 
 
-def products(rows: Iterator[Row]) -> float | None:
+def products(rows: Iterable[Row]) -> float | None:
     """MACs of the matrix products of one call, without the convolutions; None where no ledger is kept."""
     for row in rows:
-        macs = [entry.macs for entry in row["ledger"] or () if "conv" not in entry.name]
-        if sum(macs):
-            return float(sum(macs))
+        macs = sum(entry.macs for entry in row["ledger"] or () if "conv" not in entry.name)
+        if macs:
+            return float(macs)
     return None
 
 
-def stored(rows: Iterator[Row]) -> Iterator[OurReading]:
+def stored(rows: Iterable[Row]) -> Iterator[OurReading]:
     """Parameters in millions: those that train, and all that a checkpoint holds."""
     for row in rows:
         if row["parameters"] is not None:
-            kept = row["parameters"] + row["buffers"]
+            total = row["parameters"] + row["buffers"]
             yield OurReading(row["parameters"] / MEGA, "parameters")
-            yield OurReading(kept / MEGA, "parameters and buffers", protocol="paper")
+            yield OurReading(total / MEGA, "parameters and buffers", protocol="paper")
 
 
-def network_memory(rows: Iterator[Row]) -> Iterator[OurReading]:
+def network_memory(rows: Iterable[Row]) -> Iterator[OurReading]:
     """Memory of a whole network in MiB."""
-    kinds: tuple[tuple[str, str, Protocol], ...] = (
+    kinds: tuple[tuple[str, str, ReadingProtocol], ...] = (
         ("predicted_peak_bytes", "all that is alive at the peak, predicted", "strict"),
         ("predicted_increment_bytes", "what a call adds, predicted", "strict"),
         ("reserved_bytes", "what the allocator reserves, measured", "strict"),
@@ -201,20 +190,17 @@ def network_memory(rows: Iterator[Row]) -> Iterator[OurReading]:
                 yield OurReading(row[column] / MEBI, label, protocol=protocol)
 
 
-def network_times(rows: Iterator[Row]) -> Iterator[OurReading]:
+def network_times(rows: Iterable[Row]) -> Iterator[OurReading]:
     """Median times in seconds, with their device."""
     for row in rows:
-        found = time_interval(timing_of(row))
-        if found is not None:
-            yield OurReading(found.median, "time", protocol=row["protocol"], device=_device(row))
+        time = time_interval(timing_of(row))
+        if time is not None:
+            yield _timed(row, time.median, "time")
 
 
-def operation_sums(rows: Iterator[Row]) -> Iterator[OurReading]:
+def operation_sums(rows: Iterable[Row]) -> Iterator[OurReading]:
     """Sum of the operations' times of Fig. 2, in milliseconds."""
     for row in rows:
         if row["operations"]:
             total = sum(group_times(row["operations"]).values())
-            form = row["axes"]["block"]
-            yield OurReading(
-                total / MILLI, "sum of operations", form, row["protocol"], _device(row)
-            )
+            yield _timed(row, total / MILLI, "sum of operations", form=row["axes"]["block"])

@@ -54,7 +54,7 @@ def _size_figure(series: Series, column: Column, *, name: str) -> Figure | None:
         return None
 
     def draw(axes: "Axes") -> None:
-        _draw_lines(axes, series, scale=column.scale)
+        _draw_series(axes, series, scale=column.scale)
         axes.set_ylabel(f"{column.name} of one call ({column.unit})")
 
     title = f"{column.name[0].upper()}{column.name[1:]} of one call"
@@ -100,7 +100,7 @@ def _is_usual(row: Row) -> bool:
     )
 
 
-def _draw_lines(axes: "Axes", series: Series, *, scale: float) -> None:
+def _draw_series(axes: "Axes", series: Series, *, scale: float) -> None:
     from matplotlib.ticker import NullLocator
 
     ends = []

@@ -7,7 +7,7 @@ from reports.model import Table, plain, slug
 from reports.render.csv import to_csv
 from reports.render.html import RAW, report_page, to_html
 from reports.render.latex import to_latex
-from reports.render.markdown import to_markdown
+from reports.render.markdown import escape_markdown, to_markdown
 from reports.render.records_page import raw_page, record_anchors
 from reports.render.shortlist import shorten_report
 

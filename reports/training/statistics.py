@@ -8,7 +8,7 @@ should be. Fewer than `MIN_SEEDS` have no interval and no verdict.
 
 import itertools
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,35 +29,6 @@ MIN_SEEDS = 3
 LEAST_DEVIATION = 1e-9
 RESAMPLES = 10_000
 ENUMERATED_SEEDS = 5
-
-
-def class_iou(confusion: Sequence[Sequence[int]]) -> tuple[float | None, ...]:
-    """Intersection over union of each class; None for one that is neither in the truth nor predicted.
-
-    Args:
-        confusion: pixels; rows are the truth, columns the prediction.
-
-    Raises:
-        ValueError: the matrix is not square.
-    """
-    if any(len(row) != len(confusion) for row in confusion):
-        msg = (
-            f"a confusion matrix of {len(confusion)} rows needs as many columns; rows are the truth"
-        )
-        raise ValueError(msg)
-    predicted = [sum(column) for column in zip(*confusion, strict=True)]
-    unions = [sum(row) + predicted[at] - row[at] for at, row in enumerate(confusion)]
-    return tuple(confusion[at][at] / union if union else None for at, union in enumerate(unions))
-
-
-def mean_iou(
-    confusion: Sequence[Sequence[int]], classes: Collection[int] | None = None
-) -> float | None:
-    """Mean intersection over union in percent, over those of `classes` that occur; None where none does."""
-    found = class_iou(confusion)
-    chosen = [share for at, share in enumerate(found) if classes is None or at in classes]
-    present = [share for share in chosen if share is not None]
-    return 100 * statistics.fmean(present) if present else None
 
 
 @dataclass(frozen=True, slots=True)

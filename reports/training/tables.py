@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from reports.model import (
     GIGA,
-    MEBI,
     MILLI,
     UNMEASURED,
     UNPREDICTED,
@@ -19,91 +18,90 @@ from reports.model import (
     Spread,
     Table,
     Value,
+    memory_column,
     tabulate,
 )
-from reports.training import runs
 from reports.training.captions import empty_crop_notes, training_conditions
-from reports.training.runs import Arm, TrainingStudy
-from reports.training.verdicts import group_table, ranking_notes, verdict_table
+from reports.training.claims import PAPER_TABLES
+from reports.training.runs import SEED, Arm, TrainingStudy, training_studies
+from reports.training.verdicts import ranking_notes, verdict_tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLES = {"table6": "Table 6: components", "table7": "Table 7: sampling"}
 SPREAD = (
     "mIoU is the mean and the standard deviation over the seeds; each seed is in the next table."
 )
 CALL = "MACs and the memory of a call are those of inference on one image, predicted."
 STEP = "Memory of training is everything alive at the peak of one step, predicted, without the optimizer's state."
-TIME = "The time of a step is the median over the runs."
+STEP_TIME = "The time of a step is the median over the runs."
+PERCENT = partial(Column, unit="%", digits=2, base="percent", source="measured")
 
 
 def training_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
     """Every table of what was trained: by experiment and setting, then the comparisons by setting."""
-    found = runs.training_studies(frame)
-    made = [table for study in found for table in _tables(study)]
+    tables: list[Table] = []
     settings: dict[str, list[TrainingStudy]] = {}
-    for study in found:
+    for study in training_studies(frame):
         settings.setdefault(str(sorted(study.setting.items(), key=str)), []).append(study)
-    compared = (make(same) for same in settings.values() for make in (verdict_table, group_table))
-    return (*made, *(table for table in compared if table is not None))
-
-
-def _tables(study: TrainingStudy) -> tuple[Table, ...]:
-    was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
-    return (
-        (study_table(study), seed_table(study))
-        if was_run and study.seeds
-        else (study_table(study),)
-    )
-
-
-def _title(study: TrainingStudy) -> str:
-    return ", ".join(filter(None, (TITLES.get(study.experiment, study.experiment), study.name)))
-
-
-def _arms(study: TrainingStudy) -> list[dict[str, Any]]:
-    return [{"arm": arm} for arm in study.arms]
-
-
-def _axes(study: TrainingStudy) -> Iterator[Field]:
-    for name in study.arms[0].axes if study.arms else ():
-        column = Column(name, align="left")
-        yield Field(column, partial(lambda row, name: row["arm"].axes[name], name=name))
+        tables.append(study_table(study))
+        was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
+        if was_run and study.seeds:
+            tables.append(_seed_table(study))
+    return (*tables, *(table for same in settings.values() for table in verdict_tables(same)))
 
 
 def study_table(study: TrainingStudy) -> Table:
     """One table of the paper in one setting: its mIoU, ours, and what the network costs."""
-    percent = partial(Column, "mIoU", "%", base="percent")
-    score = Field(percent(digits=2, source="measured"), _score, note=SPREAD)
-    printed = Field(percent(digits=1, source="published"), _printed, optional=True)
     groups = (
-        Field(
-            Column(f"mIoU, {group}", "%", 2, base="percent", source="measured"),
-            partial(_score, group=group),
-        )
-        for group in study.groups
+        Field(PERCENT(f"mIoU, {group}"), partial(_score, group=group)) for group in study.groups
     )
-    anchors = Field(Column("anchors"), _anchors, optional=True)
-    count = Field(Column("seeds"), partial(_count, study=study))
-    return tabulate(
-        _arms(study),
-        (*_axes(study), anchors, printed, score, *groups, count, *_costs()),
+    return _tabulate(
+        study,
+        Field(Column("anchors"), lambda row: row["arm"].anchors, optional=True),
+        Field(PERCENT("mIoU", digits=1, source="published"), _printed, optional=True),
+        Field(PERCENT("mIoU"), _score, note=SPREAD),
+        *groups,
+        Field(Column("seeds"), partial(_finished_seeds, asked=study.seeds)),
+        *_cost_fields(),
         name=study.file_name(study.experiment),
         title=_title(study),
-        caption=training_conditions(study),
-        notes=(*ranking_notes((study,)), *_document(study), *empty_crop_notes(study)),
+        notes=(*ranking_notes((study,)), *_document_notes(study), *empty_crop_notes(study)),
     )
+
+
+def _seed_table(study: TrainingStudy) -> Table:
+    """Every seed's mIoU of a study; in the place of one that failed or was not run, why."""
+    return _tabulate(
+        study,
+        *(Field(PERCENT(f"seed {seed}"), partial(_seed_score, seed=seed)) for seed in study.seeds),
+        name=study.file_name(study.experiment, after="seeds"),
+        title=f"{_title(study)}: mIoU of every seed",
+    )
+
+
+def _tabulate(study: TrainingStudy, *fields: Field, **about: Any) -> Table:  # noqa: ANN401
+    axes = (
+        Field(Column(name, align="left"), partial(_axis, name=name))
+        for name in (study.arms[0].axes if study.arms else ())
+    )
+    rows = [{"arm": arm} for arm in study.arms]
+    return tabulate(rows, (*axes, *fields), caption=training_conditions(study), **about)
+
+
+def _title(study: TrainingStudy) -> str:
+    paper = PAPER_TABLES.get(study.experiment)
+    return study.title(f"{paper.place}: {paper.topic}" if paper else study.experiment)
+
+
+def _axis(row: Row, name: str) -> Value:
+    value: Value = row["arm"].axes[name]
+    return value
 
 
 def _printed(row: Row) -> Value:
     number: float | None = row["arm"].printed
     return UNPUBLISHED if number is None else number
-
-
-def _anchors(row: Row) -> Value:
-    number: int | None = row["arm"].anchors
-    return number
 
 
 def _score(row: Row, group: str | None = None) -> Value:
@@ -113,20 +111,17 @@ def _score(row: Row, group: str | None = None) -> Value:
 def miou_spread(arm: Arm, group: str | None = None) -> Spread | Mark:
     """Mean and deviation of an arm's mIoU in percent, or why there is none."""
     scores = list(arm.scores(group).values())
-    if not scores:
-        return next((arm.missing(seed) for seed in _asked(arm)), UNMEASURED)
-    return Spread(statistics.fmean(scores), statistics.stdev(scores) if len(scores) > 1 else None)
-
-
-def _asked(arm: Arm) -> list[Any]:
-    """Seeds of an arm, those that failed first."""
+    if scores:
+        deviation = statistics.stdev(scores) if len(scores) > 1 else None
+        return Spread(statistics.fmean(scores), deviation)
+    # A seed that failed says more than one that was not run.
     rows = sorted(arm.rows, key=lambda row: row["failure"] is None)
-    return list(dict.fromkeys(row["axes"].get(runs.SEED, "") for row in rows))
+    return arm.missing(rows[0]["axes"].get(SEED, "")) if rows else UNMEASURED
 
 
-def _count(row: Row, study: TrainingStudy) -> Value:
+def _finished_seeds(row: Row, asked: tuple[Any, ...]) -> Value:
     arm: Arm = row["arm"]
-    done, asked = arm.scores(), study.seeds
+    done = arm.scores()
     lacking = [seed for seed in asked if seed not in done]
     if not lacking or not done:
         return len(done)
@@ -134,55 +129,37 @@ def _count(row: Row, study: TrainingStudy) -> Value:
     return Mark(why, f"{len(done)} of {len(asked)}")
 
 
-def _costs() -> Iterator[Field]:
-    memory = partial(Column, unit="MiB", digits=1, scale=MEBI, base="bytes", source="predicted")
+def _cost_fields() -> Iterator[Field]:
     for column, name, mode in (
         (Column("MACs", "G", 3, GIGA), "macs", "eval"),
         (Column("MACs of a step", "G", 2, GIGA), "macs", "train"),
-        (memory("memory of a call"), "predicted_increment_bytes", "eval"),
-        (memory("memory of training"), "predicted_peak_bytes", "train"),
+        (memory_column("memory of a call", "predicted"), "predicted_increment_bytes", "eval"),
+        (memory_column("memory of training", "predicted"), "predicted_peak_bytes", "train"),
     ):
-        said = CALL if mode == "eval" else STEP
-        yield Field(column, partial(_cost, name=name, mode=mode), optional=True, note=said)
+        note = CALL if mode == "eval" else STEP
+        yield Field(column, partial(_cost, name=name, mode=mode), optional=True, note=note)
     step = Column("time of a step", "ms", 1, MILLI, "seconds", "measured")
-    yield Field(step, _step, optional=True, note=TIME)
+    yield Field(step, _step_time, optional=True, note=STEP_TIME)
 
 
 def _cost(row: Row, name: str, mode: str) -> Value:
-    found = row["arm"].cost(name, mode=mode)
-    return UNPREDICTED if found is None else found
+    cost: int | None = row["arm"].cost(name, mode=mode)
+    return UNPREDICTED if cost is None else cost
 
 
-def _step(row: Row) -> Value:
+def _step_time(row: Row) -> Value:
     """Median over the runs of the median time of a step, in seconds."""
     times = [run["accuracy"].step_time_s for run in row["arm"].runs.values()]
     medians = [statistics.median(samples) for samples in times if samples]
     return statistics.median(medians) if medians else None
 
 
-def _document(study: TrainingStudy) -> Iterator[str]:
+def _document_notes(study: TrainingStudy) -> Iterator[str]:
     if study.document is not None and study.document.note:
         yield f"The published column: {study.document.note}."
 
 
-def seed_table(study: TrainingStudy) -> Table:
-    """Every seed's mIoU of a study; in the place of one that failed or was not run, why."""
-    columns = (
-        Field(
-            Column(f"seed {seed}", "%", 2, base="percent", source="measured"),
-            partial(lambda row, seed: _of_seed(row["arm"], seed), seed=seed),
-        )
-        for seed in study.seeds
-    )
-    return tabulate(
-        _arms(study),
-        (*_axes(study), *columns),
-        name=study.file_name(study.experiment, after="seeds"),
-        title=f"{_title(study)}: mIoU of every seed",
-        caption=training_conditions(study),
-    )
-
-
-def _of_seed(arm: Arm, seed: object) -> Value:
+def _seed_score(row: Row, seed: object) -> Value:
+    arm: Arm = row["arm"]
     score = arm.scores().get(seed)
     return arm.missing(seed) if score is None else score

@@ -126,6 +126,11 @@ def test_a_missing_number_is_a_dash_with_its_reason():
     assert "this device gives no such reading" in said
 
 
+def test_a_ratio_of_zero_is_no_missing_number():
+    _, beside = paired.comparison_tables([comparison(second=arm("mine:block", 5, macs=0))])
+    assert beside.rows[0][4] == 0
+
+
 def test_an_arm_that_failed_is_a_row_with_its_reason():
     failure = Failure(kind="out-of-memory", reason="nb: the process was killed")
     verdicts, _ = paired.comparison_tables([comparison(rounds=(), failure=failure)])

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.records.outcome import Control, Finding, Outcome, SideRecord, read_outcome
-from reports.gate import action_benchmark, github, junit, pytest_benchmark
 from reports.gate import findings as regress
+from reports.gate import github, junit, pytest_benchmark, wording
 from reports.model.table import Interval, Mark
 
 HOSTILE = '<b>x</b> | `y` [z](javascript:1)\n::error::boo % \x1b[31m & "q" ]]>'
@@ -83,7 +83,7 @@ def test_the_summary_has_the_answer_then_the_worst_then_the_rest_folded_away():
     ],
 )
 def test_the_headline_says_the_answer(made, start):
-    assert regress.headline(made).startswith(start)
+    assert wording.headline(made).startswith(start)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_headline_says_the_answer(made, start):
     ],
 )
 def test_a_value_is_written_in_its_unit(value, unit, text):
-    assert regress.amount(value, unit) == text
+    assert wording.amount(value, unit) == text
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_value_is_written_in_its_unit(value, unit, text):
     ],
 )
 def test_a_ratio_has_its_interval_where_there_are_both_ends(fields, text):
-    assert regress.ratio_text(finding(**fields)) == text
+    assert wording.ratio_text(finding(**fields)) == text
 
 
 def test_a_control_that_fails_is_marked_and_one_that_holds_is_not():
@@ -145,7 +145,7 @@ def test_the_summary_ends_with_the_command_where_it_is_known():
 
 
 def test_the_headline_counts_what_there_is_alone():
-    assert regress.headline(outcome(finding())) == "Same or better: 1 findings"
+    assert wording.headline(outcome(finding())) == "Same or better: 1 findings"
 
 
 def within(base, head):
@@ -293,7 +293,7 @@ def test_hostile_text_stays_text():
 
 
 def test_github_action_benchmark_gets_the_heads_values_with_units():
-    found = action_benchmark.entries(
+    found = github.benchmark_entries(
         outcome(SLOWER, CHANGED, finding(quantity="outputs", after=0.5))
     )
     assert [(one["name"], one["unit"]) for one in found] == [

@@ -8,13 +8,11 @@ from scipy import stats
 
 from reports.model import frame
 from reports.training import statistics
-from reports.training.claims import AXES, COMPARISONS, MARGIN_POINTS
+from reports.training.claims import COMPARISONS, MARGIN_POINTS, PAPER_TABLES
 from reports.training.statistics import (
     Difference,
     Tau,
-    class_iou,
     holm,
-    mean_iou,
     paired,
     seed_verdict,
     tau,
@@ -23,50 +21,6 @@ from reports.training.statistics import (
 
 def scores(values, start=0):
     return dict(enumerate(values, start))
-
-
-def test_iou_is_the_intersection_over_the_union_of_pixel_sets():
-    rng = np.random.default_rng(3)
-    truth, said = rng.integers(0, 4, size=(2, 500))
-    matrix = [[int(((truth == t) & (said == p)).sum()) for p in range(4)] for t in range(4)]
-    unions = [((truth == c) | (said == c)).sum() for c in range(4)]
-    hits = [((truth == c) & (said == c)).sum() for c in range(4)]
-    assert class_iou(matrix) == pytest.approx([h / u for h, u in zip(hits, unions, strict=True)])
-
-
-def test_rows_are_the_truth():
-    assert class_iou([[3, 1], [0, 0]]) == (0.75, 0.0)
-
-
-def test_a_class_that_does_not_occur_is_not_counted():
-    assert mean_iou([[8, 2, 0], [0, 10, 0], [0, 0, 0]]) == pytest.approx(
-        100 * (8 / 10 + 10 / 12) / 2
-    )
-
-
-def test_the_mean_is_no_median():
-    assert mean_iou([[10, 0, 0], [0, 5, 5], [0, 0, 10]]) == pytest.approx(
-        100 * (1 + 5 / 10 + 10 / 15) / 3
-    )
-
-
-def test_a_class_that_is_only_predicted_counts_as_zero():
-    assert mean_iou([[8, 2], [0, 0]]) == pytest.approx(40)
-
-
-def test_nothing_labelled_has_no_mean():
-    assert mean_iou([[0, 0], [0, 0]]) is None
-
-
-def test_a_group_has_the_mean_of_its_classes():
-    matrix = [[10, 0, 0], [0, 5, 5], [0, 0, 10]]
-    assert mean_iou(matrix, classes=(0,)) == 100
-    assert mean_iou(matrix, classes=(1, 2)) == pytest.approx(100 * (5 / 10 + 10 / 15) / 2)
-
-
-def test_a_matrix_that_is_not_square_is_refused():
-    with pytest.raises(ValueError, match="2 rows needs as many columns"):
-        class_iou([[1, 2], [1]])
 
 
 def test_differences_are_taken_on_the_seeds_that_both_have():
@@ -306,9 +260,12 @@ def test_tau_of_single_seeds_has_no_interval():
 
 
 PRINTED = {
-    (record.experiment, *(record.axes[name] for name in AXES[record.experiment])): record
+    (
+        record.experiment,
+        *(record.axes[name] for name in PAPER_TABLES[record.experiment].axes),
+    ): record
     for record in frame.published_records()
-    if record.experiment in AXES
+    if record.experiment in PAPER_TABLES
 }
 
 
