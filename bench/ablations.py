@@ -113,9 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run(chosen, options)
     elif not _run_together(chosen, options):
         return 0
-    from reports.__main__ import main as report  # brings pandas and matplotlib
+    from reports import write_report  # brings pandas and matplotlib
 
-    return report([str(options.out), "--out", str(options.out / "report")])
+    return write_report(options.out, options.out / "report")
 
 
 def _run_together(chosen: Sequence[Experiment], options: Namespace) -> bool:
@@ -156,8 +156,7 @@ def judge(options: Namespace) -> int:
     setting = setting_of(options)
     from bench.run import resolve_device
     from bench.training.judge import evaluate_checkpoint as judged
-    from reports.model import build_frame
-    from reports.training import evaluation_tables
+    from reports import evaluation_report, show
 
     device = resolve_device(options.device)
     with cli.held(options.out):
@@ -169,7 +168,7 @@ def judge(options: Namespace) -> int:
             device=device,
             out=options.out,
         )
-    cli.show(evaluation_tables(build_frame([made])))
+    show(evaluation_report(made))
     return 0
 
 
@@ -257,13 +256,12 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
 
 def _trained(records: Sequence["Record"]) -> "RenderableType":
     """The tables of what was trained so far, as they fill in."""
-    from reports.model import build_frame
-    from reports.training import study_table, training_studies
+    from reports import drawn, training_report
 
     own = [item for item in records if item.experiment in TRAININGS]
     if not any(item.measures.accuracy for item in own):
-        return cli.drawn(())
-    return cli.drawn(study_table(study) for study in training_studies(build_frame(own)))
+        return drawn(())
+    return drawn(training_report(own))
 
 
 if __name__ == "__main__":

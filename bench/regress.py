@@ -180,10 +180,10 @@ def _run(options: Namespace, *, command: str) -> Outcome:
 
 def _report(outcome: Outcome, out: Path) -> None:
     """Write every form, show the table, and tell GitHub where it listens."""
-    from reports.gate import annotations, headline, outcome_tables, write_reports
+    from reports import annotations, headline, outcome_tables, show, write_reports
 
     summary = write_reports(outcome, out)
-    cli.show(table for table in outcome_tables(outcome) if table.name != "same")
+    show(table for table in outcome_tables(outcome) if table.name != "same")
     sys.stdout.write(f"{headline(outcome)}; reports are in {out}\n")
     if os.environ.get("GITHUB_ACTIONS"):
         sys.stdout.write(annotations(outcome))
@@ -194,13 +194,12 @@ def _report(outcome: Outcome, out: Path) -> None:
 
 
 def _history(options: Namespace) -> int:
-    from reports.gate import history_sentence, read_series, write_history
+    from reports import history_sentence, read_series, show, write_history
 
     series = read_series(options.records)
     with cli.held(options.out):
-        cli.show(write_history(series, options.out))
-    told = history_sentence(series)
-    sys.stdout.write(f"{told}; charts and tables are in {options.out}\n")
+        show(write_history(series, options.out))
+    sys.stdout.write(f"{history_sentence(series)}; charts and tables are in {options.out}\n")
     return 0
 
 

@@ -152,13 +152,13 @@ def test_predicted_times_on_known_devices_are_as_kept(kept):
     from reports.model import frame
     from reports.render import markdown
 
-    tables = predicted_times.every(frame.build_frame(record.read_records(INTEL)))
-    kept("intel/predictions.md", joined({one.name: markdown.render(one) for one in tables}))
+    tables = predicted_times.predicted_time_tables(frame.build_frame(record.read_records(INTEL)))
+    kept("intel/predictions.md", joined({one.name: markdown.to_markdown(one) for one in tables}))
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_an_outcome_is_as_kept_in_every_form(kept, name, tmp_path):
-    from bench import cli
+    from reports import show
     from reports.gate import findings as regress
     from reports.gate import github
 
@@ -166,7 +166,7 @@ def test_an_outcome_is_as_kept_in_every_form(kept, name, tmp_path):
     regress.write_reports(found, tmp_path)
     (tmp_path / outcome.OUTCOME_FILE).unlink()
     texts = texts_of(tmp_path, ".md", ".xml", ".json") | {
-        "terminal.txt": printed(lambda: cli.show(regress.outcome_tables(found))),
+        "terminal.txt": printed(lambda: show(regress.outcome_tables(found))),
         "annotations.txt": github.annotations(found),
         "status.txt": f"{found.status} {regress.headline(found)}",
     }

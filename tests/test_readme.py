@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.records import comparison, outcome, record
-from reports import report
 from reports.audit import audit
-from reports.blocks import counters
+from reports.blocks import counters, efficiency_tables
 from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
 from reports.model import frame
@@ -23,15 +22,15 @@ FOLDER = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
 JUDGED = outcome.read_outcome(FOLDER / "regression")
 KEPT = frame.build_frame(record.read_records(FOLDER))
 SHOWN = (
-    *report.efficiency(KEPT),
+    *efficiency_tables(KEPT),
     audit.audit_table(KEPT),
     *(ablations.study_table(study) for study in runs.training_studies(KEPT)),
     *(
         table
-        for table in crossover.every(KEPT)
+        for table in crossover.crossover_tables(KEPT)
         if table.name in ("crossover", "crossover-exponents")
     ),
-    *(table for table in counters.every(KEPT) if table.name == "counters-shares"),
+    *(table for table in counters.counter_tables(KEPT) if table.name == "counters-shares"),
     *comparisons.comparison_tables(comparison.read_comparisons(FOLDER)),
     *(table for table in findings.outcome_tables(JUDGED) if table.name in ("moved", "controls")),
 )
@@ -39,7 +38,7 @@ SHOWN = (
 
 @pytest.mark.parametrize("table", SHOWN, ids=lambda table: table.name)
 def test_a_table_is_what_the_kept_records_render_to(table):
-    body = markdown.render(table).split("\n", 2)[2].strip()
+    body = markdown.to_markdown(table).split("\n", 2)[2].strip()
     assert body in README
 
 

@@ -6,13 +6,15 @@ are what the number lacks.
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, combinations
-from typing import TYPE_CHECKING
 
 from bench.records import Operator, ToolCount
 from reports.model import (
     GIGA,
+    PERCENT,
     UNMEASURED,
+    Chapter,
     Column,
+    Frame,
     Interval,
     Mark,
     Row,
@@ -22,10 +24,6 @@ from reports.model import (
     rows_of_experiment,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-PERCENT = 0.01
 # A tool may add a little that is no matrix work (norms, pooling), or count a bias as another does not.
 TOLERANCE = 0.01
 PER_MAC = {"MAC": 1, "FLOP": 2}
@@ -36,7 +34,7 @@ NOTES = (
 )
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def counter_tables(frame: Frame) -> tuple[Table, ...]:
     """Three tables: GMACs by tool, their shares of ours, and the tools; none where no tool was asked."""
     asked = [row for row in rows_of_experiment(frame, "counters") if row["rivals"]]
     rows = list({row["axes"]["block"]: row for row in asked}.values())
@@ -46,12 +44,12 @@ def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
     return _counts(rows, tools), _shares(rows, tools), _tools(rows, tools)
 
 
-def macs_of(rival: ToolCount) -> float | None:
+def counted_macs(rival: ToolCount) -> float | None:
     """The tool's number as MACs."""
     return None if rival.reported is None else rival.reported / PER_MAC[rival.unit]
 
 
-def missed(ledger: Sequence[Operator], macs: float) -> tuple[str, ...] | None:
+def missed_operators(ledger: Sequence[Operator], macs: float) -> tuple[str, ...] | None:
     """Operators whose MACs make up what a count lacks; None where no set of them does, within 1 % of the whole.
 
     Args:
@@ -74,7 +72,7 @@ def _plain(operator: str) -> str:
 
 
 def _missed(row: Row, macs: float) -> tuple[str, ...] | None:
-    names = missed(row["ledger"], macs)
+    names = missed_operators(row["ledger"], macs)
     if names is None or ":sdpa" not in str(row["axes"]["block"]):
         return names
     # On meta tensors, where the ledger is taken, fused attention is its two products.
@@ -150,7 +148,7 @@ def _macs(row: Row, rival: ToolCount | None) -> Value:
     del row
     if rival is None:
         return UNMEASURED
-    macs = macs_of(rival)
+    macs = counted_macs(rival)
     return Mark(f"{rival.tool}: {rival.reason}") if macs is None else macs
 
 
@@ -191,14 +189,14 @@ def _tool(rows: Sequence[Row], tool: str) -> tuple[Value, ...]:
     shares = {
         block: macs / row["macs"]
         for block, (row, rival) in asked.items()
-        if row["macs"] and (macs := macs_of(rival)) is not None
+        if row["macs"] and (macs := counted_macs(rival)) is not None
     }
     if not shares:
         return tool, first.version, f"{first.unit}s", Mark(first.reason or ""), None, None
     lacks = dict.fromkeys(
         name
         for row, rival in asked.values()
-        if row["ledger"] and (macs := macs_of(rival)) is not None
+        if row["ledger"] and (macs := counted_macs(rival)) is not None
         for name in _or_unknown(_missed(row, macs))
     )
     least = min(shares, key=lambda block: shares[block])
@@ -208,3 +206,6 @@ def _tool(rows: Sequence[Row], tool: str) -> tuple[Value, ...]:
 
 def _or_unknown(names: tuple[str, ...] | None) -> tuple[str, ...]:
     return ("what no set of operators makes up",) if names is None else names
+
+
+CHAPTER = Chapter(40, {"counters": counter_tables})

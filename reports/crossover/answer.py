@@ -51,7 +51,7 @@ def _named(study: Study, arm: str) -> dict[int, str]:
     return dict.fromkeys(study.times(arm), arm)
 
 
-def answer(study: Study) -> str:
+def crossover_answer(study: Study) -> str:
     """Answer the question for one device and number format, from its records alone."""
     plain, _, best = contests(study)
     where = f"On {study.place}:"
@@ -62,17 +62,17 @@ def answer(study: Study) -> str:
         )
         return f"{QUESTION} {where} it cannot be decided, {missing}."
     said = [
-        f"{QUESTION} {where} best against best, {verdict(best.crossing)}.",
+        f"{QUESTION} {where} best against best, {crossing_verdict(best.crossing)}.",
         _at_the_largest(study, best),
     ]
     if plain.crossing is not None:
-        said.append(f"Plain against plain, {verdict(plain.crossing)}.")
+        said.append(f"Plain against plain, {crossing_verdict(plain.crossing)}.")
     return " ".join(said)
 
 
-def verdict(found: Crossing) -> str:
+def crossing_verdict(found: Crossing) -> str:
     """Yes with the size, no, or that it cannot be decided."""
-    smallest, largest = (square(size) for size in (min(found.ratios), max(found.ratios)))
+    smallest, largest = (square_map(size) for size in (min(found.ratios), max(found.ratios)))
     if found.high == 0:
         return f"yes, at every size measured; the size from which it pays is below the smallest, {smallest}"
     if found.low == math.inf:
@@ -81,11 +81,11 @@ def verdict(found: Crossing) -> str:
         return (
             f"it cannot be decided, the intervals of the times overlap up to the largest size, {largest}"
             if found.low == 0
-            else f"it cannot be decided up to the largest size, {largest}; not below {square(found.low)}"
+            else f"it cannot be decided up to the largest size, {largest}; not below {square_map(found.low)}"
         )
     if found.low == 0:
-        return f"yes, from {square(found.high)} on at the latest; below, the intervals of the times overlap"
-    return f"yes, from about {square(found.at)} on (between {square(found.low)} and {square(found.high)})"
+        return f"yes, from {square_map(found.high)} on at the latest; below, the intervals of the times overlap"
+    return f"yes, from about {square_map(found.at)} on (between {square_map(found.low)} and {square_map(found.high)})"
 
 
 def _at_the_largest(study: Study, best: Contest) -> str:
@@ -93,29 +93,29 @@ def _at_the_largest(study: Study, best: Contest) -> str:
     size = max(best.crossing.ratios)
     nb, apnb = best.nb[size], best.apnb[size]
     said = (
-        f"At {square(size)}, the largest size with both times, {nb} takes "
-        f"{times(best.crossing.ratios[size])} times as long as {apnb}"
+        f"At {square_map(size)}, the largest size with both times, {nb} takes "
+        f"{interval_text(best.crossing.ratios[size])} times as long as {apnb}"
     )
     memory = study.memory_ratio(nb, apnb, size)
     return said + (f", and {memory[0]:.2g} times the memory, {memory[1]}." if memory else ".")
 
 
-def square(size: float) -> str:
+def square_map(size: float) -> str:
     """A number of positions as the square map that has so many."""
     side = round(math.sqrt(size))
     return f"{side}x{side}"
 
 
-def times(ratio: Interval) -> str:
+def interval_text(ratio: Interval) -> str:
     """A ratio with its ends."""
     ends = ", ".join(f"{end:.3g}" for end in (ratio.low, ratio.high) if end is not None)
     return f"{ratio.median:.3g} [{ends}]"
 
 
-def threshold(size: float, *, among: Mapping[int, object]) -> str:
+def crossing_size(size: float, *, among: Mapping[int, object]) -> str:
     """The size of a crossing, or on which side of all sizes it is."""
     if size == 0:
-        return f"below {square(min(among))}"
+        return f"below {square_map(min(among))}"
     if size == math.inf:
-        return f"above {square(max(among))}"
-    return square(size)
+        return f"above {square_map(max(among))}"
+    return square_map(size)

@@ -5,11 +5,10 @@ An arm is a block and how it is computed, e.g. `nb:sdpa`; its family is the bloc
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from reports.crossover.scaling import Curve
 from reports.model import (
     CONCLUSIVE_WIDTH,
+    Frame,
     Interval,
     Row,
     pixels,
@@ -18,10 +17,7 @@ from reports.model import (
     timing_of,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-EXPERIMENT = "crossover"
+CROSSOVER = "crossover"
 # Half an interval as a share, where calls were too few for one: processes of one machine differ by less.
 FEW = 0.25
 
@@ -67,7 +63,7 @@ class Study:
 
     def times(self, arm: str) -> dict[int, Interval]:
         """Seconds of one call by N, where they were read."""
-        return _curve(self.arms.get(arm, {}), seconds)
+        return _curve(self.arms.get(arm, {}), time_bounds)
 
     def numbers(self, arm: str, column: str) -> dict[int, float]:
         """A column of the frame by N, where there is a number."""
@@ -103,7 +99,7 @@ def _curve(rows: Mapping[int, Row], read: Callable[[Row], Interval | None]) -> d
     return {size: value for size, value in found.items() if value is not None}
 
 
-def seconds(row: Row) -> Interval | None:
+def time_bounds(row: Row) -> Interval | None:
     """Time of one call, with an interval that holds what another process may read as well.
 
     The interval of the samples speaks of one process, so that its half is widened to the share that
@@ -120,9 +116,9 @@ def seconds(row: Row) -> Interval | None:
     return Interval(found.median, min(ends), max(ends))
 
 
-def studies(frame: "pd.DataFrame") -> tuple[Study, ...]:
+def crossover_studies(frame: Frame) -> tuple[Study, ...]:
     """One study for each device and format that was timed; where none was, one of what was predicted."""
-    rows = rows_of_experiment(frame, EXPERIMENT)
+    rows = rows_of_experiment(frame, CROSSOVER)
     if not rows:
         return ()
     timed = dict.fromkeys(
@@ -165,6 +161,3 @@ def _by(rows: Sequence[Row], place: Callable[[Row], int]) -> dict[str, dict[int,
     return dict(
         sorted(arms.items(), key=lambda item: order.get(item[0].partition(":")[0], 2)),
     )
-
-
-__all__ = ["EXPERIMENT", "Curve", "Study", "seconds", "studies"]

@@ -10,12 +10,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from reports.crossover import answer, curves, tables
-from reports.crossover.curves import EXPERIMENT, Study
+from reports.crossover.curves import Study
 from reports.crossover.scaling import Crossing, exponent, upper_half
-from reports.model import COLOURS, GIBI, INK, MARKERS, MEBI, MILLI, Figure, Interval, short, svg_of
+from reports.model import (
+    COLOURS,
+    GIBI,
+    INK,
+    MARKERS,
+    MEBI,
+    MILLI,
+    Chapter,
+    Figure,
+    Frame,
+    Interval,
+    short,
+    svg_of,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 # Dashes tell the families apart where colours are alike.
@@ -24,15 +36,14 @@ DASHES = {"nb": (0, (5, 2))}
 UNLABELLED = (96, 192, 384)
 
 
-__all__ = ["EXPERIMENT", "every", "figure", "words"]
-
-
-def every(frame: "pd.DataFrame") -> tuple[Figure, ...]:
+def crossover_figures(frame: Frame) -> tuple[Figure, ...]:
     """One figure for each study over two sizes or more."""
-    return tuple(figure(study) for study in curves.studies(frame) if len(study.sizes) > 1)
+    return tuple(
+        crossover_figure(study) for study in curves.crossover_studies(frame) if len(study.sizes) > 1
+    )
 
 
-def figure(study: Study) -> Figure:
+def crossover_figure(study: Study) -> Figure:
     """Draw a study: time above memory, over the same sizes."""
     name = f"crossover-figure{study.suffix}"
 
@@ -50,12 +61,12 @@ def figure(study: Study) -> Figure:
         name=name,
         title=f"Crossover: cost of one call against the size of the map, {study.place}",
         svg=svg_of(draw, name, height=7.2 if study.device else 3.8),
-        alternative=words(study),
-        data=tables.sizes(study),
+        alternative=figure_words(study),
+        data=tables.size_table(study),
     )
 
 
-def words(study: Study) -> str:
+def figure_words(study: Study) -> str:
     """What the figure shows, without it."""
     written = tuple(study.sizes.values())
     said = [f"Lines over square maps from {written[0]} to {written[-1]}."]
@@ -64,17 +75,17 @@ def words(study: Study) -> str:
     predicted = {arm: study.numbers(arm, "predicted_increment_bytes") for arm in study.arms}
     memory = (_memory(arm, points) for arm, points in predicted.items() if points)
     said.append(f"Predicted memory: {', '.join(memory)}.")
-    return " ".join((*said, answer.answer(study)) if study.device else said)
+    return " ".join((*said, answer.crossover_answer(study)) if study.device else said)
 
 
 def _time(arm: str, points: Mapping[int, Interval]) -> str:
     last = max(points)
-    return f"{arm} {short(points[last].median / MILLI)} ms at {answer.square(last)}"
+    return f"{arm} {short(points[last].median / MILLI)} ms at {answer.square_map(last)}"
 
 
 def _memory(arm: str, points: Mapping[int, float]) -> str:
     last = max(points)
-    return f"{arm} {short(points[last] / MEBI)} MiB at {answer.square(last)}"
+    return f"{arm} {short(points[last] / MEBI)} MiB at {answer.square_map(last)}"
 
 
 def _label(arm: str, points: Mapping[int, float], *, noisy: bool = True) -> str:
@@ -141,7 +152,7 @@ def _say_why_it_ends(axes: "Axes", study: Study, arm: str, *, at: int) -> None:
         return
     last = max(times)
     axes.annotate(
-        f"{arm} needs {failure.needs_bytes / GIBI:.0f} GiB at {answer.square(min(larger))}",
+        f"{arm} needs {failure.needs_bytes / GIBI:.0f} GiB at {answer.square_map(min(larger))}",
         (last, times[last].median / MILLI),
         xytext=(0, 7),
         textcoords="offset points",
@@ -179,8 +190,8 @@ def _crossed(found: Crossing) -> str:
     if found.high == math.inf:
         return "undecided up to the largest size"
     if found.low == 0:
-        return f"the best APNB wins\nfrom {answer.square(found.high)} on at the latest"
-    return f"the best APNB wins\nfrom {answer.square(found.at)} on"
+        return f"the best APNB wins\nfrom {answer.square_map(found.high)} on at the latest"
+    return f"the best APNB wins\nfrom {answer.square_map(found.at)} on"
 
 
 def _draw_memory(axes: "Axes", study: Study) -> None:
@@ -216,3 +227,6 @@ def _scale(axes: "Axes", study: Study, what: str) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.grid(visible=True, which="major", color=INK, alpha=0.15, linewidth=0.6)
+
+
+CHAPTER = Chapter(50, figures=crossover_figures)

@@ -5,18 +5,19 @@ exponents, every size and arm, and the number of anchors.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from reports.crossover import answer, curves
 from reports.crossover.answer import Contest
-from reports.crossover.curves import Study
+from reports.crossover.curves import CROSSOVER, Study
 from reports.crossover.scaling import exponent, upper_half
 from reports.model import (
     INCREMENT_NOTE,
     MILLI,
     TIME_NOTE,
+    Chapter,
     Column,
     Field,
+    Frame,
     Interval,
     Mark,
     Row,
@@ -31,9 +32,6 @@ from reports.model import (
     tabulate,
     time_value,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 REFERENCE = "apnb"
 ARM = Field(Column("arm", align="left"), axis_value("block"))
@@ -52,18 +50,18 @@ FIT = (
 RATIO = f"A ratio is that arm over {REFERENCE} at the same size; above 1 the arm needs more."
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def crossover_tables(frame: Frame) -> tuple[Table, ...]:
     """All tables that the records of `crossover` support."""
-    return tuple(table for study in curves.studies(frame) for table in _tables(study))
+    return tuple(table for study in curves.crossover_studies(frame) for table in _tables(study))
 
 
 def _tables(study: Study) -> tuple[Table, ...]:
-    made = [crossings(study)] if study.device else []
-    made += [exponents(study), sizes(study)]
-    return (*made, anchors(study)) if study.anchored else tuple(made)
+    made = [crossing_table(study)] if study.device else []
+    made += [exponent_table(study), size_table(study)]
+    return (*made, anchor_table(study)) if study.anchored else tuple(made)
 
 
-def crossings(study: Study) -> Table:
+def crossing_table(study: Study) -> Table:
     """From which size APNB is the faster one, in three comparisons, with the answer in words."""
     text = partial(Column, align="left")
     columns = (
@@ -82,7 +80,7 @@ def crossings(study: Study) -> Table:
         columns=columns,
         rows=tuple(_crossing(contest) for contest in answer.contests(study)),
         caption=measuring_conditions(study.rows),
-        notes=(answer.answer(study), CROSSING),
+        notes=(answer.crossover_answer(study), CROSSING),
     )
 
 
@@ -92,12 +90,14 @@ def _crossing(contest: Contest) -> tuple[Value, ...]:
         absent = Mark("fewer than two sizes have a time of both")
         return (contest.name, *(absent,) * 7)
     ends = (min(found.ratios), max(found.ratios))
-    said = (answer.threshold(at, among=found.ratios) for at in (found.at, found.low, found.high))
-    beside = ((answer.square(end), found.ratios[end]) for end in ends)
+    said = (
+        answer.crossing_size(at, among=found.ratios) for at in (found.at, found.low, found.high)
+    )
+    beside = ((answer.square_map(end), found.ratios[end]) for end in ends)
     return (contest.name, *said, *(value for pair in beside for value in pair))
 
 
-def exponents(study: Study) -> Table:
+def exponent_table(study: Study) -> Table:
     """Fitted exponents of time, memory and MACs against N, a row for each arm."""
     text = partial(Column, align="left")
     columns = (
@@ -139,7 +139,7 @@ def _fits(study: Study, arm: str) -> tuple[Value, ...]:
 
 
 def _span(chosen: tuple[int, ...]) -> tuple[Value, Value]:
-    return (answer.square(chosen[0]), answer.square(chosen[-1])) if chosen else (None, None)
+    return (answer.square_map(chosen[0]), answer.square_map(chosen[-1])) if chosen else (None, None)
 
 
 def _known(fit: Interval | None) -> Value:
@@ -150,7 +150,7 @@ def _bare(fit: Interval | None) -> Value:
     return Mark("fewer than three sizes") if fit is None else fit.median
 
 
-def sizes(study: Study) -> Table:
+def size_table(study: Study) -> Table:
     """Every size and arm: time, memory, and how many times plain APNB's that is."""
 
     def times_of(row: Row, column: str) -> Value:
@@ -159,7 +159,7 @@ def sizes(study: Study) -> Table:
 
     def time_ratio(row: Row) -> Value:
         reference = _reference(study, row)
-        times = [curves.seconds(one) for one in (row, reference) if one is not None]
+        times = [curves.time_bounds(one) for one in (row, reference) if one is not None]
         return ratio_of(times[0], times[1]) if len(times) == 2 else None
 
     every_row = sorted(study.rows, key=lambda row: list(study.sizes.values()).index(row["size"]))
@@ -208,14 +208,14 @@ def _used() -> tuple[Field, ...]:
     )
 
 
-def anchors(study: Study) -> Table:
+def anchor_table(study: Study) -> Table:
     """Time and memory of APNB against the number of anchors S."""
     rows = [row for arm in study.anchored.values() for row in arm.values()]
     ordered = sorted(rows, key=lambda row: row["axes"]["anchors"])
     first = {arm: next(iter(by_anchors.values())) for arm, by_anchors in study.anchored.items()}
 
     def time_ratio(row: Row) -> Value:
-        return ratio_of(curves.seconds(row), curves.seconds(first[row["axes"]["block"]]))
+        return ratio_of(curves.time_bounds(row), curves.time_bounds(first[row["axes"]["block"]]))
 
     fewest = min(row["axes"]["anchors"] for row in rows)
     return tabulate(
@@ -242,13 +242,16 @@ def anchors(study: Study) -> Table:
 
 def _growth(study: Study, arm: str) -> str:
     """Fit the exponent of S over the upper half of the range, in words."""
-    read = {at: curves.seconds(row) for at, row in study.anchored[arm].items()}
+    read = {at: curves.time_bounds(row) for at, row in study.anchored[arm].items()}
     times = {at: time.median for at, time in read.items() if time is not None}
     chosen = upper_half(times)
     fit = exponent(times, chosen)
     if fit is None:
         return ""
     return (
-        f"Time of {arm} grows as S to the power of {answer.times(fit)} from S = {chosen[0]} to "
+        f"Time of {arm} grows as S to the power of {answer.interval_text(fit)} from S = {chosen[0]} to "
         f"{chosen[-1]}, with a 95 % interval."
     )
+
+
+CHAPTER = Chapter(50, {CROSSOVER: crossover_tables})

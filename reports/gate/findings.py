@@ -17,7 +17,7 @@ from bench.records import (
 from reports.gate import github, junit, pytest_benchmark
 from reports.gate.wording import amount, headline
 from reports.model import Column, Interval, Mark, Table, Value, describe_machine
-from reports.render import markdown
+from reports.render import escape_markdown, to_markdown
 
 # GitHub cuts a job's summary off at 1 MiB.
 MOST_ROWS = 500
@@ -148,16 +148,16 @@ def environment_changes(outcome: Outcome) -> str:
 
 def job_summary(outcome: Outcome) -> str:
     """GitHub's job summary: the answer, what moved, the controls, and the rest folded away."""
-    parts = [f"## {markdown.escape(headline(outcome))}", ""]
+    parts = [f"## {escape_markdown(headline(outcome))}", ""]
     for table in outcome_tables(outcome):
-        text = markdown.render(table)
+        text = to_markdown(table)
         if table.name == "same":
             title = f"{table.title}: {len(table.rows)}"
             text = f"<details><summary>{title}</summary>\n\n{text}\n</details>\n"
         parts.append(text)
     command = f"Made by: {outcome.command}" if outcome.command else ""
     remarks = (*outcome.rules, environment_changes(outcome), command)
-    parts += [f"- {markdown.escape(text)}" for text in remarks if text]
+    parts += [f"- {escape_markdown(text)}" for text in remarks if text]
     return "\n".join(parts) + "\n"
 
 

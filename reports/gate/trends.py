@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reports.gate.series import EXACT, Series
 from reports.gate.wording import amount
 from reports.model import COLOURS, MARKERS, Column, Figure, Table, Value, svg_of
-from reports.render import html, markdown, plain, slug
+from reports.render import plain, report_page, slug, to_markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,8 +154,8 @@ def write_history(series: Sequence[Series], folder: Path) -> tuple[Table, ...]:
     """Write history.md, a page and a file for each chart; give the table of the series with a step, if any."""
     table, charts = history_table(series), history_figures(series)
     files = {f"{chart.name}.svg": chart.svg for chart in charts}
-    files["history.md"] = markdown.render(table)
-    files["index.html"] = html.page([table], charts, title="History of runs")
+    files["history.md"] = to_markdown(table)
+    files["index.html"] = report_page([table], charts, title="History of runs")
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     moved = [each for each in series if each.steps]

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 Source = Literal["", "published", "predicted", "measured"]
 
 DASH = "-"
-KIBI, MEBI, GIBI = 2**10, 2**20, 2**30
+MEBI, GIBI = 2**20, 2**30
 MEGA, GIGA = 10**6, 10**9
 MILLI = 1e-3
+PERCENT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,11 @@ class Column:
         return "_".join("".join(c if c.isalnum() else " " for c in words).split()).lower()
 
 
+def text_column(name: str, *, wide: bool = False) -> Column:
+    """Make a column of text; a wide one may wrap."""
+    return Column(name, align="left", wide=wide)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table as data.
@@ -130,6 +136,14 @@ class Table:
                     f"table {self.name!r}: {len(row)} values for {len(self.columns)} columns: {row}"
                 )
                 raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A question and the sentences that answer it."""
+
+    heading: str
+    sentences: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

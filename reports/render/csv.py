@@ -4,13 +4,12 @@ import csv
 import io
 from collections.abc import Iterator
 
-from reports.model import Column, Interval, Mark, Number, Spread, Table, Value
-from reports.render import plain
+from reports.model import Column, Interval, Mark, Number, Spread, Table, Value, plain
 
 _FORMULA = ("=", "+", "-", "@")
 
 
-def render(table: Table) -> str:
+def to_csv(table: Table) -> str:
     """Write one table; a column of intervals gets columns for both ends, one of spreads for the deviation."""
     further = [_further(tuple(row[at] for row in table.rows)) for at in range(len(table.columns))]
     noted = any(isinstance(value, Mark) for row in table.rows for value in row)
@@ -60,7 +59,7 @@ def _texts(value: Value, further: int) -> Iterator[str]:
         case int() | float():
             yield _number(value)
         case str():
-            yield guarded(value)
+            yield guard_formula(value)
         case _:
             yield ""
     yield from (_number(other) for other in others[:further])
@@ -77,10 +76,10 @@ def _why(table: Table, row: tuple[Value, ...]) -> str:
         for column, value in zip(table.columns, row, strict=True)
         if isinstance(value, Mark)
     )
-    return guarded("; ".join(said))
+    return guard_formula("; ".join(said))
 
 
-def guarded(text: str) -> str:
+def guard_formula(text: str) -> str:
     """Put an apostrophe before what a spreadsheet would take for a formula."""
     shown = plain(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown

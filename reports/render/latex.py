@@ -7,8 +7,7 @@ text is made smaller, never larger.
 import re
 import textwrap
 
-from reports.model import Column, LaidCell, Table, lay_out
-from reports.render import plain
+from reports.model import Column, LaidCell, Table, lay_out, plain
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -42,7 +41,7 @@ def _letter(character: str) -> str:
     return character if known else f"{{[}}U+{ord(character):04X}{{]}}"
 
 
-def render(table: Table) -> str:
+def to_latex(table: Table) -> str:
     """Write one floating table with its caption, notes and label."""
     layout = lay_out(table)
     lines = [

@@ -2,8 +2,7 @@
 
 import re
 
-from reports.model import Column, LaidCell, Table, lay_out
-from reports.render import plain
+from reports.model import Column, LaidCell, Table, lay_out, plain
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 
@@ -13,7 +12,7 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", plain(text))
 
 
-def render(table: Table) -> str:
+def to_markdown(table: Table) -> str:
     """Write one table: heading, rows, caption, notes."""
     layout = lay_out(table)
     header = [escape(column.heading) for column in table.columns]

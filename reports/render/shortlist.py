@@ -17,7 +17,7 @@ class Shortlist:
     line: str
 
 
-def of(tables: Sequence[Table], *, where: str) -> Shortlist:
+def shorten_report(tables: Sequence[Table], *, where: str) -> Shortlist:
     """Leave out tables without a row of ours and what the audit did not check, and shorten what is long.
 
     Args:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from reports.model import Column, LaidCell, Table, lay_out
-from reports.render import plain
+from reports.model import Column, LaidCell, Table, lay_out, plain
 
 WRAPPED = 24
 
@@ -59,11 +58,6 @@ class Drawing:
                 *(_cell(row[at]) for at in part), end_section=index + 1 in self.layout.starts
             )
         return drawn
-
-
-def render(table: Table) -> RenderableType:
-    """Make what `rich.console.Console.print` shows: title, table, caption and notes."""
-    return Drawing(table)
 
 
 def _parts(

@@ -58,7 +58,7 @@ def comparison(ratio=0.4, *, first=None, second=None, **fields):
 
 
 def text(*comparisons):
-    return "\n".join(markdown.render(table) for table in paired.comparison_tables(comparisons))
+    return "\n".join(markdown.to_markdown(table) for table in paired.comparison_tables(comparisons))
 
 
 def test_the_title_is_the_verdict():
@@ -138,7 +138,7 @@ def test_an_arm_that_failed_is_a_row_with_its_reason():
         verdicts.title
         == "apnb:fast against apnb at 48x32: not compared (nb: the process was killed)"
     )
-    assert "out of memory: nb: the process was killed" in markdown.render(verdicts)
+    assert "out of memory: nb: the process was killed" in markdown.to_markdown(verdicts)
 
 
 def test_several_comparisons_are_one_table_that_says_what_was_fixed():
@@ -148,7 +148,9 @@ def test_several_comparisons_are_one_table_that_says_what_was_fixed():
     ]
     verdicts, _ = paired.comparison_tables(made)
     assert len(verdicts.rows) == 4
-    assert "margin 2 %, level 0.001 shared by 2 comparisons, 20 rounds" in markdown.render(verdicts)
+    assert "margin 2 %, level 0.001 shared by 2 comparisons, 20 rounds" in markdown.to_markdown(
+        verdicts
+    )
 
 
 def test_the_caption_has_the_machine_and_what_was_asked():
@@ -161,7 +163,7 @@ def test_the_caption_has_the_machine_and_what_was_asked():
 
 def test_csv_keeps_base_units():
     verdicts, _ = paired.comparison_tables([comparison()])
-    assert ",0.0008,0.002" in csv.render(verdicts)
+    assert ",0.0008,0.002" in csv.to_csv(verdicts)
 
 
 def test_no_comparisons_make_no_table():

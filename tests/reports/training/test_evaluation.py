@@ -67,5 +67,5 @@ def test_a_network_that_no_document_has_on_this_set_says_so():
 
 
 def test_a_judged_checkpoint_is_no_ablation():
-    names = [table.name for table in report.every(frame.build_frame([made()]))]
+    names = [table.name for table in report.report_tables(frame.build_frame([made()]))]
     assert [name for name in names if "evaluation" in name] == ["evaluation"]

@@ -10,7 +10,7 @@ from bench.records.record import Failure
 from reports import report
 from reports.model import frame
 from reports.model.table import lay_out, text_of
-from reports.render import csv, html, latex, markdown, plain, terminal
+from reports.render import csv, html, latex, markdown, plain, to_terminal
 from reports.training import cost_figure
 from reports.training import runs as trained
 from reports.training import tables as ablations
@@ -43,11 +43,11 @@ def notes(table):
 
 def shown(table):
     console = Console(file=io.StringIO(), width=140, legacy_windows=False)
-    console.print(terminal.render(table))
+    console.print(to_terminal(table))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
-RENDERERS = {"md": markdown.render, "tex": latex.render, "csv": csv.render, "txt": shown}
+RENDERERS = {"md": markdown.to_markdown, "tex": latex.to_latex, "csv": csv.to_csv, "txt": shown}
 
 
 def table7(make, seeds=(0, 1, 2), **fields):
@@ -84,7 +84,7 @@ def test_the_tables_are_as_kept(made, golden, name, ending):
 
 
 def test_every_seed_is_as_kept(made, golden):
-    golden("table6-scenes-quick-seeds.md", markdown.render(made["table6-scenes-quick-seeds"]))
+    golden("table6-scenes-quick-seeds.md", markdown.to_markdown(made["table6-scenes-quick-seeds"]))
 
 
 def test_there_are_tables_for_each_table_and_one_comparison(made):
@@ -338,7 +338,7 @@ def test_a_row_of_ones_own_stands_after_the_papers(make):
 
 
 def test_trained_tables_take_the_place_of_the_published_ones(make):
-    names = [table.name for table in report.every(frame.build_frame(make.table6()))]
+    names = [table.name for table in report.report_tables(frame.build_frame(make.table6()))]
     assert "table6" not in names
     assert "table7" in names
 
@@ -363,11 +363,11 @@ def test_a_hostile_name_stays_text_and_leaves_the_folder_never(make, text):
     made = ablations.training_tables(built)
     for table in made:
         assert re.fullmatch(r"[a-z0-9-]+", table.name)
-        lines = markdown.render(table).splitlines()
+        lines = markdown.to_markdown(table).splitlines()
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")}
         assert cells == {len(table.columns) + 1}
         assert plain(text) in table.title
-        assert r"\input" not in latex.render(table)
-        assert not [line for line in csv.render(table).splitlines() if line.startswith("=")]
-    page = html.page(made, cost_figure.cost_figures(built))
+        assert r"\input" not in latex.to_latex(table)
+        assert not [line for line in csv.to_csv(table).splitlines() if line.startswith("=")]
+    page = html.report_page(made, cost_figure.cost_figures(built))
     assert page.count("<script") == 1  # the page's own
