@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 from reports.audit.claims import VERDICT_KINDS, VerdictKind, published_claims
 from reports.audit.readings import Claim, OurReading, ReadingProtocol
-from reports.model import Column, Mark, Number, Table, Value, decimal
+from reports.model import Column, Frame, Mark, Number, Table, Value, decimal, text_column
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-NEEDED = {
-    "gpu": "a GPU",
-    "titan xp": "a Titan Xp",
-    "unnamed": "the paper's GPU, which it does not name",
-}
+    NEEDED = {
+        "gpu": "a GPU",
+        "titan xp": "a Titan Xp",
+        "unnamed": "the paper's GPU, which it does not name",
+    }
 KIND_BY_PROTOCOL: dict[ReadingProtocol, VerdictKind] = {
     "strict": "reproduced",
     "paper": "paper's protocol only",
@@ -89,7 +87,7 @@ def _fits_device(reading: OurReading, claim: Claim) -> bool:
     return claim.device == "none" or reading.device.startswith("cuda")
 
 
-def audit_table(frame: "pd.DataFrame") -> Table:
+def audit_table(frame: Frame) -> Table:
     """The audit as a table: a row for each number, in the order of the paper."""
     verdicts = [(claim, judge_claim(claim)) for claim in published_claims(frame)]
     kinds = [verdict.kind for _, verdict in verdicts]
@@ -98,14 +96,14 @@ def audit_table(frame: "pd.DataFrame") -> Table:
         name="audit",
         title="Audit of the published efficiency numbers",
         columns=(
-            Column("where", align="left"),
-            Column("number", align="left"),
-            Column("verdict", align="left"),
+            text_column("where"),
+            text_column("number"),
+            text_column("verdict"),
             Column("printed"),
             Column("ours"),
-            Column("unit", align="left"),
+            text_column("unit"),
             Column("off", "%", 1, 0.01),
-            Column("why", align="left", wide=True),
+            text_column("why", wide=True),
         ),
         rows=tuple(_claim_row(claim, verdict) for claim, verdict in verdicts),
         caption=f"{len(verdicts)} numbers: {counts}.",

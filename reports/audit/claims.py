@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from reports.audit import readings
 from reports.audit.readings import AuditRows, Claim, OurReading
-from reports.model import GIGA, MEBI, MEGA, MILLI
+from reports.model import GIGA, MEBI, MEGA, MILLI, Frame
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-VerdictKind = Literal[
-    "reproduced", "paper's protocol only", "not derivable", "not reproduced", "not checked here"
-]
+    VerdictKind = Literal[
+        "reproduced", "paper's protocol only", "not derivable", "not reproduced", "not checked here"
+    ]
 VERDICT_KINDS: tuple[VerdictKind, ...] = get_args(VerdictKind)
 BLOCK_NAMES = {"nb": "NB", "apnb": "APNB"}
 NETWORK_NAMES = {
@@ -24,7 +22,7 @@ NETWORK_NAMES = {
 FACTOR = partial(Claim, unit="times", digits=0)
 
 
-def published_claims(frame: "pd.DataFrame") -> tuple[Claim, ...]:
+def published_claims(frame: Frame) -> tuple[Claim, ...]:
     """Every efficiency number of the paper: Table 1 (12), Table 2 (9), Fig. 2's text, the abstract, Eq. 13."""
     rows = AuditRows(frame)
     return (*_table1_claims(rows), *_table2_claims(rows), *_text_claims(rows))

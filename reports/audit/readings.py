@@ -10,6 +10,7 @@ from reports.model import (
     MEBI,
     MEGA,
     MILLI,
+    Frame,
     Row,
     group_times,
     rows_of,
@@ -18,9 +19,7 @@ from reports.model import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-ReadingProtocol = Literal["strict", "paper"]
+    ReadingProtocol = Literal["strict", "paper"]
 AUDITED = ("table1", "table2", "fig2", "efficiency", "claims")
 FORMS = {"nb": ("nb", "nb-concat"), "apnb": ("apnb", "apnb-concat")}
 
@@ -74,7 +73,7 @@ class Claim:
 class AuditRows:
     """Rows of the frame that say something of the published numbers, by block and size or by network."""
 
-    def __init__(self, frame: "pd.DataFrame") -> None:
+    def __init__(self, frame: Frame) -> None:
         rows = rows_of(frame[frame["experiment"].isin(AUDITED)])
         self.ours = [row for row in rows if row["protocol"] != "published"]
         self.printed = [row for row in rows if row["document"] is not None]

@@ -16,6 +16,7 @@ from reports.model import (
     describe_machine,
     memory_column,
     ratio_of,
+    text_column,
 )
 
 UNPREDICTABLE = Mark("this arm can't be predicted")
@@ -38,19 +39,15 @@ OUTPUTS_TEXT = (
     "numbers; weights that start as zero are drawn."
 )
 
-ARM_COLUMNS = (
-    Column("of", align="left"),
-    Column("against", align="left"),
-    Column("size", align="left"),
-)
+ARM_COLUMNS = (text_column("of"), text_column("against"), text_column("size"))
 VERDICT_COLUMNS = (
     *ARM_COLUMNS,
-    Column("clock", align="left"),
-    Column("verdict", align="left"),
+    text_column("clock"),
+    text_column("verdict"),
     Column("ratio", digits=3),
     Column("A/A", digits=3),
     Column("bar", "%", 1, 0.01, "share"),
-    Column("rounds", align="left"),
+    text_column("rounds"),
     Column("of", "ms", 3, MILLI, "seconds", "measured"),
     Column("against", "ms", 3, MILLI, "seconds", "measured"),
 )

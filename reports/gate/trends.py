@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports.gate.series import EXACT, Series
 from reports.gate.wording import amount
-from reports.model import COLOURS, MARKERS, Column, Figure, Table, Value, svg_of
+from reports.model import COLOURS, MARKERS, Column, Figure, Table, Value, svg_of, text_column
 from reports.render import plain, report_page, slug, to_markdown
 
 if TYPE_CHECKING:
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 PER_CHART = len(COLOURS)
 HISTORY_COLUMNS = (
-    Column("device", align="left"),
-    Column("quantity", align="left"),
-    Column("cell", align="left"),
+    text_column("device"),
+    text_column("quantity"),
+    text_column("cell"),
     Column("runs"),
     Column("first"),
     Column("last"),
     Column("last/first", digits=3),
-    Column("steps", align="left", wide=True),
+    text_column("steps", wide=True),
 )
 STEP_RULE = (
     "A step: where two levels of at least four points differ by more than 2 % and by more than four times the scatter "
@@ -129,7 +129,7 @@ def _draw_series(axes: "Axes", lines: Sequence[Series]) -> None:
 
 
 def _chart_data(name: str, lines: Sequence[Series]) -> Table:
-    left = tuple(Column(text, align="left") for text in ("cell", "run", "commit"))
+    left = tuple(text_column(text) for text in ("cell", "run", "commit"))
     rows = tuple(
         (line.cell, point.at, point.commit[:10], _amount(point.value, line))
         for line in lines

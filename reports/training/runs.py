@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis import mean_iou
-from reports.model import UNMEASURED, Mark, Row, measured_value, rows_of_experiment
+from reports.model import UNMEASURED, Frame, Mark, Row, measured_value, rows_of_experiment
 from reports.render import slug
 from reports.training.claims import PAPER_TABLES, ArmKey, arm_name
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.records import Accuracy, Document
 
 SEED = "seed"
@@ -131,7 +129,7 @@ def _seed_order(seed: object) -> tuple[bool, float, str]:
     return (number is None, number or 0.0, str(seed))
 
 
-def trained_experiments(frame: "pd.DataFrame") -> tuple[str, ...]:
+def trained_experiments(frame: Frame) -> tuple[str, ...]:
     """Experiments that were trained or asked to be: Tables 6 and 7, and whatever else has accuracies by seed."""
     asked = frame[frame["protocol"] != "published"]
     by_seed = asked["axes"].map(lambda axes: SEED in axes).astype(bool)
@@ -140,7 +138,7 @@ def trained_experiments(frame: "pd.DataFrame") -> tuple[str, ...]:
     return tuple(dict.fromkeys((*known, *trained)))
 
 
-def training_studies(frame: "pd.DataFrame") -> tuple[TrainingStudy, ...]:
+def training_studies(frame: Frame) -> tuple[TrainingStudy, ...]:
     """Every study, by experiment and setting, with a row for each arm that was asked or printed."""
     studies = [study for name in trained_experiments(frame) for study in _studies_of(frame, name)]
     alike: dict[str, list[Mapping[str, Any]]] = {}
@@ -153,7 +151,7 @@ def training_studies(frame: "pd.DataFrame") -> tuple[TrainingStudy, ...]:
     )
 
 
-def _studies_of(frame: "pd.DataFrame", experiment: str) -> Iterator[TrainingStudy]:
+def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     rows = rows_of_experiment(frame, experiment)
     asked = [row for row in rows if row["protocol"] != "published"]
     names = dict.fromkeys(name for row in asked for name in row["axes"])

@@ -13,6 +13,7 @@ from reports.model import (
     UNPUBLISHED,
     Column,
     Field,
+    Frame,
     Mark,
     Row,
     Spread,
@@ -20,6 +21,7 @@ from reports.model import (
     Value,
     memory_column,
     tabulate,
+    text_column,
 )
 from reports.training.captions import empty_crop_notes, training_conditions
 from reports.training.claims import PAPER_TABLES
@@ -27,18 +29,14 @@ from reports.training.runs import SEED, Arm, TrainingStudy, training_studies
 from reports.training.verdicts import ranking_notes, verdict_tables
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-SPREAD = (
-    "mIoU is the mean and the standard deviation over the seeds; each seed is in the next table."
-)
+    SPREAD = "mIoU is the mean and the standard deviation over the seeds; each seed is in the next table."
 CALL = "MACs and the memory of a call are those of inference on one image, predicted."
 STEP = "Memory of training is everything alive at the peak of one step, predicted, without the optimizer's state."
 STEP_TIME = "The time of a step is the median over the runs."
 MIOU_COLUMN = partial(Column, unit="%", digits=2, base="percent", source="measured")
 
 
-def training_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def training_tables(frame: Frame) -> tuple[Table, ...]:
     """Every table of what was trained: by experiment and setting, then the comparisons by setting."""
     tables: list[Table] = []
     settings: dict[str, list[TrainingStudy]] = {}
@@ -85,7 +83,7 @@ def _seed_table(study: TrainingStudy) -> Table:
 
 def _tabulate(study: TrainingStudy, *fields: Field, **about: Any) -> Table:  # noqa: ANN401
     axes = (
-        Field(Column(name, align="left"), partial(_axis_of_arm, name=name))
+        Field(text_column(name), partial(_axis_of_arm, name=name))
         for name in (study.arms[0].axes if study.arms else ())
     )
     rows = [{"arm": arm} for arm in study.arms]

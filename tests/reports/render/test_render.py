@@ -85,7 +85,7 @@ def test_a_markdown_row_keeps_its_cells(text):
 
 @pytest.mark.parametrize("character", list("|*_`<[#$&~\\"))
 def test_markdown_escapes(character):
-    assert markdown.escape(f"a{character}b") == f"a\\{character}b"
+    assert markdown.escape_markdown(f"a{character}b") == f"a\\{character}b"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
