@@ -7,18 +7,16 @@ do not have is not checked.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from reports.audit.claims import VERDICT_KINDS, VerdictKind, published_claims
 from reports.audit.readings import Claim, OurReading, ReadingProtocol
 from reports.model import Column, Frame, Mark, Number, Table, Value, decimal, text_column
 
-if TYPE_CHECKING:
-    NEEDED = {
-        "gpu": "a GPU",
-        "titan xp": "a Titan Xp",
-        "unnamed": "the paper's GPU, which it does not name",
-    }
+NEEDED = {
+    "gpu": "a GPU",
+    "titan xp": "a Titan Xp",
+    "unnamed": "the paper's GPU, which it does not name",
+}
 KIND_BY_PROTOCOL: dict[ReadingProtocol, VerdictKind] = {
     "strict": "reproduced",
     "paper": "paper's protocol only",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from reports.model import (
     CLOCK_ORDER,
@@ -18,8 +18,8 @@ from reports.model import (
     timing_of,
 )
 
-if TYPE_CHECKING:
-    ReadingProtocol = Literal["strict", "paper"]
+ReadingProtocol = Literal["strict", "paper"]
+Need = Literal["none", "gpu", "titan xp", "unnamed"]
 AUDITED = ("table1", "table2", "fig2", "efficiency", "claims")
 FORMS = {"nb": ("nb", "nb-concat"), "apnb": ("apnb", "apnb-concat")}
 
@@ -66,7 +66,7 @@ class Claim:
     printed: float
     digits: int
     readings: tuple[OurReading, ...]
-    device: Literal["none", "gpu", "titan xp", "unnamed"] = "none"
+    device: Need = "none"
     remarks: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -51,4 +51,6 @@ def _rule(widths: list[int], columns: tuple[Column, ...]) -> str:
 
 
 def _note(label: str, note: str) -> str:
-    return f"- <sup>{label}</sup> {escape_markdown(note)}" if label else f"- {escape_markdown(note)}"
+    return (
+        f"- <sup>{label}</sup> {escape_markdown(note)}" if label else f"- {escape_markdown(note)}"
+    )

@@ -1,7 +1,5 @@
 """What a checkpoint reached on a set, class by class, beside the published numbers of its network."""
 
-from typing import TYPE_CHECKING
-
 from bench.analysis import class_iou, mean_iou
 from reports.model import (
     Column,
@@ -13,9 +11,6 @@ from reports.model import (
     rows_of_experiment,
     text_column,
 )
-
-if TYPE_CHECKING:
-    from bench.records import Accuracy
 
 
 def evaluation_tables(frame: Frame) -> tuple[Table, ...]:
@@ -29,8 +24,7 @@ def evaluation_tables(frame: Frame) -> tuple[Table, ...]:
 
 
 def _class_table(frame: Frame, row: Row, number: int) -> Table:
-    accuracy: Accuracy = row["accuracy"]
-    axes = row["axes"]
+    accuracy, axes = row["accuracy"], row["axes"]
     ious = zip(accuracy.classes, class_iou(accuracy.confusion), strict=True)
     protocol = f"evaluated by {accuracy.protocol!r} on the {accuracy.split} set"
     return Table(

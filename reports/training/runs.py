@@ -71,6 +71,11 @@ class Arm:
             return Mark("no class of this group is in the data or was predicted")
         return UNMEASURED
 
+    def score_of(self, seed: object) -> float | Mark:
+        """MIoU of a seed, in percent, or why there is none."""
+        score = self.scores().get(seed)
+        return self.missing(seed) if score is None else score
+
     def cost(self, column: str, *, mode: str) -> int | None:
         """What one call of the network needs in a mode, from the first row that says it."""
         costs = (row[column] for row in self.rows if row["mode"] == mode)
