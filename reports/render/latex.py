@@ -28,7 +28,7 @@ _ESCAPES = {
 }
 
 
-def escape(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Write text so that LaTeX prints it; a letter that pdflatex has not is named by its number."""
     escaped = "".join(_ESCAPES.get(c) or _letter(c) for c in plain(text))
     # Two hyphens would become a dash, two quotes or a question mark before a grave accent another sign.
@@ -67,7 +67,7 @@ def to_latex(table: Table) -> str:
 
 def _caption(table: Table) -> str:
     title = table.title if table.title.endswith(".") else f"{table.title}."
-    return " ".join(filter(None, (escape(title), escape(table.caption))))
+    return " ".join(filter(None, (escape_latex(title), escape_latex(table.caption))))
 
 
 def _side(column: Column) -> str:
@@ -79,7 +79,7 @@ def _side(column: Column) -> str:
 def _heading(column: Column) -> str:
     """Name, source and unit on lines of their own, so that wide tables stay narrow."""
     named = textwrap.wrap(column.name, 10, break_long_words=False)
-    lines = [escape(line) for line in (*named, column.source, column.unit) if line]
+    lines = [escape_latex(line) for line in (*named, column.source, column.unit) if line]
     if len(lines) == 1:
         return lines[0]
     stacked = r" \\ ".join(lines)
@@ -87,7 +87,7 @@ def _heading(column: Column) -> str:
 
 
 def _cell(cell: LaidCell, column: Column) -> str:
-    text = escape(cell.text)
+    text = escape_latex(cell.text)
     # Names of operators are longer than a line of a column that wraps.
     text = text.replace(r"\_", r"\_\allowbreak{}") if column.wide else text
     text = rf"\textbf{{{text}}}" if cell.best else text
@@ -96,4 +96,4 @@ def _cell(cell: LaidCell, column: Column) -> str:
 
 def _note(label: str, note: str) -> str:
     mark = rf"\textsuperscript{{{label}}} " if label else ""
-    return rf"  \par\smallskip\parbox{{\linewidth}}{{{mark}{escape(note)}}}"
+    return rf"  \par\smallskip\parbox{{\linewidth}}{{{mark}{escape_latex(note)}}}"

@@ -85,7 +85,7 @@ def test_a_markdown_row_keeps_its_cells(text):
 
 @pytest.mark.parametrize("character", list("|*_`<[#$&~\\"))
 def test_markdown_escapes(character):
-    assert markdown.escape(f"a{character}b") == f"a\\{character}b"
+    assert markdown.escape_markdown(f"a{character}b") == f"a\\{character}b"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -117,7 +117,7 @@ def test_latex_gains_no_command(text):
     ],
 )
 def test_latex_escapes(text, escaped):
-    assert latex.escape(text) == escaped
+    assert latex.escape_latex(text) == escaped
 
 
 def test_latex_braces_and_environments_are_balanced():
