@@ -5,12 +5,12 @@ batch, dtype, mode, protocol); the latest of a kind wins, and readings of differ
 their own. Published records join where their axes agree.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bench.records import Environment, MeasuredMemory, Record, read_records
+from bench.records import MeasuredMemory, Record, read_records
 from reports.model.table import GIBI, GIGA, MEBI, MEGA, MILLI
 
 if TYPE_CHECKING:
@@ -38,37 +38,17 @@ PRINTED = {
     "anchors": ("published_anchors", 1),
     "times": ("published_times", 1.0),
 }
+COUNTED = ("parameters", "buffers", "macs", "flops", "paper_operations", "ledger")
+PREDICTED_MEMORY = ("peak_bytes", "increment_bytes", "paper_bytes", "device")
+MEASURED = ("timings", "operations", "accuracy", "rivals", "ceilings", "kernels")
 FRAME_COLUMNS = (
     *IDENTITY,
-    "axes",
-    "cell",
-    "created_at",
-    "device",
-    "device_name",
-    "environment",
-    "parameters",
-    "buffers",
-    "macs",
-    "flops",
-    "paper_operations",
-    "ledger",
-    "predicted_peak_bytes",
-    "predicted_increment_bytes",
-    "predicted_paper_bytes",
-    "memory_bytes",
-    "reserved_bytes",
-    "measured_paper_bytes",
-    "timings",
-    "operations",
-    "accuracy",
-    "rivals",
-    "ceilings",
-    "kernels",
-    "predicted_device",
-    "failure",
-    "document",
-    "published_place",
-    "origins",
+    *("axes", "cell", "created_at", "device", "device_name", "environment", "failure", "origins"),
+    *COUNTED,
+    *(f"predicted_{name}" for name in PREDICTED_MEMORY),
+    *("memory_bytes", "reserved_bytes", "measured_paper_bytes"),
+    *MEASURED,
+    *("document", "published_place"),
     *dict.fromkeys(column for column, _ in PRINTED.values()),
 )
 
@@ -91,22 +71,20 @@ def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = 
     """
     import pandas as pd
 
-    printed = (
-        *(published_records() if documents is None else documents),
-        *_only(records, "published"),
-    )
-    documents = list({document.cell: document for document in printed}.values())
-    printed_of: dict[str, list[Record]] = {}
-    for one in documents:
-        printed_of.setdefault(one.experiment, []).append(one)
-    rows, used = [], set()
+    printed = published_records() if documents is None else documents
+    by_cell = {document.cell: document for document in (*printed, *_only(records, "published"))}
+    documents = list(by_cell.values())
+    by_experiment: dict[str, list[Record]] = {}
+    for document in documents:
+        by_experiment.setdefault(document.experiment, []).append(document)
+    rows, joined = [], set()
     for same in _alike(record for record in records if record.source != "published"):
-        candidates = printed_of.get(_asked_as(same[0]), ())
-        document = next((d for d in candidates if joins(same[0], d)), None)
-        if document is not None and document.experiment == same[0].experiment:
-            used.add(document.cell)
-        rows.extend(_rows(same, document))
-    rows.extend(_published_row(d) for d in documents if d.cell not in used)
+        candidates = by_experiment.get(_asked_as(same[0]), ())
+        match = next((document for document in candidates if joins(same[0], document)), None)
+        if match is not None and match.experiment == same[0].experiment:
+            joined.add(match.cell)
+        rows.extend(_rows(same, match))
+    rows.extend(_published_row(document) for document in documents if document.cell not in joined)
     places = {id(d.document): at for at, d in enumerate(documents) if d.document is not None}
     for row in rows:
         row["published_place"] = places.get(id(row.get("document")))
@@ -120,8 +98,8 @@ def joins(record: Record, document: Record) -> bool:
     The axes of the document must be among those of the record. What the command line measures (experiment
     `efficiency`) joins Table 1 where it is what the paper measured: the default widths, batch 1, float32, no gradients.
     """
-    experiment = _asked_as(record)
-    return document.experiment == experiment and document.axes.items() <= record.axes.items()
+    same = document.experiment == _asked_as(record)
+    return same and document.axes.items() <= record.axes.items()
 
 
 def _asked_as(record: Record) -> str:
@@ -152,14 +130,19 @@ def _latest(records: Iterable[Record]) -> Record | None:
 
 def _rows(same: list[Record], document: Record | None) -> list[dict[str, Any]]:
     predicted = _latest(_only(same, "predicted"))
-    shared = _identity(same[0]) | _predicted(predicted) | _printed(document)
+    shared = _identity(same[0]) | (_predicted(predicted) if predicted else {}) | _printed(document)
     devices: dict[str, list[Record]] = {}
     for record in _only(same, "measured"):
-        devices.setdefault(_device_name(record.environment), []).append(record)
-    latest = [found for group in devices.values() if (found := _latest(group)) is not None]
-    told = () if predicted is None else (predicted,)
-    seen = [shared | _measured(found, shared) | {"origins": (*told, found)} for found in latest]
-    return seen or [shared | {"origins": told}]
+        name = record.environment.device_name if record.environment else ""
+        devices.setdefault(name, []).append(record)
+    latest = (_latest(group) for group in devices.values())
+    origins = (predicted,) if predicted else ()
+    rows = [
+        shared | _measured(record, shared) | {"origins": (*origins, record)}
+        for record in latest
+        if record is not None
+    ]
+    return rows or [shared | {"origins": origins}]
 
 
 def _published_row(document: Record) -> dict[str, Any]:
@@ -170,63 +153,41 @@ def _identity(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in IDENTITY} | {"axes": dict(record.axes)}
 
 
-def _device_name(environment: Environment | None) -> str:
-    return environment.device_name if environment else ""
-
-
 def _printed(document: Record | None) -> dict[str, Any]:
     if document is None:
         return {}
-    known = {
-        PRINTED[key]: value for key, value in document.measures.printed.items() if key in PRINTED
-    }
-    return {"document": document.document} | {
-        column: value * factor for (column, factor), value in known.items()
-    }
+    row: dict[str, Any] = {"document": document.document}
+    for name, value in document.measures.printed.items():
+        if name in PRINTED:
+            column, factor = PRINTED[name]
+            row[column] = value * factor
+    return row
 
 
-def _counts(record: Record) -> dict[str, Any]:
-    counts = record.measures.counts
-    names = ("parameters", "buffers", "macs", "flops", "paper_operations", "ledger")
-    return {name: getattr(counts, name) for name in names} if counts else {}
+def _predicted(record: Record) -> dict[str, Any]:
+    row: dict[str, Any] = {"environment": record.environment, "failure": record.failure}
+    counts, memory = record.measures.counts, record.measures.predicted
+    if counts:
+        row |= {name: getattr(counts, name) for name in COUNTED}
+    if memory:
+        row |= {f"predicted_{name}": getattr(memory, name) for name in PREDICTED_MEMORY}
+    return row
 
 
-def _predicted(record: Record | None) -> dict[str, Any]:
-    if record is None:
-        return {}
-    memory = record.measures.predicted
-    sizes = ("peak_bytes", "increment_bytes", "paper_bytes", "device")
-    return (
-        _counts(record)
-        | ({f"predicted_{name}": getattr(memory, name) for name in sizes} if memory else {})
-        | {"environment": record.environment, "failure": record.failure}
-    )
-
-
-def _measured(record: Record, shared: dict[str, Any]) -> dict[str, Any]:
-    measures = record.measures
-    memory = measures.memory or MeasuredMemory()
-    counts = {} if "macs" in shared else _predicted(record)
-    return counts | {
-        "device": record.environment.device if record.environment else None,
-        "device_name": _device_name(record.environment) or None,
-        "environment": record.environment,
-        "memory_bytes": _first(
-            memory.allocated_bytes, memory.requested_bytes, memory.high_water_bytes
-        ),
+def _measured(record: Record, shared: Mapping[str, Any]) -> dict[str, Any]:
+    where = record.environment
+    memory = record.measures.memory or MeasuredMemory()
+    sizes = (memory.allocated_bytes, memory.requested_bytes, memory.high_water_bytes)
+    return {
+        **({} if "macs" in shared else _predicted(record)),
+        **{name: getattr(record.measures, name) for name in MEASURED},
+        "device": where.device if where else None,
+        "device_name": (where.device_name if where else None) or None,
+        "environment": where,
+        "memory_bytes": next((size for size in sizes if size is not None), None),
         "reserved_bytes": memory.reserved_bytes,
         "measured_paper_bytes": memory.paper_bytes,
-        "timings": measures.timings,
-        "operations": measures.operations,
-        "accuracy": measures.accuracy,
-        "rivals": measures.rivals,
-        "ceilings": measures.ceilings,
-        "kernels": measures.kernels,
         "cell": record.cell,
         "created_at": record.created_at,
         "failure": record.failure,
     }
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
