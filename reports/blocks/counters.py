@@ -58,7 +58,11 @@ def counter_tables(frame: Frame) -> tuple[Table, ...]:
             title="What other tools count",
             columns=(*named, *gmacs.values()),
             rows=tuple(
-                (*_name(row), predicted_value(row, "macs"), *(_macs(row, tool) for tool in tools))
+                (
+                    *_block_name(row),
+                    predicted_value(row, "macs"),
+                    *(_tool_macs(row, tool) for tool in tools),
+                )
                 for row in rows
             ),
             **common,
@@ -67,7 +71,9 @@ def counter_tables(frame: Frame) -> tuple[Table, ...]:
             name="counters-shares",
             title="What other tools count, as a share of our ledger",
             columns=(*named, *(percent_column(tool, 1) for tool in tools)),
-            rows=tuple((*_name(row), *(_share(row, tool) for tool in tools)) for row in rows),
+            rows=tuple(
+                (*_block_name(row), *(_tool_share(row, tool) for tool in tools)) for row in rows
+            ),
             **common,
         ),
         Table(
@@ -104,10 +110,10 @@ def missed_operators(ledger: Sequence[Operator], macs: float) -> tuple[str, ...]
         ((abs(total - macs - sum(row.macs for row in chosen)), chosen) for chosen in sets),
         key=lambda pair: pair[0],
     )
-    return tuple(map(_short_name, nearest)) if lack <= COUNT_TOLERANCE * total else None
+    return tuple(map(_operator_name, nearest)) if lack <= COUNT_TOLERANCE * total else None
 
 
-def _short_name(operator: Operator) -> str:
+def _operator_name(operator: Operator) -> str:
     name = operator.name.removeprefix("aten.")
     return ATTENTION if "scaled_dot_product" in name else name
 
@@ -120,24 +126,24 @@ def _missed(row: Row, macs: float) -> tuple[str, ...] | None:
     return tuple(ATTENTION if name == "bmm" else name for name in names)
 
 
-def _name(row: Row) -> tuple[Value, Value]:
+def _block_name(row: Row) -> tuple[Value, Value]:
     return row["axes"]["block"], row["axes"]["size"]
 
 
-def _count(row: Row, tool: str) -> ToolCount | None:
+def _tool_count(row: Row, tool: str) -> ToolCount | None:
     return next((count for count in row["rivals"] if count.tool == tool), None)
 
 
-def _macs(row: Row, tool: str) -> float | Mark:
-    count = _count(row, tool)
+def _tool_macs(row: Row, tool: str) -> float | Mark:
+    count = _tool_count(row, tool)
     if count is None:
         return UNMEASURED
     macs = counted_macs(count)
     return Mark(f"{tool}: {count.reason}") if macs is None else macs
 
 
-def _share(row: Row, tool: str) -> Value:
-    macs = _macs(row, tool)
+def _tool_share(row: Row, tool: str) -> Value:
+    macs = _tool_macs(row, tool)
     if isinstance(macs, Mark) or not row["macs"]:
         return macs if isinstance(macs, Mark) else None
     names = _missed(row, macs)
@@ -148,7 +154,7 @@ def _share(row: Row, tool: str) -> Value:
 
 
 def _tool_row(rows: Sequence[Row], tool: str) -> tuple[Value, ...]:
-    counts = [(row, count) for row in rows if (count := _count(row, tool))]
+    counts = [(row, count) for row in rows if (count := _tool_count(row, tool))]
     first = counts[0][1]
     known = [(row, macs) for row, count in counts if (macs := counted_macs(count)) is not None]
     shares = {row["axes"]["block"]: macs / row["macs"] for row, macs in known if row["macs"]}

@@ -30,9 +30,9 @@ from reports.model import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLOCKS = ("nb", "apnb", "apnb-concat", "nb-bottleneck", "apnb-bottleneck", "dnl")
+BLOCK_ORDER = ("nb", "apnb", "apnb-concat", "nb-bottleneck", "apnb-bottleneck", "dnl")
 
-Series = Mapping[str, Mapping[int, int]]
+BlockSeries = Mapping[str, Mapping[int, int]]
 
 
 def size_figures(frame: Frame) -> tuple[Figure, ...]:
@@ -48,7 +48,7 @@ def size_figures(frame: Frame) -> tuple[Figure, ...]:
     return tuple(figure for figure in figures if figure is not None)
 
 
-def _size_figure(series: Series, column: Column, *, name: str) -> Figure | None:
+def _size_figure(series: BlockSeries, column: Column, *, name: str) -> Figure | None:
     sizes = sorted({size for points in series.values() for size in points})
     if len(sizes) < 2:
         return None
@@ -73,14 +73,14 @@ def _size_figure(series: Series, column: Column, *, name: str) -> Figure | None:
     )
 
 
-def _series(frame: Frame, column: str) -> Series:
+def _series(frame: Frame, column: str) -> BlockSeries:
     """Values by block and number of positions, of blocks as the paper has them: 2048 and 256 channels."""
     series: dict[str, dict[int, int]] = {}
     for row in rows_of(frame.loc[frame[column].notna()]):
         if _is_usual(row):
             series.setdefault(row["axes"]["block"], {})[pixels(row)] = row[column]
     ordered = sorted(
-        series, key=lambda block: (BLOCKS.index(block) if block in BLOCKS else 99, block)
+        series, key=lambda block: (BLOCK_ORDER.index(block) if block in BLOCK_ORDER else 99, block)
     )
     chosen = [block for block in ordered if len(series[block]) > 1][: len(COLOURS)]
     return {block: series[block] for block in chosen}
@@ -99,7 +99,7 @@ def _is_usual(row: Row) -> bool:
     )
 
 
-def _draw_series(axes: "Axes", series: Series, column: Column) -> None:
+def _draw_series(axes: "Axes", series: BlockSeries, column: Column) -> None:
     ends = []
     for colour, marker, (block, points) in zip(COLOURS, MARKERS, series.items(), strict=False):
         sizes = sorted(points)

@@ -15,7 +15,7 @@ from itertools import pairwise
 from reports.model import Interval
 
 CONFIDENCE = 0.95
-LEAST_POINTS = 3
+LEAST_FITTED = 3
 LEAST_SHARED = 2
 
 Curve = Mapping[int, Interval]
@@ -45,7 +45,7 @@ def upper_half(sizes: Mapping[int, object]) -> tuple[int, ...]:
         return ()
     middle = math.sqrt(ordered[0] * ordered[-1])
     above = [size for size in ordered if size >= middle]
-    return tuple(above if len(above) >= LEAST_POINTS else ordered[-LEAST_POINTS:])
+    return tuple(above if len(above) >= LEAST_FITTED else ordered[-LEAST_FITTED:])
 
 
 def exponent(
@@ -66,7 +66,7 @@ def exponent(
         confidence: that the interval holds `k`.
     """
     sizes = upper_half(points) if sizes is None else [size for size in sizes if size in points]
-    if len(sizes) < LEAST_POINTS or any(points[size] <= 0 for size in sizes):
+    if len(sizes) < LEAST_FITTED or any(points[size] <= 0 for size in sizes):
         return None
     from scipy.special import stdtrit
 

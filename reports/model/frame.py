@@ -38,16 +38,16 @@ PRINTED = {
     "anchors": ("published_anchors", 1),
     "times": ("published_times", 1.0),
 }
-COUNTED = ("parameters", "buffers", "macs", "flops", "paper_operations", "ledger")
-PREDICTED_MEMORY = ("peak_bytes", "increment_bytes", "paper_bytes", "device")
-MEASURED = ("timings", "operations", "accuracy", "rivals", "ceilings", "kernels")
+COUNT_COLUMNS = ("parameters", "buffers", "macs", "flops", "paper_operations", "ledger")
+PREDICTED_SIZES = ("peak_bytes", "increment_bytes", "paper_bytes", "device")
+MEASURED_COLUMNS = ("timings", "operations", "accuracy", "rivals", "ceilings", "kernels")
 FRAME_COLUMNS = (
     *IDENTITY,
     *("axes", "cell", "created_at", "device", "device_name", "environment", "failure", "origins"),
-    *COUNTED,
-    *(f"predicted_{name}" for name in PREDICTED_MEMORY),
+    *COUNT_COLUMNS,
+    *(f"predicted_{name}" for name in PREDICTED_SIZES),
     *("memory_bytes", "reserved_bytes", "measured_paper_bytes"),
-    *MEASURED,
+    *MEASURED_COLUMNS,
     *("document", "published_place"),
     *dict.fromkeys(column for column, _ in PRINTED.values()),
 )
@@ -59,7 +59,7 @@ def published_records() -> tuple[Record, ...]:
 
 
 def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = None) -> Frame:
-    """Join records into a frame with the columns `COLUMNS`.
+    """Join records into a frame with the columns `FRAME_COLUMNS`.
 
     Args:
         records: of runs; those with `source="published"` count as documents.
@@ -79,11 +79,11 @@ def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = 
         by_experiment.setdefault(document.experiment, []).append(document)
     rows, joined = [], set()
     for same in _alike(record for record in records if record.source != "published"):
-        candidates = by_experiment.get(_asked_as(same[0]), ())
+        candidates = by_experiment.get(_documented_as(same[0]), ())
         match = next((document for document in candidates if joins(same[0], document)), None)
         if match is not None and match.experiment == same[0].experiment:
             joined.add(match.cell)
-        rows.extend(_rows(same, match))
+        rows.extend(_joined_rows(same, match))
     rows.extend(_published_row(document) for document in documents if document.cell not in joined)
     places = {id(d.document): at for at, d in enumerate(documents) if d.document is not None}
     for row in rows:
@@ -98,11 +98,11 @@ def joins(record: Record, document: Record) -> bool:
     The axes of the document must be among those of the record. What the command line measures (experiment
     `efficiency`) joins Table 1 where it is what the paper measured: the default widths, batch 1, float32, no gradients.
     """
-    same = document.experiment == _asked_as(record)
+    same = document.experiment == _documented_as(record)
     return same and document.axes.items() <= record.axes.items()
 
 
-def _asked_as(record: Record) -> str:
+def _documented_as(record: Record) -> str:
     """The experiment of the documents that a record is about."""
     plain = not {"channels", "key_channels"} & record.axes.keys()
     usual = (record.batch, record.dtype, record.mode) == (1, "float32", "eval")
@@ -128,9 +128,10 @@ def _latest(records: Iterable[Record]) -> Record | None:
     return max(reversed(list(records)), key=lambda record: record.created_at, default=None)
 
 
-def _rows(same: list[Record], document: Record | None) -> list[dict[str, Any]]:
+def _joined_rows(same: list[Record], document: Record | None) -> list[dict[str, Any]]:
     predicted = _latest(_only(same, "predicted"))
-    shared = _identity(same[0]) | (_predicted(predicted) if predicted else {}) | _printed(document)
+    shared = _identity_columns(same[0]) | _printed_columns(document)
+    shared |= _predicted_columns(predicted) if predicted else {}
     devices: dict[str, list[Record]] = {}
     for record in _only(same, "measured"):
         name = record.environment.device_name if record.environment else ""
@@ -138,7 +139,7 @@ def _rows(same: list[Record], document: Record | None) -> list[dict[str, Any]]:
     latest = (_latest(group) for group in devices.values())
     origins = (predicted,) if predicted else ()
     rows = [
-        shared | _measured(record, shared) | {"origins": (*origins, record)}
+        shared | _measured_columns(record, shared) | {"origins": (*origins, record)}
         for record in latest
         if record is not None
     ]
@@ -146,14 +147,14 @@ def _rows(same: list[Record], document: Record | None) -> list[dict[str, Any]]:
 
 
 def _published_row(document: Record) -> dict[str, Any]:
-    return _identity(document) | {"protocol": "published"} | _printed(document)
+    return _identity_columns(document) | {"protocol": "published"} | _printed_columns(document)
 
 
-def _identity(record: Record) -> dict[str, Any]:
+def _identity_columns(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in IDENTITY} | {"axes": dict(record.axes)}
 
 
-def _printed(document: Record | None) -> dict[str, Any]:
+def _printed_columns(document: Record | None) -> dict[str, Any]:
     if document is None:
         return {}
     row: dict[str, Any] = {"document": document.document}
@@ -164,23 +165,23 @@ def _printed(document: Record | None) -> dict[str, Any]:
     return row
 
 
-def _predicted(record: Record) -> dict[str, Any]:
+def _predicted_columns(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {"environment": record.environment, "failure": record.failure}
     counts, memory = record.measures.counts, record.measures.predicted
     if counts:
-        row |= {name: getattr(counts, name) for name in COUNTED}
+        row |= {name: getattr(counts, name) for name in COUNT_COLUMNS}
     if memory:
-        row |= {f"predicted_{name}": getattr(memory, name) for name in PREDICTED_MEMORY}
+        row |= {f"predicted_{name}": getattr(memory, name) for name in PREDICTED_SIZES}
     return row
 
 
-def _measured(record: Record, shared: Mapping[str, Any]) -> dict[str, Any]:
+def _measured_columns(record: Record, shared: Mapping[str, Any]) -> dict[str, Any]:
     where = record.environment
     memory = record.measures.memory or MeasuredMemory()
     sizes = (memory.allocated_bytes, memory.requested_bytes, memory.high_water_bytes)
     return {
-        **({} if "macs" in shared else _predicted(record)),
-        **{name: getattr(record.measures, name) for name in MEASURED},
+        **({} if "macs" in shared else _predicted_columns(record)),
+        **{name: getattr(record.measures, name) for name in MEASURED_COLUMNS},
         "device": where.device if where else None,
         "device_name": (where.device_name if where else None) or None,
         "environment": where,

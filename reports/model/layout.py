@@ -39,11 +39,11 @@ class Layout:
 def lay_out(table: Table) -> Layout:
     """Turn the values of a table into text, number its notes and find the best of each group."""
     labels: dict[str, str] = {}
-    groups = _groups(table)
-    best = _best(table, groups)
+    groups = _row_groups(table)
+    best = _best_cells(table, groups)
     rows = tuple(
         tuple(
-            _cell(value, column, labels=labels, best=(index, position) in best)
+            _laid_cell(value, column, labels=labels, best=(index, position) in best)
             for position, (value, column) in enumerate(zip(row, table.columns, strict=True))
         )
         for index, row in enumerate(table.rows)
@@ -55,7 +55,7 @@ def lay_out(table: Table) -> Layout:
     return Layout(rows, notes, frozenset(group[0] for group in groups[1:]))
 
 
-def _cell(value: Value, column: Column, *, labels: dict[str, str], best: bool) -> LaidCell:
+def _laid_cell(value: Value, column: Column, *, labels: dict[str, str], best: bool) -> LaidCell:
     note = value.note if isinstance(value, Mark | Interval | Spread) else ""
     label = labels.setdefault(note, _note_label(len(labels))) if note else ""
     return LaidCell(text_of(value, column), label, best)
@@ -103,14 +103,14 @@ def _interval_text(value: Interval, column: Column) -> str:
     return f"{text}?" if value.inconclusive else text
 
 
-def _groups(table: Table) -> list[list[int]]:
+def _row_groups(table: Table) -> list[list[int]]:
     def key(index: int) -> list[Value]:
         return [table.rows[index][at] for at in table.group_by]
 
     return [list(indexes) for _, indexes in itertools.groupby(range(len(table.rows)), key)]
 
 
-def _best(table: Table, groups: list[list[int]]) -> frozenset[tuple[int, int]]:
+def _best_cells(table: Table, groups: list[list[int]]) -> frozenset[tuple[int, int]]:
     return frozenset(
         (row, position)
         for position, column in enumerate(table.columns)

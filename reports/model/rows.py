@@ -9,7 +9,7 @@ from reports.model.values import Row
 RowT = TypeVar("RowT", bound=Row)
 
 # What a row of the paper's protocol alone has no reading of under the strict one.
-UNREAD = {"device_name": None, "memory_bytes": None, "timings": None, "failure": None}
+NOT_READ = {"device_name": None, "memory_bytes": None, "timings": None, "failure": None}
 
 
 def rows_of_experiment(frame: Frame, experiment: str) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ def with_paper(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         joined.append(row | {"paper": next(iter(here or same), nothing)})
     both = by_axes(strict)
     alone = [row for axes, same in paper.items() if axes not in both for row in same]
-    return sorted([*joined, *(row | UNREAD | {"paper": row} for row in alone)], key=pixels)
+    return sorted([*joined, *(row | NOT_READ | {"paper": row} for row in alone)], key=pixels)
 
 
 def pixels(row: Row) -> int:
