@@ -7,14 +7,10 @@ do not have is not checked.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from reports.audit.claims import VERDICT_KINDS, VerdictKind, published_claims
 from reports.audit.readings import Claim, OurReading, ReadingProtocol
-from reports.model import Column, Mark, Number, Table, Value, decimal
-
-if TYPE_CHECKING:
-    import pandas as pd
+from reports.model import Column, Frame, Mark, Number, Table, Value, decimal, text_column
 
 NEEDED = {
     "gpu": "a GPU",
@@ -47,7 +43,7 @@ def judge_claim(claim: Claim) -> AuditVerdict:
     def distance(reading: OurReading) -> float:
         return abs(reading.value / claim.printed - 1)
 
-    usable = sorted((each for each in claim.readings if _fits(each, claim)), key=distance)
+    usable = sorted((each for each in claim.readings if _fits_device(each, claim)), key=distance)
     printed = round(claim.printed, claim.digits)
     exact = [each for each in usable if round(each.value, claim.digits) == printed]
     near = [each for each in usable if distance(each) <= NEAR_SHARE]
@@ -55,31 +51,33 @@ def judge_claim(claim: Claim) -> AuditVerdict:
         for protocol, kind in KIND_BY_PROTOCOL.items():
             reading = next((each for each in close if each.protocol == protocol), None)
             if reading is not None:
-                return _verdict(claim, kind, reading, f"{reading}, {words}")
+                return _explained(claim, kind, reading, f"{reading}, {words}")
     if not usable:
-        return _unchecked(claim)
+        return _not_checked(claim)
     missed: VerdictKind = "not derivable" if claim.device == "none" else "not reproduced"
-    return _verdict(claim, missed, usable[0], f"nearest: {usable[0]}")
+    return _explained(claim, missed, usable[0], f"nearest: {usable[0]}")
 
 
-def _verdict(claim: Claim, kind: VerdictKind, reading: OurReading | None, why: str) -> AuditVerdict:
+def _explained(
+    claim: Claim, kind: VerdictKind, reading: OurReading | None, why: str
+) -> AuditVerdict:
     remark = claim.remarks.get(kind, "")
     return AuditVerdict(kind, reading, f"{why}; {remark}" if remark else why)
 
 
-def _unchecked(claim: Claim) -> AuditVerdict:
+def _not_checked(claim: Claim) -> AuditVerdict:
     if claim.device == "none":
-        return _verdict(claim, "not checked here", None, "the records hold no such reading")
+        return _explained(claim, "not checked here", None, "the records hold no such reading")
     why = f"needs {NEEDED[claim.device]}"
     # A GPU's reading says more about a GPU's than a processor's does.
     ours = min(claim.readings, key=lambda each: not each.device.startswith("cuda"), default=None)
     if ours is not None:
         value = decimal(ours.value, 0 if ours.value >= 100 else claim.digits or 1)
         why += f"; {value} {claim.unit} on {ours.place}"
-    return _verdict(claim, "not checked here", ours, why)
+    return _explained(claim, "not checked here", ours, why)
 
 
-def _fits(reading: OurReading, claim: Claim) -> bool:
+def _fits_device(reading: OurReading, claim: Claim) -> bool:
     if claim.device == "titan xp":
         return "titan xp" in reading.device.lower()
     if claim.device == "unnamed":
@@ -87,7 +85,7 @@ def _fits(reading: OurReading, claim: Claim) -> bool:
     return claim.device == "none" or reading.device.startswith("cuda")
 
 
-def audit_table(frame: "pd.DataFrame") -> Table:
+def audit_table(frame: Frame) -> Table:
     """The audit as a table: a row for each number, in the order of the paper."""
     verdicts = [(claim, judge_claim(claim)) for claim in published_claims(frame)]
     kinds = [verdict.kind for _, verdict in verdicts]
@@ -96,14 +94,14 @@ def audit_table(frame: "pd.DataFrame") -> Table:
         name="audit",
         title="Audit of the published efficiency numbers",
         columns=(
-            Column("where", align="left"),
-            Column("number", align="left"),
-            Column("verdict", align="left"),
+            text_column("where"),
+            text_column("number"),
+            text_column("verdict"),
             Column("printed"),
             Column("ours"),
-            Column("unit", align="left"),
+            text_column("unit"),
             Column("off", "%", 1, 0.01),
-            Column("why", align="left", wide=True),
+            text_column("why", wide=True),
         ),
         rows=tuple(_claim_row(claim, verdict) for claim, verdict in verdicts),
         caption=f"{len(verdicts)} numbers: {counts}.",

@@ -1,15 +1,12 @@
 """The published efficiency numbers, each with what the records say about it and why that may differ."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from reports.audit import readings
-from reports.audit.readings import AuditRows, Claim, OurReading
-from reports.model import GIGA, MEBI, MEGA, MILLI
-
-if TYPE_CHECKING:
-    import pandas as pd
+from reports.audit.readings import AuditRows, Claim, Need, OurReading
+from reports.model import GIGA, MEBI, MEGA, MILLI, Frame, Row
 
 VerdictKind = Literal[
     "reproduced", "paper's protocol only", "not derivable", "not reproduced", "not checked here"
@@ -24,43 +21,90 @@ NETWORK_NAMES = {
 FACTOR = partial(Claim, unit="times", digits=0)
 
 
-def published_claims(frame: "pd.DataFrame") -> tuple[Claim, ...]:
+class PrintedColumn(NamedTuple):
+    """A column of a table: where, of what, in which unit, its place in the frame, and what is held against it."""
+
+    where: str
+    what: str
+    unit: str
+    digits: int
+    name: str
+    scale: float
+    read: Callable[[Iterable[Row]], Iterator[OurReading]]
+    needs: Need = "none"
+
+
+TABLE1 = (
+    PrintedColumn("Table 1", "operations", "GFLOPs", 1, "operations", GIGA, readings.operations),
+    PrintedColumn("Table 1", "memory", "MB", 0, "memory_bytes", MEBI, readings.block_memory),
+    PrintedColumn("Table 1", "time", "ms", 1, "time_s", MILLI, readings.block_times, "titan xp"),
+)
+TABLE2 = (
+    PrintedColumn("Table 2", "time", "s", 3, "time_s", 1, readings.network_times, "unnamed"),
+    PrintedColumn("Table 2", "memory", "MB", 0, "memory_bytes", MEBI, readings.network_memory),
+    PrintedColumn("Table 2", "parameters", "M", 2, "parameters", MEGA, readings.stored),
+)
+Remarks = Mapping[str, Mapping[str, str]]  # of a column, by verdict
+
+
+def published_claims(frame: Frame) -> tuple[Claim, ...]:
     """Every efficiency number of the paper: Table 1 (12), Table 2 (9), Fig. 2's text, the abstract, Eq. 13."""
     rows = AuditRows(frame)
     return (*_table1_claims(rows), *_table2_claims(rows), *_text_claims(rows))
 
 
 def _table1_claims(rows: AuditRows) -> Iterator[Claim]:
-    claim = partial(Claim, where="Table 1")
     documents = rows.documents("table1", "block", "size")
     for base, size in ((base, size) for size in ("96x96", "256x128") for base in BLOCK_NAMES):
-        if (base, size) not in documents:
-            continue
-        document, blocks = documents[base, size], rows.blocks(base, size)
-        subject = f"{BLOCK_NAMES[base]} {size}"
-        yield claim(
-            what=f"{subject}, operations",
-            unit="GFLOPs",
-            printed=document["published_operations"] / GIGA,
-            digits=1,
-            readings=tuple(readings.operations(blocks)),
-            remarks=_operation_remarks(rows, base, size),
+        need = _of_plain_form(rows, base, size, column="predicted_increment_bytes")
+        added = f"one call adds {need / MEBI:.0f} MiB" if need is not None else ""
+        remarks: Remarks = {
+            "operations": _operation_remarks(rows, base, size),
+            "memory": {"paper's protocol only": added},
+        }
+        blocks, subject = rows.blocks(base, size), f"{BLOCK_NAMES[base]} {size}"
+        yield from _claims_of(
+            documents.get((base, size)), subject, blocks, columns=TABLE1, remarks=remarks
         )
-        yield claim(
-            what=f"{subject}, memory",
-            unit="MB",
-            printed=document["published_memory_bytes"] / MEBI,
-            digits=0,
-            readings=tuple(readings.block_memory(blocks)),
-            remarks={"paper's protocol only": _memory_remark(rows, base, size)},
+
+
+def _table2_claims(rows: AuditRows) -> Iterator[Claim]:
+    documents = rows.documents("table2", "network")
+    for name, network in NETWORK_NAMES.items():
+        networks = rows.networks(name)
+        counts = {each.label: f"{each.value:.2f}" for each in readings.stored(networks)}
+        remarks: Remarks = {
+            "memory": {"not derivable": "the paper does not say how it was read"},
+            "parameters": {
+                "reproduced": f"with buffers {counts.get('parameters and buffers')}",
+                "paper's protocol only": f"without batch norm's buffers {counts.get('parameters')}",
+            },
+        }
+        yield from _claims_of(
+            documents.get((name,)), network, networks, columns=TABLE2, remarks=remarks
         )
-        yield claim(
-            what=f"{subject}, time",
-            unit="ms",
-            printed=document["published_time_s"] / MILLI,
-            digits=1,
-            readings=tuple(readings.block_times(blocks)),
-            device="titan xp",
+
+
+def _claims_of(
+    document: Row | None,
+    subject: str,
+    rows: Iterable[Row],
+    *,
+    columns: Iterable[PrintedColumn],
+    remarks: Remarks,
+) -> Iterator[Claim]:
+    if document is None:
+        return
+    for column in columns:
+        yield Claim(
+            where=column.where,
+            what=f"{subject}, {column.what}",
+            unit=column.unit,
+            printed=document[f"published_{column.name}"] / column.scale,
+            digits=column.digits,
+            readings=tuple(column.read(rows)),
+            device=column.needs,
+            remarks=remarks.get(column.what, {}),
         )
 
 
@@ -75,53 +119,10 @@ def _operation_remarks(rows: AuditRows, base: str, size: str) -> dict[str, str]:
     }
 
 
-def _memory_remark(rows: AuditRows, base: str, size: str) -> str:
-    need = _of_plain_form(rows, base, size, column="predicted_increment_bytes")
-    return f"one call adds {need / MEBI:.0f} MiB" if need is not None else ""
-
-
 def _of_plain_form(rows: AuditRows, base: str, size: str, *, column: str) -> int | None:
     """What the first row of a block in its plain form says that says it."""
     values = (row[column] for row in rows.blocks(base, size) if row["axes"]["block"] == base)
     return next((value for value in values if value is not None), None)
-
-
-def _table2_claims(rows: AuditRows) -> Iterator[Claim]:
-    claim = partial(Claim, where="Table 2")
-    documents = rows.documents("table2", "network")
-    for name, network in NETWORK_NAMES.items():
-        if (name,) not in documents:
-            continue
-        document, networks = documents[name,], rows.networks(name)
-        yield claim(
-            what=f"{network}, time",
-            unit="s",
-            printed=document["published_time_s"],
-            digits=3,
-            readings=tuple(readings.network_times(networks)),
-            device="unnamed",
-        )
-        yield claim(
-            what=f"{network}, memory",
-            unit="MB",
-            printed=document["published_memory_bytes"] / MEBI,
-            digits=0,
-            readings=tuple(readings.network_memory(networks)),
-            remarks={"not derivable": "the paper does not say how it was read"},
-        )
-        counts = tuple(readings.stored(networks))
-        text = {reading.label: f"{reading.value:.2f}" for reading in counts}
-        yield claim(
-            what=f"{network}, parameters",
-            unit="M",
-            printed=document["published_parameters"] / MEGA,
-            digits=2,
-            readings=counts,
-            remarks={
-                "reproduced": f"with buffers {text.get('parameters and buffers')}",
-                "paper's protocol only": f"without batch norm's buffers {text.get('parameters')}",
-            },
-        )
 
 
 def _text_claims(rows: AuditRows) -> Iterator[Claim]:

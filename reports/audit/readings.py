@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from reports.model import (
     CLOCK_ORDER,
@@ -10,6 +10,7 @@ from reports.model import (
     MEBI,
     MEGA,
     MILLI,
+    Frame,
     Row,
     group_times,
     rows_of,
@@ -17,10 +18,8 @@ from reports.model import (
     timing_of,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 ReadingProtocol = Literal["strict", "paper"]
+Need = Literal["none", "gpu", "titan xp", "unnamed"]
 AUDITED = ("table1", "table2", "fig2", "efficiency", "claims")
 FORMS = {"nb": ("nb", "nb-concat"), "apnb": ("apnb", "apnb-concat")}
 
@@ -67,14 +66,14 @@ class Claim:
     printed: float
     digits: int
     readings: tuple[OurReading, ...]
-    device: Literal["none", "gpu", "titan xp", "unnamed"] = "none"
+    device: Need = "none"
     remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 class AuditRows:
     """Rows of the frame that say something of the published numbers, by block and size or by network."""
 
-    def __init__(self, frame: "pd.DataFrame") -> None:
+    def __init__(self, frame: Frame) -> None:
         rows = rows_of(frame[frame["experiment"].isin(AUDITED)])
         self.ours = [row for row in rows if row["protocol"] != "published"]
         self.printed = [row for row in rows if row["document"] is not None]
@@ -132,10 +131,12 @@ def block_times(rows: Iterable[Row]) -> Iterator[OurReading]:
         clocks = CLOCK_ORDER if row["protocol"] == "strict" else ("wall", *CLOCK_ORDER)
         time = time_interval(timing_of(row, clocks=clocks))
         if time is not None:
-            yield _timed(row, time.median / MILLI, "time", form=row["axes"].get("block", ""))
+            yield _reading_on_device(
+                row, time.median / MILLI, "time", form=row["axes"].get("block", "")
+            )
 
 
-def _timed(row: Row, value: float, label: str, *, form: str = "") -> OurReading:
+def _reading_on_device(row: Row, value: float, label: str, *, form: str = "") -> OurReading:
     device = f"{row['device']}: {row['device_name']}"
     return OurReading(value, label, form, row["protocol"], device)
 
@@ -195,7 +196,7 @@ def network_times(rows: Iterable[Row]) -> Iterator[OurReading]:
     for row in rows:
         time = time_interval(timing_of(row))
         if time is not None:
-            yield _timed(row, time.median, "time")
+            yield _reading_on_device(row, time.median, "time")
 
 
 def operation_sums(rows: Iterable[Row]) -> Iterator[OurReading]:
@@ -203,4 +204,6 @@ def operation_sums(rows: Iterable[Row]) -> Iterator[OurReading]:
     for row in rows:
         if row["operations"]:
             total = sum(group_times(row["operations"]).values())
-            yield _timed(row, total / MILLI, "sum of operations", form=row["axes"]["block"])
+            yield _reading_on_device(
+                row, total / MILLI, "sum of operations", form=row["axes"]["block"]
+            )

@@ -16,6 +16,7 @@ from reports.model import (
     describe_machine,
     memory_column,
     ratio_of,
+    text_column,
 )
 
 UNPREDICTABLE = Mark("this arm can't be predicted")
@@ -38,19 +39,15 @@ OUTPUTS_TEXT = (
     "numbers; weights that start as zero are drawn."
 )
 
-ARM_COLUMNS = (
-    Column("of", align="left"),
-    Column("against", align="left"),
-    Column("size", align="left"),
-)
+ARM_COLUMNS = (text_column("of"), text_column("against"), text_column("size"))
 VERDICT_COLUMNS = (
     *ARM_COLUMNS,
-    Column("clock", align="left"),
-    Column("verdict", align="left"),
+    text_column("clock"),
+    text_column("verdict"),
     Column("ratio", digits=3),
     Column("A/A", digits=3),
     Column("bar", "%", 1, 0.01, "share"),
-    Column("rounds", align="left"),
+    text_column("rounds"),
     Column("of", "ms", 3, MILLI, "seconds", "measured"),
     Column("against", "ms", 3, MILLI, "seconds", "measured"),
 )
@@ -78,7 +75,7 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
             title=comparison_sentence(comparisons[0]) if single else "Arms compared by turns",
             columns=VERDICT_COLUMNS,
             rows=tuple(row for each in comparisons for row in _verdict_rows(each)),
-            caption=_conditions(comparisons),
+            caption=_measured_on(comparisons),
             notes=(RATIO_TEXT, f"Fixed beforehand: {_fixed(comparisons)}. {VERDICT_TEXT}"),
             group_by=(0, 1, 2),
         ),
@@ -162,7 +159,7 @@ def _measured_bytes(memory: MeasuredMemory | None) -> int | None:
     return memory.high_water_bytes if on_gpu is None else on_gpu
 
 
-def _conditions(comparisons: Sequence[Comparison]) -> str:
+def _measured_on(comparisons: Sequence[Comparison]) -> str:
     machines = dict.fromkeys(
         describe_machine(each.environment) for each in comparisons if each.environment
     )

@@ -16,7 +16,7 @@ from bench.records import (
 )
 from reports.gate import github, junit, pytest_benchmark
 from reports.gate.wording import amount, headline
-from reports.model import Column, Interval, Mark, Table, Value, describe_machine
+from reports.model import Column, Interval, Mark, Table, Value, describe_machine, text_column
 from reports.render import escape_markdown, to_markdown
 
 # GitHub cuts a job's summary off at 1 MiB.
@@ -40,21 +40,21 @@ MEANINGS: dict[FindingVerdict, str] = {
     "SAME": "equal, or within the margin on both sides",
 }
 FINDING_COLUMNS = (
-    Column("verdict", align="left"),
-    Column("cell", align="left"),
-    Column("quantity", align="left"),
+    text_column("verdict"),
+    text_column("cell"),
+    text_column("quantity"),
     Column("base"),
     Column("head"),
     Column("ratio", digits=3),
-    Column("why", align="left", wide=True),
+    text_column("why", wide=True),
 )
 CONTROL_COLUMNS = (
-    Column("control", align="left"),
-    Column("cell", align="left"),
-    Column("has to read", align="left"),
-    Column("reads", align="left"),
+    text_column("control"),
+    text_column("cell"),
+    text_column("has to read"),
+    text_column("reads"),
     Column("ratio", digits=3),
-    Column("why", align="left", wide=True),
+    text_column("why", wide=True),
 )
 
 
@@ -167,7 +167,7 @@ def write_reports(outcome: Outcome, folder: Path) -> str:
     (folder / "pytest-benchmark").mkdir(exist_ok=True)
     files = {
         "summary.md": job_summary(outcome),
-        "junit.xml": junit.render(outcome),
+        "junit.xml": junit.to_junit(outcome),
         "github-action-benchmark.json": json.dumps(github.benchmark_entries(outcome), indent=1),
     }
     for side in ("base", "head"):

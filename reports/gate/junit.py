@@ -10,7 +10,7 @@ SKIPPED = ("INCONCLUSIVE", "NEW", "SHOWN")
 SUITES = ("exact", "time", "memory")
 
 
-def render(outcome: Outcome) -> str:
+def to_junit(outcome: Outcome) -> str:
     """Write a suite each for the exact gates, time, memory and the controls."""
     root = ET.Element("testsuites", name="bench.regress", time=f"{outcome.seconds:.3f}")
     findings = worst_first(outcome.findings)

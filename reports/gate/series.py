@@ -1,7 +1,7 @@
 """Time series of readings per device, from the records of many runs, and where they change their level. No torch.
 
 Steps follow a plain rule for charts, never for a gate. Within a stretch, the place is looked for that leaves the least
-sum of absolute differences from the medians of both parts. It is a step if both parts have `LEAST_POINTS` points or
+sum of absolute differences from the medians of both parts. It is a step if both parts have `LEVEL_POINTS` points or
 more and their medians differ by more than the margin and by more than `SCATTERS` times the scatter. That is 1.0483
 times the median absolute difference of neighbours, a standard deviation for normal noise, and few steps don't change
 it. Then both parts are looked through likewise. In logarithms, so that a doubling and a halving are as far.
@@ -30,7 +30,7 @@ from bench.records import (
 
 EXACT = ("parameters", "MACs", "predicted peak")
 SERIES_UNITS = {"MACs": "MAC", "parameters": "", "predicted peak": "bytes", CALL_MEMORY: "bytes"}
-LEAST_POINTS = 4
+LEVEL_POINTS = 4
 SCATTERS = 4.0
 STEP_MARGIN = 0.02
 
@@ -131,14 +131,14 @@ def _of_record(record: Record) -> Iterator[tuple[SeriesKey, Point]]:
     where, at = record.environment, record.created_at
     if where is None or record.source == "published" or record.failure or not _is_moment(at):
         return
-    for quantity, value in _quantities(record):
+    for quantity, value in _recorded_values(record):
         if value:
-            device = "any device" if quantity in EXACT else _device_name(where)
+            device = "any device" if quantity in EXACT else _series_device(where)
             point = Point(at=at, commit=where.commit or "", value=float(value))
             yield (device, quantity, cell_name(record)), point
 
 
-def _quantities(record: Record) -> Iterator[tuple[str, float | None]]:
+def _recorded_values(record: Record) -> Iterator[tuple[str, float | None]]:
     measures = record.measures
     if measures.counts:
         yield "parameters", measures.counts.parameters
@@ -161,7 +161,7 @@ def _of_comparison(comparison: Comparison) -> Iterator[tuple[SeriesKey, Point]]:
         return
     clock = comparison.clocks[0]
     medians = [statistics.median(each.second) for each in rounds_of(comparison, clock)]
-    key = (_device_name(where), f"{CLOCK_TIMES[clock]}, by turns", comparison.gate_cell)
+    key = (_series_device(where), f"{CLOCK_TIMES[clock]}, by turns", comparison.gate_cell)
     yield key, Point(at=at, commit=where.commit or "", value=statistics.median(medians))
 
 
@@ -173,7 +173,7 @@ def _is_moment(text: str) -> bool:
         return False
 
 
-def _device_name(where: Environment) -> str:
+def _series_device(where: Environment) -> str:
     """A device as series are told apart: a driver or a library is a step in them, no series of its own."""
     if where.device == "cuda":
         return where.device_name
@@ -209,7 +209,7 @@ def _steps_at(places: Sequence[int], values: Sequence[float]) -> tuple[LevelStep
 
 def _level_starts(logs: Sequence[float], offset: int) -> list[int]:
     """Where levels begin, in order, the first left out."""
-    places = range(LEAST_POINTS, len(logs) - LEAST_POINTS + 1)
+    places = range(LEVEL_POINTS, len(logs) - LEVEL_POINTS + 1)
     if not places:
         return []
     place = min(places, key=lambda at: _deviations(logs[:at]) + _deviations(logs[at:]))

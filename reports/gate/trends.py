@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports.gate.series import EXACT, Series
 from reports.gate.wording import amount
-from reports.model import COLOURS, MARKERS, Column, Figure, Table, Value, svg_of
+from reports.model import COLOURS, MARKERS, Column, Figure, Table, Value, svg_of, text_column
 from reports.render import plain, report_page, slug, to_markdown
 
 if TYPE_CHECKING:
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 PER_CHART = len(COLOURS)
 HISTORY_COLUMNS = (
-    Column("device", align="left"),
-    Column("quantity", align="left"),
-    Column("cell", align="left"),
+    text_column("device"),
+    text_column("quantity"),
+    text_column("cell"),
     Column("runs"),
     Column("first"),
     Column("last"),
     Column("last/first", digits=3),
-    Column("steps", align="left", wide=True),
+    text_column("steps", wide=True),
 )
 STEP_RULE = (
     "A step: where two levels of at least four points differ by more than 2 % and by more than four times the scatter "
@@ -89,7 +89,7 @@ def _chart(lines: Sequence[Series], *, number: int) -> Figure:
     name = slug("history", device, quantity, *([str(number + 1)] if number else []))
 
     def draw(axes: "Axes") -> None:
-        _draw_lines(axes, lines)
+        _draw_series(axes, lines)
         axes.set_ylabel(f"{quantity}, over the first run's")
 
     steps = [f"{plain(line.cell)}: {_steps_text(line)}" for line in lines if line.steps]
@@ -103,7 +103,7 @@ def _chart(lines: Sequence[Series], *, number: int) -> Figure:
     )
 
 
-def _draw_lines(axes: "Axes", lines: Sequence[Series]) -> None:
+def _draw_series(axes: "Axes", lines: Sequence[Series]) -> None:
     from matplotlib.dates import ConciseDateFormatter, date2num
 
     for colour, marker, line in zip(COLOURS, MARKERS, lines, strict=False):
@@ -129,7 +129,7 @@ def _draw_lines(axes: "Axes", lines: Sequence[Series]) -> None:
 
 
 def _chart_data(name: str, lines: Sequence[Series]) -> Table:
-    left = tuple(Column(text, align="left") for text in ("cell", "run", "commit"))
+    left = tuple(text_column(text) for text in ("cell", "run", "commit"))
     rows = tuple(
         (line.cell, point.at, point.commit[:10], _amount(point.value, line))
         for line in lines

@@ -1,14 +1,6 @@
 """Findings in words: the headline of an outcome, one finding in a sentence, amounts in their units."""
 
-from bench.records import (
-    SAME_OR_BETTER,
-    UNDECIDED,
-    WORSE,
-    Amount,
-    Finding,
-    Outcome,
-    worst_first,
-)
+from bench.records import SAME_OR_BETTER, UNDECIDED, WORSE, Amount, Finding, Outcome, worst_first
 from reports.model import MEBI, MILLI, decimal
 
 STATUS_WORDS = {SAME_OR_BETTER: "Same or better", WORSE: "Worse", UNDECIDED: "Not decided"}

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports.model import COLOURS, GIGA, INK, Figure, Spread, short, svg_of
+from reports.model import COLOURS, GIGA, INK, Figure, Frame, Spread, short, svg_of
 from reports.training.runs import TrainingStudy, training_studies
 from reports.training.tables import miou_spread, study_table
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
 
@@ -27,7 +26,7 @@ LABEL_PLACES = (
 ScoredArm = tuple[str, float, Spread]
 
 
-def cost_figures(frame: "pd.DataFrame") -> tuple[Figure, ...]:
+def cost_figures(frame: Frame) -> tuple[Figure, ...]:
     """One figure for each study with two arms or more that were both counted and trained."""
     figures = map(_cost_figure, training_studies(frame))
     return tuple(figure for figure in figures if figure is not None)

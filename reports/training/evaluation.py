@@ -1,17 +1,19 @@
 """What a checkpoint reached on a set, class by class, beside the published numbers of its network."""
 
-from typing import TYPE_CHECKING
-
 from bench.analysis import class_iou, mean_iou
-from reports.model import Column, Row, Table, measuring_conditions, rows_of, rows_of_experiment
+from reports.model import (
+    Column,
+    Frame,
+    Row,
+    Table,
+    measuring_conditions,
+    rows_of,
+    rows_of_experiment,
+    text_column,
+)
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-    from bench.records import Accuracy
-
-
-def evaluation_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def evaluation_tables(frame: Frame) -> tuple[Table, ...]:
     """A table for each checkpoint that was evaluated."""
     rows = rows_of_experiment(frame, "evaluation")
     return tuple(
@@ -21,18 +23,14 @@ def evaluation_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
     )
 
 
-def _class_table(frame: "pd.DataFrame", row: Row, number: int) -> Table:
-    accuracy: Accuracy = row["accuracy"]
-    axes = row["axes"]
+def _class_table(frame: Frame, row: Row, number: int) -> Table:
+    accuracy, axes = row["accuracy"], row["axes"]
     ious = zip(accuracy.classes, class_iou(accuracy.confusion), strict=True)
     protocol = f"evaluated by {accuracy.protocol!r} on the {accuracy.split} set"
     return Table(
         name="evaluation" if number == 0 else f"evaluation-{number + 1}",
         title=f"{axes['network']} on {axes['dataset']}, checkpoint {axes['checkpoint']}",
-        columns=(
-            Column("class", align="left"),
-            Column("IoU", "%", 2, 1, "percent", "measured"),
-        ),
+        columns=(text_column("class"), Column("IoU", "%", 2, 1, "percent", "measured")),
         rows=(
             *((name, None if iou is None else 100 * iou) for name, iou in ious),
             ("mean", mean_iou(accuracy.confusion)),
@@ -42,7 +40,7 @@ def _class_table(frame: "pd.DataFrame", row: Row, number: int) -> Table:
     )
 
 
-def _published_note(frame: "pd.DataFrame", axes: dict[str, object]) -> str:
+def _published_note(frame: Frame, axes: dict[str, object]) -> str:
     numbers = ", ".join(
         f"{row['published_miou_percent']:.2f} ({row['axes'].get('crop', '')}, {row['axes'].get('schedule', '')})"
         for row in rows_of(frame[frame["protocol"] == "published"])

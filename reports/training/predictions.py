@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
 
 SHOWN_NETWORKS = ("paper/baseline", "paper/nb", "paper/apnb", "paper/afnb+apnb")
-UNLABELLED = 255
+NO_LABEL = 255
 PICTURE_ARRAYS = ("images", "labels", "predictions", "palette")
 UNREADABLE = (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 RINGS = 3
@@ -168,5 +168,5 @@ def disagreement(predictions: "Sequence[Array]", label: "Array") -> "Mask":
     import numpy as np
 
     stack = np.stack(predictions)
-    mask: Mask = (stack != stack[:1]).any(axis=0) & (label != UNLABELLED)
+    mask: Mask = (stack != stack[:1]).any(axis=0) & (label != NO_LABEL)
     return mask

@@ -12,12 +12,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.model import Column, Figure, Table, Value
+from reports.model import Column, Figure, Frame, Table, Value, text_column
 from reports.render import plain
 from reports.training.captions import training_conditions
 from reports.training.claims import arm_name
 from reports.training.predictions import (
-    UNLABELLED,
+    NO_LABEL,
     Predictions,
     Ring,
     disagreement,
@@ -27,8 +27,6 @@ from reports.training.predictions import (
 from reports.training.runs import trained_experiments, training_studies
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from reports.training.predictions import Array, Mask
 
     Rings = Sequence[Sequence[Ring]]  # of each image
@@ -43,7 +41,7 @@ RING_NOTE = (
 RING_STROKES = (("#ffffff", 3.5), ("#e3001b", 1.8))
 
 
-def qualitative_figures(frame: "pd.DataFrame", folder: Path) -> tuple[Figure, ...]:
+def qualitative_figures(frame: Frame, folder: Path) -> tuple[Figure, ...]:
     """One figure for each setting of Table 6 in which two or more of the four networks left pictures."""
     files = {path.stem: path for path in sorted(folder.rglob("pictures/*.npz"))}
     if not files or "table6" not in trained_experiments(frame):
@@ -78,7 +76,7 @@ def _pixel_table(pictures: Predictions, ringed: "Rings", names: Sequence[str]) -
     rows: list[tuple[Value, ...]] = []
     for at, regions in enumerate(ringed):
         label, predictions = pictures.labels[at], pictures.of_image(at)
-        labelled = label != UNLABELLED
+        labelled = label != NO_LABEL
         right = [_share_of((each == label) & labelled, labelled) for each in predictions]
         differ = _share_of(disagreement(predictions, label), labelled)
         rows.append((f"image {at + 1}", *right, differ, len(regions)))
@@ -86,7 +84,7 @@ def _pixel_table(pictures: Predictions, ringed: "Rings", names: Sequence[str]) -
         name=pictures.study.file_name("pictures", pictures.study.experiment, after="data"),
         title="Pixels that are right",
         columns=(
-            Column("image", align="left"),
+            text_column("image"),
             *(percent(name) for name in names),
             percent("not all say the same"),
             Column("rings"),
@@ -104,10 +102,7 @@ def _alternative(
     pictures: Predictions, ringed: "Rings", names: Sequence[str], *, data: Table
 ) -> str:
     columns = f"each as input, as truth and as {', '.join(names)} label it"
-    sentences = [
-        f"{len(ringed)} validation images, {columns} (seed {pictures.seed}).",
-        RING_NOTE,
-    ]
+    sentences = [f"{len(ringed)} validation images, {columns} (seed {pictures.seed}).", RING_NOTE]
     for row, regions in zip(data.rows, ringed, strict=True):
         shares = zip(names, row[1:], strict=False)
         right = ", ".join(f"{n} {100 * v:.0f} %" for n, v in shares if isinstance(v, float))
@@ -168,7 +163,7 @@ def _legend(pictures: Predictions, top: float, across: float) -> tuple[list[str]
     present: set[int] = set().union(*(np.unique(each[:IMAGES]).tolist() for each in maps))
     colours = _colours(pictures.palette)
     parts, x, y = [], 0.0, top
-    for at in sorted(present - {UNLABELLED}):
+    for at in sorted(present - {NO_LABEL}):
         name = pictures.classes[at] if at < len(pictures.classes) else f"class {at}"
         wide = 26 + 7.2 * len(plain(name))
         x, y = (x, y) if x + wide <= across else (0.0, y + SWATCH)
@@ -187,7 +182,7 @@ def _colours(palette: "Array") -> "Array":
     import numpy as np
 
     table: Array = np.zeros((256, 3), np.uint8)
-    table[: min(len(palette), UNLABELLED)] = palette[:UNLABELLED]
+    table[: min(len(palette), NO_LABEL)] = palette[:NO_LABEL]
     return table
 
 

@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis import mean_iou
-from reports.model import UNMEASURED, Mark, Row, measured_value, rows_of_experiment
+from reports.model import UNMEASURED, Frame, Mark, Row, measured_value, rows_of_experiment
 from reports.render import slug
 from reports.training.claims import PAPER_TABLES, ArmKey, arm_name
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.records import Accuracy, Document
 
 SEED = "seed"
@@ -72,6 +70,11 @@ class Arm:
         if seed in self.runs:
             return Mark("no class of this group is in the data or was predicted")
         return UNMEASURED
+
+    def score_of(self, seed: object) -> float | Mark:
+        """MIoU of a seed, in percent, or why there is none."""
+        score = self.scores().get(seed)
+        return self.missing(seed) if score is None else score
 
     def cost(self, column: str, *, mode: str) -> int | None:
         """What one call of the network needs in a mode, from the first row that says it."""
@@ -131,7 +134,7 @@ def _seed_order(seed: object) -> tuple[bool, float, str]:
     return (number is None, number or 0.0, str(seed))
 
 
-def trained_experiments(frame: "pd.DataFrame") -> tuple[str, ...]:
+def trained_experiments(frame: Frame) -> tuple[str, ...]:
     """Experiments that were trained or asked to be: Tables 6 and 7, and whatever else has accuracies by seed."""
     asked = frame[frame["protocol"] != "published"]
     by_seed = asked["axes"].map(lambda axes: SEED in axes).astype(bool)
@@ -140,7 +143,7 @@ def trained_experiments(frame: "pd.DataFrame") -> tuple[str, ...]:
     return tuple(dict.fromkeys((*known, *trained)))
 
 
-def training_studies(frame: "pd.DataFrame") -> tuple[TrainingStudy, ...]:
+def training_studies(frame: Frame) -> tuple[TrainingStudy, ...]:
     """Every study, by experiment and setting, with a row for each arm that was asked or printed."""
     studies = [study for name in trained_experiments(frame) for study in _studies_of(frame, name)]
     alike: dict[str, list[Mapping[str, Any]]] = {}
@@ -153,7 +156,7 @@ def training_studies(frame: "pd.DataFrame") -> tuple[TrainingStudy, ...]:
     )
 
 
-def _studies_of(frame: "pd.DataFrame", experiment: str) -> Iterator[TrainingStudy]:
+def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     rows = rows_of_experiment(frame, experiment)
     asked = [row for row in rows if row["protocol"] != "published"]
     names = dict.fromkeys(name for row in asked for name in row["axes"])
@@ -171,7 +174,9 @@ def _studies_of(frame: "pd.DataFrame", experiment: str) -> Iterator[TrainingStud
             settings.append(setting)
     for setting in settings:
         here = [row for row in asked if _belongs(row, axes, setting)]
-        yield TrainingStudy(experiment, setting, tuple(_arms(here, printed, axes)), document)
+        yield TrainingStudy(
+            experiment, setting, tuple(_arms_of_rows(here, printed, axes)), document
+        )
 
 
 def _setting(row: Row, axes: Sequence[str]) -> dict[str, Any]:
@@ -188,7 +193,9 @@ def _belongs(row: Row, axes: Sequence[str], setting: Mapping[str, Any]) -> bool:
     return named == setting or (not _is_training(row) and named.items() <= setting.items())
 
 
-def _arms(rows: Sequence[Row], printed: Sequence[Row], axes: Sequence[str]) -> Iterator[Arm]:
+def _arms_of_rows(
+    rows: Sequence[Row], printed: Sequence[Row], axes: Sequence[str]
+) -> Iterator[Arm]:
     def by_key(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
         groups: dict[tuple[Any, ...], list[Row]] = {}
         for row in rows:

@@ -10,7 +10,6 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -57,7 +56,9 @@ class Difference:
         """Two-sided t interval of the mean, None where there is none."""
         if not self.has_interval:
             return None
-        reach = _t_quantile(len(self.seeds) - 1, confidence) * self._error
+        from scipy.special import stdtrit
+
+        reach = float(stdtrit(len(self.seeds) - 1, (1 + confidence) / 2)) * self._error
         return self.mean - reach, self.mean + reach
 
     def p_value(self, threshold: float = 0.0) -> float | None:
@@ -67,13 +68,6 @@ class Difference:
         from scipy.special import stdtr
 
         return float(2 * stdtr(len(self.seeds) - 1, -abs(self.mean - threshold) / self._error))
-
-
-@lru_cache(maxsize=256)
-def _t_quantile(freedom: int, confidence: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
 def paired(above: Scores, below: Scores) -> Difference | None:

@@ -1,33 +1,31 @@
 """Tables of what was trained: Tables 6 and 7 beside the paper's, every seed, what the text compares."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reports.model import (
     GIGA,
-    MILLI,
     UNMEASURED,
     UNPREDICTED,
     UNPUBLISHED,
     Column,
     Field,
+    Frame,
     Mark,
-    Row,
     Spread,
     Table,
     Value,
     memory_column,
     tabulate,
+    text_column,
+    time_column,
 )
 from reports.training.captions import empty_crop_notes, training_conditions
 from reports.training.claims import PAPER_TABLES
 from reports.training.runs import SEED, Arm, TrainingStudy, training_studies
 from reports.training.verdicts import ranking_notes, verdict_tables
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SPREAD = (
     "mIoU is the mean and the standard deviation over the seeds; each seed is in the next table."
@@ -35,10 +33,10 @@ SPREAD = (
 CALL = "MACs and the memory of a call are those of inference on one image, predicted."
 STEP = "Memory of training is everything alive at the peak of one step, predicted, without the optimizer's state."
 STEP_TIME = "The time of a step is the median over the runs."
-PERCENT = partial(Column, unit="%", digits=2, base="percent", source="measured")
+MIOU_COLUMN = partial(Column, unit="%", digits=2, base="percent", source="measured")
 
 
-def training_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def training_tables(frame: Frame) -> tuple[Table, ...]:
     """Every table of what was trained: by experiment and setting, then the comparisons by setting."""
     tables: list[Table] = []
     settings: dict[str, list[TrainingStudy]] = {}
@@ -53,36 +51,49 @@ def training_tables(frame: "pd.DataFrame") -> tuple[Table, ...]:
 
 def study_table(study: TrainingStudy) -> Table:
     """One table of the paper in one setting: its mIoU, ours, and what the network costs."""
-    groups = (
-        Field(PERCENT(f"mIoU, {group}"), partial(_score, group=group)) for group in study.groups
-    )
+    percent = partial(MIOU_COLUMN, "mIoU")
+    document = study.document
     return _tabulate(
         study,
-        Field(Column("anchors"), lambda row: row["arm"].anchors, optional=True),
-        Field(PERCENT("mIoU", digits=1, source="published"), _printed, optional=True),
-        Field(PERCENT("mIoU"), _score, note=SPREAD),
-        *groups,
-        Field(Column("seeds"), partial(_finished_seeds, asked=study.seeds)),
+        _arm_field(Column("anchors"), lambda arm: arm.anchors, optional=True),
+        _arm_field(percent(digits=1, source="published"), _published_score, optional=True),
+        _arm_field(percent(), miou_spread, note=SPREAD),
+        *(
+            _arm_field(MIOU_COLUMN(f"mIoU, {group}"), partial(miou_spread, group=group))
+            for group in study.groups
+        ),
+        _arm_field(Column("seeds"), partial(_finished_seeds, asked=study.seeds)),
         *_cost_fields(),
         name=study.file_name(study.experiment),
         title=_title(study),
-        notes=(*ranking_notes((study,)), *_document_notes(study), *empty_crop_notes(study)),
+        notes=(
+            *ranking_notes((study,)),
+            f"The published column: {document.note}." if document and document.note else "",
+            *empty_crop_notes(study),
+        ),
     )
 
 
 def _seed_table(study: TrainingStudy) -> Table:
     """Every seed's mIoU of a study; in the place of one that failed or was not run, why."""
+    columns = ((seed, MIOU_COLUMN(f"seed {seed}")) for seed in study.seeds)
     return _tabulate(
         study,
-        *(Field(PERCENT(f"seed {seed}"), partial(_seed_score, seed=seed)) for seed in study.seeds),
+        *(_arm_field(column, partial(Arm.score_of, seed=seed)) for seed, column in columns),
         name=study.file_name(study.experiment, after="seeds"),
         title=f"{_title(study)}: mIoU of every seed",
     )
 
 
+def _arm_field(
+    column: Column, value: Callable[[Arm], Value], *, optional: bool = False, note: str = ""
+) -> Field:
+    return Field(column, lambda row: value(row["arm"]), optional, note)
+
+
 def _tabulate(study: TrainingStudy, *fields: Field, **about: Any) -> Table:  # noqa: ANN401
     axes = (
-        Field(Column(name, align="left"), partial(_axis, name=name))
+        _arm_field(text_column(name), partial(_axis_of_arm, name=name))
         for name in (study.arms[0].axes if study.arms else ())
     )
     rows = [{"arm": arm} for arm in study.arms]
@@ -94,18 +105,13 @@ def _title(study: TrainingStudy) -> str:
     return study.title(f"{paper.place}: {paper.topic}" if paper else study.experiment)
 
 
-def _axis(row: Row, name: str) -> Value:
-    value: Value = row["arm"].axes[name]
+def _axis_of_arm(arm: Arm, name: str) -> Value:
+    value: Value = arm.axes[name]
     return value
 
 
-def _printed(row: Row) -> Value:
-    number: float | None = row["arm"].printed
-    return UNPUBLISHED if number is None else number
-
-
-def _score(row: Row, group: str | None = None) -> Value:
-    return miou_spread(row["arm"], group)
+def _published_score(arm: Arm) -> Value:
+    return UNPUBLISHED if arm.printed is None else arm.printed
 
 
 def miou_spread(arm: Arm, group: str | None = None) -> Spread | Mark:
@@ -119,8 +125,7 @@ def miou_spread(arm: Arm, group: str | None = None) -> Spread | Mark:
     return arm.missing(rows[0]["axes"].get(SEED, "")) if rows else UNMEASURED
 
 
-def _finished_seeds(row: Row, asked: tuple[Any, ...]) -> Value:
-    arm: Arm = row["arm"]
+def _finished_seeds(arm: Arm, asked: tuple[Any, ...]) -> Value:
     done = arm.scores()
     lacking = [seed for seed in asked if seed not in done]
     if not lacking or not done:
@@ -136,30 +141,19 @@ def _cost_fields() -> Iterator[Field]:
         (memory_column("memory of a call", "predicted"), "predicted_increment_bytes", "eval"),
         (memory_column("memory of training", "predicted"), "predicted_peak_bytes", "train"),
     ):
-        note = CALL if mode == "eval" else STEP
-        yield Field(column, partial(_cost, name=name, mode=mode), optional=True, note=note)
-    step = Column("time of a step", "ms", 1, MILLI, "seconds", "measured")
-    yield Field(step, _step_time, optional=True, note=STEP_TIME)
+        cost = partial(_cost, name=name, mode=mode)
+        yield _arm_field(column, cost, optional=True, note=CALL if mode == "eval" else STEP)
+    step = time_column("time of a step", digits=1)
+    yield _arm_field(step, _step_time, optional=True, note=STEP_TIME)
 
 
-def _cost(row: Row, name: str, mode: str) -> Value:
-    cost: int | None = row["arm"].cost(name, mode=mode)
+def _cost(arm: Arm, name: str, mode: str) -> Value:
+    cost = arm.cost(name, mode=mode)
     return UNPREDICTED if cost is None else cost
 
 
-def _step_time(row: Row) -> Value:
+def _step_time(arm: Arm) -> Value:
     """Median over the runs of the median time of a step, in seconds."""
-    times = [run["accuracy"].step_time_s for run in row["arm"].runs.values()]
+    times = [run["accuracy"].step_time_s for run in arm.runs.values()]
     medians = [statistics.median(samples) for samples in times if samples]
     return statistics.median(medians) if medians else None
-
-
-def _document_notes(study: TrainingStudy) -> Iterator[str]:
-    if study.document is not None and study.document.note:
-        yield f"The published column: {study.document.note}."
-
-
-def _seed_score(row: Row, seed: object) -> Value:
-    arm: Arm = row["arm"]
-    score = arm.scores().get(seed)
-    return arm.missing(seed) if score is None else score

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value
+from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value, text_column
 from reports.training import statistics
 from reports.training.captions import training_conditions
 from reports.training.claims import COMPARISONS, MARGIN_POINTS, TextComparison, place_of
@@ -21,7 +21,7 @@ GROUP_RULE = (
     "from them."
 )
 ALONE = "The published numbers are of one training each."
-COMPARISON_COLUMNS = (Column("where", align="left"), Column("comparison", align="left"))
+COMPARISON_COLUMNS = (text_column("where"), text_column("comparison"))
 POINTS = partial(Column, unit="points", digits=2, base="points", source="measured")
 
 
@@ -108,9 +108,9 @@ def _verdict_table(studies: Sequence[TrainingStudy], results: Sequence[Compariso
             POINTS("difference", digits=1, source="published"),
             POINTS("difference"),
             Column("seeds"),
-            Column("verdict", align="left"),
-            Column("among all", align="left"),
-            Column("the paper's words", align="left", wide=True),
+            text_column("verdict"),
+            text_column("among all"),
+            text_column("the paper's words", wide=True),
         ),
         rows=tuple(
             _verdict_row(result, among_all=result.verdict if stands else "undecided")

@@ -232,7 +232,7 @@ def test_every_form_is_written_from_one_outcome(tmp_path):
 
 def test_junit_counts_a_regression_as_failure_and_a_broken_control_as_error():
     root = ET.fromstring(
-        junit.render(outcome(SLOWER, CHANGED, UNSURE, finding(), controls=(BROKEN, HELD)))
+        junit.to_junit(outcome(SLOWER, CHANGED, UNSURE, finding(), controls=(BROKEN, HELD)))
     )
     counts = {
         suite.get("name"): [
@@ -279,7 +279,7 @@ def test_no_text_ends_a_workflow_command_or_begins_another(cell, reason):
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_junit_stays_well_formed_whatever_a_record_says(cell, reason):
     one = CHANGED.model_copy(update={"cell": cell, "reason": reason})
-    ET.fromstring(junit.render(outcome(one, one.model_copy(update={"verdict": "NEW"}))))
+    ET.fromstring(junit.to_junit(outcome(one, one.model_copy(update={"verdict": "NEW"}))))
 
 
 def test_hostile_text_stays_text():
@@ -287,8 +287,8 @@ def test_hostile_text_stays_text():
     made = outcome(one)
     text = regress.job_summary(made)
     assert "<b>" not in text.replace("\\<", "")
-    assert "\x1b" not in text + github.annotations(made) + junit.render(made)
-    case = ET.fromstring(junit.render(made)).find(".//testcase")
+    assert "\x1b" not in text + github.annotations(made) + junit.to_junit(made)
+    case = ET.fromstring(junit.to_junit(made)).find(".//testcase")
     assert case.get("classname").startswith("<b>x</b> | `y`")
 
 
