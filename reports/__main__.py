@@ -8,12 +8,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-if TYPE_CHECKING:
-    from reports.report import Report
-
-FORMATS = ("terminal", "markdown", "latex", "csv", "html")
+REPORT_FORMATS = ("terminal", "markdown", "latex", "csv", "html")
 HINT = """\
 There are tables of blocks (efficiency, table1), networks (table2), operations (fig2), the model zoo (zoo_ann,
 zoo_dnl), the size from which APNB beats NB (crossover), ways to compute a block (implementations), number formats
@@ -48,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--format",
         action="append",
-        choices=FORMATS,
+        choices=REPORT_FORMATS,
         dest="formats",
         help="repeatable; all of them with --out, the terminal's without",
     )
@@ -62,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.records is None:
         parser.print_help()
         return 0
-    formats = tuple(dict.fromkeys(options.formats or (FORMATS if options.out else FORMATS[:1])))
+    formats = tuple(
+        dict.fromkeys(options.formats or (REPORT_FORMATS if options.out else REPORT_FORMATS[:1]))
+    )
     try:
         if options.out:
             _check_folder(options.out)
@@ -71,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             report = build_report(options.records)
             if options.out:
-                _write(options.out, _files(report, formats))
+                _write_files(options.out, _report_files(report, formats))
         _show(report, formats, out=options.out)
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split())
@@ -92,7 +91,7 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _files(report: "Report", formats: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _report_files(report: "Report", formats: Sequence[str]) -> Iterator[tuple[str, str]]:
     from reports.render import FILE_FORMATS, RAW, raw_page, record_anchors, report_page
 
     for name in formats:
@@ -127,7 +126,7 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(msg)
 
 
-def _write(folder: Path, files: Iterator[tuple[str, str]]) -> None:
+def _write_files(folder: Path, files: Iterator[tuple[str, str]]) -> None:
     # Everything is rendered before the first file changes, and a file changes whole.
     for name, text in tuple(files):
         _replace(folder / name, text)
@@ -172,7 +171,7 @@ def _show(report: "Report", formats: Sequence[str], *, out: Path | None) -> None
         if chosen.line:
             console.print(chosen.line, markup=False, highlight=False, soft_wrap=True)
     if out is None:
-        for _, text in _files(report, [name for name in formats if name != "html"]):
+        for _, text in _report_files(report, [name for name in formats if name != "html"]):
             sys.stdout.write(f"{text}\n")
         if "html" in formats:
             msg = "--format html needs a folder for the page and its figures; add --out DIR"

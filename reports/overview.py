@@ -23,7 +23,11 @@ STANDS = {
     "not reproduced": "not reproduced by a measurement on a fitting device",
     "not checked here": "not checked, since the records hold no reading of the kind or of the device that they take",
 }
-WORDS = {"not supported": "speak against", "undecided": "leave undecided", "supported": "support"}
+VERDICT_WORDS = {
+    "not supported": "speak against",
+    "undecided": "leave undecided",
+    "supported": "support",
+}
 
 
 def overview_sections(frame: Frame, comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
@@ -32,12 +36,12 @@ def overview_sections(frame: Frame, comparisons: Sequence[Comparison] = ()) -> t
     studies = [study for study in training_studies(frame) if study.runs]
     results = [(study, list(comparison_results(study))) for study in studies]
     reproduced = [
-        *_numbers(verdicts, ("reproduced", "paper's protocol only")),
-        *_compared(results, ("supported",)),
+        *_number_sentences(verdicts, ("reproduced", "paper's protocol only")),
+        *_comparison_sentences(results, ("supported",)),
     ]
     missed = [
-        *_numbers(verdicts, ("not derivable", "not reproduced", "not checked here")),
-        *_compared(results, ("not supported", "undecided")),
+        *_number_sentences(verdicts, ("not derivable", "not reproduced", "not checked here")),
+        *_comparison_sentences(results, ("not supported", "undecided")),
     ]
     new = [
         *(crossover_answer(study) for study in crossover_studies(frame) if study.device),
@@ -53,7 +57,9 @@ def overview_sections(frame: Frame, comparisons: Sequence[Comparison] = ()) -> t
     )
 
 
-def _numbers(verdicts: Sequence[tuple[Claim, AuditVerdict]], kinds: Sequence[str]) -> Iterator[str]:
+def _number_sentences(
+    verdicts: Sequence[tuple[Claim, AuditVerdict]], kinds: Sequence[str]
+) -> Iterator[str]:
     for kind in kinds:
         places: dict[str, list[str]] = {}
         for claim, verdict in verdicts:
@@ -65,7 +71,7 @@ def _numbers(verdicts: Sequence[tuple[Claim, AuditVerdict]], kinds: Sequence[str
             yield f"{count} of {len(verdicts)} published efficiency numbers are {STANDS[kind]} ({listed})."
 
 
-def _compared(
+def _comparison_sentences(
     results: Sequence[tuple[TrainingStudy, Sequence[ComparisonResult]]], kinds: Sequence[str]
 ) -> Iterator[str]:
     for study, of_study in results:
@@ -76,7 +82,7 @@ def _compared(
                 # What nobody can tell yet is in the table; here it would hide what can be told.
                 which = "" if kind == "undecided" else f": {_distinct(titles)}"
                 yield (
-                    f"Trainings ({study.name or 'as asked'}, {len(study.seeds)} seeds) {WORDS[kind]} "
+                    f"Trainings ({study.name or 'as asked'}, {len(study.seeds)} seeds) {VERDICT_WORDS[kind]} "
                     f"{len(titles)} of {len(of_study)} comparisons that the text makes of {place}{which}."
                 )
 

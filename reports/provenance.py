@@ -33,7 +33,7 @@ def environment_table(records: Sequence[Record]) -> Table:
             times[key] += 1
     counted: Counter[tuple[str, ...]] = Counter()
     for key, where in met.items():
-        counted[_words(where)] += times[key]
+        counted[_environment_words(where)] += times[key]
     names = ("device", "system", "versions", "packages", "switches", "commit", "code")
     columns = [text_column(name, wide=name in WIDE) for name in names]
     return Table(
@@ -45,7 +45,7 @@ def environment_table(records: Sequence[Record]) -> Table:
     )
 
 
-def _words(where: Environment) -> tuple[str, ...]:
+def _environment_words(where: Environment) -> tuple[str, ...]:
     versions = {
         "Python": where.python,
         "torch": where.torch,

@@ -51,7 +51,7 @@ OWN_ORDER = 35
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RecordReport:
     """What records support: tables (the audit first), figures, the answers, where the records come from."""
 
     tables: tuple[Table, ...]
@@ -60,7 +60,7 @@ class Report:
     sources: tuple[Table, ...] = ()
 
 
-def build_report(path: Path) -> Report:
+def build_report(path: Path) -> RecordReport:
     """Make everything that the records of a folder, or of one file, support.
 
     Raises:
@@ -74,14 +74,14 @@ def build_report(path: Path) -> Report:
     if not compared:
         msg = f"{str(path)!r} holds no records; give a .jsonl file or a folder that a run wrote"
         raise ValueError(msg)
-    return Report(compared)
+    return RecordReport(compared)
 
 
 def _of_records(
     records: Sequence[Record], comparisons: Sequence[Comparison], folder: Path
-) -> Report:
+) -> RecordReport:
     frame = build_frame(records)
-    return Report(
+    return RecordReport(
         (audit_table(frame), *report_tables(frame), *comparison_tables(comparisons)),
         report_figures(frame, folder),
         overview_sections(frame, comparisons),

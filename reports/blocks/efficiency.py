@@ -46,7 +46,7 @@ from reports.model import (
 )
 
 # Of the paper and of the command: their blocks are held against floors and datasheets too.
-TITLES = {"efficiency": "Efficiency", "table1": "Table 1"}
+BLOCK_TITLES = {"efficiency": "Efficiency", "table1": "Table 1"}
 COUNT_NOTE = (
     "FLOPs count 2 per MAC and add softmax, norms and pooling. The paper's rules count 1 for each MAC "
     "of a convolution, 2 for each of a matrix product, and a module once however often it runs."
@@ -167,7 +167,7 @@ def efficiency_tables(frame: Frame, experiment: str = "efficiency") -> tuple[Tab
     name, size, *settings = BLOCK_FIELDS
     counted = (*BLOCK_FIELDS, *BLOCK_COUNTS)
     timed = (name, size, *device_column(rows), *settings, *_timing_fields(1))
-    return _pair(rows, counted, timed, name=experiment, title=TITLES[experiment])
+    return _table_pair(rows, counted, timed, name=experiment, title=BLOCK_TITLES[experiment])
 
 
 def table2_tables(frame: Frame) -> tuple[Table, Table]:
@@ -175,7 +175,7 @@ def table2_tables(frame: Frame) -> tuple[Table, Table]:
     rows = with_paper(rows_of_experiment(frame, "table2"))
     counted = (*NETWORK_FIELDS, *NETWORK_COUNTS)
     timed = (*NETWORK_FIELDS, *device_column(rows), *_timing_fields(3, unit="s"))
-    return _pair(rows, counted, timed, name="table2", title="Table 2")
+    return _table_pair(rows, counted, timed, name="table2", title="Table 2")
 
 
 def own_tables(frame: Frame, experiment: str) -> tuple[Table, ...]:
@@ -188,10 +188,10 @@ def own_tables(frame: Frame, experiment: str) -> tuple[Table, ...]:
     counted = (*axes, *BLOCK_COUNTS)
     timed = (*axes, *device_column(rows), *_timing_fields(1))
     title = experiment.replace("_", " ")
-    return _pair(rows, counted, timed, name=slug("own", experiment), title=title)
+    return _table_pair(rows, counted, timed, name=slug("own", experiment), title=title)
 
 
-def _pair(
+def _table_pair(
     rows: Sequence[Row],
     counted: Sequence[Field],
     timed: Sequence[Field],

@@ -12,7 +12,6 @@ from reports.crossover import CROSSOVER
 from reports.model import (
     COLOURS,
     GIGA,
-    INK,
     MARKERS,
     MEBI,
     Chapter,
@@ -25,14 +24,15 @@ from reports.model import (
     rows_of,
     short,
     svg_of,
+    use_log_axes,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLOCKS = ("nb", "apnb", "apnb-concat", "nb-bottleneck", "apnb-bottleneck", "dnl")
+BLOCK_ORDER = ("nb", "apnb", "apnb-concat", "nb-bottleneck", "apnb-bottleneck", "dnl")
 
-Series = Mapping[str, Mapping[int, int]]
+BlockSeries = Mapping[str, Mapping[int, int]]
 
 
 def size_figures(frame: Frame) -> tuple[Figure, ...]:
@@ -48,14 +48,13 @@ def size_figures(frame: Frame) -> tuple[Figure, ...]:
     return tuple(figure for figure in figures if figure is not None)
 
 
-def _size_figure(series: Series, column: Column, *, name: str) -> Figure | None:
+def _size_figure(series: BlockSeries, column: Column, *, name: str) -> Figure | None:
     sizes = sorted({size for points in series.values() for size in points})
     if len(sizes) < 2:
         return None
 
     def draw(axes: "Axes") -> None:
-        _draw_series(axes, series, scale=column.scale)
-        axes.set_ylabel(f"{column.name} of one call ({column.unit})")
+        _draw_series(axes, series, column)
 
     title = f"{column.name[0].upper()}{column.name[1:]} of one call"
     last = {block: points[max(points)] / column.scale for block, points in series.items()}
@@ -74,14 +73,14 @@ def _size_figure(series: Series, column: Column, *, name: str) -> Figure | None:
     )
 
 
-def _series(frame: Frame, column: str) -> Series:
+def _series(frame: Frame, column: str) -> BlockSeries:
     """Values by block and number of positions, of blocks as the paper has them: 2048 and 256 channels."""
     series: dict[str, dict[int, int]] = {}
     for row in rows_of(frame.loc[frame[column].notna()]):
         if _is_usual(row):
             series.setdefault(row["axes"]["block"], {})[pixels(row)] = row[column]
     ordered = sorted(
-        series, key=lambda block: (BLOCKS.index(block) if block in BLOCKS else 99, block)
+        series, key=lambda block: (BLOCK_ORDER.index(block) if block in BLOCK_ORDER else 99, block)
     )
     chosen = [block for block in ordered if len(series[block]) > 1][: len(COLOURS)]
     return {block: series[block] for block in chosen}
@@ -100,25 +99,20 @@ def _is_usual(row: Row) -> bool:
     )
 
 
-def _draw_series(axes: "Axes", series: Series, *, scale: float) -> None:
-    from matplotlib.ticker import NullLocator
-
+def _draw_series(axes: "Axes", series: BlockSeries, column: Column) -> None:
     ends = []
     for colour, marker, (block, points) in zip(COLOURS, MARKERS, series.items(), strict=False):
         sizes = sorted(points)
-        values = [points[size] / scale for size in sizes]
+        values = [points[size] / column.scale for size in sizes]
         axes.plot(sizes, values, color=colour, marker=marker, markersize=5, linewidth=1.8)
         ends.append((values[-1], sizes[-1], block, colour))
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="positions of the map, N = height \N{MULTIPLICATION SIGN} width",
-    )
     sizes = sorted({size for points in series.values() for size in points})
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axes.grid(visible=True, which="major", color=INK, alpha=0.15, linewidth=0.6)
+    use_log_axes(
+        axes,
+        {size: f"{size:,}" for size in sizes},
+        xlabel="positions of the map, N = height \N{MULTIPLICATION SIGN} width",
+        ylabel=f"{column.name} of one call ({column.unit})",
+    )
     _label_ends(axes, sorted(ends))
 
 
@@ -126,13 +120,12 @@ def _label_ends(axes: "Axes", ends: Sequence[tuple[float, int, str, str]]) -> No
     """Write each line's name at its end, moved up where it would cover the one below."""
     lowest = float("-inf")
     for value, size, block, colour in ends:
-        own = axes.transData.transform((size, value))[1]
-        place = max(own, lowest + 14)
-        lowest = place
+        height = axes.transData.transform((size, value))[1]
+        lowest = max(height, lowest + 14)
         axes.annotate(
             block,
             (size, value),
-            xytext=(8, (place - own) * 72 / axes.figure.dpi),
+            xytext=(8, (lowest - height) * 72 / axes.figure.dpi),
             textcoords="offset points",
             color=colour,
             va="center",

@@ -11,7 +11,7 @@ from bench.analysis import (
     policy_of,
     recognise_device,
 )
-from reports.blocks.efficiency import TITLES
+from reports.blocks.efficiency import BLOCK_TITLES
 from reports.blocks.floors import NOT_ITS_OWN, is_fused
 from reports.model import (
     BLOCK_FIELDS,
@@ -39,13 +39,13 @@ PREDICTED = (
     "without launches."
 )
 ERROR = "An error is the predicted time against the one that was published or measured, in percent of the latter."
-IEEE = "Products of float32 are in IEEE arithmetic; tf32 is a format of its own."
+IEEE_NOTE = "Products of float32 are in IEEE arithmetic; tf32 is a format of its own."
 
 
 def predicted_time_tables(frame: Frame, devices: Sequence[Datasheet] = ()) -> tuple[Table, ...]:
     """Predicted times of what `efficiency` and `table1` asked, a column for each device (all known by default)."""
     columns = tuple(devices) or tuple(DEVICES.values())
-    tables = (_predicted_times(frame, experiment, columns) for experiment in TITLES)
+    tables = (_predicted_times(frame, experiment, columns) for experiment in BLOCK_TITLES)
     return tuple(table for table in tables if table.rows)
 
 
@@ -58,9 +58,9 @@ def _predicted_times(frame: Frame, experiment: str, devices: Sequence[Datasheet]
         sorted(({**same[0], "measured": same} for same in groups), key=pixels),
         (*BLOCK_FIELDS, *(field for device in devices for field in _device_fields(device))),
         name=f"roofline-{experiment}-predicted",
-        title=f"Predicted times of {TITLES[experiment]} on known devices",
+        title=f"Predicted times of {BLOCK_TITLES[experiment]} on known devices",
         caption="Predicted without execution, from operators, bytes and the devices' datasheets; strict protocol.",
-        notes=(IEEE, *(f"{device.title}: {device.source}." for device in devices)),
+        notes=(IEEE_NOTE, *(f"{device.title}: {device.source}." for device in devices)),
         group_by=(1,),
     )
 

@@ -40,7 +40,7 @@ from reports.model import (
 )
 
 CEILINGS = "ceilings"
-TITLES = efficiency.TITLES | variants.TITLES
+FLOORED_TITLES = efficiency.BLOCK_TITLES | variants.VARIANT_TITLES
 COUNTED = (
     "A copy counts the bytes read and those written, a product 2 FLOPs a MAC; the quickest of each."
 )
@@ -58,7 +58,9 @@ def roofline_tables(frame: Frame) -> tuple[Table, ...]:
 
 def machine_tables(frame: Frame) -> tuple[Table, ...]:
     """Ceilings, blocks and operators of each machine whose ceilings are on record."""
-    machines = {_machine(row): row for row in rows_of_experiment(frame, CEILINGS) if row[CEILINGS]}
+    machines = {
+        _machine_of(row): row for row in rows_of_experiment(frame, CEILINGS) if row[CEILINGS]
+    }
     tables: list[Table] = []
     for number, machine in enumerate(machines.values(), start=1):
         suffix = f"-{number}" if number > 1 else ""
@@ -69,7 +71,7 @@ def machine_tables(frame: Frame) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def _machine(row: Row) -> Machine | None:
+def _machine_of(row: Row) -> Machine | None:
     where = row["environment"]
     return (where.device_name, where.threads) if row["device_name"] and where else None
 
@@ -77,10 +79,10 @@ def _machine(row: Row) -> Machine | None:
 def _floor_tables(frame: Frame, machine: Row, reached: Ceilings, *, suffix: str) -> list[Table]:
     def here(experiment: str) -> list[Row]:
         rows: Sequence[Row] = rows_of_experiment(frame, experiment)
-        return [row for row in rows if _machine(row) == _machine(machine)]
+        return [row for row in rows if _machine_of(row) == _machine_of(machine)]
 
     tables, slowest = [], list[Row]()
-    for experiment in TITLES:
+    for experiment in FLOORED_TITLES:
         timed = [row for row in here(experiment) if row["protocol"] == "strict" and timing_of(row)]
         rows = sorted(timed, key=lambda row: (row["mode"], pixels(row)))
         if rows:
@@ -160,7 +162,7 @@ def _block_table(rows: Sequence[Row], reached: Ceilings, *, experiment: str, suf
             *(expected or ()),
         ),
         name=f"roofline-{experiment}{suffix}",
-        title=f"Roofline of {TITLES[experiment]}: time beside its floor on {device_name}",
+        title=f"Roofline of {FLOORED_TITLES[experiment]}: time beside its floor on {device_name}",
         caption=measuring_conditions(rows),
         group_by=(1,),
     )

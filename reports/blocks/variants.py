@@ -40,14 +40,19 @@ from reports.model import (
     time_value,
 )
 
-Read = Callable[[Row], Value]
+ReadRow = Callable[[Row], Value]
 # What a cell of the matrix of formats says: how it reads, its column, and the note on it.
-Reading = tuple[Read, Callable[[str], Column], str]
+MatrixReading = tuple[ReadRow, Callable[[str], Column], str]
 
 # As headings of the tables that hold them against floors.
-TITLES = {"implementations": "Implementations", "precision": "Number formats"}
-KERNEL = "Kernel: the attention operator that ran, from the profiler; without one the block computes its own products."
-RATIO = "A ratio is this row over the same block as the documents wrote it; above 1 it needs more."
+VARIANT_TITLES = {"implementations": "Implementations", "precision": "Number formats"}
+KERNEL_NOTE = (
+    "Kernel: the attention operator that ran, from the profiler; without one the block computes "
+    "its own products."
+)
+PLAIN_RATIO = (
+    "A ratio is this row over the same block as the documents wrote it; above 1 it needs more."
+)
 PLAIN_FORMAT = "float32"
 SETTING = ("block", "size", "mode")
 WHOSE = {"cpu": "the CPU", "cuda": "CUDA"}
@@ -61,7 +66,7 @@ def _by_device(rows: Sequence[Row]) -> Iterable[tuple[str, list[Row], str]]:
         yield device, of_device(rows, device), f"-{number}" if number > 1 else ""
 
 
-def _predicted(row: Row, column: str) -> Value:
+def _number_or_reason(row: Row, column: str) -> Value:
     """Give a predicted number though nothing was executed, or why there is none."""
     value: int | None = row[column]
     return predicted_value(row, column) if value is None else value
@@ -77,7 +82,7 @@ def _implementations(device: str, rows: Sequence[Row], suffix: str) -> Table:
     order = {block: at for at, block in enumerate(dict.fromkeys(map(_plain_block, rows)))}
     return tabulate(
         sorted(rows, key=lambda row: (row["mode"], pixels(row), order[_plain_block(row)])),
-        (*ARM_FIELDS, *_costs(rows)),
+        (*ARM_FIELDS, *_variant_fields(rows)),
         name=f"implementations{suffix}",
         title=f"Implementations: the same block in other ways, {device or 'no device'}",
         caption=measuring_conditions(rows),
@@ -85,28 +90,28 @@ def _implementations(device: str, rows: Sequence[Row], suffix: str) -> Table:
     )
 
 
-def _costs(rows: Sequence[Row]) -> tuple[Field, ...]:
+def _variant_fields(rows: Sequence[Row]) -> tuple[Field, ...]:
     """Columns of time, memory, work and kernel, the first two with their ratio to the plain block."""
-    plain = {_place(row): row for row in rows if ":" not in str(row["axes"]["block"])}
+    plain = {_setting_of(row): row for row in rows if ":" not in str(row["axes"]["block"])}
 
-    def times_plain(read: Read, row: Row) -> Value:
-        reference = plain.get(_place(row))
+    def times_plain(read: ReadRow, row: Row) -> Value:
+        reference = plain.get(_setting_of(row))
         return None if reference is None else ratio_of(read(row), read(reference))
 
     time_ratio = partial(times_plain, median_time)
     memory_ratio = partial(times_plain, lambda row: row["predicted_increment_bytes"])
     return (
         time_field(1),
-        Field(Column("time ratio", "", 2), time_ratio, optional=True, note=RATIO),
+        Field(Column("time ratio", "", 2), time_ratio, optional=True, note=PLAIN_RATIO),
         MEASURED_MEMORY,
         Field(memory_column("memory", "predicted"), _increment),
-        Field(Column("memory ratio", "", 2), memory_ratio, note=RATIO),
-        Field(WORK_FIELDS[0].column, lambda row: _predicted(row, "macs")),
-        Field(text_column("kernel", wide=True), _kernel, optional=True, note=KERNEL),
+        Field(Column("memory ratio", "", 2), memory_ratio, note=PLAIN_RATIO),
+        Field(WORK_FIELDS[0].column, lambda row: _number_or_reason(row, "macs")),
+        Field(text_column("kernel", wide=True), _kernel, optional=True, note=KERNEL_NOTE),
     )
 
 
-def _place(row: Row) -> tuple[str, ...]:
+def _setting_of(row: Row) -> tuple[str, ...]:
     return _plain_block(row), row["axes"]["size"], row["mode"]
 
 
@@ -117,7 +122,9 @@ def _plain_block(row: Row) -> str:
 def _increment(row: Row) -> Value:
     """Predicted memory, its rules noted where they are not those of the row's device."""
     has_it = row["predicted_increment_bytes"] is not None
-    return predicted_increment(row) if has_it else _predicted(row, "predicted_increment_bytes")
+    return (
+        predicted_increment(row) if has_it else _number_or_reason(row, "predicted_increment_bytes")
+    )
 
 
 def _kernel(row: Row) -> Value:
@@ -138,31 +145,40 @@ def precision_tables(frame: Frame) -> tuple[Table, ...]:
         here = _with_odd_ones(rows)
         if device:
             tables += [
-                _matrix(here, TIMES, name=f"precision-time{suffix}", title=f"time, {device}"),
-                _matrix(here, MEMORY, name=f"precision-memory{suffix}", title=f"memory, {device}"),
+                _matrix(
+                    here, TIME_READING, name=f"precision-time{suffix}", title=f"time, {device}"
+                ),
+                _matrix(
+                    here,
+                    MEMORY_READING,
+                    name=f"precision-memory{suffix}",
+                    title=f"memory, {device}",
+                ),
             ]
         if not suffix:
             tables.append(
-                _matrix(here, PREDICTIONS, name="precision-predicted", title="predicted memory")
+                _matrix(
+                    here, PREDICTION_READING, name="precision-predicted", title="predicted memory"
+                )
             )
     return tuple(tables)
 
 
 def _by_rules(row: Row) -> Value:
     """Predicted memory, marked where it is by another device's rules than its neighbours'."""
-    value = _predicted(row, "predicted_increment_bytes")
+    value = _number_or_reason(row, "predicted_increment_bytes")
     if not row.get("is_odd") or not isinstance(value, int | float):
         return value
     return Interval(value, note=BY_CUDA)
 
 
-TIMES: Reading = (time_value, partial(time_column, digits=1), TIME_NOTE)
-MEMORY: Reading = (
+TIME_READING: MatrixReading = (time_value, partial(time_column, digits=1), TIME_NOTE)
+MEMORY_READING: MatrixReading = (
     lambda row: measured_value(row, row["memory_bytes"], first=True),
     lambda dtype: memory_column(dtype, "measured"),
     INCREMENT_NOTE,
 )
-PREDICTIONS: Reading = (
+PREDICTION_READING: MatrixReading = (
     _by_rules,
     lambda dtype: memory_column(dtype, "predicted"),
     INCREMENT_NOTE,
@@ -178,7 +194,7 @@ def _with_odd_ones(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _matrix(rows: Sequence[Row], reading: Reading, *, name: str, title: str) -> Table:
+def _matrix(rows: Sequence[Row], reading: MatrixReading, *, name: str, title: str) -> Table:
     """Arms down, number formats across."""
     value, column, note = reading
     dtypes = tuple(dict.fromkeys(str(row["dtype"]) for row in rows))
@@ -194,7 +210,7 @@ def _matrix(rows: Sequence[Row], reading: Reading, *, name: str, title: str) -> 
     gone = ", ".join(dict.fromkeys(f"{at[1]} {at[2]} of {at[0]}" for at in lines if at not in kept))
     executed = [row for row in rows if row["timings"]] or rows
     machine = measuring_conditions(executed).partition(";")[0]
-    told = (_rules(rows), _plain_under_autocast(rows)) if reading is PREDICTIONS else ()
+    told = (_rules_note(rows), _plain_under_autocast(rows)) if reading is PREDICTION_READING else ()
     return Table(
         name=name,
         title=f"Number formats: {title}",
@@ -206,7 +222,7 @@ def _matrix(rows: Sequence[Row], reading: Reading, *, name: str, title: str) -> 
     )
 
 
-def _rules(rows: Iterable[Row]) -> str:
+def _rules_note(rows: Iterable[Row]) -> str:
     """Whose rules the predictions followed, by size where that differs."""
     sizes: dict[str, dict[str, None]] = {}
     for row in rows:

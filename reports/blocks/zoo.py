@@ -40,19 +40,19 @@ ZOO_ROW = (
     Field(Column("steps"), axis_value("schedule")),
 )
 ZOOS = {"zoo_ann": "Model zoo: ANN", "zoo_dnl": "Model zoo: DNLNet"}
-DATASETS = ("cityscapes", "ade20k", "voc2012aug")
+ZOO_DATASETS = ("cityscapes", "ade20k", "voc2012aug")
 
 
 def zoo_tables(frame: Frame, experiment: str) -> tuple[Table, Table]:
     """One page of the model zoo: every row beside what the records say, then its accuracy."""
     groups = by_axes(rows_of_experiment(frame, experiment)).values()
-    rows = sorted(map(_both_modes, groups), key=_order)
+    rows = sorted(map(_both_modes, groups), key=_zoo_order)
     score = partial(Column, unit="%", digits=2, base="percent", source="published")
     accuracies = {"mIoU": "miou_percent", "mIoU, scales and flip": "miou_ms_flip_percent"}
     return (
         tabulate(
             rows,
-            (*ZOO_ROW, *_costs()),
+            (*ZOO_ROW, *_zoo_fields()),
             name=experiment,
             title=ZOOS[experiment],
             caption=measuring_conditions(mode for row in rows for mode in row["both"]),
@@ -76,10 +76,10 @@ def zoo_tables(frame: Frame, experiment: str) -> tuple[Table, Table]:
     )
 
 
-def _order(row: Row) -> tuple[int, int]:
+def _zoo_order(row: Row) -> tuple[int, int]:
     axes: Mapping[str, Any] = row["axes"]
     dataset = axes.get("dataset", "")
-    return (DATASETS.index(dataset) if dataset in DATASETS else 3, axes.get("schedule", 0))
+    return (ZOO_DATASETS.index(dataset) if dataset in ZOO_DATASETS else 3, axes.get("schedule", 0))
 
 
 def _both_modes(same: Sequence[Row]) -> Row:
@@ -94,7 +94,7 @@ def _both_modes(same: Sequence[Row]) -> Row:
     return {**same[0], **modes, "both": same}
 
 
-def _costs() -> tuple[Field, ...]:
+def _zoo_fields() -> tuple[Field, ...]:
     memory = partial(Column, "memory", scale=GIBI, base="bytes")
     speed = partial(Column, "speed", "fps", 2, base="per second")
     return (

@@ -11,6 +11,7 @@ from reports.model import (
     Frame,
     Interval,
     Row,
+    of_device,
     pixels,
     rows_of_experiment,
     time_interval,
@@ -63,7 +64,8 @@ class Study:
 
     def times(self, arm: str) -> dict[int, Interval]:
         """Seconds of one call by N, where they were read."""
-        return _curve(self.arms.get(arm, {}), time_bounds)
+        bounds = {size: time_bounds(row) for size, row in self.arms.get(arm, {}).items()}
+        return {size: time for size, time in bounds.items() if time is not None}
 
     def numbers(self, arm: str, column: str) -> dict[int, float]:
         """A column of the frame by N, where there is a number."""
@@ -94,11 +96,6 @@ class Study:
         return times, names
 
 
-def _curve(rows: Mapping[int, Row], read: Callable[[Row], Interval | None]) -> dict[int, Interval]:
-    found = {size: read(row) for size, row in rows.items()}
-    return {size: value for size, value in found.items() if value is not None}
-
-
 def time_bounds(row: Row) -> Interval | None:
     """Time of one call, with an interval that holds what another process may read as well.
 
@@ -107,13 +104,13 @@ def time_bounds(row: Row) -> Interval | None:
     quarter of the median each way.
     """
     timing = timing_of(row)
-    found = time_interval(timing)
-    if timing is None or found is None:
+    time = time_interval(timing)
+    if timing is None or time is None:
         return None
-    known = [end for end in (found.low, found.high) if end is not None]
+    known = [end for end in (time.low, time.high) if end is not None]
     share = CONCLUSIVE_WIDTH[timing.clock] if known else FEW
-    ends = [found.median * (1 - share), found.median * (1 + share), *(known or timing.samples_s)]
-    return Interval(found.median, min(ends), max(ends))
+    ends = [time.median * (1 - share), time.median * (1 + share), *(known or timing.samples_s)]
+    return Interval(time.median, min(ends), max(ends))
 
 
 def crossover_studies(frame: Frame) -> tuple[Study, ...]:
@@ -125,39 +122,25 @@ def crossover_studies(frame: Frame) -> tuple[Study, ...]:
         (str(row["device_name"]), str(row["dtype"])) for row in rows if row["timings"]
     )
     places = list(timed) or [("", str(rows[0]["dtype"]))]
-    return tuple(
-        _study(rows, device, dtype, number) for number, (device, dtype) in enumerate(places)
-    )
+    return tuple(_study(rows, *place, number) for number, place in enumerate(places))
 
 
 def _study(rows: Sequence[Row], device: str, dtype: str, number: int) -> Study:
-    chosen = [row for row in rows if row["dtype"] == dtype]
-    here = [row for row in chosen if not device or row["device_name"] == device]
-    told = {_key(row) for row in here}
-    # What a run that was ended has predicted and not yet measured.
-    here += [row for row in chosen if row["device_name"] is None and _key(row) not in told]
+    here = of_device([row for row in rows if row["dtype"] == dtype], device)
     return Study(
         device,
         dtype,
         number,
-        _by([row for row in here if "anchors" not in row["axes"]], pixels),
-        _by([row for row in here if "anchors" in row["axes"]], _anchors),
+        _by_arm([row for row in here if "anchors" not in row["axes"]], pixels),
+        _by_arm(
+            [row for row in here if "anchors" in row["axes"]], lambda row: row["axes"]["anchors"]
+        ),
     )
 
 
-def _key(row: Row) -> tuple[str, ...]:
-    return tuple(sorted(f"{name}={value}" for name, value in row["axes"].items()))
-
-
-def _anchors(row: Row) -> int:
-    return int(row["axes"]["anchors"])
-
-
-def _by(rows: Sequence[Row], place: Callable[[Row], int]) -> dict[str, dict[int, Row]]:
+def _by_arm(rows: Sequence[Row], place: Callable[[Row], int]) -> dict[str, dict[int, Row]]:
     arms: dict[str, dict[int, Row]] = {}
     for row in sorted(rows, key=place):
         arms.setdefault(str(row["axes"]["block"]), {})[place(row)] = row
     order = {"nb": 0, "apnb": 1}
-    return dict(
-        sorted(arms.items(), key=lambda item: order.get(item[0].partition(":")[0], 2)),
-    )
+    return dict(sorted(arms.items(), key=lambda item: order.get(item[0].partition(":")[0], 2)))

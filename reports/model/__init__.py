@@ -22,11 +22,10 @@ from reports.model.columns import (
     time_column,
     time_field,
 )
-from reports.model.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of
-from reports.model.frame import (
-    BY_COMMAND,
-    Frame,
-    build_frame,
+from reports.model.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of, use_log_axes
+from reports.model.frame import BY_COMMAND, Frame, build_frame
+from reports.model.layout import LaidCell, Layout, decimal, lay_out
+from reports.model.rows import (
     by_axes,
     device_names,
     of_device,
@@ -44,16 +43,12 @@ from reports.model.table import (
     PERCENT,
     Column,
     Interval,
-    LaidCell,
-    Layout,
     Mark,
     Number,
     Section,
     Spread,
     Table,
     Value,
-    decimal,
-    lay_out,
     number_of,
     text_column,
 )

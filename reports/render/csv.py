@@ -18,14 +18,14 @@ def to_csv(table: Table) -> str:
     header = [
         name
         for column, parts in zip(table.columns, further, strict=True)
-        for name in _names(column, parts)
+        for name in _csv_headings(column, parts)
     ]
     writer.writerow([*header, "missing"] if noted else header)
     for row in table.rows:
         cells = [
             text
             for value, parts in zip(row, further, strict=True)
-            for text in _texts(value, len(parts))
+            for text in _csv_texts(value, len(parts))
         ]
         writer.writerow([*cells, _why(table, row)] if noted else cells)
     return out.getvalue()
@@ -40,12 +40,12 @@ def _further(values: tuple[Value, ...]) -> tuple[str, ...]:
     return ()
 
 
-def _names(column: Column, parts: tuple[str, ...]) -> Iterator[str]:
+def _csv_headings(column: Column, parts: tuple[str, ...]) -> Iterator[str]:
     yield column.raw_heading
     yield from (f"{column.raw_heading}_{part}" for part in parts)
 
 
-def _texts(value: Value, further: int) -> Iterator[str]:
+def _csv_texts(value: Value, further: int) -> Iterator[str]:
     others: tuple[float | None, ...] = (None,) * further
     match value:
         case Interval():

@@ -133,7 +133,7 @@ def to_html(table: Table) -> str:
 def _grid(table: Table, addresses: Mapping[int, str] | None) -> Grid:
     layout = lay_out(table)
     rows = tuple(
-        tuple(map(_cell, laid, values, table.columns))
+        tuple(map(_html_cell, laid, values, table.columns))
         for laid, values in zip(layout.rows, table.rows, strict=True)
     )
     known = addresses if addresses and any(table.origins) else None
@@ -143,7 +143,7 @@ def _grid(table: Table, addresses: Mapping[int, str] | None) -> Grid:
     return Grid(table, layout, rows, links)
 
 
-def _cell(laid: LaidCell, value: Raw, column: Column) -> HtmlCell:
+def _html_cell(laid: LaidCell, value: Raw, column: Column) -> HtmlCell:
     number = number_of(value)
     if number is None:
         return HtmlCell(laid)

@@ -10,7 +10,7 @@ from reports import report
 from reports.audit import audit
 from reports.blocks import efficiency, operations, zoo
 from reports.model import frame
-from reports.model.table import lay_out, text_of
+from reports.model.layout import lay_out, text_of
 from reports.render import csv, latex, markdown, to_terminal
 
 

@@ -5,8 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from reports import report
-from reports.blocks import figures
-from reports.model import frame
+from reports.model import INK, frame
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +82,7 @@ def test_text_stays_text_and_takes_the_colour_of_the_page(built):
     svg = named(built, "memory").svg
     assert "currentColor" in svg
     assert "var(--series-1, #0072b2)" in svg
-    assert figures.INK not in svg
+    assert INK not in svg
 
 
 def test_a_name_with_markup_is_shown_as_it_is(make):

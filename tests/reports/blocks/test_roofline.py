@@ -22,7 +22,8 @@ from reports import report
 from reports.blocks import floors, predicted_times, roofline
 from reports.model import frame
 from reports.model.frame import published_records
-from reports.model.table import Mark, lay_out
+from reports.model.layout import lay_out
+from reports.model.table import Mark
 from reports.render import markdown
 
 GIGA, MILLI = 10**9, 1e-3

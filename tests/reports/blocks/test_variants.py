@@ -6,7 +6,8 @@ from bench.records.record import Environment, Failure, Measures, PredictedMemory
 from reports import report
 from reports.blocks import variants
 from reports.model import frame, values
-from reports.model.table import Interval, Mark, lay_out
+from reports.model.layout import lay_out
+from reports.model.table import Interval, Mark
 
 MEBI = 2**20
 CPU = Environment(

@@ -11,7 +11,7 @@ from reports.crossover import answer, curves
 from reports.crossover import figure as crossings
 from reports.crossover import tables as crossover
 from reports.model import frame
-from reports.model.table import text_of
+from reports.model.layout import text_of
 from reports.render import markdown
 
 SIDES = (16, 32, 64, 128, 256)

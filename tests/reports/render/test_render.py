@@ -117,7 +117,7 @@ def test_latex_gains_no_command(text):
     ],
 )
 def test_latex_escapes(text, escaped):
-    assert latex.escape(text) == escaped
+    assert latex.escape_latex(text) == escaped
 
 
 def test_latex_braces_and_environments_are_balanced():

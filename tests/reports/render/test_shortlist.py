@@ -51,9 +51,9 @@ def test_the_audit_comes_last(make):
 
 
 def test_long_tables_are_cut_and_the_line_says_by_how_much():
-    rows = tuple((at,) for at in range(shortlist.ROWS + 7))
+    rows = tuple((at,) for at in range(shortlist.MOST_SHOWN_ROWS + 7))
     found = shortlist.shorten_report((Table("t", "T", (Column("n"),), rows),), where=WHERE)
-    assert len(found.tables[0].rows) == shortlist.ROWS
+    assert len(found.tables[0].rows) == shortlist.MOST_SHOWN_ROWS
     assert found.line == f"Not shown: 7 rows of t. {WHERE}"
 
 

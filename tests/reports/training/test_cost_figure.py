@@ -5,8 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from reports.blocks import figures
-from reports.model import frame
+from reports.model import INK, frame
 from reports.training import cost_figure
 
 
@@ -41,7 +40,7 @@ def test_the_figure_says_its_points_in_words(drawn):
 
 def test_the_figure_takes_the_colours_of_the_page(drawn):
     assert "var(--series-1, #0072b2)" in drawn[0].svg
-    assert figures.INK not in drawn[0].svg
+    assert INK not in drawn[0].svg
 
 
 def test_the_figure_is_the_same_twice(drawn, records):

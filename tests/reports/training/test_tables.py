@@ -9,7 +9,7 @@ from rich.console import Console
 from bench.records.record import Failure
 from reports import report
 from reports.model import frame
-from reports.model.table import lay_out, text_of
+from reports.model.layout import lay_out, text_of
 from reports.render import csv, html, latex, markdown, plain, to_terminal
 from reports.training import cost_figure
 from reports.training import runs as trained
