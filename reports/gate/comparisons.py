@@ -20,7 +20,7 @@ from reports.model import (
 )
 
 UNPREDICTABLE = Mark("this arm can't be predicted")
-NOT_READ = Mark("this device gives no such reading")
+NO_READING = Mark("this device gives no such reading")
 RATIO_TEXT = (
     "A ratio is the time of the arm over that of the one it is held against: the median over rounds, each in fresh "
     "processes that take turns, with its exact 99 % interval. A/A is the arm it is held against, over itself; "
@@ -137,7 +137,7 @@ def _memory_row(comparison: Comparison) -> tuple[Value, ...]:
     difference: Value = Mark(comparison.agreement.reason or "not compared")
     if error is not None:
         difference = "not at all" if error == 0 else f"{error:.1e}"
-    unread = NOT_READ if comparison.rounds else Mark("not compared")
+    unread = NO_READING if comparison.rounds else Mark("not compared")
     return (
         *(arm.arm for arm in arms),
         comparison.size,
