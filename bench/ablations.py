@@ -113,9 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run(chosen, options)
     elif not _run_together(chosen, options):
         return 0
-    from reports.__main__ import main as report  # brings pandas and matplotlib
+    from reports import write_report  # brings pandas and matplotlib
 
-    return report([str(options.out), "--out", str(options.out / "report")])
+    return write_report(options.out, options.out / "report")
 
 
 def _run_together(chosen: Sequence[Experiment], options: Namespace) -> bool:
@@ -157,8 +157,7 @@ def judge(options: Namespace) -> int:
     from bench.records import Measures, append_line
     from bench.run import RECORDS_FILE, environment_of, make_record, resolve_device
     from bench.training import evaluate_checkpoint
-    from reports.model import build_frame
-    from reports.training import evaluation as tables
+    from reports import evaluation_report, show
 
     device = resolve_device(options.device)
     with cli.held(options.out):
@@ -172,7 +171,7 @@ def judge(options: Namespace) -> int:
         where = environment_of(device, cell)
         made = make_record(cell, "measured", where, measures=Measures(accuracy=accuracy))
         append_line(options.out / RECORDS_FILE, made)
-    cli.show(tables.every(build_frame([made])))
+    show(evaluation_report(made))
     return 0
 
 
@@ -260,14 +259,12 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
 
 def _trained(records: Sequence["Record"]) -> "RenderableType":
     """The tables of what was trained so far, as they fill in."""
-    from reports.model import build_frame
-    from reports.training import runs
-    from reports.training import tables as ablations
+    from reports import drawn, training_report
 
     own = [item for item in records if item.experiment in TRAININGS]
     if not any(item.measures.accuracy for item in own):
-        return cli.drawn(())
-    return cli.drawn(ablations.ours(study) for study in runs.every(build_frame(own)))
+        return drawn(())
+    return drawn(training_report(own))
 
 
 if __name__ == "__main__":

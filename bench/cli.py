@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ann.spec import Size
 from bench import completion
-from bench.records import Model, Record
+from bench.records import Record
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-    from reports.model import Table
 
 
 LOCK = ".lock"
@@ -184,36 +182,3 @@ def step_progress(total: int) -> Iterator[Callable[[str], None]]:
     with Progress(*columns, *left, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("comparing", total=total)
         yield lambda text: bar.update(task, advance=1, description=text)
-
-
-def drawn(tables: Iterable["Table"]) -> "RenderableType":
-    """Tables as rich shows them."""
-    from rich.console import Group
-
-    from reports.render import terminal
-
-    return Group(*(terminal.render(table) for table in tables))
-
-
-def show(tables: Iterable["Table"]) -> None:
-    """Print tables to standard output, at the terminal's width or, where it is none, wide enough for them."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 140
-    for table in tables:
-        console.print(drawn([table]))
-        console.print()
-    console.file.flush()
-
-
-def formatted(records: Sequence[Model], tables: Iterable["Table"], form: str) -> str:
-    """Records as JSON, or tables as Markdown, LaTeX or CSV."""
-    if form == "json":
-        lines = (item.model_dump_json(exclude_defaults=True) for item in records)
-        return f"[\n{','.join(lines)}\n]\n"
-    from importlib import import_module
-
-    renderer = import_module(f"reports.render.{form}")
-    return "\n".join(renderer.render(table) for table in tables)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from bench.records import Record
-    from reports.model import Table
 
 PROGRAM = "python -m bench.efficiency"
 FORMATS = ("table", "markdown", "latex", "csv", "json")
@@ -209,6 +208,7 @@ def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
         set_records_aside,
         timestamp,
     )
+    from reports import drawn, efficiency_report, formatted, show
 
     _find_own(asked)
     device = resolve_device(options.device)
@@ -218,20 +218,20 @@ def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
     start = partial(run_cells, out=options.out, device=device)
     predicted = cli.follow(start(asked, source="predicted"), total=len(asked))
     if options.format == "table":
-        cli.show(_tables(predicted)[:1])
+        show(efficiency_report(predicted)[:1])
     budgeted = share_budget(asked, predicted, options.budget or BUDGETS_S[device])
     executed = () if device == "meta" else machine.first(budgeted)
     measured = cli.follow(
         start(executed, source="measured"),
         total=len(executed),
-        show=lambda seen: cli.drawn(_tables((*predicted, *seen))[1:2]),
+        show=lambda seen: drawn(efficiency_report((*predicted, *seen))[1:2]),
     )
     everything = (*predicted, *measured)
     _say_what_is_old(measured, began=began, out=options.out)
     if options.format == "table":
-        cli.show(_tables(everything)[1:])
+        show(efficiency_report(everything)[1:])
     else:
-        sys.stdout.write(cli.formatted(everything, _tables(everything), options.format))
+        sys.stdout.write(formatted(everything, efficiency_report(everything), options.format))
     return 0
 
 
@@ -259,15 +259,14 @@ def _predict(options: "Namespace") -> int:
         predicted = cli.follow(start, total=len(asked))
     rows = [dict(cell.axes) for cell in asked]
     kept = [item for item in read_records(options.out / RECORDS_FILE) if item.axes in rows]
-    from reports.blocks import predicted_times
-    from reports.model import build_frame
+    from reports import formatted, prediction_report, show  # brings pandas
 
     everything = (*predicted, *(item for item in kept if item.source == "measured"))
-    made = predicted_times.every(build_frame(everything), chosen)
+    made = prediction_report(everything, chosen)
     if options.format == "table":
-        cli.show(made)
+        show(made)
     else:
-        sys.stdout.write(cli.formatted(predicted, made, options.format))
+        sys.stdout.write(formatted(predicted, made, options.format))
     return 0
 
 
@@ -345,12 +344,12 @@ def _compare(options: "Namespace") -> int:
     total = len(asked) * (settings.rounds + BESIDE_ROUNDS)
     with cli.held(options.out), cli.step_progress(total) as step:
         made = compare_arms(asked, options.out, device=device, settings=settings, on_step=step)
-    from reports.gate import comparisons as tables
+    from reports import comparison_tables, formatted, show
 
     if options.format == "table":
-        cli.show(tables.tables(made))
+        show(comparison_tables(made))
     else:
-        sys.stdout.write(cli.formatted(made, tables.tables(made), options.format))
+        sys.stdout.write(formatted(made, comparison_tables(made), options.format))
     return int(any(one.failure is not None for one in made))
 
 
@@ -371,18 +370,6 @@ def _find_own(asked: Sequence[Cell]) -> None:
     for cell in asked:
         if isinstance(cell.subject, OwnModule):
             find_factory(cell.subject.factory)
-
-
-def _tables(records: Sequence["Record"]) -> tuple["Table", ...]:
-    """What needs no execution, and, where something was executed, what was measured and how near its floor it came."""
-    from reports import report  # brings pandas
-    from reports.blocks import roofline
-    from reports.model import build_frame
-
-    built = build_frame(records)
-    predicted, measured = report.efficiency(built)
-    executed = any(item.source == "measured" for item in records)
-    return (predicted, measured, *roofline.of(built)) if executed else (predicted,)
 
 
 if __name__ == "__main__":

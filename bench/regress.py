@@ -180,13 +180,13 @@ def _run(options: Namespace, *, command: str) -> Outcome:
 
 def _report(outcome: Outcome, out: Path) -> None:
     """Write every form, show the table, and tell GitHub where it listens."""
-    from reports.gate import annotations, findings
+    from reports import annotations, headline, outcome_tables, show, write_reports
 
-    summary = findings.write(outcome, out)
-    cli.show(table for table in findings.tables(outcome) if table.name != "same")
-    sys.stdout.write(f"{findings.headline(outcome)}; reports are in {out}\n")
+    summary = write_reports(outcome, out)
+    show(table for table in outcome_tables(outcome) if table.name != "same")
+    sys.stdout.write(f"{headline(outcome)}; reports are in {out}\n")
     if os.environ.get("GITHUB_ACTIONS"):
-        sys.stdout.write(annotations.render(outcome))
+        sys.stdout.write(annotations(outcome))
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     if place:
         with Path(place).open("a", encoding="utf-8") as file:
@@ -194,14 +194,12 @@ def _report(outcome: Outcome, out: Path) -> None:
 
 
 def _history(options: Namespace) -> int:
-    from reports.gate import series as history
-    from reports.gate import trends
+    from reports import history_sentence, read_series, show, write_history
 
-    series = history.read(options.records)
+    series = read_series(options.records)
     with cli.held(options.out):
-        cli.show(trends.write(series, options.out))
-    told = trends.sentence(series)
-    sys.stdout.write(f"{told}; charts and tables are in {options.out}\n")
+        show(write_history(series, options.out))
+    sys.stdout.write(f"{history_sentence(series)}; charts and tables are in {options.out}\n")
     return 0
 
 

@@ -1,1 +1,56 @@
-"""Records in, tables and figures out; loads without torch."""
+"""Records in, tables and figures out; loads without torch.
+
+This is the door for commands. What stands here is imported when it is first used, so that `--help` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.console import drawn, formatted, show, write_report
+    from reports.gate import (
+        annotations,
+        comparison_tables,
+        headline,
+        history_sentence,
+        outcome_tables,
+        read_series,
+        write_history,
+        write_reports,
+    )
+    from reports.model import Table
+    from reports.report import (
+        efficiency_report,
+        evaluation_report,
+        prediction_report,
+        training_report,
+    )
+
+_HOMES = {
+    "reports.console": ("drawn", "formatted", "show", "write_report"),
+    "reports.gate": (
+        "annotations",
+        "comparison_tables",
+        "headline",
+        "history_sentence",
+        "outcome_tables",
+        "read_series",
+        "write_history",
+        "write_reports",
+    ),
+    "reports.report": (
+        "efficiency_report",
+        "evaluation_report",
+        "prediction_report",
+        "training_report",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

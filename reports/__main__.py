@@ -6,17 +6,11 @@ import gc
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-if TYPE_CHECKING:
-    from bench.records import Comparison, Record
-    from reports.model import Figure, Table
-    from reports.overview import Section
-
-FORMATS = ("terminal", "markdown", "latex", "csv", "html")
+REPORT_FORMATS = ("terminal", "markdown", "latex", "csv", "html")
 HINT = """\
 There are tables of blocks (efficiency, table1), networks (table2), operations (fig2), the model zoo (zoo_ann,
 zoo_dnl), the size from which APNB beats NB (crossover), ways to compute a block (implementations), number formats
@@ -26,16 +20,6 @@ audit of every published efficiency number; the figures are Fig. 2, memory and M
 and memory of the crossover, mIoU against MACs, and what the trained networks see. Each is made where the records hold
 something for it.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What records support: tables (the audit first), figures, the answers, where the records come from."""
-
-    tables: tuple["Table", ...]
-    figures: tuple["Figure", ...] = ()
-    overview: tuple["Section", ...] = ()
-    sources: tuple["Table", ...] = ()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--format",
         action="append",
-        choices=FORMATS,
+        choices=REPORT_FORMATS,
         dest="formats",
         help="repeatable; all of them with --out, the terminal's without",
     )
@@ -75,15 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.records is None:
         parser.print_help()
         return 0
-    formats = tuple(dict.fromkeys(options.formats or (FORMATS if options.out else FORMATS[:1])))
+    formats = tuple(
+        dict.fromkeys(options.formats or (REPORT_FORMATS if options.out else REPORT_FORMATS[:1]))
+    )
     try:
         if options.out:
             _check_folder(options.out)
         with _without_collector():
-            made = _make(options.records)
+            from reports.report import build_report  # brings pydantic, not for --help
+
+            report = build_report(options.records)
             if options.out:
-                _write(options.out, _files(made, formats))
-        _show(made, formats, out=options.out)
+                _write_files(options.out, _report_files(report, formats))
+        _show(report, formats, out=options.out)
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split())
         sys.stderr.write(f"{parser.prog}: {message}\n")
@@ -103,66 +91,26 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _make(path: Path) -> Made:
-    from bench.records import FILE, read_comparisons, read_records
-    from reports.gate import comparisons as paired
+def _report_files(report: "Report", formats: Sequence[str]) -> Iterator[tuple[str, str]]:
+    from reports.render import FILE_FORMATS, RAW, raw_page, record_anchors, report_page
 
-    comparisons = read_comparisons(path)
-    compared = paired.tables(comparisons)
-    records = () if path.name == FILE else read_records(path)
-    if records:
-        made = _of_records(records, comparisons, path if path.is_dir() else path.parent)
-        return replace(made, tables=(*made.tables, *compared))
-    if not compared:
-        msg = f"{str(path)!r} holds no records; give a .jsonl file or a folder that a run wrote"
-        raise ValueError(msg)
-    return Made(compared)
-
-
-def _of_records(
-    records: "Sequence[Record]", comparisons: "Sequence[Comparison]", folder: Path
-) -> Made:
-    from reports import overview, provenance, report
-    from reports.audit import audit
-    from reports.blocks import figures
-    from reports.model import build_frame
-
-    joined = build_frame(records)
-    return Made(
-        (audit.table(joined), *report.every(joined)),
-        figures.every(joined, folder),
-        overview.every(joined, comparisons),
-        provenance.tables(records),
-    )
-
-
-def _files(made: Made, formats: Sequence[str]) -> Iterator[tuple[str, str]]:
-    from reports.render import csv, html, latex, markdown, records_page
-
-    renderers: dict[str, tuple[str, Callable[[Table], str]]] = {
-        "markdown": ("md", markdown.render),
-        "latex": ("tex", latex.render),
-        "csv": ("csv", csv.render),
-    }
     for name in formats:
-        if name in renderers:
-            ending, render = renderers[name]
-            yield from ((f"{table.name}.{ending}", render(table)) for table in made.tables)
+        if name in FILE_FORMATS:
+            ending, render = FILE_FORMATS[name]
+            yield from ((f"{table.name}.{ending}", render(table)) for table in report.tables)
         elif name == "html":
-            records, names = records_page.anchors(made.tables)
-            yield (
-                "index.html",
-                html.page(
-                    made.tables,
-                    made.figures,
-                    overview=made.overview,
-                    sources=made.sources,
-                    addresses=names,
-                ),
+            records, names = record_anchors(report.tables)
+            page = report_page(
+                report.tables,
+                report.figures,
+                overview=report.overview,
+                sources=report.sources,
+                addresses=names,
             )
+            yield "index.html", page
             if records:
-                yield html.RAW, records_page.page(records, names)
-            yield from ((f"{figure.name}.svg", figure.svg) for figure in made.figures)
+                yield RAW, raw_page(records, names)
+            yield from ((f"{figure.name}.svg", figure.svg) for figure in report.figures)
 
 
 def _check_folder(folder: Path) -> None:
@@ -178,7 +126,7 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(msg)
 
 
-def _write(folder: Path, files: Iterator[tuple[str, str]]) -> None:
+def _write_files(folder: Path, files: Iterator[tuple[str, str]]) -> None:
     # Everything is rendered before the first file changes, and a file changes whole.
     for name, text in tuple(files):
         _replace(folder / name, text)
@@ -202,11 +150,11 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _show(made: Made, formats: Sequence[str], *, out: Path | None) -> None:
+def _show(report: "Report", formats: Sequence[str], *, out: Path | None) -> None:
     if "terminal" in formats:
         from rich.console import Console
 
-        from reports.render import shortlist, terminal
+        from reports.render import shorten_report, to_terminal
 
         console = Console()
         if not console.is_terminal and "COLUMNS" not in os.environ:
@@ -216,14 +164,14 @@ def _show(made: Made, formats: Sequence[str], *, out: Path | None) -> None:
             if out
             else "--format markdown prints it, --out DIR writes it."
         )
-        chosen = shortlist.of(made.tables, where=where)
+        chosen = shorten_report(report.tables, where=where)
         for table in chosen.tables:
-            console.print(terminal.render(table))
+            console.print(to_terminal(table))
             console.print()
         if chosen.line:
             console.print(chosen.line, markup=False, highlight=False, soft_wrap=True)
     if out is None:
-        for _, text in _files(made, [name for name in formats if name != "html"]):
+        for _, text in _report_files(report, [name for name in formats if name != "html"]):
             sys.stdout.write(f"{text}\n")
         if "html" in formats:
             msg = "--format html needs a folder for the page and its figures; add --out DIR"

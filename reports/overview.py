@@ -1,19 +1,19 @@
 """The answers in sentences: what was reproduced, what was not, what is new. All of it follows from the records."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.records import Comparison
-from reports.audit import audit, claims
-from reports.audit.readings import Claim
-from reports.crossover import answer, curves
-from reports.gate import comparisons as paired
-from reports.training import runs, verdicts
-from reports.training.verdicts import Judged
-
-if TYPE_CHECKING:
-    import pandas as pd
+from reports.audit import AuditVerdict, Claim, judge_claim, published_claims
+from reports.crossover import crossover_answer, crossover_studies
+from reports.gate import comparison_sentence
+from reports.model import Frame, Section
+from reports.training import (
+    ComparisonResult,
+    TrainingStudy,
+    comparison_results,
+    place_of,
+    training_studies,
+)
 
 NOTHING = "The records hold nothing of this kind."
 STANDS = {
@@ -23,37 +23,33 @@ STANDS = {
     "not reproduced": "not reproduced by a measurement on a fitting device",
     "not checked here": "not checked, since the records hold no reading of the kind or of the device that they take",
 }
-WORDS = {"not supported": "speak against", "undecided": "leave undecided", "supported": "support"}
+VERDICT_WORDS = {
+    "not supported": "speak against",
+    "undecided": "leave undecided",
+    "supported": "support",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A question and the sentences that answer it."""
-
-    heading: str
-    sentences: tuple[str, ...]
-
-
-def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
+def overview_sections(frame: Frame, comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
     """What was reproduced, what was not and why, and what the documents do not have."""
-    judged = [(claim, audit.judge(claim)) for claim in claims.claims(frame)]
-    studies = [study for study in runs.every(frame) if study.runs]
-    held = [(study, list(verdicts.judged(study))) for study in studies]
+    verdicts = [(claim, judge_claim(claim)) for claim in published_claims(frame)]
+    studies = [study for study in training_studies(frame) if study.runs]
+    results = [(study, list(comparison_results(study))) for study in studies]
     reproduced = [
-        *_numbers(judged, ("reproduced", "paper's protocol only")),
-        *_compared(held, ("supported",)),
+        *_number_sentences(verdicts, ("reproduced", "paper's protocol only")),
+        *_comparison_sentences(results, ("supported",)),
     ]
     missed = [
-        *_numbers(judged, ("not derivable", "not reproduced", "not checked here")),
-        *_compared(held, ("not supported", "undecided")),
+        *_number_sentences(verdicts, ("not derivable", "not reproduced", "not checked here")),
+        *_comparison_sentences(results, ("not supported", "undecided")),
     ]
     new = [
-        *(answer.answer(study) for study in curves.studies(frame) if study.device),
-        *(f"{paired.sentence(comparison)}." for comparison in comparisons),
+        *(crossover_answer(study) for study in crossover_studies(frame) if study.device),
+        *(f"{comparison_sentence(comparison)}." for comparison in comparisons),
     ]
     return tuple(
-        Section(heading, tuple(said) or (NOTHING,))
-        for heading, said in (
+        Section(heading, tuple(sentences) or (NOTHING,))
+        for heading, sentences in (
             ("What was reproduced", reproduced),
             ("What was not", missed),
             ("What is new", new),
@@ -61,33 +57,35 @@ def every(frame: "pd.DataFrame", comparisons: Sequence[Comparison] = ()) -> tupl
     )
 
 
-def _numbers(judged: Sequence[tuple[Claim, audit.Verdict]], kinds: Sequence[str]) -> Iterator[str]:
+def _number_sentences(
+    verdicts: Sequence[tuple[Claim, AuditVerdict]], kinds: Sequence[str]
+) -> Iterator[str]:
     for kind in kinds:
         places: dict[str, list[str]] = {}
-        for claim, verdict in judged:
+        for claim, verdict in verdicts:
             if verdict.kind == kind:
                 places.setdefault(claim.where, []).append(claim.what.replace(", ", " "))
         count = sum(map(len, places.values()))
         if count:
-            listed = "; ".join(f"{where}: {_listed(what)}" for where, what in places.items())
-            yield f"{count} of {len(judged)} published efficiency numbers are {STANDS[kind]} ({listed})."
+            listed = "; ".join(f"{where}: {_distinct(what)}" for where, what in places.items())
+            yield f"{count} of {len(verdicts)} published efficiency numbers are {STANDS[kind]} ({listed})."
 
 
-def _compared(
-    held: Sequence[tuple[runs.Study, Sequence[Judged]]], kinds: Sequence[str]
+def _comparison_sentences(
+    results: Sequence[tuple[TrainingStudy, Sequence[ComparisonResult]]], kinds: Sequence[str]
 ) -> Iterator[str]:
-    for study, found in held:
-        place = verdicts.PLACES.get(study.experiment, study.experiment)
+    for study, of_study in results:
+        place = place_of(study.experiment)
         for kind in kinds:
-            titles = [one.comparison.title for one in found if one.verdict == kind]
+            titles = [result.comparison.title for result in of_study if result.verdict == kind]
             if titles:
                 # What nobody can tell yet is in the table; here it would hide what can be told.
-                which = "" if kind == "undecided" else f": {_listed(titles)}"
+                which = "" if kind == "undecided" else f": {_distinct(titles)}"
                 yield (
-                    f"Trainings ({study.name or 'as asked'}, {len(study.seeds)} seeds) {WORDS[kind]} "
-                    f"{len(titles)} of {len(found)} comparisons that the text makes of {place}{which}."
+                    f"Trainings ({study.name or 'as asked'}, {len(study.seeds)} seeds) {VERDICT_WORDS[kind]} "
+                    f"{len(titles)} of {len(of_study)} comparisons that the text makes of {place}{which}."
                 )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _distinct(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(names))

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from operator import itemgetter
 
 from bench.records import Environment, Record
-from reports.model import GIBI, Column, Table
+from reports.model import BY_COMMAND, GIBI, Column, Table, text_column
 
 UNSAID = "the records do not say; measured again by: {}"
-FIRST = ("efficiency",)
 WORDED = itemgetter(
     *("device", "device_name", "os", "cores", "threads", "memory_bytes", "compute_capability"),
     *("python", "torch", "cuda", "cudnn", "driver", "commit", "code"),
@@ -16,27 +15,27 @@ WORDED = itemgetter(
 WIDE = ("system", "versions", "packages", "switches")
 
 
-def tables(records: Sequence[Record]) -> tuple[Table, ...]:
+def source_tables(records: Sequence[Record]) -> tuple[Table, ...]:
     """The environments and the commands; none where there are no records of runs."""
     own = [record for record in records if record.source != "published"]
-    return (environments(own), commands(own)) if own else ()
+    return (environment_table(own), command_table(own)) if own else ()
 
 
-def environments(records: Sequence[Record]) -> Table:
+def environment_table(records: Sequence[Record]) -> Table:
     """One row for each environment that differs in more than its load, with the number of records from it."""
     # Many records have few environments, whose words take longer than their comparison.
-    met: dict[object, Environment] = {}
-    times: Counter[object] = Counter()
-    for found in (record.environment for record in records):
-        if found is not None:
-            key = _shared(found)
-            met.setdefault(key, found)
+    met: dict[tuple[object, ...], Environment] = {}
+    times: Counter[tuple[object, ...]] = Counter()
+    for where in (record.environment for record in records):
+        if where is not None:
+            key = (*WORDED(vars(where)), *where.packages.items(), None, *where.flags.items())
+            met.setdefault(key, where)
             times[key] += 1
     counted: Counter[tuple[str, ...]] = Counter()
-    for key, found in met.items():
-        counted[_words(found)] += times[key]
+    for key, where in met.items():
+        counted[_environment_words(where)] += times[key]
     names = ("device", "system", "versions", "packages", "switches", "commit", "code")
-    columns = [Column(name, align="left", wide=name in WIDE) for name in names]
+    columns = [text_column(name, wide=name in WIDE) for name in names]
     return Table(
         name="environments",
         title="Environments",
@@ -46,52 +45,43 @@ def environments(records: Sequence[Record]) -> Table:
     )
 
 
-def _shared(found: Environment) -> object:
-    return (*WORDED(vars(found)), *found.packages.items(), None, *found.flags.items())
-
-
-def _words(found: Environment) -> tuple[str, ...]:
-    memory = f"{found.memory_bytes / GIBI:.1f} GiB"
+def _environment_words(where: Environment) -> tuple[str, ...]:
     versions = {
-        "Python": found.python,
-        "torch": found.torch,
-        "CUDA": found.cuda,
-        "cuDNN": found.cudnn,
-        "driver": found.driver,
-        "compute capability": found.compute_capability,
+        "Python": where.python,
+        "torch": where.torch,
+        "CUDA": where.cuda,
+        "cuDNN": where.cudnn,
+        "driver": where.driver,
+        "compute capability": where.compute_capability,
     }
+    known = {name: value for name, value in versions.items() if value}
+    memory = f"{where.memory_bytes / GIBI:.1f} GiB"
     return (
-        f"{found.device}: {found.device_name}",
-        f"{found.os}, {found.cores} cores, {found.threads} threads, {memory}",
-        ", ".join(f"{name} {value}" for name, value in versions.items() if value),
-        ", ".join(f"{name} {value}" for name, value in found.packages.items()),
-        ", ".join(f"{name} {value}" for name, value in found.flags.items()),
-        found.commit or "",
-        found.code or "",
+        f"{where.device}: {where.device_name}",
+        f"{where.os}, {where.cores} cores, {where.threads} threads, {memory}",
+        *(
+            ", ".join(f"{name} {value}" for name, value in named.items())
+            for named in (known, where.packages, where.flags)
+        ),
+        where.commit or "",
+        where.code or "",
     )
 
 
-def commands(records: Sequence[Record]) -> Table:
+def command_table(records: Sequence[Record]) -> Table:
     """Every command that left records; for records that name none, the one that measures the same again."""
-    counted: dict[tuple[str, str], int] = {}
+    counted: Counter[tuple[str, str]] = Counter()
     for record in records:
-        said = record.command or UNSAID.format(_again(record.experiment))
-        key = (said, record.experiment)
-        counted[key] = counted.get(key, 0) + 1
+        again = (
+            "python -m bench.efficiency"
+            if record.experiment in BY_COMMAND
+            else f"python -m bench.ablations --experiment {record.experiment}"
+        )
+        counted[record.command or UNSAID.format(again), record.experiment] += 1
     return Table(
         name="commands",
         title="Commands",
-        columns=(
-            Column("command", align="left", wide=True),
-            Column("experiment", align="left"),
-            Column("records"),
-        ),
+        columns=(text_column("command", wide=True), text_column("experiment"), Column("records")),
         rows=tuple((*key, count) for key, count in counted.items()),
         caption="This page is made from the records alone: python -m reports RECORDS --out FOLDER.",
     )
-
-
-def _again(experiment: str) -> str:
-    if experiment in FIRST:
-        return "python -m bench.efficiency"
-    return f"python -m bench.ablations --experiment {experiment}"

@@ -1,44 +1,45 @@
-"""The tables: each a pure function of the frame that `reports.model.frame.build` makes."""
+"""The report: which tables and figures there are, in which order, and what commands print of their records."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import pkgutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
 
-from reports.blocks import counters, implementations, precision, roofline
-from reports.blocks.zoo import ZOOS, zoo
-from reports.crossover import tables as crossover
+from bench.analysis import Datasheet
+from bench.records import FILE, Comparison, Record, read_comparisons, read_records
+from reports import blocks, crossover
+from reports.audit import audit_table
+from reports.blocks import efficiency_tables, machine_tables, own_tables, predicted_time_tables
+from reports.gate import comparison_tables
 from reports.model import (
-    BLOCK_COUNT_FIELDS,
-    BLOCK_FIELDS,
-    MILLI,
-    NETWORK_COUNT_FIELDS,
-    NETWORK_FIELDS,
+    Chapter,
     Column,
     Field,
-    Mark,
-    Row,
+    Figure,
+    Frame,
+    Section,
     Table,
-    Value,
-    axis_value,
-    device_column,
-    group_times,
-    measuring_conditions,
-    pixels,
-    published_value,
-    ratio_of,
-    rows_of,
+    axis_field,
+    build_frame,
+    published_field,
     rows_of_experiment,
     tabulate,
-    timing_fields,
 )
-from reports.render import slug
-from reports.training import evaluation, runs
-from reports.training import tables as ablations
+from reports.overview import overview_sections
+from reports.provenance import source_tables
+from reports.training import (
+    cost_figures,
+    evaluation_tables,
+    qualitative_figures,
+    study_table,
+    trained_experiments,
+    training_studies,
+    training_tables,
+)
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Column", "Table", "accuracy", "efficiency", "every", "fig2", "table1", "table2", "zoo"]
-
+# Published accuracies: title, axes, and the digits that are printed.
 ACCURACY = {
     "table3": ("Table 3: Cityscapes, test set", ("method", "backbone", "val"), 1),
     "table4": ("Table 4: ADE20K, validation set", ("method", "backbone"), 2),
@@ -46,202 +47,130 @@ ACCURACY = {
     "table6": ("Table 6: components, Cityscapes validation set", ("network",), 1),
     "table7": ("Table 7: sampling, Cityscapes validation set", ("sampler", "grids"), 1),
 }
-# Experiments whose tables are made in modules of their own, and what a run notes of its machine.
-ELSEWHERE = ("counters", "crossover", "precision", "implementations", "ceilings", "evaluation")
+OWN_ORDER = 35
 
 
-def _with_paper(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the strict protocol, smallest size first, each with its row of the paper's protocol under `paper`."""
-    nothing = dict.fromkeys(rows[0]) if rows else {}
-    strict = [row for row in rows if row["protocol"] != "paper"]
-    paper: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        if row["protocol"] == "paper":
-            paper.setdefault(_asked(row), []).append(row)
-    both = set(map(_asked, strict))
-    alone = [row for asked, found in paper.items() if asked not in both for row in found]
-    unread = {"device_name": None, "memory_bytes": None, "timings": None, "failure": None}
-    joined = [row | {"paper": _partner(row, paper) or nothing} for row in strict]
-    joined += [row | unread | {"paper": row} for row in alone]
-    return sorted(joined, key=pixels)
+@dataclass(frozen=True, slots=True)
+class RecordReport:
+    """What records support: tables (the audit first), figures, the answers, where the records come from."""
+
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...] = ()
+    overview: tuple[Section, ...] = ()
+    sources: tuple[Table, ...] = ()
 
 
-def _asked(row: Row) -> str:
-    return str(sorted(row["axes"].items()))
+def build_report(path: Path) -> RecordReport:
+    """Make everything that the records of a folder, or of one file, support.
+
+    Raises:
+        ValueError: there are none.
+    """
+    comparisons = read_comparisons(path)
+    compared = comparison_tables(comparisons)
+    records = () if path.name == FILE else read_records(path)
+    if records:
+        return _of_records(records, comparisons, path if path.is_dir() else path.parent)
+    if not compared:
+        msg = f"{str(path)!r} holds no records; give a .jsonl file or a folder that a run wrote"
+        raise ValueError(msg)
+    return RecordReport(compared)
 
 
-def _partner(row: Row, paper: Mapping[str, Sequence[Row]]) -> Row | None:
-    same = paper.get(_asked(row), ())
-    here = [other for other in same if other["device_name"] == row["device_name"]]
-    return next(iter(here or same), None)
-
-
-def _once(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first row of each thing asked: what needs no execution is the same on every device."""
-    names = ("axes", "subject", "mode", "dtype", "batch")
-    return list({str([row[name] for name in names]): row for row in reversed(rows)}.values())[::-1]
-
-
-def efficiency(frame: "pd.DataFrame", *, experiment: str = "efficiency") -> tuple[Table, Table]:
-    """Blocks by what needs no execution, and by what was measured; a row per block, size and device."""
-    rows = _with_paper(rows_of_experiment(frame, experiment))
-    title = "Table 1" if experiment == "table1" else "Efficiency"
-    device = device_column(rows)
-    timed = (
-        *BLOCK_FIELDS[:2],
-        *device,
-        *BLOCK_FIELDS[2:],
-        *timing_fields("ms", MILLI, 1),
-    )
-    return (
-        _counted(rows, BLOCK_COUNT_FIELDS, name=experiment, title=title),
-        _timed(rows, timed, name=experiment, title=title),
+def _of_records(
+    records: Sequence[Record], comparisons: Sequence[Comparison], folder: Path
+) -> RecordReport:
+    frame = build_frame(records)
+    return RecordReport(
+        (audit_table(frame), *report_tables(frame), *comparison_tables(comparisons)),
+        report_figures(frame, folder),
+        overview_sections(frame, comparisons),
+        source_tables(records),
     )
 
 
-def own(frame: "pd.DataFrame", experiment: str) -> tuple[Table, ...]:
-    """Somebody's own experiment: a column for each axis of its cells, then as `efficiency`."""
-    found = frame[(frame["experiment"] == experiment) & frame["accuracy"].isna()]
-    rows = _with_paper(rows_of(found))
-    if not rows:
-        return ()
-    named = tuple(
-        Field(Column(name.replace("_", " "), align="left"), axis_value(name))
-        for name in dict.fromkeys(name for row in rows for name in row["axes"])
+def chapters() -> Iterator[Chapter]:
+    """What the modules of these rooms make: each one's `CHAPTER`, so that a new one is a file and no more."""
+    for room in (blocks, crossover):
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            chapter = getattr(import_module(module.name), "CHAPTER", None)
+            if chapter is not None:
+                yield chapter
+
+
+def report_tables(frame: Frame) -> tuple[Table, ...]:
+    """Every table that the frame supports: those that a record answers, then the published ones."""
+    asked = set(frame.loc[frame["protocol"] != "published", "experiment"])
+    trained = trained_experiments(frame)
+    known = (
+        *chapters(),
+        Chapter(80, dict.fromkeys(trained[:1], training_tables)),
+        Chapter(90, {"evaluation": evaluation_tables}),
     )
-    timed = (*named, *device_column(rows), *timing_fields("ms", MILLI, 1))
-    counted = (*named, *BLOCK_COUNT_FIELDS[len(BLOCK_FIELDS) :])
-    about = {"name": slug("own", experiment), "title": experiment.replace("_", " ")}
-    return _counted(rows, counted, **about), _timed(rows, timed, **about)
+    named = {name for chapter in known for name in chapter.tables} | {*ACCURACY, *trained}
+    own = {name: partial(own_tables, experiment=name) for name in sorted(asked - named)}
+    ordered = sorted((*known, Chapter(OWN_ORDER, own)), key=lambda chapter: chapter.order)
+    tables = [
+        table
+        for chapter in ordered
+        for name, make in chapter.tables.items()
+        if name in asked
+        for table in make(frame)
+    ]
+    published = [name for name in ACCURACY if name in {*frame["experiment"]} - {*trained}]
+    return (*tables, *(accuracy_table(frame, name) for name in published))
 
 
-def table1(frame: "pd.DataFrame") -> tuple[Table, Table]:
-    """Table 1 of the paper: NB and APNB at two sizes, C = 2048."""
-    return efficiency(frame, experiment="table1")
+def report_figures(frame: Frame, folder: Path | None = None) -> tuple[Figure, ...]:
+    """Every figure that the frame supports.
+
+    Args:
+        frame: the records.
+        folder: where pictures that a training left are looked for; without it there are none.
+    """
+    ordered = sorted(chapters(), key=lambda chapter: chapter.order)
+    figures = (figure for chapter in ordered for figure in chapter.figures(frame))
+    pictures = qualitative_figures(frame, folder) if folder else ()
+    return (*figures, *cost_figures(frame), *pictures)
 
 
-def table2(frame: "pd.DataFrame") -> tuple[Table, Table]:
-    """Table 2 of the paper: three whole networks on 2048x1024 images."""
-    rows = _with_paper(rows_of_experiment(frame, "table2"))
-    about = {"name": "table2", "title": "Table 2"}
-    timed = (*NETWORK_FIELDS, *device_column(rows), *timing_fields("s", 1, 3))
-    return _counted(rows, NETWORK_COUNT_FIELDS, **about), _timed(rows, timed, **about)
-
-
-def _counted(
-    rows: Sequence[dict[str, Any]], columns: Sequence[Field], *, name: str, title: str
-) -> Table:
-    once = [row | {"device_name": None} for row in _once(rows)]
-    return tabulate(
-        once,
-        columns,
-        name=f"{name}-predicted",
-        title=f"{title}: what needs no execution",
-        caption=measuring_conditions(once),
-        group_by=_sizes(columns),
-    )
-
-
-def _timed(
-    rows: Sequence[dict[str, Any]], columns: Sequence[Field], *, name: str, title: str
-) -> Table:
-    devices = dict.fromkeys(row["document"].device for row in rows if row["document"])
-    printed = [f"The published times are of a {device}." for device in devices if device]
-    # Best is best on one device, so that with several each has its group.
-    places = [at for at, field in enumerate(columns) if field.column.name == "device"]
-    order = {name: at for at, name in enumerate(dict.fromkeys(row["device_name"] for row in rows))}
-    several = bool(places)
-    return tabulate(
-        sorted(rows, key=lambda row: (pixels(row), several and order[row["device_name"]])),
-        columns,
-        name=f"{name}-measured",
-        title=f"{title}: measured",
-        caption=measuring_conditions(rows),
-        notes=printed or ("The document names no device.",) if devices else (),
-        group_by=(*_sizes(columns), *places),
-    )
-
-
-def _sizes(columns: Sequence[Field]) -> tuple[int, ...]:
-    """The column of sizes, rows of which are held against each other; none where all are of one."""
-    return tuple(at for at, field in enumerate(columns) if field.column.name == "size")
-
-
-def fig2(frame: "pd.DataFrame") -> tuple[Table, ...]:
-    """Time of each group of operations, NB beside APNB; a table for each size and device."""
-    rows = [row for row in rows_of_experiment(frame, "fig2") if row["operations"]]
-    places = dict.fromkeys((row["size"], row["device_name"]) for row in rows)
-    return tuple(_operations(rows, place, number=number) for number, place in enumerate(places))
-
-
-def _operations(rows: Sequence[Row], place: tuple[str, str], *, number: int) -> Table:
-    here = [row for row in rows if (row["size"], row["device_name"]) == place]
-    times = {
-        row["axes"].get("block", row["subject"]): group_times(row["operations"]) for row in here
-    }
-    groups = dict.fromkeys(group for block in times.values() for group in block)
-    largest = sorted(
-        groups, key=lambda group: -max(block.get(group, 0.0) for block in times.values())
-    )
-    absent = Mark("this block has no operation of this group")
-    lines = [(group, *(block.get(group, absent) for block in times.values())) for group in largest]
-    lines.append(("sum", *(sum(block.values()) for block in times.values())))
-    ratios: list[Value] = [ratio_of(line[1], line[2]) if len(line) == 3 else None for line in lines]
-    names = list(times)
-    last = (Column(f"{names[0]} / {names[1]}", "", 1),) if len(names) == 2 else ()
-    columns = (Column("operations", align="left"), *(_time_of(name) for name in names), *last)
-    return Table(
-        name="fig2" if number == 0 else f"fig2-{number + 1}",
-        title=f"Fig. 2: operations of {' and '.join(names)} at {place[0]} on {place[1]}",
-        columns=columns,
-        rows=tuple(
-            (*line, value) if last else line for line, value in zip(lines, ratios, strict=True)
-        ),
-        caption=measuring_conditions(here),
-        notes=("Medians over runs, from the profiler; profiling itself slows short operations.",),
-    )
-
-
-def _time_of(block: str) -> Column:
-    return Column(block, "ms", 3, MILLI, "seconds", "measured")
-
-
-def _place(row: Row) -> int:
-    place: int = row["published_place"]
-    return place
-
-
-def accuracy(frame: "pd.DataFrame", experiment: str) -> Table:
+def accuracy_table(frame: Frame, experiment: str) -> Table:
     """Tables 3 to 7 of the paper: mean intersection over union as printed."""
     title, axes, digits = ACCURACY[experiment]
     printed = [row for row in rows_of_experiment(frame, experiment) if row["document"] is not None]
-    rows = sorted({row["published_place"]: row for row in printed}.values(), key=_place)
-    named = [Field(Column(name, align="left"), axis_value(name)) for name in axes]
-    anchors = Field(Column("anchors"), lambda row: row["published_anchors"], optional=True)
+    places = {row["published_place"]: row for row in printed}
     score = Column("mIoU", "%", digits, 1, "percent", "published", best="max")
     return tabulate(
-        rows,
-        (*named, anchors, Field(score, lambda row: published_value(row, "miou_percent"))),
+        [places[place] for place in sorted(places)],
+        (
+            *map(axis_field, axes),
+            Field(Column("anchors"), lambda row: row["published_anchors"], optional=True),
+            published_field(score, "miou_percent", optional=False),
+        ),
         name=experiment,
         title=title,
         caption="Published numbers alone.",
     )
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
-    """Every table that the frame supports: those that a record answers, then the published ones."""
-    asked = set(frame.loc[frame["protocol"] != "published", "experiment"])
-    pairs = {"table1": table1, "table2": table2, "fig2": fig2, "efficiency": efficiency}
-    tables = [table for name, make in pairs.items() if name in asked for table in make(frame)]
-    tables += [table for name in ZOOS if name in asked for table in zoo(frame, name)]
-    known = {*pairs, *ZOOS, *ACCURACY, *ELSEWHERE, *runs.experiments(frame)}
-    tables += [table for name in sorted(asked - known) for table in own(frame, name)]
-    tables += counters.every(frame)
-    tables += crossover.every(frame)
-    tables += precision.every(frame)
-    tables += implementations.every(frame)
-    tables += roofline.every(frame)
-    tables += ablations.every(frame)
-    tables += evaluation.every(frame)
-    printed = set(frame["experiment"]) - set(runs.experiments(frame))
-    return (*tables, *(accuracy(frame, name) for name in ACCURACY if name in printed))
+def efficiency_report(records: Sequence[Record]) -> tuple[Table, ...]:
+    """What needs no execution, and, where something was executed, what was measured and how near its floor it came."""
+    frame = build_frame(records)
+    predicted, measured = efficiency_tables(frame)
+    executed = any(record.source == "measured" for record in records)
+    return (predicted, measured, *machine_tables(frame)) if executed else (predicted,)
+
+
+def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -> tuple[Table, ...]:
+    """Predicted times of blocks on known devices."""
+    return predicted_time_tables(build_frame(records), devices)
+
+
+def evaluation_report(record: Record) -> tuple[Table, ...]:
+    """What a checkpoint reached."""
+    return evaluation_tables(build_frame([record]))
+
+
+def training_report(records: Sequence[Record]) -> tuple[Table, ...]:
+    """A table of each study that was trained so far."""
+    return tuple(map(study_table, training_studies(build_frame(records))))

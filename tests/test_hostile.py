@@ -26,7 +26,7 @@ from reports import report
 from reports.audit import audit
 from reports.model import frame
 from reports.model.table import Table
-from reports.render import csv, html, latex, markdown, terminal
+from reports.render import csv, html, latex, markdown, to_terminal
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
@@ -193,15 +193,15 @@ def test_tables_of_spoiled_records_are_rendered_or_refused(lines):
 
 def every_table(records):
     built = frame.build_frame(records)
-    return [*report.every(built), audit.table(built)]
+    return [*report.report_tables(built), audit.audit_table(built)]
 
 
 def check(table: Table):
-    assert "\x1b" not in markdown.render(table)
-    assert "\x1b" not in csv.render(table)
-    assert "\\input{/etc" not in latex.render(table)
-    terminal.render(table)
-    page = html.render(table)
+    assert "\x1b" not in markdown.to_markdown(table)
+    assert "\x1b" not in csv.to_csv(table)
+    assert "\\input{/etc" not in latex.to_latex(table)
+    to_terminal(table)
+    page = html.to_html(table)
     reader = Escape()
     reader.feed(page)
     assert not reader.found

@@ -152,22 +152,22 @@ def test_predicted_times_on_known_devices_are_as_kept(kept):
     from reports.model import frame
     from reports.render import markdown
 
-    tables = predicted_times.every(frame.build_frame(record.read_records(INTEL)))
-    kept("intel/predictions.md", joined({one.name: markdown.render(one) for one in tables}))
+    tables = predicted_times.predicted_time_tables(frame.build_frame(record.read_records(INTEL)))
+    kept("intel/predictions.md", joined({one.name: markdown.to_markdown(one) for one in tables}))
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_an_outcome_is_as_kept_in_every_form(kept, name, tmp_path):
-    from bench import cli
-    from reports.gate import annotations
+    from reports import show
     from reports.gate import findings as regress
+    from reports.gate import github
 
     found = outcome.read_outcome(OUTCOMES[name])
-    regress.write(found, tmp_path)
+    regress.write_reports(found, tmp_path)
     (tmp_path / outcome.OUTCOME_FILE).unlink()
     texts = texts_of(tmp_path, ".md", ".xml", ".json") | {
-        "terminal.txt": printed(lambda: cli.show(regress.tables(found))),
-        "annotations.txt": annotations.render(found),
+        "terminal.txt": printed(lambda: show(regress.outcome_tables(found))),
+        "annotations.txt": github.annotations(found),
         "status.txt": f"{found.status} {regress.headline(found)}",
     }
     kept(f"outcomes/{name}.txt", joined(texts))
@@ -182,9 +182,9 @@ def test_a_history_of_runs_is_as_kept(kept, tmp_path):
         texts = [as_of_day(day, line) for line in lines_of("efficiency")]
         run.joinpath("records.jsonl").write_text("".join(texts), "utf-8")
     shutil.copy(MADE_UP / "comparisons.jsonl", tmp_path / "runs")
-    series = history.read(tmp_path / "runs")
-    trends.write(series, tmp_path)
-    texts = texts_of(tmp_path, ".md") | {"sentence.txt": trends.sentence(series)}
+    series = history.read_series(tmp_path / "runs")
+    trends.write_history(series, tmp_path)
+    texts = texts_of(tmp_path, ".md") | {"sentence.txt": trends.history_sentence(series)}
     texts["index.html"] = DRAWN.sub("", steady((tmp_path / "index.html").read_text("utf-8")))
     kept("outcomes/history.txt", joined(texts))
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.records import comparison, outcome, record
-from reports import report
 from reports.audit import audit
-from reports.blocks import counters
+from reports.blocks import counters, efficiency_tables
 from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
 from reports.model import frame
@@ -23,28 +22,28 @@ FOLDER = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
 JUDGED = outcome.read_outcome(FOLDER / "regression")
 KEPT = frame.build_frame(record.read_records(FOLDER))
 SHOWN = (
-    *report.efficiency(KEPT),
-    audit.table(KEPT),
-    *(ablations.ours(study) for study in runs.every(KEPT)),
+    *efficiency_tables(KEPT),
+    audit.audit_table(KEPT),
+    *(ablations.study_table(study) for study in runs.training_studies(KEPT)),
     *(
         table
-        for table in crossover.every(KEPT)
+        for table in crossover.crossover_tables(KEPT)
         if table.name in ("crossover", "crossover-exponents")
     ),
-    *(table for table in counters.every(KEPT) if table.name == "counters-shares"),
-    *comparisons.tables(comparison.read_comparisons(FOLDER)),
-    *(table for table in findings.tables(JUDGED) if table.name in ("moved", "controls")),
+    *(table for table in counters.counter_tables(KEPT) if table.name == "counters-shares"),
+    *comparisons.comparison_tables(comparison.read_comparisons(FOLDER)),
+    *(table for table in findings.outcome_tables(JUDGED) if table.name in ("moved", "controls")),
 )
 
 
 @pytest.mark.parametrize("table", SHOWN, ids=lambda table: table.name)
 def test_a_table_is_what_the_kept_records_render_to(table):
-    body = markdown.render(table).split("\n", 2)[2].strip()
+    body = markdown.to_markdown(table).split("\n", 2)[2].strip()
     assert body in README
 
 
 def test_the_answer_of_the_shown_report_is_its_headline():
-    assert f"**{markdown.escape(findings.headline(JUDGED))}**" in README
+    assert f"**{markdown.escape_markdown(findings.headline(JUDGED))}**" in README
 
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([\w.]+)", README))))

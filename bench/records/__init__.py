@@ -2,6 +2,7 @@
 
 from bench.records.code import digest
 from bench.records.comparison import (
+    CLOCK_TIMES,
     FILE,
     Agreement,
     ArmReadings,
@@ -14,6 +15,8 @@ from bench.records.comparison import (
 from bench.records.failure import error_failure, exit_failure, one_line
 from bench.records.files import Model, append_line, parse_line, read_lines, write_whole
 from bench.records.outcome import (
+    CALL_MEMORY,
+    GATE_EXPERIMENT,
     MEASURED_WORSE,
     OUTCOME_FILE,
     SAME_OR_BETTER,
@@ -26,6 +29,7 @@ from bench.records.outcome import (
     FindingVerdict,
     Outcome,
     SideRecord,
+    cell_name,
     moved_findings,
     worst_first,
     write_outcome,

@@ -14,6 +14,11 @@ from bench.records.record import Environment, Failure, MeasuredMemory
 
 FILE = record.COMPARISONS_FILE
 ClockName = Literal["process", "wall", "cuda-events"]
+CLOCK_TIMES: dict[ClockName, str] = {
+    "process": "process time",
+    "wall": "wall time",
+    "cuda-events": "GPU time",
+}
 
 
 class ArmReadings(Model):
@@ -84,6 +89,16 @@ class Comparison(Model):
     def clocks(self) -> tuple[ClockName, ...]:
         """Clocks that were read; the verdict of the comparison is that of the first."""
         return tuple(self.rounds[0].readings) if self.rounds else ()
+
+    @property
+    def gate_role(self) -> str:
+        """What it was for: `cell`, `again`, `untouched` or `planted`; of another run, empty."""
+        return str(self.axes.get("gate_role", ""))
+
+    @property
+    def gate_cell(self) -> str:
+        """Name of its cell."""
+        return str(self.axes.get("gate_cell", f"{self.second.arm} {self.size}"))
 
 
 def read_comparisons(path: Path) -> tuple[Comparison, ...]:

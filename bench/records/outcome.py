@@ -10,9 +10,13 @@ from typing import Literal
 
 from bench.records import files
 from bench.records.files import Model
-from bench.records.record import Environment
+from bench.records.record import Environment, Record
 
 OUTCOME_FILE = "outcome.json"
+CALL_MEMORY = "memory of a call"
+GATE_EXPERIMENT = "regress"  # of cells that the gate itself has made up
+# Axes that a record has as fields.
+FIELD_AXES = ("block", "network", "size", "batch", "dtype", "mode", "protocol", "implementation")
 SAME_OR_BETTER, WORSE, BAD_INPUT, UNDECIDED = 0, 1, 2, 3
 
 FindingVerdict = Literal[
@@ -135,6 +139,27 @@ class Outcome(Model):
         if self.undecided:
             return UNDECIDED
         return WORSE if verdicts & MEASURED_WORSE else SAME_OR_BETTER
+
+
+def cell_name(record: Record) -> str:
+    """The cell as a person writes it, e.g. `apnb:fast 48x48 train`; what is usual goes unsaid."""
+    further = (
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in record.axes.items()
+        if name not in FIELD_AXES
+    )
+    suffix = f":{record.implementation}" if record.implementation != "plain" else ""
+    parts = (
+        f"{record.experiment}:" if record.experiment != GATE_EXPERIMENT else "",
+        f"{record.subject}{suffix}",
+        record.size,
+        *further,
+        record.dtype if record.dtype != "float32" else "",
+        record.mode if record.mode != "eval" else "",
+        f"batch {record.batch}" if record.batch != 1 else "",
+        f"{record.protocol} protocol" if record.protocol != "strict" else "",
+    )
+    return " ".join(filter(None, parts))
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

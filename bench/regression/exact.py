@@ -7,8 +7,16 @@ may change: they have to agree within a tolerance of the number format, stated h
 
 from collections.abc import Mapping, Sequence
 
-from bench.records import Agreement, Amount, Checksum, Finding, FindingVerdict, Operator, Record
-from experiments import variants
+from bench.records import (
+    Agreement,
+    Amount,
+    Checksum,
+    Finding,
+    FindingVerdict,
+    Operator,
+    Record,
+    cell_name,
+)
 
 # Largest difference over the largest value. float32: 100 units in the last place, a sum in another
 # order differs by ten; the others follow from their mantissas.
@@ -22,9 +30,6 @@ TOLERANCES: Mapping[str, float] = {
     "autocast-bfloat16": 1e-1,
 }
 OUTPUTS = "outputs"
-GATE_EXPERIMENT = "regress"  # of cells that the gate itself has made up
-# Axes that a record has as fields.
-NAMED = ("block", "network", "size", "batch", "dtype", "mode", "protocol", "implementation")
 CELL = "cell"
 Key = tuple[object, ...]
 ExactRow = tuple[str, str, Amount, Amount]
@@ -35,25 +40,6 @@ def key_of(record: Record) -> Key:
     axes = tuple(sorted((name, str(value)) for name, value in record.axes.items()))
     fields = ("experiment", "subject", "size", "batch", "dtype", "mode", "protocol")
     return (*(getattr(record, name) for name in fields), record.implementation, axes)
-
-
-def name_of(record: Record) -> str:
-    """The cell as a person writes it, e.g. `apnb:fast 48x48 train`; what is usual goes unsaid."""
-    further = [
-        f"{name.replace('_', ' ')} {value}"
-        for name, value in record.axes.items()
-        if name not in NAMED
-    ]
-    unusual = {
-        record.dtype: record.dtype != "float32",
-        record.mode: record.mode != "eval",
-        f"batch {record.batch}": record.batch != 1,
-        f"{record.protocol} protocol": record.protocol != "strict",
-    }
-    said = [text for text, is_unusual in unusual.items() if is_unusual]
-    of = [] if record.experiment == GATE_EXPERIMENT else [f"{record.experiment}:"]
-    subject = variants.write(record.subject, record.implementation)
-    return " ".join([*of, subject, record.size, *further, *said])
 
 
 def compare_records(
@@ -67,7 +53,7 @@ def compare_records(
         agreement: how far the outputs themselves differ, where both were at hand; else their
             checksums are compared.
     """
-    cell = name_of(head)
+    cell = cell_name(head)
     if base.failure or head.failure:
         return (_runs(base, head),)
     found = [
@@ -80,7 +66,7 @@ def compare_records(
 def gone(base: Record) -> Finding:
     """A cell that only the base has."""
     return Finding(
-        cell=name_of(base),
+        cell=cell_name(base),
         quantity=CELL,
         kind="exact",
         verdict="CHANGED",
@@ -93,7 +79,7 @@ def gone(base: Record) -> Finding:
 def new(head: Record) -> Finding:
     """A cell that only the head has."""
     return Finding(
-        cell=name_of(head),
+        cell=cell_name(head),
         quantity=CELL,
         kind="exact",
         verdict="NEW",
@@ -113,7 +99,7 @@ def _runs(base: Record, head: Record) -> Finding:
         if one.failure is not None
     }
     return Finding(
-        cell=name_of(head),
+        cell=cell_name(head),
         quantity="runs",
         kind="exact",
         verdict=verdict,
@@ -173,7 +159,7 @@ def _outputs(base: Record, head: Record, agreement: Agreement | None) -> Finding
     verdict, reason = _agreed(sums, agreement, TOLERANCES[head.dtype])
     before, after = (side[0].mix if side else None for side in sums)
     return Finding(
-        cell=name_of(head),
+        cell=cell_name(head),
         quantity=OUTPUTS,
         kind="exact",
         verdict=verdict,

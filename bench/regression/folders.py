@@ -15,12 +15,12 @@ from bench.records import (
     Finding,
     Record,
     SideRecord,
+    cell_name,
     read_comparisons,
     read_records,
 )
 from bench.regression import exact
 from bench.regression.exact import Key
-from bench.regression.verdicts import role_of
 
 # What makes times of one another's; a prediction depends on the last ones alone.
 MACHINE = ("device", "device_name", "driver", "cuda", "compute_capability", "cores", "threads")
@@ -117,7 +117,7 @@ def _refuse(name: str, values: Sequence[object], head: Record) -> None:
     if values[0] == values[1]:
         return
     msg = (
-        f"{exact.name_of(head)}: {name} differs: {values[0]} in the base, {values[1]} in the head; "
+        f"{cell_name(head)}: {name} differs: {values[0]} in the base, {values[1]} in the head; "
         "compare records of one device, driver, torch and precision setting"
     )
     raise ValueError(msg)
@@ -141,7 +141,7 @@ def _shown(base: Record, head: Record) -> tuple[Finding, ...]:
 def _apart(head: Record, quantity: str, unit: str, values: Sequence[float]) -> Finding:
     before, after = values
     return Finding(
-        cell=exact.name_of(head),
+        cell=cell_name(head),
         quantity=quantity,
         kind="time" if quantity == "time" else "memory",
         verdict="SHOWN",
@@ -164,11 +164,11 @@ def by_turns(
         one
         for file in files
         for one in read_comparisons(file)
-        if role_of(one) and _is_of(one, base.commit, head.commit)
+        if one.gate_role and _is_of(one, base.commit, head.commit)
     )
 
 
 def _is_of(made: Comparison, base: str, head: str) -> bool:
     """Whether it compares these commits; a control has the base on both sides."""
     commits = [arm.arm.rpartition("@")[2] for arm in (made.first, made.second)]
-    return commits == ([base, base] if role_of(made) in ("untouched", "planted") else [base, head])
+    return commits == ([base, base] if made.gate_role in ("untouched", "planted") else [base, head])

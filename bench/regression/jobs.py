@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare import ArmDevice, ArmError, ArmTask, Manner, Match, Settings, both_fit, threads
-from bench.records import FILE, MEASURED_WORSE, ArmRecord, Comparison, Record, append_line
-from bench.regression import exact, wire
+from bench.records import (
+    FILE,
+    MEASURED_WORSE,
+    ArmRecord,
+    Comparison,
+    Record,
+    append_line,
+    cell_name,
+)
+from bench.regression import wire
 from bench.regression.examine import Examined, Step
 from bench.regression.requests import Ask, outline
 from bench.regression.revisions import RevisionSide
@@ -122,7 +130,7 @@ class Job:
             batch=one.head.batch,
             dtype=one.head.dtype,
             mode=one.head.mode,
-            axes={**one.head.axes, "gate_role": role, "gate_cell": exact.name_of(one.head)},
+            axes={**one.head.axes, "gate_role": role, "gate_cell": cell_name(one.head)},
             margin=self.settings.margin,
             level=self.settings.level,
             comparisons=self.settings.comparisons,

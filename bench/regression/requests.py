@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
-from bench.regression.exact import GATE_EXPERIMENT
+from bench.records import GATE_EXPERIMENT
 from experiments import variants
 from experiments.spec import Cell, Dtype, Experiment, Mode, OwnModule, Subject
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from bench.analysis import Decision, Round, decide, decide_comparison, rounds_of
 from bench.records import (
+    CALL_MEMORY,
+    CLOCK_TIMES,
     MEASURED_WORSE,
-    ClockName,
     Comparison,
     Control,
     Finding,
@@ -15,12 +16,6 @@ from bench.records import (
     FindingVerdict,
 )
 
-CLOCKS: dict[ClockName, str] = {
-    "process": "process time",
-    "wall": "wall time",
-    "cuda-events": "GPU time",
-}
-MEMORY = "memory of a call"
 EXPECTED = {"untouched": "SAME", "planted": "SLOWER"}
 OF_MEMORY: dict[str, FindingVerdict] = {"SLOWER": "MORE", "FASTER": "LESS"}
 
@@ -35,16 +30,6 @@ class _Read(NamedTuple):
     decision: Decision
 
 
-def role_of(made: Comparison) -> str:
-    """What a comparison was for: `cell`, `again`, `untouched` or `planted`; of another run, empty."""
-    return str(made.axes.get("gate_role", ""))
-
-
-def compared_cell(made: Comparison) -> str:
-    """Name of its cell."""
-    return str(made.axes.get("gate_cell", f"{made.second.arm} {made.size}"))
-
-
 def judge_comparison(made: Comparison) -> Decision:
     """The verdict by the clock that decides."""
     return decide_comparison(made, made.clocks[0])
@@ -52,12 +37,12 @@ def judge_comparison(made: Comparison) -> Decision:
 
 def controls(made: Sequence[Comparison]) -> tuple[Control, ...]:
     """Those of the comparisons that are controls, and what they read."""
-    return tuple(_control(one) for one in made if role_of(one) in EXPECTED)
+    return tuple(_control(one) for one in made if one.gate_role in EXPECTED)
 
 
 def _control(made: Comparison) -> Control:
-    role = role_of(made)
-    about = {"name": role, "cell": compared_cell(made), "expected": EXPECTED[role]}
+    role = made.gate_role
+    about = {"name": role, "cell": made.gate_cell, "expected": EXPECTED[role]}
     if not made.rounds:
         reason = made.failure.reason if made.failure else "there are no rounds"
         return Control(**about, verdict="INCONCLUSIVE", reason=reason)  # type: ignore[arg-type]
@@ -76,8 +61,8 @@ def findings(made: Sequence[Comparison]) -> tuple[Finding, ...]:
     """Time and memory of the cells; one that was measured again is worse only if both times say so."""
     cells: dict[str, list[Comparison]] = {}
     for one in made:
-        if role_of(one) not in EXPECTED:
-            cells.setdefault(compared_cell(one), []).append(one)
+        if one.gate_role not in EXPECTED:
+            cells.setdefault(one.gate_cell, []).append(one)
     return tuple(found for cell, group in cells.items() for found in _of_cell(cell, group))
 
 
@@ -97,7 +82,7 @@ def _of_cell(cell: str, group: Sequence[Comparison]) -> list[Finding]:
 
 
 def _is_again(made: Comparison) -> bool:
-    return role_of(made) == "again"
+    return made.gate_role == "again"
 
 
 def _unread(cell: str, reason: str) -> Finding:
@@ -112,7 +97,9 @@ def _reads(made: Comparison) -> list[_Read]:
         return []
     clock = made.clocks[0]
     found = [
-        _Read(CLOCKS[clock], "time", "s", rounds_of(made, clock), decide_comparison(made, clock))
+        _Read(
+            CLOCK_TIMES[clock], "time", "s", rounds_of(made, clock), decide_comparison(made, clock)
+        )
     ]
     read = [one.memory for one in made.rounds if one.memory]
     if len(read) == len(made.rounds):
@@ -122,7 +109,7 @@ def _reads(made: Comparison) -> list[_Read]:
         decision = decide(
             rounds, margin=made.margin, level=made.level, comparisons=made.comparisons
         )
-        found.append(_Read(MEMORY, "memory", "bytes", rounds, decision))
+        found.append(_Read(CALL_MEMORY, "memory", "bytes", rounds, decision))
     return found
 
 

@@ -7,78 +7,77 @@ do not have is not checked.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from reports.audit.claims import KINDS, Kind, claims
-from reports.audit.readings import Claim, Reading
-from reports.model import Column, Mark, Number, Table, Value, decimal
-
-if TYPE_CHECKING:
-    import pandas as pd
+from reports.audit.claims import VERDICT_KINDS, VerdictKind, published_claims
+from reports.audit.readings import Claim, OurReading, ReadingProtocol
+from reports.model import Column, Frame, Mark, Number, Table, Value, decimal, text_column
 
 NEEDED = {
     "gpu": "a GPU",
     "titan xp": "a Titan Xp",
     "unnamed": "the paper's GPU, which it does not name",
 }
-TOLERANCE = 0.01
-AGREEMENT = (
+KIND_BY_PROTOCOL: dict[ReadingProtocol, VerdictKind] = {
+    "strict": "reproduced",
+    "paper": "paper's protocol only",
+}
+NEAR_SHARE = 0.01
+AGREEMENT_RULE = (
     "Agreement is to the digit that is printed, or within 1 %. The paper's protocol repeats the "
     "released scripts' procedure; its readings are not what a block needs."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AuditVerdict:
     """How a claim stands; `reading` is the one that decided it."""
 
-    kind: Kind
-    reading: Reading | None
+    kind: VerdictKind
+    reading: OurReading | None
     why: str
 
 
-def judge(claim: Claim) -> Verdict:
+def judge_claim(claim: Claim) -> AuditVerdict:
     """Hold the readings of a claim against what is printed."""
-    usable = tuple(reading for reading in claim.readings if _fits(reading, claim))
-    for close, words in (
-        (_to_the_digit, "to the digit"),
-        (_near, f"within {100 * TOLERANCE:.0f} %"),
-    ):
-        for protocol in ("strict", "paper"):
-            found = [r for r in usable if r.protocol == protocol and close(r, claim)]
-            if found:
-                best = min(found, key=lambda reading: _distance(reading, claim))
-                kind: Kind = "reproduced" if protocol == "strict" else "paper's protocol only"
-                return _verdict(claim, kind, best, f"{best}, {words}")
-    nearest = min(usable, key=lambda reading: _distance(reading, claim), default=None)
-    if nearest is None:
-        return _unchecked(claim)
-    kind = "not derivable" if claim.device == "none" else "not reproduced"
-    return _verdict(claim, kind, nearest, f"nearest: {nearest}")
+
+    def distance(reading: OurReading) -> float:
+        return abs(reading.value / claim.printed - 1)
+
+    usable = sorted((each for each in claim.readings if _fits_device(each, claim)), key=distance)
+    printed = round(claim.printed, claim.digits)
+    exact = [each for each in usable if round(each.value, claim.digits) == printed]
+    near = [each for each in usable if distance(each) <= NEAR_SHARE]
+    for close, words in ((exact, "to the digit"), (near, f"within {100 * NEAR_SHARE:.0f} %")):
+        for protocol, kind in KIND_BY_PROTOCOL.items():
+            reading = next((each for each in close if each.protocol == protocol), None)
+            if reading is not None:
+                return _explained(claim, kind, reading, f"{reading}, {words}")
+    if not usable:
+        return _not_checked(claim)
+    missed: VerdictKind = "not derivable" if claim.device == "none" else "not reproduced"
+    return _explained(claim, missed, usable[0], f"nearest: {usable[0]}")
 
 
-def _verdict(claim: Claim, kind: Kind, reading: Reading | None, why: str) -> Verdict:
+def _explained(
+    claim: Claim, kind: VerdictKind, reading: OurReading | None, why: str
+) -> AuditVerdict:
     remark = claim.remarks.get(kind, "")
-    return Verdict(kind, reading, f"{why}; {remark}" if remark else why)
+    return AuditVerdict(kind, reading, f"{why}; {remark}" if remark else why)
 
 
-def _unchecked(claim: Claim) -> Verdict:
+def _not_checked(claim: Claim) -> AuditVerdict:
     if claim.device == "none":
-        return _verdict(claim, "not checked here", None, "the records hold no such reading")
-    needs = f"needs {NEEDED[claim.device]}"
+        return _explained(claim, "not checked here", None, "the records hold no such reading")
+    why = f"needs {NEEDED[claim.device]}"
     # A GPU's reading says more about a GPU's than a processor's does.
-    ours = next(
-        iter(sorted(claim.readings, key=lambda reading: reading.device[:4] != "cuda")), None
-    )
-    if ours is None:
-        return _verdict(claim, "not checked here", None, needs)
-    shown = decimal(ours.value, 0 if ours.value >= 100 else claim.digits or 1)
-    return _verdict(
-        claim, "not checked here", ours, f"{needs}; {shown} {claim.unit} on {ours.place}"
-    )
+    ours = min(claim.readings, key=lambda each: not each.device.startswith("cuda"), default=None)
+    if ours is not None:
+        value = decimal(ours.value, 0 if ours.value >= 100 else claim.digits or 1)
+        why += f"; {value} {claim.unit} on {ours.place}"
+    return _explained(claim, "not checked here", ours, why)
 
 
-def _fits(reading: Reading, claim: Claim) -> bool:
+def _fits_device(reading: OurReading, claim: Claim) -> bool:
     if claim.device == "titan xp":
         return "titan xp" in reading.device.lower()
     if claim.device == "unnamed":
@@ -86,46 +85,34 @@ def _fits(reading: Reading, claim: Claim) -> bool:
     return claim.device == "none" or reading.device.startswith("cuda")
 
 
-def _to_the_digit(reading: Reading, claim: Claim) -> bool:
-    return round(reading.value, claim.digits) == round(claim.printed, claim.digits)
-
-
-def _near(reading: Reading, claim: Claim) -> bool:
-    return _distance(reading, claim) <= TOLERANCE
-
-
-def _distance(reading: Reading, claim: Claim) -> float:
-    return abs(reading.value / claim.printed - 1)
-
-
-def table(frame: "pd.DataFrame") -> Table:
+def audit_table(frame: Frame) -> Table:
     """The audit as a table: a row for each number, in the order of the paper."""
-    judged = [(claim, judge(claim)) for claim in claims(frame)]
-    counted = (f"{sum(v.kind == kind for _, v in judged)} {kind}" for kind in KINDS)
+    verdicts = [(claim, judge_claim(claim)) for claim in published_claims(frame)]
+    kinds = [verdict.kind for _, verdict in verdicts]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in VERDICT_KINDS)
     return Table(
         name="audit",
         title="Audit of the published efficiency numbers",
         columns=(
-            Column("where", align="left"),
-            Column("number", align="left"),
-            Column("verdict", align="left"),
+            text_column("where"),
+            text_column("number"),
+            text_column("verdict"),
             Column("printed"),
             Column("ours"),
-            Column("unit", align="left"),
+            text_column("unit"),
             Column("off", "%", 1, 0.01),
-            Column("why", align="left", wide=True),
+            text_column("why", wide=True),
         ),
-        rows=tuple(_row(claim, verdict) for claim, verdict in judged),
-        caption=f"{len(judged)} numbers: {', '.join(counted)}.",
-        notes=(AGREEMENT,),
+        rows=tuple(_claim_row(claim, verdict) for claim, verdict in verdicts),
+        caption=f"{len(verdicts)} numbers: {counts}.",
+        notes=(AGREEMENT_RULE,),
         group_by=(0,),
     )
 
 
-def _row(claim: Claim, verdict: Verdict) -> tuple[Value, ...]:
+def _claim_row(claim: Claim, verdict: AuditVerdict) -> tuple[Value, ...]:
     ours = verdict.reading
     checked = verdict.kind != "not checked here" or claim.device in ("none", "gpu")
-    off = round(ours.value / claim.printed - 1, 3) if ours and checked else None
     missing = Mark("no record of this number")
     return (
         claim.where,
@@ -134,6 +121,6 @@ def _row(claim: Claim, verdict: Verdict) -> tuple[Value, ...]:
         Number(claim.printed, claim.digits),
         Number(ours.value, claim.digits + (claim.unit == "times")) if ours else missing,
         claim.unit,
-        off,
+        round(ours.value / claim.printed - 1, 3) if ours and checked else None,
         verdict.why,
     )

@@ -1,208 +1,197 @@
 """The published efficiency numbers, each with what the records say about it and why that may differ."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Literal, NamedTuple, get_args
 
-from reports.audit import readings as evidence
-from reports.audit.readings import Claim, Evidence, Reading
-from reports.model import GIGA
+from reports.audit import readings
+from reports.audit.readings import AuditRows, Claim, Need, OurReading
+from reports.model import GIGA, MEBI, MEGA, MILLI, Frame, Row
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Kind = Literal[
+VerdictKind = Literal[
     "reproduced", "paper's protocol only", "not derivable", "not reproduced", "not checked here"
 ]
-KINDS: tuple[Kind, ...] = (
-    "reproduced",
-    "paper's protocol only",
-    "not derivable",
-    "not reproduced",
-    "not checked here",
-)
-NAMES = {"nb": "NB", "apnb": "APNB"}
-NETWORKS = {
+VERDICT_KINDS: tuple[VerdictKind, ...] = get_args(VerdictKind)
+BLOCK_NAMES = {"nb": "NB", "apnb": "APNB"}
+NETWORK_NAMES = {
     "denseaspp/161": "DenseASPP",
     "semseg/psanet-r101": "PSANet",
     "official/ann-r101": "ANN",
 }
+FACTOR = partial(Claim, unit="times", digits=0)
 
 
-def claims(frame: "pd.DataFrame") -> tuple[Claim, ...]:
+class PrintedColumn(NamedTuple):
+    """A column of a table: where, of what, in which unit, its place in the frame, and what is held against it."""
+
+    where: str
+    what: str
+    unit: str
+    digits: int
+    name: str
+    scale: float
+    read: Callable[[Iterable[Row]], Iterator[OurReading]]
+    needs: Need = "none"
+
+
+TABLE1 = (
+    PrintedColumn("Table 1", "operations", "GFLOPs", 1, "operations", GIGA, readings.operations),
+    PrintedColumn("Table 1", "memory", "MB", 0, "memory_bytes", MEBI, readings.block_memory),
+    PrintedColumn("Table 1", "time", "ms", 1, "time_s", MILLI, readings.block_times, "titan xp"),
+)
+TABLE2 = (
+    PrintedColumn("Table 2", "time", "s", 3, "time_s", 1, readings.network_times, "unnamed"),
+    PrintedColumn("Table 2", "memory", "MB", 0, "memory_bytes", MEBI, readings.network_memory),
+    PrintedColumn("Table 2", "parameters", "M", 2, "parameters", MEGA, readings.stored),
+)
+Remarks = Mapping[str, Mapping[str, str]]  # of a column, by verdict
+
+
+def published_claims(frame: Frame) -> tuple[Claim, ...]:
     """Every efficiency number of the paper: Table 1 (12), Table 2 (9), Fig. 2's text, the abstract, Eq. 13."""
-    found = Evidence(frame)
-    return (*_table1(found), *_table2(found), *_texts(found))
+    rows = AuditRows(frame)
+    return (*_table1_claims(rows), *_table2_claims(rows), *_text_claims(rows))
 
 
-def _table1(found: Evidence) -> Iterator[Claim]:
-    documents = found.documents("table1", "block", "size")
-    for size in evidence.SIZES:
-        for base in ("nb", "apnb"):
-            document = documents.get((base, size))
-            if document is None:
-                continue
-            subject = f"{NAMES[base]} {size}"
-            yield Claim(
-                where="Table 1",
-                what=f"{subject}, operations",
-                unit="GFLOPs",
-                printed=document["published_operations"] / GIGA,
-                digits=1,
-                readings=tuple(evidence.operations(found.blocks(base, size))),
-                remarks=_operation_remarks(found, base, size),
-            )
-            yield Claim(
-                where="Table 1",
-                what=f"{subject}, memory",
-                unit="MB",
-                printed=document["published_memory_bytes"] / 2**20,
-                digits=0,
-                readings=tuple(evidence.block_memory(found.blocks(base, size))),
-                remarks={"paper's protocol only": _memory_remark(found, base, size)},
-            )
-            yield Claim(
-                where="Table 1",
-                what=f"{subject}, time",
-                unit="ms",
-                printed=document["published_time_s"] * 1e3,
-                digits=1,
-                readings=tuple(evidence.block_times(found.blocks(base, size))),
-                device="titan xp",
-            )
+def _table1_claims(rows: AuditRows) -> Iterator[Claim]:
+    documents = rows.documents("table1", "block", "size")
+    for base, size in ((base, size) for size in ("96x96", "256x128") for base in BLOCK_NAMES):
+        need = _of_plain_form(rows, base, size, column="predicted_increment_bytes")
+        added = f"one call adds {need / MEBI:.0f} MiB" if need is not None else ""
+        remarks: Remarks = {
+            "operations": _operation_remarks(rows, base, size),
+            "memory": {"paper's protocol only": added},
+        }
+        blocks, subject = rows.blocks(base, size), f"{BLOCK_NAMES[base]} {size}"
+        yield from _claims_of(
+            documents.get((base, size)), subject, blocks, columns=TABLE1, remarks=remarks
+        )
 
 
-def _operation_remarks(found: Evidence, base: str, size: str) -> dict[str, str]:
-    macs = next((row["macs"] for row in found.blocks(base, size) if row["macs"]), None)
+def _table2_claims(rows: AuditRows) -> Iterator[Claim]:
+    documents = rows.documents("table2", "network")
+    for name, network in NETWORK_NAMES.items():
+        networks = rows.networks(name)
+        counts = {each.label: f"{each.value:.2f}" for each in readings.stored(networks)}
+        remarks: Remarks = {
+            "memory": {"not derivable": "the paper does not say how it was read"},
+            "parameters": {
+                "reproduced": f"with buffers {counts.get('parameters and buffers')}",
+                "paper's protocol only": f"without batch norm's buffers {counts.get('parameters')}",
+            },
+        }
+        yield from _claims_of(
+            documents.get((name,)), network, networks, columns=TABLE2, remarks=remarks
+        )
+
+
+def _claims_of(
+    document: Row | None,
+    subject: str,
+    rows: Iterable[Row],
+    *,
+    columns: Iterable[PrintedColumn],
+    remarks: Remarks,
+) -> Iterator[Claim]:
+    if document is None:
+        return
+    for column in columns:
+        yield Claim(
+            where=column.where,
+            what=f"{subject}, {column.what}",
+            unit=column.unit,
+            printed=document[f"published_{column.name}"] / column.scale,
+            digits=column.digits,
+            readings=tuple(column.read(rows)),
+            device=column.needs,
+            remarks=remarks.get(column.what, {}),
+        )
+
+
+def _operation_remarks(rows: AuditRows, base: str, size: str) -> dict[str, str]:
+    macs = next((row["macs"] for row in rows.blocks(base, size) if row["macs"]), None)
     executed = f"{macs / GIGA:.1f} GMAC as executed" if macs else ""
-    product = evidence.products(found.blocks("nb", "96x96"))
-    taken = f"NB's matrix products at 96x96 are {product / GIGA:.2f} GMAC" if product else ""
+    product = readings.products(rows.blocks("nb", "96x96"))
+    other = f"NB's matrix products at 96x96 are {product / GIGA:.2f} GMAC" if product else ""
     return {
         "paper's protocol only": f"{executed}; the script counts a module once" if executed else "",
-        "not derivable": "; ".join(filter(None, (executed, taken if base == "apnb" else ""))),
+        "not derivable": "; ".join(filter(None, (executed, other if base == "apnb" else ""))),
     }
 
 
-def _memory_remark(found: Evidence, base: str, size: str) -> str:
-    needs = (
-        row["predicted_increment_bytes"]
-        for row in found.blocks(base, size)
-        if row["axes"]["block"] == base
-    )
-    need = next((value for value in needs if value is not None), None)
-    return f"one call adds {need / 2**20:.0f} MiB" if need is not None else ""
+def _of_plain_form(rows: AuditRows, base: str, size: str, *, column: str) -> int | None:
+    """What the first row of a block in its plain form says that says it."""
+    values = (row[column] for row in rows.blocks(base, size) if row["axes"]["block"] == base)
+    return next((value for value in values if value is not None), None)
 
 
-def _table2(found: Evidence) -> Iterator[Claim]:
-    documents = found.documents("table2", "network")
-    for name, network in NETWORKS.items():
-        document = documents.get((name,))
-        if document is None:
-            continue
-        yield Claim(
-            where="Table 2",
-            what=f"{network}, time",
-            unit="s",
-            printed=document["published_time_s"],
-            digits=3,
-            readings=tuple(evidence.network_times(found.networks(name))),
-            device="unnamed",
-        )
-        yield Claim(
-            where="Table 2",
-            what=f"{network}, memory",
-            unit="MB",
-            printed=document["published_memory_bytes"] / 2**20,
-            digits=0,
-            readings=tuple(evidence.network_memory(found.networks(name))),
-            remarks={"not derivable": "the paper does not say how it was read"},
-        )
-        yield Claim(
-            where="Table 2",
-            what=f"{network}, parameters",
-            unit="M",
-            printed=document["published_parameters"] / 1e6,
-            digits=2,
-            readings=tuple(evidence.stored(found.networks(name))),
-            remarks=_stored_remarks(found, name),
-        )
-
-
-def _stored_remarks(found: Evidence, network: str) -> dict[str, str]:
-    said = {
-        reading.label: f"{reading.value:.2f}"
-        for reading in evidence.stored(found.networks(network))
-    }
-    return {
-        "reproduced": f"with buffers {said.get('parameters and buffers')}",
-        "paper's protocol only": f"without batch norm's buffers {said.get('parameters')}",
-    }
-
-
-def _texts(found: Evidence) -> Iterator[Claim]:
-    printed = {
-        axes[0]: row["published_times"] for axes, row in found.documents("claims", "claim").items()
-    }
-    for name, make in (
+def _text_claims(rows: AuditRows) -> Iterator[Claim]:
+    documents = rows.documents("claims", "claim")
+    for name, claim in (
         ("fig2-faster", _fig2_faster),
         ("abstract-faster", _abstract_faster),
         ("abstract-smaller", _abstract_smaller),
         ("eq13-saved", _eq13_saved),
     ):
-        if name in printed:
-            yield replace(make(found), printed=printed[name])
+        if (name,) in documents:
+            yield claim(rows, documents[name,]["published_times"])
 
 
-def _times(where: str, what: str, readings: Iterator[Reading]) -> Claim:
-    return Claim(
-        where=where, what=what, unit="times", printed=1.0, digits=0, readings=tuple(readings)
-    )
-
-
-def _fig2_faster(found: Evidence) -> Claim:
+def _fig2_faster(rows: AuditRows, printed: float) -> Claim:
     above, below = (
-        evidence.operation_sums(found.blocks(base, "256x128", experiment="fig2")) for base in NAMES
+        readings.operation_sums(rows.blocks(base, "256x128", experiment="fig2"))
+        for base in BLOCK_NAMES
     )
-    claim = _times("Fig. 2", "APNB faster, 256x128", evidence.quotients(above, below))
-    return replace(claim, device="gpu")
+    return FACTOR(
+        where="Fig. 2",
+        what="APNB faster, 256x128",
+        printed=printed,
+        readings=tuple(readings.quotients(above, below)),
+        device="gpu",
+    )
 
 
-def _fewer_macs(found: Evidence, size: str) -> float | None:
-    nb, apnb = (
-        next(
-            (row["macs"] for row in found.blocks(base, size) if row["axes"]["block"] == base), None
-        )
-        for base in NAMES
+def _abstract_faster(rows: AuditRows, printed: float) -> Claim:
+    above, below = (readings.block_times(rows.blocks(base, "256x128")) for base in BLOCK_NAMES)
+    fewer = _fewer_macs(rows, "256x128")
+    return FACTOR(
+        where="Abstract",
+        what="APNB faster, 256x128",
+        printed=printed,
+        readings=tuple(readings.quotients(above, below)),
+        device="gpu",
+        remarks=dict.fromkeys(VERDICT_KINDS, f"{fewer:.1f} times fewer MACs" if fewer else ""),
     )
+
+
+def _fewer_macs(rows: AuditRows, size: str) -> float | None:
+    nb, apnb = (_of_plain_form(rows, base, size, column="macs") for base in BLOCK_NAMES)
     return nb / apnb if nb and apnb else None
 
 
-def _abstract_faster(found: Evidence) -> Claim:
-    above, below = (evidence.block_times(found.blocks(base, "256x128")) for base in NAMES)
-    claim = _times("Abstract", "APNB faster, 256x128", evidence.quotients(above, below))
-    fewer = _fewer_macs(found, "256x128")
-    remark = f"{fewer:.1f} times fewer MACs" if fewer else ""
-    return replace(claim, device="gpu", remarks=dict.fromkeys(KINDS, remark))
-
-
-def _abstract_smaller(found: Evidence) -> Claim:
-    above, below = (evidence.block_memory(found.blocks(base, "256x128")) for base in NAMES)
-    quotients = tuple(evidence.quotients(above, below))
-    needed = [r for r in quotients if r.label == "predicted increment"]
-    said = " or ".join(dict.fromkeys(f"{r.value:.1f} ({r.form})" for r in needed))
-    remark = f"of what one call adds: {said}" if said else ""
-    claim = _times("Abstract", "APNB smaller, 256x128", iter(quotients))
-    return replace(claim, remarks={"paper's protocol only": remark})
-
-
-def _eq13_saved(found: Evidence) -> Claim:
-    above, below = (evidence.products(found.blocks(base, "96x96")) for base in NAMES)
-    quotient = (
-        [Reading(above / below, "MACs of the matrix products, NB over APNB")]
-        if above and below
-        else []
+def _abstract_smaller(rows: AuditRows, printed: float) -> Claim:
+    above, below = (readings.block_memory(rows.blocks(base, "256x128")) for base in BLOCK_NAMES)
+    quotients = tuple(readings.quotients(above, below))
+    needs = [each for each in quotients if each.label == "predicted increment"]
+    needed = " or ".join(dict.fromkeys(f"{need.value:.1f} ({need.form})" for need in needs))
+    remark = f"of what one call adds: {needed}" if needed else ""
+    return FACTOR(
+        where="Abstract",
+        what="APNB smaller, 256x128",
+        printed=printed,
+        readings=quotients,
+        remarks={"paper's protocol only": remark},
     )
-    fewer = _fewer_macs(found, "96x96")
-    remark = f"{fewer:.1f} times for the whole block" if fewer else ""
-    claim = _times("Eq. 13", "matrix products saved, 96x96", iter(quotient))
-    return replace(claim, remarks={"reproduced": remark})
+
+
+def _eq13_saved(rows: AuditRows, printed: float) -> Claim:
+    above, below = (readings.products(rows.blocks(base, "96x96")) for base in BLOCK_NAMES)
+    label = "MACs of the matrix products, NB over APNB"
+    fewer = _fewer_macs(rows, "96x96")
+    return FACTOR(
+        where="Eq. 13",
+        what="matrix products saved, 96x96",
+        printed=printed,
+        readings=(OurReading(above / below, label),) if above and below else (),
+        remarks={"reproduced": f"{fewer:.1f} times for the whole block" if fewer else ""},
+    )

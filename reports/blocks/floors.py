@@ -1,13 +1,12 @@
 """Floors of a row of the frame at the ceilings of a machine, and the table of a block's operators."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bench.analysis import FUSING, Ceilings, Floor, floors, median_interval, policy_of
 from bench.records import OperatorTime
 from reports.model import (
     GIGA,
     MEBI,
-    MILLI,
     Column,
     Field,
     Mark,
@@ -15,11 +14,13 @@ from reports.model import (
     Table,
     Value,
     measuring_conditions,
+    percent_column,
     ratio_of,
     tabulate,
+    text_column,
+    time_column,
 )
 
-PERCENT = 0.01
 NOT_ITS_OWN = Mark(
     "compiled or exported: its operators are fused, and the ledger is that of the module it was made from"
 )
@@ -43,83 +44,67 @@ def is_fused(row: Row) -> bool:
     return str(row["axes"].get("block", "")).rpartition(":")[2] in FUSING
 
 
-def of(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
+def row_floors(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
     """Floor of each operator of the row's ledger, or why there are none."""
     if is_fused(row):
         return NOT_ITS_OWN
     if not row["ledger"]:
         return UNCOUNTED
-    policy = policy_of(row["dtype"], row["environment"])
     try:
-        return floors(row["ledger"], reached, policy)
+        return floors(row["ledger"], reached, policy_of(row["dtype"], row["environment"]))
     except ValueError as error:
         return Mark(str(error))
 
 
-def total(found: tuple[Floor, ...] | Mark) -> Value:
+def total_floor(lowest: tuple[Floor, ...] | Mark) -> Value:
     """Floor of the whole in seconds."""
-    return found if isinstance(found, Mark) else sum(row.time_s for row in found)
+    return lowest if isinstance(lowest, Mark) else sum(floor.time_s for floor in lowest)
 
 
-def bound(found: tuple[Floor, ...] | Mark) -> Value:
+def floor_bound(lowest: tuple[Floor, ...] | Mark) -> Value:
     """What most of the floor is spent on."""
-    if isinstance(found, Mark):
+    if isinstance(lowest, Mark):
         return None
     spent: dict[str, float] = {}
-    for row in found:
-        spent[row.bound] = spent.get(row.bound, 0.0) + row.time_s
+    for floor in lowest:
+        spent[floor.bound] = spent.get(floor.bound, 0.0) + floor.time_s
     return max(spent, key=lambda name: spent[name], default="")
 
 
-def operators(row: Row, found: tuple[Floor, ...], *, name: str) -> Table:
-    """Each operator of a block: its work, its floor and, where it was profiled, its time.
-
-    Args:
-        row: of the frame.
-        found: its floors, as `of` gives them.
-        name: of the table.
-    """
-    paired = zip(found, row["ledger"], strict=True)
+def operator_table(row: Row, lowest: Sequence[Floor], *, name: str) -> Table:
+    """Each operator of a block: its work, its floor and, where it was profiled, its time."""
+    paired = sorted(zip(lowest, row["ledger"], strict=True), key=lambda pair: -pair[0].time_s)
     lines = [
-        {"floor": one, "done": done, "time": operator_time(one.name, row["operations"] or ())}
-        for one, done in sorted(paired, key=lambda pair: -pair[0].time_s)
-        if one.time_s
+        {"floor": floor, "work": work, "time": operator_time(floor.name, row["operations"] or ())}
+        for floor, work in paired
+        if floor.time_s
     ]
     return tabulate(
         lines,
-        _fields(sum(one.time_s for one in found)),
+        _operator_fields(sum(floor.time_s for floor in lowest)),
         name=name,
         title=f"Roofline by operator: {row['axes']['block']} at {row['size']} on {row['device_name']}",
         caption=measuring_conditions([row]),
     )
 
 
-def _fields(whole_s: float) -> tuple[Field, ...]:
+def _operator_fields(whole_s: float) -> tuple[Field, ...]:
     return (
-        Field(
-            Column("operator", align="left"), lambda row: row["floor"].name.removeprefix("aten.")
-        ),
+        Field(text_column("operator"), lambda row: row["floor"].name.removeprefix("aten.")),
         Field(Column("calls"), lambda row: row["floor"].calls),
-        Field(Column("FLOPs", "G", 2, GIGA), lambda row: row["done"].flops),
-        Field(Column("moved", "MiB", 1, MEBI, "bytes"), lambda row: row["done"].moved_bytes),
+        Field(Column("FLOPs", "G", 2, GIGA), lambda row: row["work"].flops),
+        Field(Column("moved", "MiB", 1, MEBI, "bytes"), lambda row: row["work"].moved_bytes),
+        Field(time_column("floor", "", 3), lambda row: row["floor"].time_s, note=FLOOR),
+        Field(percent_column("of the floor", 1), lambda row: row["floor"].time_s / whole_s),
+        Field(text_column("bound by"), lambda row: row["floor"].bound),
         Field(
-            Column("floor", "ms", 3, MILLI, "seconds"),
-            lambda row: row["floor"].time_s,
-            note=FLOOR,
-        ),
-        Field(
-            Column("of the floor", "%", 1, PERCENT, "share"),
-            lambda row: row["floor"].time_s / whole_s,
-        ),
-        Field(Column("bound by", align="left"), lambda row: row["floor"].bound),
-        Field(
-            Column("time", "ms", 3, MILLI, "seconds", "measured"),
+            time_column(digits=3),
             lambda row: row["time"],
             optional=True,
             note="Times of operators are medians of the profiler's runs.",
         ),
         Field(
-            Column("share", "%", 0, PERCENT, "share"),
+            percent_column("share"),
             lambda row: ratio_of(row["floor"].time_s, row["time"]),
             optional=True,
             note=SHARE,
@@ -133,9 +118,11 @@ def operator_time(name: str, profiled: Iterable[OperatorTime]) -> float | None:
     names = (short, *PROFILER.get(short, ()))
     by_group = short in CONVOLUTIONS  # each backend has a name of its own for it
     spent = [
-        median_interval(one.samples_s).median
-        for one in profiled
-        if one.samples_s
-        and (one.group == "conv" if by_group else one.name.removeprefix("aten::") in names)
+        median_interval(operator.samples_s).median
+        for operator in profiled
+        if operator.samples_s
+        and (
+            operator.group == "conv" if by_group else operator.name.removeprefix("aten::") in names
+        )
     ]
     return sum(spent) if spent else None

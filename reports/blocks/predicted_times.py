@@ -2,113 +2,106 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.analysis import DEVICES, Datasheet, floor_total_s, policy_of, recognise_device
-from reports.blocks import floors
+from bench.analysis import (
+    DEVICES,
+    Datasheet,
+    floor_total_s,
+    policy_of,
+    recognise_device,
+)
+from reports.blocks.efficiency import BLOCK_TITLES
+from reports.blocks.floors import NOT_ITS_OWN, is_fused
 from reports.model import (
     BLOCK_FIELDS,
     GIBI,
-    MILLI,
-    Column,
     Field,
-    Interval,
+    Frame,
     Mark,
     Row,
     Table,
     Value,
+    by_axes,
+    median_time,
     number_of,
+    percent_column,
     pixels,
     predicted_value,
     ratio_of,
     rows_of_experiment,
     tabulate,
-    time_interval,
-    timing_of,
+    time_column,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-EXPERIMENTS = {"efficiency": "Efficiency", "table1": "Table 1"}
-PERCENT = 0.01
-# Size before the optional ones, as it groups the rows.
-NAMED = BLOCK_FIELDS
 PREDICTED = (
     "A predicted time is a floor: each operator at the peak or the bandwidth of the datasheet, whichever takes longer, "
     "without launches."
 )
 ERROR = "An error is the predicted time against the one that was published or measured, in percent of the latter."
-PRECISION = "Products of float32 are in IEEE arithmetic; tf32 is a format of its own."
+IEEE_NOTE = "Products of float32 are in IEEE arithmetic; tf32 is a format of its own."
 
 
-def every(frame: "pd.DataFrame", chosen: Sequence[Datasheet] = ()) -> tuple[Table, ...]:
+def predicted_time_tables(frame: Frame, devices: Sequence[Datasheet] = ()) -> tuple[Table, ...]:
     """Predicted times of what `efficiency` and `table1` asked, a column for each device (all known by default)."""
-    shown = tuple(chosen) or tuple(DEVICES.values())
-    tables = (table(frame, experiment, shown) for experiment in EXPERIMENTS)
-    return tuple(made for made in tables if made.rows)
+    columns = tuple(devices) or tuple(DEVICES.values())
+    tables = (_predicted_times(frame, experiment, columns) for experiment in BLOCK_TITLES)
+    return tuple(table for table in tables if table.rows)
 
 
-def table(frame: "pd.DataFrame", experiment: str, chosen: Sequence[Datasheet]) -> Table:
+def _predicted_times(frame: Frame, experiment: str, devices: Sequence[Datasheet]) -> Table:
     """Predicted times of one experiment's blocks."""
-    asked = rows_of_experiment(frame, experiment)
-    rows = _joined(
-        row for row in asked if row["protocol"] == "strict" and (row["ledger"] or row["failure"])
-    )
+    strict = (row for row in rows_of_experiment(frame, experiment) if row["protocol"] == "strict")
+    known = (row for row in strict if row["ledger"] or row["failure"])
+    groups = by_axes(known, "dtype", "mode", "batch").values()
     return tabulate(
-        sorted(rows, key=pixels),
-        (*NAMED, *(field for device in chosen for field in _of(device))),
+        sorted(({**same[0], "measured": same} for same in groups), key=pixels),
+        (*BLOCK_FIELDS, *(field for device in devices for field in _device_fields(device))),
         name=f"roofline-{experiment}-predicted",
-        title=f"Predicted times of {EXPERIMENTS[experiment]} on known devices",
+        title=f"Predicted times of {BLOCK_TITLES[experiment]} on known devices",
         caption="Predicted without execution, from operators, bytes and the devices' datasheets; strict protocol.",
-        notes=(PRECISION, *(f"{device.title}: {device.source}." for device in chosen)),
+        notes=(IEEE_NOTE, *(f"{device.title}: {device.source}." for device in devices)),
         group_by=(1,),
     )
 
 
-def _joined(rows: Any) -> list[dict[str, Any]]:  # noqa: ANN401
-    """One row for each thing asked, with the rows of all devices that measured it under `measured`."""
-    alike: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        key = (*sorted(row["axes"].items()), row["dtype"], row["mode"], row["batch"])
-        alike.setdefault(key, []).append(row)
-    return [dict(same[0]) | {"measured": same} for same in alike.values()]
-
-
-def _of(device: Datasheet) -> tuple[Field, ...]:
+def _device_fields(device: Datasheet) -> tuple[Field, ...]:
     """Predicted time, and if there is one to compare it with, the published or measured one and the error."""
-    known = partial(_seen, device=device)
-    predicted = partial(seconds, device=device)
-    shown = partial(Column, unit="ms", digits=2, scale=MILLI, base="seconds")
+    published = partial(_published_time, device=device)
+    measured = partial(_measured_time, device=device)
+
+    def known(row: Row) -> Value:
+        time = measured(row)
+        return published(row) if time is None else time
+
     return (
-        Field(shown(device.title, source="predicted", digits=3), predicted, note=PREDICTED),
-        Field(
-            shown(device.title, source="published"),
-            partial(_published, device=device),
-            optional=True,
-        ),
-        Field(
-            shown(device.title, source="measured"), partial(_measured, device=device), optional=True
-        ),
-        error_field(lambda row: error(predicted(row), known(row))),
+        predicted_field(device, device.title),
+        Field(time_column(device.title, "published"), published, optional=True),
+        Field(time_column(device.title), measured, optional=True),
+        error_field(device, known),
     )
 
 
-def error_field(value: Callable[[Row], Value]) -> Field:
-    """Make the column of errors."""
-    return Field(Column("error", "%", 0, PERCENT, "share"), value, optional=True, note=ERROR)
+def predicted_field(device: Datasheet, name: str) -> Field:
+    """Make the column of what a device takes at the least."""
+    column = time_column(name, "predicted", 3)
+    return Field(column, partial(predicted_time, device=device), note=PREDICTED)
 
 
-def error(predicted: Value, found: Value) -> Value:
-    """By what share of the found time the predicted one is off; None where either is missing."""
-    share = number_of(ratio_of(predicted, found))
-    return None if share is None else share - 1
+def error_field(device: Datasheet, known: Callable[[Row], Value]) -> Field:
+    """Make the column of how far off the predictions are; None where either time is missing."""
+
+    def error(row: Row) -> Value:
+        share = number_of(ratio_of(predicted_time(row, device), known(row)))
+        return None if share is None else share - 1
+
+    return Field(percent_column("error"), error, optional=True, note=ERROR)
 
 
-def seconds(row: Row, device: Datasheet) -> Value:
+def predicted_time(row: Row, device: Datasheet) -> Value:
     """Predict the time of one call on a device at the least, or say why it can't be had there."""
-    if floors.is_fused(row):
-        return floors.NOT_ITS_OWN
+    if is_fused(row):
+        return NOT_ITS_OWN
     if not row["ledger"]:
         return predicted_value(row, "macs")
     needs = row["predicted_peak_bytes"]
@@ -123,23 +116,14 @@ def seconds(row: Row, device: Datasheet) -> Value:
         return Mark(f"{device.title}: {reason}")
 
 
-def _published(row: Row, device: Datasheet) -> Value:
+def _published_time(row: Row, device: Datasheet) -> Value:
     document = row["document"]
-    if document is None or recognise_device(document.device) is not device:
-        return None
-    found: float | None = row["published_time_s"]
-    return found
+    is_of_device = document is not None and recognise_device(document.device) is device
+    time: float | None = row["published_time_s"] if is_of_device else None
+    return time
 
 
-def _measured(row: Row, device: Datasheet) -> Value:
-    for one in row["measured"]:
-        found = time_interval(timing_of(one))
-        if found is not None and recognise_device(one["device_name"]) is device:
-            return Interval(found.median)
-    return None
-
-
-def _seen(row: Row, device: Datasheet) -> Value:
-    """What a device took: as measured, else as published."""
-    measured = _measured(row, device)
-    return _published(row, device) if measured is None else measured
+def _measured_time(row: Row, device: Datasheet) -> Value:
+    here: list[dict[str, Any]] = row["measured"]
+    times = (median_time(one) for one in here if recognise_device(one["device_name"]) is device)
+    return next((time for time in times if time is not None), None)

@@ -6,134 +6,118 @@ A floor follows from the ledger of a block and the ceilings that the machine rea
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
-from bench.analysis import Ceilings, Datasheet, ceiling_rate, measured_ceilings, recognise_device
+from bench.analysis import Ceilings, ceiling_rate, measured_ceilings, recognise_device
 from bench.records import Ceiling
-from reports.blocks import floors, predicted_times
+from reports.blocks import efficiency, variants
+from reports.blocks.floors import FLOOR, SHARE, floor_bound, operator_table, row_floors, total_floor
+from reports.blocks.operations import PROFILED
+from reports.blocks.predicted_times import error_field, predicted_field, predicted_time_tables
 from reports.model import (
+    BLOCK_FIELDS,
     GIGA,
-    MILLI,
-    TIME_NOTE,
+    Chapter,
     Column,
     Field,
+    Frame,
     Mark,
     Row,
     Table,
     Value,
     describe_machine,
     measuring_conditions,
+    median_time,
+    number_of,
+    percent_column,
     pixels,
     ratio_of,
     rows_of_experiment,
     tabulate,
-    time_interval,
-    time_value,
+    text_column,
+    time_column,
+    time_field,
     timing_of,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 CEILINGS = "ceilings"
-TITLES = {
-    "efficiency": "Efficiency",
-    "table1": "Table 1",
-    "implementations": "Implementations",
-    "precision": "Number formats",
-}
-PROFILED = "fig2"
-PERCENT = 0.01
+FLOORED_TITLES = efficiency.BLOCK_TITLES | variants.VARIANT_TITLES
 COUNTED = (
     "A copy counts the bytes read and those written, a product 2 FLOPs a MAC; the quickest of each."
 )
 BOUND = "Bound by: what most of the floor is spent on."
 
 # A machine: its name and the threads that a process has of it.
-Place = tuple[str, int]
+Machine = tuple[str, int]
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def roofline_tables(frame: Frame) -> tuple[Table, ...]:
     """Ceilings, blocks and operators of each machine whose ceilings are on record; then predictions."""
-    tables = of(frame)
-    return (*tables, *predicted_times.every(frame)) if tables else ()
+    tables = machine_tables(frame)
+    return (*tables, *predicted_time_tables(frame)) if tables else ()
 
 
-def of(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def machine_tables(frame: Frame) -> tuple[Table, ...]:
     """Ceilings, blocks and operators of each machine whose ceilings are on record."""
-    machines = {_place(row): row for row in rows_of_experiment(frame, CEILINGS) if row[CEILINGS]}
+    machines = {
+        _machine_of(row): row for row in rows_of_experiment(frame, CEILINGS) if row[CEILINGS]
+    }
     tables: list[Table] = []
-    for number, machine in enumerate(machines.values()):
-        suffix = f"-{number + 1}" if number else ""
+    for number, machine in enumerate(machines.values(), start=1):
+        suffix = f"-{number}" if number > 1 else ""
         reached = measured_ceilings(machine[CEILINGS])
-        tables.append(_ceilings(machine, suffix))
+        tables.append(_ceiling_table(machine, suffix))
         if reached is not None:
-            tables += _of_machine(frame, machine, reached, suffix=suffix)
+            tables += _floor_tables(frame, machine, reached, suffix=suffix)
     return tuple(tables)
 
 
-def _place(row: Row) -> Place | None:
+def _machine_of(row: Row) -> Machine | None:
     where = row["environment"]
     return (where.device_name, where.threads) if row["device_name"] and where else None
 
 
-def _of_machine(
-    frame: "pd.DataFrame", machine: Row, reached: Ceilings, *, suffix: str
-) -> list[Table]:
+def _floor_tables(frame: Frame, machine: Row, reached: Ceilings, *, suffix: str) -> list[Table]:
+    def here(experiment: str) -> list[Row]:
+        rows: Sequence[Row] = rows_of_experiment(frame, experiment)
+        return [row for row in rows if _machine_of(row) == _machine_of(machine)]
+
     tables, slowest = [], list[Row]()
-    for experiment in TITLES:
-        rows = _timed(frame, experiment, _place(machine))
+    for experiment in FLOORED_TITLES:
+        timed = [row for row in here(experiment) if row["protocol"] == "strict" and timing_of(row)]
+        rows = sorted(timed, key=lambda row: (row["mode"], pixels(row)))
         if rows:
-            tables.append(_blocks(rows, reached, experiment=experiment, suffix=suffix))
-            known = [row for row in rows if not isinstance(floors.of(row, reached), Mark)]
-            slowest += sorted(known, key=_seconds)[-1:]
-    profiled = [
-        row
-        for row in rows_of_experiment(frame, PROFILED)
-        if row["operations"] and _place(row) == _place(machine)
-    ]
+            tables.append(_block_table(rows, reached, experiment=experiment, suffix=suffix))
+            known = [row for row in rows if not isinstance(row_floors(row, reached), Mark)]
+            slowest += sorted(known, key=lambda row: number_of(median_time(row)) or 0.0)[-1:]
+    profiled = [row for row in here(PROFILED) if row["operations"]]
     for row in profiled or slowest[:1]:
-        found = floors.of(row, reached)
-        if not isinstance(found, Mark):
+        lowest = row_floors(row, reached)
+        if not isinstance(lowest, Mark):
             name = f"roofline-operators-{row['axes']['block']}{suffix}".replace(":", "-")
-            tables.append(floors.operators(row, found, name=name))
+            tables.append(operator_table(row, lowest, name=name))
     return tables
 
 
-def _timed(frame: "pd.DataFrame", experiment: str, place: Place | None) -> list[Row]:
-    rows: list[Row] = [
-        row
-        for row in rows_of_experiment(frame, experiment)
-        if row["protocol"] == "strict" and _place(row) == place and timing_of(row)
-    ]
-    return sorted(rows, key=lambda row: (row["mode"], pixels(row)))
-
-
-def _seconds(row: Row) -> float:
-    found = time_interval(timing_of(row))
-    return found.median if found else 0.0
-
-
-def _ceilings(machine: Row, suffix: str) -> Table:
+def _ceiling_table(machine: Row, suffix: str) -> Table:
     """What the machine reached, and where its maker says what it could, the share of that."""
     device = recognise_device(machine["device_name"])
     rate = partial(Column, unit="G/s", digits=1, scale=GIGA, base="per_second")
-    columns = [
-        Field(Column("ceiling", align="left"), lambda row: _named(row["one"])),
-        Field(rate("rate", source="measured"), lambda row: _rate(row["one"])),
+    fields = [
+        Field(text_column("ceiling"), lambda row: _ceiling_name(row["ceiling"])),
+        Field(rate("rate", source="measured"), lambda row: _reached(row["ceiling"])),
     ]
     if device is not None:
         stated = partial(_stated, stated=device.ceilings)
-        columns += [
-            Field(rate("datasheet"), lambda row: stated(row["one"])),
+        fields += [
+            Field(rate("datasheet"), lambda row: stated(row["ceiling"])),
             Field(
-                Column("share", "%", 0, PERCENT, "share"),
-                lambda row: ratio_of(_rate(row["one"]), stated(row["one"])),
+                percent_column("share"),
+                lambda row: ratio_of(_reached(row["ceiling"]), stated(row["ceiling"])),
             ),
         ]
     return tabulate(
-        [{"one": one} for one in machine[CEILINGS]],
-        columns,
+        [{"ceiling": ceiling} for ceiling in machine[CEILINGS]],
+        fields,
         name=f"roofline-ceilings{suffix}",
         title=f"Ceilings of {machine['device_name']}",
         caption=f"Measured on {describe_machine(machine['environment'])}, at the start of the run.",
@@ -141,69 +125,47 @@ def _ceilings(machine: Row, suffix: str) -> Table:
     )
 
 
-def _named(one: Ceiling) -> str:
-    return "copy, bytes" if one.kind == "copy" else f"product in {one.dtype}, FLOPs"
+def _ceiling_name(ceiling: Ceiling) -> str:
+    return "copy, bytes" if ceiling.kind == "copy" else f"product in {ceiling.dtype}, FLOPs"
 
 
-def _rate(one: Ceiling) -> Value:
-    rate = ceiling_rate(one)
-    return Mark(one.reason or "nothing was timed") if rate is None else rate
+def _reached(ceiling: Ceiling) -> Value:
+    rate = ceiling_rate(ceiling)
+    return Mark(ceiling.reason or "nothing was timed") if rate is None else rate
 
 
-def _stated(one: Ceiling, *, stated: Ceilings) -> Value:
-    return stated.bandwidth if one.kind == "copy" else stated.products.get(one.dtype)
+def _stated(ceiling: Ceiling, *, stated: Ceilings) -> Value:
+    return stated.bandwidth if ceiling.kind == "copy" else stated.products.get(ceiling.dtype)
 
 
-def _blocks(rows: Sequence[Row], reached: Ceilings, *, experiment: str, suffix: str) -> Table:
+def _block_table(rows: Sequence[Row], reached: Ceilings, *, experiment: str, suffix: str) -> Table:
+    """Times beside their floors, and beside what was to be expected of a known device."""
     device_name = rows[0]["device_name"]
+    device = recognise_device(device_name)
+    floored = [row | {"floors": row_floors(row, reached)} for row in map(dict, rows)]
+    expected = device and (
+        predicted_field(device, f"by {device.title}'s datasheet"),
+        error_field(device, median_time),
+    )
     return tabulate(
-        rows,
+        floored,
         (
-            *predicted_times.NAMED,
-            *_times(reached),
-            *_by_datasheet(recognise_device(device_name)),
+            *BLOCK_FIELDS,
+            time_field(2, best=None),
+            Field(time_column("floor", "", 3), lambda row: total_floor(row["floors"]), note=FLOOR),
+            Field(
+                percent_column("share"),
+                lambda row: ratio_of(total_floor(row["floors"]), median_time(row)),
+                note=SHARE,
+            ),
+            Field(text_column("bound by"), lambda row: floor_bound(row["floors"]), note=BOUND),
+            *(expected or ()),
         ),
         name=f"roofline-{experiment}{suffix}",
-        title=f"Roofline of {TITLES[experiment]}: time beside its floor on {device_name}",
+        title=f"Roofline of {FLOORED_TITLES[experiment]}: time beside its floor on {device_name}",
         caption=measuring_conditions(rows),
         group_by=(1,),
     )
 
 
-def _times(reached: Ceilings) -> tuple[Field, ...]:
-    read = partial(floors.of, reached=reached)
-    return (
-        Field(
-            Column("time", "ms", 2, MILLI, "seconds", "measured"),
-            time_value,
-            note=TIME_NOTE,
-        ),
-        Field(
-            Column("floor", "ms", 3, MILLI, "seconds"),
-            lambda row: floors.total(read(row)),
-            note=floors.FLOOR,
-        ),
-        Field(
-            Column("share", "%", 0, PERCENT, "share"),
-            lambda row: ratio_of(floors.total(read(row)), _seconds(row)),
-            note=floors.SHARE,
-        ),
-        Field(Column("bound by", align="left"), lambda row: floors.bound(read(row)), note=BOUND),
-    )
-
-
-def _by_datasheet(device: Datasheet | None) -> tuple[Field, ...]:
-    """Columns of what was to be expected of a known device."""
-    if device is None:
-        return ()
-    predicted = partial(predicted_times.seconds, device=device)
-    return (
-        Field(
-            Column(f"by {device.title}'s datasheet", "ms", 3, MILLI, "seconds", "predicted"),
-            predicted,
-            note=predicted_times.PREDICTED,
-        ),
-        predicted_times.error_field(
-            lambda row: predicted_times.error(predicted(row), _seconds(row))
-        ),
-    )
+CHAPTER = Chapter(70, {CEILINGS: roofline_tables})

@@ -1,1 +1,4 @@
 """From which size one block beats another: curves, exponents, crossing."""
+
+from reports.crossover.answer import crossover_answer
+from reports.crossover.curves import CROSSOVER, crossover_studies

@@ -34,12 +34,15 @@ class Contest:
 
 def contests(study: Study) -> tuple[Contest, ...]:
     """Plain against plain, best NB against plain APNB, best against best."""
-    plain = {name: (study.times(name), _named(study, name)) for name in ("nb", "apnb")}
-    best = {name: study.best(name) for name in ("nb", "apnb")}
+    plain_nb, plain_apnb = (
+        (times, dict.fromkeys(times, arm))
+        for arm, times in ((arm, study.times(arm)) for arm in ("nb", "apnb"))
+    )
+    best_nb, best_apnb = study.best("nb"), study.best("apnb")
     sides = {
-        "plain against plain": (plain["nb"], plain["apnb"]),
-        "best NB against plain APNB": (best["nb"], plain["apnb"]),
-        "best against best": (best["nb"], best["apnb"]),
+        "plain against plain": (plain_nb, plain_apnb),
+        "best NB against plain APNB": (best_nb, plain_apnb),
+        "best against best": (best_nb, best_apnb),
     }
     return tuple(
         Contest(name, crossing(nb[0], apnb[0]), nb[1], apnb[1])
@@ -47,75 +50,70 @@ def contests(study: Study) -> tuple[Contest, ...]:
     )
 
 
-def _named(study: Study, arm: str) -> dict[int, str]:
-    return dict.fromkeys(study.times(arm), arm)
-
-
-def answer(study: Study) -> str:
+def crossover_answer(study: Study) -> str:
     """Answer the question for one device and number format, from its records alone."""
     plain, _, best = contests(study)
-    where = f"On {study.place}:"
+    start = f"{QUESTION} On {study.place}:"
     fused = [arm for arm in study.family("nb") if ":" in arm and study.times(arm)]
     if best.crossing is None or not fused:
         missing = (
             "fewer than two sizes have a time of both" if fused else "no fused attention was timed"
         )
-        return f"{QUESTION} {where} it cannot be decided, {missing}."
-    said = [
-        f"{QUESTION} {where} best against best, {verdict(best.crossing)}.",
-        _at_the_largest(study, best),
+        return f"{start} it cannot be decided, {missing}."
+    sentences = [
+        f"{start} best against best, {crossing_verdict(best.crossing)}.",
+        _at_the_largest(study, best, best.crossing),
     ]
     if plain.crossing is not None:
-        said.append(f"Plain against plain, {verdict(plain.crossing)}.")
-    return " ".join(said)
+        sentences.append(f"Plain against plain, {crossing_verdict(plain.crossing)}.")
+    return " ".join(sentences)
 
 
-def verdict(found: Crossing) -> str:
+def crossing_verdict(crossed: Crossing) -> str:
     """Yes with the size, no, or that it cannot be decided."""
-    smallest, largest = (square(size) for size in (min(found.ratios), max(found.ratios)))
-    if found.high == 0:
+    smallest, largest = (square_map(end(crossed.ratios)) for end in (min, max))
+    if crossed.high == 0:
         return f"yes, at every size measured; the size from which it pays is below the smallest, {smallest}"
-    if found.low == math.inf:
+    if crossed.low == math.inf:
         return f"no, not up to the largest size measured, {largest}"
-    if found.high == math.inf:
+    low, high = crossed.low, crossed.high
+    if high == math.inf:
         return (
             f"it cannot be decided, the intervals of the times overlap up to the largest size, {largest}"
-            if found.low == 0
-            else f"it cannot be decided up to the largest size, {largest}; not below {square(found.low)}"
+            if low == 0
+            else f"it cannot be decided up to the largest size, {largest}; not below {square_map(low)}"
         )
-    if found.low == 0:
-        return f"yes, from {square(found.high)} on at the latest; below, the intervals of the times overlap"
-    return f"yes, from about {square(found.at)} on (between {square(found.low)} and {square(found.high)})"
+    if low == 0:
+        return f"yes, from {square_map(high)} on at the latest; below, the intervals of the times overlap"
+    return f"yes, from about {square_map(crossed.at)} on (between {square_map(low)} and {square_map(high)})"
 
 
-def _at_the_largest(study: Study, best: Contest) -> str:
-    assert best.crossing is not None
-    size = max(best.crossing.ratios)
+def _at_the_largest(study: Study, best: Contest, crossed: Crossing) -> str:
+    size = max(crossed.ratios)
     nb, apnb = best.nb[size], best.apnb[size]
-    said = (
-        f"At {square(size)}, the largest size with both times, {nb} takes "
-        f"{times(best.crossing.ratios[size])} times as long as {apnb}"
-    )
     memory = study.memory_ratio(nb, apnb, size)
-    return said + (f", and {memory[0]:.2g} times the memory, {memory[1]}." if memory else ".")
+    return (
+        f"At {square_map(size)}, the largest size with both times, {nb} takes "
+        f"{interval_text(crossed.ratios[size])} times as long as {apnb}"
+    ) + (f", and {memory[0]:.2g} times the memory, {memory[1]}." if memory else ".")
 
 
-def square(size: float) -> str:
+def square_map(size: float) -> str:
     """A number of positions as the square map that has so many."""
     side = round(math.sqrt(size))
     return f"{side}x{side}"
 
 
-def times(ratio: Interval) -> str:
+def interval_text(ratio: Interval) -> str:
     """A ratio with its ends."""
     ends = ", ".join(f"{end:.3g}" for end in (ratio.low, ratio.high) if end is not None)
     return f"{ratio.median:.3g} [{ends}]"
 
 
-def threshold(size: float, *, among: Mapping[int, object]) -> str:
+def crossing_size(size: float, *, among: Mapping[int, object]) -> str:
     """The size of a crossing, or on which side of all sizes it is."""
     if size == 0:
-        return f"below {square(min(among))}"
+        return f"below {square_map(min(among))}"
     if size == math.inf:
-        return f"above {square(max(among))}"
-    return square(size)
+        return f"above {square_map(max(among))}"
+    return square_map(size)

@@ -5,23 +5,20 @@ An arm is a block and how it is computed, e.g. `nb:sdpa`; its family is the bloc
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from reports.crossover.scaling import Curve
 from reports.model import (
     CONCLUSIVE_WIDTH,
+    Frame,
     Interval,
     Row,
+    of_device,
     pixels,
     rows_of_experiment,
     time_interval,
     timing_of,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-EXPERIMENT = "crossover"
+CROSSOVER = "crossover"
 # Half an interval as a share, where calls were too few for one: processes of one machine differ by less.
 FEW = 0.25
 
@@ -67,7 +64,8 @@ class Study:
 
     def times(self, arm: str) -> dict[int, Interval]:
         """Seconds of one call by N, where they were read."""
-        return _curve(self.arms.get(arm, {}), seconds)
+        bounds = {size: time_bounds(row) for size, row in self.arms.get(arm, {}).items()}
+        return {size: time for size, time in bounds.items() if time is not None}
 
     def numbers(self, arm: str, column: str) -> dict[int, float]:
         """A column of the frame by N, where there is a number."""
@@ -98,12 +96,7 @@ class Study:
         return times, names
 
 
-def _curve(rows: Mapping[int, Row], read: Callable[[Row], Interval | None]) -> dict[int, Interval]:
-    found = {size: read(row) for size, row in rows.items()}
-    return {size: value for size, value in found.items() if value is not None}
-
-
-def seconds(row: Row) -> Interval | None:
+def time_bounds(row: Row) -> Interval | None:
     """Time of one call, with an interval that holds what another process may read as well.
 
     The interval of the samples speaks of one process, so that its half is widened to the share that
@@ -111,60 +104,43 @@ def seconds(row: Row) -> Interval | None:
     quarter of the median each way.
     """
     timing = timing_of(row)
-    found = time_interval(timing)
-    if timing is None or found is None:
+    time = time_interval(timing)
+    if timing is None or time is None:
         return None
-    known = [end for end in (found.low, found.high) if end is not None]
+    known = [end for end in (time.low, time.high) if end is not None]
     share = CONCLUSIVE_WIDTH[timing.clock] if known else FEW
-    ends = [found.median * (1 - share), found.median * (1 + share), *(known or timing.samples_s)]
-    return Interval(found.median, min(ends), max(ends))
+    ends = [time.median * (1 - share), time.median * (1 + share), *(known or timing.samples_s)]
+    return Interval(time.median, min(ends), max(ends))
 
 
-def studies(frame: "pd.DataFrame") -> tuple[Study, ...]:
+def crossover_studies(frame: Frame) -> tuple[Study, ...]:
     """One study for each device and format that was timed; where none was, one of what was predicted."""
-    rows = rows_of_experiment(frame, EXPERIMENT)
+    rows = rows_of_experiment(frame, CROSSOVER)
     if not rows:
         return ()
     timed = dict.fromkeys(
         (str(row["device_name"]), str(row["dtype"])) for row in rows if row["timings"]
     )
     places = list(timed) or [("", str(rows[0]["dtype"]))]
-    return tuple(
-        _study(rows, device, dtype, number) for number, (device, dtype) in enumerate(places)
-    )
+    return tuple(_study(rows, *place, number) for number, place in enumerate(places))
 
 
 def _study(rows: Sequence[Row], device: str, dtype: str, number: int) -> Study:
-    chosen = [row for row in rows if row["dtype"] == dtype]
-    here = [row for row in chosen if not device or row["device_name"] == device]
-    told = {_key(row) for row in here}
-    # What a run that was ended has predicted and not yet measured.
-    here += [row for row in chosen if row["device_name"] is None and _key(row) not in told]
+    here = of_device([row for row in rows if row["dtype"] == dtype], device)
     return Study(
         device,
         dtype,
         number,
-        _by([row for row in here if "anchors" not in row["axes"]], pixels),
-        _by([row for row in here if "anchors" in row["axes"]], _anchors),
+        _by_arm([row for row in here if "anchors" not in row["axes"]], pixels),
+        _by_arm(
+            [row for row in here if "anchors" in row["axes"]], lambda row: row["axes"]["anchors"]
+        ),
     )
 
 
-def _key(row: Row) -> tuple[str, ...]:
-    return tuple(sorted(f"{name}={value}" for name, value in row["axes"].items()))
-
-
-def _anchors(row: Row) -> int:
-    return int(row["axes"]["anchors"])
-
-
-def _by(rows: Sequence[Row], place: Callable[[Row], int]) -> dict[str, dict[int, Row]]:
+def _by_arm(rows: Sequence[Row], place: Callable[[Row], int]) -> dict[str, dict[int, Row]]:
     arms: dict[str, dict[int, Row]] = {}
     for row in sorted(rows, key=place):
         arms.setdefault(str(row["axes"]["block"]), {})[place(row)] = row
     order = {"nb": 0, "apnb": 1}
-    return dict(
-        sorted(arms.items(), key=lambda item: order.get(item[0].partition(":")[0], 2)),
-    )
-
-
-__all__ = ["EXPERIMENT", "Curve", "Study", "seconds", "studies"]
+    return dict(sorted(arms.items(), key=lambda item: order.get(item[0].partition(":")[0], 2)))

@@ -9,30 +9,41 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from reports.crossover import answer, curves, tables
-from reports.crossover.curves import EXPERIMENT, Study
+from reports.crossover.answer import contests, crossover_answer, square_map
+from reports.crossover.curves import Study, crossover_studies
 from reports.crossover.scaling import Crossing, exponent, upper_half
-from reports.model import COLOURS, GIBI, INK, MARKERS, MEBI, MILLI, Figure, Interval, short, svg_of
+from reports.crossover.tables import size_table
+from reports.model import (
+    COLOURS,
+    GIBI,
+    INK,
+    MARKERS,
+    MEBI,
+    MILLI,
+    Chapter,
+    Figure,
+    Frame,
+    short,
+    svg_of,
+    use_log_axes,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 # Dashes tell the families apart where colours are alike.
 DASHES = {"nb": (0, (5, 2))}
 # Sides whose labels would cover each other on the axis go without.
-UNLABELLED = (96, 192, 384)
+UNLABELLED_SIDES = (96, 192, 384)
 
 
-__all__ = ["EXPERIMENT", "every", "figure", "words"]
-
-
-def every(frame: "pd.DataFrame") -> tuple[Figure, ...]:
+def crossover_figures(frame: Frame) -> tuple[Figure, ...]:
     """One figure for each study over two sizes or more."""
-    return tuple(figure(study) for study in curves.studies(frame) if len(study.sizes) > 1)
+    studies = crossover_studies(frame)
+    return tuple(crossover_figure(study) for study in studies if len(study.sizes) > 1)
 
 
-def figure(study: Study) -> Figure:
+def crossover_figure(study: Study) -> Figure:
     """Draw a study: time above memory, over the same sizes."""
     name = f"crossover-figure{study.suffix}"
 
@@ -50,99 +61,88 @@ def figure(study: Study) -> Figure:
         name=name,
         title=f"Crossover: cost of one call against the size of the map, {study.place}",
         svg=svg_of(draw, name, height=7.2 if study.device else 3.8),
-        alternative=words(study),
-        data=tables.sizes(study),
+        alternative=figure_words(study),
+        data=size_table(study),
     )
 
 
-def words(study: Study) -> str:
+def figure_words(study: Study) -> str:
     """What the figure shows, without it."""
-    written = tuple(study.sizes.values())
-    said = [f"Lines over square maps from {written[0]} to {written[-1]}."]
-    times = (_time(arm, study.times(arm)) for arm in study.arms if study.times(arm))
-    said += [f"Time of one call: {', '.join(times)}."] if study.device else []
-    predicted = {arm: study.numbers(arm, "predicted_increment_bytes") for arm in study.arms}
-    memory = (_memory(arm, points) for arm, points in predicted.items() if points)
-    said.append(f"Predicted memory: {', '.join(memory)}.")
-    return " ".join((*said, answer.answer(study)) if study.device else said)
+    sizes = tuple(study.sizes.values())
+    times = {arm: _medians(study, arm) for arm in study.arms}
+    memory = {arm: study.numbers(arm, "predicted_increment_bytes") for arm in study.arms}
+    sentences = [
+        f"Lines over square maps from {sizes[0]} to {sizes[-1]}.",
+        f"Time of one call: {_last_values(times, MILLI, 'ms')}." if study.device else "",
+        f"Predicted memory: {_last_values(memory, MEBI, 'MiB')}.",
+        crossover_answer(study) if study.device else "",
+    ]
+    return " ".join(filter(None, sentences))
 
 
-def _time(arm: str, points: Mapping[int, Interval]) -> str:
-    last = max(points)
-    return f"{arm} {short(points[last].median / MILLI)} ms at {answer.square(last)}"
+def _medians(study: Study, arm: str) -> dict[int, float]:
+    return {size: time.median for size, time in study.times(arm).items()}
 
 
-def _memory(arm: str, points: Mapping[int, float]) -> str:
-    last = max(points)
-    return f"{arm} {short(points[last] / MEBI)} MiB at {answer.square(last)}"
+def _last_values(curves: Mapping[str, Mapping[int, float]], scale: float, unit: str) -> str:
+    """Each arm's value at its largest size."""
+    return ", ".join(
+        f"{arm} {short(curve[max(curve)] / scale)} {unit} at {square_map(max(curve))}"
+        for arm, curve in curves.items()
+        if curve
+    )
 
 
-def _label(arm: str, points: Mapping[int, float], *, noisy: bool = True) -> str:
-    fit = exponent(points, upper_half(points))
+def _curve_label(arm: str, curve: Mapping[int, float], *, noisy: bool = True) -> str:
+    fit = exponent(curve, upper_half(curve))
     if fit is None or fit.low is None or fit.high is None:
         return arm
     ends = f" [{fit.low:.2f}, {fit.high:.2f}]" if noisy else ""
     return f"{arm}: N^{fit.median:.2f}{ends}"
 
 
+def _style(arm: str, at: int) -> dict[str, Any]:
+    dashes = DASHES.get(arm.partition(":")[0], "-")
+    return {"color": COLOURS[at], "marker": MARKERS[at], "linestyle": dashes, "linewidth": 1.6}
+
+
 def _draw_times(axes: "Axes", study: Study) -> None:
     for at, arm in enumerate(list(study.arms)[: len(COLOURS)]):
-        points = study.times(arm)
-        if points:
-            medians = {size: point.median for size, point in points.items()}
-            label = _label(arm, medians)
-            _errorbars(axes, points, label=label, at=at, dashes=_dashes(arm))
+        times = study.times(arm)
+        if times:
+            axes.errorbar(
+                list(times),
+                [time.median / MILLI for time in times.values()],
+                yerr=(
+                    [(time.median - (time.low or time.median)) / MILLI for time in times.values()],
+                    [((time.high or time.median) - time.median) / MILLI for time in times.values()],
+                ),
+                label=_curve_label(arm, _medians(study, arm)),
+                markersize=4,
+                elinewidth=1,
+                capsize=2,
+                **_style(arm, at),
+            )
             _say_why_it_ends(axes, study, arm, at=at)
-    _scale(axes, study, "time of one call (ms)")
+    _use_size_axes(axes, study, "time of one call (ms)")
     axes.legend(frameon=False, loc="lower right", fontsize=8, handlelength=3)
     # For the words at the ends of the lines.
     axes.margins(y=0.1)
-    found = answer.contests(study)[-1].crossing
-    if found is not None:
-        _mark(axes, found)
-
-
-def _dashes(arm: str) -> Any:  # noqa: ANN401
-    return DASHES.get(arm.partition(":")[0], "-")
-
-
-def _errorbars(
-    axes: "Axes",
-    points: Mapping[int, Interval],
-    *,
-    label: str,
-    at: int,
-    dashes: Any,  # noqa: ANN401
-) -> None:
-    sizes = list(points)
-    values = [point.median / MILLI for point in points.values()]
-    down = [(p.median - (p.low or p.median)) / MILLI for p in points.values()]
-    up = [((p.high or p.median) - p.median) / MILLI for p in points.values()]
-    axes.errorbar(
-        sizes,
-        values,
-        yerr=(down, up),
-        label=label,
-        color=COLOURS[at],
-        marker=MARKERS[at],
-        markersize=4,
-        linewidth=1.6,
-        linestyle=dashes,
-        elinewidth=1,
-        capsize=2,
-    )
+    best = contests(study)[-1].crossing
+    if best is not None:
+        _mark_crossing(axes, best)
 
 
 def _say_why_it_ends(axes: "Axes", study: Study, arm: str, *, at: int) -> None:
-    times = study.times(arm)
-    larger = {size: row for size, row in study.arms[arm].items() if size > max(times)}
+    times = _medians(study, arm)
+    last = max(times)
+    larger = {size: row for size, row in study.arms[arm].items() if size > last}
     failure = next((row["failure"] for row in larger.values() if row["failure"]), None)
     if failure is None or not failure.needs_bytes:
         return
-    last = max(times)
     axes.annotate(
-        f"{arm} needs {failure.needs_bytes / GIBI:.0f} GiB at {answer.square(min(larger))}",
-        (last, times[last].median / MILLI),
+        f"{arm} needs {failure.needs_bytes / GIBI:.0f} GiB at {square_map(min(larger))}",
+        (last, times[last] / MILLI),
         xytext=(0, 7),
         textcoords="offset points",
         ha="right",
@@ -151,68 +151,59 @@ def _say_why_it_ends(axes: "Axes", study: Study, arm: str, *, at: int) -> None:
     )
 
 
-def _mark(axes: "Axes", found: Crossing) -> None:
+def _mark_crossing(axes: "Axes", crossed: Crossing) -> None:
     """Shade where the crossing may be, with a line where the medians cross."""
-    smallest, largest = min(found.ratios), max(found.ratios)
-    low, high = (min(max(end, smallest), largest) for end in (found.low, found.high))
-    if found.high > 0 and found.low < math.inf and low < high:
+    smallest, largest = min(crossed.ratios), max(crossed.ratios)
+    low, high = (min(max(end, smallest), largest) for end in (crossed.low, crossed.high))
+    if crossed.high > 0 and crossed.low < math.inf and low < high:
         axes.axvspan(low, high, color=INK, alpha=0.08, linewidth=0)
-    if 0 < found.at < math.inf:
-        axes.axvline(found.at, color=INK, alpha=0.5, linewidth=1, linestyle=":")
+    if 0 < crossed.at < math.inf:
+        axes.axvline(crossed.at, color=INK, alpha=0.5, linewidth=1, linestyle=":")
     axes.annotate(
-        _crossed(found),
-        (min(max(found.at, smallest), largest), 0.97),
+        _crossing_words(crossed),
+        (min(max(crossed.at, smallest), largest), 0.97),
         xycoords=("data", "axes fraction"),
-        xytext=(-5 if found.at == math.inf else 5, 0),
+        xytext=(-5 if crossed.at == math.inf else 5, 0),
         textcoords="offset points",
-        ha="right" if found.at == math.inf else "left",
+        ha="right" if crossed.at == math.inf else "left",
         va="top",
         fontsize=8,
     )
 
 
-def _crossed(found: Crossing) -> str:
-    if found.high == 0:
+def _crossing_words(crossed: Crossing) -> str:
+    if crossed.high == 0:
         return "the best APNB wins at every size"
-    if found.low == math.inf:
+    if crossed.low == math.inf:
         return "the best NB wins at the largest size"
-    if found.high == math.inf:
+    if crossed.high == math.inf:
         return "undecided up to the largest size"
-    if found.low == 0:
-        return f"the best APNB wins\nfrom {answer.square(found.high)} on at the latest"
-    return f"the best APNB wins\nfrom {answer.square(found.at)} on"
+    if crossed.low == 0:
+        return f"the best APNB wins\nfrom {square_map(crossed.high)} on at the latest"
+    return f"the best APNB wins\nfrom {square_map(crossed.at)} on"
 
 
 def _draw_memory(axes: "Axes", study: Study) -> None:
     for at, arm in enumerate(list(study.arms)[: len(COLOURS)]):
-        points = study.numbers(arm, "predicted_increment_bytes")
+        predicted = study.numbers(arm, "predicted_increment_bytes")
         measured = study.numbers(arm, "memory_bytes")
-        label = _label(arm, points, noisy=False)
-        line = {"color": COLOURS[at], "linewidth": 1.6, "linestyle": _dashes(arm)}
-        axes.plot(list(points), [value / MEBI for value in points.values()], **line)
-        axes.plot(
-            list(measured),
-            [value / MEBI for value in measured.values()],
-            color=COLOURS[at],
-            marker=MARKERS[at],
-            markersize=4,
-            linestyle="",
-        )
-        axes.plot([], [], **line, marker=MARKERS[at], markersize=4, label=label)
-    _scale(axes, study, "memory of one call (MiB)")
+        style = _style(arm, at)
+        for curve, hidden in ((predicted, "marker"), (measured, "linestyle")):
+            values = [value / MEBI for value in curve.values()]
+            axes.plot(list(curve), values, markersize=4, **style | {hidden: ""})
+        axes.plot([], [], markersize=4, label=_curve_label(arm, predicted, noisy=False), **style)
+    _use_size_axes(axes, study, "memory of one call (MiB)")
     axes.legend(frameon=False, loc="upper left", fontsize=8, handlelength=3)
 
 
-def _scale(axes: "Axes", study: Study, what: str) -> None:
-    from matplotlib.ticker import NullLocator
-
-    axes.set(xscale="log", yscale="log", ylabel=what)
-    axes.set_xlabel("side of the square map, whose N is side \N{MULTIPLICATION SIGN} side")
-    sides = [(size, round(math.sqrt(size))) for size in study.sizes]
-    axes.set_xticks(
-        [size for size, _ in sides],
-        ["" if side in UNLABELLED else str(side) for _, side in sides],
+def _use_size_axes(axes: "Axes", study: Study, what: str) -> None:
+    sides = {size: round(math.sqrt(size)) for size in study.sizes}
+    use_log_axes(
+        axes,
+        {size: "" if side in UNLABELLED_SIDES else str(side) for size, side in sides.items()},
+        xlabel="side of the square map, whose N is side \N{MULTIPLICATION SIGN} side",
+        ylabel=what,
     )
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axes.grid(visible=True, which="major", color=INK, alpha=0.15, linewidth=0.6)
+
+
+CHAPTER = Chapter(50, figures=crossover_figures)

@@ -7,6 +7,7 @@ for NB nears 2 only where N is far above 2 C = 4096.
 """
 
 import math
+import statistics
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,7 @@ from itertools import pairwise
 from reports.model import Interval
 
 CONFIDENCE = 0.95
-LEAST_POINTS = 3
+LEAST_FITTED = 3
 LEAST_SHARED = 2
 
 Curve = Mapping[int, Interval]
@@ -44,7 +45,7 @@ def upper_half(sizes: Mapping[int, object]) -> tuple[int, ...]:
         return ()
     middle = math.sqrt(ordered[0] * ordered[-1])
     above = [size for size in ordered if size >= middle]
-    return tuple(above if len(above) >= LEAST_POINTS else ordered[-LEAST_POINTS:])
+    return tuple(above if len(above) >= LEAST_FITTED else ordered[-LEAST_FITTED:])
 
 
 def exponent(
@@ -65,24 +66,18 @@ def exponent(
         confidence: that the interval holds `k`.
     """
     sizes = upper_half(points) if sizes is None else [size for size in sizes if size in points]
-    if len(sizes) < LEAST_POINTS or any(points[size] <= 0 for size in sizes):
+    if len(sizes) < LEAST_FITTED or any(points[size] <= 0 for size in sizes):
         return None
-    across = [math.log(size) for size in sizes]
-    up = [math.log(points[size]) for size in sizes]
-    mean, level = sum(across) / len(across), sum(up) / len(up)
-    spread = sum((x - mean) ** 2 for x in across)
-    slope = sum((x - mean) * (y - level) for x, y in zip(across, up, strict=True)) / spread
-    left = [y - level - slope * (x - mean) for x, y in zip(across, up, strict=True)]
-    freedom = len(sizes) - 2
-    error = math.sqrt(sum(rest * rest for rest in left) / freedom / spread)
-    reach = _student(freedom, confidence) * error
-    return Interval(slope, slope - reach, slope + reach)
-
-
-def _student(freedom: int, confidence: float) -> float:
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, (1 + confidence) / 2))
+    across = [math.log(size) for size in sizes]
+    up = [math.log(points[size]) for size in sizes]
+    slope, level = statistics.linear_regression(across, up)
+    freedom = len(sizes) - 2
+    rests = sum((y - level - slope * x) ** 2 for x, y in zip(across, up, strict=True))
+    error = math.sqrt(rests / freedom / (len(sizes) - 1) / statistics.variance(across))
+    reach = float(stdtrit(freedom, (1 + confidence) / 2)) * error
+    return Interval(slope, slope - reach, slope + reach)
 
 
 def ratios(above: Curve, below: Curve) -> dict[int, Interval]:
@@ -102,27 +97,25 @@ def crossing(above: Curve, below: Curve) -> Crossing | None:
 
     Between two sizes both curves are taken as power laws (straight in the logarithms).
     """
-    found = ratios(above, below)
-    if len(found) < LEAST_SHARED:
+    shared = ratios(above, below)
+    if len(shared) < LEAST_SHARED:
         return None
     return Crossing(
-        at=_from({size: ratio.median for size, ratio in found.items()}),
-        low=_from({size: _high(ratio) for size, ratio in found.items()}),
-        high=_from({size: _low(ratio) for size, ratio in found.items()}),
-        ratios=found,
+        at=_size_above_one({size: ratio.median for size, ratio in shared.items()}),
+        low=_size_above_one({size: _high(ratio) for size, ratio in shared.items()}),
+        high=_size_above_one({size: _low(ratio) for size, ratio in shared.items()}),
+        ratios=shared,
     )
 
 
-def _from(ratio: Mapping[int, float]) -> float:
+def _size_above_one(ratio: Mapping[int, float]) -> float:
     """Size from which the ratio stays above 1."""
-    steps = list(pairwise(ratio))
     if ratio[max(ratio)] <= 1:
         return math.inf
-    for before, after in reversed(steps):
+    for before, after in reversed(list(pairwise(ratio))):
         if ratio[before] <= 1:
             down, up = math.log(ratio[before]), math.log(ratio[after])
-            share = -down / (up - down)
-            return float(before * (after / before) ** share)
+            return float(before * (after / before) ** (-down / (up - down)))
     return 0.0
 
 

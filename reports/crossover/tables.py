@@ -4,40 +4,43 @@ Each study, a device and a number format, has four: the crossing with the answer
 exponents, every size and arm, and the number of anchors.
 """
 
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
-from reports.crossover import answer, curves
-from reports.crossover.answer import Contest
-from reports.crossover.curves import Study
+from reports.crossover.answer import (
+    Contest,
+    contests,
+    crossing_size,
+    crossover_answer,
+    interval_text,
+    square_map,
+)
+from reports.crossover.curves import CROSSOVER, Study, crossover_studies, time_bounds
 from reports.crossover.scaling import exponent, upper_half
 from reports.model import (
     INCREMENT_NOTE,
-    MILLI,
-    TIME_NOTE,
+    MEASURED_MEMORY,
+    Chapter,
     Column,
     Field,
+    Frame,
     Interval,
     Mark,
     Row,
     Table,
     Value,
+    axis_field,
     axis_value,
-    measured_value,
     measuring_conditions,
     memory_column,
     predicted_value,
     ratio_of,
     tabulate,
-    time_value,
+    text_column,
+    time_field,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 REFERENCE = "apnb"
-ARM = Field(Column("arm", align="left"), axis_value("block"))
-MILLISECONDS = Column("time", "ms", 2, MILLI, "seconds", "measured", best="min")
 CROSSING = (
     "The crossing is interpolated between two sizes, straight in the logarithms. Its ends follow from the "
     "intervals of the times, half of which is taken as 5 % at least (1 % on a GPU), since another "
@@ -49,132 +52,136 @@ FIT = (
     "noise, hence no interval. A call costs a + b N + c N^2 with equal parts of N and N^2 at N = 2 C "
     "for NB, so that its exponent nears 2 beyond that size alone."
 )
-RATIO = f"A ratio is that arm over {REFERENCE} at the same size; above 1 the arm needs more."
+TO_REFERENCE = f"A ratio is that arm over {REFERENCE} at the same size; above 1 the arm needs more."
+ARM = axis_field("block", "arm")
+MEMORIES = (
+    MEASURED_MEMORY,
+    Field(
+        memory_column("memory", "predicted"),
+        lambda row: predicted_value(row, "predicted_increment_bytes"),
+        note=INCREMENT_NOTE,
+    ),
+)
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def crossover_tables(frame: Frame) -> tuple[Table, ...]:
     """All tables that the records of `crossover` support."""
-    return tuple(table for study in curves.studies(frame) for table in _tables(study))
+    return tuple(table for study in crossover_studies(frame) for table in _study_tables(study))
 
 
-def _tables(study: Study) -> tuple[Table, ...]:
-    made = [crossings(study)] if study.device else []
-    made += [exponents(study), sizes(study)]
-    return (*made, anchors(study)) if study.anchored else tuple(made)
+def _study_tables(study: Study) -> Iterator[Table]:
+    if study.device:
+        yield crossing_table(study)
+    yield exponent_table(study)
+    yield size_table(study)
+    if study.anchored:
+        yield anchor_table(study)
 
 
-def crossings(study: Study) -> Table:
+def crossing_table(study: Study) -> Table:
     """From which size APNB is the faster one, in three comparisons, with the answer in words."""
-    text = partial(Column, align="left")
-    columns = (
-        text("compared"),
-        text("APNB faster from"),
-        text("at the earliest"),
-        text("at the latest"),
-        text("smallest size"),
-        Column("NB / APNB, smallest", "", 2, source="measured"),
-        text("largest size"),
-        Column("NB / APNB, largest", "", 2, source="measured"),
-    )
+    ratio = partial(Column, digits=2, source="measured")
     return Table(
         name=f"crossover{study.suffix}",
         title=f"Crossover: from which size APNB beats NB, {study.place}",
-        columns=columns,
-        rows=tuple(_crossing(contest) for contest in answer.contests(study)),
+        columns=(
+            *map(text_column, ("compared", "APNB faster from", "at the earliest", "at the latest")),
+            text_column("smallest size"),
+            ratio("NB / APNB, smallest"),
+            text_column("largest size"),
+            ratio("NB / APNB, largest"),
+        ),
+        rows=tuple(map(_crossing_row, contests(study))),
         caption=measuring_conditions(study.rows),
-        notes=(answer.answer(study), CROSSING),
+        notes=(crossover_answer(study), CROSSING),
     )
 
 
-def _crossing(contest: Contest) -> tuple[Value, ...]:
-    found = contest.crossing
-    if found is None:
-        absent = Mark("fewer than two sizes have a time of both")
-        return (contest.name, *(absent,) * 7)
-    ends = (min(found.ratios), max(found.ratios))
-    said = (answer.threshold(at, among=found.ratios) for at in (found.at, found.low, found.high))
-    beside = ((answer.square(end), found.ratios[end]) for end in ends)
-    return (contest.name, *said, *(value for pair in beside for value in pair))
+def _crossing_row(contest: Contest) -> tuple[Value, ...]:
+    crossing = contest.crossing
+    if crossing is None:
+        return (contest.name, *(Mark("fewer than two sizes have a time of both"),) * 7)
+    ratios = crossing.ratios
+    ends = (min(ratios), max(ratios))
+    sizes = (crossing.at, crossing.low, crossing.high)
+    return (
+        contest.name,
+        *(crossing_size(size, among=ratios) for size in sizes),
+        *(value for end in ends for value in (square_map(end), ratios[end])),
+    )
 
 
-def exponents(study: Study) -> Table:
+def exponent_table(study: Study) -> Table:
     """Fitted exponents of time, memory and MACs against N, a row for each arm."""
-    text = partial(Column, align="left")
-    columns = (
-        ARM.column,
-        text("timed from"),
-        text("to"),
-        Column("time", "", 2, source="measured"),
-        Column("memory", "", 2, source="measured"),
-        Column("MACs there", "", 2),
-        Column("memory there", "", 2, source="predicted"),
-        text("all from"),
-        text("to the largest"),
-        Column("MACs", "", 2),
-        Column("memory", "", 2, source="predicted"),
+    number = partial(Column, digits=2)
+    timed = (
+        text_column("timed from"),
+        text_column("to"),
+        number("time", source="measured"),
+        number("memory", source="measured"),
+        number("MACs there"),
+        number("memory there", source="predicted"),
     )
     return Table(
         name=f"crossover-exponents{study.suffix}",
         title=f"Crossover: exponents of N, {study.place}",
-        columns=columns if study.device else (columns[0], *columns[7:]),
-        rows=tuple(_fits(study, arm) for arm in study.arms),
+        columns=(
+            ARM.column,
+            *(timed if study.device else ()),
+            text_column("all from"),
+            text_column("to the largest"),
+            number("MACs"),
+            number("memory", source="predicted"),
+        ),
+        rows=tuple((arm, *_exponents(study, arm)) for arm in study.arms),
         caption=measuring_conditions(study.rows),
         notes=(FIT,),
     )
 
 
-def _fits(study: Study, arm: str) -> tuple[Value, ...]:
-    macs, predictions = (
-        study.numbers(arm, column) for column in ("macs", "predicted_increment_bytes")
-    )
-    whole = upper_half(macs)
-    alone = (*_span(whole), _bare(exponent(macs, whole)), _bare(exponent(predictions, whole)))
-    if not study.device:
-        return (arm, *alone)
+def _exponents(study: Study, arm: str) -> Iterator[Value]:
+    counted = tuple(study.numbers(arm, name) for name in ("macs", "predicted_increment_bytes"))
     times = {size: time.median for size, time in study.times(arm).items()}
-    timed = upper_half(times)
-    fitted = (exponent(times, timed), exponent(study.numbers(arm, "memory_bytes"), timed))
-    beside = (_bare(exponent(one, timed)) for one in (macs, predictions))
-    return (arm, *_span(timed), *map(_known, fitted), *beside, *alone)
+    if study.device:
+        sizes = upper_half(times)
+        yield from _range(sizes)
+        for curve in (times, study.numbers(arm, "memory_bytes")):
+            yield exponent(curve, sizes) or Mark("fewer than three sizes were measured")
+        yield from (_without_ends(exponent(curve, sizes)) for curve in counted)
+    sizes = upper_half(counted[0])
+    yield from _range(sizes)
+    yield from (_without_ends(exponent(curve, sizes)) for curve in counted)
 
 
-def _span(chosen: tuple[int, ...]) -> tuple[Value, Value]:
-    return (answer.square(chosen[0]), answer.square(chosen[-1])) if chosen else (None, None)
+def _range(sizes: tuple[int, ...]) -> tuple[Value, Value]:
+    return (square_map(sizes[0]), square_map(sizes[-1])) if sizes else (None, None)
 
 
-def _known(fit: Interval | None) -> Value:
-    return Mark("fewer than three sizes were measured") if fit is None else fit
-
-
-def _bare(fit: Interval | None) -> Value:
+def _without_ends(fit: Interval | None) -> Value:
     return Mark("fewer than three sizes") if fit is None else fit.median
 
 
-def sizes(study: Study) -> Table:
+def size_table(study: Study) -> Table:
     """Every size and arm: time, memory, and how many times plain APNB's that is."""
+    plain = {row["size"]: row for row in study.arms.get(REFERENCE, {}).values()}
 
-    def times_of(row: Row, column: str) -> Value:
-        reference = _reference(study, row)
-        return None if reference is None else ratio_of(row[column], reference[column])
+    def over_plain(read: Callable[[Row], Value], row: Row) -> Value:
+        reference = plain.get(row["size"])
+        return None if reference is None else ratio_of(read(row), read(reference))
 
-    def time_ratio(row: Row) -> Value:
-        reference = _reference(study, row)
-        times = [curves.seconds(one) for one in (row, reference) if one is not None]
-        return ratio_of(times[0], times[1]) if len(times) == 2 else None
-
-    every_row = sorted(study.rows, key=lambda row: list(study.sizes.values()).index(row["size"]))
+    time_ratio = partial(over_plain, time_bounds)
+    memory_ratio = partial(over_plain, lambda row: row["predicted_increment_bytes"])
+    order = list(study.sizes.values())
     return tabulate(
-        every_row,
+        sorted(study.rows, key=lambda row: order.index(row["size"])),
         (
-            Field(Column("size", align="left"), axis_value("size")),
+            axis_field("size"),
             ARM,
-            *_read(MILLISECONDS),
-            Field(Column("time ratio", "", 2), time_ratio, optional=True, note=RATIO),
-            *_used(),
+            time_field(2),
+            Field(Column("time ratio", "", 2), time_ratio, optional=True, note=TO_REFERENCE),
+            *MEMORIES,
             Field(
-                Column("memory ratio", "", 2, source="predicted"),
-                lambda row: times_of(row, "predicted_increment_bytes"),
-                note=RATIO,
+                Column("memory ratio", "", 2, source="predicted"), memory_ratio, note=TO_REFERENCE
             ),
         ),
         name=f"crossover-sizes{study.suffix}",
@@ -184,53 +191,28 @@ def sizes(study: Study) -> Table:
     )
 
 
-def _reference(study: Study, row: Row) -> Row | None:
-    same = study.arms.get(REFERENCE, {}).values()
-    return next((one for one in same if one["size"] == row["size"]), None)
-
-
-def _read(column: Column) -> tuple[Field, ...]:
-    return (Field(column, time_value, note=TIME_NOTE),)
-
-
-def _used() -> tuple[Field, ...]:
-    return (
-        Field(
-            memory_column("memory", "measured", best="min"),
-            lambda row: measured_value(row, row["memory_bytes"]),
-            note=INCREMENT_NOTE,
-        ),
-        Field(
-            memory_column("memory", "predicted"),
-            lambda row: predicted_value(row, "predicted_increment_bytes"),
-            note=INCREMENT_NOTE,
-        ),
-    )
-
-
-def anchors(study: Study) -> Table:
+def anchor_table(study: Study) -> Table:
     """Time and memory of APNB against the number of anchors S."""
     rows = [row for arm in study.anchored.values() for row in arm.values()]
-    ordered = sorted(rows, key=lambda row: row["axes"]["anchors"])
     first = {arm: next(iter(by_anchors.values())) for arm, by_anchors in study.anchored.items()}
+    fewest = min(row["axes"]["anchors"] for row in rows)
 
     def time_ratio(row: Row) -> Value:
-        return ratio_of(curves.seconds(row), curves.seconds(first[row["axes"]["block"]]))
+        return ratio_of(time_bounds(row), time_bounds(first[row["axes"]["block"]]))
 
-    fewest = min(row["axes"]["anchors"] for row in rows)
     return tabulate(
-        ordered,
+        sorted(rows, key=lambda row: row["axes"]["anchors"]),
         (
             Field(Column("anchors S"), axis_value("anchors")),
             ARM,
-            Field(MILLISECONDS, time_value, note=TIME_NOTE),
+            time_field(2),
             Field(
                 Column("time ratio", "", 2),
                 time_ratio,
                 optional=True,
                 note=f"A ratio is to the same arm with S = {fewest}.",
             ),
-            *_used(),
+            *MEMORIES,
         ),
         name=f"crossover-anchors{study.suffix}",
         title=f"Crossover: time and memory against S at {rows[0]['size']}, {study.place}",
@@ -242,13 +224,16 @@ def anchors(study: Study) -> Table:
 
 def _growth(study: Study, arm: str) -> str:
     """Fit the exponent of S over the upper half of the range, in words."""
-    read = {at: curves.seconds(row) for at, row in study.anchored[arm].items()}
-    times = {at: time.median for at, time in read.items() if time is not None}
+    bounds = {anchors: time_bounds(row) for anchors, row in study.anchored[arm].items()}
+    times = {anchors: time.median for anchors, time in bounds.items() if time is not None}
     chosen = upper_half(times)
     fit = exponent(times, chosen)
     if fit is None:
         return ""
     return (
-        f"Time of {arm} grows as S to the power of {answer.times(fit)} from S = {chosen[0]} to "
+        f"Time of {arm} grows as S to the power of {interval_text(fit)} from S = {chosen[0]} to "
         f"{chosen[-1]}, with a 95 % interval."
     )
+
+
+CHAPTER = Chapter(50, {CROSSOVER: crossover_tables})

@@ -1,13 +1,12 @@
-"""Comparisons of two arms: the verdict of each clock, and what else distinguishes the arms."""
+"""Tables of interleaved A/B comparisons: the verdict of each clock, memory, and whether outputs agree."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from bench.analysis import Decision, decide_comparison, rounds_of
-from bench.records import ClockName, Comparison, MeasuredMemory
+from bench.analysis import decide_comparison, rounds_of
+from bench.records import CLOCK_TIMES, ClockName, Comparison
 from reports.model import (
     FAILURE_WORDS,
-    MEBI,
     MILLI,
     Column,
     Interval,
@@ -15,197 +14,169 @@ from reports.model import (
     Table,
     Value,
     describe_machine,
+    memory_column,
+    ratio_of,
+    text_column,
 )
 
-CLOCKS: dict[ClockName, str] = {
-    "process": "process time",
-    "wall": "wall time",
-    "cuda-events": "GPU time",
-}
-UNPREDICTED = Mark("this arm can't be predicted")
-UNREAD = Mark("this device gives no such reading")
-RATIO = (
+UNPREDICTABLE = Mark("this arm can't be predicted")
+NO_READING = Mark("this device gives no such reading")
+RATIO_TEXT = (
     "A ratio is the time of the arm over that of the one it is held against: the median over rounds, each in fresh "
     "processes that take turns, with its exact 99 % interval. A/A is the arm it is held against, over itself; "
     "times are medians over rounds of the medians over turns."
 )
-VERDICT = (
+VERDICT_TEXT = (
     "Verdicts by exact sign tests: FASTER and SLOWER beyond the bar (the margin, or twice what A/A is off), SAME "
     "within the margin on both sides, otherwise INCONCLUSIVE. Each clock is a question of its own; the first decides."
 )
-MEMORY = (
+MEMORY_TEXT = (
     "Memory is what one call adds to its input and parameters; measured: the high-water mark of the process, on a GPU "
     "the allocator's requested bytes."
 )
-OUTPUTS = (
+OUTPUTS_TEXT = (
     "Outputs differ by the largest difference over the largest value, on the same maps and with the same random "
     "numbers; weights that start as zero are drawn."
 )
 
-ARMS = (Column("of", align="left"), Column("against", align="left"), Column("size", align="left"))
-VERDICTS = (
-    *ARMS,
-    Column("clock", align="left"),
-    Column("verdict", align="left"),
+ARM_COLUMNS = (text_column("of"), text_column("against"), text_column("size"))
+VERDICT_COLUMNS = (
+    *ARM_COLUMNS,
+    text_column("clock"),
+    text_column("verdict"),
     Column("ratio", digits=3),
     Column("A/A", digits=3),
     Column("bar", "%", 1, 0.01, "share"),
-    Column("rounds", align="left"),
+    text_column("rounds"),
     Column("of", "ms", 3, MILLI, "seconds", "measured"),
     Column("against", "ms", 3, MILLI, "seconds", "measured"),
 )
-BESIDE = (
-    *ARMS,
+MEMORY_COLUMNS = (
+    *ARM_COLUMNS,
     Column("outputs differ by"),
     Column("MACs, ratio", digits=3),
-    Column("of", "MiB", 1, MEBI, "bytes", "predicted"),
-    Column("against", "MiB", 1, MEBI, "bytes", "predicted"),
-    Column("ratio", "", 3, 1, "", "predicted"),
-    Column("of", "MiB", 1, MEBI, "bytes", "measured"),
-    Column("against", "MiB", 1, MEBI, "bytes", "measured"),
-    Column("ratio", "", 3, 1, "", "measured"),
+    memory_column("of", "predicted"),
+    memory_column("against", "predicted"),
+    Column("ratio", digits=3, source="predicted"),
+    memory_column("of", "measured"),
+    memory_column("against", "measured"),
+    Column("ratio", digits=3, source="measured"),
 )
 
 
-def tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
+def comparison_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
     """The verdicts, and memory and outputs, of comparisons in the order in which they were made."""
     if not comparisons:
         return ()
-    rows = tuple(row for one in comparisons for row in _verdicts(one))
+    single = len(comparisons) == 1
     return (
         Table(
             name="comparisons",
-            title=_title(comparisons),
-            columns=VERDICTS,
-            rows=rows,
-            caption=_caption(comparisons),
-            notes=tuple(_rules(comparisons)),
+            title=comparison_sentence(comparisons[0]) if single else "Arms compared by turns",
+            columns=VERDICT_COLUMNS,
+            rows=tuple(row for each in comparisons for row in _verdict_rows(each)),
+            caption=_measured_on(comparisons),
+            notes=(RATIO_TEXT, f"Fixed beforehand: {_fixed(comparisons)}. {VERDICT_TEXT}"),
             group_by=(0, 1, 2),
         ),
         Table(
             name="comparisons-memory",
             title="The same arms: memory of a call, and whether they give the same",
-            columns=BESIDE,
-            rows=tuple(_beside(one) for one in comparisons),
-            notes=(MEMORY, OUTPUTS),
+            columns=MEMORY_COLUMNS,
+            rows=tuple(map(_memory_row, comparisons)),
+            notes=(MEMORY_TEXT, OUTPUTS_TEXT),
         ),
     )
 
 
-def sentence(comparison: Comparison) -> str:
+def comparison_sentence(comparison: Comparison) -> str:
     """The verdict in one sentence, by the clock that decides."""
     arms = f"{comparison.second.arm} against {comparison.first.arm} at {comparison.size}"
     if comparison.failure is not None or not comparison.clocks:
         reason = comparison.failure.reason if comparison.failure else "there are no rounds"
         return f"{arms}: not compared ({reason})"
     clock = comparison.clocks[0]
-    found = decide_comparison(comparison, clock)
-    return f"{arms}: {found.verdict}, {_share(found)} of its {CLOCKS[clock]} ({found.reason})"
-
-
-def _share(found: Decision) -> str:
-    ratio = found.ratio
+    decision = decide_comparison(comparison, clock)
+    ratio = decision.ratio
     ends = "" if ratio.low is None else f" [{ratio.low:.3f}, {ratio.high:.3f}]"
-    return f"{ratio.median:.3f}{ends}"
+    share = f"{ratio.median:.3f}{ends} of its {CLOCK_TIMES[clock]}"
+    return f"{arms}: {decision.verdict}, {share} ({decision.reason})"
 
 
-def _title(comparisons: Sequence[Comparison]) -> str:
-    if len(comparisons) == 1:
-        return sentence(comparisons[0])
-    return "Arms compared by turns"
+def _verdict_rows(comparison: Comparison) -> Iterator[tuple[Value, ...]]:
+    arms = (comparison.second.arm, comparison.first.arm, comparison.size)
+    failure = comparison.failure
+    if failure is not None:
+        note = f"{FAILURE_WORDS[failure.kind]}: {failure.reason}"
+        yield (*arms, "", Mark(note, FAILURE_WORDS[failure.kind]), *([Mark(note)] * 6))
+        return
+    for clock in comparison.clocks:
+        yield (*arms, CLOCK_TIMES[clock], *_decision_values(comparison, clock))
 
 
-def _verdicts(one: Comparison) -> list[tuple[Value, ...]]:
-    named = (one.second.arm, one.first.arm, one.size)
-    if one.failure is not None:
-        note = f"{FAILURE_WORDS[one.failure.kind]}: {one.failure.reason}"
-        failed = Mark(note, FAILURE_WORDS[one.failure.kind])
-        return [(*named, "", failed, *([Mark(note)] * 6))]
-    return [(*named, CLOCKS[clock], *_decided(one, clock)) for clock in one.clocks]
+def _decision_values(comparison: Comparison, clock: ClockName) -> Iterator[Value]:
+    decision = decide_comparison(comparison, clock)
+    doubtful = decision.verdict == "INCONCLUSIVE"
+    yield Mark(decision.reason, decision.verdict) if doubtful else decision.verdict
+    for ratio in (decision.ratio, decision.control):
+        yield Interval(ratio.median, ratio.low, ratio.high)
+    yield decision.bar
+    beyond = max(decision.above, decision.below)
+    agreeing = min(decision.within) if decision.verdict == "SAME" else beyond
+    yield f"{agreeing} of {decision.rounds}"
+    rounds = rounds_of(comparison, clock)
+    for arm in ([each.second for each in rounds], [each.first for each in rounds]):
+        yield statistics.median(map(statistics.median, arm))
 
 
-def _decided(one: Comparison, clock: ClockName) -> tuple[Value, ...]:
-    found = decide_comparison(one, clock)
-    rounds = rounds_of(one, clock)
-    times = [
-        statistics.median(statistics.median(turns) for turns in arm)
-        for arm in ([each.second for each in rounds], [each.first for each in rounds])
-    ]
-    verdict: Value = found.verdict
-    if found.verdict == "INCONCLUSIVE":
-        verdict = Mark(found.reason, found.verdict)
-    agreeing = max(found.above, found.below)
-    if found.verdict == "SAME":
-        agreeing = min(found.within)
-    return (
-        verdict,
-        Interval(found.ratio.median, found.ratio.low, found.ratio.high),
-        Interval(found.control.median, found.control.low, found.control.high),
-        found.bar,
-        f"{agreeing} of {found.rounds}",
-        *times,
-    )
-
-
-def _beside(one: Comparison) -> tuple[Value, ...]:
-    arms = (one.second, one.first)
+def _memory_row(comparison: Comparison) -> tuple[Value, ...]:
+    arms = (comparison.second, comparison.first)
     predicted = [arm.predicted_increment_bytes for arm in arms]
-    measured = [_measured(arm.memory) for arm in arms]
-    error = one.agreement.max_relative_error
-    differ: Value = Mark(one.agreement.reason or "not compared")
-    unread = UNREAD if one.rounds else Mark("not compared")
+    measured = [arm.memory.added_bytes if arm.memory else None for arm in arms]
+    error = comparison.agreement.max_relative_error
+    difference: Value = Mark(comparison.agreement.reason or "not compared")
     if error is not None:
-        differ = "not at all" if error == 0 else f"{error:.1e}"
+        difference = "not at all" if error == 0 else f"{error:.1e}"
+    unread = NO_READING if comparison.rounds else Mark("not compared")
     return (
-        one.second.arm,
-        one.first.arm,
-        one.size,
-        differ,
-        _ratio(one.second.macs, one.first.macs) or UNPREDICTED,
-        *(UNPREDICTED if value is None else value for value in predicted),
-        _ratio(*predicted) or UNPREDICTED,
-        *(unread if value is None else value for value in measured),
-        _ratio(*measured) or unread,
+        *(arm.arm for arm in arms),
+        comparison.size,
+        difference,
+        *_filled([ratio_of(*(arm.macs for arm in arms))], UNPREDICTABLE),
+        *_filled([*predicted, ratio_of(*predicted)], UNPREDICTABLE),
+        *_filled([*measured, ratio_of(*measured)], unread),
     )
 
 
-def _measured(memory: MeasuredMemory | None) -> int | None:
-    if memory is None:
-        return None
-    on_gpu = memory.requested_bytes
-    return memory.high_water_bytes if on_gpu is None else on_gpu
+def _filled(values: Sequence[Value], missing: Mark) -> Iterator[Value]:
+    return (missing if value is None else value for value in values)
 
 
-def _ratio(above: int | None, below: int | None) -> Value:
-    return above / below if above is not None and below else None
-
-
-def _caption(comparisons: Sequence[Comparison]) -> str:
+def _measured_on(comparisons: Sequence[Comparison]) -> str:
     machines = dict.fromkeys(
-        describe_machine(one.environment) for one in comparisons if one.environment
+        describe_machine(each.environment) for each in comparisons if each.environment
     )
-    where = f"Measured on {'; '.join(machines)}" if machines else "Measured somewhere"
     settings = dict.fromkeys(
         ", ".join(
             (
-                *(f"{name} {value}" for name, value in one.axes.items() if name != "size"),
-                f"batch {one.batch}",
-                one.dtype,
-                one.mode,
+                *(f"{name} {value}" for name, value in each.axes.items() if name != "size"),
+                f"batch {each.batch}",
+                each.dtype,
+                each.mode,
             )
         ).replace("_", " ")
-        for one in comparisons
+        for each in comparisons
     )
-    return f"{where}; {' or '.join(settings)}."
+    return f"Measured on {'; '.join(machines) or 'somewhere'}; {' or '.join(settings)}."
 
 
-def _rules(comparisons: Sequence[Comparison]) -> list[str]:
-    """What was fixed beforehand, and what the words mean."""
-    fixed = dict.fromkeys(
-        f"margin {100 * one.margin:g} %, level {one.level:g}"
-        + (f" shared by {one.comparisons} comparisons" if one.comparisons > 1 else "")
-        + f", {len(one.rounds)} rounds"
-        for one in comparisons
-        if one.rounds
+def _fixed(comparisons: Sequence[Comparison]) -> str:
+    """What was fixed before anything was run."""
+    rules = dict.fromkeys(
+        f"margin {100 * each.margin:g} %, level {each.level:g}"
+        + (f" shared by {each.comparisons} comparisons" if each.comparisons > 1 else "")
+        + f", {len(each.rounds)} rounds"
+        for each in comparisons
+        if each.rounds
     )
-    return [RATIO, f"Fixed beforehand: {'; '.join(fixed) or 'nothing was run'}. {VERDICT}"]
+    return "; ".join(rules) or "nothing was run"

@@ -1,4 +1,4 @@
-"""What the gate found, as tables, as a summary in Markdown, and in the forms that other tools read."""
+"""An outcome of the gate as tables, as a job summary in Markdown, and in the files that other tools read."""
 
 import json
 from collections.abc import Sequence
@@ -6,40 +6,25 @@ from pathlib import Path
 
 from bench.records import (
     OUTCOME_FILE,
-    SAME_OR_BETTER,
-    UNDECIDED,
-    WORSE,
-    Amount,
     Control,
     Finding,
     FindingVerdict,
     Outcome,
     SideRecord,
     moved_findings,
-    worst_first,
     write_outcome,
 )
-from reports.model import (
-    MEBI,
-    MILLI,
-    Column,
-    Interval,
-    Mark,
-    Table,
-    Value,
-    decimal,
-    describe_machine,
-)
-from reports.render import markdown
+from reports.gate import github, junit, pytest_benchmark
+from reports.gate.wording import amount, headline
+from reports.model import Column, Interval, Mark, Table, Value, describe_machine, text_column
+from reports.render import escape_markdown, to_markdown
 
-WORDS = {
-    SAME_OR_BETTER: "Same or better",
-    WORSE: "Worse",
-    UNDECIDED: "Not decided",
-}
 # GitHub cuts a job's summary off at 1 MiB.
 MOST_ROWS = 500
-RATIO = "Ratio: the head's over the base's; for what was measured the median over rounds with its exact 99 % interval."
+RATIO_MEANING = (
+    "Ratio: the head's over the base's; for what was measured the median over rounds with its "
+    "exact 99 % interval."
+)
 MEANINGS: dict[FindingVerdict, str] = {
     "CHANGED": "an exact quantity is another one; if that is wanted, --accept it with a reason",
     "FAILED": "the base ran and the head does not",
@@ -54,149 +39,101 @@ MEANINGS: dict[FindingVerdict, str] = {
     "SHOWN": "not judged",
     "SAME": "equal, or within the margin on both sides",
 }
-FINDINGS = (
-    Column("verdict", align="left"),
-    Column("cell", align="left"),
-    Column("quantity", align="left"),
+FINDING_COLUMNS = (
+    text_column("verdict"),
+    text_column("cell"),
+    text_column("quantity"),
     Column("base"),
     Column("head"),
     Column("ratio", digits=3),
-    Column("why", align="left", wide=True),
+    text_column("why", wide=True),
 )
-CONTROLS = (
-    Column("control", align="left"),
-    Column("cell", align="left"),
-    Column("has to read", align="left"),
-    Column("reads", align="left"),
+CONTROL_COLUMNS = (
+    text_column("control"),
+    text_column("cell"),
+    text_column("has to read"),
+    text_column("reads"),
     Column("ratio", digits=3),
-    Column("why", align="left", wide=True),
+    text_column("why", wide=True),
 )
 
 
-def headline(outcome: Outcome) -> str:
-    """The answer in one sentence."""
-    worse = [one for one in worst_first(outcome.findings) if one.is_worse]
-    word = WORDS[outcome.status]
-    if outcome.status == WORSE:
-        return (
-            f"{word}: {len(worse)} of {len(outcome.findings)} findings; first {sentence(worse[0])}"
-        )
-    if outcome.status == UNDECIDED:
-        return f"{word}: {outcome.undecided}"
-    better = sum(one.verdict in ("FASTER", "LESS", "FIXED") for one in outcome.findings)
-    accepted = sum(one.verdict == "ACCEPTED" for one in outcome.findings)
-    unsure = sum(one.verdict == "INCONCLUSIVE" for one in outcome.findings)
-    counts = ((better, "better"), (accepted, "accepted"), (unsure, "inconclusive"))
-    beside = [f"{count} {what}" for count, what in counts if count]
-    return f"{word}: {', '.join([f'{len(outcome.findings)} findings', *beside])}"
-
-
-def sentence(one: Finding) -> str:
-    """One finding in words: what moved, from where to where, by how much."""
-    values = f"{amount(one.before, one.unit)} to {amount(one.after, one.unit)}"
-    return f"{one.cell}: {one.quantity} {one.verdict}, {values}{ratio_text(one)}"
-
-
-def ratio_text(one: Finding) -> str:
-    """The ratio with its interval in parentheses; empty where there is none."""
-    if one.ratio is None or one.verdict in ("NEW", "FIXED"):
-        return ""
-    ends = "" if one.low is None or one.high is None else f" [{one.low:.3f}, {one.high:.3f}]"
-    return f" (ratio {one.ratio:.3f}{ends})"
-
-
-def amount(value: Amount, unit: str) -> str:
-    """Write a value as a person reads it."""
-    if value is None:
-        return "-"
-    if isinstance(value, str):
-        return value
-    if unit == "bytes":
-        return f"{decimal(value / MEBI, 3)} MiB"
-    if unit == "checksum":
-        return f"{value:.4g}"
-    if unit == "s":
-        return f"{decimal(value / MILLI, 3)} ms"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
-
-
-def tables(outcome: Outcome) -> tuple[Table, ...]:
+def outcome_tables(outcome: Outcome) -> tuple[Table, ...]:
     """What moved, what did not, and the controls."""
     moved = moved_findings(outcome.findings)
-    same = [one for one in outcome.findings if one.verdict == "SAME"]
-    made = [
-        _findings("moved", "What moved, the worst first", moved, outcome, notes=_notes(moved)),
-        _findings("same", "What is the same", same, outcome),
-        _controls(outcome.controls),
-    ]
-    return tuple(one for one in made if one.rows)
+    same = [finding for finding in outcome.findings if finding.verdict == "SAME"]
+    verdicts = {finding.verdict for finding in moved}
+    meanings = (f"{word}: {text}." for word, text in MEANINGS.items() if word in verdicts)
+    notes = (RATIO_MEANING, *meanings)
+    tables = (
+        _finding_table(outcome, moved, "moved", title="What moved, the worst first", notes=notes),
+        _finding_table(outcome, same, "same", title="What is the same"),
+        Table(
+            name="controls",
+            title="Controls: questions whose answers are known",
+            columns=CONTROL_COLUMNS,
+            rows=tuple(map(_control_row, outcome.controls)),
+        ),
+    )
+    return tuple(table for table in tables if table.rows)
 
 
-def _findings(
-    name: str, title: str, rows: Sequence[Finding], outcome: Outcome, *, notes: Sequence[str] = ()
+def _finding_table(
+    outcome: Outcome,
+    findings: Sequence[Finding],
+    name: str,
+    *,
+    title: str,
+    notes: tuple[str, ...] = (),
 ) -> Table:
-    left = len(rows) - MOST_ROWS
-    more = [f"{left} rows more are in {OUTCOME_FILE}."] if left > 0 else []
+    left = len(findings) - MOST_ROWS
+    where = outcome.head.environment
+    machine = f"; {describe_machine(where)}" if where else ""
     return Table(
         name=name,
         title=title,
-        columns=FINDINGS,
-        rows=tuple(_row(one) for one in rows[:MOST_ROWS]),
-        caption=_caption(outcome),
-        notes=(*notes, *more),
+        columns=FINDING_COLUMNS,
+        rows=tuple(map(_finding_row, findings[:MOST_ROWS])),
+        caption=f"Base {_side_name(outcome.base)}, head {_side_name(outcome.head)}{machine}.",
+        notes=(*notes, f"{left} rows more are in {OUTCOME_FILE}.") if left > 0 else notes,
     )
 
 
-def _row(one: Finding) -> tuple[Value, ...]:
+def _finding_row(finding: Finding) -> tuple[Value, ...]:
     return (
-        one.verdict,
-        one.cell,
-        one.quantity,
-        amount(one.before, one.unit),
-        amount(one.after, one.unit),
-        None if one.ratio is None else Interval(one.ratio, one.low, one.high),
-        one.reason,
+        finding.verdict,
+        finding.cell,
+        finding.quantity,
+        amount(finding.before, finding.unit),
+        amount(finding.after, finding.unit),
+        _ratio_interval(finding),
+        finding.reason,
     )
 
 
-def _controls(controls: Sequence[Control]) -> Table:
-    return Table(
-        name="controls",
-        title="Controls: questions whose answers are known",
-        columns=CONTROLS,
-        rows=tuple(
-            (
-                one.name,
-                one.cell,
-                one.expected,
-                one.verdict if one.holds else Mark("this machine cannot decide", one.verdict),
-                None if one.ratio is None else Interval(one.ratio, one.low, one.high),
-                one.reason,
-            )
-            for one in controls
-        ),
+def _control_row(control: Control) -> tuple[Value, ...]:
+    failed = Mark("this machine cannot decide", control.verdict)
+    return (
+        control.name,
+        control.cell,
+        control.expected,
+        control.verdict if control.holds else failed,
+        _ratio_interval(control),
+        control.reason,
     )
 
 
-def _notes(rows: Sequence[Finding]) -> tuple[str, ...]:
-    said = {one.verdict for one in rows}
-    meant = [f"{verdict}: {text}." for verdict, text in MEANINGS.items() if verdict in said]
-    return (RATIO, *meant)
+def _ratio_interval(of: Finding | Control) -> Interval | None:
+    return None if of.ratio is None else Interval(of.ratio, of.low, of.high)
 
 
-def _caption(outcome: Outcome) -> str:
-    where = outcome.head.environment
-    machine = f"; {describe_machine(where)}" if where else ""
-    return f"Base {_side(outcome.base)}, head {_side(outcome.head)}{machine}."
-
-
-def _side(side: SideRecord) -> str:
+def _side_name(side: SideRecord) -> str:
     dirty = "-dirty" if (side.commit or "").endswith("-dirty") else ""
     commit = f" ({side.commit[:10]}{dirty})" if side.commit else ""
     return f"{side.name}{commit}"
 
 
-def versions(outcome: Outcome) -> str:
+def environment_changes(outcome: Outcome) -> str:
     """What differs between the environments of the sides; empty if nothing does."""
     base, head = outcome.base.environment, outcome.head.environment
     if base is None or head is None:
@@ -209,36 +146,33 @@ def versions(outcome: Outcome) -> str:
     return f"The environments differ: {', '.join(moved)}." if moved else ""
 
 
-def summary(outcome: Outcome) -> str:
+def job_summary(outcome: Outcome) -> str:
     """GitHub's job summary: the answer, what moved, the controls, and the rest folded away."""
-    parts = [f"## {markdown.escape(headline(outcome))}", ""]
-    for table in tables(outcome):
-        text = markdown.render(table)
+    parts = [f"## {escape_markdown(headline(outcome))}", ""]
+    for table in outcome_tables(outcome):
+        text = to_markdown(table)
         if table.name == "same":
             title = f"{table.title}: {len(table.rows)}"
             text = f"<details><summary>{title}</summary>\n\n{text}\n</details>\n"
         parts.append(text)
-    said = [*outcome.rules, versions(outcome)]
-    said += [f"Made by: {outcome.command}"] if outcome.command else []
-    parts += [f"- {markdown.escape(text)}" for text in said if text]
+    command = f"Made by: {outcome.command}" if outcome.command else ""
+    remarks = (*outcome.rules, environment_changes(outcome), command)
+    parts += [f"- {escape_markdown(text)}" for text in remarks if text]
     return "\n".join(parts) + "\n"
 
 
-def write(outcome: Outcome, folder: Path) -> str:
+def write_reports(outcome: Outcome, folder: Path) -> str:
     """Write every form into a folder: the outcome, summary.md, junit.xml and JSON for two tools; give the summary."""
-    from reports.gate import action_benchmark, junit, pytest_benchmark
-
     write_outcome(outcome, folder)
     (folder / "pytest-benchmark").mkdir(exist_ok=True)
-    text = summary(outcome)
     files = {
-        "summary.md": text,
-        "junit.xml": junit.render(outcome),
-        "github-action-benchmark.json": json.dumps(action_benchmark.entries(outcome), indent=1),
+        "summary.md": job_summary(outcome),
+        "junit.xml": junit.to_junit(outcome),
+        "github-action-benchmark.json": json.dumps(github.benchmark_entries(outcome), indent=1),
     }
     for side in ("base", "head"):
-        report = pytest_benchmark.report(outcome, side)
+        report = pytest_benchmark.side_report(outcome, side)
         files[f"pytest-benchmark/{side}.json"] = json.dumps(report, indent=1)
     for name, content in files.items():
         (folder / name).write_text(content, encoding="utf-8")
-    return text
+    return files["summary.md"]

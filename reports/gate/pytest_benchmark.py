@@ -14,10 +14,10 @@ from reports.render import plain
 FORMAT = "5.1.0"
 
 
-def report(outcome: Outcome, side: Literal["base", "head"]) -> dict[str, Any]:
+def side_report(outcome: Outcome, side: Literal["base", "head"]) -> dict[str, Any]:
     """What `pytest --benchmark-json` would have written of that side."""
-    of = outcome.base if side == "base" else outcome.head
-    where = of.environment
+    record = outcome.base if side == "base" else outcome.head
+    where, commit = record.environment, record.commit or ""
     return {
         "machine_info": {
             "processor": where.device_name if where else "",
@@ -28,49 +28,48 @@ def report(outcome: Outcome, side: Literal["base", "head"]) -> dict[str, Any]:
             "torch": where.torch if where else "",
         },
         "commit_info": {
-            "id": (of.commit or "").removesuffix("-dirty") or "unversioned",
-            "dirty": (of.commit or "").endswith("-dirty"),
+            "id": commit.removesuffix("-dirty") or "unversioned",
+            "dirty": commit.endswith("-dirty"),
             "project": "bench.regress",
         },
         "benchmarks": [
-            _benchmark(one, one.before_rounds if side == "base" else one.after_rounds)
-            for one in outcome.findings
-            if one.kind == "time" and one.before_rounds and one.after_rounds
+            _benchmark(finding, finding.before_rounds if side == "base" else finding.after_rounds)
+            for finding in outcome.findings
+            if finding.kind == "time" and finding.before_rounds and finding.after_rounds
         ],
         "datetime": outcome.created_at,
         "version": FORMAT,
     }
 
 
-def _benchmark(one: Finding, rounds: Sequence[float]) -> dict[str, Any]:
+def _benchmark(finding: Finding, rounds: Sequence[float]) -> dict[str, Any]:
+    name = f"{finding.cell}: {finding.quantity}"
     return {
-        "group": plain(one.cell),
-        "name": plain(f"{one.cell}: {one.quantity}"),
-        "fullname": plain(f"bench.regress::{one.cell}: {one.quantity}"),
+        "group": plain(finding.cell),
+        "name": plain(name),
+        "fullname": plain(f"bench.regress::{name}"),
         "params": None,
         "param": None,
-        "extra_info": {"verdict": one.verdict, "ratio": one.ratio},
+        "extra_info": {"verdict": finding.verdict, "ratio": finding.ratio},
         "options": {
             "disable_gc": True,
-            "timer": plain(one.quantity),
+            "timer": plain(finding.quantity),
             "min_rounds": len(rounds),
             "max_time": 0.0,
             "min_time": 0.0,
             "warmup": True,
         },
-        "stats": _stats(sorted(rounds), launches=one.launches),
+        "stats": _stats(sorted(rounds), launches=finding.launches),
     }
 
 
 def _stats(rounds: Sequence[float], *, launches: int) -> dict[str, Any]:
     """The numbers that its tables show; `rounds` sorted."""
     median, mean = statistics.median(rounds), statistics.fmean(rounds)
-    deviation = statistics.stdev(rounds) if len(rounds) > 1 else 0.0
-    low, _, high = (
-        statistics.quantiles(rounds, n=4, method="inclusive")
-        if len(rounds) > 1
-        else (median, median, median)
-    )
+    several = len(rounds) > 1
+    deviation = statistics.stdev(rounds) if several else 0.0
+    quartiles = statistics.quantiles(rounds, n=4, method="inclusive") if several else [median] * 3
+    low, _, high = quartiles
     reach = 1.5 * (high - low)
     inside = [value for value in rounds if low - reach <= value <= high + reach]
     beyond = sum(not mean - deviation <= value <= mean + deviation for value in rounds)

@@ -1,29 +1,60 @@
-"""Series over time, per device, from the records of many runs. No torch."""
+"""Time series of readings per device, from the records of many runs, and where they change their level. No torch.
 
+Steps follow a plain rule for charts, never for a gate. Within a stretch, the place is looked for that leaves the least
+sum of absolute differences from the medians of both parts. It is a step if both parts have `LEVEL_POINTS` points or
+more and their medians differ by more than the margin and by more than `SCATTERS` times the scatter. That is 1.0483
+times the median absolute difference of neighbours, a standard deviation for normal noise, and few steps don't change
+it. Then both parts are looked through likewise. In logarithms, so that a doubling and a halving are as far.
+"""
+
+import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from bench.analysis import rounds_of
 from bench.records import (
+    CALL_MEMORY,
+    CLOCK_TIMES,
     COMPARISONS_FILE,
     Comparison,
     Environment,
     Record,
+    cell_name,
     read_comparisons,
     read_records,
 )
-from bench.regression import exact
-from bench.regression.verdicts import CLOCKS, MEMORY, compared_cell, role_of
-from reports.gate import change_points
-from reports.gate.change_points import Step
 
-# As a record has a clock that decides, so does a series; the others would say it again.
-HOT = "hot"
-UNITS = {"MACs": "MAC", "parameters": "", "predicted peak": "bytes", MEMORY: "bytes"}
 EXACT = ("parameters", "MACs", "predicted peak")
+SERIES_UNITS = {"MACs": "MAC", "parameters": "", "predicted peak": "bytes", CALL_MEMORY: "bytes"}
+LEVEL_POINTS = 4
+SCATTERS = 4.0
+STEP_MARGIN = 0.02
+
+SeriesKey = tuple[str, str, str]  # device, quantity, cell
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelStep:
+    """A change of level.
+
+    Attributes:
+        at: index of the first point of the new level.
+        before: median of the level before.
+        after: median of the new level.
+    """
+
+    at: int
+    before: float
+    after: float
+
+    @property
+    def ratio(self) -> float:
+        """The new level over the old one."""
+        return self.after / self.before
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,25 +67,27 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Series:
+class TimeSeries:
     """One quantity of one cell on one device."""
 
     device: str
-    cell: str
     quantity: str
-    unit: str
+    cell: str
     points: tuple[Point, ...]
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def unit(self) -> str:
+        """The base unit of its values."""
+        return SERIES_UNITS.get(self.quantity, "s")
+
+    @property
+    def steps(self) -> tuple[LevelStep, ...]:
         """Where its level changes; what has no scatter changes with every other value."""
-        values = [point.value for point in self.points]
-        if self.quantity in EXACT:
-            return change_points.changes(values)
-        return change_points.find(values)
+        find = value_changes if self.quantity in EXACT else level_steps
+        return find([point.value for point in self.points])
 
 
-def read(folder: Path) -> tuple[Series, ...]:
+def read_series(folder: Path) -> tuple[TimeSeries, ...]:
     """Series of all records and comparisons below a folder, by device, quantity and cell.
 
     Of a gate's output the head is taken; its base is another run's head.
@@ -65,76 +98,74 @@ def read(folder: Path) -> tuple[Series, ...]:
     if not folder.is_dir():
         msg = f"folder {str(folder)!r} does not exist; give one that holds the records of runs"
         raise ValueError(msg)
-    found: dict[tuple[str, str, str], dict[tuple[str, str], float]] = {}
-    for device, cell, quantity, point in _points(folder):
+    readings: dict[SeriesKey, dict[tuple[str, str], Point]] = {}
+    for key, point in _readings(folder):
         # A copy of a record lies in the folders of later runs that went on with it.
-        found.setdefault((device, quantity, cell), {})[point.at, point.commit] = point.value
-    if not found:
+        readings.setdefault(key, {})[point.at, point.commit] = point
+    if not readings:
         msg = f"folder {str(folder)!r} has no records of runs; give one that holds some"
         raise ValueError(msg)
     return tuple(
-        Series(
+        TimeSeries(
             device=device,
-            cell=cell,
             quantity=quantity,
-            unit=UNITS.get(quantity, "s"),
-            points=tuple(
-                Point(at=at, commit=commit, value=value)
-                for (at, commit), value in sorted(points.items())
-            ),
+            cell=cell,
+            points=tuple(point for _, point in sorted(points.items())),
         )
-        for (device, quantity, cell), points in sorted(found.items())
+        for (device, quantity, cell), points in sorted(readings.items())
     )
 
 
-def _points(folder: Path) -> Iterator[tuple[str, str, str, Point]]:
+def _readings(folder: Path) -> Iterator[tuple[SeriesKey, Point]]:
     for file in sorted(folder.rglob("*.jsonl")):
         is_base = file.parent.name == "base" and (file.parent.parent / "head").is_dir()
         if file.name == COMPARISONS_FILE:
-            for made in read_comparisons(file):
-                yield from _of_comparison(made)
+            for comparison in read_comparisons(file):
+                yield from _of_comparison(comparison)
         elif not is_base:
-            for one in read_records(file):
-                yield from _of_record(one)
+            for record in read_records(file):
+                yield from _of_record(record)
 
 
-def _of_record(one: Record) -> Iterator[tuple[str, str, str, Point]]:
-    where = one.environment
-    if where is None or one.source == "published" or one.failure or not is_moment(one.created_at):
+def _of_record(record: Record) -> Iterator[tuple[SeriesKey, Point]]:
+    where, at = record.environment, record.created_at
+    if where is None or record.source == "published" or record.failure or not _is_moment(at):
         return
-    for quantity, value in _values(one):
-        device = "any device" if quantity in EXACT else device_of(where)
+    for quantity, value in _recorded_values(record):
         if value:
-            yield device, exact.name_of(one), quantity, _point(one.created_at, where, float(value))
+            device = "any device" if quantity in EXACT else _series_device(where)
+            point = Point(at=at, commit=where.commit or "", value=float(value))
+            yield (device, quantity, cell_name(record)), point
 
 
-def _values(one: Record) -> Iterator[tuple[str, float | None]]:
-    measures = one.measures
+def _recorded_values(record: Record) -> Iterator[tuple[str, float | None]]:
+    measures = record.measures
     if measures.counts:
         yield "parameters", measures.counts.parameters
         yield "MACs", measures.counts.macs
     if measures.predicted:
         yield "predicted peak", measures.predicted.peak_bytes
     if measures.memory:
-        yield MEMORY, measures.memory.added_bytes
+        yield CALL_MEMORY, measures.memory.added_bytes
     for timing in measures.timings:
-        if timing.clock in CLOCKS and timing.cache == HOT and timing.samples_s:
-            yield CLOCKS[timing.clock], statistics.median(timing.samples_s)
+        # As a record has a clock that decides, so does a series; the others would say it again.
+        if timing.clock in CLOCK_TIMES and timing.cache == "hot" and timing.samples_s:
+            yield CLOCK_TIMES[timing.clock], statistics.median(timing.samples_s)
 
 
-def _of_comparison(made: Comparison) -> Iterator[tuple[str, str, str, Point]]:
+def _of_comparison(comparison: Comparison) -> Iterator[tuple[SeriesKey, Point]]:
     """The head's time, as the median over rounds."""
-    is_cell = role_of(made) == "cell" and is_moment(made.created_at)
-    if not (is_cell and made.rounds) or made.environment is None:
+    where, at = comparison.environment, comparison.created_at
+    is_cell = comparison.gate_role == "cell" and _is_moment(at)
+    if not (is_cell and comparison.rounds) or where is None:
         return
-    where, clock = made.environment, made.clocks[0]
-    medians = [statistics.median(one.second) for one in rounds_of(made, clock)]
-    value = statistics.median(medians)
-    named = f"{CLOCKS[clock]}, by turns"
-    yield device_of(where), compared_cell(made), named, _point(made.created_at, where, value)
+    clock = comparison.clocks[0]
+    medians = [statistics.median(each.second) for each in rounds_of(comparison, clock)]
+    key = (_series_device(where), f"{CLOCK_TIMES[clock]}, by turns", comparison.gate_cell)
+    yield key, Point(at=at, commit=where.commit or "", value=statistics.median(medians))
 
 
-def is_moment(text: str) -> bool:
+def _is_moment(text: str) -> bool:
     """Whether this says when, as records do; what has no time has no place in a history."""
     try:
         return datetime.fromisoformat(text).tzinfo is not None
@@ -142,12 +173,55 @@ def is_moment(text: str) -> bool:
         return False
 
 
-def _point(at: str, where: Environment, value: float) -> Point:
-    return Point(at=at, commit=where.commit or "", value=value)
-
-
-def device_of(where: Environment) -> str:
+def _series_device(where: Environment) -> str:
     """A device as series are told apart: a driver or a library is a step in them, no series of its own."""
     if where.device == "cuda":
         return where.device_name
     return f"{where.device_name}, {where.threads} thread{'s' if where.threads > 1 else ''}"
+
+
+def level_steps(values: Sequence[float]) -> tuple[LevelStep, ...]:
+    """Steps of a series of readings, the oldest first.
+
+    Raises:
+        ValueError: a value is not above zero.
+    """
+    if not all(0 < value < math.inf for value in values):
+        msg = "a series has values that are not above zero; leave them out"
+        raise ValueError(msg)
+    return _steps_at(_level_starts([math.log(value) for value in values], 0), values)
+
+
+def value_changes(values: Sequence[float]) -> tuple[LevelStep, ...]:
+    """Places at which a series without scatter is another value than before."""
+    places = [at for at, (before, after) in enumerate(pairwise(values), 1) if before != after]
+    return _steps_at(places, values)
+
+
+def _steps_at(places: Sequence[int], values: Sequence[float]) -> tuple[LevelStep, ...]:
+    edges = [0, *places, len(values)]
+    levels = [statistics.median(values[start:end]) for start, end in pairwise(edges) if end > start]
+    return tuple(
+        LevelStep(at=at, before=before, after=after)
+        for at, (before, after) in zip(places, pairwise(levels), strict=True)
+    )
+
+
+def _level_starts(logs: Sequence[float], offset: int) -> list[int]:
+    """Where levels begin, in order, the first left out."""
+    places = range(LEVEL_POINTS, len(logs) - LEVEL_POINTS + 1)
+    if not places:
+        return []
+    place = min(places, key=lambda at: _deviations(logs[:at]) + _deviations(logs[at:]))
+    before, after = logs[:place], logs[place:]
+    scatter = 1.0483 * statistics.median(abs(later - sooner) for sooner, later in pairwise(logs))
+    apart = abs(statistics.median(after) - statistics.median(before))
+    if apart <= max(math.log1p(STEP_MARGIN), SCATTERS * scatter):
+        return []
+    place += offset
+    return [*_level_starts(before, offset), place, *_level_starts(after, place)]
+
+
+def _deviations(part: Sequence[float]) -> float:
+    middle = statistics.median(part)
+    return sum(abs(value - middle) for value in part)

@@ -1,123 +1,121 @@
-"""The history of runs: a chart for each quantity of a device, steps marked, and a table of all series."""
+"""Charts and a table of series over many runs, with the steps of their level marked."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.gate.findings import amount
-from reports.gate.series import EXACT, Series
-from reports.model import COLOURS, MARKERS, Column, Figure, Table, Value, svg_of
-from reports.render import html, markdown, plain, slug
+from reports.gate.series import EXACT, TimeSeries
+from reports.gate.wording import amount
+from reports.model import COLOURS, MARKERS, Column, Figure, Table, Value, svg_of, text_column
+from reports.render import plain, report_page, slug, to_markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PER_CHART = len(COLOURS)
-COLUMNS = (
-    Column("device", align="left"),
-    Column("quantity", align="left"),
-    Column("cell", align="left"),
+HISTORY_COLUMNS = (
+    text_column("device"),
+    text_column("quantity"),
+    text_column("cell"),
     Column("runs"),
     Column("first"),
     Column("last"),
     Column("last/first", digits=3),
-    Column("steps", align="left", wide=True),
+    text_column("steps", wide=True),
 )
-RULE = (
+STEP_RULE = (
     "A step: where two levels of at least four points differ by more than 2 % and by more than four times the scatter "
     "about them; of exact quantities every change. A chart to look at; the gate compares by turns instead."
 )
 
 
-def table(series: Sequence[Series]) -> Table:
+def history_table(series: Sequence[TimeSeries]) -> Table:
     """All series, those with the latest steps first within a device."""
-    rows = sorted(series, key=lambda one: (one.device, -len(one.steps), one.quantity, one.cell))
+    rows = sorted(
+        series, key=lambda each: (each.device, -len(each.steps), each.quantity, each.cell)
+    )
     return Table(
         name="history",
         title="History of runs",
-        columns=COLUMNS,
-        rows=tuple(_row(one) for one in rows),
-        notes=(RULE,),
+        columns=HISTORY_COLUMNS,
+        rows=tuple(map(_series_row, rows)),
+        notes=(STEP_RULE,),
         group_by=(0,),
     )
 
 
-def _row(one: Series) -> tuple[Value, ...]:
-    first, last = one.points[0].value, one.points[-1].value
+def _series_row(series: TimeSeries) -> tuple[Value, ...]:
+    first, last = series.points[0].value, series.points[-1].value
     return (
-        one.device,
-        one.quantity,
-        one.cell,
-        len(one.points),
-        amount(_whole(first), one.unit),
-        amount(_whole(last), one.unit),
+        series.device,
+        series.quantity,
+        series.cell,
+        len(series.points),
+        _amount(first, series),
+        _amount(last, series),
         last / first,
-        _told(one) or "none",
+        _steps_text(series) or "none",
     )
 
 
-def _whole(value: float) -> float:
-    return int(value) if value == int(value) else value
+def _amount(value: float, series: TimeSeries) -> str:
+    return amount(int(value) if value == int(value) else value, series.unit)
 
 
-def _told(one: Series) -> str:
-    return "; ".join(
-        f"{one.points[step.at].at[:10]} {one.points[step.at].commit[:10]}: times {step.ratio:.3f}"
-        for step in one.steps
-    )
+def _steps_text(series: TimeSeries) -> str:
+    points = [(series.points[step.at], step.ratio) for step in series.steps]
+    return "; ".join(f"{p.at[:10]} {p.commit[:10]}: times {ratio:.3f}" for p, ratio in points)
 
 
-def figures(series: Sequence[Series]) -> tuple[Figure, ...]:
+def history_figures(series: Sequence[TimeSeries]) -> tuple[Figure, ...]:
     """A chart for each device and quantity, of so many lines at most.
 
     Single points make no line, and of what is exact only that is drawn which has moved.
     """
-    groups: dict[tuple[str, str], list[Series]] = {}
-    for one in series:
-        if len(one.points) > 1 and (one.steps or one.quantity not in EXACT):
-            groups.setdefault((one.device, one.quantity), []).append(one)
+    groups: dict[tuple[str, str], list[TimeSeries]] = {}
+    for each in series:
+        if len(each.points) > 1 and (each.steps or each.quantity not in EXACT):
+            groups.setdefault((each.device, each.quantity), []).append(each)
     return tuple(
-        _figure(device, quantity, lines[start : start + PER_CHART], start // PER_CHART)
-        for (device, quantity), lines in groups.items()
+        _chart(lines[start : start + PER_CHART], number=start // PER_CHART)
+        for lines in groups.values()
         for start in range(0, len(lines), PER_CHART)
     )
 
 
-def _figure(device: str, quantity: str, lines: Sequence[Series], number: int) -> Figure:
+def _chart(lines: Sequence[TimeSeries], *, number: int) -> Figure:
+    device, quantity = lines[0].device, lines[0].quantity
     name = slug("history", device, quantity, *([str(number + 1)] if number else []))
-    commits = {point.commit for one in lines for point in one.points}
 
     def draw(axes: "Axes") -> None:
-        _draw(axes, lines)
+        _draw_time_series(axes, lines)
         axes.set_ylabel(f"{quantity}, over the first run's")
 
-    told = [f"{plain(one.cell)}: {_told(one)}" for one in lines if one.steps]
+    steps = [f"{plain(line.cell)}: {_steps_text(line)}" for line in lines if line.steps]
+    counts = f"{len(lines)} cells over {_count_commits(lines)} commits"
     return Figure(
         name=name,
         title=f"{plain(quantity)} on {plain(device)}",
         svg=svg_of(draw, name),
-        alternative=f"Lines of {len(lines)} cells over {len(commits)} commits. Steps: {' / '.join(told) or 'none'}.",
-        data=_data(name, lines),
+        alternative=f"Lines of {counts}. Steps: {' / '.join(steps) or 'none'}.",
+        data=_chart_data(name, lines),
     )
 
 
-def _draw(axes: "Axes", lines: Sequence[Series]) -> None:
+def _draw_time_series(axes: "Axes", lines: Sequence[TimeSeries]) -> None:
     from matplotlib.dates import ConciseDateFormatter, date2num
 
-    for which, one in enumerate(lines):
-        moments = [datetime.fromisoformat(point.at) for point in one.points]
+    for colour, marker, line in zip(COLOURS, MARKERS, lines, strict=False):
+        moments = [datetime.fromisoformat(point.at) for point in line.points]
         across = [float(at) for at in date2num(moments)]  # type: ignore[no-untyped-call]
-        up = [point.value / one.points[0].value for point in one.points]
-        colour = COLOURS[which % len(COLOURS)]
-        marker = MARKERS[which % len(MARKERS)]
-        axes.plot(across, up, marker=marker, markersize=4, color=colour, label=plain(one.cell))
-        for step in one.steps:
-            place, height = across[step.at], up[step.at]
-            axes.axvline(place, color=colour, linestyle=":", linewidth=1)
+        up = [point.value / line.points[0].value for point in line.points]
+        axes.plot(across, up, marker=marker, markersize=4, color=colour, label=plain(line.cell))
+        for step in line.steps:
+            axes.axvline(across[step.at], color=colour, linestyle=":", linewidth=1)
             axes.annotate(
                 f"\N{MULTIPLICATION SIGN}{step.ratio:.3f}",
-                (place, height),
+                (across[step.at], up[step.at]),
                 textcoords="offset points",
                 xytext=(4, 6),
                 fontsize=9,
@@ -130,36 +128,35 @@ def _draw(axes: "Axes", lines: Sequence[Series]) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def _data(name: str, lines: Sequence[Series]) -> Table:
+def _chart_data(name: str, lines: Sequence[TimeSeries]) -> Table:
+    left = tuple(text_column(text) for text in ("cell", "run", "commit"))
     rows = tuple(
-        (one.cell, point.at, point.commit[:10], amount(_whole(point.value), one.unit))
-        for one in lines
-        for point in one.points
+        (line.cell, point.at, point.commit[:10], _amount(point.value, line))
+        for line in lines
+        for point in line.points
     )
-    columns = (
-        Column("cell", align="left"),
-        Column("run", align="left"),
-        Column("commit", align="left"),
-        Column("value"),
-    )
-    return Table(name=name, title="Data of the chart", columns=columns, rows=rows)
+    return Table(name=name, title="Data of the chart", columns=(*left, Column("value")), rows=rows)
 
 
-def sentence(series: Sequence[Series]) -> str:
+def _count_commits(series: Sequence[TimeSeries]) -> int:
+    return len({point.commit for each in series for point in each.points})
+
+
+def history_sentence(series: Sequence[TimeSeries]) -> str:
     """How much there is, and how much of it moved."""
-    commits = {point.commit for one in series for point in one.points}
-    several = sum(len(one.points) > 1 for one in series)
-    moved = sum(bool(one.steps) for one in series)
-    return f"{len(series)} series of {len(commits)} commits, {several} with more than one point; steps in {moved}"
+    several = sum(len(each.points) > 1 for each in series)
+    moved = sum(bool(each.steps) for each in series)
+    total = f"{len(series)} series of {_count_commits(series)} commits"
+    return f"{total}, {several} with more than one point; steps in {moved}"
 
 
-def write(series: Sequence[Series], folder: Path) -> tuple[Table, ...]:
+def write_history(series: Sequence[TimeSeries], folder: Path) -> tuple[Table, ...]:
     """Write history.md, a page and a file for each chart; give the table of the series with a step, if any."""
-    shown, drawn = table(series), figures(series)
-    (folder / "history.md").write_text(markdown.render(shown), encoding="utf-8")
-    for figure in drawn:
-        (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
-    page = html.page([shown], drawn, title="History of runs")
-    (folder / "index.html").write_text(page, encoding="utf-8")
-    moved = [one for one in series if one.steps]
-    return (table(moved),) if moved else ()
+    table, charts = history_table(series), history_figures(series)
+    files = {f"{chart.name}.svg": chart.svg for chart in charts}
+    files["history.md"] = to_markdown(table)
+    files["index.html"] = report_page([table], charts, title="History of runs")
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    moved = [each for each in series if each.steps]
+    return (history_table(moved),) if moved else ()

@@ -1,41 +1,58 @@
 """Rows and tables: frame, columns, values."""
 
+from reports.model.chapter import Chapter
 from reports.model.columns import (
-    BLOCK_COUNT_FIELDS,
+    ARM_FIELDS,
     BLOCK_FIELDS,
-    NETWORK_COUNT_FIELDS,
-    NETWORK_FIELDS,
+    INCREMENT_NOTE,
+    MEASURED_MEMORY,
     PARAMETERS_FIELD,
+    RATIO_NOTE,
+    TIME_NOTE,
     WORK_FIELDS,
     Field,
+    axis_field,
     axis_value,
     device_column,
     memory_column,
+    percent_column,
+    published_field,
+    published_ratio,
     tabulate,
-    timing_fields,
+    time_column,
+    time_field,
 )
-from reports.model.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of
-from reports.model.frame import build_frame, pixels, rows_of, rows_of_experiment
-from reports.model.notes import INCREMENT_NOTE, RATIO_NOTE, TIME_NOTE
+from reports.model.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of, use_log_axes
+from reports.model.frame import BY_COMMAND, Frame, build_frame
+from reports.model.layout import LaidCell, Layout, decimal, lay_out
+from reports.model.rows import (
+    by_axes,
+    device_names,
+    of_device,
+    pixels,
+    rows_of,
+    rows_of_experiment,
+    with_paper,
+)
 from reports.model.table import (
     GIBI,
     GIGA,
     MEBI,
     MEGA,
     MILLI,
+    PERCENT,
     Column,
     Interval,
-    LaidCell,
-    Layout,
     Mark,
     Number,
+    Section,
     Spread,
     Table,
     Value,
-    decimal,
-    lay_out,
     number_of,
+    text_column,
 )
+from reports.model.text import plain, slug
 from reports.model.values import (
     BY_CUDA,
     CLOCK_ORDER,
@@ -49,6 +66,7 @@ from reports.model.values import (
     group_times,
     measured_value,
     measuring_conditions,
+    median_time,
     predicted_increment,
     predicted_value,
     published_value,
@@ -56,4 +74,5 @@ from reports.model.values import (
     time_interval,
     time_value,
     timing_of,
+    workspace,
 )

@@ -1,15 +1,44 @@
-"""Columns and how their values follow from a row of the frame; the tables pick from these."""
+"""Columns and how their values follow from a row of the frame; the tables pick from these.
+
+A note says how a number was made, and why it differs from the printed one.
+"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.records import Record
-from reports.model import notes as say
-from reports.model import values as readings
-from reports.model.table import GIGA, MEBI, MEGA, Column, Interval, Mark, Source, Table, Value
-from reports.model.values import Row, measured_value, predicted_value, published_value, ratio_of
+from reports.model.table import (
+    GIGA,
+    MEBI,
+    MEGA,
+    MILLI,
+    PERCENT,
+    Column,
+    Mark,
+    Source,
+    Table,
+    Value,
+    text_column,
+)
+from reports.model.values import (
+    Row,
+    measured_value,
+    predicted_value,
+    published_value,
+    ratio_of,
+    time_value,
+)
+
+INCREMENT_NOTE = (
+    "Memory is what one call adds to its input and parameters; predicted memory is that of the live "
+    "tensors, workspace is measured minus predicted."
+)
+RATIO_NOTE = "A ratio is the published number over ours to its left."
+TIME_NOTE = (
+    "Times are medians with 99 % intervals; '?' marks an inconclusive one: fewer than 12 samples, or "
+    "half the interval is a hundredth of the median or more (on a processor a twentieth)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +76,11 @@ def tabulate(
         if not field.optional
         or any(value not in (None, "") and not _is_dash(value) for value in column)
     ]
-    said = dict.fromkeys((*(field.note for field, _ in kept), *notes))
+    every_note = dict.fromkeys((*(field.note for field, _ in kept), *notes))
     return Table(
         columns=tuple(field.column for field, _ in kept),
         rows=tuple(zip(*(values for _, values in kept), strict=True)),
-        notes=tuple(note for note in said if note),
+        notes=tuple(note for note in every_note if note),
         origins=tuple(map(_origins, rows)),
         **about,
     )
@@ -60,8 +89,8 @@ def tabulate(
 def _origins(row: Row) -> tuple[Record, ...]:
     """The records behind a row: its own, of its other protocol, of all trainings of an arm."""
     parts = [row, row.get("paper"), *(row["arm"].rows if "arm" in row else ())]
-    found = [one for part in parts if part for one in part.get("origins") or ()]
-    return tuple({id(one): one for one in found}.values())
+    records = [record for part in parts if part for record in part.get("origins") or ()]
+    return tuple({id(record): record for record in records}.values())
 
 
 def _is_dash(value: Value) -> bool:
@@ -73,30 +102,15 @@ def axis_value(name: str) -> Callable[[Row], Value]:
     return lambda row: row["axes"].get(name, "")
 
 
-def _paper_operations(row: Row) -> Value:
-    return row["paper"]["paper_operations"] or row["paper_operations"]
+def axis_field(name: str, heading: str = "") -> Field:
+    """Make a column of text from an axis, named after it unless a heading is given."""
+    return Field(text_column(heading or name.replace("_", " ")), axis_value(name))
 
 
 def device_column(rows: Sequence[Row]) -> tuple[Field, ...]:
     """A column that names the device, where there are several."""
     several = len({row["device_name"] for row in rows if row["device_name"]}) > 1
-    column = Column("device", align="left")
-    return (Field(column, lambda row: row["device_name"]),) if several else ()
-
-
-def _bare(value: Interval | None) -> Value:
-    return None if value is None else Interval(value.median)
-
-
-def _time(row: Row, **choice: Any) -> Value:  # noqa: ANN401
-    return _bare(readings.time_interval(readings.timing_of(row, **choice)))
-
-
-def _stored(row: Row) -> Value:
-    if row["parameters"] is None or row["buffers"] is None:
-        return readings.UNPREDICTED
-    total: int = row["parameters"] + row["buffers"]
-    return total
+    return (Field(text_column("device"), lambda row: row["device_name"]),) if several else ()
 
 
 def memory_column(
@@ -107,6 +121,61 @@ def memory_column(
     return Column(name, unit, digits, MEBI, "bytes", source, best=best)
 
 
+def time_column(
+    name: str = "time",
+    source: Source = "measured",
+    digits: int = 2,
+    *,
+    unit: Literal["ms", "s"] = "ms",
+    best: Literal["min"] | None = None,
+) -> Column:
+    """Make a column of times."""
+    return Column(name, unit, digits, MILLI if unit == "ms" else 1, "seconds", source, best=best)
+
+
+def percent_column(name: str, digits: int = 0) -> Column:
+    """Make a column of shares, in percent."""
+    return Column(name, "%", digits, PERCENT, "share")
+
+
+def time_field(
+    digits: int, *, unit: Literal["ms", "s"] = "ms", best: Literal["min"] | None = "min"
+) -> Field:
+    """Make the column of measured times with their intervals, or why there are none."""
+    column = time_column(digits=digits, unit=unit, best=best)
+    return Field(column, time_value, note=TIME_NOTE)
+
+
+def published_field(column: Column, name: str, *, optional: bool = True) -> Field:
+    """Make a column of what the documents print: `name` is that of the frame after `published_`."""
+    return Field(column, lambda row: published_value(row, name), optional)
+
+
+def published_ratio(
+    name: str,
+    ours: Callable[[Row], Value],
+    digits: int = 3,
+    *,
+    optional: bool = True,
+    note: str = RATIO_NOTE,
+) -> Field:
+    """Make the column of the published number over ours."""
+
+    def ratio(row: Row) -> Value:
+        return ratio_of(row[f"published_{name}"], ours(row))
+
+    return Field(Column("ratio", "", digits), ratio, optional, note)
+
+
+BLOCK_FIELDS = (
+    axis_field("block"),
+    axis_field("size"),
+    *(
+        Field(Column(name.replace("_", " ")), axis_value(name), optional=True)
+        for name in ("channels", "key_channels", "batch", "dtype", "mode")
+    ),
+)
+ARM_FIELDS = (axis_field("block", "arm"), axis_field("size"), axis_field("mode"))
 PARAMETERS_FIELD = Field(
     Column("params", "M", 2, MEGA), lambda row: predicted_value(row, "parameters")
 )
@@ -114,142 +183,8 @@ WORK_FIELDS = (
     Field(Column("MACs", "G", 2, GIGA, best="min"), lambda row: predicted_value(row, "macs")),
     Field(Column("FLOPs", "G", 2, GIGA, best="min"), lambda row: predicted_value(row, "flops")),
 )
-INCREMENT_FIELD = Field(
-    memory_column("memory", "predicted", best="min"),
-    readings.predicted_increment,
-    note=say.INCREMENT_NOTE,
+MEASURED_MEMORY = Field(
+    memory_column("memory", "measured", best="min"),
+    lambda row: measured_value(row, row["memory_bytes"]),
+    note=INCREMENT_NOTE,
 )
-PUBLISHED_MEMORY = Field(
-    memory_column("memory", "published", 0),
-    lambda row: published_value(row, "memory_bytes"),
-    optional=True,
-)
-BLOCK_FIELDS = (
-    Field(Column("block", align="left"), axis_value("block")),
-    Field(Column("size", align="left"), axis_value("size")),
-    *(
-        Field(Column(name.replace("_", " ")), axis_value(name), optional=True)
-        for name in ("channels", "key_channels", "batch", "dtype", "mode")
-    ),
-)
-BLOCK_COUNT_FIELDS = (
-    *BLOCK_FIELDS,
-    PARAMETERS_FIELD,
-    *WORK_FIELDS,
-    Field(
-        Column("GFLOPs", "", 1, GIGA, "operations", "published"),
-        lambda row: published_value(row, "operations"),
-        optional=True,
-    ),
-    Field(
-        Column("count by paper's rules", "G", 1, GIGA, "operations"),
-        _paper_operations,
-        optional=True,
-        note=say.COUNT_NOTE,
-    ),
-    Field(
-        Column("ratio", "", 3),
-        lambda row: ratio_of(row["published_operations"], _paper_operations(row)),
-        optional=True,
-        note=say.RATIO_NOTE,
-    ),
-    INCREMENT_FIELD,
-    PUBLISHED_MEMORY,
-    Field(
-        memory_column("by paper's procedure", "predicted", 0),
-        lambda row: row["paper"]["predicted_paper_bytes"],
-        optional=True,
-        note=say.PROCEDURE,
-    ),
-    Field(
-        Column("ratio", "", 3),
-        lambda row: ratio_of(row["published_memory_bytes"], row["paper"]["predicted_paper_bytes"]),
-        optional=True,
-        note=say.RATIO_NOTE,
-    ),
-)
-NETWORK_FIELDS = (
-    Field(Column("network", align="left"), axis_value("network")),
-    Field(Column("size", align="left"), axis_value("size")),
-)
-NETWORK_COUNT_FIELDS = (
-    *NETWORK_FIELDS,
-    Field(
-        Column("params", "M", 2, MEGA, "", "published"),
-        lambda row: published_value(row, "parameters"),
-    ),
-    PARAMETERS_FIELD,
-    Field(Column("params, buffers", "M", 2, MEGA), _stored, note=say.STORED),
-    Field(
-        Column("ratio", "", 3),
-        lambda row: ratio_of(row["published_parameters"], _stored(row)),
-    ),
-    *WORK_FIELDS,
-    PUBLISHED_MEMORY,
-    Field(
-        memory_column("memory in all", "predicted", 0),
-        lambda row: predicted_value(row, "predicted_peak_bytes"),
-        note=say.HELD,
-    ),
-    Field(
-        Column("ratio", "", 2),
-        lambda row: ratio_of(row["published_memory_bytes"], row["predicted_peak_bytes"]),
-    ),
-    replace(INCREMENT_FIELD, column=memory_column("of a call", "predicted", 0), note=""),
-)
-
-
-USED = (
-    Field(
-        memory_column("memory", "measured", best="min"),
-        lambda row: measured_value(row, row["memory_bytes"]),
-        note=say.INCREMENT_NOTE,
-    ),
-    Field(Column("workspace", "MiB", 1, MEBI, "bytes"), readings.workspace),
-    Field(
-        memory_column("memory by paper's procedure", "measured", 0),
-        lambda row: row["paper"]["measured_paper_bytes"],
-        optional=True,
-        note=say.PROCEDURE,
-    ),
-)
-
-
-def timing_fields(unit: str, scale: float, digits: int) -> tuple[Field, ...]:
-    """Columns of what was measured, with times in that unit: published, ours, their ratio, memory."""
-    seconds = partial(Column, unit=unit, scale=scale, base="seconds")
-    return (
-        Field(
-            seconds("time", digits=digits, source="published"),
-            lambda row: published_value(row, "time_s"),
-            optional=True,
-        ),
-        Field(
-            seconds("time", digits=digits + 1, source="measured", best="min"),
-            readings.time_value,
-            note=say.TIME_NOTE,
-        ),
-        Field(
-            Column("ratio", "", 3),
-            lambda row: ratio_of(row["published_time_s"], _time(row)),
-            optional=True,
-            note=say.RATIO_NOTE,
-        ),
-        Field(
-            seconds("CPU time", digits=digits, source="measured"),
-            partial(_time, clocks=("process",)),
-            optional=True,
-        ),
-        Field(
-            seconds("time, cold", digits=digits + 1, source="measured"),
-            partial(_time, cache="cold"),
-            optional=True,
-            note="Cold: the GPU's caches were emptied before every call.",
-        ),
-        Field(
-            seconds("time by paper's procedure", digits=digits, source="measured"),
-            lambda row: _time(row["paper"], clocks=("wall", *readings.CLOCK_ORDER)),
-            optional=True,
-        ),
-        *USED,
-    )

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,17 @@ def svg_of(
             out, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )
     return themed(out.getvalue(), name)
+
+
+def use_log_axes(axes: "Axes", ticks: Mapping[int, str], *, xlabel: str, ylabel: str) -> None:
+    """Make both axes logarithmic, with these ticks below and plain numbers at the side."""
+    from matplotlib.ticker import NullLocator
+
+    axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
+    axes.set_xticks([*ticks], [*ticks.values()])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.grid(visible=True, which="major", color=INK, alpha=0.15, linewidth=0.6)
 
 
 def themed(svg: str, name: str) -> str:

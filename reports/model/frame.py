@@ -8,16 +8,21 @@ their own. Published records join where their axes agree.
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bench.records import Environment, MeasuredMemory, Record, read_records
+from bench.records import MeasuredMemory, Record, read_records
 from reports.model.table import GIBI, GIGA, MEBI, MEGA, MILLI
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# Not imported for this: pandas takes longer than all of reports.
+Frame: TypeAlias = "pd.DataFrame"
+
 PUBLISHED = Path(__file__).parents[1] / "published"
 IDENTITY = ("experiment", "subject", "size", "batch", "dtype", "mode", "protocol")
+# What `bench.efficiency` measures, and whose published numbers stand beside it.
+BY_COMMAND = {"efficiency": "table1"}
 # What a printed number is in base units: the column, and what to multiply by. MB and GB are the scripts' 2 ** 20 and
 # 2 ** 30 (MendelXu/ANN totaltime_test.py, mmcv's logger hook).
 PRINTED = {
@@ -33,37 +38,17 @@ PRINTED = {
     "anchors": ("published_anchors", 1),
     "times": ("published_times", 1.0),
 }
+COUNT_COLUMNS = ("parameters", "buffers", "macs", "flops", "paper_operations", "ledger")
+PREDICTED_SIZES = ("peak_bytes", "increment_bytes", "paper_bytes", "device")
+MEASURED_COLUMNS = ("timings", "operations", "accuracy", "rivals", "ceilings", "kernels")
 FRAME_COLUMNS = (
     *IDENTITY,
-    "axes",
-    "cell",
-    "created_at",
-    "device",
-    "device_name",
-    "environment",
-    "parameters",
-    "buffers",
-    "macs",
-    "flops",
-    "paper_operations",
-    "ledger",
-    "predicted_peak_bytes",
-    "predicted_increment_bytes",
-    "predicted_paper_bytes",
-    "memory_bytes",
-    "reserved_bytes",
-    "measured_paper_bytes",
-    "timings",
-    "operations",
-    "accuracy",
-    "rivals",
-    "ceilings",
-    "kernels",
-    "predicted_device",
-    "failure",
-    "document",
-    "published_place",
-    "origins",
+    *("axes", "cell", "created_at", "device", "device_name", "environment", "failure", "origins"),
+    *COUNT_COLUMNS,
+    *(f"predicted_{name}" for name in PREDICTED_SIZES),
+    *("memory_bytes", "reserved_bytes", "measured_paper_bytes"),
+    *MEASURED_COLUMNS,
+    *("document", "published_place"),
     *dict.fromkeys(column for column, _ in PRINTED.values()),
 )
 
@@ -73,10 +58,8 @@ def published_records() -> tuple[Record, ...]:
     return read_records(PUBLISHED)
 
 
-def build_frame(
-    records: Sequence[Record], documents: Sequence[Record] | None = None
-) -> "pd.DataFrame":
-    """Join records into a frame with the columns `COLUMNS`.
+def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = None) -> Frame:
+    """Join records into a frame with the columns `FRAME_COLUMNS`.
 
     Args:
         records: of runs; those with `source="published"` count as documents.
@@ -88,45 +71,25 @@ def build_frame(
     """
     import pandas as pd
 
-    printed = (
-        *(published_records() if documents is None else documents),
-        *_only(records, "published"),
-    )
-    documents = list({document.cell: document for document in printed}.values())
-    printed_of: dict[str, list[Record]] = {}
-    for one in documents:
-        printed_of.setdefault(one.experiment, []).append(one)
-    rows, used = [], set()
+    printed = published_records() if documents is None else documents
+    by_cell = {document.cell: document for document in (*printed, *_only(records, "published"))}
+    documents = list(by_cell.values())
+    by_experiment: dict[str, list[Record]] = {}
+    for document in documents:
+        by_experiment.setdefault(document.experiment, []).append(document)
+    rows, joined = [], set()
     for same in _alike(record for record in records if record.source != "published"):
-        candidates = printed_of.get(_asked_as(same[0]), ())
-        document = next((d for d in candidates if joins(same[0], d)), None)
-        if document is not None and document.experiment == same[0].experiment:
-            used.add(document.cell)
-        rows.extend(_rows(same, document))
-    rows.extend(_published_row(d) for d in documents if d.cell not in used)
+        candidates = by_experiment.get(_documented_as(same[0]), ())
+        match = next((document for document in candidates if joins(same[0], document)), None)
+        if match is not None and match.experiment == same[0].experiment:
+            joined.add(match.cell)
+        rows.extend(_joined_rows(same, match))
+    rows.extend(_published_row(document) for document in documents if document.cell not in joined)
     places = {id(d.document): at for at, d in enumerate(documents) if d.document is not None}
     for row in rows:
         row["published_place"] = places.get(id(row.get("document")))
     whole = [{column: row.get(column) for column in FRAME_COLUMNS} for row in rows]
     return pd.DataFrame(whole, columns=list(FRAME_COLUMNS), dtype=object)
-
-
-def rows_of_experiment(frame: "pd.DataFrame", experiment: str) -> list[dict[str, Any]]:
-    """Rows of one experiment, as mappings."""
-    return rows_of(frame[frame["experiment"] == experiment])
-
-
-def rows_of(frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Rows as mappings, as `to_dict("records")` gives them, whose look at every value takes most of its time."""
-    names = [str(name) for name in frame.columns]
-    columns = (frame[name].tolist() for name in frame.columns)
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-def pixels(row: Mapping[Any, Any]) -> int:
-    """Positions of the map or image of a row, by which tables are sorted; 0 where no size is given."""
-    width, _, height = str(row["axes"].get("size", row["size"])).partition("x")
-    return int(width) * int(height) if width.isdecimal() and height.isdecimal() else 0
 
 
 def joins(record: Record, document: Record) -> bool:
@@ -135,15 +98,16 @@ def joins(record: Record, document: Record) -> bool:
     The axes of the document must be among those of the record. What the command line measures (experiment
     `efficiency`) joins Table 1 where it is what the paper measured: the default widths, batch 1, float32, no gradients.
     """
-    experiment = _asked_as(record)
-    return document.experiment == experiment and document.axes.items() <= record.axes.items()
+    same = document.experiment == _documented_as(record)
+    return same and document.axes.items() <= record.axes.items()
 
 
-def _asked_as(record: Record) -> str:
+def _documented_as(record: Record) -> str:
     """The experiment of the documents that a record is about."""
     plain = not {"channels", "key_channels"} & record.axes.keys()
     usual = (record.batch, record.dtype, record.mode) == (1, "float32", "eval")
-    return "table1" if record.experiment == "efficiency" and plain and usual else record.experiment
+    name = record.experiment
+    return BY_COMMAND.get(name, name) if plain and usual else name
 
 
 def _only(records: Iterable[Record], source: str) -> list[Record]:
@@ -164,83 +128,67 @@ def _latest(records: Iterable[Record]) -> Record | None:
     return max(reversed(list(records)), key=lambda record: record.created_at, default=None)
 
 
-def _rows(same: list[Record], document: Record | None) -> list[dict[str, Any]]:
+def _joined_rows(same: list[Record], document: Record | None) -> list[dict[str, Any]]:
     predicted = _latest(_only(same, "predicted"))
-    shared = _identity(same[0]) | _predicted(predicted) | _printed(document)
+    shared = _identity_columns(same[0]) | _printed_columns(document)
+    shared |= _predicted_columns(predicted) if predicted else {}
     devices: dict[str, list[Record]] = {}
     for record in _only(same, "measured"):
-        devices.setdefault(_device_name(record.environment), []).append(record)
-    latest = [found for group in devices.values() if (found := _latest(group)) is not None]
-    told = () if predicted is None else (predicted,)
-    seen = [shared | _measured(found, shared) | {"origins": (*told, found)} for found in latest]
-    return seen or [shared | {"origins": told}]
+        name = record.environment.device_name if record.environment else ""
+        devices.setdefault(name, []).append(record)
+    latest = (_latest(group) for group in devices.values())
+    origins = (predicted,) if predicted else ()
+    rows = [
+        shared | _measured_columns(record, shared) | {"origins": (*origins, record)}
+        for record in latest
+        if record is not None
+    ]
+    return rows or [shared | {"origins": origins}]
 
 
 def _published_row(document: Record) -> dict[str, Any]:
-    return _identity(document) | {"protocol": "published"} | _printed(document)
+    return _identity_columns(document) | {"protocol": "published"} | _printed_columns(document)
 
 
-def _identity(record: Record) -> dict[str, Any]:
+def _identity_columns(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in IDENTITY} | {"axes": dict(record.axes)}
 
 
-def _device_name(environment: Environment | None) -> str:
-    return environment.device_name if environment else ""
-
-
-def _printed(document: Record | None) -> dict[str, Any]:
+def _printed_columns(document: Record | None) -> dict[str, Any]:
     if document is None:
         return {}
-    known = {
-        PRINTED[key]: value for key, value in document.measures.printed.items() if key in PRINTED
-    }
-    return {"document": document.document} | {
-        column: value * factor for (column, factor), value in known.items()
-    }
+    row: dict[str, Any] = {"document": document.document}
+    for name, value in document.measures.printed.items():
+        if name in PRINTED:
+            column, factor = PRINTED[name]
+            row[column] = value * factor
+    return row
 
 
-def _counts(record: Record) -> dict[str, Any]:
-    counts = record.measures.counts
-    names = ("parameters", "buffers", "macs", "flops", "paper_operations", "ledger")
-    return {name: getattr(counts, name) for name in names} if counts else {}
+def _predicted_columns(record: Record) -> dict[str, Any]:
+    row: dict[str, Any] = {"environment": record.environment, "failure": record.failure}
+    counts, memory = record.measures.counts, record.measures.predicted
+    if counts:
+        row |= {name: getattr(counts, name) for name in COUNT_COLUMNS}
+    if memory:
+        row |= {f"predicted_{name}": getattr(memory, name) for name in PREDICTED_SIZES}
+    return row
 
 
-def _predicted(record: Record | None) -> dict[str, Any]:
-    if record is None:
-        return {}
-    memory = record.measures.predicted
-    sizes = ("peak_bytes", "increment_bytes", "paper_bytes", "device")
-    return (
-        _counts(record)
-        | ({f"predicted_{name}": getattr(memory, name) for name in sizes} if memory else {})
-        | {"environment": record.environment, "failure": record.failure}
-    )
-
-
-def _measured(record: Record, shared: dict[str, Any]) -> dict[str, Any]:
-    measures = record.measures
-    memory = measures.memory or MeasuredMemory()
-    counts = {} if "macs" in shared else _predicted(record)
-    return counts | {
-        "device": record.environment.device if record.environment else None,
-        "device_name": _device_name(record.environment) or None,
-        "environment": record.environment,
-        "memory_bytes": _first(
-            memory.allocated_bytes, memory.requested_bytes, memory.high_water_bytes
-        ),
+def _measured_columns(record: Record, shared: Mapping[str, Any]) -> dict[str, Any]:
+    where = record.environment
+    memory = record.measures.memory or MeasuredMemory()
+    sizes = (memory.allocated_bytes, memory.requested_bytes, memory.high_water_bytes)
+    return {
+        **({} if "macs" in shared else _predicted_columns(record)),
+        **{name: getattr(record.measures, name) for name in MEASURED_COLUMNS},
+        "device": where.device if where else None,
+        "device_name": (where.device_name if where else None) or None,
+        "environment": where,
+        "memory_bytes": next((size for size in sizes if size is not None), None),
         "reserved_bytes": memory.reserved_bytes,
         "measured_paper_bytes": memory.paper_bytes,
-        "timings": measures.timings,
-        "operations": measures.operations,
-        "accuracy": measures.accuracy,
-        "rivals": measures.rivals,
-        "ceilings": measures.ceilings,
-        "kernels": measures.kernels,
         "cell": record.cell,
         "created_at": record.created_at,
         "failure": record.failure,
     }
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)

@@ -1,12 +1,9 @@
-"""What a table is, and how its values become text; the renderers differ only in what they put around the text.
+"""What a table is: columns, rows, notes.
 
 Values stay raw and in base units. A column says by what to divide them (`scale`) and to how many digits to round, so
 that CSV writes what was measured and the other formats write what a person reads.
 """
 
-import itertools
-import string
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -16,9 +13,10 @@ if TYPE_CHECKING:
 Source = Literal["", "published", "predicted", "measured"]
 
 DASH = "-"
-KIBI, MEBI, GIBI = 2**10, 2**20, 2**30
+MEBI, GIBI = 2**20, 2**30
 MEGA, GIGA = 10**6, 10**9
 MILLI = 1e-3
+PERCENT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +97,11 @@ class Column:
         return "_".join("".join(c if c.isalnum() else " " for c in words).split()).lower()
 
 
+def text_column(name: str, *, wide: bool = False) -> Column:
+    """Make a column of text; a wide one may wrap."""
+    return Column(name, align="left", wide=wide)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table as data.
@@ -133,95 +136,11 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class LaidCell:
-    """Text of one value, the label of its note, whether it is the best of its group."""
+class Section:
+    """A question and the sentences that answer it."""
 
-    text: str
-    label: str = ""
-    best: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Text of a whole table; `starts` are the indexes of the rows that begin a group."""
-
-    rows: tuple[tuple[LaidCell, ...], ...]
-    notes: tuple[tuple[str, str], ...]
-    starts: frozenset[int]
-
-
-def lay_out(table: Table) -> Layout:
-    """Turn the values of a table into text, number its notes and find the best of each group."""
-    labels: dict[str, str] = {}
-    groups = _groups(table)
-    best = _best(table, groups)
-    rows = tuple(
-        tuple(
-            _cell(value, column, labels=labels, best=(index, position) in best)
-            for position, (value, column) in enumerate(zip(row, table.columns, strict=True))
-        )
-        for index, row in enumerate(table.rows)
-    )
-    notes = (
-        *(("", note) for note in table.notes),
-        *((label, note) for note, label in labels.items()),
-    )
-    return Layout(rows, notes, frozenset(group[0] for group in groups[1:]))
-
-
-def _cell(value: Value, column: Column, *, labels: dict[str, str], best: bool) -> LaidCell:
-    note = value.note if isinstance(value, Mark | Interval | Spread) else ""
-    label = labels.setdefault(note, _label(len(labels))) if note else ""
-    return LaidCell(text_of(value, column), label, best)
-
-
-def _label(index: int) -> str:
-    letters = itertools.chain.from_iterable(
-        map("".join, itertools.product(string.ascii_lowercase, repeat=length)) for length in (1, 2)
-    )
-    return next(itertools.islice(letters, index, None))
-
-
-def text_of(value: Value, column: Column) -> str:
-    """Write one value as its column says."""
-    match value:
-        case None | "":
-            return DASH
-        case str():
-            return value
-        case Mark():
-            return value.text
-        case Number():
-            return decimal(value.value, value.digits)
-        case Interval() | Spread():
-            return (
-                _interval(value, column) if isinstance(value, Interval) else _spread(value, column)
-            )
-        case _:
-            return decimal(value / column.scale, column.digits)
-
-
-def decimal(value: float, digits: int) -> str:
-    """Round to `digits` after the point, but never a number that isn't zero to zero."""
-    text = f"{value:.{digits}f}"
-    return f"{value:.2g}" if value and float(text) == 0 else text
-
-
-def _interval(value: Interval, column: Column) -> str:
-    shown = value.median / column.scale
-    # Four digits say all that a reading of a time can; more would only make the column wide.
-    digits = max(0, min(column.digits, 3 - len(str(int(abs(shown)))) + 1))
-    text = decimal(shown, digits)
-    if value.low is not None and value.high is not None:
-        low, high = (decimal(end / column.scale, digits) for end in (value.low, value.high))
-        text = f"{text} [{low}, {high}]"
-    return f"{text}?" if value.inconclusive else text
-
-
-def _spread(value: Spread, column: Column) -> str:
-    parts = (value.mean, value.deviation)
-    said = (decimal(part / column.scale, column.digits) for part in parts if part is not None)
-    return " \N{PLUS-MINUS SIGN} ".join(said)
+    heading: str
+    sentences: tuple[str, ...]
 
 
 def number_of(value: Value) -> float | None:
@@ -237,42 +156,3 @@ def number_of(value: Value) -> float | None:
             return value
         case _:
             return None
-
-
-def _groups(table: Table) -> list[list[int]]:
-    def key(index: int) -> list[Value]:
-        return [table.rows[index][at] for at in table.group_by]
-
-    return [list(indexes) for _, indexes in itertools.groupby(range(len(table.rows)), key)]
-
-
-def _best(table: Table, groups: list[list[int]]) -> frozenset[tuple[int, int]]:
-    found: set[tuple[int, int]] = set()
-    for position, column in enumerate(table.columns):
-        for group in groups if column.best else ():
-            values = {row: table.rows[row][position] for row in group}
-            found.update((row, position) for row in _leading(values, smallest=column.best == "min"))
-    return frozenset(found)
-
-
-def _leading(values: Mapping[int, Value], *, smallest: bool) -> list[int]:
-    """Rows of the best value, and of those whose interval overlaps its interval; none where all are alike."""
-    sign = 1 if smallest else -1
-    numbers = {
-        row: sign * number
-        for row, value in values.items()
-        if (number := number_of(value)) is not None
-    }
-    if len(set(numbers.values())) < 2:
-        return []
-    best = min(numbers, key=lambda row: numbers[row])
-    reach = max(sign * end for end in _ends(values[best]))
-    leading = [row for row in numbers if min(sign * end for end in _ends(values[row])) <= reach]
-    return leading if len(leading) < len(numbers) else []
-
-
-def _ends(value: Value) -> tuple[float, ...]:
-    if isinstance(value, Interval) and value.low is not None and value.high is not None:
-        return value.low, value.high
-    number = number_of(value)
-    return () if number is None else (number,)

@@ -100,6 +100,14 @@ def _doubts(timing: Timing) -> list[str]:
     return [] if timing.steady else ["the warm-up never became steady"]
 
 
+def median_time(
+    row: Row, *, clocks: Sequence[str] = CLOCK_ORDER, cache: str = "hot"
+) -> Interval | None:
+    """Median time of one call in seconds without its ends, where there is one."""
+    time = time_interval(timing_of(row, clocks=clocks, cache=cache))
+    return None if time is None else Interval(time.median)
+
+
 def time_value(row: Row, *, clocks: Sequence[str] = CLOCK_ORDER, cache: str = "hot") -> Value:
     """Time of one call in seconds with its interval, or why there is none."""
     return measured_value(

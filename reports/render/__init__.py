@@ -1,18 +1,29 @@
 """One output format a file: terminal, Markdown, LaTeX, HTML, CSV."""
 
-import unicodedata
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from reports.model import Table, plain, slug
+from reports.render.csv import to_csv
+from reports.render.html import RAW, report_page, to_html
+from reports.render.latex import to_latex
+from reports.render.markdown import escape_markdown, to_markdown
+from reports.render.records_page import raw_page, record_anchors
+from reports.render.shortlist import shorten_report
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# Formats of which each table is a file: how it ends, and what writes it.
+FILE_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {
+    "markdown": ("md", to_markdown),
+    "latex": ("tex", to_latex),
+    "csv": ("csv", to_csv),
+}
 
 
-def plain(text: str) -> str:
-    """Put text on one line and drop control characters, so that no record can steer a terminal or break a row."""
-    joined = " ".join(str(text).split())
-    # Nearly always so, and much quicker than a look at each letter.
-    if joined.isprintable():
-        return joined
-    return "".join(c for c in joined if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
+def to_terminal(table: Table) -> "RenderableType":
+    """Make what `rich.console.Console.print` shows: title, table, caption and notes."""
+    from reports.render.terminal import Drawing  # brings rich
 
-
-def slug(*parts: str) -> str:
-    """Make a file name of letters, digits and hyphens, whatever a record says."""
-    joined = " ".join(parts).lower()
-    return "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in joined).split())
+    return Drawing(table)

@@ -4,13 +4,12 @@ import csv
 import io
 from collections.abc import Iterator
 
-from reports.model import Column, Interval, Mark, Number, Spread, Table, Value
-from reports.render import plain
+from reports.model import Column, Interval, Mark, Number, Spread, Table, Value, plain
 
 _FORMULA = ("=", "+", "-", "@")
 
 
-def render(table: Table) -> str:
+def to_csv(table: Table) -> str:
     """Write one table; a column of intervals gets columns for both ends, one of spreads for the deviation."""
     further = [_further(tuple(row[at] for row in table.rows)) for at in range(len(table.columns))]
     noted = any(isinstance(value, Mark) for row in table.rows for value in row)
@@ -19,14 +18,14 @@ def render(table: Table) -> str:
     header = [
         name
         for column, parts in zip(table.columns, further, strict=True)
-        for name in _names(column, parts)
+        for name in _csv_headings(column, parts)
     ]
     writer.writerow([*header, "missing"] if noted else header)
     for row in table.rows:
         cells = [
             text
             for value, parts in zip(row, further, strict=True)
-            for text in _texts(value, len(parts))
+            for text in _csv_texts(value, len(parts))
         ]
         writer.writerow([*cells, _why(table, row)] if noted else cells)
     return out.getvalue()
@@ -41,12 +40,12 @@ def _further(values: tuple[Value, ...]) -> tuple[str, ...]:
     return ()
 
 
-def _names(column: Column, parts: tuple[str, ...]) -> Iterator[str]:
+def _csv_headings(column: Column, parts: tuple[str, ...]) -> Iterator[str]:
     yield column.raw_heading
     yield from (f"{column.raw_heading}_{part}" for part in parts)
 
 
-def _texts(value: Value, further: int) -> Iterator[str]:
+def _csv_texts(value: Value, further: int) -> Iterator[str]:
     others: tuple[float | None, ...] = (None,) * further
     match value:
         case Interval():
@@ -60,7 +59,7 @@ def _texts(value: Value, further: int) -> Iterator[str]:
         case int() | float():
             yield _number(value)
         case str():
-            yield guarded(value)
+            yield guard_formula(value)
         case _:
             yield ""
     yield from (_number(other) for other in others[:further])
@@ -77,10 +76,10 @@ def _why(table: Table, row: tuple[Value, ...]) -> str:
         for column, value in zip(table.columns, row, strict=True)
         if isinstance(value, Mark)
     )
-    return guarded("; ".join(said))
+    return guard_formula("; ".join(said))
 
 
-def guarded(text: str) -> str:
+def guard_formula(text: str) -> str:
     """Put an apostrophe before what a spreadsheet would take for a formula."""
     shown = plain(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown

@@ -11,16 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.model import Column, Interval, LaidCell, Layout, Spread, Table, lay_out, number_of
+from reports.model import (
+    Column,
+    Interval,
+    LaidCell,
+    Layout,
+    Spread,
+    Table,
+    lay_out,
+    number_of,
+    plain,
+)
 from reports.model import Value as Raw
-from reports.render import plain, records_page
+from reports.render.records_page import record_label
 
 if TYPE_CHECKING:
     import jinja2
 
     from bench.records import Record
-    from reports.model import Figure
-    from reports.overview import Section
+    from reports.model import Figure, Section
 
 TEMPLATES = Path(__file__).parent
 RAW = "records.html"
@@ -30,7 +39,7 @@ SHOWN_LINKS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class HtmlCell:
     """One cell: its text, the number to sort by, and what is shown when a pointer rests on it."""
 
     laid: LaidCell
@@ -44,7 +53,7 @@ class Grid:
 
     table: Table
     layout: Layout
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[HtmlCell, ...], ...]
     links: tuple[tuple[tuple[str, str, str], ...], ...]
 
     @property
@@ -61,7 +70,7 @@ class Grid:
         return f"marks the best of its column{among}, and what its interval does not tell from it."
 
 
-def page(
+def report_page(
     tables: Sequence[Table],
     figures: Sequence["Figure"] = (),
     *,
@@ -85,7 +94,7 @@ def page(
 
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     return (
-        environment()
+        template_environment()
         .get_template("page.html.j2")
         .render(
             title=title,
@@ -101,7 +110,7 @@ def page(
     )
 
 
-def environment() -> "jinja2.Environment":
+def template_environment() -> "jinja2.Environment":
     """Set up the template engine: it escapes everything, and an unknown name is an error."""
     import jinja2
 
@@ -116,15 +125,15 @@ def environment() -> "jinja2.Environment":
     return made
 
 
-def render(table: Table) -> str:
+def to_html(table: Table) -> str:
     """Write one table as a page of its own."""
-    return page([table], title=table.title)
+    return report_page([table], title=table.title)
 
 
 def _grid(table: Table, addresses: Mapping[int, str] | None) -> Grid:
     layout = lay_out(table)
     rows = tuple(
-        tuple(map(_cell, laid, values, table.columns))
+        tuple(map(_html_cell, laid, values, table.columns))
         for laid, values in zip(layout.rows, table.rows, strict=True)
     )
     known = addresses if addresses and any(table.origins) else None
@@ -134,11 +143,11 @@ def _grid(table: Table, addresses: Mapping[int, str] | None) -> Grid:
     return Grid(table, layout, rows, links)
 
 
-def _cell(laid: LaidCell, value: Raw, column: Column) -> Cell:
+def _html_cell(laid: LaidCell, value: Raw, column: Column) -> HtmlCell:
     number = number_of(value)
     if number is None:
-        return Cell(laid)
-    return Cell(laid, repr(number), _hover(value, number, column))
+        return HtmlCell(laid)
+    return HtmlCell(laid, repr(number), _hover(value, number, column))
 
 
 def _hover(value: Raw, number: float, column: Column) -> str:
@@ -155,10 +164,7 @@ def _links(
 ) -> Iterator[tuple[str, str, str]]:
     for record in origins[:SHOWN_LINKS]:
         address = f"{RAW}#{addresses[id(record)]}"
-        yield address, records_page.label(record), f"{record.source} record {record.cell}"
+        yield address, record_label(record), f"{record.source} record {record.cell}"
     if len(origins) > SHOWN_LINKS:
         address = f"{RAW}#{addresses[id(origins[SHOWN_LINKS])]}"
         yield address, f"and {len(origins) - SHOWN_LINKS} more", "further records of this row"
-
-
-__all__ = ["RAW", "LaidCell", "Layout", "environment", "page", "render"]

@@ -7,8 +7,7 @@ text is made smaller, never larger.
 import re
 import textwrap
 
-from reports.model import Column, LaidCell, Table, lay_out
-from reports.render import plain
+from reports.model import Column, LaidCell, Table, lay_out, plain
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -29,7 +28,7 @@ _ESCAPES = {
 }
 
 
-def escape(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Write text so that LaTeX prints it; a letter that pdflatex has not is named by its number."""
     escaped = "".join(_ESCAPES.get(c) or _letter(c) for c in plain(text))
     # Two hyphens would become a dash, two quotes or a question mark before a grave accent another sign.
@@ -42,59 +41,59 @@ def _letter(character: str) -> str:
     return character if known else f"{{[}}U+{ord(character):04X}{{]}}"
 
 
-def render(table: Table) -> str:
+def to_latex(table: Table) -> str:
     """Write one floating table with its caption, notes and label."""
     layout = lay_out(table)
     lines = [
         r"\begin{table}[htbp]",
         r"  \centering",
-        rf"  \caption{{{_caption(table)}}}",
+        rf"  \caption{{{_latex_caption(table)}}}",
         rf"  \label{{tab:{''.join(c for c in table.name if c.isalnum() or c == '-')}}}",
         r"  \footnotesize",
         r"  \setlength{\tabcolsep}{4pt}",
         r"  \resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%",
-        rf"  \begin{{tabular}}{{@{{}}{''.join(map(_side, table.columns))}@{{}}}}",
+        rf"  \begin{{tabular}}{{@{{}}{''.join(map(_column_type, table.columns))}@{{}}}}",
         r"    \toprule",
-        f"    {' & '.join(_heading(column) for column in table.columns)} \\\\",
+        f"    {' & '.join(_latex_heading(column) for column in table.columns)} \\\\",
         r"    \midrule",
     ]
     for index, row in enumerate(layout.rows):
         lines += [r"    \addlinespace"] if index in layout.starts else []
-        lines.append(f"    {' & '.join(map(_cell, row, table.columns))} \\\\")
+        lines.append(f"    {' & '.join(map(_latex_cell, row, table.columns))} \\\\")
     lines += [r"    \bottomrule", r"  \end{tabular}}"]
-    lines += [_note(label, note) for label, note in layout.notes]
+    lines += [_latex_note(label, note) for label, note in layout.notes]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def _caption(table: Table) -> str:
+def _latex_caption(table: Table) -> str:
     title = table.title if table.title.endswith(".") else f"{table.title}."
-    return " ".join(filter(None, (escape(title), escape(table.caption))))
+    return " ".join(filter(None, (escape_latex(title), escape_latex(table.caption))))
 
 
-def _side(column: Column) -> str:
+def _column_type(column: Column) -> str:
     if column.wide:
         return r">{\raggedright\arraybackslash}p{0.19\linewidth}"
     return "l" if column.align == "left" else "r"
 
 
-def _heading(column: Column) -> str:
+def _latex_heading(column: Column) -> str:
     """Name, source and unit on lines of their own, so that wide tables stay narrow."""
     named = textwrap.wrap(column.name, 10, break_long_words=False)
-    lines = [escape(line) for line in (*named, column.source, column.unit) if line]
+    lines = [escape_latex(line) for line in (*named, column.source, column.unit) if line]
     if len(lines) == 1:
         return lines[0]
     stacked = r" \\ ".join(lines)
-    return rf"\begin{{tabular}}[b]{{@{{}}{_side(column)}@{{}}}}{stacked}\end{{tabular}}"
+    return rf"\begin{{tabular}}[b]{{@{{}}{_column_type(column)}@{{}}}}{stacked}\end{{tabular}}"
 
 
-def _cell(cell: LaidCell, column: Column) -> str:
-    text = escape(cell.text)
+def _latex_cell(cell: LaidCell, column: Column) -> str:
+    text = escape_latex(cell.text)
     # Names of operators are longer than a line of a column that wraps.
     text = text.replace(r"\_", r"\_\allowbreak{}") if column.wide else text
     text = rf"\textbf{{{text}}}" if cell.best else text
     return rf"{text}\textsuperscript{{{cell.label}}}" if cell.label else text
 
 
-def _note(label: str, note: str) -> str:
+def _latex_note(label: str, note: str) -> str:
     mark = rf"\textsuperscript{{{label}}} " if label else ""
-    return rf"  \par\smallskip\parbox{{\linewidth}}{{{mark}{escape(note)}}}"
+    return rf"  \par\smallskip\parbox{{\linewidth}}{{{mark}{escape_latex(note)}}}"

@@ -2,40 +2,39 @@
 
 import re
 
-from reports.model import Column, LaidCell, Table, lay_out
-from reports.render import plain
+from reports.model import Column, LaidCell, Table, lay_out, plain
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 
 
-def escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Write text so that Markdown shows it as it is, within a table's row too."""
     return _SPECIAL.sub(r"\\\1", plain(text))
 
 
-def render(table: Table) -> str:
+def to_markdown(table: Table) -> str:
     """Write one table: heading, rows, caption, notes."""
     layout = lay_out(table)
-    header = [escape(column.heading) for column in table.columns]
-    body = [[_cell(cell) for cell in row] for row in layout.rows]
+    header = [escape_markdown(column.heading) for column in table.columns]
+    body = [[_markdown_cell(cell) for cell in row] for row in layout.rows]
     widths = [max(3, *map(len, cells)) for cells in zip(header, *body, strict=True)]
-    lines = [f"### {escape(table.title)}", "", _row(header, widths, table.columns)]
+    lines = [f"### {escape_markdown(table.title)}", "", _table_row(header, widths, table.columns)]
     lines.append(_rule(widths, table.columns))
-    lines += [_row(cells, widths, table.columns) for cells in body]
+    lines += [_table_row(cells, widths, table.columns) for cells in body]
     if table.caption:
-        lines += ["", f"*{escape(table.caption)}*"]
+        lines += ["", f"*{escape_markdown(table.caption)}*"]
     if layout.notes:
-        lines += ["", *(_note(label, note) for label, note in layout.notes)]
+        lines += ["", *(_markdown_note(label, note) for label, note in layout.notes)]
     return "\n".join(lines) + "\n"
 
 
-def _cell(cell: LaidCell) -> str:
-    text = escape(cell.text)
+def _markdown_cell(cell: LaidCell) -> str:
+    text = escape_markdown(cell.text)
     text = f"**{text}**" if cell.best else text
     return f"{text} <sup>{cell.label}</sup>" if cell.label else text
 
 
-def _row(cells: list[str], widths: list[int], columns: tuple[Column, ...]) -> str:
+def _table_row(cells: list[str], widths: list[int], columns: tuple[Column, ...]) -> str:
     padded = (
         cell.ljust(width) if column.align == "left" else cell.rjust(width)
         for cell, width, column in zip(cells, widths, columns, strict=True)
@@ -51,5 +50,7 @@ def _rule(widths: list[int], columns: tuple[Column, ...]) -> str:
     return f"| {' | '.join(rules)} |"
 
 
-def _note(label: str, note: str) -> str:
-    return f"- <sup>{label}</sup> {escape(note)}" if label else f"- {escape(note)}"
+def _markdown_note(label: str, note: str) -> str:
+    return (
+        f"- <sup>{label}</sup> {escape_markdown(note)}" if label else f"- {escape_markdown(note)}"
+    )

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from bench.records import Record
-from reports.model import Table
-from reports.render import plain, slug
+from reports.model import Table, plain, slug
 
 HEAD = """<!DOCTYPE html>
 <html lang="en">
@@ -33,7 +32,7 @@ section:target h2 { background: Mark; color: MarkText; }
 """
 
 
-def anchors(tables: Sequence[Table]) -> tuple[tuple[Record, ...], dict[int, str]]:
+def record_anchors(tables: Sequence[Table]) -> tuple[tuple[Record, ...], dict[int, str]]:
     """The records that rows of tables follow from, in the order of the page, and the name of each by its `id`."""
     found = {id(one): one for table in tables for row in table.origins for one in row}
     counted: dict[str, int] = {}
@@ -46,12 +45,12 @@ def anchors(tables: Sequence[Table]) -> tuple[tuple[Record, ...], dict[int, str]
     return tuple(found.values()), names
 
 
-def label(record: Record) -> str:
+def record_label(record: Record) -> str:
     """A word that names a record in a row."""
     return plain(f"{record.source[:1]}:{record.cell}")[:10]
 
 
-def page(records: Sequence[Record], names: Mapping[int, str]) -> str:
+def raw_page(records: Sequence[Record], names: Mapping[int, str]) -> str:
     """Write all records on one page."""
     return "".join(
         (HEAD, *(_section(one, names[id(one)]) for one in records), "</main>\n</body>\n</html>\n")

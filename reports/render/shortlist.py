@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from reports.model import Table
 
-ROWS = 80
+MOST_SHOWN_ROWS = 80
 UNCHECKED = "not checked here"
 
 
@@ -17,7 +17,7 @@ class Shortlist:
     line: str
 
 
-def of(tables: Sequence[Table], *, where: str) -> Shortlist:
+def shorten_report(tables: Sequence[Table], *, where: str) -> Shortlist:
     """Leave out tables without a row of ours and what the audit did not check, and shorten what is long.
 
     Args:
@@ -29,16 +29,16 @@ def of(tables: Sequence[Table], *, where: str) -> Shortlist:
     audit = [_checked(table) for table in tables if table.name == "audit"]
     shown = [table for table in (*ours, *audit) if table.rows]
     left = [
-        *_published([table.name for table in others if not _has_ours(table)]),
-        *_unchecked(sum(len(table.rows) for table in tables if table.name == "audit"), audit),
+        *_published_line([table.name for table in others if not _has_ours(table)]),
+        *_unchecked_line(sum(len(table.rows) for table in tables if table.name == "audit"), audit),
         *(
-            f"{len(table.rows) - ROWS} rows of {table.name}"
+            f"{len(table.rows) - MOST_SHOWN_ROWS} rows of {table.name}"
             for table in shown
-            if len(table.rows) > ROWS
+            if len(table.rows) > MOST_SHOWN_ROWS
         ),
     ]
     line = f"Not shown: {'; '.join(left)}. {where}" if left else ""
-    return Shortlist(tuple(_cut(table) for table in shown), line)
+    return Shortlist(tuple(_shortened(table) for table in shown), line)
 
 
 def _has_ours(table: Table) -> bool:
@@ -51,20 +51,22 @@ def _checked(audit: Table) -> Table:
     return replace(audit, rows=tuple(row for row in audit.rows if row[at] != UNCHECKED))
 
 
-def _cut(table: Table) -> Table:
-    if len(table.rows) <= ROWS:
+def _shortened(table: Table) -> Table:
+    if len(table.rows) <= MOST_SHOWN_ROWS:
         return table
-    return replace(table, rows=table.rows[:ROWS], origins=table.origins[:ROWS])
+    return replace(
+        table, rows=table.rows[:MOST_SHOWN_ROWS], origins=table.origins[:MOST_SHOWN_ROWS]
+    )
 
 
-def _published(names: Sequence[str]) -> tuple[str, ...]:
+def _published_line(names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return ()
     plural = "s" if len(names) > 1 else ""
     return (f"{len(names)} table{plural} of published numbers alone ({', '.join(names)})",)
 
 
-def _unchecked(whole: int, audit: Sequence[Table]) -> tuple[str, ...]:
+def _unchecked_line(whole: int, audit: Sequence[Table]) -> tuple[str, ...]:
     missing = whole - sum(len(table.rows) for table in audit)
     return (
         (f"{missing} of the audit's {whole} numbers, which these records do not check",)

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from reports.model import Column, LaidCell, Table, lay_out
-from reports.render import plain
+from reports.model import Column, LaidCell, Table, lay_out, plain
 
 WRAPPED = 24
 
@@ -23,16 +22,16 @@ class Drawing:
         self.layout = lay_out(table)
         cells = [[row[at] for row in self.layout.rows] for at in range(len(table.columns))]
         self.least = [
-            _least(column, texts) for column, texts in zip(table.columns, cells, strict=True)
+            _least_width(column, texts) for column, texts in zip(table.columns, cells, strict=True)
         ]
         self.wanted = [
-            _wanted(column, texts) for column, texts in zip(table.columns, cells, strict=True)
+            _wanted_width(column, texts) for column, texts in zip(table.columns, cells, strict=True)
         ]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(plain(self.table.title), style="bold")
         for number, (part, gap) in enumerate(
-            _parts(self.table.columns, self.least, options.max_width)
+            _column_groups(self.table.columns, self.least, options.max_width)
         ):
             if number:
                 yield Text()
@@ -53,20 +52,17 @@ class Drawing:
             spare -= more
             column = self.table.columns[at]
             wide = self.least[at] + more
-            drawn.add_column(_heading(column), justify=column.align, width=wide, overflow="fold")
+            drawn.add_column(
+                _heading_text(column), justify=column.align, width=wide, overflow="fold"
+            )
         for index, row in enumerate(self.layout.rows):
             drawn.add_row(
-                *(_cell(row[at]) for at in part), end_section=index + 1 in self.layout.starts
+                *(_cell_text(row[at]) for at in part), end_section=index + 1 in self.layout.starts
             )
         return drawn
 
 
-def render(table: Table) -> RenderableType:
-    """Make what `rich.console.Console.print` shows: title, table, caption and notes."""
-    return Drawing(table)
-
-
-def _parts(
+def _column_groups(
     columns: Sequence[Column], least: Sequence[int], width: int
 ) -> list[tuple[list[int], int]]:
     """Share the columns out so that each part fits; the first, which name the rows, are in every part.
@@ -87,34 +83,34 @@ def _parts(
     return [(part, 2) for part in parts]
 
 
-def _least(column: Column, cells: Sequence[LaidCell]) -> int:
+def _least_width(column: Column, cells: Sequence[LaidCell]) -> int:
     """Width below which words or numbers would break; an interval may stand on two lines."""
     words = [
         word for line in (column.name, column.source, column.unit) for word in plain(line).split()
     ]
     if column.wide:
         return max(WRAPPED, *map(len, words))
-    texts = [_cell(cell).plain for cell in cells]
+    texts = [_cell_text(cell).plain for cell in cells]
     pieces = [piece for text in texts for piece in (text.split(" [") if ", " in text else [text])]
     return max(map(len, (*words, *pieces)), default=1) + any(", " in text for text in texts)
 
 
-def _wanted(column: Column, cells: Sequence[LaidCell]) -> int:
+def _wanted_width(column: Column, cells: Sequence[LaidCell]) -> int:
     """Width at which no value needs a second line."""
-    heading = [part for line in _heading(column).plain.split("\n") for part in wrap(line, 12)]
-    texts = [_cell(cell).plain for cell in cells]
-    return max(_least(column, cells), *map(len, (*heading, *texts)))
+    heading = [part for line in _heading_text(column).plain.split("\n") for part in wrap(line, 12)]
+    texts = [_cell_text(cell).plain for cell in cells]
+    return max(_least_width(column, cells), *map(len, (*heading, *texts)))
 
 
 def _below(text: Text) -> Padding:
     return Padding(text, (0, 0, 0, 2))
 
 
-def _heading(column: Column) -> Text:
+def _heading_text(column: Column) -> Text:
     lines = [column.name, column.source, column.unit]
     return Text("\n".join(plain(line) for line in lines if line), style="bold")
 
 
-def _cell(cell: LaidCell) -> Text:
+def _cell_text(cell: LaidCell) -> Text:
     text = Text(plain(cell.text), style="bold" if cell.best else "")
     return text.append(f" [{cell.label}]", style="dim") if cell.label else text

@@ -1,1 +1,9 @@
-"""Tables and figures of trained networks."""
+"""Trainings in tables and figures: studies, verdicts on what the text compares, costs, predictions."""
+
+from reports.training.claims import place_of
+from reports.training.cost_figure import cost_figures
+from reports.training.evaluation import evaluation_tables
+from reports.training.qualitative import qualitative_figures
+from reports.training.runs import TrainingStudy, trained_experiments, training_studies
+from reports.training.tables import study_table, training_tables
+from reports.training.verdicts import ComparisonResult, comparison_results

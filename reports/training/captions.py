@@ -2,45 +2,44 @@
 
 from collections.abc import Iterator
 
-from reports.model import Row, describe_machine
-from reports.training.runs import Study
+from reports.model import describe_machine
+from reports.training.runs import TrainingStudy
 
 
-def training_conditions(study: Study) -> str:
+def training_conditions(study: TrainingStudy) -> str:
     """A caption: data, backbone, iterations, seeds and machines."""
     runs = study.runs
     if not runs:
         return "Nothing was trained; predicted without execution." if study.arms else ""
-    found = [row["accuracy"] for row in runs]
-    length = f"{_span(a.iterations for a in found)} iterations"
-    images = f"{_span(a.train_images for a in found)} training images"
-    judged = _listed(f"'{a.protocol}'" for a in found if a.protocol) or "unnamed"
+    scores = [row["accuracy"] for row in runs]
+    iterations = _range_of(score.iterations for score in scores)
+    images = _range_of(score.train_images for score in scores)
+    machines = (describe_machine(row["environment"]) for row in runs if row["environment"])
+    protocols = (
+        _joined_words(f"'{score.protocol}'" for score in scores if score.protocol) or "unnamed"
+    )
     parts = (
-        _listed(f"{a.dataset}, {a.split} set" for a in found),
-        _listed(f"backbone {a.backbone}" for a in found if a.backbone),
-        f"{length} on {images}",
+        _joined_words(f"{score.dataset}, {score.split} set" for score in scores),
+        _joined_words(f"backbone {score.backbone}" for score in scores if score.backbone),
+        f"{iterations} iterations on {images} training images",
         f"seeds {', '.join(map(str, study.seeds))}",
-        f"protocol {judged} on images of {_listed(r['size'] for r in runs)}",
-        _listed(_machine(row) for row in runs),
+        f"protocol {protocols} on images of {_joined_words(row['size'] for row in runs)}",
+        _joined_words(f"trained on {machine}" for machine in machines),
     )
     return f"{'; '.join(filter(None, parts))}."
 
 
-def _machine(row: Row) -> str:
-    environment = row["environment"]
-    return f"trained on {describe_machine(environment)}" if environment else ""
-
-
-def _listed(words: Iterator[str]) -> str:
+def _joined_words(words: Iterator[str]) -> str:
     return " and ".join(dict.fromkeys(word for word in words if word))
 
 
-def _span(numbers: Iterator[int]) -> str:
-    found = sorted(set(numbers))
-    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
+def _range_of(numbers: Iterator[int]) -> str:
+    ordered = sorted(numbers)
+    low, high = ordered[0], ordered[-1]
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def empty_crop_notes(study: Study) -> Iterator[str]:
+def empty_crop_notes(study: TrainingStudy) -> Iterator[str]:
     """Say what the trainings passed over."""
     empty = sum(row["accuracy"].empty_crops for row in study.runs)
     if empty:

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports.model import COLOURS, GIGA, INK, Figure, Spread, Table, short, svg_of
-from reports.training import runs, tables
-from reports.training.runs import Arm, Study
+from reports.model import COLOURS, GIGA, INK, Figure, Frame, Spread, short, svg_of
+from reports.training.runs import TrainingStudy, training_studies
+from reports.training.tables import miou_spread, study_table
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
 
 # Where a label may stand about its point, in points of type, the first that is free.
-PLACES = (
+LABEL_PLACES = (
     ((8, 0), "left", "center"),
     ((-8, 0), "right", "center"),
     ((0, 9), "center", "bottom"),
@@ -24,76 +23,72 @@ PLACES = (
     ((-8, -12), "right", "top"),
 )
 
-Point = tuple[str, float, Spread]
+ScoredArm = tuple[str, float, Spread]
 
 
-def every(frame: "pd.DataFrame") -> tuple[Figure, ...]:
+def cost_figures(frame: Frame) -> tuple[Figure, ...]:
     """One figure for each study with two arms or more that were both counted and trained."""
-    made = (_figure(study) for study in runs.every(frame))
-    return tuple(figure for figure in made if figure is not None)
+    figures = map(_cost_figure, training_studies(frame))
+    return tuple(figure for figure in figures if figure is not None)
 
 
-def _figure(study: Study) -> Figure | None:
+def _cost_figure(study: TrainingStudy) -> Figure | None:
     # Of inference where that was counted, else of a training step; never both in one figure.
-    for mode, what in (("eval", "one call"), ("train", "one training step")):
-        points = [point for arm in study.arms if (point := _point(arm, mode)) is not None]
-        if len(points) >= 2:
-            return _scatter(study, points, what=what)
+    for mode, call in (("eval", "one call"), ("train", "one training step")):
+        arms = [
+            (arm.name, macs / GIGA, score)
+            for arm in study.arms
+            if (macs := arm.cost("macs", mode=mode))
+            and isinstance(score := miou_spread(arm), Spread)
+        ]
+        if len(arms) >= 2:
+            return _scatter_figure(study, arms, call=call)
     return None
 
 
-def _point(arm: Arm, mode: str) -> Point | None:
-    macs, score = arm.cost("macs", mode=mode), tables.score(arm)
-    return (arm.name, macs / GIGA, score) if macs and isinstance(score, Spread) else None
-
-
-def _scatter(study: Study, points: Sequence[Point], *, what: str) -> Figure:
+def _scatter_figure(study: TrainingStudy, arms: Sequence[ScoredArm], *, call: str) -> Figure:
     def draw(axes: "Axes") -> None:
-        _draw(axes, points)
-        axes.set_xlabel(f"MACs of {what} (G)")
+        for _, macs, score in arms:
+            axes.errorbar(
+                macs,
+                score.mean,
+                yerr=score.deviation or None,
+                color=COLOURS[0],
+                marker="o",
+                markersize=5,
+                linewidth=1.2,
+                capsize=3,
+            )
+        axes.margins(x=0.18, y=0.12)
+        axes.grid(visible=True, color=INK, alpha=0.15, linewidth=0.6)
+        _label_points(axes, arms)
+        axes.set_xlabel(f"MACs of {call} (G)")
         axes.set_ylabel("mIoU (%)")
 
-    said = ", ".join(
-        f"{name} {score.mean:.1f} % at {short(macs)} G" for name, macs, score in points
+    scores = ", ".join(
+        f"{name} {score.mean:.1f} % at {short(macs)} G" for name, macs, score in arms
     )
     name = study.file_name("costs", study.experiment)
-    data: Table = tables.ours(study)
+    data = study_table(study)
     return Figure(
         name=name,
         title=f"{data.title}: mIoU against MACs",
         svg=svg_of(draw, name),
-        alternative=f"Points with one standard deviation over the seeds each way. {said}.",
+        alternative=f"Points with one standard deviation over the seeds each way. {scores}.",
         data=data,
     )
 
 
-def _draw(axes: "Axes", points: Sequence[Point]) -> None:
-    for _, macs, score in points:
-        axes.errorbar(
-            macs,
-            score.mean,
-            yerr=score.deviation or None,
-            color=COLOURS[0],
-            marker="o",
-            markersize=5,
-            linewidth=1.2,
-            capsize=3,
-        )
-    axes.margins(x=0.18, y=0.12)
-    axes.grid(visible=True, color=INK, alpha=0.15, linewidth=0.6)
-    _label(axes, points)
-
-
-def _label(axes: "Axes", points: Sequence[Point]) -> None:
+def _label_points(axes: "Axes", arms: Sequence[ScoredArm]) -> None:
     """Write each name beside its point, where it covers neither another name nor a point if there is such a place."""
     from matplotlib.backends.backend_agg import RendererAgg
 
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     renderer = RendererAgg(640, 380, axes.figure.dpi)  # type: ignore[no-untyped-call]
-    dots = [tuple(axes.transData.transform((macs, score.mean))) for _, macs, score in points]
+    dots = [tuple(axes.transData.transform((macs, score.mean))) for _, macs, score in arms]
     taken: list[Annotation] = []
-    for name, macs, score in points:
-        for offset, side, height in PLACES:
+    for name, macs, score in arms:
+        for offset, side, height in LABEL_PLACES:
             label = axes.annotate(
                 name,
                 (macs, score.mean),
@@ -109,7 +104,7 @@ def _label(axes: "Axes", points: Sequence[Point]) -> None:
                 break
             label.remove()
         else:
-            offset, side, height = PLACES[0]
+            offset = LABEL_PLACES[0][0]
             label = axes.annotate(
                 name, (macs, score.mean), xytext=offset, textcoords="offset points", fontsize=9
             )

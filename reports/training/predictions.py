@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from reports.training.runs import Study
+from reports.training.runs import TrainingStudy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,19 +22,20 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.uint8]
     Mask = npt.NDArray[np.bool_]
 
-NETWORKS = ("paper/baseline", "paper/nb", "paper/apnb", "paper/afnb+apnb")
-IGNORE = 255
-KEYS = ("images", "labels", "predictions", "palette")
+SHOWN_NETWORKS = ("paper/baseline", "paper/nb", "paper/apnb", "paper/afnb+apnb")
+NO_LABEL = 255
+PICTURE_ARRAYS = ("images", "labels", "predictions", "palette")
+UNREADABLE = (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 RINGS = 3
 # Smaller regions are not ringed, nor what an opening by 3x3 takes away: the borders of objects.
 LEAST_SHARE = 0.002
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class Predictions:
     """Images with their truth and each network's prediction, at one seed."""
 
-    study: Study
+    study: TrainingStudy
     seed: object
     images: "Array"
     labels: "Array"
@@ -42,6 +43,10 @@ class Sheet:
     palette: "Array"
     classes: tuple[str, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
+
+    def of_image(self, at: int) -> "list[Array]":
+        """Each network's prediction of one image [h, w]."""
+        return [prediction[at] for prediction in self.predictions.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,53 +60,55 @@ class Ring:
     share: float
 
 
-def sheet(study: Study, files: Mapping[str, Path]) -> Sheet | None:
+def gather_predictions(study: TrainingStudy, files: Mapping[str, Path]) -> Predictions | None:
     """Gather the pictures of the seed that has most of the four networks; None where there are fewer than two."""
-    arms = {name: found for name in NETWORKS if (found := study.arm((name,))) is not None}
-    having = {
-        seed: [n for n, arm in arms.items() if seed in arm.runs and arm.runs[seed]["cell"] in files]
+    runs = {name: arm.runs for name in SHOWN_NETWORKS if (arm := study.arm((name,))) is not None}
+    available = {
+        seed: [name for name in runs if seed in runs[name] and runs[name][seed]["cell"] in files]
         for seed in study.seeds
     }
-    seed = max(having, key=lambda one: len(having[one]), default=None)
-    if seed is None or len(having[seed]) < 2:
+    seed = max(available, key=lambda seed: len(available[seed]), default=None)
+    if seed is None or len(available[seed]) < 2:
         return None
-    rows = {name: arms[name].runs[seed] for name in having[seed]}
-    return _joined(study, seed, {name: (row, files[row["cell"]]) for name, row in rows.items()})
-
-
-def _joined(study: Study, seed: object, found: Mapping[str, tuple[Any, Path]]) -> Sheet | None:
-    import numpy as np
-
-    first: dict[str, Array] = {}
-    predictions, missing = {}, dict.fromkeys(NETWORKS, "no pictures of it")
-    for name, (_, path) in found.items():
-        try:
-            arrays = read(path)
-        except ValueError as error:
-            missing[name] = str(error)
-            continue
-        first = first or arrays
-        if all(np.array_equal(first[key], arrays[key]) for key in ("images", "labels")):
-            predictions[name] = arrays["predictions"]
-        else:
-            missing[name] = f"{path.name} shows other images"
-    if len(predictions) < 2:
+    paths = {name: files[runs[name][seed]["cell"]] for name in available[seed]}
+    arrays, missing = _read_alike(paths)
+    if len(arrays) < 2:
         return None
-    missing = {name: why for name, why in missing.items() if name not in predictions}
-    classes = next(iter(found.values()))[0]["accuracy"].classes
-    return Sheet(
+    first = next(iter(arrays.values()))
+    return Predictions(
         study,
         seed,
         first["images"],
         first["labels"],
-        predictions,
+        {name: each["predictions"] for name, each in arrays.items()},
         first["palette"],
-        classes,
+        runs[available[seed][0]][seed]["accuracy"].classes,
         missing,
     )
 
 
-def read(path: Path) -> "dict[str, Array]":
+def _read_alike(paths: Mapping[str, Path]) -> "tuple[dict[str, dict[str, Array]], dict[str, str]]":
+    """Pictures of each network that shows the same images as the first, and why there are none of the others."""
+    import numpy as np
+
+    alike: dict[str, dict[str, Array]] = {}
+    missing = dict.fromkeys(SHOWN_NETWORKS, "no pictures of it")
+    for name, path in paths.items():
+        try:
+            arrays = read_pictures(path)
+        except ValueError as error:
+            missing[name] = str(error)
+            continue
+        first = next(iter(alike.values()), arrays)
+        if all(np.array_equal(first[key], arrays[key]) for key in ("images", "labels")):
+            alike[name] = arrays
+            del missing[name]
+        else:
+            missing[name] = f"{path.name} shows other images"
+    return alike, missing
+
+
+def read_pictures(path: Path) -> "dict[str, Array]":
     """Read one file of pictures.
 
     Raises:
@@ -112,23 +119,15 @@ def read(path: Path) -> "dict[str, Array]":
     try:
         # Opened here, because numpy leaves a file open that turns out to be none of its own.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {key: np.asarray(file[key]) for key in KEYS}
-    except (
-        OSError,
-        TypeError,
-        ValueError,
-        KeyError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+            arrays = {key: np.asarray(file[key]) for key in PICTURE_ARRAYS}
+    except UNREADABLE as error:
         msg = f"{path.name} can't be read ({type(error).__name__}); delete it and train that cell again"
         raise ValueError(msg) from error
     shape = arrays["labels"].shape
     expected = {
         "images": (*shape[:1], 3, *shape[1:]),
         "predictions": shape,
-        "palette": (len(arrays["palette"]) if arrays["palette"].ndim else 0, 3),
+        "palette": (*arrays["palette"].shape[:1], 3),
     }
     if len(shape) != 3 or 0 in shape or any(arrays[k].shape != v for k, v in expected.items()):
         shapes = ", ".join(f"{key} {array.shape}" for key, array in arrays.items())
@@ -142,38 +141,32 @@ def rings(predictions: "Sequence[Array]", label: "Array") -> tuple[Ring, ...]:
     import numpy as np
     from scipy import ndimage
 
-    differ = differing(predictions, label)
-    parts, count = ndimage.label(ndimage.binary_opening(differ, np.ones((3, 3))))
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    largest = np.argsort(-sizes, kind="stable")[:RINGS].tolist()
+    differs = disagreement(predictions, label)
+    parts, count = ndimage.label(ndimage.binary_opening(differs, np.ones((3, 3))))
+    shares = np.bincount(parts.ravel(), minlength=count + 1)[1:] / label.size
     boxes = ndimage.find_objects(parts)
-    found = []
-    for at in largest:
-        share = float(sizes[at] / label.size)
-        if share >= LEAST_SHARE:
-            rows, columns = boxes[at]
-            found.append(
-                Ring(
-                    (columns.start + columns.stop) / 2,
-                    (rows.start + rows.stop) / 2,
-                    min(_reach(columns, label.shape), label.shape[1] / 2),
-                    min(_reach(rows, label.shape), label.shape[0] / 2),
-                    share,
-                )
-            )
-    return tuple(found)
+    largest = np.argsort(-shares, kind="stable")[:RINGS].tolist()
+    return tuple(
+        _ring(boxes[at], label.shape, share=float(shares[at]))
+        for at in largest
+        if shares[at] >= LEAST_SHARE
+    )
 
 
-def _reach(side: slice, shape: tuple[int, ...]) -> float:
-    """Half an axis of the ellipse about a box, of which this is one side."""
-    length: int = side.stop - side.start
-    return max(length / 2**0.5 + 1, min(shape) / 16)
+def _ring(box: tuple[slice, slice], shape: tuple[int, ...], *, share: float) -> Ring:
+    """The ellipse about a box, at most as wide and as high as the image."""
+    down, across = (
+        min(max((side.stop - side.start) / 2**0.5 + 1, min(shape) / 16), whole / 2)
+        for side, whole in zip(box, shape, strict=True)
+    )
+    y, x = ((side.start + side.stop) / 2 for side in box)
+    return Ring(x, y, across, down, share)
 
 
-def differing(predictions: "Sequence[Array]", label: "Array") -> "Mask":
+def disagreement(predictions: "Sequence[Array]", label: "Array") -> "Mask":
     """Mark the pixels [h, w] that count and on which the networks do not all say the same."""
     import numpy as np
 
     stack = np.stack(predictions)
-    mask: Mask = (stack != stack[:1]).any(axis=0) & (label != IGNORE)
+    mask: Mask = (stack != stack[:1]).any(axis=0) & (label != NO_LABEL)
     return mask

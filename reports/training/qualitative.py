@@ -6,125 +6,135 @@ The figure carries its pictures in itself.
 import base64
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.model import Column, Figure, Table, Value
+from reports.model import Column, Figure, Frame, Table, Value, text_column
 from reports.render import plain
-from reports.training import runs
 from reports.training.captions import training_conditions
 from reports.training.claims import arm_name
-from reports.training.predictions import IGNORE, Ring, Sheet, differing, rings, sheet
+from reports.training.predictions import (
+    NO_LABEL,
+    Predictions,
+    Ring,
+    disagreement,
+    gather_predictions,
+    rings,
+)
+from reports.training.runs import trained_experiments, training_studies
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from reports.training.predictions import Array, Mask
+
+    Rings = Sequence[Sequence[Ring]]  # of each image
 
 IMAGES = 4
 LARGEST_SIDE = 480
 WIDTH, GAP, TITLE, SWATCH = 160.0, 6.0, 22.0, 18.0
-RINGED = (
+RING_NOTE = (
     "Rings stand round the largest regions in which these networks do not all say the same, at the same place in every "
     "picture; black is where nothing is labelled."
 )
-RING = (("#ffffff", 3.5), ("#e3001b", 1.8))
+RING_STROKES = (("#ffffff", 3.5), ("#e3001b", 1.8))
 
 
-def every(frame: "pd.DataFrame", folder: Path) -> tuple[Figure, ...]:
+def qualitative_figures(frame: Frame, folder: Path) -> tuple[Figure, ...]:
     """One figure for each setting of Table 6 in which two or more of the four networks left pictures."""
     files = {path.stem: path for path in sorted(folder.rglob("pictures/*.npz"))}
-    if not files or "table6" not in runs.experiments(frame):
+    if not files or "table6" not in trained_experiments(frame):
         return ()
-    studies = (study for study in runs.every(frame) if study.experiment == "table6")
-    sheets = (sheet(study, files) for study in studies)
-    return tuple(figure(found) for found in sheets if found is not None)
+    studies = (study for study in training_studies(frame) if study.experiment == "table6")
+    gathered = (gather_predictions(study, files) for study in studies)
+    return tuple(_figure_of(pictures) for pictures in gathered if pictures is not None)
 
 
-def figure(found: Sheet) -> Figure:
-    """Draw a sheet: a row for each image, a column for input, truth and each network."""
-    shown = min(IMAGES, len(found.labels))
-    ringed_in = [
-        rings([p[at] for p in found.predictions.values()], found.labels[at]) for at in range(shown)
-    ]
-    data = _numbers(found, ringed_in)
-    name = found.study.file_name("pictures", found.study.experiment)
+def _figure_of(pictures: Predictions) -> Figure:
+    """A row for each image, a column for input, truth and each network."""
+    study, labels = pictures.study, pictures.labels[:IMAGES]
+    ringed = [rings(pictures.of_image(at), label) for at, label in enumerate(labels)]
+    names = [_short_name(network) for network in pictures.predictions]
+    data = _pixel_table(pictures, ringed, names)
+    name = study.file_name("pictures", study.experiment)
     return Figure(
         name=name,
-        title=", ".join(filter(None, ("Fig. 5: what the networks see", found.study.name))),
-        svg=_drawing(found, ringed_in, name),
-        alternative=_words(found, ringed_in, data),
+        title=study.title("Fig. 5: what the networks see"),
+        svg=_drawing(pictures, ringed, names, identifier=name),
+        alternative=_alternative(pictures, ringed, names, data=data),
         data=data,
     )
 
 
-def _numbers(found: Sheet, ringed_in: "Sequence[Sequence[Ring]]") -> Table:
+def _short_name(network: str) -> str:
+    return "full" if network == "paper/afnb+apnb" else arm_name((network,))
+
+
+def _pixel_table(pictures: Predictions, ringed: "Rings", names: Sequence[str]) -> Table:
     percent = partial(Column, unit="%", digits=1, scale=0.01, base="share", source="measured")
-    names = [_name(name) for name in found.predictions]
-    rows = []
-    for at, ringed in enumerate(ringed_in):
-        label = found.labels[at]
-        counted = label != IGNORE
-        right = [_share((p[at] == label) & counted, counted) for p in found.predictions.values()]
-        differ = differing([p[at] for p in found.predictions.values()], label)
-        line: tuple[Value, ...] = (f"image {at + 1}", *right, _share(differ, counted), len(ringed))
-        rows.append(line)
+    rows: list[tuple[Value, ...]] = []
+    for at, regions in enumerate(ringed):
+        label, predictions = pictures.labels[at], pictures.of_image(at)
+        labelled = label != NO_LABEL
+        right = [_share_of((each == label) & labelled, labelled) for each in predictions]
+        differ = _share_of(disagreement(predictions, label), labelled)
+        rows.append((f"image {at + 1}", *right, differ, len(regions)))
     return Table(
-        name=found.study.file_name("pictures", found.study.experiment, after="data"),
+        name=pictures.study.file_name("pictures", pictures.study.experiment, after="data"),
         title="Pixels that are right",
         columns=(
-            Column("image", align="left"),
+            text_column("image"),
             *(percent(name) for name in names),
             percent("not all say the same"),
             Column("rings"),
         ),
         rows=tuple(rows),
-        caption=training_conditions(found.study),
+        caption=training_conditions(pictures.study),
     )
 
 
-def _share(part: "Mask", whole: "Mask") -> float | None:
+def _share_of(part: "Mask", whole: "Mask") -> float | None:
     return float(part.sum() / whole.sum()) if whole.any() else None
 
 
-def _name(network: str) -> str:
-    return "full" if network == "paper/afnb+apnb" else arm_name((network,))
-
-
-def _words(found: Sheet, ringed_in: "Sequence[Sequence[Ring]]", data: Table) -> str:
-    names = [_name(name) for name in found.predictions]
-    pictures = f"{len(ringed_in)} validation images, each as input, as truth and as {', '.join(names)} label it"
-    said = [f"{pictures} (seed {found.seed}).", RINGED]
-    for row, ringed in zip(data.rows, ringed_in, strict=True):
+def _alternative(
+    pictures: Predictions, ringed: "Rings", names: Sequence[str], *, data: Table
+) -> str:
+    columns = f"each as input, as truth and as {', '.join(names)} label it"
+    sentences = [f"{len(ringed)} validation images, {columns} (seed {pictures.seed}).", RING_NOTE]
+    for row, regions in zip(data.rows, ringed, strict=True):
         shares = zip(names, row[1:], strict=False)
         right = ", ".join(f"{n} {100 * v:.0f} %" for n, v in shares if isinstance(v, float))
-        regions = ", ".join(f"{100 * ring.share:.1f} %" for ring in ringed)
-        said.append(
-            f"{str(row[0]).capitalize()}: right are {right}; ringed {regions or 'nothing'} of the image."
-        )
-    said += [f"Without {_name(name)}: {why}." for name, why in found.missing.items()]
-    return plain(" ".join(said))
+        places = ", ".join(f"{100 * ring.share:.1f} %" for ring in regions) or "nothing"
+        image = str(row[0]).capitalize()
+        sentences.append(f"{image}: right are {right}; ringed {places} of the image.")
+    sentences += [f"Without {_short_name(name)}: {why}." for name, why in pictures.missing.items()]
+    return plain(" ".join(sentences))
 
 
-def _drawing(found: Sheet, ringed_in: "Sequence[Sequence[Ring]]", name: str) -> str:
-    height, width = found.labels.shape[1:]
+def _drawing(
+    pictures: Predictions, ringed: "Rings", names: Sequence[str], *, identifier: str
+) -> str:
+    height, width = pictures.labels.shape[1:]
     tall = WIDTH * height / width
-    heads = ("input", "truth", *(_name(network) for network in found.predictions))
-    clip = f'<clipPath id="{name}-panel"><rect width="{WIDTH:.1f}" height="{tall:.1f}"/></clipPath>'
+    size = f'width="{WIDTH:.1f}" height="{tall:.1f}"'
+    heads = ("input", "truth", *names)
+    colours = _colours(pictures.palette)
     parts = [_text(at * (WIDTH + GAP), TITLE - 8, head, bold=True) for at, head in enumerate(heads)]
-    for at, ringed in enumerate(ringed_in):
-        rings_in = "".join(_ellipse(ring, scale=WIDTH / width) for ring in ringed)
-        maps = (found.labels[at], *(p[at] for p in found.predictions.values()))
-        panels = (found.images[at].transpose(1, 2, 0), *(_coloured(m, found.palette) for m in maps))
+    for at, regions in enumerate(ringed):
+        ellipses = "".join(_ellipse(ring, scale=WIDTH / width) for ring in regions)
+        maps = (pictures.labels[at], *pictures.of_image(at))
+        panels = (pictures.images[at].transpose(1, 2, 0), *(colours[each] for each in maps))
         for column, panel in enumerate(panels):
             place = f"translate({column * (WIDTH + GAP):.1f} {TITLE + at * (tall + GAP):.1f})"
-            drawn = f"{_image(tall, data=data_uri(panel))}{rings_in}"
-            parts.append(f'<g transform="{place}" clip-path="url(#{name}-panel)">{drawn}</g>')
+            image = f'<image {size} preserveAspectRatio="none" href="{data_uri(panel)}"/>'
+            parts.append(
+                f'<g transform="{place}" clip-path="url(#{identifier}-panel)">{image}{ellipses}</g>'
+            )
     across = len(heads) * (WIDTH + GAP) - GAP
-    legend, bottom = _legend(found, TITLE + len(ringed_in) * (tall + GAP) + SWATCH, across)
+    legend, bottom = _legend(pictures, TITLE + len(ringed) * (tall + GAP) + SWATCH, across)
+    clip = f'<clipPath id="{identifier}-panel"><rect {size}/></clipPath>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {across:.1f} {bottom:.1f}" '
         f'font-family="sans-serif" font-size="12">{clip}{"".join((*parts, *legend))}</svg>\n'
@@ -136,31 +146,28 @@ def _text(x: float, y: float, text: str, *, bold: bool = False) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="currentColor"{weight}>{escape(plain(text))}</text>'
 
 
-def _image(height: float, *, data: str) -> str:
-    return f'<image width="{WIDTH:.1f}" height="{height:.1f}" preserveAspectRatio="none" href="{data}"/>'
-
-
 def _ellipse(ring: Ring, *, scale: float) -> str:
     middle = f'cx="{ring.x * scale:.1f}" cy="{ring.y * scale:.1f}"'
     radii = f'rx="{ring.across * scale:.1f}" ry="{ring.down * scale:.1f}"'
     return "".join(
         f'<ellipse {middle} {radii} fill="none" stroke="{colour}" stroke-width="{width}"/>'
-        for colour, width in RING
+        for colour, width in RING_STROKES
     )
 
 
-def _legend(found: Sheet, top: float, across: float) -> tuple[list[str], float]:
-    """Swatches of the classes that are seen, and where they end."""
+def _legend(pictures: Predictions, top: float, across: float) -> tuple[list[str], float]:
+    """Swatches of the classes that are in the pictures, and where they end."""
     import numpy as np
 
-    maps = (found.labels[:IMAGES], *(p[:IMAGES] for p in found.predictions.values()))
-    seen: set[int] = set().union(*(np.unique(one).tolist() for one in maps))
+    maps = (pictures.labels, *pictures.predictions.values())
+    present: set[int] = set().union(*(np.unique(each[:IMAGES]).tolist() for each in maps))
+    colours = _colours(pictures.palette)
     parts, x, y = [], 0.0, top
-    for at in sorted(seen - {IGNORE}):
-        name = found.classes[at] if at < len(found.classes) else f"class {at}"
+    for at in sorted(present - {NO_LABEL}):
+        name = pictures.classes[at] if at < len(pictures.classes) else f"class {at}"
         wide = 26 + 7.2 * len(plain(name))
         x, y = (x, y) if x + wide <= across else (0.0, y + SWATCH)
-        red, green, blue = _colours(found.palette)[at].tolist()
+        red, green, blue = colours[at].tolist()
         parts.append(
             f'<rect x="{x:.1f}" y="{y - 10:.1f}" width="12" height="12" '
             f'fill="rgb({red},{green},{blue})" stroke="currentColor" stroke-width="0.5"/>'
@@ -175,31 +182,23 @@ def _colours(palette: "Array") -> "Array":
     import numpy as np
 
     table: Array = np.zeros((256, 3), np.uint8)
-    table[: min(len(palette), IGNORE)] = palette[:IGNORE]
+    table[: min(len(palette), NO_LABEL)] = palette[:NO_LABEL]
     return table
-
-
-def _coloured(labels: "Array", palette: "Array") -> "Array":
-    return _colours(palette)[labels]
 
 
 def data_uri(pixels: "Array") -> str:
     """A picture [h, w, 3] as a PNG in an address; of a large one every second, third ... pixel."""
     step = -(-max(pixels.shape[:2]) // LARGEST_SIDE)
-    return f"data:image/png;base64,{base64.b64encode(png(pixels[::step, ::step])).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(_png(pixels[::step, ::step])).decode()}"
 
 
-def png(pixels: "Array") -> bytes:
+def _png(pixels: "Array") -> bytes:
     """Write uint8 [h, w, 3] as PNG (W3C PNG specification: signature, header, one block of unfiltered rows, end)."""
     height, width = pixels.shape[:2]
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        _chunks(((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b"")))
-    )
-
-
-def _chunks(chunks: Sequence[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    for kind, body in chunks:
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b"")):
         check = struct.pack(">I", zlib.crc32(kind + body))
-        yield struct.pack(">I", len(body)) + kind + body + check
+        parts += [struct.pack(">I", len(body)), kind, body, check]
+    return b"".join(parts)

@@ -8,9 +8,8 @@ should be. Fewer than `MIN_SEEDS` have no interval and no verdict.
 
 import itertools
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -19,45 +18,16 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.floating[Any]]
 
-Verdict = Literal["supported", "not supported", "undecided"]
+SeedVerdict = Literal["supported", "not supported", "undecided"]
 Scores = Mapping[object, float]
 
-VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "undecided")
-CONFIDENCE = 0.95
+VERDICTS: tuple[SeedVerdict, ...] = ("supported", "not supported", "undecided")
+T_CONFIDENCE = 0.95
 MIN_SEEDS = 3
 # Differences that are alike to this are those of runs without chance in them; a t interval does not apply.
 LEAST_DEVIATION = 1e-9
 RESAMPLES = 10_000
 ENUMERATED_SEEDS = 5
-
-
-def class_iou(confusion: Sequence[Sequence[int]]) -> tuple[float | None, ...]:
-    """Intersection over union of each class; None for one that is neither in the truth nor predicted.
-
-    Args:
-        confusion: pixels; rows are the truth, columns the prediction.
-
-    Raises:
-        ValueError: the matrix is not square.
-    """
-    if any(len(row) != len(confusion) for row in confusion):
-        msg = (
-            f"a confusion matrix of {len(confusion)} rows needs as many columns; rows are the truth"
-        )
-        raise ValueError(msg)
-    predicted = [sum(column) for column in zip(*confusion, strict=True)]
-    unions = [sum(row) + predicted[at] - row[at] for at, row in enumerate(confusion)]
-    return tuple(confusion[at][at] / union if union else None for at, union in enumerate(unions))
-
-
-def mean_iou(
-    confusion: Sequence[Sequence[int]], classes: Collection[int] | None = None
-) -> float | None:
-    """Mean intersection over union in percent, over those of `classes` that occur; None where none does."""
-    found = class_iou(confusion)
-    chosen = [share for at, share in enumerate(found) if classes is None or at in classes]
-    present = [share for share in chosen if share is not None]
-    return 100 * statistics.fmean(present) if present else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +52,13 @@ class Difference:
         assert self.deviation is not None
         return self.deviation / len(self.seeds) ** 0.5
 
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    def interval(self, confidence: float = T_CONFIDENCE) -> tuple[float, float] | None:
         """Two-sided t interval of the mean, None where there is none."""
         if not self.has_interval:
             return None
-        reach = _t_quantile(len(self.seeds) - 1, confidence) * self._error
+        from scipy.special import stdtrit
+
+        reach = float(stdtrit(len(self.seeds) - 1, (1 + confidence) / 2)) * self._error
         return self.mean - reach, self.mean + reach
 
     def p_value(self, threshold: float = 0.0) -> float | None:
@@ -96,13 +68,6 @@ class Difference:
         from scipy.special import stdtr
 
         return float(2 * stdtr(len(self.seeds) - 1, -abs(self.mean - threshold) / self._error))
-
-
-@lru_cache(maxsize=256)
-def _t_quantile(freedom: int, confidence: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
 def paired(above: Scores, below: Scores) -> Difference | None:
@@ -115,7 +80,7 @@ def paired(above: Scores, below: Scores) -> Difference | None:
     return Difference(statistics.fmean(gaps), deviation, seeds)
 
 
-def judge(difference: Difference | None, *, threshold: float = 0.0) -> Verdict:
+def seed_verdict(difference: Difference | None, *, threshold: float = 0.0) -> SeedVerdict:
     """Say whether a difference is above `threshold`: 0 for a gain, minus the margin for "no loss".
 
     Supported where the whole interval is above it, not supported where the whole interval is below it, else undecided.
@@ -129,7 +94,7 @@ def judge(difference: Difference | None, *, threshold: float = 0.0) -> Verdict:
     return "not supported" if ends[1] < threshold else "undecided"
 
 
-def holm(p_values: Sequence[float | None], *, level: float = 1 - CONFIDENCE) -> tuple[bool, ...]:
+def holm(p_values: Sequence[float | None], *, level: float = 1 - T_CONFIDENCE) -> tuple[bool, ...]:
     """Tell which differences stand when all are asked at once, by Holm's step-down rule.
 
     The chance that any of them is called wrongly is at most `level`. None counts for no test.
@@ -189,8 +154,8 @@ def tau(printed: Sequence[float], ours: Sequence[Scores]) -> Tau | None:
     drawn = _tau_b(reference, _means(table[:, _resamples(len(seeds))]))
     drawn = drawn[~np.isnan(drawn)]
     # Ends are values that were drawn: a tau between two steps is no tau.
-    low = np.quantile(drawn, (1 - CONFIDENCE) / 2, method="lower")
-    high = np.quantile(drawn, (1 + CONFIDENCE) / 2, method="higher")
+    low = np.quantile(drawn, (1 - T_CONFIDENCE) / 2, method="lower")
+    high = np.quantile(drawn, (1 + T_CONFIDENCE) / 2, method="higher")
     return Tau(float(value), float(low), float(high), len(pairs), len(seeds))
 
 
@@ -201,8 +166,8 @@ def _means(drawn: "Floats") -> "Floats":
     there = ~np.isnan(drawn)
     counts = there.sum(axis=-1)
     kept = counts.all(axis=0)
-    found: Floats = np.where(there, drawn, 0).sum(axis=-1)[:, kept] / counts[:, kept]
-    return found
+    means: Floats = np.where(there, drawn, 0).sum(axis=-1)[:, kept] / counts[:, kept]
+    return means
 
 
 def _resamples(count: int) -> "npt.NDArray[np.integer[Any]]":
@@ -221,8 +186,8 @@ def _tau_b(reference: "Floats", columns: "Floats") -> "Floats":
     left, right = np.triu_indices(len(reference), k=1)
     wanted = np.sign(reference[left] - reference[right])[:, None]
     # Means of the same numbers in another order differ in their last digits, and are ties.
-    found = np.sign(np.round(columns[left] - columns[right], 9))
-    untied = np.abs(wanted).sum(axis=0) * np.abs(found).sum(axis=0)
+    ours = np.sign(np.round(columns[left] - columns[right], 9))
+    untied = np.abs(wanted).sum(axis=0) * np.abs(ours).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares: Floats = (wanted * found).sum(axis=0) / np.sqrt(untied)
+        shares: Floats = (wanted * ours).sum(axis=0) / np.sqrt(untied)
     return shares

@@ -1,184 +1,158 @@
 """Tables of what was trained: Tables 6 and 7 beside the paper's, every seed, what the text compares."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reports.model import (
     GIGA,
-    MEBI,
-    MILLI,
     UNMEASURED,
     UNPREDICTED,
     UNPUBLISHED,
     Column,
     Field,
+    Frame,
     Mark,
-    Row,
     Spread,
     Table,
     Value,
+    memory_column,
     tabulate,
+    text_column,
+    time_column,
 )
-from reports.training import runs
 from reports.training.captions import empty_crop_notes, training_conditions
-from reports.training.runs import Arm, Study
-from reports.training.verdicts import by_group, compare, order_notes
+from reports.training.claims import PAPER_TABLES
+from reports.training.runs import SEED, Arm, TrainingStudy, training_studies
+from reports.training.verdicts import ranking_notes, verdict_tables
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-TITLES = {"table6": "Table 6: components", "table7": "Table 7: sampling"}
 SPREAD = (
     "mIoU is the mean and the standard deviation over the seeds; each seed is in the next table."
 )
 CALL = "MACs and the memory of a call are those of inference on one image, predicted."
 STEP = "Memory of training is everything alive at the peak of one step, predicted, without the optimizer's state."
-TIME = "The time of a step is the median over the runs."
+STEP_TIME = "The time of a step is the median over the runs."
+MIOU_COLUMN = partial(Column, unit="%", digits=2, base="percent", source="measured")
 
 
-def every(frame: "pd.DataFrame") -> tuple[Table, ...]:
+def training_tables(frame: Frame) -> tuple[Table, ...]:
     """Every table of what was trained: by experiment and setting, then the comparisons by setting."""
-    found = runs.every(frame)
-    made = [table for study in found for table in _tables(study)]
-    settings: dict[str, list[Study]] = {}
-    for study in found:
+    tables: list[Table] = []
+    settings: dict[str, list[TrainingStudy]] = {}
+    for study in training_studies(frame):
         settings.setdefault(str(sorted(study.setting.items(), key=str)), []).append(study)
-    compared = (make(same) for same in settings.values() for make in (compare, by_group))
-    return (*made, *(table for table in compared if table is not None))
+        tables.append(study_table(study))
+        was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
+        if was_run and study.seeds:
+            tables.append(_seed_table(study))
+    return (*tables, *(table for same in settings.values() for table in verdict_tables(same)))
 
 
-def _tables(study: Study) -> tuple[Table, ...]:
-    was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
-    return (ours(study), seeds(study)) if was_run and study.seeds else (ours(study),)
-
-
-def _title(study: Study) -> str:
-    return ", ".join(filter(None, (TITLES.get(study.experiment, study.experiment), study.name)))
-
-
-def _arms(study: Study) -> list[dict[str, Any]]:
-    return [{"arm": arm} for arm in study.arms]
-
-
-def _axes(study: Study) -> Iterator[Field]:
-    for name in study.arms[0].axes if study.arms else ():
-        column = Column(name, align="left")
-        yield Field(column, partial(lambda row, name: row["arm"].axes[name], name=name))
-
-
-def ours(study: Study) -> Table:
+def study_table(study: TrainingStudy) -> Table:
     """One table of the paper in one setting: its mIoU, ours, and what the network costs."""
-    percent = partial(Column, "mIoU", "%", base="percent")
-    score = Field(percent(digits=2, source="measured"), _score, note=SPREAD)
-    printed = Field(percent(digits=1, source="published"), _printed, optional=True)
-    groups = (
-        Field(
-            Column(f"mIoU, {group}", "%", 2, base="percent", source="measured"),
-            partial(_score, group=group),
-        )
-        for group in study.groups
-    )
-    anchors = Field(Column("anchors"), _anchors, optional=True)
-    count = Field(Column("seeds"), partial(_count, study=study))
-    return tabulate(
-        _arms(study),
-        (*_axes(study), anchors, printed, score, *groups, count, *_costs()),
+    percent = partial(MIOU_COLUMN, "mIoU")
+    document = study.document
+    return _tabulate(
+        study,
+        _arm_field(Column("anchors"), lambda arm: arm.anchors, optional=True),
+        _arm_field(
+            percent(digits=1, source="published"),
+            lambda arm: UNPUBLISHED if arm.printed is None else arm.printed,
+            optional=True,
+        ),
+        _arm_field(percent(), miou_spread, note=SPREAD),
+        *(
+            _arm_field(MIOU_COLUMN(f"mIoU, {group}"), partial(miou_spread, group=group))
+            for group in study.groups
+        ),
+        _arm_field(Column("seeds"), partial(_finished_seeds, seeds=study.seeds)),
+        *_cost_fields(),
         name=study.file_name(study.experiment),
         title=_title(study),
-        caption=training_conditions(study),
-        notes=(*order_notes((study,)), *_document(study), *empty_crop_notes(study)),
+        notes=(
+            *ranking_notes((study,)),
+            f"The published column: {document.note}." if document and document.note else "",
+            *empty_crop_notes(study),
+        ),
     )
 
 
-def _printed(row: Row) -> Value:
-    number: float | None = row["arm"].printed
-    return UNPUBLISHED if number is None else number
+def _seed_table(study: TrainingStudy) -> Table:
+    """Every seed's mIoU of a study; in the place of one that failed or was not run, why."""
+    columns = ((seed, MIOU_COLUMN(f"seed {seed}")) for seed in study.seeds)
+    return _tabulate(
+        study,
+        *(_arm_field(column, partial(Arm.score_of, seed=seed)) for seed, column in columns),
+        name=study.file_name(study.experiment, after="seeds"),
+        title=f"{_title(study)}: mIoU of every seed",
+    )
 
 
-def _anchors(row: Row) -> Value:
-    number: int | None = row["arm"].anchors
-    return number
+def _arm_field(
+    column: Column, value: Callable[[Arm], Value], *, optional: bool = False, note: str = ""
+) -> Field:
+    return Field(column, lambda row: value(row["arm"]), optional, note)
 
 
-def _score(row: Row, group: str | None = None) -> Value:
-    return score(row["arm"], group)
+def _tabulate(study: TrainingStudy, *fields: Field, **about: Any) -> Table:  # noqa: ANN401
+    axes = (
+        _arm_field(text_column(name), _axis_reader(name))
+        for name in (study.arms[0].axes if study.arms else ())
+    )
+    rows = [{"arm": arm} for arm in study.arms]
+    return tabulate(rows, (*axes, *fields), caption=training_conditions(study), **about)
 
 
-def score(arm: Arm, group: str | None = None) -> Spread | Mark:
+def _axis_reader(name: str) -> Callable[[Arm], Value]:
+    return lambda arm: arm.axes[name]
+
+
+def _title(study: TrainingStudy) -> str:
+    paper = PAPER_TABLES.get(study.experiment)
+    return study.title(f"{paper.place}: {paper.topic}" if paper else study.experiment)
+
+
+def miou_spread(arm: Arm, group: str | None = None) -> Spread | Mark:
     """Mean and deviation of an arm's mIoU in percent, or why there is none."""
     scores = list(arm.scores(group).values())
-    if not scores:
-        return next((arm.missing(seed) for seed in _asked(arm)), UNMEASURED)
-    return Spread(statistics.fmean(scores), statistics.stdev(scores) if len(scores) > 1 else None)
-
-
-def _asked(arm: Arm) -> list[Any]:
-    """Seeds of an arm, those that failed first."""
+    if scores:
+        deviation = statistics.stdev(scores) if len(scores) > 1 else None
+        return Spread(statistics.fmean(scores), deviation)
+    # A seed that failed says more than one that was not run.
     rows = sorted(arm.rows, key=lambda row: row["failure"] is None)
-    return list(dict.fromkeys(row["axes"].get(runs.SEED, "") for row in rows))
+    return arm.missing(rows[0]["axes"].get(SEED, "")) if rows else UNMEASURED
 
 
-def _count(row: Row, study: Study) -> Value:
-    arm: Arm = row["arm"]
-    done, asked = arm.scores(), study.seeds
-    lacking = [seed for seed in asked if seed not in done]
+def _finished_seeds(arm: Arm, seeds: tuple[Any, ...]) -> Value:
+    done = arm.scores()
+    lacking = [seed for seed in seeds if seed not in done]
     if not lacking or not done:
         return len(done)
     why = "; ".join(f"seed {seed}: {arm.missing(seed).note}" for seed in lacking)
-    return Mark(why, f"{len(done)} of {len(asked)}")
+    return Mark(why, f"{len(done)} of {len(seeds)}")
 
 
-def _costs() -> Iterator[Field]:
-    memory = partial(Column, unit="MiB", digits=1, scale=MEBI, base="bytes", source="predicted")
+def _cost_fields() -> Iterator[Field]:
     for column, name, mode in (
         (Column("MACs", "G", 3, GIGA), "macs", "eval"),
         (Column("MACs of a step", "G", 2, GIGA), "macs", "train"),
-        (memory("memory of a call"), "predicted_increment_bytes", "eval"),
-        (memory("memory of training"), "predicted_peak_bytes", "train"),
+        (memory_column("memory of a call", "predicted"), "predicted_increment_bytes", "eval"),
+        (memory_column("memory of training", "predicted"), "predicted_peak_bytes", "train"),
     ):
-        said = CALL if mode == "eval" else STEP
-        yield Field(column, partial(_cost, name=name, mode=mode), optional=True, note=said)
-    step = Column("time of a step", "ms", 1, MILLI, "seconds", "measured")
-    yield Field(step, _step, optional=True, note=TIME)
+        cost = partial(_cost, name=name, mode=mode)
+        yield _arm_field(column, cost, optional=True, note=CALL if mode == "eval" else STEP)
+    step = time_column("time of a step", digits=1)
+    yield _arm_field(step, _step_time, optional=True, note=STEP_TIME)
 
 
-def _cost(row: Row, name: str, mode: str) -> Value:
-    found = row["arm"].cost(name, mode=mode)
-    return UNPREDICTED if found is None else found
+def _cost(arm: Arm, name: str, mode: str) -> Value:
+    cost = arm.cost(name, mode=mode)
+    return UNPREDICTED if cost is None else cost
 
 
-def _step(row: Row) -> Value:
+def _step_time(arm: Arm) -> Value:
     """Median over the runs of the median time of a step, in seconds."""
-    times = [run["accuracy"].step_time_s for run in row["arm"].runs.values()]
+    times = [run["accuracy"].step_time_s for run in arm.runs.values()]
     medians = [statistics.median(samples) for samples in times if samples]
     return statistics.median(medians) if medians else None
-
-
-def _document(study: Study) -> Iterator[str]:
-    if study.document is not None and study.document.note:
-        yield f"The published column: {study.document.note}."
-
-
-def seeds(study: Study) -> Table:
-    """Every seed's mIoU of a study; in the place of one that failed or was not run, why."""
-    columns = (
-        Field(
-            Column(f"seed {seed}", "%", 2, base="percent", source="measured"),
-            partial(lambda row, seed: _of_seed(row["arm"], seed), seed=seed),
-        )
-        for seed in study.seeds
-    )
-    return tabulate(
-        _arms(study),
-        (*_axes(study), *columns),
-        name=study.file_name(study.experiment, after="seeds"),
-        title=f"{_title(study)}: mIoU of every seed",
-        caption=training_conditions(study),
-    )
-
-
-def _of_seed(arm: Arm, seed: object) -> Value:
-    score = arm.scores().get(seed)
-    return arm.missing(seed) if score is None else score

@@ -4,71 +4,74 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value
+from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value, text_column
 from reports.training import statistics
 from reports.training.captions import training_conditions
-from reports.training.claims import COMPARISONS, MARGIN_POINTS, Comparison
-from reports.training.runs import Arm, Study
-from reports.training.statistics import MIN_SEEDS, VERDICTS, Difference, Tau, Verdict
+from reports.training.claims import COMPARISONS, MARGIN_POINTS, TextComparison, place_of
+from reports.training.runs import Arm, TrainingStudy
+from reports.training.statistics import MIN_SEEDS, VERDICTS, Difference, SeedVerdict, Tau
 
-PLACES = {"table6": "Table 6", "table7": "Table 7"}
-RULE = (
+DIFFERENCE_RULE = (
     f"Differences are paired by seed, with their 95 % t interval; from fewer than {MIN_SEEDS} seeds there is none. "
     "Supported: the interval lies wholly above 0 (for 'no worse than' above a loss of "
     f"{MARGIN_POINTS} points, set in advance); not supported: wholly below it; else undecided."
 )
-GROUPS = (
+GROUP_RULE = (
     "Differences of the mIoU over the classes of a group, paired by seed, with 95 % t intervals; no verdict is drawn "
     "from them."
 )
 ALONE = "The published numbers are of one training each."
+COMPARISON_COLUMNS = (text_column("where"), text_column("comparison"))
+POINTS = partial(Column, unit="points", digits=2, base="points", source="measured")
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A comparison held against the records.
+class ComparisonResult:
+    """What the records say of a comparison.
 
     `difference` is None where no seed has both arms; `groups` are the differences over groups of classes.
     """
 
-    comparison: Comparison
+    comparison: TextComparison
     difference: Difference | None
-    verdict: Verdict
+    verdict: SeedVerdict
     printed: float | None
     why: str = ""
     groups: Mapping[str, Difference | None] = field(default_factory=dict)
 
     @property
-    def threshold(self) -> float:
-        """What the difference has to be above."""
-        return -self.comparison.margin
-
-    @property
     def p_value(self) -> float | None:
-        """Of the difference being the threshold."""
-        return self.difference.p_value(self.threshold) if self.difference else None
+        """Of the difference being just at the limit of what is claimed."""
+        return self.difference.p_value(-self.comparison.margin) if self.difference else None
 
 
-def judged(study: Study) -> Iterator[Judged]:
+def comparison_results(study: TrainingStudy) -> Iterator[ComparisonResult]:
     """Hold every comparison of a table against one study."""
     for comparison in COMPARISONS:
         if comparison.experiment == study.experiment:
             above, below = study.arm(comparison.above), study.arm(comparison.below)
-            yield _judge(comparison, above, below, groups=study.groups)
+            if above is None or below is None:
+                why = "the records do not have both rows"
+                yield ComparisonResult(comparison, None, "undecided", None, why)
+            else:
+                yield _result(comparison, above, below, groups=study.groups)
 
 
-def _judge(
-    comparison: Comparison, above: Arm | None, below: Arm | None, *, groups: Sequence[str]
-) -> Judged:
-    if above is None or below is None:
-        return Judged(comparison, None, "undecided", None, "the records do not have both rows")
+def _result(
+    comparison: TextComparison, above: Arm, below: Arm, *, groups: Sequence[str]
+) -> ComparisonResult:
     difference = statistics.paired(above.scores(), below.scores())
-    verdict = statistics.judge(difference, threshold=-comparison.margin)
-    numbers = (above.printed, below.printed)
-    printed = None if None in numbers else round(above.printed - below.printed, 6)  # type: ignore[operator]
-    doubt = _doubt(difference, above, below)
-    within = {name: statistics.paired(above.scores(name), below.scores(name)) for name in groups}
-    return Judged(comparison, difference, verdict, printed, doubt, within)
+    printed = None
+    if above.printed is not None and below.printed is not None:
+        printed = round(above.printed - below.printed, 6)
+    return ComparisonResult(
+        comparison,
+        difference,
+        statistics.seed_verdict(difference, threshold=-comparison.margin),
+        printed,
+        _doubt(difference, above, below),
+        {name: statistics.paired(above.scores(name), below.scores(name)) for name in groups},
+    )
 
 
 def _doubt(difference: Difference | None, above: Arm, below: Arm) -> str:
@@ -83,117 +86,114 @@ def _doubt(difference: Difference | None, above: Arm, below: Arm) -> str:
     return "every seed has the same difference, so that there is no interval"
 
 
-def compare(studies: Sequence[Study]) -> Table | None:
-    """Every comparison of the text in one setting, with its verdict; None where the text compares nothing of it."""
-    found = [(study, item) for study in studies for item in judged(study)]
-    if not found or not any(study.runs for study in studies):
-        return None
-    values = [item.p_value for _, item in found]
-    standing = statistics.holm(values)
-    counted = (f"{sum(i.verdict == kind for _, i in found)} {kind}" for kind in VERDICTS)
-    tested = sum(value is not None for value in values)
-    points = partial(Column, "difference", "points", base="points")
+def verdict_tables(studies: Sequence[TrainingStudy]) -> Iterator[Table]:
+    """What the text compares in one setting, with verdicts; then by the groups of classes of its data set."""
+    results = [result for study in studies for result in comparison_results(study)]
+    if results and any(study.runs for study in studies):
+        yield _verdict_table(studies, results)
+    groups = tuple(dict.fromkeys(name for study in studies for name in study.groups))
+    if results and groups:
+        yield _group_table(studies, results, groups)
+
+
+def _verdict_table(studies: Sequence[TrainingStudy], results: Sequence[ComparisonResult]) -> Table:
+    p_values = [result.p_value for result in results]
+    verdicts = [result.verdict for result in results]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
     return Table(
         name=studies[0].file_name("comparisons"),
-        title=", ".join(filter(None, ("What the text compares", studies[0].name))),
+        title=studies[0].title("What the text compares"),
         columns=(
-            Column("where", align="left"),
-            Column("comparison", align="left"),
-            points(digits=1, source="published"),
-            points(digits=2, source="measured"),
+            *COMPARISON_COLUMNS,
+            POINTS("difference", digits=1, source="published"),
+            POINTS("difference"),
             Column("seeds"),
-            Column("verdict", align="left"),
-            Column("among all", align="left"),
-            Column("the paper's words", align="left", wide=True),
+            text_column("verdict"),
+            text_column("among all"),
+            text_column("the paper's words", wide=True),
         ),
         rows=tuple(
-            _row(study, item, stands=stands)
-            for (study, item), stands in zip(found, standing, strict=True)
+            _verdict_row(result, among_all=result.verdict if stands else "undecided")
+            for result, stands in zip(results, statistics.holm(p_values), strict=True)
         ),
-        caption=f"{len(found)} comparisons: {', '.join(counted)}. {_place(studies)}",
-        notes=(RULE, _family(tested), ALONE, *order_notes(studies)),
+        caption=f"{len(results)} comparisons: {counts}. {_conditions(studies)}",
+        notes=(DIFFERENCE_RULE, _family_note(p_values), ALONE, *ranking_notes(studies)),
         group_by=(0,),
     )
 
 
-def by_group(studies: Sequence[Study]) -> Table | None:
-    """The same differences over each group of classes that the data set declares; None where it declares none."""
-    groups = tuple(dict.fromkeys(name for study in studies for name in study.groups))
-    found = [(study, item) for study in studies for item in judged(study)]
-    if not groups or not found:
-        return None
+def _group_table(
+    studies: Sequence[TrainingStudy], results: Sequence[ComparisonResult], groups: Sequence[str]
+) -> Table:
     return Table(
         name=studies[0].file_name("comparisons", after="groups"),
-        title=", ".join(filter(None, ("Differences by group of classes", studies[0].name))),
-        columns=(
-            Column("where", align="left"),
-            Column("comparison", align="left"),
-            *(Column(name, "points", 2, base="points", source="measured") for name in groups),
-        ),
+        title=studies[0].title("Differences by group of classes"),
+        columns=(*COMPARISON_COLUMNS, *(POINTS(name) for name in groups)),
         rows=tuple(
             (
-                PLACES.get(study.experiment, study.experiment),
-                item.comparison.title,
-                *(_interval(item.groups.get(name), item.why) for name in groups),
+                *_place_and_title(result),
+                *(_interval_of(result.groups.get(name), result.why) for name in groups),
             )
-            for study, item in found
+            for result in results
         ),
-        caption=_place(studies),
-        notes=(GROUPS,),
+        caption=_conditions(studies),
+        notes=(GROUP_RULE,),
         group_by=(0,),
     )
 
 
-def _place(studies: Sequence[Study]) -> str:
-    said = dict.fromkeys(training_conditions(study) for study in studies if study.runs)
-    return " ".join(said)
+def _conditions(studies: Sequence[TrainingStudy]) -> str:
+    return " ".join(dict.fromkeys(training_conditions(study) for study in studies if study.runs))
 
 
-def _family(tested: int) -> str:
-    expected = tested * (1 - statistics.CONFIDENCE)
+def _family_note(p_values: Sequence[float | None]) -> str:
+    tested = sum(value is not None for value in p_values)
+    expected = tested * (1 - statistics.T_CONFIDENCE)
     return (
         f"{tested} comparisons have an interval; were each difference just at its limit, {expected:.1f} of "
         "them would be decided by chance. 'Among all' is the verdict when all are asked at once (Holm, 5 %)."
     )
 
 
-def _row(study: Study, item: Judged, *, stands: bool) -> tuple[Value, ...]:
-    seeds = len(item.difference.seeds) if item.difference else 0
+def _verdict_row(result: ComparisonResult, *, among_all: SeedVerdict) -> tuple[Value, ...]:
     return (
-        PLACES.get(study.experiment, study.experiment),
-        item.comparison.title,
-        UNPUBLISHED if item.printed is None else item.printed,
-        _interval(item.difference, item.why),
-        seeds,
-        item.verdict,
-        item.verdict if stands else "undecided",
-        item.comparison.says,
+        *_place_and_title(result),
+        UNPUBLISHED if result.printed is None else result.printed,
+        _interval_of(result.difference, result.why),
+        len(result.difference.seeds) if result.difference else 0,
+        result.verdict,
+        among_all,
+        result.comparison.says,
     )
 
 
-def _interval(difference: Difference | None, why: str) -> Value:
+def _place_and_title(result: ComparisonResult) -> tuple[str, str]:
+    return place_of(result.comparison.experiment), result.comparison.title
+
+
+def _interval_of(difference: Difference | None, why: str) -> Value:
     if difference is None:
         return Mark(why or "no seed has both rows")
     low, high = difference.interval() or (None, None)
     return Interval(difference.mean, low, high, note=why)
 
 
-def order(study: Study) -> Tau | None:
+def ranking_tau(study: TrainingStudy) -> Tau | None:
     """Kendall's tau of our means with the order of the paper's."""
     both = [(arm.printed, arm.scores()) for arm in study.arms if arm.printed is not None]
     return statistics.tau([printed for printed, _ in both], [scores for _, scores in both])
 
 
-def order_notes(studies: Sequence[Study]) -> Iterator[str]:
+def ranking_notes(studies: Sequence[TrainingStudy]) -> Iterator[str]:
     """Say for each study how its order agrees with the paper's."""
     for study in studies:
-        found = order(study)
-        if found is None:
-            continue
-        place = PLACES.get(study.experiment, study.experiment)
-        interval = (
-            f"95 % bootstrap over {found.seeds} seeds; too narrow for so few"
-            if found.low is not None and found.seeds < 10
-            else f"{found.seeds} seeds"
-        )
-        yield f"Kendall's tau with the order of {place}: {found} ({found.arms} rows; {interval})."
+        tau = ranking_tau(study)
+        if tau is not None:
+            narrow = tau.low is not None and tau.seeds < 10
+            interval = (
+                "95 % bootstrap over {} seeds; too narrow for so few" if narrow else "{} seeds"
+            )
+            yield (
+                f"Kendall's tau with the order of {place_of(study.experiment)}: {tau} "
+                f"({tau.arms} rows; {interval.format(tau.seeds)})."
+            )

@@ -8,9 +8,10 @@ from rich.console import Console
 from bench.records.record import Failure, MeasuredMemory, Measures, Timing
 from reports import report
 from reports.audit import audit
+from reports.blocks import efficiency, operations, zoo
 from reports.model import frame
-from reports.model.table import lay_out, text_of
-from reports.render import csv, latex, markdown, terminal
+from reports.model.layout import lay_out, text_of
+from reports.render import csv, latex, markdown, to_terminal
 
 
 def column(table, heading):
@@ -36,17 +37,21 @@ def records(make):
 @pytest.fixture(scope="module")
 def both(records):
     return dict(
-        zip(("predicted", "measured"), report.table1(frame.build_frame(records)), strict=True)
+        zip(
+            ("predicted", "measured"),
+            efficiency.efficiency_tables(frame.build_frame(records), "table1"),
+            strict=True,
+        )
     )
 
 
 def shown(table, width=110):
     console = Console(file=io.StringIO(), width=width, legacy_windows=False)
-    console.print(terminal.render(table))
+    console.print(to_terminal(table))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
-RENDERERS = {"md": markdown.render, "tex": latex.render, "csv": csv.render, "txt": shown}
+RENDERERS = {"md": markdown.to_markdown, "tex": latex.to_latex, "csv": csv.to_csv, "txt": shown}
 
 
 @pytest.mark.parametrize("ending", RENDERERS)
@@ -56,13 +61,16 @@ def test_table_1_is_as_kept(both, golden, which, ending):
 
 
 def test_the_audit_is_as_kept(records, make, golden):
-    table = audit.table(frame.build_frame([*records, *make.table2()]))
-    golden("audit.md", markdown.render(table))
+    table = audit.audit_table(frame.build_frame([*records, *make.table2()]))
+    golden("audit.md", markdown.to_markdown(table))
 
 
 @pytest.mark.parametrize("render", RENDERERS.values(), ids=RENDERERS)
 def test_the_same_records_give_the_same_bytes(records, render):
-    first, second = (render(report.table1(frame.build_frame(records))[1]) for _ in range(2))
+    first, second = (
+        render(efficiency.efficiency_tables(frame.build_frame(records), "table1")[1])
+        for _ in range(2)
+    )
     assert first == second
 
 
@@ -92,7 +100,7 @@ def test_a_cell_that_could_not_be_predicted_says_why(make):
     failure = Failure(kind="error", reason="the factory raised TypeError")
     record = make.predicted("nb", "96x96", experiment="efficiency")
     failed = record.model_copy(update={"measures": Measures(), "failure": failure})
-    counted, _ = report.efficiency(frame.build_frame([failed]))
+    counted, _ = efficiency.efficiency_tables(frame.build_frame([failed]))
     assert column(counted, "params (M)") == ["failed"]
     assert "failed: the factory raised TypeError" in [note for _, note in lay_out(counted).notes]
 
@@ -112,7 +120,9 @@ def test_ratios_are_published_over_ours(both):
 
 def test_several_devices_have_rows_and_a_column(make):
     found = [make.measured("nb", "96x96", time_s=0.1, environment=e) for e in (make.CPU, make.GPU)]
-    _, table = report.table1(frame.build_frame([make.predicted("nb", "96x96"), *found]))
+    _, table = efficiency.efficiency_tables(
+        frame.build_frame([make.predicted("nb", "96x96"), *found]), "table1"
+    )
     assert column(table, "device")[:2] == ["Example CPU", "Example GPU"]
 
 
@@ -123,14 +133,14 @@ def test_the_best_is_the_best_of_its_device(make):
         for environment, pair in times
         for block, time in zip(("nb", "apnb"), pair, strict=True)
     ]
-    _, table = report.table1(frame.build_frame(found))
+    _, table = efficiency.efficiency_tables(frame.build_frame(found), "table1")
     at = [c.heading for c in table.columns].index("time, measured (ms)")
     best = {row[2].text: row[0].text for row in lay_out(table).rows if row[at].best}
     assert best == {"Example CPU": "apnb", "Example GPU": "apnb"}
 
 
 def test_a_cell_of_the_papers_protocol_alone_has_a_row(make):
-    counted, timed = report.efficiency(
+    counted, timed = efficiency.efficiency_tables(
         frame.build_frame(
             [make.predicted("nb", "96x96", protocol="paper", experiment="efficiency")]
         )
@@ -142,26 +152,26 @@ def test_a_cell_of_the_papers_protocol_alone_has_a_row(make):
 def test_unusual_settings_are_columns(make):
     axes = {"channels": 512, "mode": "train"}
     made = make.predicted("nb", "96x96", experiment="efficiency", axes=axes, mode="train")
-    counted, _ = report.efficiency(frame.build_frame([made]))
+    counted, _ = efficiency.efficiency_tables(frame.build_frame([made]))
     assert column(counted, "channels") == ["512"]
     assert column(counted, "mode") == ["train"]
 
 
 def test_sizes_go_from_small_to_large(make):
     found = [make.predicted("nb", size) for size in ("256x128", "96x96")]
-    counted, _ = report.table1(frame.build_frame(found))
+    counted, _ = efficiency.efficiency_tables(frame.build_frame(found), "table1")
     assert column(counted, "size") == ["96x96", "96x96", "256x128", "256x128"]
 
 
 def test_the_frame_is_not_changed(records):
     built = frame.build_frame(records)
     before = built.to_json(default_handler=str)
-    report.every(built)
+    report.report_tables(built)
     assert built.to_json(default_handler=str) == before
 
 
 def test_table_2_counts_parameters_and_buffers(make):
-    counted, _ = report.table2(frame.build_frame(make.table2()))
+    counted, _ = efficiency.table2_tables(frame.build_frame(make.table2()))
     assert column(counted, "params, buffers (M)") == ["35.63", "102.66", "63.08"]
 
 
@@ -170,7 +180,7 @@ def test_table_2_is_in_seconds(make):
     axes = {"network": name, "size": "2048x1024"}
     measures = Measures(timings=(Timing(clock="wall", samples_s=make.samples(30.0)),))
     record = make.record("table2", axes, source="measured", environment=make.CPU, measures=measures)
-    _, timed = report.table2(frame.build_frame([*make.table2(), record]))
+    _, timed = efficiency.table2_tables(frame.build_frame([*make.table2(), record]))
     row = column(timed, "network").index(name)
     assert column(timed, "time, published (s)")[row] == "0.611"
     assert column(timed, "time, measured (s)")[row].startswith("30.00 [")
@@ -181,7 +191,7 @@ def test_fig_2_ends_with_the_sum_and_says_what_a_block_lacks(make):
         make.operations("nb", {"matmul": 0.5, "softmax": 0.25}),
         make.operations("apnb", {"matmul": 0.125, "pooling": 0.25}),
     ]
-    (table,) = report.fig2(frame.build_frame(found))
+    (table,) = operations.fig2_tables(frame.build_frame(found))
     assert column(table, "operations") == ["matmul", "softmax", "pooling", "sum"]
     assert column(table, "nb, measured (ms)") == ["500.000", "250.000", "-", "750.000"]
     assert column(table, "nb / apnb")[-1] == "2.0"
@@ -208,7 +218,7 @@ def test_the_zoo_joins_training_memory_and_inference_speed(make):
         environment=make.GPU,
         measures=Measures(timings=(timing,), memory=MeasuredMemory()),
     )
-    table, accuracy = report.zoo(frame.build_frame([train, speed]), "zoo_ann")
+    table, accuracy = zoo.zoo_tables(frame.build_frame([train, speed]), "zoo_ann")
     row = column(table, "memory, predicted (GiB)").index("5.00")
     assert column(table, "memory, published (GB)")[row] == "9.1"
     assert column(table, "ratio")[row] == "1.82"
@@ -227,24 +237,27 @@ def test_of_two_devices_the_zoo_shows_the_one_with_a_reading(make):
             "zoo_ann", axes, environment=make.GPU, measures=Measures(timings=(timing,)), **fields
         ),
     ]
-    table, _ = report.zoo(frame.build_frame(records), "zoo_ann")
+    table, _ = zoo.zoo_tables(frame.build_frame(records), "zoo_ann")
     assert "20.00" in column(table, "speed, measured (fps)")
 
 
 def test_published_accuracies_keep_their_digits(make):
     built = frame.build_frame([make.predicted("nb", "96x96")])
-    assert "40.70" in column(report.accuracy(built, "table4"), "mIoU, published (%)")
+    assert "40.70" in column(report.accuracy_table(built, "table4"), "mIoU, published (%)")
 
 
 def test_a_published_row_that_nothing_measured_is_shown_with_dashes(make):
-    counted, _ = report.table1(frame.build_frame([make.predicted("nb", "96x96")]))
+    counted, _ = efficiency.efficiency_tables(
+        frame.build_frame([make.predicted("nb", "96x96")]), "table1"
+    )
     row = column(counted, "GFLOPs, published").index("43.5")
     assert column(counted, "MACs (G)")[row] == "-"
 
 
 def test_every_table_needs_a_record_or_is_published(make):
     names = [
-        table.name for table in report.every(frame.build_frame([make.predicted("nb", "96x96")]))
+        table.name
+        for table in report.report_tables(frame.build_frame([make.predicted("nb", "96x96")]))
     ]
     assert names == [
         "table1-predicted",
@@ -262,14 +275,17 @@ def test_somebodys_own_experiment_has_a_column_for_each_axis(make):
         own(make.measured("apnb", "96x96", time_s=0.29), "my_anchors", anchors=15, depth="deep"),
         own(make.measured("nb", "96x96", time_s=0.48), "my_anchors", anchors=110, depth="flat"),
     ]
-    counted, timed = report.own(frame.build_frame(rows), "my_anchors")
+    counted, timed = efficiency.own_tables(frame.build_frame(rows), "my_anchors")
     assert counted.name == "own-my-anchors-predicted"
     assert column(timed, "anchors") == ["15", "110"]
     assert column(timed, "depth") == ["deep", "flat"]
-    assert [t.name for t in report.every(frame.build_frame(rows))][:2] == [counted.name, timed.name]
+    assert [t.name for t in report.report_tables(frame.build_frame(rows))][:2] == [
+        counted.name,
+        timed.name,
+    ]
 
 
 def test_a_name_of_an_experiment_can_not_lead_out_of_the_folder(make):
     rows = [own(make.measured("apnb", "96x96", time_s=0.29), "../../up", block="apnb")]
-    assert {t.name for t in report.every(frame.build_frame(rows))} >= {"own-up-predicted"}
-    assert not any("/" in t.name for t in report.every(frame.build_frame(rows)))
+    assert {t.name for t in report.report_tables(frame.build_frame(rows))} >= {"own-up-predicted"}
+    assert not any("/" in t.name for t in report.report_tables(frame.build_frame(rows)))

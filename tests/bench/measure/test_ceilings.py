@@ -14,6 +14,7 @@ from bench.records.record import Timing
 from bench.run import runner
 from experiments import machine as asked
 from experiments.spec import Cell, Experiment
+from reports import console
 from tests.standing_in import stand_in
 
 
@@ -120,9 +121,7 @@ TINY = ["--channels", "8", "--key-channels", "4", "--size", "9x7", "--block", "n
 
 def test_efficiency_measures_the_machine_after_its_first_table(measured, tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(
-        efficiency.cli, "show", lambda tables: shown.append((len(tables), len(measured)))
-    )
+    monkeypatch.setattr(console, "show", lambda tables: shown.append((len(tables), len(measured))))
     efficiency.main([*TINY, "--device", "cpu", "--out", str(tmp_path)])
     assert [cell.experiment for cell in measured] == ["ceilings", "efficiency"]
     assert shown[0] == (1, 0)

@@ -176,12 +176,12 @@ def test_checksums_that_one_side_lacks_are_not_compared():
 
 def test_a_cell_is_named_without_what_is_usual():
     axes = {"block": "apnb", "size": "9x7", "key_channels": 4}
-    assert exact.name_of(record(axes=axes)) == "apnb 9x7 key channels 4"
+    assert outcome.cell_name(record(axes=axes)) == "apnb 9x7 key channels 4"
     unusual = {"implementation": "fast", "mode": "train", "dtype": "float16", "batch": 2}
-    named = exact.name_of(record(axes=axes).model_copy(update=unusual))
+    named = outcome.cell_name(record(axes=axes).model_copy(update=unusual))
     assert named == "apnb:fast 9x7 key channels 4 float16 train batch 2"
     other = record().model_copy(update={"experiment": "table1", "protocol": "paper"})
-    assert exact.name_of(other) == "table1: apnb 9x7 paper protocol"
+    assert outcome.cell_name(other) == "table1: apnb 9x7 paper protocol"
 
 
 def test_outputs_that_nobody_has_are_said_not_to_be_compared():

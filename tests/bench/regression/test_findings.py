@@ -54,7 +54,7 @@ def test_a_cell_measured_twice_has_the_values_of_the_first_time():
 
 def test_a_comparison_of_another_run_is_named_by_its_second_arm_and_size():
     made = comparison().model_copy(update={"axes": {}})
-    assert (judging.compared_cell(made), judging.role_of(made)) == ("apnb@head 9x7", "")
+    assert (made.gate_cell, made.gate_role) == ("apnb@head 9x7", "")
 
 
 @pytest.mark.parametrize("role", ["cell", "planted"])

@@ -3,8 +3,8 @@
 import pytest
 
 from reports.audit import audit, claims
-from reports.audit.audit import judge
-from reports.audit.readings import Claim, Reading
+from reports.audit.audit import judge_claim
+from reports.audit.readings import Claim, OurReading
 from reports.model import frame
 
 
@@ -15,79 +15,85 @@ def claim(*readings, printed=15.5, digits=1, **fields):
 
 def verdicts(records):
     built = frame.build_frame(records)
-    return {(c.where, c.what): judge(c) for c in claims.claims(built)}
+    return {(c.where, c.what): judge_claim(c) for c in claims.published_claims(built)}
 
 
 def test_our_reading_to_the_digit_is_reproduced():
-    assert judge(claim(Reading(15.54, "MACs"))).kind == "reproduced"
+    assert judge_claim(claim(OurReading(15.54, "MACs"))).kind == "reproduced"
 
 
 def test_the_papers_reading_to_the_digit_comes_before_ours_within_a_percent():
-    found = judge(claim(Reading(15.6, "ours"), Reading(15.5, "theirs", protocol="paper")))
+    found = judge_claim(
+        claim(OurReading(15.6, "ours"), OurReading(15.5, "theirs", protocol="paper"))
+    )
     assert found.kind == "paper's protocol only"
 
 
 def test_our_reading_within_a_percent_comes_before_the_papers():
-    found = judge(claim(Reading(15.6, "ours"), Reading(15.57, "theirs", protocol="paper")))
+    found = judge_claim(
+        claim(OurReading(15.6, "ours"), OurReading(15.57, "theirs", protocol="paper"))
+    )
     assert found.kind == "reproduced"
 
 
 @pytest.mark.parametrize(("value", "kind"), [(15.65, "reproduced"), (15.67, "not derivable")])
 def test_the_tolerance_is_one_percent(value, kind):
-    assert judge(claim(Reading(value, "MACs"))).kind == kind
+    assert judge_claim(claim(OurReading(value, "MACs"))).kind == kind
 
 
 def test_a_countable_number_that_no_reading_meets_is_not_derivable():
-    found = judge(claim(Reading(20.0, "MACs"), Reading(10.0, "theirs", protocol="paper")))
+    found = judge_claim(
+        claim(OurReading(20.0, "MACs"), OurReading(10.0, "theirs", protocol="paper"))
+    )
     assert found.kind == "not derivable"
     assert found.reading.value == 20.0
 
 
 def test_without_a_reading_nothing_is_checked():
-    found = judge(claim())
+    found = judge_claim(claim())
     assert (found.kind, found.reading) == ("not checked here", None)
 
 
 def test_a_time_on_another_gpu_is_not_checked_but_shown():
-    reading = Reading(15.5, "time", device="cuda: Example GPU")
-    found = judge(claim(reading, device="titan xp", unit="ms"))
+    reading = OurReading(15.5, "time", device="cuda: Example GPU")
+    found = judge_claim(claim(reading, device="titan xp", unit="ms"))
     assert found.kind == "not checked here"
     assert "15.5 ms on Example GPU" in found.why
 
 
 @pytest.mark.parametrize(("value", "kind"), [(15.5, "reproduced"), (20.0, "not reproduced")])
 def test_a_time_on_the_papers_gpu_is_checked(value, kind):
-    reading = Reading(value, "time", device="cuda: NVIDIA TITAN Xp")
-    assert judge(claim(reading, device="titan xp")).kind == kind
+    reading = OurReading(value, "time", device="cuda: NVIDIA TITAN Xp")
+    assert judge_claim(claim(reading, device="titan xp")).kind == kind
 
 
 def test_a_time_of_an_unnamed_gpu_is_never_checked():
-    reading = Reading(15.5, "time", device="cuda: NVIDIA TITAN Xp")
-    found = judge(claim(reading, device="unnamed", unit="s"))
+    reading = OurReading(15.5, "time", device="cuda: NVIDIA TITAN Xp")
+    found = judge_claim(claim(reading, device="unnamed", unit="s"))
     assert found.kind == "not checked here"
     assert "does not name" in found.why
 
 
 def test_a_speed_up_on_a_processor_is_not_checked():
-    reading = Reading(6.0, "time", device="cpu: Example CPU")
-    assert judge(claim(reading, printed=6, digits=0, device="gpu")).kind == "not checked here"
+    reading = OurReading(6.0, "time", device="cpu: Example CPU")
+    assert judge_claim(claim(reading, printed=6, digits=0, device="gpu")).kind == "not checked here"
 
 
 def test_there_are_25_claims_whatever_the_records(make):
-    assert len(claims.claims(frame.build_frame([make.predicted("nb", "64x64")]))) == 25
+    assert len(claims.published_claims(frame.build_frame([make.predicted("nb", "64x64")]))) == 25
 
 
 def test_there_are_25_claims_for_the_command_lines_records_alone(make):
     records = [make.predicted("nb", "96x96", experiment="efficiency")]
-    found = claims.claims(frame.build_frame(records))
+    found = claims.published_claims(frame.build_frame(records))
     assert len(found) == 25
-    assert judge(found[0]).kind == "paper's protocol only"
+    assert judge_claim(found[0]).kind == "paper's protocol only"
 
 
 def test_the_order_of_axes_does_not_matter(make):
     record = make.predicted("nb", "96x96")
     turned = record.model_copy(update={"axes": dict(reversed(record.axes.items()))})
-    assert len(claims.claims(frame.build_frame([turned]))) == 25
+    assert len(claims.published_claims(frame.build_frame([turned]))) == 25
 
 
 def test_operations_of_table_1(make):
@@ -177,6 +183,6 @@ def test_a_failed_cell_leaves_its_claims_unchecked(make):
 
 
 def test_the_table_counts_its_verdicts(make):
-    table = audit.table(frame.build_frame([*make.table1(), *make.table2()]))
+    table = audit.audit_table(frame.build_frame([*make.table1(), *make.table2()]))
     assert len(table.rows) == 25
     assert "25 numbers" in table.caption

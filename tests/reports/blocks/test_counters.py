@@ -28,12 +28,12 @@ def joined(make):
 
 
 def shares(joined):
-    (row,) = counters.every(joined)[1].rows
+    (row,) = counters.counter_tables(joined)[1].rows
     return dict(zip(("all", "layers", "absent", "odd"), row[2:], strict=True))
 
 
 def test_flops_are_halved_and_macs_are_not(joined):
-    (row,) = counters.every(joined)[0].rows
+    (row,) = counters.counter_tables(joined)[0].rows
     assert row[2:5] == (CONVOLUTIONS + PRODUCTS, CONVOLUTIONS + PRODUCTS, CONVOLUTIONS + 10**6)
 
 
@@ -56,7 +56,7 @@ def test_a_tool_that_is_absent_is_a_dash_with_the_reason(joined):
 
 
 def test_a_tool_has_a_row_with_its_version_and_what_it_misses(joined):
-    rows = {row[0]: row[1:] for row in counters.every(joined)[2].rows}
+    rows = {row[0]: row[1:] for row in counters.counter_tables(joined)[2].rows}
     assert rows["all"] == ("1.0", "FLOPs", 1.0, "nb", "nothing of these")
     assert rows["layers"][4] == "bmm"
     assert rows["absent"][2] == Mark("absent is not installed")
@@ -67,19 +67,24 @@ def test_fused_attention_goes_by_the_name_that_one_writes(make):
     fused = ledger[1].model_copy(
         update={"name": "aten._scaled_dot_product_flash_attention_for_cpu"}
     )
-    assert counters.missed([ledger[0], fused], CONVOLUTIONS) == ("scaled_dot_product_attention",)
+    assert counters.missed_operators([ledger[0], fused], CONVOLUTIONS) == (
+        "scaled_dot_product_attention",
+    )
 
 
 def test_without_such_records_there_is_no_table(make):
-    assert counters.every(frame.build_frame(make.table1())) == ()
+    assert counters.counter_tables(frame.build_frame(make.table1())) == ()
 
 
 def test_the_tables_read_as_they_did(joined, golden):
-    text = "\n".join(markdown.render(table) for table in counters.every(joined))
+    text = "\n".join(markdown.to_markdown(table) for table in counters.counter_tables(joined))
     golden("counters.md", text)
 
 
 def test_the_kept_records_say_what_was_found(golden):
     folder = Path(counters.__file__).parents[1] / "reference" / "intel-xeon-2-cores"
     kept = frame.build_frame(record.read_records(folder / "counters.jsonl"))
-    golden("counters-kept.md", "\n".join(markdown.render(t) for t in counters.every(kept)))
+    golden(
+        "counters-kept.md",
+        "\n".join(markdown.to_markdown(t) for t in counters.counter_tables(kept)),
+    )

@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from reports.blocks import figures
-from reports.model import frame
+from reports import report
+from reports.model import INK, frame
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +27,15 @@ def words(figure):
 
 
 def named(built, name):
-    return next(figure for figure in figures.every(built) if figure.name == name)
+    return next(figure for figure in report.report_figures(built) if figure.name == name)
 
 
 def test_there_is_a_figure_for_what_the_records_hold(built):
-    assert [figure.name for figure in figures.every(built)] == ["fig2", "memory", "macs"]
+    assert [figure.name for figure in report.report_figures(built)] == ["fig2", "memory", "macs"]
 
 
 def test_records_of_one_size_give_no_line(make):
-    assert figures.every(frame.build_frame([make.predicted("nb", "96x96")])) == ()
+    assert report.report_figures(frame.build_frame([make.predicted("nb", "96x96")])) == ()
 
 
 @pytest.mark.parametrize("name", ["fig2", "memory", "macs"])
@@ -82,7 +82,7 @@ def test_text_stays_text_and_takes_the_colour_of_the_page(built):
     svg = named(built, "memory").svg
     assert "currentColor" in svg
     assert "var(--series-1, #0072b2)" in svg
-    assert figures.INK not in svg
+    assert INK not in svg
 
 
 def test_a_name_with_markup_is_shown_as_it_is(make):
@@ -94,7 +94,7 @@ def test_a_name_with_markup_is_shown_as_it_is(make):
 def test_other_widths_are_not_mixed_in(make):
     sizes = ("8x8", "16x16")
     narrow = [make.predicted("nb", size, axes={"channels": 64}) for size in sizes]
-    assert figures.every(frame.build_frame(narrow)) == ()
+    assert report.report_figures(frame.build_frame(narrow)) == ()
 
 
 def test_records_without_a_size_draw_nothing(make):
@@ -105,4 +105,4 @@ def test_records_without_a_size_draw_nothing(make):
     counted = [
         r.model_copy(update={"measures": make.predicted("nb", "8x8").measures}) for r in records
     ]
-    assert figures.every(frame.build_frame(counted)) == ()
+    assert report.report_figures(frame.build_frame(counted)) == ()

@@ -22,7 +22,8 @@ from reports import report
 from reports.blocks import floors, predicted_times, roofline
 from reports.model import frame
 from reports.model.frame import published_records
-from reports.model.table import Mark, lay_out
+from reports.model.layout import lay_out
+from reports.model.table import Mark
 from reports.render import markdown
 
 GIGA, MILLI = 10**9, 1e-3
@@ -96,13 +97,13 @@ def on_cpu(make):
         *run(make, make.CPU, "apnb:fast", 0.005),
         *run(make, make.CPU, "apnb:compiled", 0.004),
     ]
-    return roofline.of(frame.build_frame(records, []))
+    return roofline.machine_tables(frame.build_frame(records, []))
 
 
 @pytest.fixture(scope="module")
 def on_gpu(make, h200):
     records = [ceilings(make, h200), *run(make, h200), *run(make, h200, "apnb:fast", 0.005)]
-    return roofline.every(frame.build_frame(records, []))
+    return roofline.roofline_tables(frame.build_frame(records, []))
 
 
 def cells(table, heading):
@@ -111,11 +112,11 @@ def cells(table, heading):
 
 
 def test_the_tables_of_a_processor(on_cpu, golden):
-    golden("roofline-cpu.md", "\n".join(map(markdown.render, on_cpu)))
+    golden("roofline-cpu.md", "\n".join(map(markdown.to_markdown, on_cpu)))
 
 
 def test_the_tables_of_a_known_gpu(on_gpu, golden):
-    golden("roofline-gpu.md", "\n".join(map(markdown.render, on_gpu)))
+    golden("roofline-gpu.md", "\n".join(map(markdown.to_markdown, on_gpu)))
 
 
 def test_the_floor_adds_up_the_operators(on_cpu):
@@ -143,7 +144,7 @@ def test_a_missing_ceiling_is_a_dash_with_its_reason(on_cpu):
 
 def test_a_format_without_a_ceiling_has_no_floor(make):
     row = {"axes": {"block": "nb"}, "ledger": LEDGER, "dtype": "tf32", "environment": None}
-    found = floors.of(row, DEVICES["titan-xp"].ceilings)
+    found = floors.row_floors(row, DEVICES["titan-xp"].ceilings)
     assert found == Mark("no ceiling for products in tf32; there are float32")
 
 
@@ -156,7 +157,7 @@ def test_operators_are_of_the_slowest_block(on_cpu):
 
 def test_of_what_is_compiled_there_is_no_table_of_operators(make):
     slow = run(make, make.CPU, "apnb:compiled", 0.020)
-    made = roofline.of(
+    made = roofline.machine_tables(
         frame.build_frame([ceilings(make, make.CPU), *run(make, make.CPU), *slow], [])
     )
     assert [table.name for table in made][2:] == ["roofline-operators-nb"]
@@ -176,7 +177,7 @@ def test_profiled_blocks_show_the_time_of_each_operator(make):
         measures=Measures(operations=times),
     )
     records = [ceilings(make, make.CPU), asked(make, "nb", experiment="fig2"), profiled]
-    table = roofline.of(frame.build_frame(records, []))[-1]
+    table = roofline.machine_tables(frame.build_frame(records, []))[-1]
     assert cells(table, "time, measured (ms)") == [0.008, 0.002]
     assert cells(table, "share (%)") == pytest.approx([0.5, 0.5])
 
@@ -200,7 +201,9 @@ def test_the_profiler_has_names_of_its_own(operator, profiled, group):
 
 def test_a_machine_with_other_threads_has_no_floors_here(make):
     other = make.CPU.model_copy(update={"threads": 2})
-    made = roofline.of(frame.build_frame([ceilings(make, other), *run(make, make.CPU)], []))
+    made = roofline.machine_tables(
+        frame.build_frame([ceilings(make, other), *run(make, make.CPU)], [])
+    )
     assert [table.name for table in made] == ["roofline-ceilings"]
 
 
@@ -208,12 +211,12 @@ def test_a_machine_without_a_copy_has_its_ceilings_and_no_floors(make):
     found = ceilings(make, make.CPU)
     products = tuple(one for one in found.measures.ceilings if one.kind == "product")
     lacking = found.model_copy(update={"measures": Measures(ceilings=products)})
-    made = roofline.of(frame.build_frame([lacking, *run(make, make.CPU)], []))
+    made = roofline.machine_tables(frame.build_frame([lacking, *run(make, make.CPU)], []))
     assert [table.name for table in made] == ["roofline-ceilings"]
 
 
 def test_without_ceilings_there_is_no_table(make):
-    assert roofline.every(frame.build_frame(run(make, make.CPU), [])) == ()
+    assert roofline.roofline_tables(frame.build_frame(run(make, make.CPU), [])) == ()
 
 
 def test_each_machine_has_tables_of_its_own(make, h200):
@@ -222,13 +225,13 @@ def test_each_machine_has_tables_of_its_own(make, h200):
         *run(make, make.CPU),
         run(make, h200)[1],
     ]
-    names = [table.name for table in roofline.of(frame.build_frame(records, []))]
+    names = [table.name for table in roofline.machine_tables(frame.build_frame(records, []))]
     assert {"roofline-efficiency", "roofline-efficiency-2"} <= set(names)
 
 
 def test_rooflines_are_among_all_tables(make):
     built = frame.build_frame([ceilings(make, make.CPU), *run(make, make.CPU)])
-    names = [table.name for table in report.every(built)]
+    names = [table.name for table in report.report_tables(built)]
     assert {"roofline-efficiency", "roofline-efficiency-predicted"} <= set(names)
 
 
@@ -242,7 +245,7 @@ def test_a_known_device_shows_how_far_its_datasheet_was_off(on_gpu):
 
 def predicted_table(records, *names, documents=()):
     chosen = [DEVICES[name] for name in names]
-    (table,) = predicted_times.every(frame.build_frame(records, documents), chosen)
+    (table,) = predicted_times.predicted_time_tables(frame.build_frame(records, documents), chosen)
     return table
 
 
@@ -306,14 +309,14 @@ def test_what_could_not_be_counted_is_a_row_with_its_reason(make):
 
 
 def test_every_known_device_is_predicted_where_none_is_named(make):
-    (table,) = predicted_times.every(frame.build_frame([asked(make, "nb")], []))
+    (table,) = predicted_times.predicted_time_tables(frame.build_frame([asked(make, "nb")], []))
     named = [column.name for column in table.columns if column.source == "predicted"]
     assert named == [device.title for device in DEVICES.values()]
 
 
 def test_kept_records_from_before_calls_stood_apart_are_predicted_too():
     kept = record.read_records(frame.PUBLISHED.parent / "reference/intel-xeon-2-cores/table1.jsonl")
-    (table,) = predicted_times.every(frame.build_frame(kept), [DEVICES["titan-xp"]])
+    (table,) = predicted_times.predicted_time_tables(frame.build_frame(kept), [DEVICES["titan-xp"]])
     errors = [value for value in cells(table, "error (%)") if value is not None]
     assert len(errors) == 4
     assert all(-0.75 < error < 0 for error in errors)

@@ -58,11 +58,11 @@ def comparison(ratio=0.4, *, first=None, second=None, **fields):
 
 
 def text(*comparisons):
-    return "\n".join(markdown.render(table) for table in paired.tables(comparisons))
+    return "\n".join(markdown.to_markdown(table) for table in paired.comparison_tables(comparisons))
 
 
 def test_the_title_is_the_verdict():
-    verdicts, _ = paired.tables([comparison()])
+    verdicts, _ = paired.comparison_tables([comparison()])
     assert verdicts.title == (
         "apnb:fast against apnb at 48x32: FASTER, 0.400 [0.400, 0.400] of its process time "
         "(20 of 20 rounds beyond the bar, 18 needed)"
@@ -74,7 +74,7 @@ def test_the_title_is_the_verdict():
     [(0.4, "FASTER", "FASTER"), (0.5, "FASTER", "SAME"), (1.0, "SAME", "SLOWER")],
 )
 def test_each_clock_has_a_verdict_of_its_own(ratio, process, wall):
-    verdicts, _ = paired.tables([comparison(ratio)])
+    verdicts, _ = paired.comparison_tables([comparison(ratio)])
     assert [(row[3], row[4]) for row in verdicts.rows] == [
         ("process time", process),
         ("wall time", wall),
@@ -102,14 +102,14 @@ def test_what_is_inconclusive_says_why():
 
 
 def test_memory_and_outputs_stand_beside_it():
-    _, beside = paired.tables([comparison()])
+    _, beside = paired.comparison_tables([comparison()])
     (row,) = beside.rows
     assert row[:5] == ("apnb:fast", "apnb", "48x32", "2.5e-07", 0.5)
     assert row[5:] == (5 * MEBI, 10 * MEBI, 0.5, 10 * MEBI, 20 * MEBI, 0.5)
 
 
 def test_outputs_without_any_difference_are_said_to_be_alike():
-    _, beside = paired.tables([comparison(agreement=Agreement(max_relative_error=0.0))])
+    _, beside = paired.comparison_tables([comparison(agreement=Agreement(max_relative_error=0.0))])
     assert beside.rows[0][3] == "not at all"
 
 
@@ -126,14 +126,19 @@ def test_a_missing_number_is_a_dash_with_its_reason():
     assert "this device gives no such reading" in said
 
 
+def test_a_ratio_of_zero_is_no_missing_number():
+    _, beside = paired.comparison_tables([comparison(second=arm("mine:block", 5, macs=0))])
+    assert beside.rows[0][4] == 0
+
+
 def test_an_arm_that_failed_is_a_row_with_its_reason():
     failure = Failure(kind="out-of-memory", reason="nb: the process was killed")
-    verdicts, _ = paired.tables([comparison(rounds=(), failure=failure)])
+    verdicts, _ = paired.comparison_tables([comparison(rounds=(), failure=failure)])
     assert (
         verdicts.title
         == "apnb:fast against apnb at 48x32: not compared (nb: the process was killed)"
     )
-    assert "out of memory: nb: the process was killed" in markdown.render(verdicts)
+    assert "out of memory: nb: the process was killed" in markdown.to_markdown(verdicts)
 
 
 def test_several_comparisons_are_one_table_that_says_what_was_fixed():
@@ -141,26 +146,28 @@ def test_several_comparisons_are_one_table_that_says_what_was_fixed():
         comparison(ratio, comparisons=2, size=size)
         for ratio, size in ((0.4, "48x32"), (1, "96x64"))
     ]
-    verdicts, _ = paired.tables(made)
+    verdicts, _ = paired.comparison_tables(made)
     assert len(verdicts.rows) == 4
-    assert "margin 2 %, level 0.001 shared by 2 comparisons, 20 rounds" in markdown.render(verdicts)
+    assert "margin 2 %, level 0.001 shared by 2 comparisons, 20 rounds" in markdown.to_markdown(
+        verdicts
+    )
 
 
 def test_the_caption_has_the_machine_and_what_was_asked():
     made = comparison(axes={"size": "48x32", "channels": 64, "key_channels": 32})
-    verdicts, _ = paired.tables([made])
+    verdicts, _ = paired.comparison_tables([made])
     assert verdicts.caption == (
         "Measured on Example CPU (1 thread), torch 2.15.0; channels 64, key channels 32, batch 1, float32, eval."
     )
 
 
 def test_csv_keeps_base_units():
-    verdicts, _ = paired.tables([comparison()])
-    assert ",0.0008,0.002" in csv.render(verdicts)
+    verdicts, _ = paired.comparison_tables([comparison()])
+    assert ",0.0008,0.002" in csv.to_csv(verdicts)
 
 
 def test_no_comparisons_make_no_table():
-    assert paired.tables([]) == ()
+    assert paired.comparison_tables([]) == ()
 
 
 def test_a_folder_of_comparisons_alone_is_rendered(tmp_path):

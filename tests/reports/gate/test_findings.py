@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.records.outcome import Control, Finding, Outcome, SideRecord, read_outcome
-from reports.gate import action_benchmark, annotations, junit, pytest_benchmark
 from reports.gate import findings as regress
+from reports.gate import github, junit, pytest_benchmark, wording
 from reports.model.table import Interval, Mark
 
 HOSTILE = '<b>x</b> | `y` [z](javascript:1)\n::error::boo % \x1b[31m & "q" ]]>'
@@ -55,7 +55,7 @@ def outcome(*findings, **fields):
 
 
 def test_the_summary_has_the_answer_then_the_worst_then_the_rest_folded_away():
-    text = regress.summary(outcome(finding(), UNSURE, SLOWER, CHANGED, controls=(HELD,)))
+    text = regress.job_summary(outcome(finding(), UNSURE, SLOWER, CHANGED, controls=(HELD,)))
     assert text.startswith(
         "## Worse: 2 of 4 findings; first apnb 9x7: parameters CHANGED, 1,000 to 2,500 (ratio 2.500)"
     )
@@ -83,7 +83,7 @@ def test_the_summary_has_the_answer_then_the_worst_then_the_rest_folded_away():
     ],
 )
 def test_the_headline_says_the_answer(made, start):
-    assert regress.headline(made).startswith(start)
+    assert wording.headline(made).startswith(start)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_headline_says_the_answer(made, start):
     ],
 )
 def test_a_value_is_written_in_its_unit(value, unit, text):
-    assert regress.amount(value, unit) == text
+    assert wording.amount(value, unit) == text
 
 
 @pytest.mark.parametrize(
@@ -114,19 +114,19 @@ def test_a_value_is_written_in_its_unit(value, unit, text):
     ],
 )
 def test_a_ratio_has_its_interval_where_there_are_both_ends(fields, text):
-    assert regress.ratio_text(finding(**fields)) == text
+    assert wording.ratio_text(finding(**fields)) == text
 
 
 def test_a_control_that_fails_is_marked_and_one_that_holds_is_not():
     held = HELD.model_copy(update={"low": 0.9, "high": 1.2})
-    (table,) = regress.tables(outcome(controls=(held, BROKEN)))
+    (table,) = regress.outcome_tables(outcome(controls=(held, BROKEN)))
     first, second = table.rows
     assert (first[3], first[4]) == ("SAME", Interval(1.0, 0.9, 1.2))
     assert (second[3], second[4]) == (Mark("this machine cannot decide", "SAME"), None)
 
 
 def test_what_moved_is_shown_with_both_values_and_what_its_verdict_means():
-    (table,) = regress.tables(outcome(CHANGED))
+    (table,) = regress.outcome_tables(outcome(CHANGED))
     assert table.rows[0][3:5] == ("1,000", "2,500")
     assert table.notes[1:] == (f"CHANGED: {regress.MEANINGS['CHANGED']}.",)
 
@@ -135,17 +135,17 @@ def test_a_working_tree_with_changes_is_said_to_be_dirty():
     made = outcome(finding()).model_copy(
         update={"head": SideRecord(name="h", commit="c" * 40 + "-dirty")}
     )
-    assert "head h (cccccccccc-dirty)." in regress.tables(made)[0].caption
+    assert "head h (cccccccccc-dirty)." in regress.outcome_tables(made)[0].caption
 
 
 def test_the_summary_ends_with_the_command_where_it_is_known():
-    text = regress.summary(outcome(finding(), command="the command"))
+    text = regress.job_summary(outcome(finding(), command="the command"))
     assert text.endswith("- Made by: the command\n")
-    assert "Made by" not in regress.summary(outcome(finding()))
+    assert "Made by" not in regress.job_summary(outcome(finding()))
 
 
 def test_the_headline_counts_what_there_is_alone():
-    assert regress.headline(outcome(finding())) == "Same or better: 1 findings"
+    assert wording.headline(outcome(finding())) == "Same or better: 1 findings"
 
 
 def within(base, head):
@@ -170,7 +170,7 @@ def within(base, head):
 
 
 def test_environments_that_differ_are_said():
-    text = regress.summary(within({"torch": "2.14.0"}, {}))
+    text = regress.job_summary(within({"torch": "2.14.0"}, {}))
     assert "The environments differ: torch 2.14.0 to 2.15.0." in text.replace("\\", "")
 
 
@@ -179,43 +179,45 @@ def test_environments_that_differ_are_said():
 )
 def test_of_environments_that_are_equal_or_unknown_nothing_is_said(base, head):
     made = within(base, head)
-    assert regress.versions(made) == ""
-    assert "-" not in [line.strip() for line in regress.summary(made).splitlines()]
+    assert regress.environment_changes(made) == ""
+    assert "-" not in [line.strip() for line in regress.job_summary(made).splitlines()]
 
 
 def test_the_machine_of_the_caption_is_the_heads():
-    (table,) = regress.tables(within({"device_name": "the other"}, {"device_name": "this one"}))
+    (table,) = regress.outcome_tables(
+        within({"device_name": "the other"}, {"device_name": "this one"})
+    )
     assert table.caption == "Base base, head head; this one (1 thread), torch 2.15.0."
 
 
 def test_without_the_heads_environment_the_caption_names_no_machine():
-    (table,) = regress.tables(within({}, None))
+    (table,) = regress.outcome_tables(within({}, None))
     assert table.caption == "Base base, head head."
 
 
 def test_a_folder_may_be_written_to_again(tmp_path):
-    regress.write(outcome(SLOWER), tmp_path)
+    regress.write_reports(outcome(SLOWER), tmp_path)
     made = outcome(CHANGED)
-    regress.write(made, tmp_path)
+    regress.write_reports(made, tmp_path)
     assert read_outcome(tmp_path) == made
 
 
 def test_long_lists_are_cut_and_say_so(monkeypatch):
     monkeypatch.setattr(regress, "MOST_ROWS", 3)
-    (moved,) = regress.tables(outcome(*[CHANGED] * 5))
+    (moved,) = regress.outcome_tables(outcome(*[CHANGED] * 5))
     assert len(moved.rows) == 3
     assert moved.notes[-1] == "2 rows more are in outcome.json."
 
 
 def test_a_list_of_just_as_many_rows_is_whole(monkeypatch):
     monkeypatch.setattr(regress, "MOST_ROWS", 5)
-    (moved,) = regress.tables(outcome(*[CHANGED] * 5))
+    (moved,) = regress.outcome_tables(outcome(*[CHANGED] * 5))
     assert not any("rows more" in note for note in moved.notes)
 
 
 def test_every_form_is_written_from_one_outcome(tmp_path):
     made = outcome(SLOWER, CHANGED, controls=(HELD,), timed=True)
-    text = regress.write(made, tmp_path)
+    text = regress.write_reports(made, tmp_path)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == [
         "github-action-benchmark.json",
         "junit.xml",
@@ -230,7 +232,7 @@ def test_every_form_is_written_from_one_outcome(tmp_path):
 
 def test_junit_counts_a_regression_as_failure_and_a_broken_control_as_error():
     root = ET.fromstring(
-        junit.render(outcome(SLOWER, CHANGED, UNSURE, finding(), controls=(BROKEN, HELD)))
+        junit.to_junit(outcome(SLOWER, CHANGED, UNSURE, finding(), controls=(BROKEN, HELD)))
     )
     counts = {
         suite.get("name"): [
@@ -249,23 +251,23 @@ def test_junit_counts_a_regression_as_failure_and_a_broken_control_as_error():
 
 
 def test_a_regression_is_annotated_and_what_is_the_same_is_not():
-    lines = annotations.render(outcome(finding(), SLOWER, CHANGED)).splitlines()
+    lines = github.annotations(outcome(finding(), SLOWER, CHANGED)).splitlines()
     assert [line.split("::")[1] for line in lines] == [
         "error title=CHANGED%3A apnb 9x7%2C parameters",
         "error title=SLOWER%3A apnb 9x7%2C process time",
     ]
-    assert annotations.render(outcome(finding())) == ""
+    assert github.annotations(outcome(finding())) == ""
 
 
 def test_where_nothing_could_be_decided_there_is_a_warning():
-    text = annotations.render(outcome(finding(), controls=(BROKEN,), timed=True))
+    text = github.annotations(outcome(finding(), controls=(BROKEN,), timed=True))
     assert text.startswith("::warning title=Not decided::Not decided: this machine cannot decide")
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_no_text_ends_a_workflow_command_or_begins_another(cell, reason):
     one = CHANGED.model_copy(update={"cell": cell, "reason": reason})
-    text = annotations.render(outcome(one))
+    text = github.annotations(outcome(one))
     assert text.count("\n") == 1
     assert len(text.splitlines()) == 1
     found = re.fullmatch(r"::error title=([^:,]*)::(.*)\n", text, flags=re.DOTALL)
@@ -277,21 +279,21 @@ def test_no_text_ends_a_workflow_command_or_begins_another(cell, reason):
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_junit_stays_well_formed_whatever_a_record_says(cell, reason):
     one = CHANGED.model_copy(update={"cell": cell, "reason": reason})
-    ET.fromstring(junit.render(outcome(one, one.model_copy(update={"verdict": "NEW"}))))
+    ET.fromstring(junit.to_junit(outcome(one, one.model_copy(update={"verdict": "NEW"}))))
 
 
 def test_hostile_text_stays_text():
     one = CHANGED.model_copy(update={"cell": HOSTILE, "reason": HOSTILE})
     made = outcome(one)
-    text = regress.summary(made)
+    text = regress.job_summary(made)
     assert "<b>" not in text.replace("\\<", "")
-    assert "\x1b" not in text + annotations.render(made) + junit.render(made)
-    case = ET.fromstring(junit.render(made)).find(".//testcase")
+    assert "\x1b" not in text + github.annotations(made) + junit.to_junit(made)
+    case = ET.fromstring(junit.to_junit(made)).find(".//testcase")
     assert case.get("classname").startswith("<b>x</b> | `y`")
 
 
 def test_github_action_benchmark_gets_the_heads_values_with_units():
-    found = action_benchmark.entries(
+    found = github.benchmark_entries(
         outcome(SLOWER, CHANGED, finding(quantity="outputs", after=0.5))
     )
     assert [(one["name"], one["unit"]) for one in found] == [
@@ -307,7 +309,7 @@ def test_github_action_benchmark_gets_the_heads_values_with_units():
 
 def test_pytest_benchmark_compares_the_two_sides(tmp_path):
     made = outcome(SLOWER, CHANGED)
-    regress.write(made, tmp_path)
+    regress.write_reports(made, tmp_path)
     files = [str(tmp_path / "pytest-benchmark" / f"{side}.json") for side in ("base", "head")]
     tool = Path(sys.executable).with_name("pytest-benchmark")
     done = subprocess.run(
@@ -327,7 +329,7 @@ def test_pytest_benchmark_compares_the_two_sides(tmp_path):
 def test_its_numbers_are_those_of_pytest_benchmark_itself():
     from pytest_benchmark.stats import Stats
 
-    (mine,) = pytest_benchmark.report(outcome(SLOWER), "head")["benchmarks"]
+    (mine,) = pytest_benchmark.side_report(outcome(SLOWER), "head")["benchmarks"]
     theirs = Stats()
     for value in SLOWER.after_rounds:
         theirs.update(value)

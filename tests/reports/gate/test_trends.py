@@ -9,8 +9,8 @@ from bench import regress
 from bench.records.comparison import ArmReadings, ArmRecord, Comparison, RoundRecord
 from bench.records.files import append_line
 from bench.records.record import Counts, Environment, Measures, Record, Timing
-from reports.gate import change_points, trends
 from reports.gate import series as history
+from reports.gate import trends
 
 
 def where(device_name="one", commit="c"):
@@ -60,7 +60,7 @@ def runs(tmp_path):
 
 
 def found(folder):
-    return {(one.device, one.quantity): one for one in history.read(folder)}
+    return {(one.device, one.quantity): one for one in history.read_series(folder)}
 
 
 def test_there_is_a_series_for_each_quantity_and_device(runs):
@@ -120,7 +120,7 @@ def test_a_copied_record_is_one_point(runs):
 def test_the_files_are_a_page_a_table_and_a_chart_for_each_quantity_that_may_move(runs, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    (moved,) = trends.write(history.read(runs), out)
+    (moved,) = trends.write_history(history.read_series(runs), out)
     assert sorted(path.name for path in out.iterdir()) == [
         "history-any-device-macs.svg",
         "history-one-1-thread-process-time.svg",
@@ -140,7 +140,7 @@ def test_the_files_are_a_page_a_table_and_a_chart_for_each_quantity_that_may_mov
 def test_noise_alone_has_hardly_a_step():
     draw = random.Random(5)
     noisy = [[draw.lognormvariate(0, 0.02) for _ in range(40)] for _ in range(200)]
-    assert sum(bool(change_points.find(values)) for values in noisy) <= 10
+    assert sum(bool(history.level_steps(values)) for values in noisy) <= 10
 
 
 def test_a_tenth_in_noise_of_a_hundredth_is_found_where_it_is():
@@ -148,41 +148,41 @@ def test_a_tenth_in_noise_of_a_hundredth_is_found_where_it_is():
     places = []
     for _ in range(100):
         values = [draw.lognormvariate(0, 0.01) * (1.1 if at >= 15 else 1) for at in range(40)]
-        places += [[step.at for step in change_points.find(values)]]
+        places += [[step.at for step in history.level_steps(values)]]
     assert sum(found == [15] for found in places) >= 95
 
 
 def test_two_steps_are_told_apart():
     values = [10.0] * 6 + [12.0] * 6 + [9.0] * 6
-    assert [(one.at, one.before, one.after) for one in change_points.find(values)] == [
+    assert [(one.at, one.before, one.after) for one in history.level_steps(values)] == [
         (6, 10.0, 12.0),
         (12, 12.0, 9.0),
     ]
 
 
 def test_a_single_reading_apart_is_no_step():
-    assert change_points.find([10.0] * 8 + [20.0] + [10.0] * 8) == ()
+    assert history.level_steps([10.0] * 8 + [20.0] + [10.0] * 8) == ()
 
 
 def test_of_exact_values_every_change_is_a_step():
-    assert [one.at for one in change_points.changes([10, 10, 11, 11, 10])] == [2, 4]
+    assert [one.at for one in history.value_changes([10, 10, 11, 11, 10])] == [2, 4]
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0] * 30])
 def test_what_does_not_move_has_no_step(values):
-    assert change_points.find(values) == change_points.changes(values) == ()
+    assert history.level_steps(values) == history.value_changes(values) == ()
 
 
 def test_a_value_that_is_no_size_is_refused():
     with pytest.raises(ValueError, match="not above zero"):
-        change_points.find([1.0, 0.0])
+        history.level_steps([1.0, 0.0])
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-01-01T00:00:00"])
 def test_what_does_not_say_when_has_no_place(tmp_path, text):
     append_line(tmp_path / "r.jsonl", record(1).model_copy(update={"created_at": text}))
     with pytest.raises(ValueError, match="has no records of runs"):
-        history.read(tmp_path)
+        history.read_series(tmp_path)
 
 
 def test_the_command_draws_and_judges_nothing(runs, tmp_path, capsys):

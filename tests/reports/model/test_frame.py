@@ -3,6 +3,7 @@
 import pytest
 
 from reports.model import frame
+from reports.model.rows import pixels
 
 
 def rows(records, **kwargs):
@@ -93,8 +94,8 @@ def test_a_document_read_twice_counts_once(make):
 
 
 def test_a_row_without_a_size_has_no_pixels():
-    assert frame.pixels({"axes": {}, "size": ""}) == 0
-    assert frame.pixels({"axes": {"size": "256x128"}, "size": "8x8"}) == 32768
+    assert pixels({"axes": {}, "size": ""}) == 0
+    assert pixels({"axes": {"size": "256x128"}, "size": "8x8"}) == 32768
 
 
 def test_both_modes_of_a_zoo_row_join_its_published_row(make):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from reports.model.table import Column, Interval, Mark, Number, Table, decimal, lay_out, text_of
+from reports.model.layout import decimal, lay_out, text_of
+from reports.model.table import Column, Interval, Mark, Number, Table
 
 TIME = Column("time", "ms", 2, 1e-3, "seconds", "measured", best="min")
 

@@ -100,8 +100,13 @@ def hostile(record, text):
 
 def test_a_comparison_by_turns_is_an_answer():
     kept = comparison.read_comparisons(KEPT)
-    answers = {part.heading: part.sentences for part in overview.every(frame.build_frame(()), kept)}
-    assert answers["What is new"] == tuple(f"{comparisons.sentence(one)}." for one in kept)
+    answers = {
+        part.heading: part.sentences
+        for part in overview.overview_sections(frame.build_frame(()), kept)
+    }
+    assert answers["What is new"] == tuple(
+        f"{comparisons.comparison_sentence(one)}." for one in kept
+    )
 
 
 def test_hostile_records_gain_no_element_no_attribute_and_no_address(make, tmp_path):
@@ -146,8 +151,8 @@ def test_every_link_to_a_raw_record_finds_it(made):
 def test_a_raw_record_is_shown_as_it_was_written(make):
     record = make.table1()[0]
     table = Table("t", "T", (Column("n"),), ((1,),), origins=((record,),))
-    records, names = records_page.anchors([table])
-    line = re.search(r"<pre>(.*)</pre>", records_page.page(records, names))[1]
+    records, names = records_page.record_anchors([table])
+    line = re.search(r"<pre>(.*)</pre>", records_page.raw_page(records, names))[1]
     assert json.loads(entities.unescape(line)) == record.model_dump(
         mode="json", exclude_defaults=True
     )
@@ -156,41 +161,43 @@ def test_a_raw_record_is_shown_as_it_was_written(make):
 def test_records_of_one_cell_have_names_of_their_own(make):
     one = make.table1()[0]
     both = (one, one.model_copy(update={"created_at": "later"}))
-    _, names = records_page.anchors([Table("t", "T", (Column("n"),), ((1,),), origins=(both,))])
+    _, names = records_page.record_anchors(
+        [Table("t", "T", (Column("n"),), ((1,),), origins=(both,))]
+    )
     assert len(set(names.values())) == 2
 
 
 def test_a_row_of_many_records_says_how_many_more(make):
     many = tuple(make.record("table1", {"block": "nb"}, source="measured") for _ in range(9))
     table = Table("t", "T", (Column("n"),), ((1,),), origins=(many,))
-    page = html.page([table], addresses=records_page.anchors([table])[1])
+    page = html.report_page([table], addresses=records_page.record_anchors([table])[1])
     assert "and 5 more" in page
 
 
 def test_a_number_shows_itself_whole_in_its_base_unit():
     column = Column("time", "ms", 1, 1e-3, "seconds")
     rows = ((0.0123456789,), (Interval(0.5, 0.25, 0.75),), (Number(7.25, 0),))
-    page = html.render(Table("t", "T", (column,), rows))
+    page = html.to_html(Table("t", "T", (column,), rows))
     titles = [a["title"] for t, a in parsed(page).tags if "title" in a]
     assert titles == ["0.0123456789 seconds", "0.5 [0.25, 0.75] seconds", "7.25 seconds"]
 
 
 def test_the_best_is_marked_for_the_eye_and_the_ear_and_explained():
     table = Table("t", "T", (Column("n", best="min"),), ((1,), (2,)))
-    page = html.render(table)
+    page = html.to_html(table)
     assert [a["aria-label"] for t, a in parsed(page).tags if a.get("class") == "star"] == ["best"]
     assert "\u2605 marks the best of its column" in "".join(parsed(page).text)
 
 
 def test_a_table_without_a_best_explains_no_mark():
-    assert "marks the best" not in html.render(Table("t", "T", (Column("n"),), ((1,), (2,))))
+    assert "marks the best" not in html.to_html(Table("t", "T", (Column("n"),), ((1,), (2,))))
 
 
 def test_long_tables_keep_their_heading_and_short_ones_need_not():
     long, short = (Table("t", "T", (Column("n"),), ((1,),) * rows) for rows in (html.LONG + 1, 3))
-    assert 'class="scroll long"' in html.render(long)
-    assert 'class="scroll long"' not in html.render(short)
-    assert re.search(r"\.scroll\.long thead th \{ position: sticky", html.render(long))
+    assert 'class="scroll long"' in html.to_html(long)
+    assert 'class="scroll long"' not in html.to_html(short)
+    assert re.search(r"\.scroll\.long thead th \{ position: sticky", html.to_html(long))
 
 
 def test_the_answers_stand_ahead_of_the_tables(made):
@@ -204,16 +211,16 @@ def test_the_answers_stand_ahead_of_the_tables(made):
 
 def test_the_answers_follow_from_the_records(make):
     built = frame.build_frame(make.table1())
-    kinds = [audit.judge(claim).kind for claim in claims.claims(built)]
+    kinds = [audit.judge_claim(claim).kind for claim in claims.published_claims(built)]
     count = kinds.count("paper's protocol only")
     assert count > 0
-    answers = {part.heading: part.sentences for part in overview.every(built)}
+    answers = {part.heading: part.sentences for part in overview.overview_sections(built)}
     said = f"{count} of {len(kinds)} published efficiency numbers are reproduced by the paper's own procedure"
     assert any(one.startswith(said) for one in answers["What was reproduced"])
 
 
 def test_without_records_nothing_is_said_to_be_reproduced():
-    nothing = {s.heading: s.sentences for s in overview.every(frame.build_frame(()))}
+    nothing = {s.heading: s.sentences for s in overview.overview_sections(frame.build_frame(()))}
     assert nothing["What was reproduced"] == (overview.NOTHING,)
     assert nothing["What was not"][0].startswith(
         "25 of 25 published efficiency numbers are not checked"
@@ -222,7 +229,9 @@ def test_without_records_nothing_is_said_to_be_reproduced():
 
 
 def test_trainings_are_counted_by_what_they_say_of_the_text(make):
-    found = {s.heading: s.sentences for s in overview.every(frame.build_frame(make.table6()))}
+    found = {
+        s.heading: s.sentences for s in overview.overview_sections(frame.build_frame(make.table6()))
+    }
     assert any("support" in one and "Table 6" in one for one in found["What was reproduced"])
 
 
@@ -232,7 +241,7 @@ def test_environments_differ_in_more_than_their_load(make):
         make.record("table1", {"block": str(at)}, source="measured", environment=environment)
         for at, environment in enumerate((make.CPU, busy, make.GPU))
     ]
-    rows = provenance.environments(records).rows
+    rows = provenance.environment_table(records).rows
     assert [(row[0], row[-1]) for row in rows] == [
         ("cpu: Example CPU", 2),
         ("cuda: Example GPU", 1),
@@ -242,7 +251,7 @@ def test_environments_differ_in_more_than_their_load(make):
 def test_commands_are_those_of_the_records_or_measure_the_same_again(make):
     said = make.record("table1", {"block": "a"}, source="measured", command="python -m bench.x")
     unsaid = make.record("crossover", {"block": "b"}, source="measured")
-    rows = provenance.commands([said, said, unsaid]).rows
+    rows = provenance.command_table([said, said, unsaid]).rows
     assert rows[0] == ("python -m bench.x", "table1", 2)
     assert "python -m bench.ablations --experiment crossover" in rows[1][0]
 
@@ -304,7 +313,7 @@ async function run() {
 
 @needs_browser
 def test_a_heading_sorts_up_and_down_and_back(tmp_path):
-    assert dumped(html.render(SORTED), tmp_path, CLICKS) == [
+    assert dumped(html.to_html(SORTED), tmp_path, CLICKS) == [
         ["none", ["b", "a", "c", "d"]],
         ["ascending", ["a", "b", "d", "c"]],
         ["descending", ["d", "b", "a", "c"]],
@@ -314,7 +323,7 @@ def test_a_heading_sorts_up_and_down_and_back(tmp_path):
 
 @needs_browser
 def test_the_script_runs_under_the_page_s_own_policy(tmp_path):
-    (tmp_path / "index.html").write_text(html.render(SORTED), encoding="utf-8")
+    (tmp_path / "index.html").write_text(html.to_html(SORTED), encoding="utf-8")
     assert '<html lang="en" class="sortable">' in browse(
         tmp_path / "index.html", tmp_path, "--dump-dom"
     )

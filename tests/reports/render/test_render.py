@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from reports.blocks import figures
+from reports import report
 from reports.model import frame
 from reports.model.table import Column, Interval, Mark, Table
-from reports.render import csv, html, latex, markdown, plain, terminal
+from reports.render import csv, html, latex, markdown, plain, to_terminal
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -40,7 +40,7 @@ def shown(table, width=400):
     console = Console(
         file=io.StringIO(), width=width, force_terminal=True, color_system="truecolor"
     )
-    console.print(terminal.render(table))
+    console.print(to_terminal(table))
     return console.file.getvalue()
 
 
@@ -71,28 +71,28 @@ def read(page):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_the_page_shows_the_text_and_gains_no_element(text):
-    safe, found = read(html.render(table_of("harmless"))), read(html.render(table_of(text)))
+    safe, found = read(html.to_html(table_of("harmless"))), read(html.to_html(table_of(text)))
     assert [tag for tag, _ in found.tags] == [tag for tag, _ in safe.tags]
     assert plain(text) in found.text
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_markdown_row_keeps_its_cells(text):
-    lines = markdown.render(table_of(text)).splitlines()
+    lines = markdown.to_markdown(table_of(text)).splitlines()
     rows = [line for line in lines if line.startswith("| ")]
     assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [3, 3, 3, 3]
 
 
 @pytest.mark.parametrize("character", list("|*_`<[#$&~\\"))
 def test_markdown_escapes(character):
-    assert markdown.escape(f"a{character}b") == f"a\\{character}b"
+    assert markdown.escape_markdown(f"a{character}b") == f"a\\{character}b"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_latex_gains_no_command(text):
     commands = re.compile(r"\\[a-zA-Z]+")
     allowed = {
-        *commands.findall(latex.render(table_of("harmless"))),
+        *commands.findall(latex.to_latex(table_of("harmless"))),
         *(
             r"\textbackslash",
             r"\textasciitilde",
@@ -102,7 +102,7 @@ def test_latex_gains_no_command(text):
         ),
         *(r"\textbar", r"\textquotedbl", r"\textquotesingle", r"\textasciigrave"),
     }
-    assert set(commands.findall(latex.render(table_of(text)))) <= allowed
+    assert set(commands.findall(latex.to_latex(table_of(text)))) <= allowed
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_latex_gains_no_command(text):
     ],
 )
 def test_latex_escapes(text, escaped):
-    assert latex.escape(text) == escaped
+    assert latex.escape_latex(text) == escaped
 
 
 def test_latex_braces_and_environments_are_balanced():
-    text = latex.render(table_of(HOSTILE[4]))
+    text = latex.to_latex(table_of(HOSTILE[4]))
     bare = re.sub(r"\\[{}\\]", "", text)
     assert bare.count("{") == bare.count("}")
     assert text.count(r"\begin{") == text.count(r"\end{")
@@ -130,20 +130,20 @@ def test_latex_braces_and_environments_are_balanced():
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_csv_reads_back(text):
-    rows = list(standard_csv.reader(io.StringIO(csv.render(table_of(text)))))
+    rows = list(standard_csv.reader(io.StringIO(csv.to_csv(table_of(text)))))
     assert {len(row) for row in rows} == {3}
     assert rows[1][0].lstrip("'") == plain(text)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", " =1"])
 def test_csv_holds_no_formula(text):
-    assert csv.guarded(text).startswith("'")
+    assert csv.guard_formula(text).startswith("'")
 
 
 def test_csv_writes_raw_numbers_and_both_ends():
     column = Column("time", "ms", 1, 1e-3, "seconds")
     table = Table("t", "T", (column,), ((Interval(0.01234567, 0.012, 0.013),), (Mark("lost"),)))
-    lines = csv.render(table).splitlines()
+    lines = csv.to_csv(table).splitlines()
     assert lines == [
         "time_seconds,time_seconds_low,time_seconds_high,missing",
         "0.01234567,0.012,0.013,",
@@ -162,7 +162,6 @@ def test_a_table_too_wide_goes_on_below_beside_its_names():
 
 @pytest.fixture(scope="module")
 def page(make):
-    from reports import report
     from reports.audit import audit
 
     operations = [
@@ -170,8 +169,8 @@ def page(make):
         make.operations("apnb", {"matmul": 0.125, "pooling": 0.25}),
     ]
     built = frame.build_frame([*make.table1(), *operations])
-    made = (audit.table(built), *report.every(built))
-    return html.page(made, figures.every(built))
+    made = (audit.audit_table(built), *report.report_tables(built))
+    return html.report_page(made, report.report_figures(built))
 
 
 def test_the_page_loads_nothing(page):
@@ -222,7 +221,9 @@ def test_the_page_has_a_dark_theme_and_a_viewport(page):
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_whatever_the_records_say(tmp_path):
     every_sign = "".join(map(chr, range(32, 0x180)))
-    body = "\n".join(latex.render(table_of(text)) for text in (*HOSTILE, every_sign, "a--b ?`c ''"))
+    body = "\n".join(
+        latex.to_latex(table_of(text)) for text in (*HOSTILE, every_sign, "a--b ?`c ''")
+    )
     preamble = (
         r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{array,booktabs,graphicx}"
     )
@@ -241,17 +242,16 @@ def test_latex_compiles_whatever_the_records_say(tmp_path):
 
 @pytest.mark.skipif(shutil.which("latexmk") is None, reason="latexmk is not installed")
 def test_latexmk_compiles_a_report_s_tables(make, tmp_path):
-    from reports import report
     from reports.audit import audit
 
     built = frame.build_frame([*make.table1(), *make.table6()])
-    made = (audit.table(built), *report.every(built))
+    made = (audit.audit_table(built), *report.report_tables(built))
     preamble = (
         r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{array,booktabs,graphicx}"
     )
     inputs = "".join(rf"\input{{{table.name}.tex}}\clearpage" for table in made)
     for table in made:
-        (tmp_path / f"{table.name}.tex").write_text(latex.render(table), encoding="utf-8")
+        (tmp_path / f"{table.name}.tex").write_text(latex.to_latex(table), encoding="utf-8")
     text = rf"{preamble}\begin{{document}}{inputs}\end{{document}}"
     (tmp_path / "report.tex").write_text(text, encoding="utf-8")
     options = ("-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape")

@@ -10,7 +10,7 @@ from reports import report
 from reports.audit import audit
 from reports.model import frame
 from reports.model.table import Column, Table
-from reports.render import shortlist, terminal
+from reports.render import shortlist, to_terminal
 
 KEPT = Path(__file__).parents[3] / "reports" / "reference" / "intel-xeon-2-cores"
 WHERE = "All of it is in results/report."
@@ -18,13 +18,15 @@ WHERE = "All of it is in results/report."
 
 def shown(records):
     built = frame.build_frame(records)
-    return shortlist.of((audit.table(built), *report.every(built)), where=WHERE)
+    return shortlist.shorten_report(
+        (audit.audit_table(built), *report.report_tables(built)), where=WHERE
+    )
 
 
 def drawn(found):
     console = Console(file=io.StringIO(), width=120)
     for table in found.tables:
-        console.print(terminal.render(table))
+        console.print(to_terminal(table))
         console.print()
     console.print(found.line, markup=False, highlight=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
@@ -49,11 +51,13 @@ def test_the_audit_comes_last(make):
 
 
 def test_long_tables_are_cut_and_the_line_says_by_how_much():
-    rows = tuple((at,) for at in range(shortlist.ROWS + 7))
-    found = shortlist.of((Table("t", "T", (Column("n"),), rows),), where=WHERE)
-    assert len(found.tables[0].rows) == shortlist.ROWS
+    rows = tuple((at,) for at in range(shortlist.MOST_SHOWN_ROWS + 7))
+    found = shortlist.shorten_report((Table("t", "T", (Column("n"),), rows),), where=WHERE)
+    assert len(found.tables[0].rows) == shortlist.MOST_SHOWN_ROWS
     assert found.line == f"Not shown: 7 rows of t. {WHERE}"
 
 
 def test_nothing_left_out_needs_no_line():
-    assert not shortlist.of((Table("t", "T", (Column("n"),), ((1,),)),), where=WHERE).line
+    assert not shortlist.shorten_report(
+        (Table("t", "T", (Column("n"),), ((1,),)),), where=WHERE
+    ).line

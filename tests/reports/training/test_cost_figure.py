@@ -5,8 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from reports.blocks import figures
-from reports.model import frame
+from reports.model import INK, frame
 from reports.training import cost_figure
 
 
@@ -19,7 +18,7 @@ def records(make):
 
 @pytest.fixture(scope="module")
 def drawn(records):
-    return cost_figure.every(frame.build_frame(records))
+    return cost_figure.cost_figures(frame.build_frame(records))
 
 
 def words(figure):
@@ -41,11 +40,11 @@ def test_the_figure_says_its_points_in_words(drawn):
 
 def test_the_figure_takes_the_colours_of_the_page(drawn):
     assert "var(--series-1, #0072b2)" in drawn[0].svg
-    assert figures.INK not in drawn[0].svg
+    assert INK not in drawn[0].svg
 
 
 def test_the_figure_is_the_same_twice(drawn, records):
-    assert cost_figure.every(frame.build_frame(records))[0].svg == drawn[0].svg
+    assert cost_figure.cost_figures(frame.build_frame(records))[0].svg == drawn[0].svg
 
 
 def test_labels_of_near_points_do_not_cover_each_other(make):
@@ -56,7 +55,7 @@ def test_labels_of_near_points_do_not_cover_each_other(make):
         for at, n in enumerate(percents)
     ]
     far = make.table6({"afnb+apnb": 80.0})
-    (figure,) = cost_figure.every(frame.build_frame([*runs, *same, *far]))
+    (figure,) = cost_figure.cost_figures(frame.build_frame([*runs, *same, *far]))
     places = [
         re.search(r"translate\(([\d.]+) ([\d.]+)\)", ET.tostring(node, "unicode"))
         or re.search(r'x="([\d.]+)" y="([\d.]+)"', ET.tostring(node, "unicode"))
@@ -74,4 +73,4 @@ def test_labels_of_near_points_do_not_cover_each_other(make):
 
 
 def test_one_point_is_no_figure(make):
-    assert cost_figure.every(frame.build_frame(make.table6({"nb": 50.0}))) == ()
+    assert cost_figure.cost_figures(frame.build_frame(make.table6({"nb": 50.0}))) == ()

@@ -48,7 +48,7 @@ def made(**axes):
 
 
 def test_each_class_has_its_iou_and_an_absent_one_has_none():
-    (table,) = evaluation.every(frame.build_frame([made()]))
+    (table,) = evaluation.evaluation_tables(frame.build_frame([made()]))
     shown = dict(table.rows)
     assert shown["road"] == pytest.approx(80)
     assert shown["sky"] == pytest.approx(100 * 10 / 12)
@@ -57,15 +57,15 @@ def test_each_class_has_its_iou_and_an_absent_one_has_none():
 
 
 def test_the_published_miou_of_the_network_stands_below():
-    (table,) = evaluation.every(frame.build_frame([made()]))
+    (table,) = evaluation.evaluation_tables(frame.build_frame([made()]))
     assert "77.40 (512x1024, 40000)" in table.notes[0]
 
 
 def test_a_network_that_no_document_has_on_this_set_says_so():
-    (table,) = evaluation.every(frame.build_frame([made(dataset="camvid")]))
+    (table,) = evaluation.evaluation_tables(frame.build_frame([made(dataset="camvid")]))
     assert table.notes == ("The documents give no mIoU of this network on this set.",)
 
 
 def test_a_judged_checkpoint_is_no_ablation():
-    names = [table.name for table in report.every(frame.build_frame([made()]))]
+    names = [table.name for table in report.report_tables(frame.build_frame([made()]))]
     assert [name for name in names if "evaluation" in name] == ["evaluation"]

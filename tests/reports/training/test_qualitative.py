@@ -10,7 +10,7 @@ import pytest
 
 from bench.records.files import append_line
 from reports import __main__ as command
-from reports.blocks import figures
+from reports import report
 from reports.model import frame
 from reports.render import html
 from reports.training import predictions as sheets
@@ -68,7 +68,7 @@ def leave(folder, name, seed=0, **changed):
 def drawn(folder):
     from bench.records.record import read_records
 
-    return qualitative.every(frame.build_frame(read_records(folder)), folder)
+    return qualitative.qualitative_figures(frame.build_frame(read_records(folder)), folder)
 
 
 def test_the_rows_are_images_and_the_columns_input_truth_and_networks(folder):
@@ -209,7 +209,7 @@ def test_fewer_than_two_networks_make_no_figure(folder):
 
 
 def test_no_pictures_make_no_figure(make, tmp_path):
-    assert qualitative.every(frame.build_frame(make.table6()), tmp_path) == ()
+    assert qualitative.qualitative_figures(frame.build_frame(make.table6()), tmp_path) == ()
 
 
 @pytest.mark.parametrize("keep", [0, 10, 2000])
@@ -260,7 +260,7 @@ def test_class_names_stay_text(make, folder):
         cell = f"{name.replace('+', '-')}-0"
         append_line(folder / "records.jsonl", record.model_copy(update={"cell": cell}))
     (figure,) = drawn(folder)
-    assert html.page([], [figure]).count("<script") == 1  # the page's own
+    assert html.report_page([], [figure]).count("<script") == 1  # the page's own
     assert [n.text for n in ET.fromstring(figure.svg).iter(f"{SVG}text")][6] == text
 
 
@@ -279,5 +279,5 @@ def test_the_same_files_draw_the_same_bytes(folder):
 
 
 def test_figures_without_a_folder_have_no_pictures(make):
-    names = [figure.name for figure in figures.every(frame.build_frame(make.table6()))]
+    names = [figure.name for figure in report.report_figures(frame.build_frame(make.table6()))]
     assert names == ["costs-table6-scenes-quick"]

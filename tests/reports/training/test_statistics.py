@@ -8,65 +8,19 @@ from scipy import stats
 
 from reports.model import frame
 from reports.training import statistics
-from reports.training.claims import AXES, COMPARISONS, MARGIN_POINTS
+from reports.training.claims import COMPARISONS, MARGIN_POINTS, PAPER_TABLES
 from reports.training.statistics import (
     Difference,
     Tau,
-    class_iou,
     holm,
-    judge,
-    mean_iou,
     paired,
+    seed_verdict,
     tau,
 )
 
 
 def scores(values, start=0):
     return dict(enumerate(values, start))
-
-
-def test_iou_is_the_intersection_over_the_union_of_pixel_sets():
-    rng = np.random.default_rng(3)
-    truth, said = rng.integers(0, 4, size=(2, 500))
-    matrix = [[int(((truth == t) & (said == p)).sum()) for p in range(4)] for t in range(4)]
-    unions = [((truth == c) | (said == c)).sum() for c in range(4)]
-    hits = [((truth == c) & (said == c)).sum() for c in range(4)]
-    assert class_iou(matrix) == pytest.approx([h / u for h, u in zip(hits, unions, strict=True)])
-
-
-def test_rows_are_the_truth():
-    assert class_iou([[3, 1], [0, 0]]) == (0.75, 0.0)
-
-
-def test_a_class_that_does_not_occur_is_not_counted():
-    assert mean_iou([[8, 2, 0], [0, 10, 0], [0, 0, 0]]) == pytest.approx(
-        100 * (8 / 10 + 10 / 12) / 2
-    )
-
-
-def test_the_mean_is_no_median():
-    assert mean_iou([[10, 0, 0], [0, 5, 5], [0, 0, 10]]) == pytest.approx(
-        100 * (1 + 5 / 10 + 10 / 15) / 3
-    )
-
-
-def test_a_class_that_is_only_predicted_counts_as_zero():
-    assert mean_iou([[8, 2], [0, 0]]) == pytest.approx(40)
-
-
-def test_nothing_labelled_has_no_mean():
-    assert mean_iou([[0, 0], [0, 0]]) is None
-
-
-def test_a_group_has_the_mean_of_its_classes():
-    matrix = [[10, 0, 0], [0, 5, 5], [0, 0, 10]]
-    assert mean_iou(matrix, classes=(0,)) == 100
-    assert mean_iou(matrix, classes=(1, 2)) == pytest.approx(100 * (5 / 10 + 10 / 15) / 2)
-
-
-def test_a_matrix_that_is_not_square_is_refused():
-    with pytest.raises(ValueError, match="2 rows needs as many columns"):
-        class_iou([[1, 2], [1]])
 
 
 def test_differences_are_taken_on_the_seeds_that_both_have():
@@ -113,31 +67,31 @@ def test_two_seeds_have_a_deviation():
 )
 def test_the_verdict_is_where_the_interval_lies(mean, threshold, verdict):
     # Three seeds and a deviation of 1: the interval reaches 2.48 each way.
-    assert judge(Difference(mean, 1.0, (0, 1, 2)), threshold=threshold) == verdict
+    assert seed_verdict(Difference(mean, 1.0, (0, 1, 2)), threshold=threshold) == verdict
 
 
 @pytest.mark.parametrize(("mean", "verdict"), [(3.0, "supported"), (2.0, "undecided")])
 def test_unless_said_otherwise_the_question_is_whether_there_is_a_gain(mean, verdict):
-    assert judge(Difference(mean, 1.0, (0, 1, 2))) == verdict
+    assert seed_verdict(Difference(mean, 1.0, (0, 1, 2))) == verdict
 
 
 @pytest.mark.parametrize("end", [0, 1])
 def test_an_interval_that_ends_at_the_threshold_decides_nothing(end):
     found = Difference(2.0, 1.0, (0, 1, 2))
-    assert judge(found, threshold=found.interval()[end]) == "undecided"
+    assert seed_verdict(found, threshold=found.interval()[end]) == "undecided"
 
 
 def test_two_seeds_decide_nothing_however_far_apart():
     found = Difference(50.0, 0.1, (0, 1))
-    assert (judge(found), found.interval(), found.p_value()) == ("undecided", None, None)
+    assert (seed_verdict(found), found.interval(), found.p_value()) == ("undecided", None, None)
 
 
 def test_seeds_without_a_spread_decide_nothing():
-    assert judge(paired(scores([2.0] * 3), scores([1.0] * 3))) == "undecided"
+    assert seed_verdict(paired(scores([2.0] * 3), scores([1.0] * 3))) == "undecided"
 
 
 def test_without_a_seed_in_common_nothing_is_decided():
-    assert judge(None) == "undecided"
+    assert seed_verdict(None) == "undecided"
 
 
 def verdicts(true_difference, *, seeds, threshold=0.0, times=4000):
@@ -148,7 +102,8 @@ def verdicts(true_difference, *, seeds, threshold=0.0, times=4000):
     runs = 50 + common + own
     runs[:, 0] += true_difference
     found = [
-        judge(paired(scores(above), scores(below)), threshold=threshold) for above, below in runs
+        seed_verdict(paired(scores(above), scores(below)), threshold=threshold)
+        for above, below in runs
     ]
     return {verdict: found.count(verdict) / times for verdict in statistics.VERDICTS}
 
@@ -305,9 +260,12 @@ def test_tau_of_single_seeds_has_no_interval():
 
 
 PRINTED = {
-    (record.experiment, *(record.axes[name] for name in AXES[record.experiment])): record
+    (
+        record.experiment,
+        *(record.axes[name] for name in PAPER_TABLES[record.experiment].axes),
+    ): record
     for record in frame.published_records()
-    if record.experiment in AXES
+    if record.experiment in PAPER_TABLES
 }
 
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from bench.records.record import Failure
 from reports import report
 from reports.model import frame
-from reports.model.table import lay_out, text_of
-from reports.render import csv, html, latex, markdown, plain, terminal
+from reports.model.layout import lay_out, text_of
+from reports.render import csv, html, latex, markdown, plain, to_terminal
 from reports.training import cost_figure
 from reports.training import runs as trained
 from reports.training import tables as ablations
@@ -34,7 +34,7 @@ def row(table, key):
 
 
 def named(records):
-    return {table.name: table for table in ablations.every(frame.build_frame(records))}
+    return {table.name: table for table in ablations.training_tables(frame.build_frame(records))}
 
 
 def notes(table):
@@ -43,11 +43,11 @@ def notes(table):
 
 def shown(table):
     console = Console(file=io.StringIO(), width=140, legacy_windows=False)
-    console.print(terminal.render(table))
+    console.print(to_terminal(table))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
-RENDERERS = {"md": markdown.render, "tex": latex.render, "csv": csv.render, "txt": shown}
+RENDERERS = {"md": markdown.to_markdown, "tex": latex.to_latex, "csv": csv.to_csv, "txt": shown}
 
 
 def table7(make, seeds=(0, 1, 2), **fields):
@@ -84,7 +84,7 @@ def test_the_tables_are_as_kept(made, golden, name, ending):
 
 
 def test_every_seed_is_as_kept(made, golden):
-    golden("table6-scenes-quick-seeds.md", markdown.render(made["table6-scenes-quick-seeds"]))
+    golden("table6-scenes-quick-seeds.md", markdown.to_markdown(made["table6-scenes-quick-seeds"]))
 
 
 def test_there_are_tables_for_each_table_and_one_comparison(made):
@@ -221,7 +221,7 @@ def test_settings_with_like_names_do_not_share_a_file(make):
         make.training("table6", {"network": "paper/nb"}, 0, 50.0, setting={"dataset": name})
         for name in ("a b", "a/b")
     ]
-    tables_of = ablations.every(frame.build_frame(found))
+    tables_of = ablations.training_tables(frame.build_frame(found))
     names = [table.name for table in tables_of]
     assert len(names) == len(set(names))
     assert {"table6-a-b", "table6-a-b-2"} <= set(names)
@@ -301,10 +301,10 @@ def test_the_order_is_compared_with_the_papers(make):
 
 def test_a_reversed_order_has_a_negative_tau(make):
     turned = {name: 100 - percent for name, percent in make.TABLE6_PERCENT.items()}
-    (study,) = trained.every(frame.build_frame(make.table6(turned)))
-    from reports.training.verdicts import order
+    (study,) = trained.training_studies(frame.build_frame(make.table6(turned)))
+    from reports.training.verdicts import ranking_tau
 
-    assert order(study).value == -1
+    assert ranking_tau(study).value == -1
 
 
 def test_what_was_only_predicted_has_costs_and_no_verdicts(make):
@@ -338,7 +338,7 @@ def test_a_row_of_ones_own_stands_after_the_papers(make):
 
 
 def test_trained_tables_take_the_place_of_the_published_ones(make):
-    names = [table.name for table in report.every(frame.build_frame(make.table6()))]
+    names = [table.name for table in report.report_tables(frame.build_frame(make.table6()))]
     assert "table6" not in names
     assert "table7" in names
 
@@ -360,14 +360,14 @@ def test_a_hostile_name_stays_text_and_leaves_the_folder_never(make, text):
     built = frame.build_frame(
         [*own, make.network_cost("table6", {"network": text}, 10**9, setting={})]
     )
-    made = ablations.every(built)
+    made = ablations.training_tables(built)
     for table in made:
         assert re.fullmatch(r"[a-z0-9-]+", table.name)
-        lines = markdown.render(table).splitlines()
+        lines = markdown.to_markdown(table).splitlines()
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")}
         assert cells == {len(table.columns) + 1}
         assert plain(text) in table.title
-        assert r"\input" not in latex.render(table)
-        assert not [line for line in csv.render(table).splitlines() if line.startswith("=")]
-    page = html.page(made, cost_figure.every(built))
+        assert r"\input" not in latex.to_latex(table)
+        assert not [line for line in csv.to_csv(table).splitlines() if line.startswith("=")]
+    page = html.report_page(made, cost_figure.cost_figures(built))
     assert page.count("<script") == 1  # the page's own

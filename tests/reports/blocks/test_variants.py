@@ -4,9 +4,10 @@ import pytest
 
 from bench.records.record import Environment, Failure, Measures, PredictedMemory, Record, Timing
 from reports import report
-from reports.blocks import implementations, precision
+from reports.blocks import variants
 from reports.model import frame, values
-from reports.model.table import Interval, Mark, lay_out
+from reports.model.layout import lay_out
+from reports.model.table import Interval, Mark
 
 MEBI = 2**20
 CPU = Environment(
@@ -84,7 +85,7 @@ def only(made):
 
 
 def test_formats_stand_side_by_side_and_the_finding_is_in_words(predicted):
-    table = only(precision.every(build(predicted)))
+    table = only(variants.precision_tables(build(predicted)))
     assert [column.name for column in table.columns[3:]] == list(NEEDS)
     assert table.rows == (("nb", "256x128", "eval", *(need * MEBI for need in NEEDS.values())),)
     said = " ".join(table.notes)
@@ -94,7 +95,7 @@ def test_formats_stand_side_by_side_and_the_finding_is_in_words(predicted):
 
 def test_predictions_by_other_rules_than_their_neighbours_are_marked(predicted):
     other = foretold("nb", 5, dtype="autocast-bfloat16", mode="train", device="cpu")
-    table = only(precision.every(build([*predicted, other])))
+    table = only(variants.precision_tables(build([*predicted, other])))
     row = next(row for row in table.rows if row[2] == "eval")
     assert row[5] == Interval(10290 * MEBI, note=values.BY_CUDA)
     assert "follow the rules of the CPU (256x128)." in " ".join(table.notes)
@@ -107,7 +108,7 @@ def test_a_format_that_a_device_lacks_is_a_reason_and_no_number(predicted):
         timed("nb", 2.0),
         refused("measured", "nb", "no tf32 here", dtype="tf32"),
     ]
-    time, _, foreseen = precision.every(build(records))
+    time, _, foreseen = variants.precision_tables(build(records))
     at = [column.name for column in time.columns].index("tf32")
     assert time.rows[0][at] == Mark("unavailable: no tf32 here", "unavailable")
     assert time.rows[0][3].median == 2.0
@@ -117,7 +118,7 @@ def test_a_format_that_a_device_lacks_is_a_reason_and_no_number(predicted):
 
 def test_each_device_has_its_tables_and_the_predictions_stand_once(predicted):
     records = [*predicted, timed("nb", 2.0), timed("nb", 0.1, environment=GPU)]
-    names = [table.name for table in precision.every(build(records))]
+    names = [table.name for table in variants.precision_tables(build(records))]
     assert names == [
         "precision-time",
         "precision-memory",
@@ -143,7 +144,7 @@ def ways():
 
 
 def test_ways_are_compared_with_the_plain_block():
-    table = only(implementations.every(build(ways())))
+    table = only(variants.implementation_tables(build(ways())))
     rows = {
         row[0]: dict(zip([c.name for c in table.columns], row, strict=True)) for row in table.rows
     }
@@ -154,24 +155,24 @@ def test_ways_are_compared_with_the_plain_block():
 
 
 def test_the_kernel_that_ran_is_a_column():
-    table = only(implementations.every(build(ways())))
+    table = only(variants.implementation_tables(build(ways())))
     assert [row[-1] for row in table.rows] == ["", "flash_for_cpu, flash_for_cpu_backward", "", ""]
 
 
 def test_a_way_that_is_not_there_is_a_row_with_its_reason():
-    table = only(implementations.every(build(ways())))
+    table = only(variants.implementation_tables(build(ways())))
     row = next(row for row in table.rows if row[0] == "nb:sdpa-cudnn")
     assert row[3] == Mark("unavailable: no such kernel", "unavailable")
     assert any("no such kernel" in text for _, text in lay_out(table).notes)
 
 
 def test_both_experiments_are_among_all_tables(predicted):
-    names = [table.name for table in report.every(build([*predicted, *ways()]))]
+    names = [table.name for table in report.report_tables(build([*predicted, *ways()]))]
     assert {"precision-predicted", "implementations"} <= set(names)
 
 
 def test_without_records_there_is_no_table():
-    assert precision.every(build([])) == implementations.every(build([])) == ()
+    assert variants.precision_tables(build([])) == variants.implementation_tables(build([])) == ()
 
 
 def test_what_was_not_run_here_is_said(predicted):
@@ -180,6 +181,6 @@ def test_what_was_not_run_here_is_said(predicted):
         timed("nb", 2.0),
         refused("measured", "nb:sdpa", "measured on cuda alone"),
     ]
-    time = precision.every(build(records))[0]
+    time = variants.precision_tables(build(records))[0]
     assert len(time.rows) == 1
     assert "Nothing was run here at 256x128 eval of nb:sdpa." in time.notes

@@ -1,0 +1,57 @@
+"""Findings in words: the headline of an outcome, one finding in a sentence, amounts in their units."""
+
+from bench.records import SAME_OR_BETTER, UNDECIDED, WORSE, Amount, Finding, Outcome, worst_first
+from reports.model import MEBI, MILLI, decimal
+
+STATUS_WORDS = {SAME_OR_BETTER: "Same or better", WORSE: "Worse", UNDECIDED: "Not decided"}
+
+
+def headline(outcome: Outcome) -> str:
+    """The answer in one sentence."""
+    word, findings = STATUS_WORDS[outcome.status], outcome.findings
+    if outcome.status == WORSE:
+        worse = [finding for finding in worst_first(findings) if finding.is_worse]
+        return (
+            f"{word}: {len(worse)} of {len(findings)} findings; first {finding_sentence(worse[0])}"
+        )
+    if outcome.status == UNDECIDED:
+        return f"{word}: {outcome.undecided}"
+    verdicts = [finding.verdict for finding in findings]
+    counts = {
+        "better": sum(verdict in ("FASTER", "LESS", "FIXED") for verdict in verdicts),
+        "accepted": verdicts.count("ACCEPTED"),
+        "inconclusive": verdicts.count("INCONCLUSIVE"),
+    }
+    beside = [f"{count} {what}" for what, count in counts.items() if count]
+    return f"{word}: {', '.join([f'{len(findings)} findings', *beside])}"
+
+
+def finding_sentence(finding: Finding) -> str:
+    """One finding in words: what moved, from where to where, by how much."""
+    before, after = (amount(value, finding.unit) for value in (finding.before, finding.after))
+    moved = f"{before} to {after}{ratio_text(finding)}"
+    return f"{finding.cell}: {finding.quantity} {finding.verdict}, {moved}"
+
+
+def ratio_text(finding: Finding) -> str:
+    """The ratio with its interval in parentheses; empty where there is none."""
+    if finding.ratio is None or finding.verdict in ("NEW", "FIXED"):
+        return ""
+    low, high = finding.low, finding.high
+    ends = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+    return f" (ratio {finding.ratio:.3f}{ends})"
+
+
+def amount(value: Amount, unit: str) -> str:
+    """Write a value as a person reads it."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    if unit == "bytes":
+        return f"{decimal(value / MEBI, 3)} MiB"
+    if unit == "checksum":
+        return f"{value:.4g}"
+    if unit == "s":
+        return f"{decimal(value / MILLI, 3)} ms"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"

@@ -1,0 +1,145 @@
+"""How the values of a table become text; the renderers differ only in what they put around it."""
+
+import itertools
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reports.model.table import (
+    DASH,
+    Column,
+    Interval,
+    Mark,
+    Number,
+    Spread,
+    Table,
+    Value,
+    number_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LaidCell:
+    """Text of one value, the label of its note, whether it is the best of its group."""
+
+    text: str
+    label: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Text of a whole table; `starts` are the indexes of the rows that begin a group."""
+
+    rows: tuple[tuple[LaidCell, ...], ...]
+    notes: tuple[tuple[str, str], ...]
+    starts: frozenset[int]
+
+
+def lay_out(table: Table) -> Layout:
+    """Turn the values of a table into text, number its notes and find the best of each group."""
+    labels: dict[str, str] = {}
+    groups = _row_groups(table)
+    best = _best_cells(table, groups)
+    rows = tuple(
+        tuple(
+            _laid_cell(value, column, labels=labels, best=(index, position) in best)
+            for position, (value, column) in enumerate(zip(row, table.columns, strict=True))
+        )
+        for index, row in enumerate(table.rows)
+    )
+    notes = (
+        *(("", note) for note in table.notes),
+        *((label, note) for note, label in labels.items()),
+    )
+    return Layout(rows, notes, frozenset(group[0] for group in groups[1:]))
+
+
+def _laid_cell(value: Value, column: Column, *, labels: dict[str, str], best: bool) -> LaidCell:
+    note = value.note if isinstance(value, Mark | Interval | Spread) else ""
+    label = labels.setdefault(note, _note_label(len(labels))) if note else ""
+    return LaidCell(text_of(value, column), label, best)
+
+
+def _note_label(index: int) -> str:
+    """Give a to z, then aa, ab and so on."""
+    first, last = divmod(index, 26)
+    return (string.ascii_lowercase[first - 1] if first else "") + string.ascii_lowercase[last]
+
+
+def text_of(value: Value, column: Column) -> str:
+    """Write one value as its column says."""
+    match value:
+        case str() | None:
+            return value or DASH
+        case Mark():
+            return value.text
+        case Number():
+            return decimal(value.value, value.digits)
+        case Interval():
+            return _interval_text(value, column)
+        case Spread():
+            parts = (part for part in (value.mean, value.deviation) if part is not None)
+            texts = (decimal(part / column.scale, column.digits) for part in parts)
+            return " \N{PLUS-MINUS SIGN} ".join(texts)
+        case _:
+            return decimal(value / column.scale, column.digits)
+
+
+def decimal(value: float, digits: int) -> str:
+    """Round to `digits` after the point, but never a number that isn't zero to zero."""
+    text = f"{value:.{digits}f}"
+    return f"{value:.2g}" if value and float(text) == 0 else text
+
+
+def _interval_text(value: Interval, column: Column) -> str:
+    shown = value.median / column.scale
+    # Four digits say all that a reading of a time can; more would only make the column wide.
+    digits = max(0, min(column.digits, 3 - len(str(int(abs(shown)))) + 1))
+    text = decimal(shown, digits)
+    if value.low is not None and value.high is not None:
+        low, high = (decimal(end / column.scale, digits) for end in (value.low, value.high))
+        text = f"{text} [{low}, {high}]"
+    return f"{text}?" if value.inconclusive else text
+
+
+def _row_groups(table: Table) -> list[list[int]]:
+    def key(index: int) -> list[Value]:
+        return [table.rows[index][at] for at in table.group_by]
+
+    return [list(indexes) for _, indexes in itertools.groupby(range(len(table.rows)), key)]
+
+
+def _best_cells(table: Table, groups: list[list[int]]) -> frozenset[tuple[int, int]]:
+    return frozenset(
+        (row, position)
+        for position, column in enumerate(table.columns)
+        if column.best
+        for group in groups
+        for row in _leading(
+            {row: table.rows[row][position] for row in group}, smallest=column.best == "min"
+        )
+    )
+
+
+def _leading(values: Mapping[int, Value], *, smallest: bool) -> list[int]:
+    """Rows of the best value, and of those whose interval overlaps its interval; none where all are alike."""
+    sign = 1 if smallest else -1
+    numbers = {
+        row: sign * number
+        for row, value in values.items()
+        if (number := number_of(value)) is not None
+    }
+    if len(set(numbers.values())) < 2:
+        return []
+    best = min(numbers, key=lambda row: numbers[row])
+    reach = max(sign * end for end in _ends(values[best]))
+    leading = [row for row in numbers if min(sign * end for end in _ends(values[row])) <= reach]
+    return leading if len(leading) < len(numbers) else []
+
+
+def _ends(value: Value) -> tuple[float, ...]:
+    if isinstance(value, Interval) and value.low is not None and value.high is not None:
+        return value.low, value.high
+    number = number_of(value)
+    return () if number is None else (number,)
