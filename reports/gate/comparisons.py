@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from bench.analysis import decide_comparison, rounds_of
-from bench.records import CLOCK_TIMES, ClockName, Comparison, MeasuredMemory
+from bench.records import CLOCK_TIMES, ClockName, Comparison
 from reports.model import (
     FAILURE_WORDS,
     MILLI,
@@ -20,7 +20,7 @@ from reports.model import (
 )
 
 UNPREDICTABLE = Mark("this arm can't be predicted")
-UNREAD = Mark("this device gives no such reading")
+NO_READING = Mark("this device gives no such reading")
 RATIO_TEXT = (
     "A ratio is the time of the arm over that of the one it is held against: the median over rounds, each in fresh "
     "processes that take turns, with its exact 99 % interval. A/A is the arm it is held against, over itself; "
@@ -132,12 +132,12 @@ def _decision_values(comparison: Comparison, clock: ClockName) -> Iterator[Value
 def _memory_row(comparison: Comparison) -> tuple[Value, ...]:
     arms = (comparison.second, comparison.first)
     predicted = [arm.predicted_increment_bytes for arm in arms]
-    measured = [_measured_bytes(arm.memory) for arm in arms]
+    measured = [arm.memory.added_bytes if arm.memory else None for arm in arms]
     error = comparison.agreement.max_relative_error
     difference: Value = Mark(comparison.agreement.reason or "not compared")
     if error is not None:
         difference = "not at all" if error == 0 else f"{error:.1e}"
-    unread = UNREAD if comparison.rounds else Mark("not compared")
+    unread = NO_READING if comparison.rounds else Mark("not compared")
     return (
         *(arm.arm for arm in arms),
         comparison.size,
@@ -150,13 +150,6 @@ def _memory_row(comparison: Comparison) -> tuple[Value, ...]:
 
 def _filled(values: Sequence[Value], missing: Mark) -> Iterator[Value]:
     return (missing if value is None else value for value in values)
-
-
-def _measured_bytes(memory: MeasuredMemory | None) -> int | None:
-    if memory is None:
-        return None
-    on_gpu = memory.requested_bytes
-    return memory.high_water_bytes if on_gpu is None else on_gpu
 
 
 def _measured_on(comparisons: Sequence[Comparison]) -> str:

@@ -67,7 +67,7 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Series:
+class TimeSeries:
     """One quantity of one cell on one device."""
 
     device: str
@@ -87,7 +87,7 @@ class Series:
         return find([point.value for point in self.points])
 
 
-def read_series(folder: Path) -> tuple[Series, ...]:
+def read_series(folder: Path) -> tuple[TimeSeries, ...]:
     """Series of all records and comparisons below a folder, by device, quantity and cell.
 
     Of a gate's output the head is taken; its base is another run's head.
@@ -106,7 +106,7 @@ def read_series(folder: Path) -> tuple[Series, ...]:
         msg = f"folder {str(folder)!r} has no records of runs; give one that holds some"
         raise ValueError(msg)
     return tuple(
-        Series(
+        TimeSeries(
             device=device,
             quantity=quantity,
             cell=cell,

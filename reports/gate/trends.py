@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.gate.series import EXACT, Series
+from reports.gate.series import EXACT, TimeSeries
 from reports.gate.wording import amount
 from reports.model import COLOURS, MARKERS, Column, Figure, Table, Value, svg_of, text_column
 from reports.render import plain, report_page, slug, to_markdown
@@ -30,7 +30,7 @@ STEP_RULE = (
 )
 
 
-def history_table(series: Sequence[Series]) -> Table:
+def history_table(series: Sequence[TimeSeries]) -> Table:
     """All series, those with the latest steps first within a device."""
     rows = sorted(
         series, key=lambda each: (each.device, -len(each.steps), each.quantity, each.cell)
@@ -45,7 +45,7 @@ def history_table(series: Sequence[Series]) -> Table:
     )
 
 
-def _series_row(series: Series) -> tuple[Value, ...]:
+def _series_row(series: TimeSeries) -> tuple[Value, ...]:
     first, last = series.points[0].value, series.points[-1].value
     return (
         series.device,
@@ -59,21 +59,21 @@ def _series_row(series: Series) -> tuple[Value, ...]:
     )
 
 
-def _amount(value: float, series: Series) -> str:
+def _amount(value: float, series: TimeSeries) -> str:
     return amount(int(value) if value == int(value) else value, series.unit)
 
 
-def _steps_text(series: Series) -> str:
+def _steps_text(series: TimeSeries) -> str:
     points = [(series.points[step.at], step.ratio) for step in series.steps]
     return "; ".join(f"{p.at[:10]} {p.commit[:10]}: times {ratio:.3f}" for p, ratio in points)
 
 
-def history_figures(series: Sequence[Series]) -> tuple[Figure, ...]:
+def history_figures(series: Sequence[TimeSeries]) -> tuple[Figure, ...]:
     """A chart for each device and quantity, of so many lines at most.
 
     Single points make no line, and of what is exact only that is drawn which has moved.
     """
-    groups: dict[tuple[str, str], list[Series]] = {}
+    groups: dict[tuple[str, str], list[TimeSeries]] = {}
     for each in series:
         if len(each.points) > 1 and (each.steps or each.quantity not in EXACT):
             groups.setdefault((each.device, each.quantity), []).append(each)
@@ -84,12 +84,12 @@ def history_figures(series: Sequence[Series]) -> tuple[Figure, ...]:
     )
 
 
-def _chart(lines: Sequence[Series], *, number: int) -> Figure:
+def _chart(lines: Sequence[TimeSeries], *, number: int) -> Figure:
     device, quantity = lines[0].device, lines[0].quantity
     name = slug("history", device, quantity, *([str(number + 1)] if number else []))
 
     def draw(axes: "Axes") -> None:
-        _draw_series(axes, lines)
+        _draw_time_series(axes, lines)
         axes.set_ylabel(f"{quantity}, over the first run's")
 
     steps = [f"{plain(line.cell)}: {_steps_text(line)}" for line in lines if line.steps]
@@ -103,7 +103,7 @@ def _chart(lines: Sequence[Series], *, number: int) -> Figure:
     )
 
 
-def _draw_series(axes: "Axes", lines: Sequence[Series]) -> None:
+def _draw_time_series(axes: "Axes", lines: Sequence[TimeSeries]) -> None:
     from matplotlib.dates import ConciseDateFormatter, date2num
 
     for colour, marker, line in zip(COLOURS, MARKERS, lines, strict=False):
@@ -128,7 +128,7 @@ def _draw_series(axes: "Axes", lines: Sequence[Series]) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def _chart_data(name: str, lines: Sequence[Series]) -> Table:
+def _chart_data(name: str, lines: Sequence[TimeSeries]) -> Table:
     left = tuple(text_column(text) for text in ("cell", "run", "commit"))
     rows = tuple(
         (line.cell, point.at, point.commit[:10], _amount(point.value, line))
@@ -138,11 +138,11 @@ def _chart_data(name: str, lines: Sequence[Series]) -> Table:
     return Table(name=name, title="Data of the chart", columns=(*left, Column("value")), rows=rows)
 
 
-def _count_commits(series: Sequence[Series]) -> int:
+def _count_commits(series: Sequence[TimeSeries]) -> int:
     return len({point.commit for each in series for point in each.points})
 
 
-def history_sentence(series: Sequence[Series]) -> str:
+def history_sentence(series: Sequence[TimeSeries]) -> str:
     """How much there is, and how much of it moved."""
     several = sum(len(each.points) > 1 for each in series)
     moved = sum(bool(each.steps) for each in series)
@@ -150,7 +150,7 @@ def history_sentence(series: Sequence[Series]) -> str:
     return f"{total}, {several} with more than one point; steps in {moved}"
 
 
-def write_history(series: Sequence[Series], folder: Path) -> tuple[Table, ...]:
+def write_history(series: Sequence[TimeSeries], folder: Path) -> tuple[Table, ...]:
     """Write history.md, a page and a file for each chart; give the table of the series with a step, if any."""
     table, charts = history_table(series), history_figures(series)
     files = {f"{chart.name}.svg": chart.svg for chart in charts}

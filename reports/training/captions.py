@@ -15,19 +15,21 @@ def training_conditions(study: TrainingStudy) -> str:
     iterations = _range_of(score.iterations for score in scores)
     images = _range_of(score.train_images for score in scores)
     machines = (describe_machine(row["environment"]) for row in runs if row["environment"])
-    protocols = _distinct(f"'{score.protocol}'" for score in scores if score.protocol) or "unnamed"
+    protocols = (
+        _joined_words(f"'{score.protocol}'" for score in scores if score.protocol) or "unnamed"
+    )
     parts = (
-        _distinct(f"{score.dataset}, {score.split} set" for score in scores),
-        _distinct(f"backbone {score.backbone}" for score in scores if score.backbone),
+        _joined_words(f"{score.dataset}, {score.split} set" for score in scores),
+        _joined_words(f"backbone {score.backbone}" for score in scores if score.backbone),
         f"{iterations} iterations on {images} training images",
         f"seeds {', '.join(map(str, study.seeds))}",
-        f"protocol {protocols} on images of {_distinct(row['size'] for row in runs)}",
-        _distinct(f"trained on {machine}" for machine in machines),
+        f"protocol {protocols} on images of {_joined_words(row['size'] for row in runs)}",
+        _joined_words(f"trained on {machine}" for machine in machines),
     )
     return f"{'; '.join(filter(None, parts))}."
 
 
-def _distinct(words: Iterator[str]) -> str:
+def _joined_words(words: Iterator[str]) -> str:
     return " and ".join(dict.fromkeys(word for word in words if word))
 
 

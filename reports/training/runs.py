@@ -136,10 +136,10 @@ def _seed_order(seed: object) -> tuple[bool, float, str]:
 
 def trained_experiments(frame: Frame) -> tuple[str, ...]:
     """Experiments that were trained or asked to be: Tables 6 and 7, and whatever else has accuracies by seed."""
-    asked = frame[frame["protocol"] != "published"]
-    by_seed = asked["axes"].map(lambda axes: SEED in axes).astype(bool)
-    trained = asked.loc[asked["accuracy"].notna() & by_seed, "experiment"]
-    known = [name for name in PAPER_TABLES if name in set(asked["experiment"])]
+    ours = frame[frame["protocol"] != "published"]
+    by_seed = ours["axes"].map(lambda axes: SEED in axes).astype(bool)
+    trained = ours.loc[ours["accuracy"].notna() & by_seed, "experiment"]
+    known = [name for name in PAPER_TABLES if name in set(ours["experiment"])]
     return tuple(dict.fromkeys((*known, *trained)))
 
 
@@ -158,8 +158,8 @@ def training_studies(frame: Frame) -> tuple[TrainingStudy, ...]:
 
 def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     rows = rows_of_experiment(frame, experiment)
-    asked = [row for row in rows if row["protocol"] != "published"]
-    names = dict.fromkeys(name for row in asked for name in row["axes"])
+    ours = [row for row in rows if row["protocol"] != "published"]
+    names = dict.fromkeys(name for row in ours for name in row["axes"])
     axes: Sequence[str] = [name for name in names if name not in (SEED, *SHARED_AXES)]
     if experiment in PAPER_TABLES:
         axes = PAPER_TABLES[experiment].axes
@@ -168,12 +168,12 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     document = printed[0]["document"] if printed else None
     # Settings of the trainings; where nothing was trained, of the predictions.
     settings: list[dict[str, Any]] = []
-    for row in [row for row in asked if _is_training(row)] or asked:
+    for row in [row for row in ours if _is_training(row)] or ours:
         setting = _setting(row, axes)
         if setting not in settings:
             settings.append(setting)
     for setting in settings:
-        here = [row for row in asked if _belongs(row, axes, setting)]
+        here = [row for row in ours if _belongs(row, axes, setting)]
         yield TrainingStudy(
             experiment, setting, tuple(_arms_of_rows(here, printed, axes)), document
         )
@@ -202,12 +202,12 @@ def _arms_of_rows(
             groups.setdefault(tuple(row["axes"].get(name, "") for name in axes), []).append(row)
         return groups
 
-    documents, asked = by_key(printed), by_key(rows)
-    for key in documents | asked:
+    documents, ours = by_key(printed), by_key(rows)
+    for key in documents | ours:
         document: Row = documents[key][0] if key in documents else {}
         yield Arm(
             dict(zip(axes, key, strict=True)),
-            tuple(asked.get(key, ())),
+            tuple(ours.get(key, ())),
             document.get("published_miou_percent"),
             document.get("published_anchors"),
         )

@@ -166,8 +166,8 @@ def _means(drawn: "Floats") -> "Floats":
     there = ~np.isnan(drawn)
     counts = there.sum(axis=-1)
     kept = counts.all(axis=0)
-    found: Floats = np.where(there, drawn, 0).sum(axis=-1)[:, kept] / counts[:, kept]
-    return found
+    means: Floats = np.where(there, drawn, 0).sum(axis=-1)[:, kept] / counts[:, kept]
+    return means
 
 
 def _resamples(count: int) -> "npt.NDArray[np.integer[Any]]":
@@ -186,8 +186,8 @@ def _tau_b(reference: "Floats", columns: "Floats") -> "Floats":
     left, right = np.triu_indices(len(reference), k=1)
     wanted = np.sign(reference[left] - reference[right])[:, None]
     # Means of the same numbers in another order differ in their last digits, and are ties.
-    found = np.sign(np.round(columns[left] - columns[right], 9))
-    untied = np.abs(wanted).sum(axis=0) * np.abs(found).sum(axis=0)
+    ours = np.sign(np.round(columns[left] - columns[right], 9))
+    untied = np.abs(wanted).sum(axis=0) * np.abs(ours).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares: Floats = (wanted * found).sum(axis=0) / np.sqrt(untied)
+        shares: Floats = (wanted * ours).sum(axis=0) / np.sqrt(untied)
     return shares

@@ -56,13 +56,17 @@ def study_table(study: TrainingStudy) -> Table:
     return _tabulate(
         study,
         _arm_field(Column("anchors"), lambda arm: arm.anchors, optional=True),
-        _arm_field(percent(digits=1, source="published"), _published_score, optional=True),
+        _arm_field(
+            percent(digits=1, source="published"),
+            lambda arm: UNPUBLISHED if arm.printed is None else arm.printed,
+            optional=True,
+        ),
         _arm_field(percent(), miou_spread, note=SPREAD),
         *(
             _arm_field(MIOU_COLUMN(f"mIoU, {group}"), partial(miou_spread, group=group))
             for group in study.groups
         ),
-        _arm_field(Column("seeds"), partial(_finished_seeds, asked=study.seeds)),
+        _arm_field(Column("seeds"), partial(_finished_seeds, seeds=study.seeds)),
         *_cost_fields(),
         name=study.file_name(study.experiment),
         title=_title(study),
@@ -93,25 +97,20 @@ def _arm_field(
 
 def _tabulate(study: TrainingStudy, *fields: Field, **about: Any) -> Table:  # noqa: ANN401
     axes = (
-        _arm_field(text_column(name), partial(_axis_of_arm, name=name))
+        _arm_field(text_column(name), _axis_reader(name))
         for name in (study.arms[0].axes if study.arms else ())
     )
     rows = [{"arm": arm} for arm in study.arms]
     return tabulate(rows, (*axes, *fields), caption=training_conditions(study), **about)
 
 
+def _axis_reader(name: str) -> Callable[[Arm], Value]:
+    return lambda arm: arm.axes[name]
+
+
 def _title(study: TrainingStudy) -> str:
     paper = PAPER_TABLES.get(study.experiment)
     return study.title(f"{paper.place}: {paper.topic}" if paper else study.experiment)
-
-
-def _axis_of_arm(arm: Arm, name: str) -> Value:
-    value: Value = arm.axes[name]
-    return value
-
-
-def _published_score(arm: Arm) -> Value:
-    return UNPUBLISHED if arm.printed is None else arm.printed
 
 
 def miou_spread(arm: Arm, group: str | None = None) -> Spread | Mark:
@@ -125,13 +124,13 @@ def miou_spread(arm: Arm, group: str | None = None) -> Spread | Mark:
     return arm.missing(rows[0]["axes"].get(SEED, "")) if rows else UNMEASURED
 
 
-def _finished_seeds(arm: Arm, asked: tuple[Any, ...]) -> Value:
+def _finished_seeds(arm: Arm, seeds: tuple[Any, ...]) -> Value:
     done = arm.scores()
-    lacking = [seed for seed in asked if seed not in done]
+    lacking = [seed for seed in seeds if seed not in done]
     if not lacking or not done:
         return len(done)
     why = "; ".join(f"seed {seed}: {arm.missing(seed).note}" for seed in lacking)
-    return Mark(why, f"{len(done)} of {len(asked)}")
+    return Mark(why, f"{len(done)} of {len(seeds)}")
 
 
 def _cost_fields() -> Iterator[Field]:
