@@ -8,7 +8,10 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from reports.report import RecordReport
 
 REPORT_FORMATS = ("terminal", "markdown", "latex", "csv", "html")
 HINT = """\
@@ -91,7 +94,7 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _report_files(report: "Report", formats: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _report_files(report: "RecordReport", formats: Sequence[str]) -> Iterator[tuple[str, str]]:
     from reports.render import FILE_FORMATS, RAW, raw_page, record_anchors, report_page
 
     for name in formats:
@@ -150,7 +153,7 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _show(report: "Report", formats: Sequence[str], *, out: Path | None) -> None:
+def _show(report: "RecordReport", formats: Sequence[str], *, out: Path | None) -> None:
     if "terminal" in formats:
         from rich.console import Console
 

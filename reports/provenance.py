@@ -17,8 +17,8 @@ WIDE = ("system", "versions", "packages", "switches")
 
 def source_tables(records: Sequence[Record]) -> tuple[Table, ...]:
     """The environments and the commands; none where there are no records of runs."""
-    own = [record for record in records if record.source != "published"]
-    return (environment_table(own), command_table(own)) if own else ()
+    runs = [record for record in records if record.source != "published"]
+    return (environment_table(runs), command_table(runs)) if runs else ()
 
 
 def environment_table(records: Sequence[Record]) -> Table:

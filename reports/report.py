@@ -100,7 +100,7 @@ def chapters() -> Iterator[Chapter]:
 
 def report_tables(frame: Frame) -> tuple[Table, ...]:
     """Every table that the frame supports: those that a record answers, then the published ones."""
-    asked = set(frame.loc[frame["protocol"] != "published", "experiment"])
+    recorded = set(frame.loc[frame["protocol"] != "published", "experiment"])
     trained = trained_experiments(frame)
     known = (
         *chapters(),
@@ -108,13 +108,13 @@ def report_tables(frame: Frame) -> tuple[Table, ...]:
         Chapter(90, {"evaluation": evaluation_tables}),
     )
     named = {name for chapter in known for name in chapter.tables} | {*ACCURACY, *trained}
-    own = {name: partial(own_tables, experiment=name) for name in sorted(asked - named)}
+    own = {name: partial(own_tables, experiment=name) for name in sorted(recorded - named)}
     ordered = sorted((*known, Chapter(OWN_ORDER, own)), key=lambda chapter: chapter.order)
     tables = [
         table
         for chapter in ordered
         for name, make in chapter.tables.items()
-        if name in asked
+        if name in recorded
         for table in make(frame)
     ]
     published = [name for name in ACCURACY if name in {*frame["experiment"]} - {*trained}]

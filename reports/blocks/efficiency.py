@@ -201,8 +201,8 @@ def _table_pair(
 ) -> tuple[Table, Table]:
     """What needs no execution, and what was measured."""
     # What needs no execution is the same on every device.
-    asked = by_axes(rows, "subject", "mode", "dtype", "batch").values()
-    once = [{**same[0], "device_name": None} for same in asked]
+    groups = by_axes(rows, "subject", "mode", "dtype", "batch").values()
+    once = [{**same[0], "device_name": None} for same in groups]
     predicted = tabulate(
         once,
         counted,

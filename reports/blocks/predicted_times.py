@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from bench.analysis import (
     DEVICES,
@@ -124,6 +123,7 @@ def _published_time(row: Row, device: Datasheet) -> Value:
 
 
 def _measured_time(row: Row, device: Datasheet) -> Value:
-    here: list[dict[str, Any]] = row["measured"]
-    times = (median_time(one) for one in here if recognise_device(one["device_name"]) is device)
+    rows: list[Row] = row["measured"]
+    here = (each for each in rows if recognise_device(each["device_name"]) is device)
+    times = map(median_time, here)
     return next((time for time in times if time is not None), None)

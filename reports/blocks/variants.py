@@ -210,14 +210,16 @@ def _matrix(rows: Sequence[Row], reading: MatrixReading, *, name: str, title: st
     gone = ", ".join(dict.fromkeys(f"{at[1]} {at[2]} of {at[0]}" for at in lines if at not in kept))
     executed = [row for row in rows if row["timings"]] or rows
     machine = measuring_conditions(executed).partition(";")[0]
-    told = (_rules_note(rows), _plain_under_autocast(rows)) if reading is PREDICTION_READING else ()
+    remarks = (
+        (_rules_note(rows), _plain_under_autocast(rows)) if reading is PREDICTION_READING else ()
+    )
     return Table(
         name=name,
         title=f"Number formats: {title}",
         columns=(*(field.column for field in ARM_FIELDS), *map(column, dtypes)),
         rows=tuple(kept),
         caption=f"{machine}; batch 1; the column is the number format; strict protocol.",
-        notes=tuple(filter(None, (note, gone and LEFT_OUT.format(gone), *told))),
+        notes=tuple(filter(None, (note, gone and LEFT_OUT.format(gone), *remarks))),
         group_by=(1, 2),
     )
 

@@ -1,4 +1,4 @@
-"""Is asymmetric sampling still worth it once attention is fused, and from which size? In a sentence.
+"""The answer in a sentence: from which size of the map APNB beats NB, once attention is fused.
 
 NB and APNB are compared plain against plain, and best against best: at each size the fastest arm that
 was measured. What the intervals of the two times don't decide is said to be undecided.

@@ -59,8 +59,8 @@ class Study:
     @property
     def sizes(self) -> dict[int, str]:
         """Sizes as written, by N, from small to large."""
-        found = {pixels(row): str(row["axes"]["size"]) for row in self.rows}
-        return dict(sorted(found.items()))
+        sizes = {pixels(row): str(row["axes"]["size"]) for row in self.rows}
+        return dict(sorted(sizes.items()))
 
     def times(self, arm: str) -> dict[int, Interval]:
         """Seconds of one call by N, where they were read."""

@@ -85,13 +85,13 @@ def time_interval(timing: Timing | None) -> Interval | None:
     if timing is None:
         return None
     kept = without_rejected(timing.samples_s, timing.rejected)
-    found = median_interval(kept or timing.samples_s, confidence=0.99)
+    time = median_interval(kept or timing.samples_s, confidence=0.99)
     notes = [] if kept else ["every sample was rejected: the GPU's clock was low or throttled"]
     notes += ["host-bound: the GPU waited for the host"] if timing.host_bound else []
     notes += _doubts(timing)
     narrow = is_conclusive(kept, relative=CONCLUSIVE_WIDTH[timing.clock])
     doubtful = not (kept and timing.steady and narrow)
-    return Interval(found.median, found.low, found.high, doubtful, "; ".join(notes))
+    return Interval(time.median, time.low, time.high, doubtful, "; ".join(notes))
 
 
 def _doubts(timing: Timing) -> list[str]:

@@ -71,12 +71,12 @@ def _number(value: float | None) -> str:
 
 
 def _why(table: Table, row: tuple[Value, ...]) -> str:
-    said = (
+    reasons = (
         f"{column.raw_heading}: {value.note}"
         for column, value in zip(table.columns, row, strict=True)
         if isinstance(value, Mark)
     )
-    return guard_formula("; ".join(said))
+    return guard_formula("; ".join(reasons))
 
 
 def guard_formula(text: str) -> str:

@@ -114,15 +114,15 @@ def template_environment() -> "jinja2.Environment":
     """Set up the template engine: it escapes everything, and an unknown name is an error."""
     import jinja2
 
-    made = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["plain"] = plain
-    return made
+    templates.filters["plain"] = plain
+    return templates
 
 
 def to_html(table: Table) -> str:
@@ -151,12 +151,12 @@ def _html_cell(laid: LaidCell, value: Raw, column: Column) -> HtmlCell:
 
 
 def _hover(value: Raw, number: float, column: Column) -> str:
-    said = f"{number:.15g}"
+    text = f"{number:.15g}"
     if isinstance(value, Interval) and value.low is not None and value.high is not None:
-        said += f" [{value.low:.15g}, {value.high:.15g}]"
+        text += f" [{value.low:.15g}, {value.high:.15g}]"
     if isinstance(value, Spread) and value.deviation is not None:
-        said += f" \N{PLUS-MINUS SIGN} {value.deviation:.15g}"
-    return f"{said} {column.base}".rstrip()
+        text += f" \N{PLUS-MINUS SIGN} {value.deviation:.15g}"
+    return f"{text} {column.base}".rstrip()
 
 
 def _links(

@@ -34,15 +34,15 @@ section:target h2 { background: Mark; color: MarkText; }
 
 def record_anchors(tables: Sequence[Table]) -> tuple[tuple[Record, ...], dict[int, str]]:
     """The records that rows of tables follow from, in the order of the page, and the name of each by its `id`."""
-    found = {id(one): one for table in tables for row in table.origins for one in row}
+    records = {id(record): record for table in tables for row in table.origins for record in row}
     counted: dict[str, int] = {}
     names = {}
-    for key, record in found.items():
+    for key, record in records.items():
         name = slug(record.source, record.cell)
         counted[name] = counted.get(name, 0) + 1
         # Hyphens between numbers could make a name that another record has; two of them can't.
         names[key] = name if counted[name] == 1 else f"{name}--{counted[name]}"
-    return tuple(found.values()), names
+    return tuple(records.values()), names
 
 
 def record_label(record: Record) -> str:
@@ -53,7 +53,11 @@ def record_label(record: Record) -> str:
 def raw_page(records: Sequence[Record], names: Mapping[int, str]) -> str:
     """Write all records on one page."""
     return "".join(
-        (HEAD, *(_section(one, names[id(one)]) for one in records), "</main>\n</body>\n</html>\n")
+        (
+            HEAD,
+            *(_section(record, names[id(record)]) for record in records),
+            "</main>\n</body>\n</html>\n",
+        )
     )
 
 

@@ -39,8 +39,8 @@ class Drawing:
         if self.table.caption:
             yield _below(Text(plain(self.table.caption), style="italic"))
         for label, note in self.layout.notes:
-            said = f"[{label}] {plain(note)}" if label else plain(note)
-            yield _below(Text(said, style="dim"))
+            text = f"[{label}] {plain(note)}" if label else plain(note)
+            yield _below(Text(text, style="dim"))
 
     def _grid(self, part: Sequence[int], gap: int, width: int) -> RichTable:
         drawn = RichTable(
