@@ -124,7 +124,7 @@ def test_no_arm_copies_from_the_host_or_waits(name, implementation, mode):
     subject = replace(BLOCKS[name], channels=32, key_channels=16, low_channels=low)
     cell = arm(subject, implementation, mode)
     with fake_tensor.on("cuda"):
-        assert traffic(workload.make_fake(cell, "cuda")) == []
+        assert traffic(make_fake(cell, "cuda")) == []
 
 
 @pytest.mark.parametrize("name", ["official/ann-r101", "denseaspp/161", "mmseg/dnl-r50"])

@@ -12,9 +12,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ann.spec import Size
-from bench.measure import memory, readings
-from bench.predict import fake_tensor, shapes
+from bench.predict import fake_tensor, live_memory, shapes
 from bench.predict import ledger as flops
+from bench.predict.predict import predict_cell
 from bench.workloads import workload
 from experiments.spec import Cell, OwnModule
 
@@ -155,10 +155,10 @@ def own(monkeypatch):
 @pytest.mark.parametrize("name", FACTORIES)
 def test_predicted_bytes_and_macs_are_those_of_a_real_call(own, name, mode, dtype):
     cell = own(name, mode=mode, dtype=dtype)
-    found = readings.predict_cell(cell)
+    found = predict_cell(cell)
     work = workload.make_workload(cell, "cpu")
     given = {"mode": mode, "numbers": work.numbers}
-    live = memory.predict_memory(work.module, work.inputs, first=True, **given)
+    live = live_memory.predict_memory(work.module, work.inputs, first=True, **given)
     counts = flops.count(work.module, work.inputs, **given)
     assert found.counts.macs == counts.macs
     assert found.predicted.increment_bytes == live.increment_bytes
@@ -169,7 +169,7 @@ def test_predicted_bytes_and_macs_are_those_of_a_real_call(own, name, mode, dtyp
 @pytest.mark.parametrize("name", [name for name in FACTORIES if name not in ("grid", "grouped")])
 def test_a_gpu_that_is_not_there_does_the_same_products(own, name, mode, dtype):
     found, other = (
-        readings.predict_cell(own(name, mode=mode, dtype=dtype, device=device)).counts.macs
+        predict_cell(own(name, mode=mode, dtype=dtype, device=device)).counts.macs
         for device in ("cuda", "cpu")
     )
     assert found == other
@@ -179,7 +179,7 @@ def test_a_gpu_that_is_not_there_does_the_same_products(own, name, mode, dtype):
 def test_no_map_of_attention_is_held_on_either_device(own, name):
     for device in ("cpu", "cuda"):
         cell = own(name, device=device, mode="train", dtype="autocast-bfloat16")
-        live = readings.predict_cell(cell).predicted.live
+        live = predict_cell(cell).predicted.live
         assert max(item.size_bytes for item in live) < 4 * (24 * 16) ** 2 * 2
 
 
