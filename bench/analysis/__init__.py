@@ -15,7 +15,6 @@ from bench.analysis.sign_test import (
     MARGIN,
     ROUNDS,
     Decision,
-    Round,
     decide,
     decide_comparison,
     fewest_rounds,

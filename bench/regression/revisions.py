@@ -1,4 +1,4 @@
-"""The two sides of a comparison: a revision in a worktree and an environment of its own.
+"""Checks out base and head into worktrees, each with its own environment.
 
 The harness is one: `bench`, `experiments` and `reports` of the running suite measure both sides.
 What is measured comes from the revision. A folder of links for each side, first on the path of its
@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.run import environment
+from bench.run import commit
+from bench.workers import Worker
 
 SUITE = Path(__file__).resolve().parents[2]
 HARNESS = ("bench", "experiments", "reports")
@@ -47,6 +48,15 @@ class RevisionSide:
     code: str
     path: Path
     python: str
+
+    def worker(self, target: str, **variables: str) -> Worker:
+        """A process of its own, not yet started, that runs a target of `bench.regression.worker`."""
+        return Worker(
+            f"bench.regression.worker:{target}",
+            python=self.python,
+            variables={**self.variables, **variables},
+            folder=self.path,
+        )
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -148,7 +158,7 @@ def _add(top: Path, tree: Path, commit: str) -> None:
 def _side(name: str, root: Path, *, top: Path, links: Path) -> RevisionSide:
     return RevisionSide(
         name=name,
-        commit=environment.commit(root),
+        commit=commit(root),
         code=_digest(root),
         path=link(root, links),
         python=interpreter(root, top, name=name),
