@@ -257,8 +257,8 @@ def compare_outputs(first: Path, second: Path) -> Agreement:
     left, right = (torch.load(path, mmap=True, weights_only=True) for path in (first, second))
     shapes = [[tuple(item.shape) for item in items] for items in (left, right)]
     if shapes[0] != shapes[1] or not left:
-        said = " and ".join(" + ".join(map(str, shape)) or "no tensor" for shape in shapes)
-        return Agreement(reason=f"outputs are of other shapes: {said}")
+        texts = " and ".join(" + ".join(map(str, shape)) or "no tensor" for shape in shapes)
+        return Agreement(reason=f"outputs are of other shapes: {texts}")
     if any(0 in shape for shape in shapes[0]):
         return Agreement(reason="an output is empty")
     gap, size = 0.0, 0.0

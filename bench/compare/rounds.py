@@ -47,7 +47,7 @@ def start_arm(name: Name, task: ArmTask) -> tuple[Worker, object]:
     """An arm of this interpreter; whichever it is."""
     del name
     variables = {**os.environ, **thread_variables(os.environ, task.device)}
-    return Worker("bench.compare.turns:serve", variables=variables), task
+    return Worker("bench.compare.turns:play_arm", variables=variables), task
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ class Match:
                 self.ready = ready
                 self.plan(ready)
             turns = [(name, players[name].turn(self.launches[name])) for name in order * self.laps]
-        return _recorded(order, turns, memory=_memory(ready) if self.read_memory else None)
+        return _recorded(order, turns, memory=_added_memory(ready) if self.read_memory else None)
 
     def plan(self, ready: Mapping[Name, Ready]) -> None:
         """How many calls make a turn, and how often it goes round; as in the first round in all others.
@@ -179,7 +179,7 @@ class Match:
         self.laps = max(1, min(MOST_LAPS, laps))
 
 
-def _memory(ready: Mapping[Name, Ready]) -> ArmReadings | None:
+def _added_memory(ready: Mapping[Name, Ready]) -> ArmReadings | None:
     """What a call of each arm added in this round; None where one was not read or is nothing."""
     added = {name: arm.memory.added_bytes if arm.memory else None for name, arm in ready.items()}
     if not all(added.values()):

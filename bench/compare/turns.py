@@ -92,7 +92,7 @@ class Ready(Model):
     memory: MeasuredMemory | None = None
 
 
-def serve() -> Generator[Ready | TurnTimes | None, Any, None]:
+def play_arm() -> Generator[Ready | TurnTimes | None, Any, None]:
     """Answer a task when the arm is ready, then each number of calls with their times."""
     yield from take_turns((yield None))
 

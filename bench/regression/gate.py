@@ -130,7 +130,7 @@ class RevisionTimer:
             return ()
         comparisons: list[Comparison] = []
         for role in verdicts.EXPECTED:
-            comparisons.append(self.play(min(runnable, key=_macs), role=role, shared=1))
+            comparisons.append(self.play(min(runnable, key=_base_macs), role=role, shared=1))
             if not verdicts.controls(comparisons)[-1].holds:
                 return tuple(comparisons)
         for cell in runnable:
@@ -194,7 +194,7 @@ class RevisionTimer:
         return comparison
 
 
-def _macs(cell: Examined) -> int:
+def _base_macs(cell: Examined) -> int:
     counts = cell.base.measures.counts
     return counts.macs if counts else 0
 

@@ -17,7 +17,7 @@ from experiments.spec import Cell
 
 Resource = Literal["CPU", "GPU"]
 
-SUITE = Path(__file__).resolve().parents[2]
+SOURCES = Path(__file__).resolve().parents[2]
 # Not sent to the workers: environments, results, history.
 LEFT_BEHIND = [".venv", ".nox", ".git", "results", "**/__pycache__", ".mypy_cache", ".ruff_cache"]
 # Of a cell whose worker or node died. Ray's own would go on for ever where memory is what is missing.
@@ -42,7 +42,7 @@ def ray(device: str) -> Engine:
     def engine(cells: Sequence[Cell], act: Act) -> Iterator[Record | Lost]:
         core.init(
             address=os.environ.get("RAY_ADDRESS"),
-            runtime_env={"working_dir": str(SUITE), "excludes": LEFT_BEHIND},
+            runtime_env={"working_dir": str(SOURCES), "excludes": LEFT_BEHIND},
             log_to_driver=False,
             ignore_reinit_error=True,
             include_dashboard=False,
@@ -121,9 +121,8 @@ class _Tasks:
         count = self.tries[cell.id]
         after = f" ({count} tries)" if count > 1 else ""
         reason = f"lost by the cluster{after}: {one_line(error)}"
-        return Lost(
-            cell=cell, failure=Failure(kind="out-of-memory" if full else "error", reason=reason)
-        )
+        failure = Failure(kind="out-of-memory" if full else "error", reason=reason)
+        return Lost(cell=cell, failure=failure)
 
     def is_hopeless(self) -> bool:
         """Whether for long no node has had what a cell needs."""

@@ -56,17 +56,17 @@ def _from_json(content: dict[str, Any]) -> Any:  # noqa: ANN401
     return find_target(content["model"]).model_validate(content["fields"])
 
 
-def main(descriptor: int, target: str, form: Format) -> None:
+def run_child(descriptor: int, target: str, form: Format) -> None:
     """Answer on a connection until the other side goes; standard input ends with it."""
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # a terminal sends it to all: who started us ends us
     end_with(os.dup(0))  # somebody may put another file in its place
     offer_to_oom_killer()
-    serve(Connection(descriptor), target, form)
+    answer_all(Connection(descriptor), target, form)
 
 
-def serve(connection: Connection, target: str, form: Format = "pickle") -> None:
+def answer_all(connection: Connection, target: str, form: Format = "pickle") -> None:
     """Answer message after message, each with whether another may follow."""
     session: Session | None = None
     goes_on = True
@@ -86,12 +86,12 @@ def serve(connection: Connection, target: str, form: Format = "pickle") -> None:
 
 
 def _open(target: Callable[..., Any]) -> Session:
-    session: Session = target() if inspect.isgeneratorfunction(target) else _once(target)
+    session: Session = target() if inspect.isgeneratorfunction(target) else _one_answer(target)
     next(session)
     return session
 
 
-def _once(function: Callable[[Any], Any]) -> Session:
+def _one_answer(function: Callable[[Any], Any]) -> Session:
     return function((yield))
 
 

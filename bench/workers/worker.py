@@ -68,7 +68,7 @@ class Worker:
         return self
 
     def _started(self, descriptor: int) -> "subprocess.Popen[bytes]":
-        code = f"from bench.workers.child import main; main{descriptor, self.target, self._form}"
+        code = f"from bench.workers.child import run_child; run_child{descriptor, self.target, self._form}"
         if self.python:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until the worker ends
         else:

@@ -163,7 +163,7 @@ def test_what_ran_out_of_memory_says_so_wherever_it_is_raised(error, kind, monke
     connection = SimpleNamespace(
         recv_bytes=lambda: child.encode("message", "pickle"), send_bytes=sent.append
     )
-    child.serve(connection, "module:target")
+    child.answer_all(connection, "module:target")
     (answer,) = (child.decode(data, "pickle") for data in sent)
     assert (answer[0].kind, answer[1]) == (kind, False)
     assert child.ask_in_fork(fail, None, limit_s=60).kind == kind
