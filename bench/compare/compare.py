@@ -109,7 +109,9 @@ def compare(
     _require_alike(first, second)
     settings = settings or Settings()
     began_s = time.monotonic()
-    where = _environment(device, first, second)
+    environments = [environment_of(device, cell) for cell in (first, second)]
+    codes = dict.fromkeys(environment.code or "" for environment in environments)
+    where = environments[0].model_copy(update={"code": "+".join(codes)})
     arms = [
         arm_record(
             predicted_record(cell, where).measures,
@@ -226,13 +228,6 @@ def _require_alike(first: Cell, second: Cell) -> None:
             raise ValueError(msg)
 
 
-def _environment(device: ArmDevice, first: Cell, second: Cell) -> Environment:
-    """This machine, with the digest of the code of both arms."""
-    where = [environment_of(device, cell) for cell in (first, second)]
-    codes = dict.fromkeys(environment.code or "" for environment in where)
-    return where[0].model_copy(update={"code": "+".join(codes)})
-
-
 def require_room(arms: Sequence[ArmRecord], where: Environment) -> None:
     """Three processes stand beside each other, and one of them is at its peak.
 
@@ -242,10 +237,10 @@ def require_room(arms: Sequence[ArmRecord], where: Environment) -> None:
     first, second = ((arm.predicted_peak_bytes, arm.predicted_increment_bytes) for arm in arms)
     if None in (*first, *second):
         return  # what can't be predicted is simply tried
-    sides = [(peak or 0, rise or 0) for peak, rise in (first, first, second)]
-    standing = sum(peak - rise for peak, rise in sides)
-    needs = standing + max(rise for _, rise in sides) + 3 * PROCESS_BYTES
-    failure = memory_failure(needs, where, said="three processes by turns need")
+    needs = [(peak or 0, rise or 0) for peak, rise in (first, first, second)]
+    standing = sum(peak - rise for peak, rise in needs)
+    whole = standing + max(rise for _, rise in needs) + 3 * PROCESS_BYTES
+    failure = memory_failure(whole, where, said="three processes by turns need")
     if failure is not None:
         raise ArmError(failure)
 

@@ -107,11 +107,10 @@ class Examiner:
         """
         blank = outline(ask)
         message = {"ask": ask.as_json(), "weights": str(weights), "outputs": str(outputs)}
-        if self.worker is None:
-            self.worker = self._ready()
-        answer = self.worker.ask(message, limit_s=blank.time_limit_s)
+        worker = self.worker or self._start()
+        answer = worker.ask(message, limit_s=blank.time_limit_s)
         if isinstance(answer, Failure):
-            self.worker.end()
+            worker.end()
             self.worker = None
             where = environment_of(self.device, blank)
             answer = make_record(blank, "predicted", where, failure=answer)
@@ -121,8 +120,8 @@ class Examiner:
         environment = answer.environment.model_copy(update=code)
         return answer.model_copy(update={"environment": environment})
 
-    def _ready(self) -> Worker:
-        worker = self.side.worker("examine_cells").start()
+    def _start(self) -> Worker:
+        worker = self.worker = self.side.worker("examine_cells").start()
         answer = worker.ask(self.device, limit_s=math.inf)
         if not isinstance(answer, Failure):
             return worker
@@ -132,5 +131,4 @@ class Examiner:
         else:
             reason = worker.last_words() or answer.reason
             msg = f"{self.side.name}: its process can't be started: {reason}"
-        worker.end()
         raise SideError(msg)

@@ -58,9 +58,8 @@ def _from_json(content: dict[str, Any]) -> Any:  # noqa: ANN401
 
 def run_child(descriptor: int, target: str, form: Format) -> None:
     """Answer on a connection until the other side goes; standard input ends with it."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a terminal sends it to all: who started us ends us
+    # A terminal sends it to all; who started this process ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(os.dup(0))  # somebody may put another file in its place
     offer_to_oom_killer()
     answer_all(Connection(descriptor), target, form)

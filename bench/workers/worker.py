@@ -72,7 +72,7 @@ class Worker:
         if self.python:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until the worker ends
         else:
-            code = f"import sys; sys.path[:] = {sys.path}; {code}"
+            code = f"import sys; sys.path[:] = {list(map(str, sys.path))}; {code}"
         # The interpreter is the running one or that of an environment made here.
         return subprocess.Popen(  # noqa: S603
             [self.python or sys.executable, "-c", code],
