@@ -8,7 +8,6 @@ they come and a later call goes on; nothing needs a network, nox or uv.
 each whether it runs here and is right: what to do first where this code has never run.
 """
 
-import multiprocessing
 import os
 import sys
 import threading
@@ -317,31 +316,23 @@ def _run_tests(log: Path, *, limit_s: float) -> int:
         *("-W", "default"),
         *files,
     ]
-    from bench.run import end_process  # brings pydantic, not for --help
+    from bench.records import Failure  # brings pydantic, not for --help
+    from bench.workers import call
 
-    log.write_text(
-        "", encoding="utf-8"
-    )  # of these tests alone, should they die before they say a word
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_pytest, args=(arguments, ROOT, log))
-    process.start()
-    try:
-        process.join(limit_s)
-        is_done = not process.is_alive()
-    finally:
-        end_process(process)
-    if not is_done:
+    # Of these tests alone, should they die before they say a word.
+    log.write_text("", encoding="utf-8")
+    outcome = call("bench.reference:run_pytest", (arguments, ROOT, log), limit_s=limit_s)
+    if isinstance(outcome, Failure) and outcome.kind == "timeout":
         sys.stdout.write(f"GPU tests: not done after {limit_s:.0f} s; see {log.name}\n")
         return 1
     last = (log.read_text(encoding="utf-8").strip().splitlines() or ["no output"])[-1]
     sys.stdout.write(f"GPU tests: {last}; see {log.name}\n")
-    return int(process.exitcode != 0)
+    return int(outcome != 0)
 
 
-def _pytest(arguments: Sequence[str], root: Path, log: Path) -> None:
-    from bench.run import end_with_parent
-
-    end_with_parent()
+def run_pytest(message: tuple[Sequence[str], Path, Path]) -> int:
+    """Run tests in this process, whose output goes into a file; return pytest's exit status."""
+    arguments, root, log = message
     with log.open("w", encoding="utf-8") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
@@ -349,7 +340,7 @@ def _pytest(arguments: Sequence[str], root: Path, log: Path) -> None:
 
     os.chdir(root)
     sys.path.insert(0, str(root))
-    sys.exit(pytest.main(list(arguments)))
+    return int(pytest.main(list(arguments)))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from ann.catalogue import BLOCKS
 from bench import cli
 from bench.analysis import LEVEL, ROUNDS
 from bench.records import UNDECIDED, Outcome
-from bench.regression import requests
+from bench.regression import DEFAULT_BLOCKS, SideError, make_plan, run_gate
 from experiments.spec import Dtype, Mode
 
 PROGRAM = "python -m bench.regress"
@@ -47,7 +47,7 @@ def parser() -> cli.Parser:
         nargs="+",
         metavar="NAME",
         help="a block or network by name, NAME:IMPLEMENTATION, or package.module:factory of the revision; one or more "
-        f"(default: {', '.join(requests.DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
+        f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
     )
     add(
         "--experiment",
@@ -150,8 +150,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == [HISTORY]:
         return _history(history_parser().parse_args(given[1:]))
     options = parser().parse_args(given)
-    from bench.regression.revisions import SideError
-
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         outcome = _run(options, command=shlex.join(["python", "-m", "bench.regress", *given]))
@@ -171,11 +169,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _run(options: Namespace, *, command: str) -> Outcome:
-    from bench.regression import gate, planning  # bring torch, not for --help
-
-    made = planning.plan(options)
-    with cli.held(made.out), cli.step_progress(gate.gate_steps(made)) as step:
-        return gate.run_gate(made, on_step=step).model_copy(update={"command": command})
+    plan = make_plan(options)
+    with cli.held(plan.out), cli.step_progress(plan.steps) as step:
+        return run_gate(plan, on_step=step).model_copy(update={"command": command})
 
 
 def _report(outcome: Outcome, out: Path) -> None:

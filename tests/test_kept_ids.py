@@ -110,7 +110,7 @@ def command_lines() -> Iterator[tuple[str, Cell]]:
     for words in GATES:
         options = regress.parser().parse_args(["--base", "main", *words.split()])
         for device in ("cpu", "cuda"):
-            for ask in planning.cells(options, device):
+            for ask in planning.requested_cells(options, device):
                 yield f"regress {words} ({device})", requests.requested_cell(ask)
 
 

@@ -16,7 +16,6 @@ from bench.analysis.sign_test import (
     MARGIN,
     ROUNDS,
     Decision,
-    Round,
     decide,
     decide_comparison,
     fewest_rounds,

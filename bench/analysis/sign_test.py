@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.analysis.statistics import TIME_CONFIDENCE, MedianInterval, median_interval
-from bench.records import ClockName, Comparison
+from bench.records import ArmReadings, ClockName, Comparison
 
 SpeedVerdict = Literal["SAME", "FASTER", "SLOWER", "INCONCLUSIVE"]
 
@@ -39,23 +39,6 @@ MARGIN = 0.02
 ROUNDS = 20
 LEVEL = 0.001
 FLOORS = 2.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Round:
-    """Readings of one round by one clock, in seconds of one call; each arm in a process of its own.
-
-    As many of each, in the order in which they were taken: those at the same place are neighbours.
-
-    Attributes:
-        first: of the arm that is compared with.
-        second: of the arm that the verdict is about.
-        control: of the first arm once more.
-    """
-
-    first: Sequence[float]
-    second: Sequence[float]
-    control: Sequence[float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,12 +75,9 @@ class Decision:
     within: tuple[int, int]
 
 
-def rounds_of(comparison: Comparison, clock: ClockName) -> tuple[Round, ...]:
+def rounds_of(comparison: Comparison, clock: ClockName) -> tuple[ArmReadings, ...]:
     """Take the readings of one clock from a comparison."""
-    return tuple(
-        Round(first=taken.first, second=taken.second, control=taken.control)
-        for taken in (one.readings[clock] for one in comparison.rounds)
-    )
+    return tuple(one.readings[clock] for one in comparison.rounds)
 
 
 def decide_comparison(comparison: Comparison, clock: ClockName) -> Decision:
@@ -111,7 +91,7 @@ def decide_comparison(comparison: Comparison, clock: ClockName) -> Decision:
 
 
 def decide(
-    rounds: Sequence[Round],
+    rounds: Sequence[ArmReadings],
     *,
     margin: float = MARGIN,
     level: float = LEVEL,
@@ -120,7 +100,8 @@ def decide(
     """Compare the second arm with the first one by the readings of all rounds.
 
     Args:
-        rounds: readings by one clock, at least one round.
+        rounds: readings by one clock, at least one round; of each arm as many, in the order in which they
+            were taken, so that those at the same place are neighbours.
         margin: share of a time that does not matter, fixed before anything was run.
         level: chance of a wrong verdict in any of the comparisons, for each side.
         comparisons: how many are looked at together.

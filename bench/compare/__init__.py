@@ -1,5 +1,20 @@
 """Interleaved A/B comparison of two arms."""
 
-from bench.compare.compare import BESIDE_ROUNDS, Settings, both_fit, compare_arms, compare_outputs
-from bench.compare.rounds import ArmError, Manner, Match
-from bench.compare.turns import ArmDevice, ArmTask, Ready, refill, save_outputs, serve, threads
+from bench.compare.compare import (
+    BESIDE_ROUNDS,
+    OnStep,
+    Settings,
+    arm_record,
+    compare_arms,
+    compare_outputs,
+    play_match,
+)
+from bench.compare.rounds import Match, Name, Start
+from bench.compare.turns import (
+    ArmDevice,
+    ArmTask,
+    refill,
+    save_outputs,
+    take_turns,
+    thread_variables,
+)

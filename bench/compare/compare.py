@@ -1,4 +1,4 @@
-"""Compare two arms by turns: fresh processes in every round, A C B B C A, C being A once more.
+"""Interleaved A/B comparison: fresh processes in every round, A C B B C A, C being A once more.
 
 `bench.analysis.sign_test` says what a verdict means and how sure it is. Here the readings are taken. In a round
 three processes are started together, get warm, and then take turns of some twenty milliseconds, one
@@ -13,11 +13,9 @@ to three minutes on two cores.
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bench.analysis import LEVEL, MARGIN, ROUNDS, fewest_rounds
 from bench.compare.rounds import ArmError, Match, Name
@@ -28,16 +26,24 @@ from bench.records import (
     ArmRecord,
     Comparison,
     Environment,
+    Measures,
     RoundRecord,
     append_line,
 )
-from bench.run import PROCESS_BYTES, environment_of, memory_failure, predicted_record
+from bench.run import (
+    PROCESS_BYTES,
+    environment_of,
+    memory_failure,
+    predicted_record,
+    timestamp,
+)
 from experiments.spec import Cell
 from experiments.variants import write
 
+OnStep = Callable[[str], object]
+
 # Steps that `on_step` is told of beside the rounds.
 BESIDE_ROUNDS = 2
-NAMES = ("block", "network")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +89,7 @@ def compare(
     *,
     device: ArmDevice,
     settings: Settings | None = None,
-    on_step: Callable[[str], object] = lambda _: None,
+    on_step: OnStep = lambda _: None,
 ) -> Comparison:
     """Compare two cells of one size, type and mode.
 
@@ -100,32 +106,27 @@ def compare(
     Raises:
         ValueError: the cells differ in size, batch, type, mode or random numbers.
     """
-    _check(first, second)
+    _require_alike(first, second)
     settings = settings or Settings()
     began_s = time.monotonic()
-    where = _environment(device, first, second)
-    arms = [_predicted(cell, where) for cell in (first, second)]
+    environments = [environment_of(device, cell) for cell in (first, second)]
+    codes = dict.fromkeys(environment.code or "" for environment in environments)
+    where = environments[0].model_copy(update={"code": "+".join(codes)})
+    arms = [
+        arm_record(
+            predicted_record(cell, where).measures,
+            cell.id,
+            name=write(cell.name, cell.implementation),
+        )
+        for cell in (first, second)
+    ]
     on_step("predicted")
-    shape = {"size": str(first.size), "batch": first.batch, "dtype": first.dtype}
-    asked = {"margin": settings.margin, "level": settings.level}
-    blank = Comparison(
-        first=arms[0],
-        second=arms[1],
-        **shape,  # type: ignore[arg-type]  # checked by pydantic
-        mode=first.mode,
-        axes={name: value for name, value in first.axes.items() if name not in NAMES},
-        **asked,  # type: ignore[arg-type]  # checked by pydantic
-        comparisons=settings.comparisons,
-        environment=where,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    axes = {name: value for name, value in first.axes.items() if name not in ("block", "network")}
+    match = Match(first, second, device=device, turn_s=settings.turn_s, round_s=settings.round_s)
+    comparison = play_match(
+        match, arms, where, axes=axes, settings=settings, on_step=on_step, compares_outputs=True
     )
-    found: dict[str, Any]
-    try:
-        both_fit(arms, where)
-        found = _play(blank, (first, second), device=device, settings=settings, on_step=on_step)
-    except ArmError as error:
-        found = {"failure": error.failure}
-    return blank.model_copy(update={**found, "seconds": time.monotonic() - began_s})
+    return comparison.model_copy(update={"seconds": time.monotonic() - began_s})
 
 
 def compare_arms(
@@ -134,18 +135,92 @@ def compare_arms(
     *,
     device: ArmDevice,
     settings: Settings,
-    on_step: Callable[[str], object] = lambda _: None,
+    on_step: OnStep = lambda _: None,
 ) -> tuple[Comparison, ...]:
     """Compare pair by pair; each comparison is written to `comparisons.jsonl` as soon as it is done."""
-    made = []
+    comparisons = []
     for first, second in pairs:
-        done = compare(first, second, device=device, settings=settings, on_step=on_step)
-        append_line(out / FILE, done)
-        made.append(done)
-    return tuple(made)
+        comparison = compare(first, second, device=device, settings=settings, on_step=on_step)
+        append_line(out / FILE, comparison)
+        comparisons.append(comparison)
+    return tuple(comparisons)
 
 
-def _check(first: Cell, second: Cell) -> None:
+def play_match(
+    match: Match,
+    arms: Sequence[ArmRecord],
+    where: Environment,
+    *,
+    axes: Mapping[str, str | int | float],
+    settings: Settings,
+    on_step: OnStep,
+    compares_outputs: bool = False,
+) -> Comparison:
+    """Play a match, if both arms fit, and sign what was read.
+
+    Args:
+        match: who plays, and how.
+        arms: what is known of both beforehand.
+        where: the environment.
+        axes: of the comparison.
+        settings: margin, level and rounds.
+        on_step: is told of each round.
+        compares_outputs: whether the first round's processes leave what their modules give.
+    """
+    cell = match.first
+    blank = Comparison(
+        first=arms[0],
+        second=arms[1],
+        size=str(cell.size),
+        batch=cell.batch,
+        dtype=cell.dtype,
+        mode=cell.mode,
+        axes=dict(axes),
+        margin=settings.margin,
+        level=settings.level,
+        comparisons=settings.comparisons,
+        environment=where,
+        created_at=timestamp(),
+    )
+    rounds: list[RoundRecord] = []
+    agreement = Agreement()
+    try:
+        require_room(arms, where)
+        with tempfile.TemporaryDirectory() as folder:
+            paths = (Path(folder) / "first.pt", Path(folder) / "second.pt")
+            outputs: dict[Name, Path] = {}
+            if compares_outputs:
+                outputs = {"first": paths[0], "second": paths[1]}
+            for record in match.play(settings.rounds, outputs):
+                if outputs and not rounds:
+                    agreement = compare_outputs(*paths)
+                    on_step("outputs compared")
+                rounds.append(record)
+                on_step(f"round {len(rounds)}")
+    except ArmError as error:
+        return blank.model_copy(update={"failure": error.failure})
+    played = {
+        name: getattr(blank, name).model_copy(
+            update={"launches": match.launches[name], "memory": match.ready[name].memory}
+        )
+        for name in ("first", "second")
+    }
+    return blank.model_copy(update={**played, "rounds": tuple(rounds), "agreement": agreement})
+
+
+def arm_record(measures: Measures, cell: str, *, name: str) -> ArmRecord:
+    """What is known of an arm before it runs."""
+    predicted, counts = measures.predicted, measures.counts
+    return ArmRecord(
+        arm=name,
+        cell=cell,
+        macs=counts.macs if counts else None,
+        predicted_peak_bytes=predicted.peak_bytes if predicted else None,
+        predicted_increment_bytes=predicted.increment_bytes if predicted else None,
+    )
+
+
+def _require_alike(first: Cell, second: Cell) -> None:
     for name in ("size", "batch", "dtype", "mode", "seed"):
         values = [getattr(cell, name) for cell in (first, second)]
         if values[0] != values[1]:
@@ -153,26 +228,7 @@ def _check(first: Cell, second: Cell) -> None:
             raise ValueError(msg)
 
 
-def _environment(device: ArmDevice, first: Cell, second: Cell) -> Environment:
-    """This machine, with the digest of the code of both arms."""
-    where = [environment_of(device, cell) for cell in (first, second)]
-    codes = dict.fromkeys(one.code or "" for one in where)
-    return where[0].model_copy(update={"code": "+".join(codes)})
-
-
-def _predicted(cell: Cell, where: Environment) -> ArmRecord:
-    found = predicted_record(cell, where).measures
-    predicted, counts = found.predicted, found.counts
-    return ArmRecord(
-        arm=write(cell.name, cell.implementation),
-        cell=cell.id,
-        macs=counts.macs if counts else None,
-        predicted_peak_bytes=predicted.peak_bytes if predicted else None,
-        predicted_increment_bytes=predicted.increment_bytes if predicted else None,
-    )
-
-
-def both_fit(arms: Sequence[ArmRecord], where: Environment) -> None:
+def require_room(arms: Sequence[ArmRecord], where: Environment) -> None:
     """Three processes stand beside each other, and one of them is at its peak.
 
     Raises:
@@ -181,44 +237,12 @@ def both_fit(arms: Sequence[ArmRecord], where: Environment) -> None:
     first, second = ((arm.predicted_peak_bytes, arm.predicted_increment_bytes) for arm in arms)
     if None in (*first, *second):
         return  # what can't be predicted is simply tried
-    sides = [(peak or 0, rise or 0) for peak, rise in (first, first, second)]
-    standing = sum(peak - rise for peak, rise in sides)
-    needs = standing + max(rise for _, rise in sides) + 3 * PROCESS_BYTES
-    failure = memory_failure(needs, where, said="three processes by turns need")
+    needs = [(peak or 0, rise or 0) for peak, rise in (first, first, second)]
+    standing = sum(peak - rise for peak, rise in needs)
+    whole = standing + max(rise for _, rise in needs) + 3 * PROCESS_BYTES
+    failure = memory_failure(whole, where, said="three processes by turns need")
     if failure is not None:
         raise ArmError(failure)
-
-
-def _play(
-    blank: Comparison,
-    cells: tuple[Cell, Cell],
-    *,
-    device: ArmDevice,
-    settings: Settings,
-    on_step: Callable[[str], object],
-) -> dict[str, Any]:
-    """Play all rounds; what the comparison gains by them."""
-    match = Match(*cells, device=device, turn_s=settings.turn_s, round_s=settings.round_s)
-    rounds: list[RoundRecord] = []
-    agreement = Agreement()
-    with tempfile.TemporaryDirectory() as folder:
-        first, second = (Path(folder) / name for name in ("first.pt", "second.pt"))
-        for one in match.play(settings.rounds, {"first": first, "second": second}):
-            if not rounds:
-                agreement = compare_outputs(first, second)
-                on_step("outputs compared")
-            rounds.append(one)
-            on_step(f"round {len(rounds)}")
-    sides = {
-        "first": _seen(blank.first, match, "first"),
-        "second": _seen(blank.second, match, "second"),
-    }
-    return {**sides, "rounds": tuple(rounds), "agreement": agreement}
-
-
-def _seen(arm: ArmRecord, match: Match, name: Name) -> ArmRecord:
-    memory = match.ready[name].memory
-    return arm.model_copy(update={"launches": match.launches[name], "memory": memory})
 
 
 def compare_outputs(first: Path, second: Path) -> Agreement:
@@ -228,19 +252,17 @@ def compare_outputs(first: Path, second: Path) -> Agreement:
     left, right = (torch.load(path, mmap=True, weights_only=True) for path in (first, second))
     shapes = [[tuple(item.shape) for item in items] for items in (left, right)]
     if shapes[0] != shapes[1] or not left:
-        said = " and ".join(" + ".join(map(str, shape)) or "no tensor" for shape in shapes)
-        return Agreement(reason=f"outputs are of other shapes: {said}")
+        texts = " and ".join(" + ".join(map(str, shape)) or "no tensor" for shape in shapes)
+        return Agreement(reason=f"outputs are of other shapes: {texts}")
     if any(0 in shape for shape in shapes[0]):
         return Agreement(reason="an output is empty")
     gap, size = 0.0, 0.0
-    for one, other in zip(left, right, strict=True):
-        for here, there in zip(
-            one.flatten().split(2**22), other.flatten().split(2**22), strict=True
-        ):
-            if not (here.isfinite().all() and there.isfinite().all()):
+    for pair in zip(left, right, strict=True):
+        for one, other in zip(*(item.flatten().split(2**22) for item in pair), strict=True):
+            if not (one.isfinite().all() and other.isfinite().all()):
                 return Agreement(reason="an output is not finite")
-            gap = max(gap, float((here.double() - there.double()).abs().max()))
-            size = max(size, float(here.double().abs().max()))
+            gap = max(gap, float((one.double() - other.double()).abs().max()))
+            size = max(size, float(one.double().abs().max()))
     if not size:
         return Agreement(reason="all outputs are zero")
     return Agreement(max_relative_error=gap / size)

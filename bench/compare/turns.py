@@ -1,4 +1,4 @@
-"""The process of one arm in one round: it builds, warms up, and takes its turns when it is told.
+"""Worker of one arm in one round: builds, warms up, and takes its turns when it is told.
 
 Spawned, not forked: a fork of a process whose OpenMP threads have run hangs, and forks of one that
 only loaded torch would all have their libraries at the same addresses, so that the luck of a layout
@@ -11,26 +11,29 @@ instead of none, APNB of 64 channels at 48x32). So the heap is kept here, in all
 
 Next come the threads. Free to wander, both of two threads may share one core for seconds; and those
 of an arm that has had its turn go on spinning for work into the turn of the next. On two cores that
-made equal arms of 0.6 ms a call differ by factors of 0.4 to 2.2. See `threads`.
+made equal arms of 0.6 ms a call differ by factors of 0.4 to 2.2. See `thread_variables`.
 """
 
 import ctypes
 import gc
 import math
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.measure import CallClock, HostClock, collector_off
-from bench.records import MeasuredMemory, Model, error_failure
-from bench.run import offer_to_oom_killer
+from bench.measure import (
+    LAUNCH_S,
+    LONGEST_HOLD_S,
+    QUEUE_S,
+    CallClock,
+    HostClock,
+    collector_off,
+)
+from bench.records import MeasuredMemory, Model
 from experiments.spec import Cell
 
 if TYPE_CHECKING:
@@ -38,13 +41,9 @@ if TYPE_CHECKING:
     from bench.workloads import Workload
 
 ArmDevice = Literal["cpu", "cuda"]
-Times = dict[str, float]
+TurnTimes = dict[str, float]
 
 WARM_S = {"cpu": 0.3, "cuda": 1.0}
-# A turn on a GPU is taken in samples that keep the host busy no longer than this; see timing_cuda.
-QUEUE_S = 2.5e-3
-LAUNCH_S = 1e-4
-LONGEST_HOLD_S = 0.5
 # malloc.h of glibc: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and the largest values that it takes.
 KEPT_HEAP = {-1: 2**30, -3: 2**25}
 # libgomp's, which reads them when torch loads; so many spins are a tenth of a millisecond.
@@ -54,7 +53,7 @@ PLACED_BY_USER = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")
 BRIEF_BY_USER = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
-def threads(variables: Mapping[str, str], device: ArmDevice) -> dict[str, str]:
+def thread_variables(variables: Mapping[str, str], device: ArmDevice) -> dict[str, str]:
     """What an arm's process is given beside its environment: a core for each thread, and short spins.
 
     Nothing where the user has set it, nothing for one thread (arms of several comparisons at once
@@ -93,20 +92,13 @@ class Ready(Model):
     memory: MeasuredMemory | None = None
 
 
-def serve(task: ArmTask, connection: Connection) -> None:
-    """Make the arm ready, then time so many calls whenever a number comes, until the other side goes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it ends it
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    offer_to_oom_killer()
-    try:
-        _serve(task, connection)
-    except EOFError:
-        return
-    except Exception as error:  # noqa: BLE001  # whatever goes wrong in an arm is told
-        connection.send(error_failure(error))
+def play_arm() -> Generator[Ready | TurnTimes | None, Any, None]:
+    """Answer a task when the arm is ready, then each number of calls with their times."""
+    yield from take_turns((yield None))
 
 
-def _serve(task: ArmTask, connection: Connection) -> None:
+def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
+    """Make the arm ready, then time so many calls whenever a number comes."""
     from bench.workloads import make_workload, warm_device
 
     cell, device = task.cell, task.device
@@ -114,29 +106,24 @@ def _serve(task: ArmTask, connection: Connection) -> None:
     work = make_workload(cell, device)
     # In inference under autocast all calls share what it has cast, as in cells.
     with work.numbers() if cell.mode == "eval" else nullcontext():
-        _play(work, task, connection)
+        refill(work, seed=cell.seed)
+        memory = None
+        if task.outputs is not None or task.read_memory:
+            from bench.measure.memory import measure_memory
+
+            memory = measure_memory(work, device=device)
+        if task.outputs is not None:
+            save_outputs(work, task.outputs)
+        keep_heap()  # after the memory was read, which is to be the usual one
+        take = plant(timed_turns(work, device), task.planted)
+        with collector_off():
+            call_s = warm_up_arm(take, seconds=WARM_S[device])
+            launches = yield Ready(call_s=call_s, memory=memory)
+            while True:
+                launches = yield take(launches)
 
 
-def _play(work: "Workload", task: ArmTask, connection: Connection) -> None:
-    cell, device = task.cell, task.device
-    refill(work, seed=cell.seed)
-    memory = None
-    if task.outputs is not None or task.read_memory:
-        from bench.measure.memory import measure_memory
-
-        memory = measure_memory(work, device=device)
-    if task.outputs is not None:
-        save_outputs(work, task.outputs)
-    keep_heap()  # after the memory was read, which is to be the usual one
-    take = plant(turns(work, device), task.planted)
-    with collector_off():
-        call_s = warm_up_arm(take, seconds=WARM_S[device])
-        connection.send(Ready(call_s=call_s, memory=memory))
-        while True:
-            connection.send(take(connection.recv()))
-
-
-def turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int], Times]:
+def timed_turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int], TurnTimes]:
     """Make what times so many calls: seconds of one call by each clock, the one that decides first."""
     if device == "cpu":
         clock = HostClock()
@@ -147,7 +134,7 @@ def turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int], Time
 
     gpu = TorchGpu()
 
-    def take(launches: int) -> Times:
+    def take(launches: int) -> TurnTimes:
         times = take_cuda(work, launches, gpu)
         torch.cuda.empty_cache()
         return times
@@ -155,7 +142,7 @@ def turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int], Time
     return take
 
 
-def plant(take: Callable[[int], Times], share: float) -> Callable[[int], Times]:
+def plant(take: Callable[[int], TurnTimes], share: float) -> Callable[[int], TurnTimes]:
     """Make so large a share of the calls once more and count them as none: a true slowdown.
 
     At least one call more, so that of few calls it is a larger share.
@@ -163,14 +150,14 @@ def plant(take: Callable[[int], Times], share: float) -> Callable[[int], Times]:
     if not share:
         return take
 
-    def slowed(launches: int) -> Times:
+    def slowed(launches: int) -> TurnTimes:
         done = launches + max(1, round(launches * share))
         return {clock: call_s * done / launches for clock, call_s in take(done).items()}
 
     return slowed
 
 
-def take_cpu(work: Callable[[], object], launches: int, clock: CallClock) -> Times:
+def take_cpu(work: Callable[[], object], launches: int, clock: CallClock) -> TurnTimes:
     """Time calls by the process clock (all threads summed) and by the wall clock.
 
     Where calls are short one goes ahead, untimed: another process has had the caches.
@@ -186,7 +173,7 @@ def take_cpu(work: Callable[[], object], launches: int, clock: CallClock) -> Tim
     return {"process": process_s / launches, "wall": wall_s / launches}
 
 
-def take_cuda(work: Callable[[], object], launches: int, gpu: "Gpu") -> Times:
+def take_cuda(work: Callable[[], object], launches: int, gpu: "Gpu") -> TurnTimes:
     """Time calls by events, the stream held while they are enqueued, and by the wall clock.
 
     One goes ahead, untimed; it also takes the memory that was given back after the last turn, so
@@ -203,21 +190,19 @@ def take_cuda(work: Callable[[], object], launches: int, gpu: "Gpu") -> Times:
     chunk = max(1, min(launches, int(QUEUE_S / max(host_s, 1e-7))))
     hold_s = min(1.5 * chunk * (host_s + LAUNCH_S), LONGEST_HOLD_S)
     chunks = math.ceil(launches / chunk)
-    events_s = sum(_held(work, chunk, gpu, hold_s=hold_s) for _ in range(chunks))
+    events_s = 0.0
+    for _ in range(chunks):
+        gpu.hold(hold_s)
+        start = gpu.record()
+        for _ in range(chunk):
+            work()
+        end = gpu.record()
+        gpu.synchronize()
+        events_s += gpu.elapsed_s(start, end)
     return {"cuda-events": events_s / (chunks * chunk), "wall": wall_s}
 
 
-def _held(work: Callable[[], object], launches: int, gpu: "Gpu", *, hold_s: float) -> float:
-    gpu.hold(hold_s)
-    start = gpu.record()
-    for _ in range(launches):
-        work()
-    end = gpu.record()
-    gpu.synchronize()
-    return gpu.elapsed_s(start, end)
-
-
-def warm_up_arm(take: Callable[[int], Times], *, seconds: float) -> float:
+def warm_up_arm(take: Callable[[int], TurnTimes], *, seconds: float) -> float:
     """Call for so long, at least once; return the shortest call's wall time."""
     end_s = time.perf_counter() + seconds
     calls_s = [take(1)["wall"]]

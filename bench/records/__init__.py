@@ -12,7 +12,13 @@ from bench.records.comparison import (
     RoundRecord,
     read_comparisons,
 )
-from bench.records.failure import error_failure, exit_failure, one_line
+from bench.records.failure import (
+    error_failure,
+    exit_failure,
+    one_line,
+    start_failure,
+    timeout_failure,
+)
 from bench.records.files import Model, append_line, parse_line, read_lines, write_whole
 from bench.records.outcome import (
     CALL_MEMORY,

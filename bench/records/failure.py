@@ -1,5 +1,6 @@
-"""Why something has no reading: what an error or the death of a process is called, in one place for all of them."""
+"""Failures of processes: what an error, a death or a limit is called, in one place for all of them."""
 
+import errno
 import signal
 
 from bench.records.record import Failure
@@ -17,15 +18,29 @@ NO_MEMORY = (
 )
 
 
-def exit_failure(code: int | None) -> Failure:
-    """Why a process has no answer, by its exit status."""
-    if code == -signal.SIGKILL:
+def exit_failure(code: int | None, last_words: str = "") -> Failure:
+    """Why a process has no answer, by its exit status and the last line that it wrote."""
+    killed = code == -signal.SIGKILL
+    if killed:
         reason = "the process was killed (signal 9); the machine was most likely out of memory"
-        return Failure(kind="out-of-memory", reason=reason)
-    if code is not None and code < 0:
+    elif code is not None and code < 0:
         reason = f"the process died of signal {-code} ({signal.strsignal(-code)})"
-        return Failure(kind="error", reason=reason)
-    return Failure(kind="error", reason=f"the process died with exit status {code}")
+    else:
+        reason = f"the process died with exit status {code}"
+    reason = f"{reason}: {last_words}" if last_words else reason
+    return Failure(kind="out-of-memory" if killed else "error", reason=reason)
+
+
+def timeout_failure(limit_s: float) -> Failure:
+    """Why a process was ended before its answer."""
+    return Failure(kind="timeout", reason=f"not done after {limit_s:.0f} s; ended")
+
+
+def start_failure(error: OSError) -> Failure:
+    """Why there is no process."""
+    full = error.errno == errno.ENOMEM
+    reason = f"no process could be started for it: {error.strerror}"
+    return Failure(kind="out-of-memory" if full else "error", reason=reason)
 
 
 def error_failure(error: Exception) -> Failure:

@@ -1,4 +1,4 @@
-"""Changes that somebody has accepted, with the reason: a file in the repository, a line for each.
+"""Accepted changes, each with its reason: a file in the repository, a line for each.
 
 A line holds for one quantity of one cell moving from one value to another. It says nothing about
 the next change of the same quantity.
@@ -54,14 +54,12 @@ def read_accepted(path: Path) -> tuple[Accepted, ...]:
 
 def apply_accepted(findings: Iterable[Finding], known: Sequence[Accepted]) -> tuple[Finding, ...]:
     """Call what was accepted ACCEPTED, with its reason."""
-    return tuple(_applied(one, known) for one in findings)
+    return tuple(_applied(finding, known) for finding in findings)
 
 
 def _applied(finding: Finding, known: Sequence[Accepted]) -> Finding:
-    if finding.verdict != "CHANGED":
-        return finding
-    reasons = [one.reason for one in known if one.covers(finding)]
-    if not reasons:
+    reasons = [change.reason for change in known if change.covers(finding)]
+    if finding.verdict != "CHANGED" or not reasons:
         return finding
     return finding.model_copy(update={"verdict": "ACCEPTED", "reason": f"accepted: {reasons[-1]}"})
 
@@ -78,18 +76,18 @@ def accept(
     if not reason.strip():
         msg = "--accept needs a reason; say why the change is wanted"
         raise ValueError(msg)
-    made = tuple(
+    changes = tuple(
         Accepted(
-            cell=one.cell,
-            quantity=one.quantity,
-            before=one.before,
-            after=one.after,
+            cell=finding.cell,
+            quantity=finding.quantity,
+            before=finding.before,
+            after=finding.after,
             reason=reason.strip(),
             accepted_at=at,
         )
-        for one in findings
-        if one.verdict == "CHANGED"
+        for finding in findings
+        if finding.verdict == "CHANGED"
     )
-    for one in made:
-        append_line(path, one)
-    return made
+    for change in changes:
+        append_line(path, change)
+    return changes

@@ -1,4 +1,4 @@
-"""The exact gates: what has to be equal on any machine, compared between two records of one cell.
+"""Exact gates: what has to be equal on any machine, compared between two records of one cell.
 
 Parameters, operators and their MACs, and the predicted bytes come from the dispatch of one call on
 meta tensors, and so are equal or not. Outputs are sums of rounded numbers, whose order a library
@@ -30,7 +30,6 @@ TOLERANCES: Mapping[str, float] = {
     "autocast-bfloat16": 1e-1,
 }
 OUTPUTS = "outputs"
-CELL = "cell"
 Key = tuple[object, ...]
 ExactRow = tuple[str, str, Amount, Amount]
 
@@ -56,36 +55,35 @@ def compare_records(
     cell = cell_name(head)
     if base.failure or head.failure:
         return (_runs(base, head),)
-    found = [
+    counted = [
         Finding(cell=cell, quantity=quantity, kind="exact", **_moved(before, after), unit=unit)  # type: ignore[arg-type]
         for quantity, unit, before, after in _quantities(base, head)
     ]
-    return (*found, _outputs(base, head, agreement))
+    return (*counted, _outputs(base, head, agreement))
 
 
 def gone(base: Record) -> Finding:
     """A cell that only the base has."""
-    return Finding(
-        cell=cell_name(base),
-        quantity=CELL,
-        kind="exact",
-        verdict="CHANGED",
-        before="there",
-        after="gone",
-        reason="the head does not have it",
-    )
+    return _presence(base, "CHANGED", ("there", "gone"), "the head does not have it")
 
 
 def new(head: Record) -> Finding:
     """A cell that only the head has."""
+    return _presence(head, "NEW", ("not there", "there"), "the base does not have it")
+
+
+def _presence(
+    record: Record, verdict: FindingVerdict, sides: tuple[str, str], reason: str
+) -> Finding:
+    before, after = sides
     return Finding(
-        cell=cell_name(head),
-        quantity=CELL,
+        cell=cell_name(record),
+        quantity="cell",
         kind="exact",
-        verdict="NEW",
-        before="not there",
-        after="there",
-        reason="the base does not have it",
+        verdict=verdict,
+        before=before,
+        after=after,
+        reason=reason,
     )
 
 
@@ -93,11 +91,11 @@ def _runs(base: Record, head: Record) -> Finding:
     verdict: FindingVerdict = "SHOWN" if base.failure and head.failure else "FIXED"
     if head.failure and not base.failure:
         verdict = "FAILED"
-    reasons = {
-        side: one.failure.reason
-        for side, one in (("base", base), ("head", head))
-        if one.failure is not None
-    }
+    reasons = [
+        f"{side}: {record.failure.reason}"
+        for side, record in (("base", base), ("head", head))
+        if record.failure is not None
+    ]
     return Finding(
         cell=cell_name(head),
         quantity="runs",
@@ -105,44 +103,43 @@ def _runs(base: Record, head: Record) -> Finding:
         verdict=verdict,
         before=base.failure.kind if base.failure else "yes",
         after=head.failure.kind if head.failure else "yes",
-        reason="; ".join(f"{side}: {reason}" for side, reason in reasons.items()),
+        reason="; ".join(reasons),
     )
 
 
 def _quantities(base: Record, head: Record) -> list[ExactRow]:
     """Name, unit and both values; those of single operators only where they differ."""
-    one, other = base.measures, head.measures
     rows: list[ExactRow] = []
-    if one.counts and other.counts:
+    before, after = base.measures.counts, head.measures.counts
+    if before and after:
         rows += [
-            ("parameters", "", one.counts.parameters, other.counts.parameters),
-            ("buffers", "", one.counts.buffers, other.counts.buffers),
-            ("MACs", "MAC", one.counts.macs, other.counts.macs),
-            *_operators(one.counts.ledger, other.counts.ledger),
+            ("parameters", "", before.parameters, after.parameters),
+            ("buffers", "", before.buffers, after.buffers),
+            ("MACs", "MAC", before.macs, after.macs),
+            *_operators(before.ledger, after.ledger),
         ]
-    if one.predicted and other.predicted:
-        before, after = one.predicted, other.predicted
-        added = before.increment_bytes, after.increment_bytes
+    peaks = base.measures.predicted, head.measures.predicted
+    if peaks[0] and peaks[1]:
+        increments = peaks[0].increment_bytes, peaks[1].increment_bytes
         rows += [
-            ("predicted peak", "bytes", before.peak_bytes, after.peak_bytes),
-            ("predicted memory of a call", "bytes", *added),
+            ("predicted peak", "bytes", peaks[0].peak_bytes, peaks[1].peak_bytes),
+            ("predicted memory of a call", "bytes", *increments),
         ]
     return rows
 
 
 def _operators(base: Sequence[Operator], head: Sequence[Operator]) -> list[ExactRow]:
     """The list of operators as one row, and then what moved in it."""
-    sides = [{one.name: one for one in side} for side in (base, head)]
-    calls = [sum(one.calls for one in side) for side in (base, head)]
-    rows: list[ExactRow] = [("calls of operators", "calls", calls[0], calls[1])]
+    sides = [{operator.name: operator for operator in ledger} for ledger in (base, head)]
+    total, later = (sum(operator.calls for operator in ledger) for ledger in (base, head))
+    rows: list[ExactRow] = [("calls of operators", "calls", total, later)]
     for name in sorted({*sides[0], *sides[1]}):
-        before, after = (side.get(name) for side in sides)
-        counted = before.calls if before else 0, after.calls if after else 0
-        worked = before.macs if before else 0, after.macs if after else 0
-        if counted[0] != counted[1]:
-            rows.append((f"calls of {name}", "calls", *counted))
-        if worked[0] != worked[1]:
-            rows.append((f"MACs of {name}", "MAC", *worked))
+        pair = [side.get(name) for side in sides]
+        calls = [operator.calls if operator else 0 for operator in pair]
+        macs = [operator.macs if operator else 0 for operator in pair]
+        for text, unit, (before, after) in (("calls", "calls", calls), ("MACs", "MAC", macs)):
+            if before != after:
+                rows.append((f"{text} of {name}", unit, before, after))
     return rows
 
 
@@ -177,22 +174,22 @@ def _agreed(
 ) -> tuple[FindingVerdict, str]:
     if agreement is None and not all(sums):
         return "SHOWN", "not compared: too large to be run here, or the records have no checksums"
-    error, by = agreement.max_relative_error if agreement else None, ""
+    error, means = agreement.max_relative_error if agreement else None, ""
     if error is None:
         # Outputs of nothing but zeros have no largest value to compare with.
-        (error, why), by = apart(*sums), "their checksums by "
+        (error, why), means = apart(*sums), "their checksums by "
     if error is None:
         return "CHANGED", why
     verdict: FindingVerdict = "SAME" if error <= tolerance else "CHANGED"
-    return verdict, f"they differ by {by}{error:.1e} of the largest, allowed are {tolerance:g}"
+    return verdict, f"they differ by {means}{error:.1e} of the largest, allowed are {tolerance:g}"
 
 
 def apart(base: Sequence[Checksum], head: Sequence[Checksum]) -> tuple[float | None, str]:
     """Largest difference of checksums over the largest output, or None and why there is none."""
-    shapes = [[one.shape for one in side] for side in (base, head)]
+    shapes = [[output.shape for output in side] for side in (base, head)]
     if shapes[0] != shapes[1]:
-        said = (" + ".join(map(str, side)) or "no tensor" for side in shapes)
-        return None, f"outputs are of other shapes: {' and '.join(said)}"
+        texts = (" + ".join(map(str, side)) or "no tensor" for side in shapes)
+        return None, f"outputs are of other shapes: {' and '.join(texts)}"
     worst = 0.0
     for before, after in zip(base, head, strict=True):
         gaps = [

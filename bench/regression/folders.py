@@ -1,10 +1,10 @@
-"""Two folders of records: exact gates on the cells that both have; times of separate runs are only shown.
+"""Comparison of two folders of records: exact gates on the cells that both have; separate runs' times are only shown.
 
 Times are judged where they were taken by turns: where `comparisons.jsonl` beside the head's folder
 has comparisons of these two commits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.analysis import median_interval
@@ -20,12 +20,12 @@ from bench.records import (
     read_records,
 )
 from bench.regression import exact
-from bench.regression.exact import Key
+from bench.regression.verdicts import EXPECTED
 
 # What makes times of one another's; a prediction depends on the last ones alone.
 MACHINE = ("device", "device_name", "driver", "cuda", "compute_capability", "cores", "threads")
 VERSIONS = ("torch",)
-PRECISION = ("matmul_precision", "conv_precision", "fp32_precision")
+PRECISION_FLAGS = ("matmul_precision", "conv_precision", "fp32_precision")
 ACCIDENTS = ("foreseen", "timeout", "unavailable")
 APART = "by separate runs, which decide nothing"
 
@@ -43,9 +43,9 @@ def read_folder(folder: Path) -> tuple[Record, ...]:
         ValueError: there are none.
     """
     latest: dict[tuple[object, ...], Record] = {}
-    for one in read_records(folder):
-        if one.source != "published":
-            latest[(one.source, *exact.key_of(one))] = one
+    for record in read_records(folder):
+        if record.source != "published":
+            latest[(record.source, *exact.key_of(record))] = record
     if not latest:
         msg = f"folder {str(folder)!r} has no records of a run; pass one that a run has written"
         raise ValueError(msg)
@@ -54,7 +54,8 @@ def read_folder(folder: Path) -> tuple[Record, ...]:
 
 def side(folder: Path, records: Sequence[Record]) -> SideRecord:
     """What a folder is, by its last record."""
-    where = next((one.environment for one in reversed(records) if one.environment), None)
+    environments = (record.environment for record in reversed(records) if record.environment)
+    where = next(environments, None)
     return SideRecord(name=folder.name, commit=where.commit if where else None, environment=where)
 
 
@@ -64,36 +65,33 @@ def compare_folders(base: Sequence[Record], head: Sequence[Record]) -> tuple[Fin
     Raises:
         ValueError: records of one cell are of other devices or settings; the message has the field.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for source in ("predicted", "measured"):
-        sides = [_by_key(records, source) for records in (base, head)]
-        for key in sides[1]:
-            if key in sides[0]:
-                found += _pair(sides[0][key], sides[1][key])
+        before, after = (
+            {exact.key_of(record): record for record in records if record.source == source}
+            for records in (base, head)
+        )
+        for key, record in after.items():
+            if key in before:
+                findings += _findings_of(before[key], record)
             elif source == "predicted":
-                found.append(exact.new(sides[1][key]))
+                findings.append(exact.new(record))
         if source == "predicted":
-            found += [_absent(sides[0][key]) for key in sides[0] if key not in sides[1]]
-    return tuple(found)
+            reason = "the head's folder does not have it"
+            shown = {"verdict": "SHOWN", "reason": reason}
+            absent = (record for key, record in before.items() if key not in after)
+            findings += [exact.gone(record).model_copy(update=shown) for record in absent]
+    return tuple(findings)
 
 
-def _by_key(records: Sequence[Record], source: str) -> Mapping[Key, Record]:
-    return {exact.key_of(one): one for one in records if one.source == source}
-
-
-def _absent(base: Record) -> Finding:
-    reason = "the head's folder does not have it"
-    return exact.gone(base).model_copy(update={"verdict": "SHOWN", "reason": reason})
-
-
-def _pair(base: Record, head: Record) -> tuple[Finding, ...]:
+def _findings_of(base: Record, head: Record) -> tuple[Finding, ...]:
     refuse_others(base, head)
     if base.source == "predicted":
         return exact.compare_records(base, head)
     if base.failure or head.failure:
-        (found,) = exact.compare_records(base, head)
+        (finding,) = exact.compare_records(base, head)
         accident = head.failure is not None and head.failure.kind in ACCIDENTS
-        return (found.model_copy(update={"verdict": "SHOWN"}) if accident else found,)
+        return (finding.model_copy(update={"verdict": "SHOWN"}) if accident else finding,)
     return _shown(base, head)
 
 
@@ -106,36 +104,34 @@ def refuse_others(base: Record, head: Record) -> None:
     if base.environment is None or head.environment is None:
         return
     fields = VERSIONS if base.source == "predicted" else (*MACHINE, *VERSIONS)
-    for name in fields:
-        _refuse(name, [getattr(one.environment, name) for one in (base, head)], head)
-    flags = [one.environment.flags if one.environment else {} for one in (base, head)]
-    for name in PRECISION:
-        _refuse(name, [given.get(name) for given in flags], head)
-
-
-def _refuse(name: str, values: Sequence[object], head: Record) -> None:
-    if values[0] == values[1]:
-        return
-    msg = (
-        f"{cell_name(head)}: {name} differs: {values[0]} in the base, {values[1]} in the head; "
-        "compare records of one device, driver, torch and precision setting"
-    )
-    raise ValueError(msg)
+    sides = [
+        {
+            **{name: getattr(environment, name) for name in fields},
+            **{name: environment.flags.get(name) for name in PRECISION_FLAGS},
+        }
+        for environment in (base.environment, head.environment)
+    ]
+    for name, value in sides[0].items():
+        if value != sides[1][name]:
+            msg = (
+                f"{cell_name(head)}: {name} differs: {value} in the base, {sides[1][name]} in the head; "
+                "compare records of one device, driver, torch and precision setting"
+            )
+            raise ValueError(msg)
 
 
 def _shown(base: Record, head: Record) -> tuple[Finding, ...]:
     """Medians of the first clock, and measured memory."""
-    found = []
-    timings = [one.measures.timings[:1] for one in (base, head)]
+    sides = (base.measures, head.measures)
+    findings = []
+    timings = [measures.timings[:1] for measures in sides]
     if all(timings):
-        medians = [median_interval(one[0].samples_s).median for one in timings]
-        found.append(_apart(head, "time", "s", medians))
-    memory = [
-        one.measures.memory.added_bytes if one.measures.memory else None for one in (base, head)
-    ]
-    if all(memory):
-        found.append(_apart(head, "memory", "bytes", [float(one or 0) for one in memory]))
-    return tuple(found)
+        medians = [median_interval(timing.samples_s).median for (timing,) in timings]
+        findings.append(_apart(head, "time", "s", medians))
+    added = [measures.memory.added_bytes if measures.memory else None for measures in sides]
+    if all(added):
+        findings.append(_apart(head, "memory", "bytes", [float(value or 0) for value in added]))
+    return tuple(findings)
 
 
 def _apart(head: Record, quantity: str, unit: str, values: Sequence[float]) -> Finding:
@@ -160,15 +156,12 @@ def by_turns(
     if base is None or head is None or not (base.commit and head.commit):
         return ()
     files = [place / COMPARISONS_FILE for place in (folder, folder.resolve().parent)]
+    comparisons = (comparison for file in files for comparison in read_comparisons(file))
+    # A control has the base on both sides.
+    commits = {"": None, **dict.fromkeys(EXPECTED, (base.commit, base.commit))}
     return tuple(
-        one
-        for file in files
-        for one in read_comparisons(file)
-        if one.gate_role and _is_of(one, base.commit, head.commit)
+        comparison
+        for comparison in comparisons
+        if commits.get(comparison.gate_role, (base.commit, head.commit))
+        == tuple(arm.arm.rpartition("@")[2] for arm in (comparison.first, comparison.second))
     )
-
-
-def _is_of(made: Comparison, base: str, head: str) -> bool:
-    """Whether it compares these commits; a control has the base on both sides."""
-    commits = [arm.arm.rpartition("@")[2] for arm in (made.first, made.second)]
-    return commits == ([base, base] if made.gate_role in ("untouched", "planted") else [base, head])

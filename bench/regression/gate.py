@@ -1,75 +1,46 @@
-"""The whole gate: from two revisions, or two folders of records, to an outcome."""
+"""The gate: from two revisions, or two folders of records, to an outcome.
+
+Of revisions the exact gates come first, then time and memory by turns, with two controls: the base
+against itself has to read SAME, and the base doing a known share of its calls once more has to read
+SLOWER. Where one does not, this machine can't decide, and nothing else is run. A cell that reads worse
+is measured once more in new processes; both times count.
+"""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 
-from bench.compare import ArmDevice, Settings
-from bench.records import FILE as COMPARISONS
-from bench.records import Comparison, Outcome, SideRecord, append_line
-from bench.regression import accepted, examine, folders, jobs, verdicts
-from bench.regression.exact import TOLERANCES
-from bench.regression.examine import Examined, Step
-from bench.regression.jobs import Job
-from bench.regression.requests import Ask
-from bench.regression.revisions import WORKING_TREE, sides
+from bench.compare import (
+    ArmTask,
+    Match,
+    Name,
+    OnStep,
+    arm_record,
+    play_match,
+    thread_variables,
+)
+from bench.records import (
+    COMPARISONS_FILE,
+    MEASURED_WORSE,
+    Comparison,
+    Outcome,
+    SideRecord,
+    append_line,
+    cell_name,
+)
+from bench.regression import accepted, exact, examine, folders, verdicts
+from bench.regression.examine import Examined
+from bench.regression.planning import Plan
+from bench.regression.requests import outline
+from bench.regression.revisions import RevisionSide, sides
 from bench.run import RECORDS_FILE, timestamp
-
-PER_SIDE = 2  # steps of the examination of a cell
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What was asked for on the command line.
-
-    Attributes:
-        base: revision or folder of records.
-        head: the same; None for the working tree as it is.
-        asks: the cells, in words; folders need none.
-        device: where.
-        settings: margin, level, rounds.
-        planted: share of extra work of the control that has to read SLOWER.
-        exact_only: run the exact gates alone.
-        accept: reason with which every change is accepted.
-        accepted: file of accepted changes.
-        out: folder of what is written.
-    """
-
-    base: str
-    head: str | None
-    asks: Sequence[Ask] = ()
-    device: ArmDevice = "cpu"
-    settings: Settings = Settings()  # noqa: RUF009  # frozen
-    planted: float = jobs.PLANTED
-    exact_only: bool = False
-    accept: str | None = None
-    accepted: Path = accepted.FILE
-    out: Path = Path("results/regress")
-
-    @property
-    def is_of_folders(self) -> bool:
-        """Whether both sides are folders of records.
-
-        Raises:
-            ValueError: only one of them is.
-        """
-        found = [
-            folders.is_records(self.base),
-            self.head is not None and folders.is_records(self.head),
-        ]
-        if any(found) and not all(found):
-            given = [self.base, self.head or WORKING_TREE]
-            msg = (
-                f"{given[found.index(True)]!r} is a folder of records, {given[found.index(False)]!r} is not; "
-                "pass two folders of records, or two revisions"
-            )
-            raise ValueError(msg)
-        return all(found)
+from bench.workers import Worker
 
 
-def run_gate(plan: Plan, *, on_step: Step = lambda _: None) -> Outcome:
-    """Compare; what was found is written into the plan's folder.
+def run_gate(plan: Plan, *, on_step: OnStep = lambda _: None) -> Outcome:
+    """Compare, and write records and comparisons into the plan's folder.
 
     Raises:
         ValueError: a revision, folder, cell or setting is wrong.
@@ -80,17 +51,14 @@ def run_gate(plan: Plan, *, on_step: Step = lambda _: None) -> Outcome:
     if plan.accept is not None and not plan.accept.strip():
         msg = "--accept needs a reason; say why the change is wanted"
         raise ValueError(msg)
-    found = of_folders(plan) if plan.is_of_folders else of_revisions(plan, on_step=on_step)
-    judged = accepted.apply_accepted(found.findings, known)
+    outcome = of_folders(plan) if plan.is_of_folders else of_revisions(plan, on_step=on_step)
+    findings = accepted.apply_accepted(outcome.findings, known)
     if plan.accept is not None:
-        more = accepted.accept(judged, plan.accepted, reason=plan.accept, at=timestamp())
-        judged = accepted.apply_accepted(judged, more)
-    return found.model_copy(
-        update={
-            "findings": judged,
-            "created_at": timestamp(),
-            "seconds": time.monotonic() - began_s,
-        }
+        new = accepted.accept(findings, plan.accepted, reason=plan.accept, at=timestamp())
+        findings = accepted.apply_accepted(findings, new)
+    seconds = time.monotonic() - began_s
+    return outcome.model_copy(
+        update={"findings": findings, "created_at": timestamp(), "seconds": seconds}
     )
 
 
@@ -100,97 +68,156 @@ def of_folders(plan: Plan) -> Outcome:
     paths = (Path(plan.base), Path(plan.head))
     records = [folders.read_folder(path) for path in paths]
     base, head = (folders.side(path, of) for path, of in zip(paths, records, strict=True))
-    found = folders.compare_folders(*records)
-    made = folders.by_turns(paths[1], base.environment, head.environment)
+    findings = folders.compare_folders(*records)
+    comparisons = folders.by_turns(paths[1], base.environment, head.environment)
     return Outcome(
         base=base,
         head=head,
-        findings=(*found, *verdicts.findings(made)),
-        controls=verdicts.controls(made),
-        timed=bool(made),
-        rules=rules(made),
+        findings=(*findings, *verdicts.findings(comparisons)),
+        controls=verdicts.controls(comparisons),
+        timed=bool(comparisons),
+        rules=rules(comparisons),
     )
 
 
-def of_revisions(plan: Plan, *, on_step: Step) -> Outcome:
+def of_revisions(plan: Plan, *, on_step: OnStep) -> Outcome:
     """Check both out, examine them, and let them take turns."""
-    _start_over(plan.out)
+    for name in (f"base/{RECORDS_FILE}", f"head/{RECORDS_FILE}", COMPARISONS_FILE):
+        path = plan.out / name
+        if path.exists():  # of an earlier run
+            path.replace(path.with_suffix(".jsonl.bak"))
     with sides(Path.cwd(), plan.base, plan.head) as (base, head):
         examined = examine.examine(plan.asks, (base, head), device=plan.device, on_step=on_step)
-        for name, records in (
-            ("base", [one.base for one in examined]),
-            ("head", [one.head for one in examined]),
-        ):
-            for one in records:
-                append_line(plan.out / name / RECORDS_FILE, one)
-        made: tuple[Comparison, ...] = ()
+        for name in ("base", "head"):
+            for cell in examined:
+                append_line(plan.out / name / RECORDS_FILE, getattr(cell, name))
+        comparisons: tuple[Comparison, ...] = ()
         if not plan.exact_only:
-            job = Job(
-                sides=(base, head),
-                device=plan.device,
-                settings=plan.settings,
-                out=plan.out,
-                planted=plan.planted,
-                on_step=on_step,
-            )
-            made = timed_cells(job, examined)
-    wheres = [(one.base.environment, one.head.environment) for one in examined[:1]]
-    environments = wheres[0] if wheres else (None, None)
-    exact = tuple(finding for one in examined for finding in one.findings)
+            timer = RevisionTimer(plan=plan, sides=(base, head), on_step=on_step)
+            comparisons = timer.time_cells(examined)
+    records = (examined[0].base, examined[0].head) if examined else (None, None)
+    base_record, head_record = (
+        SideRecord(
+            name=side.name, commit=side.commit, environment=record.environment if record else None
+        )
+        for side, record in zip((base, head), records, strict=True)
+    )
+    findings = tuple(finding for cell in examined for finding in cell.findings)
     return Outcome(
-        base=SideRecord(name=base.name, commit=base.commit, environment=environments[0]),
-        head=SideRecord(name=head.name, commit=head.commit, environment=environments[1]),
-        findings=(*exact, *verdicts.findings(made)),
-        controls=verdicts.controls(made),
+        base=base_record,
+        head=head_record,
+        findings=(*findings, *verdicts.findings(comparisons)),
+        controls=verdicts.controls(comparisons),
         timed=not plan.exact_only,
-        rules=rules(made),
+        rules=rules(comparisons),
     )
 
 
-def timed_cells(job: Job, examined: Sequence[Examined]) -> tuple[Comparison, ...]:
-    """The controls, and, if they hold, every cell that runs on both sides."""
-    runnable = [one for one in examined if one.runs]
-    if not runnable:
-        return ()
-    shared = replace(job, settings=replace(job.settings, comparisons=len(runnable)))
-    made = list(shared.controls(runnable))
-    if all(control.holds for control in verdicts.controls(made)):
-        made += [one for each in shared.cells(runnable) for one in each]
-    return tuple(made)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RevisionTimer:
+    """Times cells of both sides by turns; each comparison is written as soon as it is done."""
+
+    plan: Plan
+    sides: tuple[RevisionSide, RevisionSide]
+    on_step: OnStep = lambda _: None
+
+    def time_cells(self, examined: Sequence[Examined]) -> tuple[Comparison, ...]:
+        """Compare the controls, and, if they hold, every cell that runs on both sides.
+
+        The controls are of the cell with the least work; a cell that reads worse is compared twice.
+        """
+        runnable = [cell for cell in examined if cell.runs]
+        if not runnable:
+            return ()
+        comparisons: list[Comparison] = []
+        for role in verdicts.EXPECTED:
+            comparisons.append(self.play(min(runnable, key=_base_macs), role=role, shared=1))
+            if not verdicts.controls(comparisons)[-1].holds:
+                return tuple(comparisons)
+        for cell in runnable:
+            first = self.play(cell, role="cell", shared=len(runnable))
+            comparisons.append(first)
+            if any(finding.verdict in MEASURED_WORSE for finding in verdicts.findings((first,))):
+                comparisons.append(self.play(cell, role="again", shared=len(runnable)))
+        return tuple(comparisons)
+
+    def play(self, cell: Examined, *, role: str, shared: int) -> Comparison:
+        """Play one comparison and write it down.
+
+        Args:
+            cell: what is compared.
+            role: `untouched` or `planted` for a control, whose sides are both the base; else `cell` or `again`.
+            shared: how many comparisons share the level.
+        """
+        plan, is_control = self.plan, role in verdicts.EXPECTED
+        sides = (self.sides[0], self.sides[0] if is_control else self.sides[1])
+        records = (cell.base, cell.base if is_control else cell.head)
+
+        def start(name: Name, task: ArmTask) -> tuple[Worker, object]:
+            side = sides[name == "second"]
+            message = {
+                "cell": cell.ask.as_json(),
+                "device": task.device,
+                "read_memory": task.read_memory,
+                "planted": task.planted,
+            }
+            return side.worker("play", **thread_variables(side.variables, task.device)), message
+
+        match = Match(
+            *[outline(cell.ask)] * 2,
+            device=plan.device,
+            turn_s=plan.settings.turn_s,
+            round_s=plan.settings.round_s,
+            start=start,
+            read_memory=True,
+            planted=plan.planted if role == "planted" else 0.0,
+            least_launches=ceil(1 / plan.planted) if is_control else 1,
+        )
+        arms = [
+            arm_record(
+                record.measures,
+                record.cell,
+                name=f"{record.subject}@{side.commit or side.name}",
+            )
+            for record, side in zip(records, sides, strict=True)
+        ]
+        where = cell.head.environment
+        assert where is not None, "a worker says where it is"
+        comparison = play_match(
+            match,
+            arms,
+            where,
+            axes={**cell.head.axes, "gate_role": role, "gate_cell": cell_name(cell.head)},
+            settings=replace(plan.settings, comparisons=shared),
+            on_step=lambda step: self.on_step(f"{cell.ask.arm} {cell.ask.size}: {step}"),
+        )
+        append_line(plan.out / COMPARISONS_FILE, comparison)
+        return comparison
 
 
-def gate_steps(plan: Plan) -> int:
-    """How often `on_step` is told of something, if no cell is measured twice."""
-    examined = PER_SIDE * len(plan.asks)
-    return examined + (0 if plan.exact_only else (len(plan.asks) + 2) * plan.settings.rounds)
+def _base_macs(cell: Examined) -> int:
+    counts = cell.base.measures.counts
+    return counts.macs if counts else 0
 
 
-def rules(made: Sequence[Comparison]) -> tuple[str, ...]:
+def rules(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     """What was fixed beforehand."""
-    allowed = ", ".join(f"{name} {value:g}" for name, value in TOLERANCES.items())
-    exact = (
+    allowed = ", ".join(f"{name} {value:g}" for name, value in exact.TOLERANCES.items())
+    exact_rule = (
         "Exact: parameters, operators and their MACs, predicted bytes; outputs with the same weights and inputs "
         f"within a share of the largest value ({allowed})."
     )
-    found = [exact]
     fixed = dict.fromkeys(
-        f"margin {100 * one.margin:g} %, level {one.level:g}"
-        + (f" shared by {one.comparisons} cells" if one.comparisons > 1 else "")
-        + f", {len(one.rounds)} rounds"
-        for one in made
-        if one.rounds
+        f"margin {100 * comparison.margin:g} %, level {comparison.level:g}"
+        + (f" shared by {comparison.comparisons} cells" if comparison.comparisons > 1 else "")
+        + f", {len(comparison.rounds)} rounds"
+        for comparison in comparisons
+        if comparison.rounds
     )
-    if fixed:
-        found.append(
-            f"By turns in fresh processes, fixed beforehand: {'; '.join(fixed)}; exact sign tests. "
-            "Worse is what reads so twice."
-        )
-    return tuple(found)
-
-
-def _start_over(out: Path) -> None:
-    """Put what an earlier run has written aside, as .bak."""
-    for name in (f"base/{RECORDS_FILE}", f"head/{RECORDS_FILE}", COMPARISONS):
-        path = out / name
-        if path.exists():
-            path.replace(path.with_suffix(".jsonl.bak"))
+    if not fixed:
+        return (exact_rule,)
+    timed_rule = (
+        f"By turns in fresh processes, fixed beforehand: {'; '.join(fixed)}; exact sign tests. "
+        "Worse is what reads so twice."
+    )
+    return exact_rule, timed_rule

@@ -1,85 +1,127 @@
-"""From the command line to a plan: which cells, on what device, and what is fixed beforehand."""
+"""Plan of a gate: which cells, on what device, and what is fixed beforehand."""
 
 from argparse import Namespace
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from ann.spec import Size
 from bench.analysis import MARGIN
-from bench.compare import Settings
-from bench.regression import requests
-from bench.regression.gate import Plan
-from bench.regression.jobs import PLANTED
+from bench.compare import ArmDevice, Settings
+from bench.regression import accepted, folders, requests
 from bench.regression.requests import Ask
+from bench.regression.revisions import WORKING_TREE
 from bench.run import resolve_device
 
-
-class Usual(NamedTuple):
-    """What is measured on a device if nothing else is said, and by which margin."""
-
-    size: str
-    channels: int
-    key_channels: int
-    margin: float
-
-
-USUAL = {
-    # A few milliseconds. Rounds of equal processes scatter by one to two percent on two shared cores.
-    "cpu": Usual("32x32", 512, 64, 0.05),
-    "cuda": Usual("256x128", 2048, 256, MARGIN),  # the paper's
+PLANTED = 0.10
+# Of a time that does not matter: rounds of equal processes scatter by one to two percent on two shared cores.
+MARGINS = {"cpu": 0.05, "cuda": MARGIN}
+# What is measured if nothing else is said: a few milliseconds on a processor, the paper's on a GPU.
+SHAPES: dict[str, dict[str, Any]] = {
+    "cpu": {"size": [Size(width=32, height=32)], "channels": 512, "key_channels": 64},
+    "cuda": {"size": [Size(width=256, height=128)], "channels": 2048, "key_channels": 256},
 }
+EXAMINATIONS = 2  # of a cell, one on each side
 
 
-def plan(options: Namespace) -> Plan:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What was asked for on the command line.
+
+    Attributes:
+        base: revision or folder of records.
+        head: the same; None for the working tree as it is.
+        asks: the cells, by name; folders need none.
+        device: where.
+        settings: margin, level, rounds.
+        planted: share of extra work of the control that has to read SLOWER.
+        exact_only: run the exact gates alone.
+        accept: reason with which every change is accepted.
+        accepted: file of accepted changes.
+        out: folder of what is written.
+    """
+
+    base: str
+    head: str | None
+    asks: Sequence[Ask] = ()
+    device: ArmDevice = "cpu"
+    settings: Settings = Settings()  # noqa: RUF009  # frozen
+    planted: float = PLANTED
+    exact_only: bool = False
+    accept: str | None = None
+    accepted: Path = accepted.FILE
+    out: Path = Path("results/regress")
+
+    @property
+    def is_of_folders(self) -> bool:
+        """Whether both sides are folders of records.
+
+        Raises:
+            ValueError: only one of them is.
+        """
+        sides = [self.base, self.head or WORKING_TREE]
+        have_records = [
+            folders.is_records(self.base),
+            self.head is not None and folders.is_records(self.head),
+        ]
+        if any(have_records) and not all(have_records):
+            msg = (
+                f"{sides[have_records.index(True)]!r} is a folder of records, "
+                f"{sides[have_records.index(False)]!r} is not; "
+                "pass two folders of records, or two revisions"
+            )
+            raise ValueError(msg)
+        return all(have_records)
+
+    @property
+    def steps(self) -> int:
+        """How often `on_step` is told of something, if no cell is measured twice."""
+        timed = 0 if self.exact_only else (len(self.asks) + 2) * self.settings.rounds
+        return EXAMINATIONS * len(self.asks) + timed
+
+
+def make_plan(options: Namespace) -> Plan:
     """Turn the command line into a plan.
 
     Raises:
         ValueError: a block, experiment or setting is wrong.
     """
     device: Any = resolve_device(options.device)
-    margin = USUAL[device].margin if options.margin is None else options.margin
-    made = Plan(
-        base=options.base,
-        head=options.head,
-        device=device,
-        exact_only=options.exact_only,
-        planted=_planted(options.planted, margin),
-        accept=options.accept,
-        accepted=options.accepted,
-        out=options.out,
-    )
-    if made.is_of_folders:
-        return made
-    asks = cells(options, device)
-    settings = Settings(
-        margin=margin, level=options.level, rounds=options.rounds, comparisons=len(asks)
-    )
-    return replace(made, asks=asks, settings=settings)
-
-
-def _planted(asked_for: float | None, margin: float) -> float:
-    planted = max(PLANTED, 2 * margin) if asked_for is None else asked_for
+    margin = MARGINS[device] if options.margin is None else options.margin
+    planted = max(PLANTED, 2 * margin) if options.planted is None else options.planted
     if not margin < planted <= 1:
         msg = (
             f"planted {planted:g} is not a share above the margin of {margin:g} and up to 1; "
             f"pass for example {2 * margin:g}"
         )
         raise ValueError(msg)
-    return planted
-
-
-def cells(options: Namespace, device: str) -> tuple[Ask, ...]:
-    """What is to be compared: blocks, experiments, or both."""
-    usual = USUAL[device]
-    names = options.block or ([] if options.experiment else requests.DEFAULT_BLOCKS)
-    blocks = requests.of_blocks(
-        names,
-        options.size or [Size.parse(usual.size)],
-        channels=options.channels or usual.channels,
-        key_channels=options.key_channels or usual.key_channels,
-        batch=options.batch,
-        mode=options.mode,
-        dtype=options.dtype,
+    plan = Plan(
+        base=options.base,
+        head=options.head,
+        device=device,
+        exact_only=options.exact_only,
+        planted=planted,
+        accept=options.accept,
+        accepted=options.accepted,
+        out=options.out,
     )
-    experiments = [requests.of_experiment(text) for text in dict.fromkeys(options.experiment)]
-    return (*blocks, *(ask for one in experiments for ask in one))
+    if plan.is_of_folders:
+        return plan
+    asks = requested_cells(options, device)
+    settings = Settings(
+        margin=margin, level=options.level, rounds=options.rounds, comparisons=len(asks)
+    )
+    return replace(plan, asks=asks, settings=settings)
+
+
+def requested_cells(options: Namespace, device: str) -> tuple[Ask, ...]:
+    """What is to be compared: blocks, experiments, or both."""
+    names = options.block or ([] if options.experiment else requests.DEFAULT_BLOCKS)
+    shape = {name: getattr(options, name) or usual for name, usual in SHAPES[device].items()}
+    sizes = shape.pop("size")
+    blocks = requests.of_blocks(
+        names, sizes, **shape, batch=options.batch, mode=options.mode, dtype=options.dtype
+    )
+    experiments = map(requests.of_experiment, dict.fromkeys(options.experiment))
+    return (*blocks, *(ask for asks in experiments for ask in asks))

@@ -1,4 +1,4 @@
-"""The two sides of a comparison: a revision in a worktree and an environment of its own.
+"""Checks out base and head into worktrees, each with its own environment.
 
 The harness is one: `bench`, `experiments` and `reports` of the running suite measure both sides.
 What is measured comes from the revision. A folder of links for each side, first on the path of its
@@ -11,19 +11,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.run import environment
+from bench.run import commit
+from bench.workers import Worker
 
-SUITE = Path(__file__).resolve().parents[2]
+HARNESS_ROOT = Path(__file__).resolve().parents[2]
 HARNESS = ("bench", "experiments", "reports")
 LIBRARY = "ann"
 WORKING_TREE = "working tree"
 # What links of a checkout would only disturb.
-ASIDE = ("build", "dist", "results", "tests")
+NOT_LINKED = ("build", "dist", "results", "tests")
 
 
 class SideError(RuntimeError):
@@ -47,6 +48,15 @@ class RevisionSide:
     code: str
     path: Path
     python: str
+
+    def worker(self, target: str, **variables: str) -> Worker:
+        """A process of its own, not yet started, that runs a target of `bench.regression.worker`."""
+        return Worker(
+            f"bench.regression.worker:{target}",
+            python=self.python,
+            variables={**self.variables, **variables},
+            folder=self.path,
+        )
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -111,60 +121,50 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
     with tempfile.TemporaryDirectory(prefix="regress-") as temporary:
         trees: list[Path] = []
         try:
-            for number, commit in enumerate(commits):
-                tree = Path(temporary) / f"tree{number}" if commit else top
-                if commit:
-                    trees.append(tree)
-                    _add(top, tree, commit)
+            for number, revision in enumerate(filter(None, commits)):
+                trees.append(Path(temporary) / f"tree{number}")
+                _check_out(top, trees[-1], revision)
             roots = [trees[0], trees[1] if commits[1] else top]
-            own = [(root / LIBRARY / "__init__.py").exists() for root in roots]
             names = [base, head or WORKING_TREE]
-            _require_libraries(own, names)
-            made = [
-                _side(name, root, top=top, links=Path(temporary) / f"links{number}")
+            libraries = [(root / LIBRARY / "__init__.py").exists() for root in roots]
+            if any(libraries) and not all(libraries):
+                # It would be compared with the running one, which nobody asked for.
+                lacking = names[libraries.index(False)]
+                msg = f"revision {lacking!r} has no library {LIBRARY!r}, and the other one has; pass two that have"
+                raise SideError(msg)
+            first, second = (
+                RevisionSide(
+                    name=name,
+                    commit=commit(root),
+                    code=_digest(root),
+                    path=link(root, Path(temporary) / f"links{number}"),
+                    python=interpreter(root, top, name=name),
+                )
                 for number, (name, root) in enumerate(zip(names, roots, strict=True))
-            ]
-            yield made[0], made[1]
+            )
+            yield first, second
         finally:
             for tree in trees:
                 _git(top, "worktree", "remove", "--force", "--force", str(tree))
 
 
-def _require_libraries(own: Sequence[bool], names: Sequence[str]) -> None:
-    """A library on one side alone would be compared with the running one, which nobody asked for."""
-    if any(own) and not all(own):
-        lacking = names[own.index(False)]
-        msg = f"revision {lacking!r} has no library {LIBRARY!r}, and the other one has; pass two that have"
-        raise SideError(msg)
-
-
-def _add(top: Path, tree: Path, commit: str) -> None:
-    done = _git(top, "worktree", "add", "--detach", "--quiet", str(tree), commit)
+def _check_out(top: Path, tree: Path, revision: str) -> None:
+    done = _git(top, "worktree", "add", "--detach", "--quiet", str(tree), revision)
     if done.returncode:
-        msg = f"revision {commit} can't be checked out: {_last(done.stderr)}"
+        msg = f"revision {revision} can't be checked out: {_last_line(done.stderr)}"
         raise ValueError(msg)
-
-
-def _side(name: str, root: Path, *, top: Path, links: Path) -> RevisionSide:
-    return RevisionSide(
-        name=name,
-        commit=environment.commit(root),
-        code=_digest(root),
-        path=link(root, links),
-        python=interpreter(root, top, name=name),
-    )
 
 
 def link(root: Path, links: Path) -> Path:
     """Make a folder of links: the harness from this suite, everything else from a checkout."""
     links.mkdir()
     for name in HARNESS:
-        (links / name).symlink_to(SUITE / name)
+        (links / name).symlink_to(HARNESS_ROOT / name)
     for entry in sorted(root.iterdir()):
-        if not (entry.name.startswith(".") or entry.name in (*HARNESS, *ASIDE)):
+        if not (entry.name.startswith(".") or entry.name in (*HARNESS, *NOT_LINKED)):
             (links / entry.name).symlink_to(entry)
     if not (links / LIBRARY).exists():
-        (links / LIBRARY).symlink_to(SUITE / LIBRARY)
+        (links / LIBRARY).symlink_to(HARNESS_ROOT / LIBRARY)
     return links
 
 
@@ -174,7 +174,7 @@ def interpreter(root: Path, top: Path, *, name: str) -> str:
     Raises:
         ValueError: it wants others, and uv is missing or can't install them.
     """
-    if root == top or _wanted(root) in (None, _wanted(top)):
+    if root == top or _requirements(root) in (None, _requirements(top)):
         return sys.executable
     uv = shutil.which("uv")
     if uv is None:
@@ -193,12 +193,12 @@ def interpreter(root: Path, top: Path, *, name: str) -> str:
         command, cwd=root, env=variables, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        msg = f"revision {name!r}: uv can't install its packages: {_last(done.stderr)}"
+        msg = f"revision {name!r}: uv can't install its packages: {_last_line(done.stderr)}"
         raise ValueError(msg)
     return str(root / ".venv" / "bin" / "python")
 
 
-def _wanted(root: Path) -> bytes | None:
+def _requirements(root: Path) -> bytes | None:
     for name in ("uv.lock", "pyproject.toml"):
         if (root / name).exists():
             return (root / name).read_bytes()
@@ -231,6 +231,6 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _last(text: str) -> str:
+def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1] if lines else "no reason was given"

@@ -1,15 +1,9 @@
 """Runs cells in processes, in a pool or on a Ray cluster, and resumes."""
 
-from bench.run.environment import available_bytes
-from bench.run.pool import Act, Engine, Lost, local, one_by_one, ray
-from bench.run.process import (
-    Task,
-    end_process,
-    end_with_parent,
-    offer_to_oom_killer,
-    run_task,
-    tidy_process,
-)
+from bench.run.environment import available_bytes, commit
+from bench.run.pool import Act, Engine, Lost, local, one_by_one
+from bench.run.process import Task, run_task, tidy_process
+from bench.run.ray_cluster import ray
 from bench.run.runner import (
     PROCESS_BYTES,
     RECORDS_FILE,

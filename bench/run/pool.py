@@ -1,4 +1,4 @@
-"""Where cells run at once: in slots of this machine, or as tasks of a Ray cluster.
+"""Engines: cells one by one, or several at once in slots of this machine.
 
 An engine takes cells and what to do with one, and gives records as they come; records are written by
 the caller alone, so that a worker that dies loses its own cell and nothing else.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from bench.records import Failure, Record
-from bench.run import process
+from bench.workers import end_all
 from experiments.spec import Cell
 
 
@@ -51,25 +51,14 @@ def local(slots: int) -> Engine:
                 free.put(slot)
 
         with ThreadPoolExecutor(slots) as pool:
-            waiting = [pool.submit(take, cell) for cell in cells]
+            futures = [pool.submit(take, cell) for cell in cells]
             try:
-                yield from (done.result() for done in as_completed(waiting))
+                yield from (future.result() for future in as_completed(futures))
             finally:
-                for one in waiting:
-                    one.cancel()
+                for future in futures:
+                    future.cancel()
                 # Again and again, as a thread may have been about to start another.
-                while wait(waiting, timeout=0.1).not_done:
-                    process.end_all()
+                while wait(futures, timeout=0.1).not_done:
+                    end_all()
 
     return engine if slots > 1 else one_by_one
-
-
-def ray(device: str) -> Engine:
-    """Do each cell as a task of a Ray cluster, with a GPU of its own or a processor.
-
-    Raises:
-        ValueError: Ray is not installed.
-    """
-    from bench.run import ray_cluster
-
-    return ray_cluster.engine(device)

@@ -1,4 +1,4 @@
-"""Cells as tasks of a Ray cluster: that of RAY_ADDRESS, or one on this machine.
+"""Engine of a Ray cluster: that of RAY_ADDRESS, or one on this machine.
 
 A cell whose worker or node dies is done again elsewhere, from its checkpoint where the folder of the
 records is shared. What can't be done at all is lost with its reason, and the others go on.
@@ -17,7 +17,7 @@ from experiments.spec import Cell
 
 Resource = Literal["CPU", "GPU"]
 
-ROOT = Path(__file__).resolve().parents[2]
+SOURCES = Path(__file__).resolve().parents[2]
 # Not sent to the workers: environments, results, history.
 LEFT_BEHIND = [".venv", ".nox", ".git", "results", "**/__pycache__", ".mypy_cache", ".ruff_cache"]
 # Of a cell whose worker or node died. Ray's own would go on for ever where memory is what is missing.
@@ -27,8 +27,8 @@ PATIENCE_S = 600.0
 ASK_EVERY_S = 5.0
 
 
-def engine(device: str) -> Engine:
-    """Do each cell as a task with a GPU of its own, or a processor.
+def ray(device: str) -> Engine:
+    """Do each cell as a task of a Ray cluster, with a GPU of its own or a processor.
 
     Raises:
         ValueError: Ray is not installed.
@@ -39,10 +39,10 @@ def engine(device: str) -> Engine:
         msg = "engine 'ray' needs Ray; install it with `uv sync --group cluster`, or pass --engine local"
         raise ValueError(msg) from error
 
-    def go(cells: Sequence[Cell], act: Act) -> Iterator[Record | Lost]:
+    def engine(cells: Sequence[Cell], act: Act) -> Iterator[Record | Lost]:
         core.init(
             address=os.environ.get("RAY_ADDRESS"),
-            runtime_env={"working_dir": str(ROOT), "excludes": LEFT_BEHIND},
+            runtime_env={"working_dir": str(SOURCES), "excludes": LEFT_BEHIND},
             log_to_driver=False,
             ignore_reinit_error=True,
             include_dashboard=False,
@@ -52,7 +52,7 @@ def engine(device: str) -> Engine:
         finally:
             core.shutdown()
 
-    return go
+    return engine
 
 
 class _Tasks:
@@ -104,7 +104,7 @@ class _Tasks:
         cell = self.running.pop(done)
         errors = self.core.exceptions
         try:
-            found = self.core.get(done)
+            record = self.core.get(done)
         except errors.RayTaskError as error:
             yield self.lose(cell, error.cause or error)
         except errors.RayError as error:
@@ -113,7 +113,7 @@ class _Tasks:
             else:
                 yield self.lose(cell, error)
         else:
-            yield found
+            yield record
 
     def lose(self, cell: Cell, error: Exception) -> Lost:
         """Say why there is no record of a cell."""
@@ -121,9 +121,8 @@ class _Tasks:
         count = self.tries[cell.id]
         after = f" ({count} tries)" if count > 1 else ""
         reason = f"lost by the cluster{after}: {one_line(error)}"
-        return Lost(
-            cell=cell, failure=Failure(kind="out-of-memory" if full else "error", reason=reason)
-        )
+        failure = Failure(kind="out-of-memory" if full else "error", reason=reason)
+        return Lost(cell=cell, failure=failure)
 
     def is_hopeless(self) -> bool:
         """Whether for long no node has had what a cell needs."""

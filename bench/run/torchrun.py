@@ -1,4 +1,4 @@
-"""All processes of torchrun on one training after the other; the first of them writes the records."""
+"""Distributed training under torchrun: all its processes on one cell after the other; the first writes records."""
 
 import os
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ def run_under_torchrun(cells: Sequence[Cell], out: Path, *, device: str) -> bool
 
     resolved = runner.resolve_device(device)
     trained = [cell for cell in cells if cell.training is not None]
-    with processes(resolved) as own:
+    with processes(resolved) as device_of_process:
         first = place().rank == 0
-        wheres = {cell.id: _shared(runner.environment_of(resolved, cell)) for cell in trained}
+        wheres = {cell.id: _of_all(runner.environment_of(resolved, cell)) for cell in trained}
         # Read before anything is written, so that all processes leave the same cells out.
         done = runner.finished(out, wheres)
         for cell in trained:
             if cell.id in done:
                 continue
-            accuracy = train_cell(cell, str(own), out, code=wheres[cell.id].code)
+            accuracy = train_cell(cell, str(device_of_process), out, code=wheres[cell.id].code)
             if first:
                 measures = Measures(accuracy=accuracy)
                 made = runner.make_record(cell, "measured", wheres[cell.id], measures=measures)
@@ -43,7 +43,7 @@ def run_under_torchrun(cells: Sequence[Cell], out: Path, *, device: str) -> bool
     return first
 
 
-def _shared(where: Environment) -> Environment:
+def _of_all(where: Environment) -> Environment:
     return where.model_copy(
         update={"flags": {**where.flags, "processes": os.environ.get("WORLD_SIZE", "1")}}
     )

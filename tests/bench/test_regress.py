@@ -15,8 +15,8 @@ import pytest
 from ann.spec import Size
 from bench import regress
 from bench.records import outcome, record
-from bench.regression import planning, requests, revisions, wire
-from bench.regression.examine import refuse
+from bench.regression import planning, requests, revisions
+from bench.regression.examine import examine
 from bench.regression.revisions import SideError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,18 +177,18 @@ def test_a_base_without_the_library_that_the_head_has_ends_with_status_3(reposit
     assert "revision 'base' has no library 'ann', and the other one has" in capsys.readouterr().err
 
 
-def test_a_library_that_lacks_what_the_suite_needs_is_a_clear_message(repository, tmp_path):
+def test_a_library_that_lacks_what_the_suite_needs_is_a_clear_message(repository):
     (repository / "ann").mkdir()
-    (repository / "ann" / "__init__.py").touch()
-    (repository / "ann" / "spec.py").touch()
+    for name in ("__init__", "catalogue", "spec"):
+        (repository / "ann" / f"{name}.py").touch()
     commit(repository)
-    with revisions.sides(repository, "HEAD", None) as (base, _):
-        line, child = wire.start(base, {"act": "examine", "device": "cpu"}, said=tmp_path / "said")
-        answer = line.recv()
-        child.join()
-        with pytest.raises(SideError, match="HEAD: its library lacks what this suite needs"):
-            refuse(answer, base)
-    assert "cannot import name" in answer["lacks"]
+    asks = requests.of_blocks(["tiny:make"], [Size(width=5, height=4)])
+    lacks = r"HEAD: its library lacks what this suite needs \(cannot import name"
+    with (
+        revisions.sides(repository, "HEAD", None) as sides,
+        pytest.raises(SideError, match=lacks),
+    ):
+        examine(asks, sides, device="cpu", on_step=lambda _: None)
 
 
 def test_a_side_is_its_own_code_under_the_running_harness(repository):
@@ -342,11 +342,11 @@ def test_an_experiment_has_to_have_cells_that_can_be_compared():
 
 def test_the_margin_and_the_planted_share_follow_the_device():
     options = regress.parser().parse_args(["--base", "base", "--device", "cpu"])
-    made = planning.plan(options)
+    made = planning.make_plan(options)
     assert (made.settings.margin, made.planted) == (0.05, 0.1)
     assert [ask.arm for ask in made.asks] == list(requests.DEFAULT_BLOCKS)
     wide = regress.parser().parse_args(["--base", "base", "--device", "cpu", "--margin", "0.1"])
-    assert planning.plan(wide).planted == 0.2
+    assert planning.make_plan(wide).planted == 0.2
 
 
 @pytest.mark.slow

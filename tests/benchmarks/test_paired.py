@@ -16,6 +16,7 @@ import pytest
 from ann.spec import Size
 from bench.analysis import sign_test
 from bench.compare.compare import Settings, compare
+from bench.records.comparison import ArmReadings
 from experiments.spec import Cell, OwnModule
 
 pytestmark = pytest.mark.slow
@@ -88,7 +89,7 @@ def roles(one):
     """A round of three equal arms, each of them in each role."""
     arms = (one.first, one.second, one.control)
     return [
-        sign_test.Round(first=first, second=second, control=control)
+        ArmReadings(first=first, second=second, control=control)
         for first, second, control in (arms, arms[1:] + arms[:1], arms[2:] + arms[:2])
     ]
 

@@ -23,10 +23,11 @@ from bench.compare.compare import Settings
 from bench.records.comparison import ArmReadings, ArmRecord, Comparison, RoundRecord
 from bench.records.outcome import Outcome, SideRecord
 from bench.records.record import Measures, Record
-from bench.regression import gate, planning
+from bench.regression import planning
 from bench.regression import verdicts as judging
 from bench.regression.examine import Examined, examine
-from bench.regression.jobs import PLANTED, Job
+from bench.regression.gate import RevisionTimer
+from bench.regression.planning import PLANTED, Plan
 from bench.regression.requests import Ask
 from bench.regression.revisions import sides
 
@@ -54,7 +55,7 @@ def log_ratios(draw, *, luck, rounds=sign_test.ROUNDS):
     return np.median(second - first, axis=1), np.median(control - first, axis=1)
 
 
-def simulated(draw, one, role, *, luck, factor, settings):
+def simulated(draw, one, role, *, luck, factor, margin, shared):
     """A comparison as a simulated machine reads it."""
     truth = {"planted": 1 + PLANTED, "untouched": 1.0}.get(role, factor)
     logs, controls = log_ratios(draw, luck=luck)
@@ -74,9 +75,9 @@ def simulated(draw, one, role, *, luck, factor, settings):
         second=ArmRecord(arm="head", cell="0"),
         size="9x7",
         axes={"gate_role": role, "gate_cell": one.ask.arm},
-        margin=settings.margin,
-        level=settings.level,
-        comparisons=settings.comparisons,
+        margin=margin,
+        level=sign_test.LEVEL,
+        comparisons=shared,
         rounds=rounds,
         failure=None,
     )
@@ -99,10 +100,14 @@ def cells(count=CELLS):
 
 
 def run_job(monkeypatch, play, *, margin, examined):
-    """One job by the gate's own code; `play(job, one, role)` stands for the processes."""
-    monkeypatch.setattr(Job, "play", lambda self, one, *, role: play(self, one, role))
-    job = Job(sides=None, device="cpu", settings=Settings(margin=margin), out=None)
-    made = gate.timed_cells(job, examined)
+    """One job by the gate's own code; `play(one, role, shared)` stands for the processes."""
+
+    def stands_in(self, one, *, role, shared):
+        return play(one, role, shared)
+
+    monkeypatch.setattr(RevisionTimer, "play", stands_in)
+    plan = Plan(base="b", head=None, settings=Settings(margin=margin))
+    made = RevisionTimer(plan=plan, sides=None).time_cells(examined)
     side = SideRecord(name="s")
     return Outcome(
         base=side,
@@ -118,9 +123,10 @@ def simulate(monkeypatch, *, luck, slow, margin, jobs=JOBS, seed=0):
     draw = np.random.default_rng(seed)
     examined = cells()
 
-    def play(job, one, role):
+    def play(one, role, shared):
         factor = slow if one is examined[0] else 1.0
-        return simulated(draw, one, role, luck=luck, factor=factor, settings=job.settings)
+        how = {"luck": luck, "factor": factor, "margin": margin, "shared": shared}
+        return simulated(draw, one, role, **how)
 
     return [run_job(monkeypatch, play, margin=margin, examined=examined) for _ in range(jobs)]
 
@@ -135,7 +141,7 @@ def tally(found, what):
 
 @pytest.mark.parametrize("noise", LUCK)
 def test_equal_cells_are_called_worse_in_at_most_one_percent(benchmark, monkeypatch, noise):
-    margin = planning.USUAL["cuda" if noise == "gpu" else "cpu"].margin
+    margin = planning.MARGINS["cuda" if noise == "gpu" else "cpu"]
     run = partial(simulate, monkeypatch, luck=LUCK[noise], slow=1.0, margin=margin)
     found = benchmark.pedantic(run, rounds=1)
     statuses, verdicts = tally(found, f"A/A, {noise}")
@@ -147,7 +153,7 @@ def test_equal_cells_are_called_worse_in_at_most_one_percent(benchmark, monkeypa
 
 @pytest.mark.parametrize("noise", ["gpu", "two cores"])
 def test_a_tenth_is_found_in_at_least_95_percent_of_jobs(benchmark, monkeypatch, noise):
-    margin = planning.USUAL["cuda" if noise == "gpu" else "cpu"].margin
+    margin = planning.MARGINS["cuda" if noise == "gpu" else "cpu"]
     run = partial(simulate, monkeypatch, luck=LUCK[noise], slow=TENTH, margin=margin)
     found = benchmark.pedantic(run, rounds=1)
     statuses, verdicts = tally(found, f"ten percent, {noise}")
@@ -205,12 +211,14 @@ def windows(made, *, size=sign_test.ROUNDS):
 def test_in_process_time_of_this_machine(repository, tmp_path, monkeypatch):
     """At most one percent of equal cells are called worse; ten percent is found in four of five jobs."""
     ask = Ask(arm="planted_work:make", size="32x16", channels=96)
-    margin = planning.USUAL["cpu"].margin
+    margin = planning.MARGINS["cpu"]
     settings = Settings(margin=margin, rounds=REAL_ROUNDS)
     with sides(repository, "HEAD~1", "HEAD") as pair:
         (one,) = examine([ask], pair, device="cpu", on_step=lambda _: None)
-        job = Job(sides=pair, device="cpu", settings=settings, out=tmp_path / "out")
-        played = {role: job.play(one, role=role) for role in ("untouched", "planted", "cell")}
+        plan = Plan(base="HEAD~1", head="HEAD", settings=settings, out=tmp_path / "out")
+        timer = RevisionTimer(plan=plan, sides=pair)
+        roles = ("untouched", "planted", "cell")
+        played = {role: timer.play(one, role=role, shared=1) for role in roles}
     equal = played["untouched"]
     for role, made in played.items():
         assert made.failure is None
@@ -232,7 +240,7 @@ def test_in_process_time_of_this_machine(repository, tmp_path, monkeypatch):
 def drawn(played, source, start):
     """A job of windows that begin there; its second measurement is the window half the rounds on."""
 
-    def play(job, one, role):
+    def play(one, role, shared):
         made = source if role in ("cell", "again") else played[role]
         found = windows(made)
         at = (start + (len(found) // 2 if role == "again" else 0)) % len(found)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.analysis import sign_test
-from bench.analysis.sign_test import Round, decide, judge_rounds
+from bench.analysis.sign_test import decide, judge_rounds
+from bench.records.comparison import ArmReadings
 
 EQUAL = [0.0, 1e-3, -1e-3, 2e-3, -2e-3] * 4
 SWAPPED = {"FASTER": "SLOWER", "SLOWER": "FASTER"}
@@ -55,7 +56,7 @@ def test_a_machine_on_which_equals_differ_decides_nothing():
 
 
 def test_the_control_is_compared_with_the_first_arm():
-    one = Round(first=(1.0,), second=(3.0,), control=(1.05,))
+    one = ArmReadings(first=(1.0,), second=(3.0,), control=(1.05,))
     found = decide([one] * 20)
     assert found.control.median == pytest.approx(1.05)
     assert found.verdict == "INCONCLUSIVE"
@@ -71,7 +72,7 @@ def test_the_control_is_compared_with_the_first_arm():
     ],
 )
 def test_readings_are_judged_by_the_settings_given(options, expected):
-    one = Round(first=(1.0,), second=(1.05,), control=(1.0,))
+    one = ArmReadings(first=(1.0,), second=(1.05,), control=(1.0,))
     assert decide([one] * 5, **options).verdict == expected
 
 
@@ -156,7 +157,7 @@ def test_the_fewest_rounds_decide_if_all_agree():
 
 
 def test_a_lone_comparison_has_the_whole_level():
-    twice = Round(first=(1.0,), second=(2.0,), control=(1.0,))
+    twice = ArmReadings(first=(1.0,), second=(2.0,), control=(1.0,))
     assert decide([twice] * 10).verdict == "SLOWER"  # 9.8e-4 of 1e-3
 
 
@@ -188,7 +189,7 @@ def test_what_is_needed_is_just_within_the_level(rounds):
 
 
 def test_a_round_is_the_median_ratio_of_neighbours():
-    one = Round(first=(1.0, 2.0, 9.0), second=(3.0, 4.0, 9.0), control=(1.0, 3.0, 9.0))
+    one = ArmReadings(first=(1.0, 2.0, 9.0), second=(3.0, 4.0, 9.0), control=(1.0, 3.0, 9.0))
     found = decide([one] * 20)
     assert found.ratio.median == pytest.approx(2.0)
     assert found.control.median == pytest.approx(1.0)
@@ -197,7 +198,7 @@ def test_a_round_is_the_median_ratio_of_neighbours():
 def test_a_round_whose_speed_drifts_steadily_shows_no_difference():
     """A C B B C A while each turn takes a tenth longer than the last."""
     first, control, second, again, repeat, last = (1.1**turn for turn in range(6))
-    one = Round(first=(first, last), second=(second, again), control=(control, repeat))
+    one = ArmReadings(first=(first, last), second=(second, again), control=(control, repeat))
     found = decide([one] * 20)
     assert (found.ratio.median, found.control.median) == pytest.approx((1.0, 1.0))
 
@@ -239,15 +240,15 @@ def test_no_rounds_are_refused():
 @pytest.mark.parametrize("reading", [0.0, -1.0, math.inf, math.nan])
 def test_readings_that_are_no_times_are_refused(reading):
     with pytest.raises(ValueError, match="are no times"):
-        decide([Round(first=(1.0,), second=(reading,), control=(1.0,))])
+        decide([ArmReadings.model_construct(first=(1.0,), second=(reading,), control=(1.0,))])
     with pytest.raises(ValueError, match="are no times"):
-        decide([Round(first=(reading,), second=(1.0,), control=(1.0,))])
+        decide([ArmReadings.model_construct(first=(reading,), second=(1.0,), control=(1.0,))])
 
 
 @pytest.mark.parametrize("readings", [(), (1.0, 2.0)])
 def test_every_arm_needs_as_many_readings(readings):
     with pytest.raises(ValueError, match="readings beside 1; every arm needs as many"):
-        decide([Round(first=(1.0,), second=readings, control=(1.0,))])
+        decide([ArmReadings(first=(1.0,), second=readings, control=(1.0,))])
 
 
 logs = st.floats(-1, 1)
@@ -281,7 +282,7 @@ def test_a_machine_of_another_speed_gives_the_same_decision(times, exponent):
 
     def at(scale):
         return [
-            Round(first=(scale * a,), second=(scale * b,), control=(scale * c,))
+            ArmReadings(first=(scale * a,), second=(scale * b,), control=(scale * c,))
             for a, b, c in times
         ]
 
@@ -334,7 +335,7 @@ class Machine:
             self.log_speed = self.keeps * self.log_speed + wandered
             disturbed = 1 + abs(self.draw.gauss(0, self.turn))
             readings[name].append(pace[name] * math.exp(self.log_speed) * disturbed)
-        return Round(**readings)
+        return ArmReadings(**readings)
 
     def _luck(self):
         return 1.6 if self.draw.random() < self.unlucky else 1.0

@@ -15,9 +15,9 @@ from ann.spec import Size
 from bench import efficiency
 from bench.analysis import decide_comparison
 from bench.compare import compare as paired
-from bench.compare.rounds import LETTERS, ORDERS, Match, Player
+from bench.compare.rounds import LETTERS, ORDERS, ArmError, Match, Player
 from bench.compare.turns import ArmTask, Ready
-from bench.records import comparison, record
+from bench.records import comparison, exit_failure, record, timeout_failure
 from bench.records.record import Failure
 from experiments.spec import Cell, OwnModule
 
@@ -174,7 +174,7 @@ def test_an_order_and_its_opposite_make_up_for_drift():
 
 def planned(*calls_s):
     match = Match(cell(), cell(), device="cpu", turn_s=0.02, round_s=1.5)
-    match._plan({name: Ready(call_s=call_s) for name, call_s in zip(LETTERS, calls_s, strict=True)})
+    match.plan({name: Ready(call_s=call_s) for name, call_s in zip(LETTERS, calls_s, strict=True)})
     return match
 
 
@@ -205,7 +205,7 @@ def test_an_arm_that_raises_ends_with_its_reason(tmp_path, monkeypatch):
     (tmp_path / "broken_arm.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
     own = replace(cell(), subject=OwnModule(factory="broken_arm:make", channels=8))
-    with Player(ArmTask(cell=own, device="cpu")) as player, pytest.raises(paired.ArmError) as seen:
+    with Player(ArmTask(cell=own, device="cpu")) as player, pytest.raises(ArmError) as seen:
         player.ready()
     assert seen.value.failure.reason == "apnb: RuntimeError: no luck today"
 
@@ -249,20 +249,14 @@ def test_what_cannot_fit_is_not_started_and_the_comparison_says_so(tmp_path, cap
     assert (kept.failure.kind, kept.rounds) == ("foreseen", ())
 
 
-class Deaf:
-    """A process that ended by a signal, and a pipe of which nothing comes."""
+class Silent:
+    """A process that ended by a signal or goes on, and answers nothing."""
 
     def __init__(self, exitcode):
         self.exitcode = exitcode
 
-    def poll(self, limit_s):
-        return self.exitcode is not None
-
-    def recv(self):
-        raise EOFError
-
-    def join(self):
-        pass
+    def receive(self, *, limit_s):
+        return timeout_failure(limit_s) if self.exitcode is None else exit_failure(self.exitcode)
 
 
 @pytest.mark.parametrize(
@@ -275,8 +269,8 @@ class Deaf:
 )
 def test_a_process_that_dies_or_hangs_is_the_arms_failure(exitcode, kind, reason):
     player = Player(ArmTask(cell=cell(time_limit_s=5), device="cpu"))
-    player._connection = player._process = Deaf(exitcode)
-    with pytest.raises(paired.ArmError) as seen:
+    player.worker = Silent(exitcode)
+    with pytest.raises(ArmError) as seen:
         player.ready()
     assert seen.value.failure.kind == kind
     assert reason in seen.value.failure.reason

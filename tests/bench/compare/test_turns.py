@@ -102,7 +102,7 @@ def test_a_turn_on_a_gpu_is_the_devices_time_however_slow_the_host(host_s):
 def test_the_clock_that_decides_comes_first():
     stream = Stream(device_s=2e-4, host_s=1e-5)
     assert [*worker.take_cuda(stream.work, 3, stream)] == ["cuda-events", "wall"]
-    assert [*worker.turns(lambda: None, "cpu")(1)] == ["process", "wall"]
+    assert [*worker.timed_turns(lambda: None, "cpu")(1)] == ["process", "wall"]
 
 
 def test_the_warm_up_gives_its_shortest_call(monkeypatch):
@@ -140,22 +140,13 @@ def test_calls_of_an_arm_share_autocast_in_inference_alone(monkeypatch, mode):
         seen.append(torch.is_autocast_enabled(device))
         return lambda launches: {"wall": 1.0}
 
-    monkeypatch.setattr(worker, "turns", turns)
+    monkeypatch.setattr(worker, "timed_turns", turns)
     monkeypatch.setattr(worker, "warm_up_arm", lambda take, seconds: 1.0)
-    asked = worker.ArmTask(cell=cell(dtype="autocast-bfloat16", mode=mode, batch=2), device="cpu")
-    with pytest.raises(EOFError):
-        worker._serve(asked, Deaf())
+    task = worker.ArmTask(cell=cell(dtype="autocast-bfloat16", mode=mode, batch=2), device="cpu")
+    session = worker.take_turns(task)
+    assert next(session).call_s == 1.0
+    session.close()
     assert seen == [mode == "eval"]
-
-
-class Deaf:
-    """A connection that takes what it is told and then ends."""
-
-    def send(self, _):
-        pass
-
-    def recv(self):
-        raise EOFError
 
 
 def test_equal_cells_get_the_same_weights():
@@ -186,7 +177,7 @@ def test_outputs_are_left_in_evaluation_and_the_mode_is_put_back(tmp_path):
 )
 def test_threads_are_placed_unless_the_user_has_placed_them(monkeypatch, variables, device, given):
     monkeypatch.setattr(worker.sys, "platform", "linux")
-    assert sorted(worker.threads(variables, device)) == given
+    assert sorted(worker.thread_variables(variables, device)) == given
 
 
 FAULTS = """

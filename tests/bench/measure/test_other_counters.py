@@ -1,15 +1,22 @@
 """Other counters: what they were found to say of the same call, which a new version may change."""
 
 import importlib.util
-import multiprocessing
+import os
+import subprocess
+import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
+import torch
 
 from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench.measure import other_counters
 from bench.predict import ledger
+from bench.records import Failure
+from bench.run import process
+from bench.workers import call
 from bench.workloads import workload
 from experiments.spec import Cell
 
@@ -27,7 +34,9 @@ PACKAGES = {tool.name: tool.package for tool in other_counters.TOOLS}
 
 @pytest.fixture(scope="module")
 def told():
-    return {rival.tool: rival for rival in other_counters.count_with_other_tools(NB)}
+    """What each tool says, forked from a process in which nothing has run."""
+    outcome = call("bench.measure.other_counters:count_with_other_tools", NB, limit_s=300)
+    return {count.tool: count for count in outcome}
 
 
 def reported(told, tool):
@@ -72,40 +81,48 @@ def test_every_tool_has_a_row_with_a_version_or_a_reason(told):
 
 def test_fvcore_as_it_comes_misses_fused_attention():
     pytest.importorskip("fvcore")
-    (bare,) = other_counters.count_with_other_tools(replace(NB, implementation="sdpa"), ("fvcore",))
+    cell = replace(NB, implementation="sdpa")
+    bare = call("tests.bench.measure.fvcore_alone:count", cell, limit_s=300)
     assert bare.reported == pytest.approx(CONVOLUTIONS, rel=0.1)
 
 
-def test_a_tool_that_fails_is_a_row_with_the_reason():
-    def ask(module, inputs):
-        return {}["no such thing"]
+def count_with(count, package="pytest"):
+    return other_counters.count_with(other_counters.Tool("own", package, count), NB)
 
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    other_counters._answer(other_counters.Tool("own", "own", ask), NB, sender)
-    assert receiver.recv() == {"reason": "KeyError: 'no such thing'"}
+
+def test_a_tool_that_fails_is_a_row_with_the_reason(monkeypatch):
+    monkeypatch.setattr(other_counters, "_count_here", lambda _: {}["no such thing"])
+    assert count_with(len).reason == "KeyError: 'no such thing'"
 
 
 def test_a_tool_that_is_not_installed_is_a_row_with_the_reason():
-    found = other_counters._apart(other_counters.Tool("own", "no-such-package", float), NB)
+    found = count_with(float, "no-such-package")
     assert (found.reported, found.reason) == (None, "no-such-package is not installed")
 
 
 def test_a_tool_that_does_not_end_is_a_row_with_the_reason(monkeypatch):
-    monkeypatch.setattr(other_counters, "LIMIT_S", 0)
-    receiver, _open = multiprocessing.Pipe(duplex=False)
-    assert other_counters._told(receiver) == {"reason": "not done after 0 s"}
+    monkeypatch.setattr(other_counters, "TOOL_LIMIT_S", 0)
+    monkeypatch.setattr(other_counters, "_count_here", lambda _: time.sleep(60))
+    assert count_with(len).reason == "not done after 0 s; ended"
 
 
-def test_where_the_tools_cannot_be_asked_at_all_the_last_line_says_why(monkeypatch):
-    monkeypatch.setattr(other_counters.sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="asks other counters ended with 1"):
-        other_counters.count_with_other_tools(NB)
+def test_a_tool_that_dies_is_a_row_with_the_reason(monkeypatch):
+    monkeypatch.setattr(other_counters, "_count_here", lambda _: os._exit(1))
+    assert count_with(len).reason == "the process died with exit status 1"
 
 
-def test_a_tool_that_dies_is_a_row_with_the_reason():
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    sender.close()
-    assert other_counters._told(receiver) == {"reason": "the process died in it"}
+def test_a_tool_counts_a_call_of_the_cell_in_inference():
+    def count(module, inputs):
+        return 0.6 if module.training or torch.is_grad_enabled() else inputs[0].numel()
+
+    tool = other_counters.Tool("own", "pytest", count)
+    assert other_counters._count_here((tool, NB)) == 32 * N
+
+
+def test_a_process_that_counts_and_dies_is_the_cells_failure(monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", partial(subprocess.Popen, executable="/bin/false"))
+    outcome = process.run_task(process.Task(cell=NB, device="cpu"))
+    assert outcome == Failure(kind="error", reason="the process died with exit status 1")
 
 
 def test_training_is_refused():

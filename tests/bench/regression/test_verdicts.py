@@ -7,17 +7,19 @@ import pytest
 
 from bench import regress
 from bench.compare.compare import Settings
-from bench.compare.rounds import Manner, Match
+from bench.compare.rounds import Match
 from bench.compare.turns import Ready, plant
 from bench.records import comparison as pairing_record
 from bench.records.comparison import ArmReadings, ArmRecord
 from bench.records.outcome import Control, Finding, Outcome, SideRecord
 from bench.records.record import Failure, MeasuredMemory, Measures, PredictedMemory, Record
-from bench.regression import gate, jobs
+from bench.regression import gate
 from bench.regression import verdicts as judging
 from bench.regression.examine import Examined
-from bench.regression.jobs import Job
+from bench.regression.gate import RevisionTimer
+from bench.regression.planning import Plan
 from bench.regression.requests import Ask
+from bench.regression.revisions import RevisionSide
 from experiments.spec import Cell
 from tests.bench.regression.gated import NOISE, WHERE, comparison, verdicts
 
@@ -117,18 +119,19 @@ def job(monkeypatch, tmp_path, ratios):
     """A job whose comparisons are made up: by role, the ratio that is read."""
     played = []
 
-    def play(self, one, *, role):
-        played.append((role, self.settings.comparisons))
+    def play(self, one, *, role, shared):
+        played.append((role, shared))
         return comparison(ratios[role], role=role, cell=one.ask.arm)
 
-    monkeypatch.setattr(Job, "play", play)
-    return Job(sides=(None, None), device="cpu", settings=Settings(), out=tmp_path), played
+    monkeypatch.setattr(RevisionTimer, "play", play)
+    plan = Plan(base="b", head=None, out=tmp_path)
+    return RevisionTimer(plan=plan, sides=(None, None)), played
 
 
 def test_controls_come_first_and_a_slower_cell_is_measured_again(monkeypatch, tmp_path):
     ratios = {"untouched": 1.0, "planted": 1.1, "cell": 1.1, "again": 1.1}
     one, played = job(monkeypatch, tmp_path, ratios)
-    made = gate.timed_cells(one, [examined("apnb"), examined("nb")])
+    made = one.time_cells([examined("apnb"), examined("nb")])
     assert played == [
         ("untouched", 1),
         ("planted", 1),
@@ -143,7 +146,7 @@ def test_controls_come_first_and_a_slower_cell_is_measured_again(monkeypatch, tm
 
 def test_a_cell_that_is_the_same_is_measured_once(monkeypatch, tmp_path):
     one, played = job(monkeypatch, tmp_path, {"untouched": 1.0, "planted": 1.1, "cell": 1.0})
-    gate.timed_cells(one, [examined()])
+    one.time_cells([examined()])
     assert [role for role, _ in played] == ["untouched", "planted", "cell"]
 
 
@@ -156,7 +159,7 @@ def test_a_cell_that_is_the_same_is_measured_once(monkeypatch, tmp_path):
 )
 def test_where_a_control_reads_wrong_nothing_else_is_run(monkeypatch, tmp_path, ratios, seen):
     one, played = job(monkeypatch, tmp_path, ratios)
-    made = gate.timed_cells(one, [examined()])
+    made = one.time_cells([examined()])
     assert [role for role, _ in played] == seen
     found = outcome(finding("SAME"), controls=judging.controls(made), timed=True)
     assert found.status == 3
@@ -171,70 +174,52 @@ def test_a_control_that_could_not_be_run_does_not_hold():
 
 def test_what_does_not_run_on_both_sides_is_not_timed(monkeypatch, tmp_path):
     one, played = job(monkeypatch, tmp_path, {})
-    assert gate.timed_cells(one, [examined(failure=Failure(kind="error", reason="r"))]) == ()
+    assert one.time_cells([examined(failure=Failure(kind="error", reason="r"))]) == ()
     assert played == []
 
 
-class Line:
-    """An arm whose calls take so long; it says how it was asked to run."""
+class Arm:
+    """The worker of an arm whose calls take so long."""
 
-    def __init__(self, task, seconds):
-        self.task = task
-        self.take = plant(lambda launches: {"process": seconds, "wall": seconds}, task.planted)
-        self.answers = [Ready(call_s=seconds, memory=MeasuredMemory(high_water_bytes=64))]
+    def __init__(self, planted, seconds):
+        self.planted = planted
+        self.take = plant(lambda launches: {"process": seconds, "wall": seconds}, planted)
+        self.ready = Ready(call_s=seconds, memory=MeasuredMemory(high_water_bytes=64))
 
-    def poll(self, seconds):
-        return True
+    def start(self):
+        return self
 
-    def send(self, launches):
-        self.answers.append(self.take(launches))
+    def send(self, message):
+        self.answer = self.take(message) if isinstance(message, int) else self.ready
 
-    def recv(self):
-        return self.answers.pop(0)
+    def receive(self, *, limit_s):
+        return self.answer
 
-    def close(self):
+    def end(self):
         pass
 
 
-class Process:
-    exitcode = None
+def planted_match(share=0.1, seconds=0.01):
+    arms = []
 
-    def kill(self):
-        self.exitcode = -9
-
-    def terminate(self):
-        pass
-
-    def join(self, timeout=None):
-        pass
-
-
-def planted_match(tmp_path, share=0.1, seconds=0.01):
-    lines = []
-
-    def start(task):
-        lines.append(Line(task, seconds))
-        return lines[-1], Process()
+    def start(name, task):
+        arms.append(Arm(task.planted, seconds))
+        return arms[-1], task
 
     cell = Cell(experiment="regress", axes={"block": "b"}, subject=None, size=None)
-    manner = Manner(
-        starts=dict.fromkeys(("first", "control", "second"), start),
-        read_memory=True,
-        planted=share,
-        least_launches=10,
-    )
-    match = Match(cell, cell, device="cpu", turn_s=0.02, round_s=0.4, manner=manner)
-    return match, lines
+    settings = {"read_memory": True, "planted": share, "least_launches": 10}
+    match = Match(cell, cell, device="cpu", turn_s=0.02, round_s=0.4, start=start, **settings)
+    return match, arms
 
 
-def test_the_planted_control_does_a_tenth_more_work_in_its_second_arm_alone(tmp_path):
-    match, lines = planted_match(tmp_path)
+def test_the_planted_control_does_a_tenth_more_work_in_its_second_arm_alone():
+    match, arms = planted_match()
     (one,) = match.play(1, {})
     assert match.launches == {"first": 10, "control": 10, "second": 10}
     taken = one.readings["process"]
     assert set(taken.first) == set(taken.control) == {0.01}
     assert taken.second == pytest.approx([0.011] * len(taken.second))
-    assert [line.task.planted for line in lines] == [0, 0, 0.1]
+    assert [each.planted for each in arms] == [0, 0, 0.1]
     assert one.memory == ArmReadings(first=(64.0,), control=(64.0,), second=(64.0,))
 
 
@@ -286,37 +271,48 @@ def test_two_folders_are_judged_by_the_turns_that_their_commits_took(tmp_path, c
 
 def test_the_plan_of_steps_counts_both_sides_and_both_controls():
     ask = Ask(arm="apnb", size="9x7")
-    plan = gate.Plan(base="a", head=None, asks=(ask, ask))
-    assert gate.gate_steps(plan) == 4 + 4 * 20
-    assert gate.gate_steps(replace(plan, exact_only=True)) == 4
+    plan = Plan(base="a", head=None, asks=(ask, ask))
+    assert plan.steps == 4 + 4 * 20
+    assert replace(plan, exact_only=True).steps == 4
+
+
+SIDE = RevisionSide(name="b", commit="c", code="0", path=Path(), python="p")
+
+
+def timer(out):
+    """A timer of ten rounds, whose sides are the same."""
+    plan = Plan(base="b", head=None, settings=Settings(rounds=10), out=out)
+    return RevisionTimer(plan=plan, sides=(SIDE, SIDE))
 
 
 def test_a_comparison_is_written_down_as_soon_as_it_is_made(tmp_path, monkeypatch):
-    given = []
+    given, messages = [], []
 
-    def start(side, request, *, said, variables):
-        given.append(variables)
-        return Line(Asked(request), 0.01), Process()
+    class Told(Arm):
+        def __init__(self):
+            super().__init__(0.0, 0.01)
 
-    monkeypatch.setattr(jobs.wire, "start", start)
-    monkeypatch.setattr(jobs, "threads", lambda variables, device: {"device": device})
-    side = jobs.RevisionSide(name="b", commit="c", code="0", path=Path(), python="p")
-    one = Job(sides=(side, side), device="cpu", settings=Settings(rounds=10), out=tmp_path)
-    made = one.play(examined(), role="planted")
+        def send(self, message):
+            if isinstance(message, dict):
+                messages.append(message)
+                super().__init__(message["planted"], 0.01)
+            super().send(message)
+
+    def worker(side, target, **variables):
+        given.append((target, variables))
+        return Told()
+
+    monkeypatch.setattr(RevisionSide, "worker", worker)
+    monkeypatch.setattr(gate, "thread_variables", lambda variables, device: {"device": device})
+    made = timer(tmp_path).play(examined(), role="planted", shared=1)
     assert pairing_record.read_comparisons(tmp_path) == (made,)
     assert (made.first.arm, made.axes["gate_role"], len(made.rounds)) == ("apnb@c", "planted", 10)
     assert judging.judge_comparison(made).verdict == "SLOWER"
-    assert given == [{"device": "cpu"}] * 30
+    assert given == [("play", {"device": "cpu"})] * 30
+    assert {message["cell"]["arm"] for message in messages} == {"apnb"}
 
 
-class Asked:
-    """What a worker is told, as its task would have it."""
-
-    def __init__(self, request):
-        self.planted = request["planted"]
-
-
-def test_what_does_not_fit_three_times_is_not_begun(tmp_path, monkeypatch):
+def test_what_does_not_fit_three_times_is_not_begun(tmp_path):
     huge = PredictedMemory(
         peak_bytes=2**60,
         increment_bytes=2**59,
@@ -326,8 +322,6 @@ def test_what_does_not_fit_three_times_is_not_begun(tmp_path, monkeypatch):
     )
     one = examined()
     record = one.base.model_copy(update={"measures": Measures(predicted=huge)})
-    side = jobs.RevisionSide(name="b", commit="c", code="0", path=Path(), python="p")
-    job = Job(sides=(side, side), device="cpu", settings=Settings(rounds=10), out=tmp_path)
-    made = job.play(replace(one, base=record, head=record), role="cell")
+    made = timer(tmp_path).play(replace(one, base=record, head=record), role="cell", shared=1)
     assert made.failure.kind == "foreseen"
     assert pairing_record.read_comparisons(tmp_path) == (made,)

@@ -1,18 +1,16 @@
 """What a side's process does with a cell, and what becomes of one that dies."""
 
-import multiprocessing
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from bench.compare import turns
-from bench.compare.turns import Ready
-from bench.records import record
-from bench.records.record import Failure, MeasuredMemory, Measures, Record
-from bench.regression import examine as examining
-from bench.regression import wire, worker
-from bench.regression.examine import SideError
+from bench.records import exit_failure, record, timeout_failure
+from bench.records.record import Failure, Measures, Record
+from bench.regression import worker
+from bench.regression.examine import Examiner, SideError
 from bench.regression.requests import Ask
 from bench.regression.revisions import RevisionSide
 from bench.run import environment
@@ -47,7 +45,9 @@ def examine(tmp_path, monkeypatch):
 
     def call(name, *, weights="weights.pt", outputs="outputs.pt"):
         ask = Ask(arm=f"worker_blocks:{name}", size="5x4", channels=3)
-        return worker.examine(ask, "cpu", weights=tmp_path / weights, outputs=tmp_path / outputs)
+        return worker.examine_cell(
+            ask, "cpu", weights=tmp_path / weights, outputs=tmp_path / outputs
+        )
 
     return call
 
@@ -100,84 +100,49 @@ def test_what_does_not_fit_is_not_run(examine, monkeypatch, tmp_path):
     assert not (tmp_path / "outputs.pt").exists()
 
 
-@pytest.mark.parametrize(
-    "item",
-    [
-        7,
-        {"process": 0.5},
-        Ready(call_s=0.1, memory=MeasuredMemory(high_water_bytes=5)),
-        Failure(kind="error", reason="r\n\u2028"),
-    ],
-)
-def test_items_come_out_of_the_wire_as_they_went_in(item):
-    one, other = map(wire.Wire, multiprocessing.Pipe())
-    one.send(item)
-    assert other.poll(1)
-    assert other.recv() == item
-    one.close()
-    with pytest.raises(EOFError):
-        other.recv()
-    other.close()
-
-
 def test_it_answers_until_the_other_side_goes(examine, tmp_path):
     ask = Ask(arm="worker_blocks:small", size="5x4", channels=3).as_json()
     files = {name: str(tmp_path / name) for name in ("weights", "outputs")}
     other = {**ask, "arm": "worker_blocks:nowhere"}
-    line = Line({"ask": ask, **files}, {"ask": other, **files}, EOFError)
-    worker._examine(line, {"device": "cpu"})
-    ready, first, second = line.sent
-    assert ready == {"ready": True}
+    session = worker.examine_cells()
+    next(session)
+    assert session.send("cpu") == "cpu"
+    first, second = (session.send({"ask": each, **files}) for each in (ask, other))
     assert (first.failure, second.failure.kind) == (None, "unavailable")
+    session.close()
 
 
-class Line:
-    """Answers in order; an exception is raised."""
+class Answering:
+    """A worker that answers in order, and as told is ready or not."""
 
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.sent = []
+    def __init__(self, *answers, last_words=""):
+        self.answers, self.words, self.is_ended = list(answers), last_words, False
 
-    def send(self, item):
-        self.sent.append(item)
+    def start(self):
+        return self
 
-    def poll(self, seconds):
-        return self.answers[0] is not TimeoutError
-
-    def recv(self):
-        found = self.answers.pop(0)
-        if found is EOFError:
-            raise found
-        return found
-
-    def close(self):
-        pass
-
-
-class Child:
-    exitcode = 3
-
-    def kill(self):
-        pass
-
-    def terminate(self):
-        pass
-
-    def join(self, timeout=None):
-        pass
+    def ask(self, message, *, limit_s):
+        json.dumps(message)
+        answer = self.answers.pop(0)
+        return timeout_failure(limit_s) if answer is TimeoutError else answer
 
     def last_words(self):
-        return "Fatal: gone"
+        return self.words
+
+    def end(self):
+        self.is_ended = True
 
 
-def clerked(monkeypatch, *starts):
-    """What a side's clerk says of three cells, whose processes answer so."""
-    lines = list(starts)
-    monkeypatch.setattr(wire, "start", lambda side, request, said: (lines.pop(0), Child()))
+def examined(monkeypatch, *workers):
+    """What a side says of two cells, whose processes answer so."""
+    left = list(workers)
+    monkeypatch.setattr(RevisionSide, "worker", lambda self, target: left.pop(0))
     side = RevisionSide(name="main", commit="c", code="0", path=Path(), python="p")
-    clerk = examining._Clerk(side, "cpu", Path("said"))
     asks = [Ask(arm="apnb", size="5x4")] * 2
-    return [clerk.ask(ask, weights=Path("w"), outputs=Path("o")) for ask in asks]
+    with Examiner(side, "cpu") as examiner:
+        records = [examiner.examine(ask, weights=Path("w"), outputs=Path("o")) for ask in asks]
+    assert all(each.is_ended for each in workers)
+    return records
 
 
 def answer():
@@ -204,41 +169,49 @@ def answer():
 
 
 def test_a_record_says_whose_code_it_was(monkeypatch):
-    found = clerked(monkeypatch, Line({"ready": True}, answer(), answer()))
+    found = examined(monkeypatch, Answering("cpu", answer(), answer()))
     assert [(one.environment.commit, one.environment.code) for one in found] == [("c", "0")] * 2
 
 
 @pytest.mark.parametrize(
     ("ending", "reason"),
-    [(EOFError, "the process died: Fatal: gone"), (TimeoutError, "not done after 3600 s; ended")],
+    [
+        (
+            exit_failure(3, "Fatal: gone"),
+            "the process died with exit status 3: Fatal: gone",
+        ),
+        (TimeoutError, "not done after 3600 s; ended"),
+    ],
 )
 def test_a_cell_whose_process_dies_is_a_failure_and_the_next_gets_a_new_one(
     monkeypatch, ending, reason
 ):
-    first, second = clerked(
-        monkeypatch, Line({"ready": True}, ending), Line({"ready": True}, answer())
-    )
+    first, second = examined(monkeypatch, Answering("cpu", ending), Answering("cpu", answer()))
     assert first.failure.reason == reason
     assert first.axes == {"block": "apnb", "size": "5x4", "channels": 512, "key_channels": 64}
     assert second.failure is None
 
 
 def test_a_process_that_does_not_even_start_ends_the_gate(monkeypatch):
+    gone = Answering(exit_failure(3, "Fatal: gone"), last_words="Fatal: gone")
     with pytest.raises(SideError, match="main: its process can't be started: Fatal: gone"):
-        clerked(monkeypatch, Line(EOFError))
+        examined(monkeypatch, gone)
+    assert gone.is_ended
 
 
 def test_an_arm_is_told_what_its_task_is(monkeypatch):
     served = []
-    stand_in(monkeypatch, turns, "serve", lambda task, line: served.append(task))
-    request = {
-        "ask": Ask(arm="apnb:fast", size="5x4", channels=8, key_channels=4).as_json(),
+    stand_in(monkeypatch, turns, "take_turns", lambda task: served.append(task) or iter(()))
+    message = {
+        "cell": Ask(arm="apnb:fast", size="5x4", channels=8, key_channels=4).as_json(),
         "device": "cpu",
-        "outputs": None,
         "read_memory": True,
         "planted": 0.1,
     }
-    worker._play(None, request)
+    session = worker.play()
+    next(session)
+    with pytest.raises(StopIteration):
+        session.send(message)
     (task,) = served
     assert (task.cell.name, task.cell.implementation, str(task.cell.size)) == (
         "apnb",
@@ -248,9 +221,8 @@ def test_an_arm_is_told_what_its_task_is(monkeypatch):
     assert (task.outputs, task.read_memory, task.planted) == (None, True, 0.1)
 
 
-def test_what_a_library_lacks_is_told_in_plain_json():
-    ours, theirs = multiprocessing.Pipe()
-    worker._refuse(theirs, ImportError("no name"))
-    assert wire.Wire(ours).recv() == {"lacks": "no name"}
-    ours.close()
-    theirs.close()
+@pytest.mark.parametrize("kind", ["ImportError", "ModuleNotFoundError"])
+def test_what_a_library_lacks_is_told_without_the_warnings_before_it(monkeypatch, kind):
+    lacks = Answering(Failure(kind="error", reason=f"{kind}: no name"), last_words="a warning")
+    with pytest.raises(SideError, match=r"main: its library lacks .* \(no name\); choose a later"):
+        examined(monkeypatch, lacks)

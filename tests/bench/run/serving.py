@@ -3,29 +3,30 @@
 import os
 import signal
 
+from bench.records.record import Failure, Measures
 
-def serve(connection):
-    """Answer as `bench.run.process` does."""
+
+def serve():
+    """Answer as `bench.run.worker.measure_cells` does."""
+    task = yield
     while True:
-        try:
-            task = connection.recv()
-        except EOFError:
-            return
         name = task.cell.name
         if name == "dies":
             os._exit(3)
         if name == "hangs":
             signal.pause()
-        kind, state = {
-            "fails": ("failure", "ends"),
-            "lacks": ("failure", "goes on"),
-            "no graph": ("measures", "ends"),
-        }.get(name, ("measures", "goes on"))
-        text = (
-            '{"kind": "error", "reason": "%d"}' if kind == "failure" else '{"printed": {"pid": %d}}'
-        )
-        connection.send_bytes(f"{kind} {state}\n{text % os.getpid()}".encode())
-        if state == "ends":
-            return
+        kind, goes_on = {
+            "fails": ("failure", False),
+            "lacks": ("failure", True),
+            "no graph": ("measures", False),
+        }.get(name, ("measures", True))
+        if kind == "failure":
+            outcome = Failure(kind="error", reason=str(os.getpid()))
+        else:
+            outcome = Measures(printed={"pid": os.getpid()})
+        if not goes_on:
+            return outcome
         if name == "dies later":
-            os._exit(0)
+            signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        task = yield outcome

@@ -5,7 +5,7 @@ import pytest
 
 from ann.spec import BlockSpec, Size
 from bench.records.record import Record
-from bench.run import pool
+from bench.run import pool, ray_cluster
 from experiments.spec import Cell
 
 CELLS = [
@@ -67,4 +67,4 @@ def test_what_an_act_raises_reaches_the_caller():
 def test_ray_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match="uv sync --group cluster"):
-        pool.ray("cpu")
+        ray_cluster.ray("cpu")

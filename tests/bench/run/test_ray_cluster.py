@@ -70,7 +70,7 @@ def outcomes(wrong):
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    found = list(ray_cluster.engine("cpu")(CELLS, act_of(wrong)))
+    found = list(ray_cluster.ray("cpu")(CELLS, act_of(wrong)))
     lost = [item for item in found if isinstance(item, Lost)]
     kept = sorted(item.subject for item in found if isinstance(item, Record))
     return kept, lost
@@ -124,7 +124,7 @@ def test_a_task_that_ray_ends_for_its_memory_is_out_of_memory(monkeypatch):
 def test_cells_that_no_node_can_do_are_lost_with_that_reason(monkeypatch):
     monkeypatch.setattr(ray_cluster, "PATIENCE_S", 1.0)
     monkeypatch.setattr(ray_cluster, "ASK_EVERY_S", 0.5)
-    found = list(ray_cluster.engine("cuda")(CELLS, act_of(lambda: None)))
+    found = list(ray_cluster.ray("cuda")(CELLS, act_of(lambda: None)))
     assert [item.cell.name for item in found] == ["fine", "bad", "good"]
     assert {item.failure.reason for item in found} == {
         "no node of the cluster has had a GPU for 1 s; add one and call again"

@@ -3,7 +3,6 @@
 import os
 import signal
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,15 +11,15 @@ from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
 from bench.measure import measure, nvml
 from bench.records.record import Failure, Measures, Timing
-from bench.run import process as child
-from bench.run import runner
+from bench.run import process, runner, worker
+from bench.workers import Worker
+from bench.workers import worker as workers
 from bench.workloads import number_formats
 from experiments import machine
 from experiments.beyond import counters
 from experiments.paper import table6
 from experiments.spec import Cell, OwnModule
 from experiments.training import Setting
-from tests.bench.run.serving import serve
 from tests.standing_in import stand_in
 
 PLAIN = Cell(
@@ -52,40 +51,40 @@ ALONE = {
 
 @pytest.mark.parametrize("name", SHARING)
 def test_cells_that_leave_nothing_behind_share_a_process_on_a_gpu_alone(name):
-    assert child.shares(child.Task(cell=SHARING[name], device="cuda"))
-    assert not child.shares(child.Task(cell=SHARING[name], device="cpu"))
-    assert not child.shares(child.Task(cell=SHARING[name], device="cuda", threads=4))
+    assert process.shares(process.Task(cell=SHARING[name], device="cuda"))
+    assert not process.shares(process.Task(cell=SHARING[name], device="cpu"))
+    assert not process.shares(process.Task(cell=SHARING[name], device="cuda", threads=4))
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_cells_that_may_leave_traces_have_a_process_of_their_own(name):
-    assert not child.shares(child.Task(cell=ALONE[name], device="cuda"))
+    assert not process.shares(process.Task(cell=ALONE[name], device="cuda"))
 
 
 @pytest.fixture
 def served(monkeypatch):
     """Processes that answer at once; what is kept of them is ended."""
-    monkeypatch.setattr(child, "_serve", serve)
+    monkeypatch.setattr(process, "TARGET", "tests.bench.run.serving:serve")
     yield
-    child.end_kept()
+    process.end_kept()
 
 
 def pid(name, **changes):
     """Process that measured a cell, or the failure."""
     cell = replace(PLAIN, axes={"block": name}, **changes)
-    found = child.run_task(child.Task(cell=cell, device="cuda"))
+    found = process.run_task(process.Task(cell=cell, device="cuda"))
     return found if isinstance(found, Failure) else found.printed["pid"]
 
 
 def is_running(number):
-    return any(process.pid == number for process in child._RUNNING)
+    return any(running.pid == number for running in workers.RUNNING)
 
 
 def test_cells_share_a_process_until_it_is_ended(served):
     first = pid("a")
     assert pid("b") == first
     assert is_running(first)
-    child.end_kept()
+    process.end_kept()
     assert not is_running(first)
     assert pid("c") != first
 
@@ -123,10 +122,10 @@ def test_a_process_goes_on_after_a_cell_that_this_machine_lacks(served):
 
 def test_a_process_that_died_between_two_cells_is_no_failure_of_the_next(served):
     first = int(pid("dies later"))
-    child.wait([child._KEPT[0].child.sentinel])
+    process._KEPT[0].process.wait(10)
     second = int(pid("a"))
     os.kill(second, signal.SIGKILL)
-    child.wait([child._KEPT[0].child.sentinel])
+    process._KEPT[0].process.wait(10)
     assert len({first, second, int(pid("b"))}) == 3
 
 
@@ -147,25 +146,25 @@ TIMING = Timing(clock="cuda-events", samples_s=(1.0,))
     ],
 )
 def test_what_a_cell_leaves_behind_is_known_or_not(outcome, clean):
-    assert child._is_clean(outcome) is clean
+    assert worker.is_clean(outcome) is clean
 
 
 @pytest.fixture
 def serving(monkeypatch):
-    """Have `_serve` told two cells in this process; the state that each answer tells."""
-    calls = []
-    stand_in(monkeypatch, child, "end_with_parent", lambda: calls.append("ends with its parent"))
-    stand_in(monkeypatch, child, "offer_to_oom_killer", lambda: None)
-    monkeypatch.setattr(child.os, "dup2", lambda *_: None)
-    monkeypatch.setattr(child.signal, "signal", lambda *given: calls.append(given))
-    stand_in(monkeypatch, child, "tidy_process", lambda: True)
+    """Have cells measured in this process; the outcomes, with whether it goes on after each."""
+    stand_in(monkeypatch, process, "tidy_process", lambda: True)
 
     def serve(*outcomes, device="cuda"):
         answers, left = [], list(outcomes)
-        monkeypatch.setattr(child, "_measured", lambda task: left.pop(0))
-        task = child.Task(cell=PLAIN, device=device)
-        child._serve(SimpleNamespace(recv=lambda: task, send_bytes=answers.append))
-        return [answer.decode().split("\n")[0] for answer in answers], calls
+        monkeypatch.setattr(worker, "measured_outcome", lambda task: left.pop(0))
+        session = worker.measure_cells()
+        next(session)
+        try:
+            while True:
+                answers.append((session.send(process.Task(cell=PLAIN, device=device)), "goes on"))
+        except StopIteration as end:
+            answers.append((end.value, "ends"))
+        return [f"{type(outcome).__name__.lower()} {state}" for outcome, state in answers]
 
     return serve
 
@@ -174,25 +173,22 @@ ERROR = Failure(kind="error", reason="CUDA error: an illegal memory access")
 
 
 def test_a_process_serves_until_a_cell_leaves_behind_what_nobody_knows(serving):
-    told, calls = serving(Measures(), ERROR, Measures())
-    assert told == ["measures goes on", "failure ends"]
-    # A terminal sends an interruption to all processes; the run's own ends the others.
-    assert calls == [(signal.SIGINT, signal.SIG_IGN), "ends with its parent"]
+    assert serving(Measures(), ERROR, Measures()) == ["measures goes on", "failure ends"]
 
 
 def test_a_process_on_a_processor_serves_one_cell(serving):
-    assert serving(Measures(), Measures(), device="cpu")[0] == ["measures ends"]
+    assert serving(Measures(), Measures(), device="cpu") == ["measures ends"]
 
 
 def test_a_process_ends_where_its_device_computes_no_more(serving, monkeypatch):
-    stand_in(monkeypatch, child, "tidy_process", lambda: False)
-    assert serving(Measures(), Measures())[0] == ["measures ends"]
+    stand_in(monkeypatch, process, "tidy_process", lambda: False)
+    assert serving(Measures(), Measures()) == ["measures ends"]
 
 
 def test_between_cells_memory_is_given_back_and_the_device_asked(pretended_gpu, monkeypatch):
     calls = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("given back"))
-    assert child.tidy_process()
+    assert process.tidy_process()
     assert calls == ["given back"]
 
     def fail():
@@ -200,7 +196,7 @@ def test_between_cells_memory_is_given_back_and_the_device_asked(pretended_gpu, 
         raise RuntimeError(msg)
 
     monkeypatch.setattr(torch.cuda, "synchronize", fail)
-    assert not child.tidy_process()
+    assert not process.tidy_process()
 
 
 @pytest.mark.parametrize("waits", [True, False])
@@ -208,7 +204,7 @@ def test_a_process_knows_whether_another_of_the_run_waits_on_the_device(monkeypa
     seen = []
     monkeypatch.setattr(nvml.waiting, "count", 0)
     stand_in(monkeypatch, measure, "measure_cell", lambda *_: seen.append(nvml.waiting.count))
-    child._measured(child.Task(cell=PLAIN, device="cuda", waits_on_device=waits))
+    worker.measured_outcome(process.Task(cell=PLAIN, device="cuda", waits_on_device=waits))
     assert seen == [int(waits)]
 
 
@@ -233,15 +229,13 @@ def test_a_cell_leaves_its_precision_to_no_other(pretended_gpu):
 def test_cells_of_a_pretended_gpu_are_measured_in_one_process(
     tmp_path, pretended_machine, monkeypatch
 ):
-    started, start = [], child._Process.start
-    monkeypatch.setattr(
-        child._Process, "start", lambda **given: started.append(given) or start(**given)
-    )
+    started, start = [], Worker.start
+    monkeypatch.setattr(Worker, "start", lambda self: started.append(self.target) or start(self))
     changes = [{"dtype": "tf32"}, {"implementation": "sdpa-efficient"}, {"mode": "train"}]
     cells = [replace(PLAIN, budget_s=2.0, **change) for change in changes]
     records = list(runner.run_cells(cells, tmp_path, source="measured", device="cuda"))
-    assert started == [{"daemon": True}]
-    assert child._KEPT == []
+    assert started == [process.TARGET]
+    assert process._KEPT == []
     kinds = [item.failure.kind if item.failure else None for item in records]
     assert kinds == [None, "unavailable", None], records
     for item in (records[0], records[2]):
@@ -260,7 +254,7 @@ def test_code_that_goes_by_the_device_sees_the_pretended_gpu(pretended_gpu):
 def test_a_training_on_a_pretended_gpu_loads_its_images_by_processes(tmp_path, pretended_machine):
     short = replace(TRAINING.training, iterations=2)
     cell = replace(TRAINING, training=short, time_limit_s=120)
-    found = child.run_task(child.Task(cell=cell, device="cuda", folder=tmp_path))
+    found = process.run_task(process.Task(cell=cell, device="cuda", folder=tmp_path))
     assert isinstance(found, Measures), found
     assert found.accuracy.iterations == 2
 
@@ -276,7 +270,9 @@ def test_slots_beyond_the_gpus_share_them(monkeypatch, shown, gpus, given):
         if shown:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
         monkeypatch.setenv("OMP_NUM_THREADS", "9")
-        child._settle(child.Task(cell=TRAINING, device="cuda", slot=slot, threads=3, gpus=gpus))
+        worker.take_slot(
+            process.Task(cell=TRAINING, device="cuda", slot=slot, threads=3, gpus=gpus)
+        )
         seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
         assert os.environ["OMP_NUM_THREADS"] == "3"
     assert seen == given

@@ -1,0 +1,151 @@
+"""The process of a worker: it answers what it is asked, and ends with the one that started it.
+
+A target is `package.module:function`. A plain function answers one message. A generator function
+answers several: a message is what its `yield` gives, what it yields next is the answer, and what it
+returns is the last one.
+"""
+
+import inspect
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Generator
+from importlib import import_module
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.records import Model, error_failure, exit_failure, timeout_failure
+
+Format = Literal["json", "pickle"]
+Session = Generator[Any, Any, Any]
+
+
+def find_target(name: str) -> Any:  # noqa: ANN401
+    """Import what `package.module:name` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def encode(item: object, form: Format) -> bytes:
+    """Write a message; as JSON for another interpreter, whose versions of what is pickled may differ."""
+    return pickle.dumps(item) if form == "pickle" else json.dumps(item, default=_as_json).encode()
+
+
+def decode(data: bytes, form: Format) -> Any:  # noqa: ANN401
+    """Read what `encode` wrote."""
+    if form == "pickle":
+        return pickle.loads(data)  # noqa: S301  # by a process of ours
+    return json.loads(data, object_hook=_from_json)
+
+
+def _as_json(item: Model) -> dict[str, object]:
+    kind = type(item)
+    return {
+        "model": f"{kind.__module__}:{kind.__qualname__}",
+        "fields": json.loads(item.model_dump_json()),
+    }
+
+
+def _from_json(content: dict[str, Any]) -> Any:  # noqa: ANN401
+    if content.keys() != {"model", "fields"}:
+        return content
+    return find_target(content["model"]).model_validate(content["fields"])
+
+
+def run_child(descriptor: int, target: str, form: Format) -> None:
+    """Answer on a connection until the other side goes; standard input ends with it."""
+    # A terminal sends it to all; who started this process ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(os.dup(0))  # somebody may put another file in its place
+    offer_to_oom_killer()
+    answer_all(Connection(descriptor), target, form)
+
+
+def answer_all(connection: Connection, target: str, form: Format = "pickle") -> None:
+    """Answer message after message, each with whether another may follow."""
+    session: Session | None = None
+    goes_on = True
+    while goes_on:
+        try:
+            data = connection.recv_bytes()
+        except EOFError:
+            return
+        try:
+            session = session or _open(find_target(target))
+            answer = session.send(decode(data, form))
+        except StopIteration as end:
+            answer, goes_on = end.value, False
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong is the answer
+            answer, goes_on = error_failure(error), False
+        connection.send_bytes(encode([answer, goes_on], form))
+
+
+def _open(target: Callable[..., Any]) -> Session:
+    session: Session = target() if inspect.isgeneratorfunction(target) else _one_answer(target)
+    next(session)
+    return session
+
+
+def _one_answer(function: Callable[[Any], Any]) -> Session:
+    return function((yield))
+
+
+def end_with(descriptor: int) -> None:
+    """End this process when a descriptor comes to its end, as at the death of who holds the other one."""
+
+    def watch() -> None:
+        wait([descriptor])
+        os._exit(1)
+
+    # Not the kernel's signal at the death of a parent: that comes when the thread ends that started us.
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def offer_to_oom_killer() -> None:
+    """Ask the kernel to end this process rather than the run, should memory end."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    except OSError:
+        return
+
+
+def ask_in_fork(function: Callable[[Any], Any], message: object, *, limit_s: float) -> Any:  # noqa: ANN401
+    """Ask in a fork of this process, which has all that is loaded here; threads must not have run.
+
+    Returns:
+        The answer, or a Failure as a worker's.
+    """
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_answer, args=(function, message, theirs, ours), daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        answer = ours.recv() if ours.poll(limit_s) else timeout_failure(limit_s)
+    except (EOFError, OSError):
+        child.join()
+        return exit_failure(child.exitcode)
+    finally:
+        ours.close()
+        child.kill()
+        child.join()
+    return answer
+
+
+def _answer(
+    function: Callable[[Any], Any], message: object, connection: Connection, other: Connection
+) -> None:
+    other.close()
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a fork"
+    end_with(parent.sentinel)
+    answer: object
+    try:
+        answer = function(message)
+    except Exception as error:  # noqa: BLE001  # whatever goes wrong is the answer
+        answer = error_failure(error)
+    connection.send(answer)

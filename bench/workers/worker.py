@@ -1,0 +1,156 @@
+"""One way to run a process that may die, hang or fill the memory, and harms no other."""
+
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any, Self
+
+from bench.records import Failure, exit_failure, start_failure, timeout_failure
+from bench.workers.child import Format, decode, encode
+
+# Nothing that waits takes more: 23 days, in milliseconds nearly what an int holds.
+LONGEST_S = 2e6
+GRACE_S = 5.0
+RUNNING: "set[subprocess.Popen[bytes]]" = set()
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process that answers messages; a context that starts it, and ends it whatever happened.
+
+    What can't be started, dies, hangs or has no memory answers with a Failure; nothing is raised.
+
+    Attributes:
+        target: what answers there, `package.module:function`; see `bench.workers.child`.
+        python: another interpreter, whose path is that of its variables; messages to it are JSON,
+            and what it writes is kept for the reason of its death instead of shown.
+        variables: environment variables of the process; those of this one if None.
+        folder: in which it runs.
+        goes_on: whether it answers another message.
+    """
+
+    target: str
+    python: str | None = None
+    variables: Mapping[str, str] | None = None
+    folder: Path | None = None
+    goes_on: bool = field(init=False, default=False)
+    process: "subprocess.Popen[bytes] | None" = field(init=False, default=None)
+    _connection: Connection = field(init=False)
+    _log: IO[bytes] | None = field(init=False, default=None)
+    _failure: Failure | None = field(init=False, default=None)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def _form(self) -> Format:
+        return "json" if self.python else "pickle"
+
+    def start(self) -> Self:
+        """Start it, for whoever ends it."""
+        try:
+            self._connection, theirs = multiprocessing.Pipe()
+            with theirs:
+                self.process = self._started(theirs.fileno())
+        except OSError as error:
+            self._failure = start_failure(error)
+        else:
+            RUNNING.add(self.process)
+        return self
+
+    def _started(self, descriptor: int) -> "subprocess.Popen[bytes]":
+        code = f"from bench.workers.child import run_child; run_child{descriptor, self.target, self._form}"
+        if self.python:
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until the worker ends
+        else:
+            code = f"import sys; sys.path[:] = {list(map(str, sys.path))}; {code}"
+        # The interpreter is the running one or that of an environment made here.
+        return subprocess.Popen(  # noqa: S603
+            [self.python or sys.executable, "-c", code],
+            cwd=self.folder,
+            env=self.variables,
+            stdin=subprocess.PIPE,
+            stdout=self._log or 2,  # standard output is for results, and a module may print
+            stderr=self._log,
+            pass_fds=[descriptor],
+        )
+
+    def ask(self, message: object, *, limit_s: float) -> Any:  # noqa: ANN401
+        """Send a message and wait for its answer, or the Failure in its place."""
+        self.send(message)
+        return self.receive(limit_s=limit_s)
+
+    def send(self, message: object) -> None:
+        """Send a message; `receive` has its answer."""
+        if self._failure is None:
+            with suppress(OSError):  # it has died, as its answer will say
+                self._connection.send_bytes(encode(message, self._form))
+
+    def receive(self, *, limit_s: float) -> Any:  # noqa: ANN401
+        """Wait for an answer, or the Failure in its place; after a Failure it is to be ended."""
+        self.goes_on = False
+        if self._failure is None:
+            limit_s = min(limit_s, LONGEST_S)
+            try:
+                if self._connection.poll(limit_s):
+                    answer, self.goes_on = decode(self._connection.recv_bytes(), self._form)
+                    return answer
+                self._failure = timeout_failure(limit_s)
+            except (EOFError, OSError):  # it died before its answer, or in the middle of it
+                self._failure = self._death(limit_s)
+        return self._failure
+
+    def _death(self, limit_s: float) -> Failure:
+        assert self.process is not None, "it was started"
+        try:
+            code = self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            reason = "the process neither answers nor ends; ended"
+            return Failure(kind="timeout", reason=reason)
+        return exit_failure(code, self.last_words())
+
+    def last_words(self) -> str:
+        """Last line that another interpreter wrote; nothing of this one, which shows all."""
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def is_gone(self) -> bool:
+        """Whether it has come to an end by itself."""
+        return self.process is None or self.process.poll() is not None
+
+    def end(self) -> None:
+        """Ask it to end, and end it if it doesn't, however far it is; it may have files to close."""
+        if self.process is not None:
+            self._connection.close()
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(GRACE_S)
+            self.process.kill()
+            self.process.communicate()
+            RUNNING.discard(self.process)
+        if self._log is not None:
+            self._log.close()
+
+
+def call(target: str, message: object, *, limit_s: float) -> Any:  # noqa: ANN401
+    """Ask a process of its own one question; a Failure if there is no answer."""
+    with Worker(target) as worker:
+        return worker.ask(message, limit_s=limit_s)
+
+
+def end_all() -> None:
+    """End all that this process has running; who waits for one learns that it was killed."""
+    for process in tuple(RUNNING):
+        process.kill()

@@ -1,0 +1,51 @@
+"""Targets of workers for the tests."""
+
+import os
+import signal
+import stat
+import struct
+import sys
+
+
+def double(number):
+    return 2 * number
+
+
+def count():
+    """Answer how many were asked, three times."""
+    yield
+    yield 1
+    yield 2
+    return 3
+
+
+def where_it_prints(_):
+    print("on the way")  # noqa: T201  # what is tested
+    return os.fstat(1).st_ino == os.fstat(2).st_ino
+
+
+def interrupted(_):
+    os.kill(os.getpid(), signal.SIGINT)
+    return "goes on"
+
+
+def is_socket(descriptor):
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
+def dies_in_its_answer(number):
+    """Write the head of a long answer and die, of a signal if there is one."""
+    os.write(next(filter(is_socket, range(3, 20))), struct.pack("!i", 1000) + b"{")
+    if number:
+        signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None
+        os.kill(os.getpid(), number)
+    os._exit(3)
+
+
+def last_words(text):
+    sys.stderr.write(f"a warning\n{text}\n")
+    sys.stderr.flush()
+    os._exit(3)

@@ -1,0 +1,52 @@
+"""The same death has the same name in a cell, an arm, a side of the gate and a counter."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from tests.bench.workers.dying import ASKED, ROOT
+
+DEATHS = {
+    "no memory": ("out-of-memory", "RuntimeError: CUDA error: out of memory"),
+    f"signal {signal.SIGKILL:d}": (
+        "out-of-memory",
+        "the process was killed (signal 9); the machine was most likely out of memory",
+    ),
+    f"signal {signal.SIGSEGV:d}": (
+        "error",
+        "the process died of signal 11 (Segmentation fault)",
+    ),
+    "exit": ("error", "the process died with exit status 1"),
+    "hang": ("timeout", "not done after 1 s; ended"),
+}
+
+
+@pytest.mark.parametrize("who", ASKED)
+@pytest.mark.parametrize("death", DEATHS)
+def test_the_same_death_is_the_same_failure(monkeypatch, who, death):
+    monkeypatch.setenv("DEATH", death)
+    outcome = ASKED[who](1.0 if death == "hang" else 60.0)
+    kind, reason = DEATHS[death]
+    assert outcome.reason == reason
+    assert who == "counter" or outcome.kind == kind  # a tool's row has a reason alone
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.parametrize("who", ASKED)
+def test_nothing_outlives_a_run_that_is_killed(tmp_path, who):
+    fifo = tmp_path / "pid"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    code = f"from tests.bench.workers.dying import ASKED; ASKED[{who!r}](60.0)"
+    environment = {**os.environ, "DEATH": str(fifo), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment) as run:
+        assert select.select([reader], [], [], 60)[0]
+        child = psutil.Process(int(os.read(reader, 99)))
+        os.close(reader)
+        run.kill()
+    child.wait(10)
