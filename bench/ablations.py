@@ -7,9 +7,7 @@ too, such as the crossover with fused attention. What has a record already is no
 the figures and the page are in the folder `report` beside the records.
 """
 
-import importlib.util
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -22,6 +20,7 @@ from bench import cli
 from experiments import machine
 from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
+from experiments.select import find_experiment
 from experiments.spec import Experiment
 from experiments.training import DATASETS, Setting
 
@@ -182,44 +181,7 @@ def experiments(options: Namespace) -> tuple[Experiment, ...]:
     setting = setting_of(options)
     asked = [*options.experiment, *(TABLES[number] for number in options.table)]
     asked += NAMES if options.all else () if asked else PAPER
-    return tuple(_find(name, setting) for name in dict.fromkeys(asked))
-
-
-def _find(name: str, setting: Setting) -> Experiment:
-    if name in EXPERIMENTS:
-        return EXPERIMENTS[name]
-    if name in TRAININGS:
-        return TRAININGS[name](setting)
-    if not name.endswith(".py"):
-        msg = f"unknown experiment {name!r}; allowed are {', '.join(NAMES)}, or the path of a .py file"
-        raise ValueError(msg)
-    return _load(Path(name), setting)
-
-
-def _load(path: Path, setting: Setting) -> Experiment:
-    """Run somebody's own file, which has `EXPERIMENT` or `make(setting)`."""
-    if not path.is_file():
-        msg = f"experiment file {str(path)!r} does not exist; pass a .py file that has EXPERIMENT or make(setting)"
-        raise ValueError(msg)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Its folder, so that factories which it names are found, in the cells' processes too.
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-        made = module.make(setting) if hasattr(module, "make") else module.EXPERIMENT
-    except Exception as error:
-        msg = (
-            f"experiment file {str(path)!r}: {type(error).__name__}: {error}; "
-            "it must have EXPERIMENT or make(setting)"
-        )
-        raise ValueError(msg) from error
-    if not isinstance(made, Experiment):
-        msg = f"experiment file {str(path)!r} gives {type(made).__name__}; it must give an experiments.spec.Experiment"
-        raise ValueError(msg)
-    return made
+    return tuple(find_experiment(name, setting) for name in dict.fromkeys(asked))
 
 
 def run(experiments: Sequence[Experiment], options: Namespace) -> None:

@@ -20,13 +20,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from ann.catalogue import BLOCKS, NETWORKS
+from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench import cli
 from bench.analysis import DEVICES, find_device
-from experiments import machine, variants
-from experiments.paper.table1 import SEQUENCE
-from experiments.spec import Cell, Device, Dtype, Mode, OwnModule, Protocol, Subject
+from experiments import machine, select
+from experiments.spec import Cell, Device, Dtype, Mode, OwnModule, Protocol
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -122,59 +121,21 @@ def cells(options: "Namespace") -> tuple[Cell, ...]:
     Raises:
         ValueError: a block is not known.
     """
-    sizes = tuple(dict.fromkeys(options.size or (Size(width=256, height=128),)))
     names = tuple(dict.fromkeys(options.block or DEFAULT_BLOCKS))
-    return tuple(_cell(name, size, options) for size in sizes for name in names)
-
-
-def _cell(text: str, size: Size, options: "Namespace") -> Cell:
-    name, implementation = variants.parse(text)
-    if options.protocol == "paper" and implementation != "plain":
-        msg = f"arm {text!r}: the paper's protocol is of its own code; pass --protocol strict, or the plain block"
-        raise ValueError(msg)
-    changes = {"channels": options.channels, "key_channels": options.key_channels}
-    settings = {**changes, "batch": options.batch, "dtype": options.dtype, "mode": options.mode}
-    usual = {"channels": 2048, "key_channels": 256, "batch": 1, "dtype": "float32", "mode": "eval"}
-    unusual = {key: value for key, value in settings.items() if value != usual[key]}
-    return Cell(
-        experiment="efficiency",
-        axes={"block": text, "size": str(size), **unusual},
-        subject=_subject(name, **changes),
-        size=size,
-        batch=options.batch,
-        dtype=options.dtype,
-        mode=options.mode,
-        protocol=options.protocol,
-        preceded_by=_preceding(name, size, options),
-        implementation=implementation,
-    )
-
-
-def _subject(name: str, *, channels: int, key_channels: int) -> Subject:
-    if ":" in name:
-        return OwnModule(factory=name, channels=channels, key_channels=key_channels)
-    if name not in BLOCKS:
-        from ann.build import block_spec  # its error suggests the nearest name
-
-        block_spec(name)
-    spec = BLOCKS[name]
-    low = max(1, channels // 2) if spec.is_fusion else None
-    return replace(spec, channels=channels, low_channels=low, key_channels=key_channels)
-
-
-def _preceding(name: str, size: Size, options: "Namespace") -> tuple[tuple[Subject, Size], ...]:
-    """What the released script had run before in its process: the smaller of its sizes, and at this size APNB."""
-    if options.protocol == "strict":
-        return ()
-    before = tuple(
-        (BLOCKS[other], at)
-        for other, at in SEQUENCE
-        if at.pixels < size.pixels or (at == size and name == "nb" and other != "nb")
-    )
+    protocol, settings = options.protocol, _settings(options)
     return tuple(
-        (replace(block, channels=options.channels, key_channels=options.key_channels), at)
-        for block, at in before
+        select.block_cell(name, size, protocol=protocol, **settings)
+        for size in _sizes(options)
+        for name in names
     )
+
+
+def _sizes(options: "Namespace") -> tuple[Size, ...]:
+    return tuple(dict.fromkeys(options.size or (Size(width=256, height=128),)))
+
+
+def _settings(options: "Namespace") -> dict[str, Any]:
+    return {name: getattr(options, name) for name in select.USUAL}
 
 
 def share_budget(
@@ -306,26 +267,11 @@ def pairs(options: "Namespace") -> tuple[tuple[Cell, Cell], ...]:
     Raises:
         ValueError: an arm is not known.
     """
-    sizes = tuple(dict.fromkeys(options.size or (Size(width=256, height=128),)))
+    settings = {"experiment": "compare", **_settings(options)}
     first, second = options.compare
-    return tuple((_arm(first, size, options), _arm(second, size, options)) for size in sizes)
-
-
-def _arm(text: str, size: Size, options: "Namespace") -> Cell:
-    name, implementation = variants.parse(text)
-    changes = {"channels": options.channels, "key_channels": options.key_channels}
-    is_network = name in NETWORKS
-    return Cell(
-        experiment="compare",
-        axes={"network" if is_network else "block": name, "size": str(size)}
-        | ({} if is_network else changes),
-        subject=NETWORKS[name] if is_network else _subject(name, **changes),
-        size=size,
-        batch=options.batch,
-        dtype=options.dtype,
-        mode=options.mode,
-        implementation=implementation,
-        time_limit_s=3600.0,
+    return tuple(
+        (select.arm_cell(first, size, **settings), select.arm_cell(second, size, **settings))
+        for size in _sizes(options)
     )
 
 
