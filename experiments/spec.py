@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -123,8 +123,19 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experiment:
-    """A question of one table or figure, and the cells that answer it."""
+    """A question of one table or figure, and the cells that answer it.
+
+    Attributes:
+        name: of the experiment.
+        question: in a sentence.
+        cells: in the order in which they are run.
+        beyond_paper: whether neither the paper nor the model zoo has it.
+        order: the step of `experiments.reference` in which a new device is asked a cell, and the place
+            in it; nothing for what comes behind all steps.
+    """
 
     name: str
     question: str
     cells: tuple[Cell, ...] = field(default=())
+    beyond_paper: bool = False
+    order: Callable[[Cell], tuple[int, ...]] = lambda _: ()
