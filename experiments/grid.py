@@ -31,7 +31,9 @@ def grid(
         if implementation == "onnxruntime" and point.get("mode") == "train":
             continue  # it has no backward pass
         arm = variants.write(name, implementation)
-        further = {key: str(point[key]) for key in ("mode", "dtype") if key in point}
+        further: dict[str, str] = {
+            key: str(point[key]) for key in ("mode", "dtype") if key in point
+        }
         cell = Cell(
             experiment=experiment,
             axes={"block": arm, "size": str(point["size"])} | further,
