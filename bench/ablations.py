@@ -21,7 +21,7 @@ from experiments import machine
 from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
 from experiments.select import find_experiment
-from experiments.spec import Experiment
+from experiments.spec import Experiment, TrainingJob
 from experiments.training import DATASETS, Setting
 
 if TYPE_CHECKING:
@@ -203,9 +203,10 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
         find_data(cells)
     if options.fresh:
         set_records_aside(options.out)
-    executed = tuple(cell for cell in cells if cell.probes and device != "meta")
-    alone = machine.first([cell for cell in executed if cell.training is None])
-    trained = tuple(cell for cell in executed if cell.training is not None)
+    executed = [cell for cell in cells if cell.is_executed and device != "meta"]
+    # Trainings at once, since no clock decides; whatever is timed, alone.
+    trained = [cell for cell in executed if isinstance(cell, TrainingJob)]
+    alone = machine.first([cell for cell in executed if not isinstance(cell, TrainingJob)])
     slots = 1 if options.engine == "ray" else options.slots or default_slots(device)
     engine = ray(device) if options.engine == "ray" else local(slots)
     start = partial(run_cells, out=options.out, device=device)

@@ -16,7 +16,7 @@ from pathlib import Path
 from ann.spec import BlockSpec, Size
 from experiments import reference
 from experiments.paper import table1
-from experiments.spec import Cell
+from experiments.spec import Measurement, TrainingJob
 from experiments.training import Setting
 
 FILE = "look.jsonl"
@@ -85,21 +85,20 @@ class _Tally:
         return ", ".join(told)
 
 
-def kinds(device: str) -> tuple[Cell, ...]:
+def kinds(device: str) -> tuple[Measurement, ...]:
     """One small cell of each kind that is executed, in order of worth, what is compiled last.
 
     A kind is a block in one implementation, mode, number format and protocol with its probes, or a
     network of Table 2; of the model zoo's networks, which have the same parts, one training step.
     """
-    found: dict[tuple[object, ...], Cell] = {}
+    found: dict[tuple[object, ...], Measurement] = {}
     for cell in (cell for step in reference.steps(Setting()) for cell in step.cells):
-        executed = cell.probes and cell.training is None and reference.needs_device(cell)
-        if executed and (key := _kind(cell)) is not None:
+        if isinstance(cell, Measurement) and cell.is_executed and (key := _kind(cell)) is not None:
             found.setdefault(key, _small(cell, device))
     return tuple(sorted(found.values(), key=reference.is_compiled))  # the order is kept beside that
 
 
-def _kind(cell: Cell) -> tuple[object, ...] | None:
+def _kind(cell: Measurement) -> tuple[object, ...] | None:
     if isinstance(cell.subject, BlockSpec):
         profiled = cell.probes == ("operations",)
         return cell.name, cell.mode, cell.dtype, cell.protocol, cell.implementation, profiled
@@ -108,12 +107,12 @@ def _kind(cell: Cell) -> tuple[object, ...] | None:
     return ("network",) if cell.mode == "train" else None
 
 
-def _small(cell: Cell, device: str) -> Cell:
+def _small(cell: Measurement, device: str) -> Measurement:
     size = MAPS[device] if isinstance(cell.subject, BlockSpec) else IMAGE
     return replace(cell, size=size, budget_s=BUDGET_S, preceded_by=())
 
 
-def name(cell: Cell) -> str:
+def name(cell: Measurement) -> str:
     """A kind in words."""
     profiled = "profile" if cell.probes == ("operations",) else ""
     paper = cell.protocol if cell.protocol != "strict" else ""
@@ -185,7 +184,7 @@ def _seen(what: str, act: Callable[[], Seen]) -> Seen:
     return seen
 
 
-def look(cell: Cell, device: str) -> Seen:
+def look(cell: Measurement, device: str) -> Seen:
     """Read all that a cell's probes read, and hold its call against float64."""
     from bench.measure.exactness import float64_errors
     from bench.measure.readings import measure_cell
@@ -206,7 +205,7 @@ def look(cell: Cell, device: str) -> Seen:
     return seen
 
 
-def _wrong(cell: Cell, seen: Seen) -> str:
+def _wrong(cell: Measurement, seen: Seen) -> str:
     limit = TOLERANCES[cell.dtype]
     if not (seen.error or 0.0) <= limit:  # nor NaN
         return f"outputs differ from float64 by more than {limit:g} of the largest"
@@ -216,7 +215,7 @@ def _wrong(cell: Cell, seen: Seen) -> str:
     return ""
 
 
-def _predicted_bytes(cell: Cell) -> int:
+def _predicted_bytes(cell: Measurement) -> int:
     from bench.measure import memory
     from bench.predict.imitation import Imitation
     from bench.workloads import lower_dtype, make_workload
@@ -258,7 +257,8 @@ def _workspace(block: str) -> Seen:
     cell = next(
         cell
         for cell in table1.EXPERIMENT.cells
-        if (cell.name, cell.size, cell.protocol) == (block, table1.TESTING, "strict")
+        if isinstance(cell, Measurement)
+        and (cell.name, cell.size, cell.protocol) == (block, table1.TESTING, "strict")
     )
     work = make_workload(cell, "cuda")
     told = [f"{_predicted_bytes(cell) / MEBI:.1f} MiB predicted"]
@@ -278,8 +278,8 @@ def _train(setting: Setting, device: str) -> Seen:
     from bench.run import Task, run_task
 
     steps = reference.steps(setting)
-    cell = next(cell for step in steps for cell in step.cells if cell.training is not None)
-    assert cell.training is not None, "it was chosen so"
+    cells = (cell for step in steps for cell in step.cells)
+    cell = next(cell for cell in cells if isinstance(cell, TrainingJob))
     short = replace(cell.training, iterations=ITERATIONS)
     cell = replace(cell, training=short, time_limit_s=TRAINING_LIMIT_S)
     found = run_task(Task(cell=cell, device=device))

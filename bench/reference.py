@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from bench import cli
 from experiments import machine, reference
 from experiments.reference import Step
-from experiments.spec import Cell
+from experiments.spec import Job, Measurement, TrainingJob
 from experiments.training import DATASETS, Setting
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def run(options: "Namespace", setting: Setting, *, device: str, clock: Clock) ->
     if device == "cuda" and not options.no_tests:
         status = _run_tests(options.out / TESTS_LOG, limit_s=TESTS_SHARE * clock.left_s)
     plan = planned(setting, device=device)
-    total = sum(bool(cell.probes) for step in plan for cell in step.cells)
+    total = sum(cell.is_executed for step in plan for cell in step.cells)
     records = cli.follow(
         _told(measured(plan, options.out, device=device, clock=clock), clock), total=total
     )
@@ -118,6 +118,8 @@ def planned(setting: Setting, *, device: str) -> tuple[Step, ...]:
             step,
             cells=tuple(
                 replace(cell, budget_s=min(cell.budget_s, CELL_BUDGETS_S[device]))
+                if isinstance(cell, Measurement)
+                else cell
                 for cell in step.cells
                 if device != "cuda" or reference.needs_device(cell)
             ),
@@ -134,7 +136,7 @@ def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> I
 
     measure = partial(run_cells, out=out, source="measured", device=device)
     cells = [cell for step in plan for cell in step.cells]
-    first = [machine.CELL] if CELL_SHARE * clock.limit_s >= machine.CELL.budget_s else []
+    first: list[Job] = [machine.CELL] if CELL_SHARE * clock.limit_s >= machine.BUDGET_S else []
     with _predicting(cells, out, device=device, clock=clock) as ahead:
         # In one run as far as can be: the process that a GPU's cells share ends with it.
         for trains, group in groupby(plan, key=lambda step: step.trains):
@@ -145,7 +147,7 @@ def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> I
             yield from measure(some, engine=engine, slots=at_once)
 
 
-def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "Engine":
+def until(clock: Clock, *, at_once: int, ahead: Callable[[Job], object]) -> "Engine":
     """An engine that begins no cell when the time is up, and gives each a share of it.
 
     Args:
@@ -155,14 +157,14 @@ def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "En
     """
     from bench.run import local
 
-    def engine(cells: Sequence[Cell], act: "Act") -> "Iterator[Record | Lost]":
+    def engine(cells: Sequence[Job], act: "Act") -> "Iterator[Record | Lost]":
         for first in range(0, len(cells), at_once):
             if clock.left_s <= 0:
                 return
             whole_s = max(1.0, clock.left_s)
             share_s = max(1.0, min(whole_s, CELL_SHARE * clock.limit_s))
             batch = [
-                replace(cell, time_limit_s=whole_s if cell.training else share_s)
+                replace(cell, time_limit_s=whole_s if isinstance(cell, TrainingJob) else share_s)
                 for cell in cells[first : first + at_once]
             ]
             for cell in batch:
@@ -172,7 +174,7 @@ def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "En
     return engine
 
 
-def trainings_at_once(cells: Sequence[Cell], *, device: str) -> int:
+def trainings_at_once(cells: Sequence[Job], *, device: str) -> int:
     """How many trainings share a GPU: as many as have cores, if the largest step fits so often."""
     from bench.run import (
         PROCESS_BYTES,
@@ -186,7 +188,7 @@ def trainings_at_once(cells: Sequence[Cell], *, device: str) -> int:
         return default_slots(device)
     largest = 0
     for cell in cells:
-        if cell.mode == "train":
+        if isinstance(cell, Measurement) and cell.mode == "train":
             found = predicted_record(cell, environment_of("meta", cell)).measures.predicted
             largest = max(largest, found.peak_bytes if found else 0)
     fits = available_bytes("cuda") // (largest + PROCESS_BYTES)
@@ -196,8 +198,8 @@ def trainings_at_once(cells: Sequence[Cell], *, device: str) -> int:
 
 @contextmanager
 def _predicting(
-    cells: Sequence[Cell], out: Path, *, device: str, clock: Clock
-) -> Iterator[Callable[[Cell], object]]:
+    cells: Sequence[Job], out: Path, *, device: str, clock: Clock
+) -> Iterator[Callable[[Job], object]]:
     """Predict all cells; gives what is to be called before a cell is measured.
 
     On a GPU a thread goes ahead, so that the device waits for no prediction. On a processor that would
@@ -211,7 +213,7 @@ def _predicting(
     stopped = threading.Event()
     least_s = LONGEST_PREDICTION_S if device == "cuda" else 0.0
 
-    def engine(cells: Sequence[Cell], act: "Act") -> "Iterator[Record | Lost]":
+    def engine(cells: Sequence[Job], act: "Act") -> "Iterator[Record | Lost]":
         for cell in cells:
             if stopped.is_set() or clock.left_s <= least_s:
                 return
@@ -224,7 +226,7 @@ def _predicting(
         return
     left = {cell.id for cell in cells}
 
-    def ahead(cell: Cell) -> None:
+    def ahead(cell: Job) -> None:
         while cell.id in left:
             item = next(predicted, None)
             if item is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from experiments.catalogue import EXPERIMENTS, TRAININGS
-from experiments.spec import Cell, Experiment
+from experiments.spec import Experiment, Job, MachineCheck, Measurement
 from experiments.training import Setting
 
 TRAINED, OTHERS, COMPILED, ASIDE = 9, 10, 11, 12
@@ -33,7 +33,7 @@ class Step:
     """A question, and the cells that answer it; `trains` where they may run at once, since no clock decides."""
 
     question: str
-    cells: tuple[Cell, ...]
+    cells: tuple[Job, ...]
     trains: bool = False
 
 
@@ -65,19 +65,19 @@ def steps(setting: Setting) -> tuple[Step, ...]:
     return tuple(named)
 
 
-def _place(cell: Cell, experiment: Experiment) -> tuple[int, ...]:
+def _place(cell: Job, experiment: Experiment) -> tuple[int, ...]:
     if experiment.name in TRAININGS:
         return (TRAINED,)
-    if not needs_device(cell):
+    if not isinstance(cell, Measurement):
         return (ASIDE,)
     return experiment.order(cell) or (COMPILED if is_compiled(cell) else OTHERS,)
 
 
-def is_compiled(cell: Cell) -> bool:
+def is_compiled(cell: Measurement) -> bool:
     """Whether a compiler makes what is run."""
     return cell.implementation.endswith("compiled")
 
 
-def needs_device(cell: Cell) -> bool:
+def needs_device(cell: Job) -> bool:
     """Whether a cell says something of the device: other counters don't, which run on the processor."""
-    return "rivals" not in cell.probes
+    return not (isinstance(cell, MachineCheck) and cell.reads == "counters")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ann.spec import NetworkSpec, Size
 from experiments.recipes import recipe_for
-from experiments.spec import Cell, Training
+from experiments.spec import Job, Measurement, Training, TrainingJob
 
 DAY_S = 86_400.0
 Axes = tuple[tuple[str, str], ...]
@@ -113,7 +113,7 @@ class Setting:
         return replace(spec, num_classes=data.num_classes, backbone=backbone)
 
 
-def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -> Iterator[Cell]:
+def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -> Iterator[Job]:
     """One cell for each row's step, and one for each row and seed; a seed's rows come together.
 
     Args:
@@ -125,7 +125,7 @@ def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -
     told = setting.axes
     for axes, spec in rows.items():
         # What a step of the training needs; predicted, not run.
-        yield Cell(
+        yield Measurement(
             experiment=experiment,
             axes={**dict(axes), **told},
             subject=setting.network(spec),
@@ -136,13 +136,12 @@ def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -
         )
     for seed in setting.seeds:
         for axes, spec in rows.items():
-            yield Cell(
+            yield TrainingJob(
                 experiment=experiment,
                 axes={**dict(axes), **told, "seed": seed},
                 subject=setting.network(spec),
                 size=setting.size,
                 training=training,
-                probes=("accuracy",),
                 time_limit_s=14 * DAY_S,
                 seed=seed,
             )

@@ -24,7 +24,7 @@ from bench.workloads import (
     unswitched,
     warm_device,
 )
-from experiments.spec import Cell, OwnModule, Subject
+from experiments.spec import Job, MachineCheck, Measurement, OwnModule, Subject, TrainingJob
 
 Device = Literal["cpu", "cuda"]
 
@@ -33,7 +33,7 @@ COMPILED = ("compiled", "fast-compiled")
 NO_COMPILER = ("InvalidCxxCompiler", "No working C++ compiler", "TritonMissing")  # torch's words
 
 
-def predict_cell(cell: Cell, aim: Device = "cuda") -> Measures:
+def predict_cell(cell: Measurement, aim: Device = "cuda") -> Measures:
     """Count operations and predict memory on meta tensors.
 
     Args:
@@ -55,7 +55,7 @@ def predict_cell(cell: Cell, aim: Device = "cuda") -> Measures:
         return _predict(cell, "cuda", instead=True)
 
 
-def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
+def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measures:
     if aim == "cpu":
         require_format(cell.dtype, aim)
     work = make_workload(cell, "meta")
@@ -70,7 +70,7 @@ def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
     return Measures(counts=counts, predicted=predicted.model_copy(update={"device": device}))
 
 
-def _counts(cell: Cell, work: Workload) -> Counts:
+def _counts(cell: Measurement, work: Workload) -> Counts:
     # The formula and the paper's rules are of the blocks as they were written.
     plain = cell.implementation == "plain" and isinstance(cell.subject, BlockSpec)
     return cross_check.cross_checked_counts(
@@ -84,7 +84,7 @@ def _counts(cell: Cell, work: Workload) -> Counts:
     )
 
 
-def _predicted(cell: Cell, work: Workload, *, first: bool) -> PredictedMemory:
+def _predicted(cell: Measurement, work: Workload, *, first: bool) -> PredictedMemory:
     found = memory.predict_memory(work.module, work.inputs, mode=cell.mode, first=first)
     if cell.protocol == "strict":
         return found
@@ -93,7 +93,7 @@ def _predicted(cell: Cell, work: Workload, *, first: bool) -> PredictedMemory:
 
 
 def _sequence(
-    cell: Cell,
+    cell: Measurement,
 ) -> tuple[tuple[Callable[[], nn.Module], Size, int | tuple[int, ...]], ...]:
     """What the released script would have run, in order, this cell last."""
     runs = (*cell.preceded_by, (cell.subject, cell.size))
@@ -109,7 +109,7 @@ def _channels(subject: Subject) -> int | tuple[int, ...]:
     return (subject.channels, low) if low else subject.channels
 
 
-def measure_cell(cell: Cell, device: Device, folder: Path | None = None) -> Measures:
+def measure_cell(cell: Job, device: Device, folder: Path | None = None) -> Measures:
     """Run the cell's probes on a device, memory before time so that nothing is warm in the allocator.
 
     Args:
@@ -125,17 +125,25 @@ def measure_cell(cell: Cell, device: Device, folder: Path | None = None) -> Meas
         return _measure(cell, device, folder)
 
 
-def _measure(cell: Cell, device: Device, folder: Path | None) -> Measures:
-    if cell.protocol == "paper":
-        return _by_the_paper(cell, device)
-    if "accuracy" in cell.probes:
-        from bench.training import run
+def _measure(cell: Job, device: Device, folder: Path | None) -> Measures:
+    match cell:
+        case Measurement(protocol="paper"):
+            return _by_the_paper(cell, device)
+        case Measurement():
+            return _measure_call(cell, device)
+        case TrainingJob():
+            from bench.training import run
 
-        return Measures(accuracy=run.train_cell(cell, device, folder))
-    if "rivals" in cell.probes:
-        return Measures(rivals=other_counters.count_with_other_tools(cell))
-    if "ceilings" in cell.probes:
-        return Measures(ceilings=ceilings.measure_ceilings(device))
+            return Measures(accuracy=run.train_cell(cell, device, folder))
+        case MachineCheck(reads="counters"):
+            return Measures(rivals=other_counters.count_with_other_tools(cell.call))
+        case MachineCheck():
+            return Measures(ceilings=ceilings.measure_ceilings(device))
+    msg = f"a checkpoint is judged by bench.training.judge, got {type(cell).__name__}"
+    raise ValueError(msg)
+
+
+def _measure_call(cell: Measurement, device: Device) -> Measures:
     warm_device(cell, device)
     work = make_workload(cell, device)
     # In inference under autocast all calls share one context, and so the weights that it has cast.
@@ -143,7 +151,7 @@ def _measure(cell: Cell, device: Device, folder: Path | None) -> Measures:
         return _read(cell, work, device)
 
 
-def _read(cell: Cell, work: Workload, device: Device) -> Measures:
+def _read(cell: Measurement, work: Workload, device: Device) -> Measures:
     if cell.implementation in COMPILED:
         _compile(work)
     asked = cell.probes
@@ -158,7 +166,7 @@ def _read(cell: Cell, work: Workload, device: Device) -> Measures:
     )
 
 
-def _attends(cell: Cell) -> bool:
+def _attends(cell: Measurement) -> bool:
     """Whether which attention kernel runs is a question."""
     return cell.implementation not in ("plain", "chunked", "onnxruntime")
 
@@ -180,13 +188,13 @@ def _compile(work: Workload) -> None:
         raise UnavailableError(msg) from error
 
 
-def _time(cell: Cell, work: Workload, device: Device) -> tuple[Timing, ...]:
+def _time(cell: Measurement, work: Workload, device: Device) -> tuple[Timing, ...]:
     if device == "cpu":
         return cpu_timer.time_cpu(work, budget_s=cell.budget_s)
     return cpu_timer.time_cuda(work, budget_s=cell.budget_s)
 
 
-def _by_the_paper(cell: Cell, device: Device) -> Measures:
+def _by_the_paper(cell: Measurement, device: Device) -> Measures:
     """What the released scripts read, flaws and all."""
     sequence = _sequence(cell)
     figure = released_scripts.measured_memory(sequence)[-1] if device == "cuda" else None

@@ -4,14 +4,14 @@ A cell's spec would carry one side's definition over to the other. So what trave
 a block whose definition changed is measured as each side defines it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ann.spec import Size
 from bench.regression.exact import GATE_EXPERIMENT
 from experiments import select, variants
-from experiments.spec import Cell, Dtype, Mode, OwnModule
+from experiments.spec import Dtype, Measurement, Mode, OwnModule
 
 DEFAULT_BLOCKS = ("apnb", "afnb-bottleneck", "nb")
 EXECUTED = {"memory", "timing"}
@@ -45,7 +45,7 @@ class Ask:
         return asdict(self)
 
 
-def requested_cell(ask: Ask) -> Cell:
+def requested_cell(ask: Ask) -> Measurement:
     """Build the cell from the catalogue of this process.
 
     Raises:
@@ -59,13 +59,13 @@ def requested_cell(ask: Ask) -> Cell:
     return select.arm_cell(ask.arm, size, experiment=GATE_EXPERIMENT, **widths, **settings)
 
 
-def outline(ask: Ask) -> Cell:
+def outline(ask: Ask) -> Measurement:
     """The cell without its definition, for a process that need not have one: name, size and limits."""
     try:
         name, implementation = variants.parse(ask.arm)
     except ValueError:  # of an experiment without blocks, or one that this process does not have
         name, implementation = ask.arm, "plain"
-    return Cell(
+    return Measurement(
         experiment=ask.experiment or GATE_EXPERIMENT,
         axes=ask.axes or select.arm_axes(name, ask.size, ask.channels, ask.key_channels),
         subject=OwnModule(factory=ask.arm),
@@ -99,7 +99,6 @@ def of_experiment(text: str) -> tuple[Ask, ...]:
     Raises:
         ValueError: there is no such experiment, or it has no such cell.
     """
-    experiment = select.find_experiment(text)
     known = str(Path(text).resolve()) if text.endswith(".py") else text
     asks = tuple(
         Ask(
@@ -111,8 +110,7 @@ def of_experiment(text: str) -> tuple[Ask, ...]:
             experiment=known,
             axes=dict(cell.axes),
         )
-        for cell in experiment.cells
-        if _is_comparable(cell)
+        for cell in _comparable(text)
     )
     if not asks:
         msg = f"experiment {text!r} has no cell whose time and memory are read; pass another"
@@ -120,17 +118,21 @@ def of_experiment(text: str) -> tuple[Ask, ...]:
     return asks
 
 
-def _is_comparable(cell: Cell) -> bool:
-    strict = cell.protocol == "strict" and cell.training is None
-    return strict and set(cell.probes) >= EXECUTED
+def _comparable(experiment: str) -> Iterator[Measurement]:
+    for cell in select.find_experiment(experiment).cells:
+        if (
+            isinstance(cell, Measurement)
+            and set(cell.probes) >= EXECUTED
+            and cell.protocol == "strict"
+        ):
+            yield cell
 
 
-def _of_experiment(ask: Ask) -> Cell:
-    for cell in select.find_experiment(ask.experiment).cells:
+def _of_experiment(ask: Ask) -> Measurement:
+    for cell in _comparable(ask.experiment):
         same = (str(cell.size), cell.batch, cell.dtype, cell.mode)
         if (
-            _is_comparable(cell)
-            and dict(cell.axes) == dict(ask.axes)
+            dict(cell.axes) == dict(ask.axes)
             and same == (ask.size, ask.batch, ask.dtype, ask.mode)
             and variants.write(cell.name, cell.implementation) == ask.arm
         ):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bench.records import NO_GRAPH, Failure, Measures, error_failure, exit_failure
-from experiments.spec import Cell, OwnModule
+from experiments.spec import Job, MachineCheck, Measurement, OwnModule
 
 # Nothing that waits takes more: 23 days, in milliseconds nearly what an int holds.
 LONGEST_S = 2e6
@@ -46,7 +46,7 @@ class Task:
         waits_on_device: whether the process that asks has a context on the device, where it idles.
     """
 
-    cell: Cell
+    cell: Job
     device: str
     folder: Path | None = None
     slot: int = 0
@@ -82,13 +82,15 @@ def shares(task: Task) -> bool:
     never sets a maximum back, compiled code stays, somebody's own module may leave anything behind,
     and a training starts processes.
     """
-    cell = task.cell
-    leaves_traces = (
-        cell.protocol == "paper"
-        or cell.implementation in ("compiled", "fast-compiled")
-        or isinstance(cell.subject, OwnModule)
-        or bool({"accuracy", "rivals"} & set(cell.probes))
-    )
+    match task.cell:
+        case Measurement() as cell:
+            leaves_traces = (
+                cell.protocol == "paper"
+                or cell.implementation in ("compiled", "fast-compiled")
+                or isinstance(cell.subject, OwnModule)
+            )
+        case other:
+            leaves_traces = not (isinstance(other, MachineCheck) and other.reads == "ceilings")
     return task.device == "cuda" and task.threads is None and not leaves_traces
 
 

@@ -29,7 +29,7 @@ from bench.records import (
 )
 from bench.run import environment, process
 from bench.run.pool import Act, Engine, Lost, one_by_one
-from experiments.spec import Cell, OwnModule
+from experiments.spec import Job, OwnModule
 
 Source = Literal["predicted", "measured"]
 
@@ -75,7 +75,7 @@ def _gpus() -> int:
 
 
 def run_cells(
-    cells: Sequence[Cell],
+    cells: Sequence[Job],
     out: Path,
     *,
     source: Source,
@@ -86,7 +86,7 @@ def run_cells(
     """Predict or measure each cell; yield the records as they come, those of earlier runs first.
 
     Args:
-        cells: what to do; one without probes is not measured.
+        cells: what to do; one of which nothing is executed is not measured.
         out: folder of the records.
         source: `predicted` or `measured`.
         device: `cpu` or `cuda`, for cells that don't name one; predictions are made on `meta`.
@@ -101,14 +101,14 @@ def run_cells(
     path = out / RECORDS_FILE
     device = "meta" if source == "predicted" else device
     kept = {_row(item.experiment, item.axes, item.cell) for item in _read(path, source)}
-    asked = [cell for cell in cells if source == "predicted" or cell.probes]
+    asked = [cell for cell in cells if source == "predicted" or cell.is_executed]
     wheres: dict[str, Environment] = {}
     for cell in asked:
         where = environment_of(device, cell, slots=slots)
         wheres |= dict.fromkeys(_ids(cell, device), where)
     fits = finished(out, wheres, source=source)
-    todo: dict[str, Cell] = {}
-    twins: dict[str, list[Cell]] = {}
+    todo: dict[str, Job] = {}
+    twins: dict[str, list[Job]] = {}
     for cell in asked:
         first, *others = _ids(cell, device)
         seen = next((fits[name] for name in (first, *others) if name in fits), None)
@@ -135,7 +135,7 @@ def run_cells(
             process.end_kept()
 
 
-def _ids(cell: Cell, device: str) -> tuple[str, ...]:
+def _ids(cell: Job, device: str) -> tuple[str, ...]:
     """Ids of one measurement, the cell's own first: it may name the run's device or leave it open."""
     other = {"auto": device, device: "auto"}.get(cell.device)
     # A prediction for a device is another one than for the one that is there.
@@ -144,13 +144,13 @@ def _ids(cell: Cell, device: str) -> tuple[str, ...]:
     return cell.id, replace(cell, device=other).id  # type: ignore[arg-type]  # one of the two
 
 
-def _predict_where(wheres: Mapping[str, Environment], cell: Cell, slot: int) -> Record:
+def _predict_where(wheres: Mapping[str, Environment], cell: Job, slot: int) -> Record:
     del slot  # predictions need no device
     return predicted_record(cell, wheres[cell.id])
 
 
 def _measure_where(
-    wheres: Mapping[str, Environment], cell: Cell, slot: int, *, folder: Path, slots: int
+    wheres: Mapping[str, Environment], cell: Job, slot: int, *, folder: Path, slots: int
 ) -> Record:
     return measured_record(cell, wheres[cell.id], folder=folder, slot=slot, slots=slots)
 
@@ -159,7 +159,7 @@ def _without(lost: Lost, source: Source, wheres: Mapping[str, Environment]) -> R
     return make_record(lost.cell, source, wheres[lost.cell.id], failure=lost.failure)
 
 
-def _again(seen: Record, cell: Cell, *, path: Path, kept: set[tuple[object, ...]]) -> Record:
+def _again(seen: Record, cell: Job, *, path: Path, kept: set[tuple[object, ...]]) -> Record:
     """Two rows of a table may ask for one measurement; it is made once and written for each."""
     row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
     same = seen.model_copy(update={**row, "cell": cell.id})
@@ -199,15 +199,16 @@ def _still_holds(old: Record, where: Environment) -> bool:
     return same_code and environment.fingerprint(old.environment) == environment.fingerprint(where)
 
 
-def environment_of(device: str, cell: Cell, *, slots: int = 1) -> Environment:
+def environment_of(device: str, cell: Job, *, slots: int = 1) -> Environment:
     """Describe this machine, the threads that a cell gets of it, and the code that it runs."""
     found = _describe(device)
     threads = max(1, found.threads // slots)
     own = {"code": code_digest(cell.subject), "threads": threads}
-    if cell.protocol == "strict":
+    call = cell.call
+    if call.protocol == "strict":
         from bench.workloads import format_flags  # brings torch
 
-        own["flags"] = found.flags | format_flags(cell.dtype, device)
+        own["flags"] = found.flags | format_flags(call.dtype, device)
     return found.model_copy(update=own)
 
 
@@ -237,8 +238,9 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def make_record(cell: Cell, source: str, where: Environment, **outcome: Any) -> Record:  # noqa: ANN401
+def make_record(cell: Job, source: str, where: Environment, **outcome: Any) -> Record:  # noqa: ANN401
     """Put a cell's outcome, its measures or its failure, into a record."""
+    call = cell.call
     return Record(
         source=source,  # type: ignore[arg-type]  # checked by pydantic
         experiment=cell.experiment,
@@ -246,18 +248,18 @@ def make_record(cell: Cell, source: str, where: Environment, **outcome: Any) -> 
         subject=cell.name,
         axes=dict(cell.axes),
         size=str(cell.size),
-        batch=cell.batch,
-        dtype=cell.dtype,
-        mode=cell.mode,
-        protocol=cell.protocol,
-        implementation=cell.implementation,
+        batch=call.batch,
+        dtype=call.dtype,
+        mode=call.mode,
+        protocol=call.protocol,
+        implementation=call.implementation,
         environment=where,
         created_at=timestamp(),
         **outcome,
     )
 
 
-def predicted_record(cell: Cell, where: Environment) -> Record:
+def predicted_record(cell: Job, where: Environment) -> Record:
     """Count and predict on meta tensors, here and now; no execution, no memory.
 
     What depends on a device follows the cell's, or else the GPU of this machine if it has one.
@@ -277,11 +279,11 @@ def _aim() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _predictions(cell: Cell, aim: str) -> Measures:
+def _predictions(cell: Job, aim: str) -> Measures:
     from bench.measure.readings import predict_cell
 
     # Neither the seed nor the training changes what one call does.
-    same = replace(cell, seed=0, training=None, probes=())
+    same = replace(cell.call, seed=0, probes=())
     key = (same.id, aim)
     # Standard output is for results, and somebody's own module may print; it is the whole process's,
     # so that of the threads that wait for trainings one at a time may turn it aside.
@@ -298,7 +300,7 @@ _PREDICTING = threading.Lock()
 
 
 def measured_record(
-    cell: Cell, where: Environment, *, folder: Path | None = None, slot: int = 0, slots: int = 1
+    cell: Job, where: Environment, *, folder: Path | None = None, slot: int = 0, slots: int = 1
 ) -> Record:
     """Execute a cell in a process that is not this one, unless it can't fit or its device is not there.
 
@@ -327,7 +329,7 @@ def measured_record(
     return make_record(cell, "measured", where, measures=outcome)
 
 
-def _foresee(cell: Cell, where: Environment) -> Failure | None:
+def _foresee(cell: Job, where: Environment) -> Failure | None:
     if cell.device not in ("auto", where.device):
         reason = f"measured on {cell.device} alone, and this run is on {where.device}"
         return Failure(kind="unavailable", reason=reason)

@@ -8,7 +8,7 @@ from bench.records import Accuracy, Measures, Record, append_line
 from bench.run import RECORDS_FILE, environment_of, make_record
 from bench.training.evaluate import evaluate, find_protocol
 from bench.training.run import groups, open_split
-from experiments.spec import Cell
+from experiments.spec import Evaluation
 from experiments.training import DATASETS, Setting
 
 EXPERIMENT = "evaluation"
@@ -48,12 +48,13 @@ def evaluate_checkpoint(
     checkpoints.load(made, checkpoint)
     matrix = evaluate(made, judged, protocol=chosen, device=device)
     axes = {"network": network, "dataset": setting.dataset, "evaluation": chosen}
-    cell = Cell(
+    cell = Evaluation(
         experiment=EXPERIMENT,
         axes={**axes, "checkpoint": checkpoint.name},
         subject=spec,
         size=data.size,
-        probes=("accuracy",),
+        checkpoint=checkpoint,
+        evaluation=chosen,
     )
     accuracy = Accuracy(
         dataset=setting.dataset,

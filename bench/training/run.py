@@ -11,14 +11,13 @@ from torch import Tensor
 
 from ann import build
 from ann.network import SegmentationNetwork
-from ann.spec import NetworkSpec
 from bench.records import Accuracy
 from bench.run import code_digest
 from bench.training.data import CLASSES, NEEDS_CUE, Augmented, Held, Scenes, normalise, open_dataset
 from bench.training.distributed import place
 from bench.training.evaluate import Judged, evaluate, find_protocol, predict_scores
 from bench.training.loop import train
-from experiments.spec import Cell, Training
+from experiments.spec import Job, Training, TrainingJob
 
 # Images whose predictions are kept for the qualitative figure.
 PICTURES = 4
@@ -41,23 +40,23 @@ def open_split(training: Training, split: str) -> Drawn:
     return open_dataset(training.dataset, training.root, split)
 
 
-def find_data(cells: Iterable[Cell]) -> None:
+def find_data(cells: Iterable[Job]) -> None:
     """Open every data set of some cells now, so that one that is not there is said before anything runs.
 
     Raises:
         ValueError: as `open_split`.
     """
-    roots = {cell.training.dataset: cell.training for cell in cells if cell.training is not None}
-    for training in roots.values():
+    trainings = [cell.training for cell in cells if isinstance(cell, TrainingJob)]
+    for training in {one.dataset: one for one in trainings}.values():
         for split in ("train", "val"):
             open_split(training, split)
 
 
-def train_cell(cell: Cell, device: str, folder: Path | None) -> Accuracy:
+def train_cell(cell: TrainingJob, device: str, folder: Path | None) -> Accuracy:
     """Train the cell's network and judge it on the validation images.
 
     Args:
-        cell: of a network, with `training`.
+        cell: the network, and how it is trained.
         device: `cpu` or `cuda`; under torchrun every process calls this.
         folder: of the records: checkpoints go to `checkpoints`, pictures to `pictures`. A training
             of this cell by this code that is found there goes on. None to keep nothing.
@@ -66,8 +65,6 @@ def train_cell(cell: Cell, device: str, folder: Path | None) -> Accuracy:
         ValueError: the set is not there, or the training diverged.
     """
     training, spec = cell.training, cell.subject
-    assert training is not None, "the experiment gives it"
-    assert isinstance(spec, NetworkSpec), "only networks are trained"
     torch.manual_seed(cell.seed)
     network = build.network(spec)
     assert isinstance(network, SegmentationNetwork), "build.network makes nothing else"

@@ -8,7 +8,7 @@ operator `@`, ptflops; fvcore as it comes misses `scaled_dot_product_attention`.
 
 from ann.spec import Size
 from experiments.grid import grid
-from experiments.spec import Experiment
+from experiments.spec import Experiment, MachineCheck
 
 MAP = Size(width=96, height=96)
 IMAGE = Size(width=129, height=129)
@@ -19,8 +19,16 @@ EXPERIMENT = Experiment(
     name="counters",
     question="What do other counters say of these blocks, and what do they miss?",
     beyond_paper=True,
-    cells=(
-        *grid("counters", {"block": BLOCKS, "size": (MAP,)}, probes=("rivals",)),
-        *grid("counters", {"block": CONTROLS, "size": (IMAGE,)}, probes=("rivals",)),
+    cells=tuple(
+        MachineCheck(
+            experiment=call.experiment,
+            axes=call.axes,
+            subject=call.subject,
+            size=call.size,
+            reads="counters",
+            implementation=call.implementation,
+        )
+        for names, size in ((BLOCKS, MAP), (CONTROLS, IMAGE))
+        for call in grid("counters", {"block": names, "size": (size,)})
     ),
 )

@@ -14,6 +14,7 @@ from bench.run import environment, process, runner
 from experiments import machine as ceilings
 from experiments.beyond.crossover import OUTWARDS
 from experiments.catalogue import EXPERIMENTS
+from experiments.spec import Measurement, TrainingJob
 from experiments.training import Setting
 from tests.standing_in import stand_in
 
@@ -44,7 +45,7 @@ def test_a_gpu_is_not_asked_what_runs_on_the_processor():
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_no_cell_is_timed_longer_than_the_device_needs(device):
-    longest = max(cell.budget_s for cell in cells_of(device) if cell.training is None)
+    longest = max(cell.budget_s for cell in cells_of(device) if isinstance(cell, Measurement))
     assert longest == reference.CELL_BUDGETS_S[device]
 
 
@@ -223,7 +224,7 @@ def test_nothing_is_begun_when_the_time_is_up(tmp_path):
 def test_a_cell_gets_a_share_of_the_time_and_a_training_what_is_left():
     clock = reference.Clock(limit_s=400, now=lambda: 100.0)
     engine = reference.until(clock, at_once=1, ahead=lambda _: None)
-    trained = next(cell for cell in cells_of("cuda") if cell.training)
+    trained = next(cell for cell in cells_of("cuda") if isinstance(cell, TrainingJob))
     limits = list(engine([cells_of("cuda")[0], trained], lambda cell, slot: cell.time_limit_s))
     assert limits == [100.0, 300.0]
 
