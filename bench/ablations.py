@@ -22,7 +22,7 @@ from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
 from experiments.select import find_experiment
 from experiments.spec import Experiment, TrainingJob
-from experiments.training import DATASETS, Setting
+from experiments.training import Setting
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,13 +36,10 @@ TABLES = {name.removeprefix("table"): name for name in NAMES if name.startswith(
 
 def parser() -> cli.Parser:
     """Describe the command line."""
-    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
-    add = made.add_argument
+    parser = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    add = partial(cli.option, parser)
     add(
         "--experiment",
-        action="append",
-        default=[],
-        metavar="NAME",
         help="or the path of your own file; repeatable "
         f"(default: what the paper has: {', '.join(PAPER)}; beyond it: {', '.join(BEYOND)})",
     )
@@ -54,8 +51,8 @@ def parser() -> cli.Parser:
         choices=tuple(TABLES),
         help="a table of the paper; repeatable",
     )
-    add("--dataset", choices=tuple(DATASETS), default="scenes", help="what to train on")
-    add("--root", default="", metavar="PATH", help="folder of the data set; the scenes need none")
+    add("--dataset")
+    add("--root")
     add("--budget", choices=BUDGETS, default="quick", help="how long to train")
     add("--recipe", choices=tuple(RECIPES), help="how to train (default: the data set's usual one)")
     add(
@@ -64,12 +61,7 @@ def parser() -> cli.Parser:
         help="resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
     )
     add("--seeds", type=cli.positive, default=3, metavar="N", help="trainings of each row")
-    add(
-        "--device",
-        choices=("auto", "cpu", "cuda", "meta"),
-        default="auto",
-        help="where to measure; meta only counts and predicts",
-    )
+    add("--device", help="where to measure; meta only counts and predicts")
     add(
         "--engine",
         choices=("local", "ray"),
@@ -82,13 +74,7 @@ def parser() -> cli.Parser:
         metavar="N",
         help="trainings at once (default: one for each GPU; two without one); small networks may share a GPU",
     )
-    add(
-        "--out",
-        type=Path,
-        default=Path("results/ablations"),
-        metavar="DIR",
-        help="folder of the records; a run that was ended goes on there",
-    )
+    add("--out", default=Path("results/ablations"))
     add(
         "--evaluate",
         type=Path,
@@ -97,8 +83,8 @@ def parser() -> cli.Parser:
     )
     add("--network", metavar="NAME", help="of the checkpoint, e.g. mmseg/ann-r50")
     add("--evaluation", metavar="NAME", help="how it is judged (default: whole images)")
-    add("--fresh", action="store_true", help="measure again what has records")
-    return made
+    add("--fresh")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return judge(options)
     chosen = experiments(options)
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        with cli.held(options.out):
+        with cli.locked(options.out):
             run(chosen, options)
     elif not _run_together(chosen, options):
         return 0
@@ -121,9 +107,9 @@ def _run_together(chosen: Sequence[Experiment], options: Namespace) -> bool:
     """Train as one of torchrun's processes; whether this is the one that writes."""
     from bench.run import run_under_torchrun
 
-    cells = [cell for one in chosen for cell in one.cells]
+    cells = [cell for experiment in chosen for cell in experiment.cells]
     writes = os.environ.get("RANK", "0") == "0"
-    with cli.held(options.out) if writes else nullcontext():
+    with cli.locked(options.out) if writes else nullcontext():
         return run_under_torchrun(cells, options.out, device=options.device)
 
 
@@ -159,7 +145,7 @@ def judge(options: Namespace) -> int:
     from reports.training import evaluation as tables
 
     device = resolve_device(options.device)
-    with cli.held(options.out):
+    with cli.locked(options.out):
         made = judged(
             options.evaluate,
             options.network,
@@ -173,15 +159,15 @@ def judge(options: Namespace) -> int:
 
 
 def experiments(options: Namespace) -> tuple[Experiment, ...]:
-    """Find what was asked for.
+    """Find the experiments that the options name.
 
     Raises:
         ValueError: an experiment is not known, a file holds none, or the setting does not fit.
     """
     setting = setting_of(options)
-    asked = [*options.experiment, *(TABLES[number] for number in options.table)]
-    asked += NAMES if options.all else () if asked else PAPER
-    return tuple(find_experiment(name, setting) for name in dict.fromkeys(asked))
+    names = [*options.experiment, *(TABLES[number] for number in options.table)]
+    names += NAMES if options.all else () if names else PAPER
+    return tuple(find_experiment(name, setting) for name in dict.fromkeys(names))
 
 
 def run(experiments: Sequence[Experiment], options: Namespace) -> None:

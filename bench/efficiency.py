@@ -25,7 +25,7 @@ from ann.spec import Size
 from bench import cli
 from bench.analysis import DEVICES, find_device
 from experiments import machine, select
-from experiments.spec import Cell, Device, Dtype, Mode, OwnModule, Protocol
+from experiments.spec import Cell, OwnModule, Protocol
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -41,35 +41,24 @@ DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
 
 def parser() -> cli.Parser:
     """Describe the command line."""
-    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
-    add = made.add_argument
+    parser = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    add = partial(cli.option, parser)
     add(
         "--size",
-        type=cli.size,
-        action="append",
-        metavar="WxH",
         help="size of the feature map, WIDTHxHEIGHT; may be given several times (default: 256x128)",
     )
     add(
         "--block",
-        action="extend",
-        nargs="+",
-        metavar="NAME",
         help="a block by name, NAME:IMPLEMENTATION for another way to compute it (e.g. apnb:fast, nb:sdpa), "
         "or package.module:factory for your own module; one or more "
         f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
     )
-    add("--channels", type=cli.positive, default=2048, help="channels of the map")
-    add("--key-channels", type=cli.positive, default=256, help="channels of query and key")
-    add("--batch", type=cli.positive, default=1, help="maps at once")
-    add(
-        "--device",
-        choices=get_args(Device),
-        default="auto",
-        help="where to measure; meta only counts and predicts",
-    )
-    add("--dtype", choices=get_args(Dtype), default="float32", help="type of weights and maps")
-    add("--mode", choices=get_args(Mode), default="eval", help="forward, or forward and backward")
+    add("--channels", default=2048, help="channels of the map")
+    add("--key-channels", default=256, help="channels of query and key")
+    add("--batch")
+    add("--device", help="where to measure; meta only counts and predicts")
+    add("--dtype", help="type of weights and maps")
+    add("--mode")
     add(
         "--protocol",
         choices=get_args(Protocol),
@@ -83,14 +72,8 @@ def parser() -> cli.Parser:
         help="seconds for timing, shared among the blocks by their work (default: 75, on a GPU 6)",
     )
     add("--format", choices=FORMATS, default="table", help="what standard output gets")
-    add(
-        "--out",
-        type=Path,
-        default=Path("results/efficiency"),
-        metavar="DIR",
-        help="folder of the records; a run that was ended goes on there",
-    )
-    add("--fresh", action="store_true", help="measure again what has records")
+    add("--out", default=Path("results/efficiency"))
+    add("--fresh")
     add(
         "--predict",
         nargs="*",
@@ -98,21 +81,12 @@ def parser() -> cli.Parser:
         help="predict times from datasheets and run nothing; one or more of "
         f"{', '.join(DEVICES)} (none: all of them)",
     )
-    _add_comparison(made)
-    return made
-
-
-def _add_comparison(made: cli.Parser) -> None:
-    add = made.add_argument_group("comparing two arms").add_argument
+    add = partial(cli.option, parser.add_argument_group("comparing two arms"))
     add("--compare", nargs=2, metavar=("A", "B"), help="arms to run by turns; the verdict is on B")
-    add("--margin", type=float, metavar="SHARE", help="what does not matter (default: 0.02, 2 %%)")
-    add("--rounds", type=cli.positive, help="rounds of fresh processes (default: 20)")
-    add(
-        "--level",
-        type=float,
-        metavar="CHANCE",
-        help="of a wrong verdict on each side, shared by the sizes (default: 0.001)",
-    )
+    add("--margin", help="what does not matter (default: 0.02, 2 %%)")
+    add("--rounds", help="rounds of fresh processes (default: 20)")
+    add("--level", help="of a wrong verdict on each side, shared by the sizes (default: 0.001)")
+    return parser
 
 
 def cells(options: "Namespace") -> tuple[Cell, ...]:
@@ -157,12 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _compare(options)
     if options.predict is not None:
         return _predict(options)
-    asked = cells(options)
-    with cli.held(options.out):
-        return _measure(asked, options)
+    measurements = cells(options)
+    with cli.locked(options.out):
+        return _measure(measurements, options)
 
 
-def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
+def _measure(measurements: Sequence[Cell], options: "Namespace") -> int:
     """Print what needs no execution, then what was measured."""
     from bench.run import (  # brings torch, not for --help
         resolve_device,
@@ -171,16 +145,16 @@ def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
         timestamp,
     )
 
-    _find_own(asked)
+    _find_own(measurements)
     device = resolve_device(options.device)
     began = timestamp()
     if options.fresh:
         set_records_aside(options.out)
     start = partial(run_cells, out=options.out, device=device)
-    predicted = cli.follow(start(asked, source="predicted"), total=len(asked))
+    predicted = cli.follow(start(measurements, source="predicted"), total=len(measurements))
     if options.format == "table":
         cli.show(_tables(predicted)[:1])
-    budgeted = share_budget(asked, predicted, options.budget or BUDGETS_S[device])
+    budgeted = share_budget(measurements, predicted, options.budget or BUDGETS_S[device])
     executed = () if device == "meta" else machine.first(budgeted)
     measured = cli.follow(
         start(executed, source="measured"),
@@ -207,18 +181,18 @@ def _predict(options: "Namespace") -> int:
         raise ValueError(msg)
     chosen = tuple(map(find_device, options.predict)) or tuple(DEVICES.values())
     # By CUDA's rules, which all known devices follow.
-    asked = tuple(replace(cell, device="cuda") for cell in cells(options))
+    measurements = tuple(replace(cell, device="cuda") for cell in cells(options))
     from bench.records import read_records
     from bench.run import (  # brings torch, not for --help
         RECORDS_FILE,
         run_cells,
     )
 
-    _find_own(asked)
-    with cli.held(options.out):
-        start = run_cells(asked, options.out, source="predicted", device="meta")
-        predicted = cli.follow(start, total=len(asked))
-    rows = [dict(cell.axes) for cell in asked]
+    _find_own(measurements)
+    with cli.locked(options.out):
+        start = run_cells(measurements, options.out, source="predicted", device="meta")
+        predicted = cli.follow(start, total=len(measurements))
+    rows = [dict(cell.axes) for cell in measurements]
     kept = [item for item in read_records(options.out / RECORDS_FILE) if item.axes in rows]
     from reports.blocks import predicted_times
     from reports.model import build_frame
@@ -244,13 +218,7 @@ def _comparing(options: "Namespace") -> bool:
                 msg = f"--{name} goes with --compare; add --compare A B, or leave it out"
                 raise ValueError(msg)
         return False
-    usual = {
-        "block": None,
-        "protocol": "strict",
-        "budget": None,
-        "fresh": False,
-        "predict": None,
-    }
+    usual = {"block": None, "protocol": "strict", "budget": None, "fresh": False, "predict": None}
     for name, value in usual.items():
         if getattr(options, name) != value:
             msg = f"--{name} does not go with --compare, which names its arms and sets their time; leave it out"
@@ -277,7 +245,7 @@ def pairs(options: "Namespace") -> tuple[tuple[Cell, Cell], ...]:
 
 def _compare(options: "Namespace") -> int:
     """Compare by turns and print the verdict; status 1 where an arm could not be run."""
-    asked = pairs(options)
+    measurements = pairs(options)
     from bench.compare import BESIDE_ROUNDS, Settings, compare_arms
     from bench.run import (  # brings torch, not for --help
         resolve_device,
@@ -285,12 +253,14 @@ def _compare(options: "Namespace") -> int:
 
     given = {name: getattr(options, name) for name in ("margin", "rounds", "level")}
     chosen = {name: value for name, value in given.items() if value is not None}
-    settings = Settings(**chosen, comparisons=len(asked))
-    _find_own([cell for pair in asked for cell in pair])
+    settings = Settings(**chosen, comparisons=len(measurements))
+    _find_own([cell for pair in measurements for cell in pair])
     device: Any = resolve_device(options.device)
-    total = len(asked) * (settings.rounds + BESIDE_ROUNDS)
-    with cli.held(options.out), cli.step_progress(total) as step:
-        made = compare_arms(asked, options.out, device=device, settings=settings, on_step=step)
+    total = len(measurements) * (settings.rounds + BESIDE_ROUNDS)
+    with cli.locked(options.out), cli.progress("comparing", total=total) as step:
+        made = compare_arms(
+            measurements, options.out, device=device, settings=settings, on_step=step
+        )
     from reports.gate import comparisons as tables
 
     if options.format == "table":
@@ -310,11 +280,11 @@ def _say_what_is_old(measured: Sequence["Record"], *, began: str, out: Path) -> 
         )
 
 
-def _find_own(asked: Sequence[Cell]) -> None:
+def _find_own(measurements: Sequence[Cell]) -> None:
     """Import somebody's own modules now, so that a wrong name is said at once."""
     from bench.workloads import find_factory
 
-    for cell in asked:
+    for cell in measurements:
         if isinstance(cell.subject, OwnModule):
             find_factory(cell.subject.factory)
 

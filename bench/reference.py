@@ -25,7 +25,7 @@ from bench import cli
 from experiments import machine, reference
 from experiments.reference import Step
 from experiments.spec import Job, Measurement, TrainingJob
-from experiments.training import DATASETS, Setting
+from experiments.training import Setting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -65,23 +65,23 @@ class Clock:
 
 def parser() -> cli.Parser:
     """Describe the command line."""
-    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
-    add = made.add_argument
+    parser = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    add = partial(cli.option, parser)
     add("--minutes", type=cli.positive_seconds, default=9.0, help="time for the whole")
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of the records")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to measure")
+    add("--out", required=True, help="folder of the records")
+    add("--device", choices=cli.COMPUTING, help="what to measure")
     add("--no-tests", action="store_true", help="leave the GPU tests out")
     add("--look", action="store_true", help="does each kind run, and is it right? measures nothing")
-    add("--dataset", choices=tuple(DATASETS), default="scenes", help="what to train on")
-    add("--root", default="", metavar="PATH", help="folder of the data set; the scenes need none")
-    return made
+    add("--dataset")
+    add("--root")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 1 where a GPU test or a kind failed."""
     options = parser().parse_args(arguments)
     setting = Setting(dataset=options.dataset, root=options.root)
-    with cli.held(options.out):
+    with cli.locked(options.out):
         clock = Clock(limit_s=60 * options.minutes, started_s=time.monotonic())
         from bench.run import (  # brings torch, not for --help
             resolve_device,
@@ -105,7 +105,7 @@ def run(options: "Namespace", setting: Setting, *, device: str, clock: Clock) ->
     plan = planned(setting, device=device)
     total = sum(cell.is_executed for step in plan for cell in step.cells)
     records = cli.follow(
-        _told(measured(plan, options.out, device=device, clock=clock), clock), total=total
+        _logged(measured(plan, options.out, device=device, clock=clock), clock), total=total
     )
     sys.stdout.write(summary(records, total, clock=clock))
     return status
@@ -130,9 +130,7 @@ def planned(setting: Setting, *, device: str) -> tuple[Step, ...]:
 
 def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> Iterator["Record"]:
     """Measure one cell after the other until the time is up; trainings several at once on a GPU."""
-    from bench.run import (
-        run_cells,
-    )
+    from bench.run import run_cells
 
     measure = partial(run_cells, out=out, source="measured", device=device)
     cells = [cell for step in plan for cell in step.cells]
@@ -140,11 +138,11 @@ def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> I
     with _predicting(cells, out, device=device, clock=clock) as ahead:
         # In one run as far as can be: the process that a GPU's cells share ends with it.
         for trains, group in groupby(plan, key=lambda step: step.trains):
-            some = [*first, *(cell for step in group for cell in step.cells)]
+            group_cells = [*first, *(cell for step in group for cell in step.cells)]
             first = []
-            at_once = trainings_at_once(some, device=device) if trains else 1
+            at_once = trainings_at_once(group_cells, device=device) if trains else 1
             engine = until(clock, at_once=at_once, ahead=ahead)
-            yield from measure(some, engine=engine, slots=at_once)
+            yield from measure(group_cells, engine=engine, slots=at_once)
 
 
 def until(clock: Clock, *, at_once: int, ahead: Callable[[Job], object]) -> "Engine":
@@ -189,8 +187,8 @@ def trainings_at_once(cells: Sequence[Job], *, device: str) -> int:
     largest = 0
     for cell in cells:
         if isinstance(cell, Measurement) and cell.mode == "train":
-            found = predicted_record(cell, environment_of("meta", cell)).measures.predicted
-            largest = max(largest, found.peak_bytes if found else 0)
+            memory = predicted_record(cell, environment_of("meta", cell)).measures.predicted
+            largest = max(largest, memory.peak_bytes if memory else 0)
     fits = available_bytes("cuda") // (largest + PROCESS_BYTES)
     cores = environment_of(device, cells[0]).cores
     return max(1, min(MOST_TRAININGS, cores // CORES_A_TRAINING, fits))
@@ -205,10 +203,7 @@ def _predicting(
     On a GPU a thread goes ahead, so that the device waits for no prediction. On a processor that would
     disturb every reading: there each cell is predicted just before it runs, and what is left at the end.
     """
-    from bench.run import (
-        one_by_one,
-        run_cells,
-    )
+    from bench.run import one_by_one, run_cells
 
     stopped = threading.Event()
     least_s = LONGEST_PREDICTION_S if device == "cuda" else 0.0
@@ -265,14 +260,14 @@ def _drained(records: Iterator["Record"], stopped: threading.Event) -> Iterator[
         raise faults[0]
 
 
-def _told(records: Iterator["Record"], clock: Clock) -> Iterator["Record"]:
+def _logged(records: Iterator["Record"], clock: Clock) -> Iterator["Record"]:
     """Say a line for each record on standard error where that is no terminal, which has a bar."""
     for item in records:
         if not sys.stderr.isatty():
             failure = item.failure
-            said = f"{failure.kind}: {failure.reason}" if failure else "measured"
+            outcome = f"{failure.kind}: {failure.reason}" if failure else "measured"
             spent_s = clock.limit_s - clock.left_s
-            sys.stderr.write(f"{spent_s:5.0f} s  {_name(item)}: {said}\n")
+            sys.stderr.write(f"{spent_s:5.0f} s  {_name(item)}: {outcome}\n")
         yield item
 
 

@@ -102,9 +102,9 @@ class Setting:
     @property
     def axes(self) -> dict[str, str]:
         """What tells this setting's rows from those of another; the usual recipe and backbone go unsaid."""
-        own = {"recipe": self.recipe, "backbone": self.backbone}
-        said = {name: value for name, value in own.items() if value is not None}
-        return {"dataset": self.dataset, "budget": self.budget, **said}
+        further = {"recipe": self.recipe, "backbone": self.backbone}
+        unusual = {name: value for name, value in further.items() if value is not None}
+        return {"dataset": self.dataset, "budget": self.budget, **unusual}
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
         """Fit a named network to the set."""
@@ -122,12 +122,11 @@ def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -
         setting: on which data and how.
     """
     training = setting.training()
-    told = setting.axes
     for axes, spec in rows.items():
         # What a step of the training needs; predicted, not run.
         yield Measurement(
             experiment=experiment,
-            axes={**dict(axes), **told},
+            axes={**dict(axes), **setting.axes},
             subject=setting.network(spec),
             size=training.recipe.crop,
             batch=training.recipe.batch,
@@ -138,7 +137,7 @@ def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -
         for axes, spec in rows.items():
             yield TrainingJob(
                 experiment=experiment,
-                axes={**dict(axes), **told, "seed": seed},
+                axes={**dict(axes), **setting.axes, "seed": seed},
                 subject=setting.network(spec),
                 size=setting.size,
                 training=training,

@@ -243,7 +243,7 @@ def test_a_log_gets_a_line_for_each_record(capsys):
     clock = reference.Clock(limit_s=60, now=lambda: 7.0)
     lacks = Failure(kind="unavailable", reason="no such kernel")
     records = [made(dtype="tf32"), made(protocol="paper", failure=lacks)]
-    assert list(reference._told(iter(records), clock)) == records
+    assert list(reference._logged(iter(records), clock)) == records
     assert capsys.readouterr().err.splitlines() == [
         "    7 s  e nb 1x1 eval tf32: measured",
         "    7 s  e nb 1x1 eval paper: unavailable: no such kernel",
