@@ -183,10 +183,7 @@ def _predict(options: "Namespace") -> int:
     # By CUDA's rules, which all known devices follow.
     measurements = tuple(replace(cell, device="cuda") for cell in cells(options))
     from bench.records import read_records
-    from bench.run import (  # brings torch, not for --help
-        RECORDS_FILE,
-        run_cells,
-    )
+    from bench.run import RECORDS_FILE, run_cells  # brings torch, not for --help
 
     _find_own(measurements)
     with cli.locked(options.out):
@@ -247,9 +244,7 @@ def _compare(options: "Namespace") -> int:
     """Compare by turns and print the verdict; status 1 where an arm could not be run."""
     measurements = pairs(options)
     from bench.compare import BESIDE_ROUNDS, Settings, compare_arms
-    from bench.run import (  # brings torch, not for --help
-        resolve_device,
-    )
+    from bench.run import resolve_device  # brings torch, not for --help
 
     given = {name: getattr(options, name) for name in ("margin", "rounds", "level")}
     chosen = {name: value for name, value in given.items() if value is not None}

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -83,9 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = Setting(dataset=options.dataset, root=options.root)
     with cli.locked(options.out):
         clock = Clock(limit_s=60 * options.minutes, started_s=time.monotonic())
-        from bench.run import (  # brings torch, not for --help
-            resolve_device,
-        )
+        from bench.run import resolve_device  # brings torch, not for --help
         from bench.training.run import find_data
 
         device = resolve_device(options.device)
@@ -236,28 +235,21 @@ def _predicting(
 @contextmanager
 def _drained(records: Iterator["Record"], stopped: threading.Event) -> Iterator[None]:
     """Take records in a thread; the end of the block waits for it, and raises what went wrong there."""
-    faults: list[Exception] = []
 
-    def go() -> None:
+    def drain() -> None:
         if sys.platform == "linux":  # where it is a thread's: what is measured comes first
             os.nice(10)
-        try:
-            for _ in records:
-                continue
-        except Exception as fault:  # noqa: BLE001  # raised again below
-            faults.append(fault)
+        for _ in records:
+            continue
 
-    thread = threading.Thread(target=go, name="predictions")
-    thread.start()
-    try:
-        yield
-    except BaseException:
-        stopped.set()
-        raise
-    finally:
-        thread.join()
-    if faults:
-        raise faults[0]
+    with ThreadPoolExecutor(1, thread_name_prefix="predictions") as pool:
+        drained = pool.submit(drain)
+        try:
+            yield
+        except BaseException:
+            stopped.set()
+            raise
+    drained.result()
 
 
 def _logged(records: Iterator["Record"], clock: Clock) -> Iterator["Record"]:
@@ -316,9 +308,8 @@ def _run_tests(log: Path, *, limit_s: float) -> int:
     ]
     from bench.run import end_process  # brings pydantic, not for --help
 
-    log.write_text(
-        "", encoding="utf-8"
-    )  # of these tests alone, should they die before they say a word
+    # Of these tests alone, should they die before they say a word.
+    log.write_text("", encoding="utf-8")
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_pytest, args=(arguments, ROOT, log))
     process.start()

@@ -73,9 +73,9 @@ def _place(cell: Job, experiment: Experiment) -> tuple[int, ...]:
     return experiment.order(cell) or (COMPILED if is_compiled(cell) else OTHERS,)
 
 
-def is_compiled(cell: Measurement) -> bool:
+def is_compiled(cell: Job) -> bool:
     """Whether a compiler makes what is run."""
-    return cell.implementation.endswith("compiled")
+    return cell.call.implementation.endswith("compiled")
 
 
 def needs_device(cell: Job) -> bool:

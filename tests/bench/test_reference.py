@@ -115,7 +115,7 @@ def test_a_run_that_has_the_time_begins_with_the_machine(machine, tmp_path, minu
 
 def test_the_process_that_cells_share_is_started_anew_only_after_one_of_its_own(machine, tmp_path):
     machine.spend(4, tmp_path)
-    alone = sum(cell.protocol == "paper" for cell in machine.measured)
+    alone = sum(cell.call.protocol == "paper" for cell in machine.measured)
     first_and_after_the_papers = 2
     started = alone + first_and_after_the_papers
     assert machine.now_s == pytest.approx(3.5 * (len(machine.measured) - started) + 10 * started)
