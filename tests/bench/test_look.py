@@ -56,7 +56,7 @@ def ids(cells):
 def test_kinds_are_blocks_by_implementation_mode_format_protocol_and_probe():
     assert len(KINDS) == len(set(ids(KINDS))) == 91
     assert {cell.implementation for cell in KINDS} == {
-        cell.implementation for step in reference.steps(Setting()) for cell in step.cells
+        cell.call.implementation for step in reference.steps(Setting()) for cell in step.cells
     }
     assert ids(KINDS)[0] == "nb eval float32"
     assert reference.is_compiled(KINDS[-1])
