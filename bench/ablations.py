@@ -7,9 +7,7 @@ too, such as the crossover with fused attention. What has a record already is no
 the figures and the page are in the folder `report` beside the records.
 """
 
-import importlib.util
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -22,8 +20,9 @@ from bench import cli
 from experiments import machine
 from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
-from experiments.spec import Experiment
-from experiments.training import DATASETS, Setting
+from experiments.select import find_experiment
+from experiments.spec import Experiment, TrainingJob
+from experiments.training import Setting
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,13 +36,10 @@ TABLES = {name.removeprefix("table"): name for name in NAMES if name.startswith(
 
 def parser() -> cli.Parser:
     """Describe the command line."""
-    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
-    add = made.add_argument
+    parser = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    add = partial(cli.option, parser)
     add(
         "--experiment",
-        action="append",
-        default=[],
-        metavar="NAME",
         help="or the path of your own file; repeatable "
         f"(default: what the paper has: {', '.join(PAPER)}; beyond it: {', '.join(BEYOND)})",
     )
@@ -55,8 +51,8 @@ def parser() -> cli.Parser:
         choices=tuple(TABLES),
         help="a table of the paper; repeatable",
     )
-    add("--dataset", choices=tuple(DATASETS), default="scenes", help="what to train on")
-    add("--root", default="", metavar="PATH", help="folder of the data set; the scenes need none")
+    add("--dataset")
+    add("--root")
     add("--budget", choices=BUDGETS, default="quick", help="how long to train")
     add("--recipe", choices=tuple(RECIPES), help="how to train (default: the data set's usual one)")
     add(
@@ -65,12 +61,7 @@ def parser() -> cli.Parser:
         help="resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
     )
     add("--seeds", type=cli.positive, default=3, metavar="N", help="trainings of each row")
-    add(
-        "--device",
-        choices=("auto", "cpu", "cuda", "meta"),
-        default="auto",
-        help="where to measure; meta only counts and predicts",
-    )
+    add("--device", help="where to measure; meta only counts and predicts")
     add(
         "--engine",
         choices=("local", "ray"),
@@ -83,13 +74,7 @@ def parser() -> cli.Parser:
         metavar="N",
         help="trainings at once (default: one for each GPU; two without one); small networks may share a GPU",
     )
-    add(
-        "--out",
-        type=Path,
-        default=Path("results/ablations"),
-        metavar="DIR",
-        help="folder of the records; a run that was ended goes on there",
-    )
+    add("--out", default=Path("results/ablations"))
     add(
         "--evaluate",
         type=Path,
@@ -98,8 +83,8 @@ def parser() -> cli.Parser:
     )
     add("--network", metavar="NAME", help="of the checkpoint, e.g. mmseg/ann-r50")
     add("--evaluation", metavar="NAME", help="how it is judged (default: whole images)")
-    add("--fresh", action="store_true", help="measure again what has records")
-    return made
+    add("--fresh")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return judge(options)
     chosen = experiments(options)
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        with cli.held(options.out):
+        with cli.locked(options.out):
             run(chosen, options)
     elif not _run_together(chosen, options):
         return 0
@@ -122,9 +107,9 @@ def _run_together(chosen: Sequence[Experiment], options: Namespace) -> bool:
     """Train as one of torchrun's processes; whether this is the one that writes."""
     from bench.run import run_under_torchrun
 
-    cells = [cell for one in chosen for cell in one.cells]
+    cells = [cell for experiment in chosen for cell in experiment.cells]
     writes = os.environ.get("RANK", "0") == "0"
-    with cli.held(options.out) if writes else nullcontext():
+    with cli.locked(options.out) if writes else nullcontext():
         return run_under_torchrun(cells, options.out, device=options.device)
 
 
@@ -160,7 +145,7 @@ def judge(options: Namespace) -> int:
     from reports import evaluation_report, show
 
     device = resolve_device(options.device)
-    with cli.held(options.out):
+    with cli.locked(options.out):
         cell, accuracy = evaluate_checkpoint(
             options.evaluate,
             options.network,
@@ -176,52 +161,15 @@ def judge(options: Namespace) -> int:
 
 
 def experiments(options: Namespace) -> tuple[Experiment, ...]:
-    """Find what was asked for.
+    """Find the experiments that the options name.
 
     Raises:
         ValueError: an experiment is not known, a file holds none, or the setting does not fit.
     """
     setting = setting_of(options)
-    asked = [*options.experiment, *(TABLES[number] for number in options.table)]
-    asked += NAMES if options.all else () if asked else PAPER
-    return tuple(_find(name, setting) for name in dict.fromkeys(asked))
-
-
-def _find(name: str, setting: Setting) -> Experiment:
-    if name in EXPERIMENTS:
-        return EXPERIMENTS[name]
-    if name in TRAININGS:
-        return TRAININGS[name](setting)
-    if not name.endswith(".py"):
-        msg = f"unknown experiment {name!r}; allowed are {', '.join(NAMES)}, or the path of a .py file"
-        raise ValueError(msg)
-    return _load(Path(name), setting)
-
-
-def _load(path: Path, setting: Setting) -> Experiment:
-    """Run somebody's own file, which has `EXPERIMENT` or `make(setting)`."""
-    if not path.is_file():
-        msg = f"experiment file {str(path)!r} does not exist; pass a .py file that has EXPERIMENT or make(setting)"
-        raise ValueError(msg)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Its folder, so that factories which it names are found, in the cells' processes too.
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-        made = module.make(setting) if hasattr(module, "make") else module.EXPERIMENT
-    except Exception as error:
-        msg = (
-            f"experiment file {str(path)!r}: {type(error).__name__}: {error}; "
-            "it must have EXPERIMENT or make(setting)"
-        )
-        raise ValueError(msg) from error
-    if not isinstance(made, Experiment):
-        msg = f"experiment file {str(path)!r} gives {type(made).__name__}; it must give an experiments.spec.Experiment"
-        raise ValueError(msg)
-    return made
+    names = [*options.experiment, *(TABLES[number] for number in options.table)]
+    names += NAMES if options.all else () if names else PAPER
+    return tuple(find_experiment(name, setting) for name in dict.fromkeys(names))
 
 
 def run(experiments: Sequence[Experiment], options: Namespace) -> None:
@@ -243,9 +191,10 @@ def run(experiments: Sequence[Experiment], options: Namespace) -> None:
         find_data(cells)
     if options.fresh:
         set_records_aside(options.out)
-    executed = tuple(cell for cell in cells if cell.probes and device != "meta")
-    alone = machine.first([cell for cell in executed if cell.training is None])
-    trained = tuple(cell for cell in executed if cell.training is not None)
+    executed = [cell for cell in cells if cell.is_executed and device != "meta"]
+    # Trainings at once, since no clock decides; whatever is timed, alone.
+    trained = [cell for cell in executed if isinstance(cell, TrainingJob)]
+    alone = machine.first([cell for cell in executed if not isinstance(cell, TrainingJob)])
     slots = 1 if options.engine == "ray" else options.slots or default_slots(device)
     engine = ray(device) if options.engine == "ray" else local(slots)
     start = partial(run_cells, out=options.out, device=device)

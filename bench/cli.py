@@ -1,21 +1,25 @@
-"""What the entry points share: errors of one line, types of arguments, progress on standard error."""
+"""Command-line parts that the entry points share: options, errors of one line, progress on standard error."""
 
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from ann.spec import Size
 from bench import completion
 from bench.records import Record
+from experiments.spec import Dtype, Mode
+from experiments.training import DATASETS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
 LOCK = ".lock"
+COMPUTING = ("auto", "cpu", "cuda")
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -40,6 +44,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and nothing else."""
         self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def option(parser: argparse._ActionsContainer, name: str, **changes: Any) -> None:  # noqa: ANN401
+    """Add an option to a parser or a group of it; what all commands say of it is in `SHARED`."""
+    parser.add_argument(name, **SHARED.get(name, {}) | changes)
 
 
 def size(text: str) -> Size:
@@ -70,6 +79,38 @@ def positive_seconds(text: str) -> float:
     return value
 
 
+SHARED: dict[str, dict[str, Any]] = {
+    "--block": {"action": "extend", "nargs": "+", "metavar": "NAME"},
+    "--size": {"type": size, "action": "append", "metavar": "WxH"},
+    "--channels": {"type": positive},
+    "--key-channels": {"type": positive},
+    "--batch": {"type": positive, "default": 1, "help": "maps at once"},
+    "--dtype": {"choices": get_args(Dtype), "default": "float32"},
+    "--mode": {
+        "choices": get_args(Mode),
+        "default": "eval",
+        "help": "forward, or forward and backward",
+    },
+    "--device": {"choices": (*COMPUTING, "meta"), "default": "auto"},
+    "--experiment": {"action": "append", "default": [], "metavar": "NAME"},
+    "--dataset": {"choices": tuple(DATASETS), "default": "scenes", "help": "what to train on"},
+    "--root": {
+        "default": "",
+        "metavar": "PATH",
+        "help": "folder of the data set; the scenes need none",
+    },
+    "--out": {
+        "type": Path,
+        "metavar": "DIR",
+        "help": "folder of the records; a run that was ended goes on there",
+    },
+    "--fresh": {"action": "store_true", "help": "measure again what has records"},
+    "--margin": {"type": float, "metavar": "SHARE"},
+    "--rounds": {"type": positive},
+    "--level": {"type": float, "metavar": "CHANCE"},
+}
+
+
 def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run an entry point; a wrong input ends with one line and status 2, an interruption with 130."""
     try:
@@ -86,7 +127,7 @@ def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoRetu
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[Path]:
+def locked(folder: Path) -> Iterator[Path]:
     """Make a folder for records and keep other runs out of it.
 
     Two runs that write into one folder would measure everything twice, and each while the other does.
@@ -122,12 +163,27 @@ def follow(
     total: int,
     show: Callable[[Sequence[Record]], "RenderableType"] | None = None,
 ) -> tuple[Record, ...]:
-    """Collect records as they come, under a progress bar on standard error (quiet where that is no terminal).
+    """Collect records as they come, under a progress bar.
 
     Args:
         records: what a run yields.
         total: how many it will yield.
-        show: draws what there is so far below the bar, so that a table fills in.
+        show: draws what there is so far above the bar, so that a table fills in.
+    """
+    collected: list[Record] = []
+    with progress("measuring", total=total) as step:
+        for record in records:
+            collected.append(record)
+            step(f"{record.subject} {record.size}", show and partial(show, collected))
+    return tuple(collected)
+
+
+@contextmanager
+def progress(text: str, *, total: int) -> Iterator[Callable[..., None]]:
+    """Show a progress bar on standard error, where that is a terminal.
+
+    Gives what is to be called after each step: with what is done next, and perhaps with a function that
+    draws something above the bar.
     """
     from rich.console import Console, Group  # not for --help
     from rich.live import Live
@@ -141,44 +197,17 @@ def follow(
     )
 
     console = Console(stderr=True)
-    seen: list[Record] = []
     if not console.is_terminal:
-        return tuple(records)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    task = bar.add_task("measuring", total=total)
+        yield lambda *_: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    task = bar.add_task(text, total=total)
     with Live(bar, console=console, transient=True, refresh_per_second=4) as live:
-        for item in records:
-            seen.append(item)
-            bar.update(task, advance=1, description=f"{item.subject} {item.size}")
-            if show is not None:
-                live.update(Group(show(seen), bar))
-    return tuple(seen)
 
+        def step(text: str, draw: Callable[[], "RenderableType"] | None = None) -> None:
+            bar.update(task, advance=1, description=text)
+            if draw is not None:
+                live.update(Group(draw(), bar))
 
-@contextmanager
-def step_progress(total: int) -> Iterator[Callable[[str], None]]:
-    """Show a progress bar on standard error (where that is a terminal); call what it gives after each step."""
-    from rich.console import Console  # not for --help
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    left = (TextColumn("left"), TimeRemainingColumn())
-    shown = console.is_terminal
-    with Progress(*columns, *left, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("comparing", total=total)
-        yield lambda text: bar.update(task, advance=1, description=text)
+        yield step

@@ -20,13 +20,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from ann.catalogue import BLOCKS, NETWORKS
+from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench import cli
 from bench.analysis import DEVICES, find_device
-from experiments import machine, variants
-from experiments.paper.table1 import SEQUENCE
-from experiments.spec import Cell, Device, Dtype, Mode, OwnModule, Protocol, Subject
+from experiments import machine, select
+from experiments.spec import Cell, OwnModule, Protocol
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -41,35 +40,24 @@ DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
 
 def parser() -> cli.Parser:
     """Describe the command line."""
-    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
-    add = made.add_argument
+    parser = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    add = partial(cli.option, parser)
     add(
         "--size",
-        type=cli.size,
-        action="append",
-        metavar="WxH",
         help="size of the feature map, WIDTHxHEIGHT; may be given several times (default: 256x128)",
     )
     add(
         "--block",
-        action="extend",
-        nargs="+",
-        metavar="NAME",
         help="a block by name, NAME:IMPLEMENTATION for another way to compute it (e.g. apnb:fast, nb:sdpa), "
         "or package.module:factory for your own module; one or more "
         f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
     )
-    add("--channels", type=cli.positive, default=2048, help="channels of the map")
-    add("--key-channels", type=cli.positive, default=256, help="channels of query and key")
-    add("--batch", type=cli.positive, default=1, help="maps at once")
-    add(
-        "--device",
-        choices=get_args(Device),
-        default="auto",
-        help="where to measure; meta only counts and predicts",
-    )
-    add("--dtype", choices=get_args(Dtype), default="float32", help="type of weights and maps")
-    add("--mode", choices=get_args(Mode), default="eval", help="forward, or forward and backward")
+    add("--channels", default=2048, help="channels of the map")
+    add("--key-channels", default=256, help="channels of query and key")
+    add("--batch")
+    add("--device", help="where to measure; meta only counts and predicts")
+    add("--dtype", help="type of weights and maps")
+    add("--mode")
     add(
         "--protocol",
         choices=get_args(Protocol),
@@ -83,14 +71,8 @@ def parser() -> cli.Parser:
         help="seconds for timing, shared among the blocks by their work (default: 75, on a GPU 6)",
     )
     add("--format", choices=FORMATS, default="table", help="what standard output gets")
-    add(
-        "--out",
-        type=Path,
-        default=Path("results/efficiency"),
-        metavar="DIR",
-        help="folder of the records; a run that was ended goes on there",
-    )
-    add("--fresh", action="store_true", help="measure again what has records")
+    add("--out", default=Path("results/efficiency"))
+    add("--fresh")
     add(
         "--predict",
         nargs="*",
@@ -98,21 +80,12 @@ def parser() -> cli.Parser:
         help="predict times from datasheets and run nothing; one or more of "
         f"{', '.join(DEVICES)} (none: all of them)",
     )
-    _add_comparison(made)
-    return made
-
-
-def _add_comparison(made: cli.Parser) -> None:
-    add = made.add_argument_group("comparing two arms").add_argument
+    add = partial(cli.option, parser.add_argument_group("comparing two arms"))
     add("--compare", nargs=2, metavar=("A", "B"), help="arms to run by turns; the verdict is on B")
-    add("--margin", type=float, metavar="SHARE", help="what does not matter (default: 0.02, 2 %%)")
-    add("--rounds", type=cli.positive, help="rounds of fresh processes (default: 20)")
-    add(
-        "--level",
-        type=float,
-        metavar="CHANCE",
-        help="of a wrong verdict on each side, shared by the sizes (default: 0.001)",
-    )
+    add("--margin", help="what does not matter (default: 0.02, 2 %%)")
+    add("--rounds", help="rounds of fresh processes (default: 20)")
+    add("--level", help="of a wrong verdict on each side, shared by the sizes (default: 0.001)")
+    return parser
 
 
 def cells(options: "Namespace") -> tuple[Cell, ...]:
@@ -121,59 +94,21 @@ def cells(options: "Namespace") -> tuple[Cell, ...]:
     Raises:
         ValueError: a block is not known.
     """
-    sizes = tuple(dict.fromkeys(options.size or (Size(width=256, height=128),)))
     names = tuple(dict.fromkeys(options.block or DEFAULT_BLOCKS))
-    return tuple(_cell(name, size, options) for size in sizes for name in names)
-
-
-def _cell(text: str, size: Size, options: "Namespace") -> Cell:
-    name, implementation = variants.parse(text)
-    if options.protocol == "paper" and implementation != "plain":
-        msg = f"arm {text!r}: the paper's protocol is of its own code; pass --protocol strict, or the plain block"
-        raise ValueError(msg)
-    changes = {"channels": options.channels, "key_channels": options.key_channels}
-    settings = {**changes, "batch": options.batch, "dtype": options.dtype, "mode": options.mode}
-    usual = {"channels": 2048, "key_channels": 256, "batch": 1, "dtype": "float32", "mode": "eval"}
-    unusual = {key: value for key, value in settings.items() if value != usual[key]}
-    return Cell(
-        experiment="efficiency",
-        axes={"block": text, "size": str(size), **unusual},
-        subject=_subject(name, **changes),
-        size=size,
-        batch=options.batch,
-        dtype=options.dtype,
-        mode=options.mode,
-        protocol=options.protocol,
-        preceded_by=_preceding(name, size, options),
-        implementation=implementation,
-    )
-
-
-def _subject(name: str, *, channels: int, key_channels: int) -> Subject:
-    if ":" in name:
-        return OwnModule(factory=name, channels=channels, key_channels=key_channels)
-    if name not in BLOCKS:
-        from ann.build import block_spec  # its error suggests the nearest name
-
-        block_spec(name)
-    spec = BLOCKS[name]
-    low = max(1, channels // 2) if spec.is_fusion else None
-    return replace(spec, channels=channels, low_channels=low, key_channels=key_channels)
-
-
-def _preceding(name: str, size: Size, options: "Namespace") -> tuple[tuple[Subject, Size], ...]:
-    """What the released script had run before in its process: the smaller of its sizes, and at this size APNB."""
-    if options.protocol == "strict":
-        return ()
-    before = tuple(
-        (BLOCKS[other], at)
-        for other, at in SEQUENCE
-        if at.pixels < size.pixels or (at == size and name == "nb" and other != "nb")
-    )
+    protocol, settings = options.protocol, _settings(options)
     return tuple(
-        (replace(block, channels=options.channels, key_channels=options.key_channels), at)
-        for block, at in before
+        select.block_cell(name, size, protocol=protocol, **settings)
+        for size in _sizes(options)
+        for name in names
     )
+
+
+def _sizes(options: "Namespace") -> tuple[Size, ...]:
+    return tuple(dict.fromkeys(options.size or (Size(width=256, height=128),)))
+
+
+def _settings(options: "Namespace") -> dict[str, Any]:
+    return {name: getattr(options, name) for name in select.USUAL}
 
 
 def share_budget(
@@ -195,12 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _compare(options)
     if options.predict is not None:
         return _predict(options)
-    asked = cells(options)
-    with cli.held(options.out):
-        return _measure(asked, options)
+    measurements = cells(options)
+    with cli.locked(options.out):
+        return _measure(measurements, options)
 
 
-def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
+def _measure(measurements: Sequence[Cell], options: "Namespace") -> int:
     """Print what needs no execution, then what was measured."""
     from bench.run import (  # brings torch, not for --help
         resolve_device,
@@ -210,16 +145,16 @@ def _measure(asked: Sequence[Cell], options: "Namespace") -> int:
     )
     from reports import drawn, efficiency_report, formatted, show
 
-    _find_own(asked)
+    _find_own(measurements)
     device = resolve_device(options.device)
     began = timestamp()
     if options.fresh:
         set_records_aside(options.out)
     start = partial(run_cells, out=options.out, device=device)
-    predicted = cli.follow(start(asked, source="predicted"), total=len(asked))
+    predicted = cli.follow(start(measurements, source="predicted"), total=len(measurements))
     if options.format == "table":
         show(efficiency_report(predicted)[:1])
-    budgeted = share_budget(asked, predicted, options.budget or BUDGETS_S[device])
+    budgeted = share_budget(measurements, predicted, options.budget or BUDGETS_S[device])
     executed = () if device == "meta" else machine.first(budgeted)
     measured = cli.follow(
         start(executed, source="measured"),
@@ -246,18 +181,15 @@ def _predict(options: "Namespace") -> int:
         raise ValueError(msg)
     chosen = tuple(map(find_device, options.predict)) or tuple(DEVICES.values())
     # By CUDA's rules, which all known devices follow.
-    asked = tuple(replace(cell, device="cuda") for cell in cells(options))
+    measurements = tuple(replace(cell, device="cuda") for cell in cells(options))
     from bench.records import read_records
-    from bench.run import (  # brings torch, not for --help
-        RECORDS_FILE,
-        run_cells,
-    )
+    from bench.run import RECORDS_FILE, run_cells  # brings torch, not for --help
 
-    _find_own(asked)
-    with cli.held(options.out):
-        start = run_cells(asked, options.out, source="predicted", device="meta")
-        predicted = cli.follow(start, total=len(asked))
-    rows = [dict(cell.axes) for cell in asked]
+    _find_own(measurements)
+    with cli.locked(options.out):
+        start = run_cells(measurements, options.out, source="predicted", device="meta")
+        predicted = cli.follow(start, total=len(measurements))
+    rows = [dict(cell.axes) for cell in measurements]
     kept = [item for item in read_records(options.out / RECORDS_FILE) if item.axes in rows]
     from reports import formatted, prediction_report, show  # brings pandas
 
@@ -282,13 +214,7 @@ def _comparing(options: "Namespace") -> bool:
                 msg = f"--{name} goes with --compare; add --compare A B, or leave it out"
                 raise ValueError(msg)
         return False
-    usual = {
-        "block": None,
-        "protocol": "strict",
-        "budget": None,
-        "fresh": False,
-        "predict": None,
-    }
+    usual = {"block": None, "protocol": "strict", "budget": None, "fresh": False, "predict": None}
     for name, value in usual.items():
         if getattr(options, name) != value:
             msg = f"--{name} does not go with --compare, which names its arms and sets their time; leave it out"
@@ -305,45 +231,30 @@ def pairs(options: "Namespace") -> tuple[tuple[Cell, Cell], ...]:
     Raises:
         ValueError: an arm is not known.
     """
-    sizes = tuple(dict.fromkeys(options.size or (Size(width=256, height=128),)))
+    settings = {"experiment": "compare", **_settings(options)}
     first, second = options.compare
-    return tuple((_arm(first, size, options), _arm(second, size, options)) for size in sizes)
-
-
-def _arm(text: str, size: Size, options: "Namespace") -> Cell:
-    name, implementation = variants.parse(text)
-    changes = {"channels": options.channels, "key_channels": options.key_channels}
-    is_network = name in NETWORKS
-    return Cell(
-        experiment="compare",
-        axes={"network" if is_network else "block": name, "size": str(size)}
-        | ({} if is_network else changes),
-        subject=NETWORKS[name] if is_network else _subject(name, **changes),
-        size=size,
-        batch=options.batch,
-        dtype=options.dtype,
-        mode=options.mode,
-        implementation=implementation,
-        time_limit_s=3600.0,
+    return tuple(
+        (select.arm_cell(first, size, **settings), select.arm_cell(second, size, **settings))
+        for size in _sizes(options)
     )
 
 
 def _compare(options: "Namespace") -> int:
     """Compare by turns and print the verdict; status 1 where an arm could not be run."""
-    asked = pairs(options)
+    measurements = pairs(options)
     from bench.compare import BESIDE_ROUNDS, Settings, compare_arms
-    from bench.run import (  # brings torch, not for --help
-        resolve_device,
-    )
+    from bench.run import resolve_device  # brings torch, not for --help
 
     given = {name: getattr(options, name) for name in ("margin", "rounds", "level")}
     chosen = {name: value for name, value in given.items() if value is not None}
-    settings = Settings(**chosen, comparisons=len(asked))
-    _find_own([cell for pair in asked for cell in pair])
+    settings = Settings(**chosen, comparisons=len(measurements))
+    _find_own([cell for pair in measurements for cell in pair])
     device: Any = resolve_device(options.device)
-    total = len(asked) * (settings.rounds + BESIDE_ROUNDS)
-    with cli.held(options.out), cli.step_progress(total) as step:
-        made = compare_arms(asked, options.out, device=device, settings=settings, on_step=step)
+    total = len(measurements) * (settings.rounds + BESIDE_ROUNDS)
+    with cli.locked(options.out), cli.progress("comparing", total=total) as step:
+        made = compare_arms(
+            measurements, options.out, device=device, settings=settings, on_step=step
+        )
     from reports import comparison_tables, formatted, show
 
     if options.format == "table":
@@ -363,11 +274,11 @@ def _say_what_is_old(measured: Sequence["Record"], *, began: str, out: Path) -> 
         )
 
 
-def _find_own(asked: Sequence[Cell]) -> None:
+def _find_own(measurements: Sequence[Cell]) -> None:
     """Import somebody's own modules now, so that a wrong name is said at once."""
     from bench.workloads import find_factory
 
-    for cell in asked:
+    for cell in measurements:
         if isinstance(cell.subject, OwnModule):
             find_factory(cell.subject.factory)
 

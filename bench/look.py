@@ -16,7 +16,7 @@ from pathlib import Path
 from ann.spec import BlockSpec, Size
 from experiments import reference
 from experiments.paper import table1
-from experiments.spec import Cell
+from experiments.spec import Measurement, TrainingJob
 from experiments.training import Setting
 
 FILE = "look.jsonl"
@@ -42,8 +42,8 @@ MEBI = 2**20
 
 
 @dataclass(kw_only=True, slots=True)
-class Seen:
-    """What was seen of one kind; `state` is `ok`, `wrong`, `failed`, or `lacks` where the device has no such thing."""
+class KindResult:
+    """Outcome of one kind; `state` is `ok`, `wrong`, `failed`, or `lacks` where the device has no such thing."""
 
     what: str
     state: str = "ok"
@@ -70,36 +70,38 @@ class Seen:
 class _Tally:
     left: int = 0
     why_left: str = ""
-    seen: list[Seen] = field(default_factory=list)
+    results: list[KindResult] = field(default_factory=list)
 
     def counts(self) -> str:
         """How many kinds are in each state."""
         words = {"ok": "right", "wrong": "wrong", "failed": "failed", "lacks": "not on this device"}
-        states = [one.state for one in self.seen]
-        told = [f"{states.count(state)} {word}" for state, word in words.items()]
+        states = [result.state for result in self.results]
+        parts = [f"{states.count(state)} {word}" for state, word in words.items()]
         without = sum(
-            any(note.startswith("no CUDA graph") for note in one.notes) for one in self.seen
+            any(note.startswith("no CUDA graph") for note in result.notes)
+            for result in self.results
         )
-        told += [f"{without} without a CUDA graph"] if without else []
-        told += [f"{self.left} not looked at: {self.why_left}"] if self.left else []
-        return ", ".join(told)
+        parts += [f"{without} without a CUDA graph"] if without else []
+        parts += [f"{self.left} not looked at: {self.why_left}"] if self.left else []
+        return ", ".join(parts)
 
 
-def kinds(device: str) -> tuple[Cell, ...]:
+def kinds(device: str) -> tuple[Measurement, ...]:
     """One small cell of each kind that is executed, in order of worth, what is compiled last.
 
     A kind is a block in one implementation, mode, number format and protocol with its probes, or a
     network of Table 2; of the model zoo's networks, which have the same parts, one training step.
     """
-    found: dict[tuple[object, ...], Cell] = {}
+    smallest: dict[tuple[object, ...], Measurement] = {}
     for cell in (cell for step in reference.steps(Setting()) for cell in step.cells):
-        executed = cell.probes and cell.training is None and reference.needs_device(cell)
-        if executed and (key := _kind(cell)) is not None:
-            found.setdefault(key, _small(cell, device))
-    return tuple(sorted(found.values(), key=reference.is_compiled))  # the order is kept beside that
+        if isinstance(cell, Measurement) and cell.is_executed and (key := _kind(cell)) is not None:
+            smallest.setdefault(key, _small(cell, device))
+    return tuple(
+        sorted(smallest.values(), key=reference.is_compiled)
+    )  # the order is kept beside that
 
 
-def _kind(cell: Cell) -> tuple[object, ...] | None:
+def _kind(cell: Measurement) -> tuple[object, ...] | None:
     if isinstance(cell.subject, BlockSpec):
         profiled = cell.probes == ("operations",)
         return cell.name, cell.mode, cell.dtype, cell.protocol, cell.implementation, profiled
@@ -108,12 +110,12 @@ def _kind(cell: Cell) -> tuple[object, ...] | None:
     return ("network",) if cell.mode == "train" else None
 
 
-def _small(cell: Cell, device: str) -> Cell:
+def _small(cell: Measurement, device: str) -> Measurement:
     size = MAPS[device] if isinstance(cell.subject, BlockSpec) else IMAGE
     return replace(cell, size=size, budget_s=BUDGET_S, preceded_by=())
 
 
-def name(cell: Cell) -> str:
+def name(cell: Measurement) -> str:
     """A kind in words."""
     profiled = "profile" if cell.probes == ("operations",) else ""
     paper = cell.protocol if cell.protocol != "strict" else ""
@@ -134,19 +136,19 @@ def run(out: Path, setting: Setting, *, device: str, has_time: Callable[[], bool
     """
     tally = _Tally()
     (out / FILE).write_text("", encoding="utf-8")  # of this look alone
-    for seen in _looked_at(setting, tally, device=device, has_time=has_time):
-        tally.seen.append(seen)
-        sys.stdout.write(seen.line() + "\n")
+    for result in _results(setting, tally, device=device, has_time=has_time):
+        tally.results.append(result)
+        sys.stdout.write(result.line() + "\n")
         sys.stdout.flush()
         with (out / FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(seen)) + "\n")
+            file.write(json.dumps(asdict(result)) + "\n")
     sys.stdout.write(f"{tally.counts()}; see {FILE}\n")
-    return int(any(one.state in ("wrong", "failed") for one in tally.seen))
+    return int(any(result.state in ("wrong", "failed") for result in tally.results))
 
 
-def _looked_at(
+def _results(
     setting: Setting, tally: _Tally, *, device: str, has_time: Callable[[], bool]
-) -> Iterator[Seen]:
+) -> Iterator[KindResult]:
     from bench.run import tidy_process
 
     launched_s = _launch_s() if device == "cuda" else 0.0
@@ -156,19 +158,19 @@ def _looked_at(
             tally.why_left = "the time was up"
             break
         cell = left.pop(0)
-        yield _seen(name(cell), partial(look, cell, device))
+        yield _attempt(name(cell), partial(look, cell, device))
         if not tidy_process():
             tally.why_left = "the device computes no more"
     tally.left = len(left)
     if device == "cuda":
-        yield _seen("launch after the profiler", lambda: _launches(launched_s))
+        yield _attempt("launch after the profiler", lambda: _launches(launched_s))
         for block in ("nb", "apnb"):
-            yield _seen(f"{block} workspace of cuDNN", partial(_workspace, block))
+            yield _attempt(f"{block} workspace of cuDNN", partial(_workspace, block))
             tidy_process()
-    yield _seen("training", lambda: _train(setting, device))
+    yield _attempt("training", lambda: _train(setting, device))
 
 
-def _seen(what: str, act: Callable[[], Seen]) -> Seen:
+def _attempt(what: str, act: Callable[[], KindResult]) -> KindResult:
     """Do it; whatever goes wrong is what we look for."""
     from bench.records import error_failure
     from bench.workloads import unswitched
@@ -176,47 +178,47 @@ def _seen(what: str, act: Callable[[], Seen]) -> Seen:
     began_s = time.monotonic()
     try:
         with unswitched():
-            seen = act()
+            result = act()
     except Exception as error:  # noqa: BLE001
         failure = error_failure(error)
         state = "lacks" if failure.kind == "unavailable" else "failed"
-        seen = Seen(what=what, state=state, reason=failure.reason)
-    seen.what, seen.seconds = what, time.monotonic() - began_s
-    return seen
+        result = KindResult(what=what, state=state, reason=failure.reason)
+    result.what, result.seconds = what, time.monotonic() - began_s
+    return result
 
 
-def look(cell: Cell, device: str) -> Seen:
+def look(cell: Measurement, device: str) -> KindResult:
     """Read all that a cell's probes read, and hold its call against float64."""
     from bench.measure.exactness import float64_errors
     from bench.measure.measure import measure_cell
 
-    found = measure_cell(cell, device)  # type: ignore[arg-type]  # a device that computes
-    added = found.memory.requested_bytes if found.memory else None
-    seen = Seen(
+    measures = measure_cell(cell, device)  # type: ignore[arg-type]  # a device that computes
+    added = measures.memory.requested_bytes if measures.memory else None
+    result = KindResult(
         what=name(cell),
         memory=added / _predicted_bytes(cell) if added else None,
-        clocks=tuple(dict.fromkeys(one.clock for one in found.timings)),
-        notes=tuple(note for one in found.timings for note in one.notes),
-        kernels=found.kernels[:1],
+        clocks=tuple(dict.fromkeys(timing.clock for timing in measures.timings)),
+        notes=tuple(note for timing in measures.timings for note in timing.notes),
+        kernels=measures.kernels[:1],
     )
     if cell.protocol == "strict":
-        seen.error, seen.gradient_error = float64_errors(cell, device)
-        seen.reason = _wrong(cell, seen)
-        seen.state = "wrong" if seen.reason else "ok"
-    return seen
+        result.error, result.gradient_error = float64_errors(cell, device)
+        result.reason = _wrong(cell, result)
+        result.state = "wrong" if result.reason else "ok"
+    return result
 
 
-def _wrong(cell: Cell, seen: Seen) -> str:
+def _wrong(cell: Measurement, result: KindResult) -> str:
     limit = TOLERANCES[cell.dtype]
-    if not (seen.error or 0.0) <= limit:  # nor NaN
+    if not (result.error or 0.0) <= limit:  # nor NaN
         return f"outputs differ from float64 by more than {limit:g} of the largest"
     limit = GRADIENT_TOLERANCE if cell.dtype == "float32" else SHORT_GRADIENT_TOLERANCE
-    if not (seen.gradient_error or 0.0) <= limit:
+    if not (result.gradient_error or 0.0) <= limit:
         return f"gradients differ from float64 by more than {limit:g} of their norm"
     return ""
 
 
-def _predicted_bytes(cell: Cell) -> int:
+def _predicted_bytes(cell: Measurement) -> int:
     from bench.predict import fake_tensor
     from bench.predict.live_memory import predict_memory
     from bench.predict.predict import make_fake
@@ -241,15 +243,15 @@ def _launch_s() -> float:
     return spent_s / LAUNCHES
 
 
-def _launches(before_s: float) -> Seen:
+def _launches(before_s: float) -> KindResult:
     """Whether the profiler leaves launches as quick as they were, since cells share a process."""
     after_s = _launch_s()
-    told = f"{before_s * 1e6:.2f} us before, {after_s * 1e6:.2f} us after"
+    reason = f"{before_s * 1e6:.2f} us before, {after_s * 1e6:.2f} us after"
     slower = after_s > (1 + SLOWER) * before_s
-    return Seen(what="", state="wrong" if slower else "ok", reason=told)
+    return KindResult(what="", state="wrong" if slower else "ok", reason=reason)
 
 
-def _workspace(block: str) -> Seen:
+def _workspace(block: str) -> KindResult:
     """What a block of Table 1 requests with and without cuDNN, whose convolutions may take a workspace."""
     import torch
 
@@ -259,32 +261,33 @@ def _workspace(block: str) -> Seen:
     cell = next(
         cell
         for cell in table1.EXPERIMENT.cells
-        if (cell.name, cell.size, cell.protocol) == (block, table1.TESTING, "strict")
+        if isinstance(cell, Measurement)
+        and (cell.name, cell.size, cell.protocol) == (block, table1.TESTING, "strict")
     )
     work = make_workload(cell, "cuda")
-    told = [f"{_predicted_bytes(cell) / MEBI:.1f} MiB predicted"]
+    readings = [f"{_predicted_bytes(cell) / MEBI:.1f} MiB predicted"]
     for enabled in (True, False):
         torch.backends.cudnn.enabled = enabled
         try:
-            found = memory.measure_memory(work, device="cuda").requested_bytes or 0
+            requested = memory.measure_memory(work, device="cuda").requested_bytes or 0
         finally:
             torch.backends.cudnn.enabled = True
-        told.append(f"{found / MEBI:.1f} {'with' if enabled else 'without'} cuDNN")
-    return Seen(what="", reason=", ".join(told))
+        readings.append(f"{requested / MEBI:.1f} {'with' if enabled else 'without'} cuDNN")
+    return KindResult(what="", reason=", ".join(readings))
 
 
-def _train(setting: Setting, device: str) -> Seen:
+def _train(setting: Setting, device: str) -> KindResult:
     """Twenty iterations in a process of its own, as the ablations train."""
     from bench.records import Failure
     from bench.run import Task, run_task
 
     steps = reference.steps(setting)
-    cell = next(cell for step in steps for cell in step.cells if cell.training is not None)
-    assert cell.training is not None, "it was chosen so"
+    cells = (cell for step in steps for cell in step.cells)
+    cell = next(cell for cell in cells if isinstance(cell, TrainingJob))
     short = replace(cell.training, iterations=ITERATIONS)
     cell = replace(cell, training=short, time_limit_s=TRAINING_LIMIT_S)
-    found = run_task(Task(cell=cell, device=device))
-    if isinstance(found, Failure):
-        return Seen(what="", state="failed", reason=f"{found.kind}: {found.reason}")
-    assert found.accuracy is not None, "that is its probe"
-    return Seen(what="", reason=f"{ITERATIONS} iterations of {cell.name}")
+    outcome = run_task(Task(cell=cell, device=device))
+    if isinstance(outcome, Failure):
+        return KindResult(what="", state="failed", reason=f"{outcome.kind}: {outcome.reason}")
+    assert outcome.accuracy is not None, "that is its probe"
+    return KindResult(what="", reason=f"{ITERATIONS} iterations of {cell.name}")

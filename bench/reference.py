@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,8 +24,8 @@ from typing import TYPE_CHECKING
 from bench import cli
 from experiments import machine, reference
 from experiments.reference import Step
-from experiments.spec import Cell
-from experiments.training import DATASETS, Setting
+from experiments.spec import Job, Measurement, TrainingJob
+from experiments.training import Setting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -64,27 +65,25 @@ class Clock:
 
 def parser() -> cli.Parser:
     """Describe the command line."""
-    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
-    add = made.add_argument
+    parser = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    add = partial(cli.option, parser)
     add("--minutes", type=cli.positive_seconds, default=9.0, help="time for the whole")
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of the records")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to measure")
+    add("--out", required=True, help="folder of the records")
+    add("--device", choices=cli.COMPUTING, help="what to measure")
     add("--no-tests", action="store_true", help="leave the GPU tests out")
     add("--look", action="store_true", help="does each kind run, and is it right? measures nothing")
-    add("--dataset", choices=tuple(DATASETS), default="scenes", help="what to train on")
-    add("--root", default="", metavar="PATH", help="folder of the data set; the scenes need none")
-    return made
+    add("--dataset")
+    add("--root")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 1 where a GPU test or a kind failed."""
     options = parser().parse_args(arguments)
     setting = Setting(dataset=options.dataset, root=options.root)
-    with cli.held(options.out):
+    with cli.locked(options.out):
         clock = Clock(limit_s=60 * options.minutes, started_s=time.monotonic())
-        from bench.run import (  # brings torch, not for --help
-            resolve_device,
-        )
+        from bench.run import resolve_device  # brings torch, not for --help
         from bench.training import find_data
 
         device = resolve_device(options.device)
@@ -102,9 +101,9 @@ def run(options: "Namespace", setting: Setting, *, device: str, clock: Clock) ->
     if device == "cuda" and not options.no_tests:
         status = _run_tests(options.out / TESTS_LOG, limit_s=TESTS_SHARE * clock.left_s)
     plan = planned(setting, device=device)
-    total = sum(bool(cell.probes) for step in plan for cell in step.cells)
+    total = sum(cell.is_executed for step in plan for cell in step.cells)
     records = cli.follow(
-        _told(measured(plan, options.out, device=device, clock=clock), clock), total=total
+        _logged(measured(plan, options.out, device=device, clock=clock), clock), total=total
     )
     sys.stdout.write(summary(records, total, clock=clock))
     return status
@@ -117,6 +116,8 @@ def planned(setting: Setting, *, device: str) -> tuple[Step, ...]:
             step,
             cells=tuple(
                 replace(cell, budget_s=min(cell.budget_s, CELL_BUDGETS_S[device]))
+                if isinstance(cell, Measurement)
+                else cell
                 for cell in step.cells
                 if device != "cuda" or reference.needs_device(cell)
             ),
@@ -127,24 +128,22 @@ def planned(setting: Setting, *, device: str) -> tuple[Step, ...]:
 
 def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> Iterator["Record"]:
     """Measure one cell after the other until the time is up; trainings several at once on a GPU."""
-    from bench.run import (
-        run_cells,
-    )
+    from bench.run import run_cells
 
     measure = partial(run_cells, out=out, source="measured", device=device)
     cells = [cell for step in plan for cell in step.cells]
-    first = [machine.CELL] if CELL_SHARE * clock.limit_s >= machine.CELL.budget_s else []
+    first: list[Job] = [machine.CELL] if CELL_SHARE * clock.limit_s >= machine.BUDGET_S else []
     with _predicting(cells, out, device=device, clock=clock) as ahead:
         # In one run as far as can be: the process that a GPU's cells share ends with it.
         for trains, group in groupby(plan, key=lambda step: step.trains):
-            some = [*first, *(cell for step in group for cell in step.cells)]
+            group_cells = [*first, *(cell for step in group for cell in step.cells)]
             first = []
-            at_once = trainings_at_once(some, device=device) if trains else 1
+            at_once = trainings_at_once(group_cells, device=device) if trains else 1
             engine = until(clock, at_once=at_once, ahead=ahead)
-            yield from measure(some, engine=engine, slots=at_once)
+            yield from measure(group_cells, engine=engine, slots=at_once)
 
 
-def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "Engine":
+def until(clock: Clock, *, at_once: int, ahead: Callable[[Job], object]) -> "Engine":
     """An engine that begins no cell when the time is up, and gives each a share of it.
 
     Args:
@@ -154,14 +153,14 @@ def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "En
     """
     from bench.run import local
 
-    def engine(cells: Sequence[Cell], act: "Act") -> "Iterator[Record | Lost]":
+    def engine(cells: Sequence[Job], act: "Act") -> "Iterator[Record | Lost]":
         for first in range(0, len(cells), at_once):
             if clock.left_s <= 0:
                 return
             whole_s = max(1.0, clock.left_s)
             share_s = max(1.0, min(whole_s, CELL_SHARE * clock.limit_s))
             batch = [
-                replace(cell, time_limit_s=whole_s if cell.training else share_s)
+                replace(cell, time_limit_s=whole_s if isinstance(cell, TrainingJob) else share_s)
                 for cell in cells[first : first + at_once]
             ]
             for cell in batch:
@@ -171,7 +170,7 @@ def until(clock: Clock, *, at_once: int, ahead: Callable[[Cell], object]) -> "En
     return engine
 
 
-def trainings_at_once(cells: Sequence[Cell], *, device: str) -> int:
+def trainings_at_once(cells: Sequence[Job], *, device: str) -> int:
     """How many trainings share a GPU: as many as have cores, if the largest step fits so often."""
     from bench.run import (
         PROCESS_BYTES,
@@ -185,9 +184,9 @@ def trainings_at_once(cells: Sequence[Cell], *, device: str) -> int:
         return default_slots(device)
     largest = 0
     for cell in cells:
-        if cell.mode == "train":
-            found = predicted_record(cell, environment_of("meta", cell)).measures.predicted
-            largest = max(largest, found.peak_bytes if found else 0)
+        if isinstance(cell, Measurement) and cell.mode == "train":
+            memory = predicted_record(cell, environment_of("meta", cell)).measures.predicted
+            largest = max(largest, memory.peak_bytes if memory else 0)
     fits = available_bytes("cuda") // (largest + PROCESS_BYTES)
     cores = environment_of(device, cells[0]).cores
     return max(1, min(MOST_TRAININGS, cores // CORES_A_TRAINING, fits))
@@ -195,22 +194,19 @@ def trainings_at_once(cells: Sequence[Cell], *, device: str) -> int:
 
 @contextmanager
 def _predicting(
-    cells: Sequence[Cell], out: Path, *, device: str, clock: Clock
-) -> Iterator[Callable[[Cell], object]]:
+    cells: Sequence[Job], out: Path, *, device: str, clock: Clock
+) -> Iterator[Callable[[Job], object]]:
     """Predict all cells; gives what is to be called before a cell is measured.
 
     On a GPU a thread goes ahead, so that the device waits for no prediction. On a processor that would
     disturb every reading: there each cell is predicted just before it runs, and what is left at the end.
     """
-    from bench.run import (
-        one_by_one,
-        run_cells,
-    )
+    from bench.run import one_by_one, run_cells
 
     stopped = threading.Event()
     least_s = LONGEST_PREDICTION_S if device == "cuda" else 0.0
 
-    def engine(cells: Sequence[Cell], act: "Act") -> "Iterator[Record | Lost]":
+    def engine(cells: Sequence[Job], act: "Act") -> "Iterator[Record | Lost]":
         for cell in cells:
             if stopped.is_set() or clock.left_s <= least_s:
                 return
@@ -223,7 +219,7 @@ def _predicting(
         return
     left = {cell.id for cell in cells}
 
-    def ahead(cell: Cell) -> None:
+    def ahead(cell: Job) -> None:
         while cell.id in left:
             item = next(predicted, None)
             if item is None:
@@ -238,38 +234,31 @@ def _predicting(
 @contextmanager
 def _drained(records: Iterator["Record"], stopped: threading.Event) -> Iterator[None]:
     """Take records in a thread; the end of the block waits for it, and raises what went wrong there."""
-    faults: list[Exception] = []
 
-    def go() -> None:
+    def drain() -> None:
         if sys.platform == "linux":  # where it is a thread's: what is measured comes first
             os.nice(10)
+        for _ in records:
+            continue
+
+    with ThreadPoolExecutor(1, thread_name_prefix="predictions") as pool:
+        drained = pool.submit(drain)
         try:
-            for _ in records:
-                continue
-        except Exception as fault:  # noqa: BLE001  # raised again below
-            faults.append(fault)
-
-    thread = threading.Thread(target=go, name="predictions")
-    thread.start()
-    try:
-        yield
-    except BaseException:
-        stopped.set()
-        raise
-    finally:
-        thread.join()
-    if faults:
-        raise faults[0]
+            yield
+        except BaseException:
+            stopped.set()
+            raise
+    drained.result()
 
 
-def _told(records: Iterator["Record"], clock: Clock) -> Iterator["Record"]:
+def _logged(records: Iterator["Record"], clock: Clock) -> Iterator["Record"]:
     """Say a line for each record on standard error where that is no terminal, which has a bar."""
     for item in records:
         if not sys.stderr.isatty():
             failure = item.failure
-            said = f"{failure.kind}: {failure.reason}" if failure else "measured"
+            outcome = f"{failure.kind}: {failure.reason}" if failure else "measured"
             spent_s = clock.limit_s - clock.left_s
-            sys.stderr.write(f"{spent_s:5.0f} s  {_name(item)}: {said}\n")
+            sys.stderr.write(f"{spent_s:5.0f} s  {_name(item)}: {outcome}\n")
         yield item
 
 

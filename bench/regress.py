@@ -15,16 +15,15 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import get_args
 
 from ann.catalogue import BLOCKS
 from bench import cli
 from bench.analysis import LEVEL, ROUNDS
 from bench.records import UNDECIDED, Outcome
 from bench.regression import DEFAULT_BLOCKS, SideError, make_plan, run_gate
-from experiments.spec import Dtype, Mode
 
 PROGRAM = "python -m bench.regress"
 HISTORY = "history"
@@ -32,8 +31,8 @@ HISTORY = "history"
 
 def parser() -> cli.Parser:
     """Describe the command line of the gate."""
-    made = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
-    add = made.add_argument
+    parser = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
+    add = partial(cli.option, parser)
     add(
         "--base",
         required=True,
@@ -43,68 +42,28 @@ def parser() -> cli.Parser:
     add("--head", metavar="REF|DIR", help="what is judged (default: the working tree as it is)")
     add(
         "--block",
-        action="extend",
-        nargs="+",
-        metavar="NAME",
         help="a block or network by name, NAME:IMPLEMENTATION, or package.module:factory of the revision; one or more "
         f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
     )
-    add(
-        "--experiment",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="the cells of an experiment, by name or file",
-    )
-    add(
-        "--size",
-        type=cli.size,
-        action="append",
-        metavar="WxH",
-        help="of the map; may be given several times (default: 32x32, on a GPU 256x128)",
-    )
-    add(
-        "--channels",
-        type=cli.positive,
-        help="channels of the map (default: 512, on a GPU 2048)",
-    )
-    add(
-        "--key-channels",
-        type=cli.positive,
-        help="channels of query and key (default: 64, on a GPU 256)",
-    )
-    add("--batch", type=cli.positive, default=1, help="maps at once")
-    add("--mode", choices=get_args(Mode), default="eval", help="forward, or forward and backward")
-    add("--dtype", choices=get_args(Dtype), default="float32", help="number format")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to measure")
-    _add_rules(made)
-    add(
-        "--out",
-        type=Path,
-        default=Path("results/regress"),
-        metavar="DIR",
-        help="folder of records and reports",
-    )
-    return made
+    add("--experiment", help="the cells of an experiment, by name or file")
+    add("--size", help="of the map; may be given several times (default: 32x32, on a GPU 256x128)")
+    add("--channels", help="channels of the map (default: 512, on a GPU 2048)")
+    add("--key-channels", help="channels of query and key (default: 64, on a GPU 256)")
+    add("--batch")
+    add("--mode")
+    add("--dtype", help="number format")
+    add("--device", choices=cli.COMPUTING, help="where to measure")
+    _add_rules(parser)
+    add("--out", default=Path("results/regress"), help="folder of records and reports")
+    return parser
 
 
-def _add_rules(made: cli.Parser) -> None:
-    add = made.add_argument_group("what is fixed beforehand").add_argument
+def _add_rules(parser: cli.Parser) -> None:
+    add = partial(cli.option, parser.add_argument_group("what is fixed beforehand"))
     add("--exact-only", action="store_true", help="no clock: the exact gates alone")
-    add(
-        "--margin",
-        type=float,
-        metavar="SHARE",
-        help="of a time that does not matter (default: 0.05, on a GPU 0.02)",
-    )
-    add("--rounds", type=cli.positive, default=ROUNDS, help="of fresh processes")
-    add(
-        "--level",
-        type=float,
-        default=LEVEL,
-        metavar="CHANCE",
-        help="of a wrong verdict on each side, shared by the cells",
-    )
+    add("--margin", help="of a time that does not matter (default: 0.05, on a GPU 0.02)")
+    add("--rounds", default=ROUNDS, help="of fresh processes")
+    add("--level", default=LEVEL, help="of a wrong verdict on each side, shared by the cells")
     add(
         "--planted",
         type=float,
@@ -127,21 +86,15 @@ def _add_rules(made: cli.Parser) -> None:
 
 def history_parser() -> cli.Parser:
     """Describe the command line of the history."""
-    made = cli.Parser(
+    parser = cli.Parser(
         prog=f"{PROGRAM} {HISTORY}",
         description="Draw each series of records per device, step changes marked; it judges nothing.",
     )
-    made.add_argument(
+    parser.add_argument(
         "records", type=Path, metavar="DIR", help="folder with the records of many runs"
     )
-    made.add_argument(
-        "--out",
-        type=Path,
-        default=Path("results/history"),
-        metavar="DIR",
-        help="folder of charts and table",
-    )
-    return made
+    cli.option(parser, "--out", default=Path("results/history"), help="folder of charts and table")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -170,7 +123,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _run(options: Namespace, *, command: str) -> Outcome:
     plan = make_plan(options)
-    with cli.held(plan.out), cli.step_progress(plan.steps) as step:
+    with cli.locked(plan.out), cli.progress("comparing", total=plan.steps) as step:
         return run_gate(plan, on_step=step).model_copy(update={"command": command})
 
 
@@ -193,7 +146,7 @@ def _history(options: Namespace) -> int:
     from reports import history_sentence, read_series, show, write_history
 
     series = read_series(options.records)
-    with cli.held(options.out):
+    with cli.locked(options.out):
         show(write_history(series, options.out))
     sys.stdout.write(f"{history_sentence(series)}; charts and tables are in {options.out}\n")
     return 0

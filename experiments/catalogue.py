@@ -29,5 +29,5 @@ TRAININGS: dict[str, Callable[[Setting], Experiment]] = {
 }
 
 # What the paper and the model zoo print, and what we ask beyond them.
-BEYOND = ("counters", "crossover", "implementations", "precision")
+BEYOND = tuple(name for name, experiment in EXPERIMENTS.items() if experiment.beyond_paper)
 PAPER = tuple(name for name in (*EXPERIMENTS, *TRAININGS) if name not in BEYOND)

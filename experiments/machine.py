@@ -8,21 +8,21 @@ from collections.abc import Sequence
 
 from ann.catalogue import BLOCKS
 from ann.spec import Size
-from experiments.spec import Cell
+from experiments.spec import Job, MachineCheck, Measurement
 
 NAME = "ceilings"
-# A cell has a subject; no block is built for this one.
-CELL = Cell(
+BUDGET_S = 3.0  # about
+# A job has a subject; no block is built for this one.
+CELL = MachineCheck(
     experiment=NAME,
     axes={"machine": NAME},
     subject=BLOCKS["nb"],
     size=Size(width=1, height=1),
-    probes=("ceilings",),
-    budget_s=3.0,
+    reads="ceilings",
 )
 
 
-def first(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+def first(cells: Sequence[Job]) -> tuple[Job, ...]:
     """Put the machine's ceilings ahead of cells whose timing takes at least as long as theirs."""
-    timed_s = sum(cell.budget_s for cell in cells if "timing" in cell.probes)
-    return (CELL, *cells) if timed_s >= CELL.budget_s else tuple(cells)
+    timed = (cell for cell in cells if isinstance(cell, Measurement) and "timing" in cell.probes)
+    return (CELL, *cells) if sum(cell.budget_s for cell in timed) >= BUDGET_S else tuple(cells)

@@ -1,9 +1,10 @@
-"""What an experiment is: a question, and the cells whose records answer it. Data alone; no torch, no I/O."""
+"""Experiments: a question, and the jobs whose records answer it. Data alone; no torch, no I/O."""
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Literal
 
 from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
@@ -21,7 +22,7 @@ Dtype = Literal[
 Device = Literal["auto", "cpu", "cuda", "meta"]
 Mode = Literal["eval", "train"]
 Protocol = Literal["strict", "paper"]
-Probe = Literal["memory", "timing", "operations", "accuracy", "rivals", "ceilings"]
+Probe = Literal["memory", "timing", "operations"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +61,8 @@ Subject = BlockSpec | NetworkSpec | OwnModule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """One thing to measure, and how.
+class _Job:
+    """What all jobs are told; one job is one cell of a table.
 
     Attributes:
         experiment: name of the experiment that asks.
@@ -69,34 +70,16 @@ class Cell:
             published records carry the same axes, and the tables join on them.
         subject: what to build.
         size: of the feature map (a block) or of the image (a network).
-        dtype: number format: one type for weights and maps; `tf32` (float32 with products of
-            10-bit mantissas, NVIDIA alone); or float32 under autocast.
-        mode: `eval` is one forward without gradients, `train` one forward and backward.
-        protocol: `strict` is this suite's; `paper` repeats what the released scripts did.
-        training: how a network is trained before it is judged; for the probe `accuracy`.
-        preceded_by: under the paper's protocol, what had run in the same process before, in order.
-        probes: what is executed and measured; counting and predicting need no execution and are
-        always done.
-        implementation: how the subject computes what it computes: as the documents wrote it
-            (`plain`), or rewritten into an equal module (`ann.implementations`).
-        budget_s: seconds that the timing may take; it ends sooner where the interval is narrow.
-        time_limit_s: after which the cell's process is ended and a record says so.
+        device: where it is done; `auto` for where the run is.
+        time_limit_s: after which the job's process is ended and a record says so.
+        seed: of all random numbers.
     """
 
     experiment: str
     axes: Mapping[str, str | int | float]
     subject: Subject
     size: Size
-    batch: int = 1
-    dtype: Dtype = "float32"
     device: Device = "auto"
-    mode: Mode = "eval"
-    protocol: Protocol = "strict"
-    preceded_by: tuple[tuple[Subject, Size], ...] = ()
-    training: Training | None = None
-    probes: tuple[Probe, ...] = ("memory", "timing")
-    implementation: Implementation = "plain"
-    budget_s: float = 20.0
     time_limit_s: float = 600.0
     seed: int = 0
 
@@ -106,25 +89,127 @@ class Cell:
         return str(self.axes.get("block", self.axes.get("network", self.experiment)))
 
     @property
+    def is_executed(self) -> bool:
+        """Whether anything is to be measured, beside what is counted and predicted."""
+        return True
+
+    @property
+    def call(self) -> "Measurement":
+        """What is counted and predicted: one call; of another job than a measurement, in inference."""
+        shared = {each.name for each in fields(self)} & {each.name for each in fields(Measurement)}
+        return Measurement(**{name: getattr(self, name) for name in shared})
+
+    @property
     def id(self) -> str:
         """Twelve hexadecimal digits that change with anything that changes what is measured."""
-        content = asdict(self)
-        for aside in ("experiment", "axes", "budget_s", "time_limit_s"):
-            del content[aside]
-        if self.implementation == "plain":
-            del content["implementation"]  # as before there were others; records keep their ids
-        if self.training is not None:
-            # Where the data lie, and how long other budgets are, changes nothing.
-            del content["training"]["root"], content["training"]["recipe"]["iterations"]
-        content["kind"] = type(self.subject).__name__
-        text = json.dumps(content, sort_keys=True, default=str)
+        text = json.dumps(_legacy_content(self), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement(_Job):
+    """One call of a block or network, counted, predicted and measured; the further fields of a job are these.
+
+    Attributes:
+        batch: maps or images at once.
+        dtype: number format: one type for weights and maps; `tf32` (float32 with products of
+            10-bit mantissas, NVIDIA alone); or float32 under autocast.
+        mode: `eval` is one forward without gradients, `train` one forward and backward.
+        protocol: `strict` is this suite's; `paper` repeats what the released scripts did.
+        preceded_by: under the paper's protocol, what had run in the same process before, in order.
+        probes: what is executed and measured; counting and predicting need no execution and are
+            always done.
+        implementation: how the subject computes what it computes: as the documents wrote it
+            (`plain`), or rewritten into an equal module (`ann.implementations`).
+        budget_s: seconds that the timing may take; it ends sooner where the interval is narrow.
+    """
+
+    batch: int = 1
+    dtype: Dtype = "float32"
+    mode: Mode = "eval"
+    protocol: Protocol = "strict"
+    preceded_by: tuple[tuple[Subject, Size], ...] = ()
+    probes: tuple[Probe, ...] = ("memory", "timing")
+    implementation: Implementation = "plain"
+    budget_s: float = 20.0
+
+    @property
+    def is_executed(self) -> bool:
+        """Whether it has probes."""
+        return bool(self.probes)
+
+
+Cell = Measurement  # as experiments in files of their own call it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingJob(_Job):
+    """A network, trained and then judged on images of that size."""
+
+    subject: NetworkSpec
+    training: Training
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation(_Job):
+    """A published checkpoint, judged; `evaluation` is a name in `bench.training.protocols`."""
+
+    subject: NetworkSpec
+    checkpoint: Path
+    evaluation: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MachineCheck(_Job):
+    """What the machine itself reaches, or what counters that are installed on it say of a subject.
+
+    Attributes:
+        reads: `ceilings` (a copy, and a product in each number format), or `counters`.
+        implementation: of the subject, as a measurement has it.
+    """
+
+    reads: Literal["ceilings", "counters"]
+    implementation: Implementation = "plain"
+
+
+Job = Measurement | TrainingJob | Evaluation | MachineCheck
+
+
+def _legacy_content(job: _Job) -> dict[str, object]:
+    """What an id is made of: the fields of the one kind of job that there was at first, so that records keep theirs."""
+    content = asdict(job.call) | {"training": None, "kind": type(job.subject).__name__}
+    for aside in ("experiment", "axes", "budget_s", "time_limit_s"):
+        del content[aside]
+    if content["implementation"] == "plain":
+        del content["implementation"]  # as before there were others
+    match job:
+        case TrainingJob():
+            training = asdict(job.training)
+            # Where the data lie, and how long other budgets are, changes nothing.
+            del training["root"], training["recipe"]["iterations"]
+            content |= {"probes": ("accuracy",), "training": training}
+        case Evaluation():
+            content["probes"] = ("accuracy",)
+        case MachineCheck():
+            content["probes"] = ("rivals" if job.reads == "counters" else job.reads,)
+    return content
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Experiment:
-    """A question of one table or figure, and the cells that answer it."""
+    """A question of one table or figure, and the cells that answer it.
+
+    Attributes:
+        name: of the experiment.
+        question: in a sentence.
+        cells: in the order in which they are run.
+        beyond_paper: whether neither the paper nor the model zoo has it.
+        order: the step of `experiments.reference` in which a new device is asked a cell, and the place
+            in it; nothing for what comes behind all steps.
+    """
 
     name: str
     question: str
-    cells: tuple[Cell, ...] = field(default=())
+    cells: tuple[Job, ...] = ()
+    beyond_paper: bool = False
+    order: Callable[[Measurement], tuple[int, ...]] = lambda _: ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ann.spec import NetworkSpec, Size
 from experiments.recipes import recipe_for
-from experiments.spec import Cell, Training
+from experiments.spec import Job, Measurement, Training, TrainingJob
 
 DAY_S = 86_400.0
 Axes = tuple[tuple[str, str], ...]
@@ -102,9 +102,9 @@ class Setting:
     @property
     def axes(self) -> dict[str, str]:
         """What tells this setting's rows from those of another; the usual recipe and backbone go unsaid."""
-        own = {"recipe": self.recipe, "backbone": self.backbone}
-        said = {name: value for name, value in own.items() if value is not None}
-        return {"dataset": self.dataset, "budget": self.budget, **said}
+        further = {"recipe": self.recipe, "backbone": self.backbone}
+        unusual = {name: value for name, value in further.items() if value is not None}
+        return {"dataset": self.dataset, "budget": self.budget, **unusual}
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
         """Fit a named network to the set."""
@@ -113,7 +113,7 @@ class Setting:
         return replace(spec, num_classes=data.num_classes, backbone=backbone)
 
 
-def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -> Iterator[Cell]:
+def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -> Iterator[Job]:
     """One cell for each row's step, and one for each row and seed; a seed's rows come together.
 
     Args:
@@ -122,12 +122,11 @@ def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -
         setting: on which data and how.
     """
     training = setting.training()
-    told = setting.axes
     for axes, spec in rows.items():
         # What a step of the training needs; predicted, not run.
-        yield Cell(
+        yield Measurement(
             experiment=experiment,
-            axes={**dict(axes), **told},
+            axes={**dict(axes), **setting.axes},
             subject=setting.network(spec),
             size=training.recipe.crop,
             batch=training.recipe.batch,
@@ -136,13 +135,12 @@ def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -
         )
     for seed in setting.seeds:
         for axes, spec in rows.items():
-            yield Cell(
+            yield TrainingJob(
                 experiment=experiment,
-                axes={**dict(axes), **told, "seed": seed},
+                axes={**dict(axes), **setting.axes, "seed": seed},
                 subject=setting.network(spec),
                 size=setting.size,
                 training=training,
-                probes=("accuracy",),
                 time_limit_s=14 * DAY_S,
                 seed=seed,
             )

@@ -23,30 +23,33 @@ def parse(text: str) -> tuple[str, Implementation]:
     if name in BLOCKS or name in NETWORKS:
         return name, (_implementation(rest, of=text) if colon else "plain")
     if not colon or _is_slip(name, rest):
-        raise ValueError(_unknown("block", name, tuple(BLOCKS)))
+        raise ValueError(unknown("block", name, tuple(BLOCKS)))
     factory, second_colon, implementation = rest.partition(":")
     own = f"{name}:{factory}"
     return own, (_implementation(implementation, of=text) if second_colon else "plain")
 
 
 def write(name: str, implementation: str) -> str:
-    """The arm as `parse` reads it."""
-    return name if implementation == "plain" else f"{name}:{implementation}"
+    """The arm as `parse` reads it; a name that says its implementation already, as axes do, stays."""
+    bare = name.removesuffix(f":{implementation}")
+    is_arm = bare != name and (":" in bare or bare in BLOCKS or bare in NETWORKS)
+    return name if is_arm or implementation == "plain" else f"{name}:{implementation}"
+
+
+def unknown(what: str, given: str, allowed: tuple[str, ...]) -> str:
+    """The message about a name that is not known: the nearest, and all that are allowed."""
+    near = difflib.get_close_matches(given, allowed, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {what} {given!r}; {hint}allowed are {', '.join(allowed)}"
 
 
 def _implementation(text: str, *, of: str) -> Implementation:
     if text in IMPLEMENTATIONS:
         return text
-    raise ValueError(f"arm {of!r}: " + _unknown("implementation", text, IMPLEMENTATIONS))
+    raise ValueError(f"arm {of!r}: " + unknown("implementation", text, IMPLEMENTATIONS))
 
 
 def _is_slip(name: str, rest: str) -> bool:
     """Whether `name` is a block's name with a slip rather than a package that holds a factory."""
     near = difflib.get_close_matches(name, BLOCKS, n=1)
     return bool(near) and "." not in name and rest in IMPLEMENTATIONS
-
-
-def _unknown(what: str, given: str, allowed: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(given, allowed, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {what} {given!r}; {hint}allowed are {', '.join(allowed)}"

@@ -194,7 +194,8 @@ def test_a_command_that_is_quick_at_a_small_size_runs(page, command, small, expe
 def test_the_documented_training_trains(tmp_path):
     write("own_ablation.md", tmp_path)
     file = tmp_path / "my_temperature.py"
-    short = "cells=tuple(replace(c, training=c.training and replace(c.training, iterations=2)) for c in "
+    trained = "replace(c, training=replace(c.training, iterations=2))"
+    short = f"cells=tuple({trained} if hasattr(c, 'training') else c for c in "
     file.write_text(file.read_text().replace("cells=tuple(cells", f"{short}cells", 1))
     command = "python -m bench.ablations --experiment my_temperature.py --seeds 3 --out results/temperature"
     run(("own_ablation.md", command, "--seeds", "1"), tmp_path)

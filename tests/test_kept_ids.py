@@ -12,7 +12,7 @@ from experiments import reference
 from experiments.catalogue import EXPERIMENTS, TRAININGS
 from experiments.machine import CELL
 from experiments.recipes import BUDGETS, RECIPES, recipe_for
-from experiments.spec import Cell
+from experiments.spec import Job, MachineCheck, Measurement
 from experiments.training import DATASETS, Setting
 
 # What is not said of a cell where it is so.
@@ -72,20 +72,20 @@ def is_for(recipe: str, dataset: str) -> bool:
     return True
 
 
-def blocks_and_networks() -> Iterator[tuple[str, Cell]]:
+def blocks_and_networks() -> Iterator[tuple[str, Job]]:
     """All experiments, those beyond the paper too, and what the machine reaches."""
     for cell in (CELL, *(cell for one in EXPERIMENTS.values() for cell in one.cells)):
         yield cell.experiment, cell
 
 
-def trainings() -> Iterator[tuple[str, Cell]]:
+def trainings() -> Iterator[tuple[str, Job]]:
     """Both tables of trained networks."""
     for setting in settings():
         for make in TRAININGS.values():
             yield from ((cell.experiment, cell) for cell in make(setting).cells)
 
 
-def new_device() -> Iterator[tuple[str, Cell]]:
+def new_device() -> Iterator[tuple[str, Job]]:
     """What `bench.reference` asks, step by step, and the small cells of its look."""
     from bench import look
 
@@ -95,7 +95,7 @@ def new_device() -> Iterator[tuple[str, Cell]]:
         yield from ((f"look, {device}", cell) for cell in look.kinds(device))
 
 
-def command_lines() -> Iterator[tuple[str, Cell]]:
+def command_lines() -> Iterator[tuple[str, Job]]:
     """What is asked by hand: `bench.efficiency`, its comparisons, and `bench.regress`."""
     from bench import efficiency, regress
     from bench.regression import planning, requests
@@ -114,22 +114,30 @@ def command_lines() -> Iterator[tuple[str, Cell]]:
                 yield f"regress {words} ({device})", requests.requested_cell(ask)
 
 
-def lines(cells: Iterable[tuple[str, Cell]]) -> str:
+def lines(cells: Iterable[tuple[str, Job]]) -> str:
     """A line for each cell."""
     return "".join(f"{who.strip()}\t{cell.id}\t{told(cell)}\n" for who, cell in cells)
 
 
-def told(cell: Cell) -> str:
+def told(cell: Job) -> str:
     """Name, size, axes in their order, and what is unusual."""
-    found = {
-        name: getattr(cell, name) for name, usual in USUAL.items() if getattr(cell, name) != usual
-    }
+    fields = {name: getattr(cell.call, name) for name in USUAL} | {"probes": probes(cell)}
+    found = {name: value for name, value in fields.items() if value != USUAL[name]}
     if "probes" in found:
-        found["probes"] = "+".join(cell.probes) or "none"
+        found["probes"] = "+".join(found["probes"]) or "none"
     if "preceded_by" in found:
         found["preceded_by"] = "+".join(str(size) for _, size in cell.preceded_by)
     axes = " ".join(f"{name}={value}" for name, value in cell.axes.items())
     return f"{cell.size} [{axes}] {' '.join(f'{name}={value}' for name, value in found.items())}".strip()
+
+
+def probes(cell: Job) -> tuple[str, ...]:
+    """What a job reads, by the names that ids have of it."""
+    if isinstance(cell, Measurement):
+        return cell.probes
+    if isinstance(cell, MachineCheck):
+        return ("rivals" if cell.reads == "counters" else cell.reads,)
+    return ("accuracy",)
 
 
 @pytest.mark.parametrize("cells", [blocks_and_networks, trainings, new_device, command_lines])

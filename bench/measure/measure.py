@@ -16,7 +16,7 @@ from bench.workloads import (
     unswitched,
     warm_device,
 )
-from experiments.spec import Cell
+from experiments.spec import MachineCheck, Measurement
 
 Device = Literal["cpu", "cuda"]
 
@@ -25,7 +25,7 @@ COMPILED = ("compiled", "fast-compiled")
 NO_COMPILER = ("InvalidCxxCompiler", "No working C++ compiler", "TritonMissing")  # torch's words
 
 
-def measure_cell(cell: Cell, device: Device) -> Measures:
+def measure_cell(cell: Measurement | MachineCheck, device: Device) -> Measures:
     """Run the cell's probes on a device, memory before time so that nothing is warm in the allocator.
 
     Args:
@@ -40,13 +40,19 @@ def measure_cell(cell: Cell, device: Device) -> Measures:
         return _measure(cell, device)
 
 
-def _measure(cell: Cell, device: Device) -> Measures:
-    if cell.protocol == "paper":
-        return _by_the_paper(cell, device)
-    if "rivals" in cell.probes:
-        return Measures(rivals=other_counters.count_with_other_tools(cell))
-    if "ceilings" in cell.probes:
-        return Measures(ceilings=ceilings.measure_ceilings(device))
+def _measure(cell: Measurement | MachineCheck, device: Device) -> Measures:
+    match cell:
+        case Measurement(protocol="paper"):
+            return _by_the_paper(cell, device)
+        case Measurement():
+            return _measure_call(cell, device)
+        case MachineCheck(reads="counters"):
+            return Measures(rivals=other_counters.count_with_other_tools(cell.call))
+        case MachineCheck():
+            return Measures(ceilings=ceilings.measure_ceilings(device))
+
+
+def _measure_call(cell: Measurement, device: Device) -> Measures:
     warm_device(cell, device)
     work = make_workload(cell, device)
     # In inference under autocast all calls share one context, and so the weights that it has cast.
@@ -54,7 +60,7 @@ def _measure(cell: Cell, device: Device) -> Measures:
         return _read(cell, work, device)
 
 
-def _read(cell: Cell, work: Workload, device: Device) -> Measures:
+def _read(cell: Measurement, work: Workload, device: Device) -> Measures:
     if cell.implementation in COMPILED:
         _compile(work)
     asked = cell.probes
@@ -69,7 +75,7 @@ def _read(cell: Cell, work: Workload, device: Device) -> Measures:
     )
 
 
-def _attends(cell: Cell) -> bool:
+def _attends(cell: Measurement) -> bool:
     """Whether which attention kernel runs is a question."""
     return cell.implementation not in ("plain", "chunked", "onnxruntime")
 
@@ -91,13 +97,13 @@ def _compile(work: Workload) -> None:
         raise UnavailableError(msg) from error
 
 
-def _time(cell: Cell, work: Workload, device: Device) -> tuple[Timing, ...]:
+def _time(cell: Measurement, work: Workload, device: Device) -> tuple[Timing, ...]:
     if device == "cpu":
         return cpu_timer.time_cpu(work, budget_s=cell.budget_s)
     return cuda_timer.time_cuda(work, budget_s=cell.budget_s)
 
 
-def _by_the_paper(cell: Cell, device: Device) -> Measures:
+def _by_the_paper(cell: Measurement, device: Device) -> Measures:
     """What the released scripts read, flaws and all."""
     sequence = released_scripts.sequence_of(cell)
     figure = released_scripts.measured_memory(sequence)[-1] if device == "cuda" else None

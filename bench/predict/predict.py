@@ -12,10 +12,10 @@ from bench.predict.fake_tensor import Device
 from bench.predict.live_memory import predict_memory
 from bench.records import Counts, Measures
 from bench.workloads import Workload, build_module, complete_workload, lower_dtype, require_format
-from experiments.spec import Cell, OwnModule
+from experiments.spec import Measurement, OwnModule
 
 
-def predict_cell(cell: Cell, aim: Device = "cuda") -> Measures:
+def predict_cell(cell: Measurement, aim: Device = "cuda") -> Measures:
     """Count operations and predict memory on fake tensors.
 
     Args:
@@ -37,7 +37,7 @@ def predict_cell(cell: Cell, aim: Device = "cuda") -> Measures:
         return _predict(cell, "cuda", instead=True)
 
 
-def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
+def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measures:
     if aim == "cpu":
         require_format(cell.dtype, aim)
     with fake_tensor.on(aim):
@@ -57,13 +57,13 @@ def _predict(cell: Cell, aim: Device, *, instead: bool = False) -> Measures:
     return Measures(counts=counts, predicted=predicted.model_copy(update=update))
 
 
-def _follows_device(cell: Cell, counts: Counts) -> bool:
+def _follows_device(cell: Measurement, counts: Counts) -> bool:
     """Whether autocast or the choice of an attention kernel, which differ by device, had a part in it."""
     attends = any("scaled_dot_product" in row.name for row in counts.ledger)
     return attends or cell.implementation.startswith("sdpa") or lower_dtype(cell.dtype) is not None
 
 
-def _counts(cell: Cell, work: Workload) -> Counts:
+def _counts(cell: Measurement, work: Workload) -> Counts:
     # The formula and the paper's rules are of the blocks as they were written.
     plain = cell.implementation == "plain" and isinstance(cell.subject, BlockSpec)
     return cross_check.cross_checked_counts(
@@ -78,7 +78,7 @@ def _counts(cell: Cell, work: Workload) -> Counts:
     )
 
 
-def _paper_bytes(cell: Cell) -> int | None:
+def _paper_bytes(cell: Measurement) -> int | None:
     return (
         released_scripts.predicted_memory(released_scripts.sequence_of(cell))[-1]
         if cell.protocol == "paper"
@@ -86,7 +86,7 @@ def _paper_bytes(cell: Cell) -> int | None:
     )
 
 
-def make_fake(cell: Cell, device: fake_tensor.Device) -> Workload:
+def make_fake(cell: Measurement, device: fake_tensor.Device) -> Workload:
     """Build the same of fake tensors, inside `fake_tensor.on(device)`.
 
     Raises:

@@ -25,7 +25,7 @@ from ann.spec import BlockSpec, NetworkSpec, Size
 from bench.predict.live_memory import Meter
 from bench.records import Timing
 from bench.workloads import build_subject
-from experiments.spec import Cell, Subject
+from experiments.spec import Measurement, Subject
 
 Channels = int | tuple[int, ...]  # of the map, or of each map of a fusion block
 Run = tuple[Callable[[], nn.Module], Size, Channels]
@@ -219,7 +219,7 @@ def _wall(
     return samples
 
 
-def sequence_of(cell: Cell) -> tuple[Run, ...]:
+def sequence_of(cell: Measurement) -> tuple[Run, ...]:
     """What the released script would have run, in order, this cell last."""
     runs = (*cell.preceded_by, (cell.subject, cell.size))
     return tuple(

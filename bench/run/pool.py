@@ -11,22 +11,22 @@ from queue import SimpleQueue
 
 from bench.records import Failure, Record
 from bench.workers import end_all
-from experiments.spec import Cell
+from experiments.spec import Job
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lost:
     """A cell of which no record came back from where it was done, and why."""
 
-    cell: Cell
+    cell: Job
     failure: Failure
 
 
-Act = Callable[[Cell, int], Record]
-Engine = Callable[[Sequence[Cell], Act], Iterator[Record | Lost]]
+Act = Callable[[Job, int], Record]
+Engine = Callable[[Sequence[Job], Act], Iterator[Record | Lost]]
 
 
-def one_by_one(cells: Sequence[Cell], act: Act) -> Iterator[Record]:
+def one_by_one(cells: Sequence[Job], act: Act) -> Iterator[Record]:
     """Do cells in order, alone on the machine, as readings of time and memory want it."""
     for cell in cells:
         yield act(cell, 0)
@@ -38,12 +38,12 @@ def local(slots: int) -> Engine:
     Whoever stops asking for records, because of an error or an interruption, ends what is running.
     """
 
-    def engine(cells: Sequence[Cell], act: Act) -> Iterator[Record]:
+    def engine(cells: Sequence[Job], act: Act) -> Iterator[Record]:
         free: SimpleQueue[int] = SimpleQueue()
         for slot in range(slots):
             free.put(slot)
 
-        def take(cell: Cell) -> Record:
+        def take(cell: Job) -> Record:
             slot = free.get()
             try:
                 return act(cell, slot)

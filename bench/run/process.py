@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.records import Failure, Measures
 from bench.workers import Worker
-from experiments.spec import Cell, OwnModule
+from experiments.spec import Job, MachineCheck, Measurement, OwnModule
 
 TARGET = "bench.run.worker:measure_cells"
 # The process that cells share, between two of them.
@@ -34,7 +34,7 @@ class Task:
         waits_on_device: whether the process that asks has a context on the device, where it idles.
     """
 
-    cell: Cell
+    cell: Job
     device: str
     folder: Path | None = None
     code: str | None = None
@@ -67,13 +67,15 @@ def shares(task: Task) -> bool:
     never sets a maximum back, compiled code stays, somebody's own module may leave anything behind,
     and a training starts processes.
     """
-    cell = task.cell
-    leaves_traces = (
-        cell.protocol == "paper"
-        or cell.implementation in ("compiled", "fast-compiled")
-        or isinstance(cell.subject, OwnModule)
-        or bool({"accuracy", "rivals"} & set(cell.probes))
-    )
+    match task.cell:
+        case Measurement() as cell:
+            leaves_traces = (
+                cell.protocol == "paper"
+                or cell.implementation in ("compiled", "fast-compiled")
+                or isinstance(cell.subject, OwnModule)
+            )
+        case other:
+            leaves_traces = not (isinstance(other, MachineCheck) and other.reads == "ceilings")
     return task.device == "cuda" and task.threads is None and not leaves_traces
 
 

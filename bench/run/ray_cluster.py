@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from bench.records import Failure, Record, one_line
 from bench.run.pool import Act, Engine, Lost
-from experiments.spec import Cell
+from experiments.spec import Job
 
 Resource = Literal["CPU", "GPU"]
 
@@ -39,7 +39,7 @@ def ray(device: str) -> Engine:
         msg = "engine 'ray' needs Ray; install it with `uv sync --group cluster`, or pass --engine local"
         raise ValueError(msg) from error
 
-    def engine(cells: Sequence[Cell], act: Act) -> Iterator[Record | Lost]:
+    def engine(cells: Sequence[Job], act: Act) -> Iterator[Record | Lost]:
         core.init(
             address=os.environ.get("RAY_ADDRESS"),
             runtime_env={"working_dir": str(SOURCES), "excludes": LEFT_BEHIND},
@@ -59,7 +59,7 @@ class _Tasks:
     """The cells that a cluster has been given and has not brought back."""
 
     def __init__(self, core: Any, act: Act, resource: Resource) -> None:  # noqa: ANN401  # a module
-        def do(cell: Cell) -> Record:
+        def do(cell: Job) -> Record:
             # Ray shows a task its own GPU alone, so that every one is slot 0.
             return act(cell, 0)
 
@@ -67,11 +67,11 @@ class _Tasks:
         self.core = core
         self.resource = resource
         self.task = core.remote(max_retries=0, **wants)(do)
-        self.running: dict[Any, Cell] = {}
+        self.running: dict[Any, Job] = {}
         self.tries: Counter[str] = Counter()
         self.hopeful_s = time.monotonic()
 
-    def go(self, cells: Sequence[Cell]) -> Iterator[Record | Lost]:
+    def go(self, cells: Sequence[Job]) -> Iterator[Record | Lost]:
         """Start all and give each as it ends.
 
         Raises:
@@ -85,7 +85,7 @@ class _Tasks:
             if self.is_hopeless():
                 yield from self.give_up()
 
-    def start(self, cell: Cell) -> None:
+    def start(self, cell: Job) -> None:
         """Give a cell to the cluster, perhaps again."""
         self.tries[cell.id] += 1
         self.running[self.task.remote(cell)] = cell
@@ -115,7 +115,7 @@ class _Tasks:
         else:
             yield record
 
-    def lose(self, cell: Cell, error: Exception) -> Lost:
+    def lose(self, cell: Job, error: Exception) -> Lost:
         """Say why there is no record of a cell."""
         full = isinstance(error, self.core.exceptions.OutOfMemoryError | MemoryError)
         count = self.tries[cell.id]

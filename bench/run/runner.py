@@ -29,7 +29,7 @@ from bench.records import (
 )
 from bench.run import environment, process
 from bench.run.pool import Act, Engine, Lost, one_by_one
-from experiments.spec import Cell, OwnModule
+from experiments.spec import Evaluation, Job, MachineCheck, Measurement, OwnModule, TrainingJob
 
 Source = Literal["predicted", "measured"]
 
@@ -39,13 +39,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PROCESS_BYTES = 600 * 2**20
 # Which code a record is of: what a probe runs, and what computes a block in another way.
 _PROBING = {
-    "accuracy": "bench.training.run",
-    "ceilings": "bench.measure.ceilings",
     "memory": "bench.measure.memory",
     "operations": "bench.measure.profiler",
-    "rivals": "bench.measure.other_counters",
     "timing": "bench.measure.{device}_timer",
 }
+_READING = {"ceilings": "bench.measure.ceilings", "counters": "bench.measure.other_counters"}
 _IMPLEMENTING = {
     "plain": (),
     "compiled": ("ann.implementations",),
@@ -103,7 +101,7 @@ def _gpus() -> int:
 
 
 def run_cells(
-    cells: Sequence[Cell],
+    cells: Sequence[Job],
     out: Path,
     *,
     source: Source,
@@ -114,7 +112,7 @@ def run_cells(
     """Predict or measure each cell; yield the records as they come, those of earlier runs first.
 
     Args:
-        cells: what to do; one without probes is not measured.
+        cells: what to do; one of which nothing is executed is not measured.
         out: folder of the records.
         source: `predicted` or `measured`.
         device: `cpu` or `cuda`, for cells that don't name one; predictions are made on `meta`.
@@ -129,14 +127,14 @@ def run_cells(
     path = out / RECORDS_FILE
     device = "meta" if source == "predicted" else device
     kept = {_row(item.experiment, item.axes, item.cell) for item in _read(path, source)}
-    asked = [cell for cell in cells if source == "predicted" or cell.probes]
+    asked = [cell for cell in cells if source == "predicted" or cell.is_executed]
     wheres: dict[str, Environment] = {}
     for cell in asked:
         where = environment_of(device, cell, slots=slots)
         wheres |= dict.fromkeys(_ids(cell, device), where)
     fits = finished(out, wheres, source=source)
-    todo: dict[str, Cell] = {}
-    twins: dict[str, list[Cell]] = {}
+    todo: dict[str, Job] = {}
+    twins: dict[str, list[Job]] = {}
     for cell in asked:
         first, *others = _ids(cell, device)
         seen = next((fits[name] for name in (first, *others) if name in fits), None)
@@ -163,7 +161,7 @@ def run_cells(
             process.end_kept()
 
 
-def _ids(cell: Cell, device: str) -> tuple[str, ...]:
+def _ids(cell: Job, device: str) -> tuple[str, ...]:
     """Ids of one measurement, the cell's own first: it may name the run's device or leave it open."""
     other = {"auto": device, device: "auto"}.get(cell.device)
     # A prediction for a device is another one than for the one that is there.
@@ -172,13 +170,13 @@ def _ids(cell: Cell, device: str) -> tuple[str, ...]:
     return cell.id, replace(cell, device=other).id  # type: ignore[arg-type]  # one of the two
 
 
-def _predict_where(wheres: Mapping[str, Environment], cell: Cell, slot: int) -> Record:
+def _predict_where(wheres: Mapping[str, Environment], cell: Job, slot: int) -> Record:
     del slot  # predictions need no device
     return predicted_record(cell, wheres[cell.id])
 
 
 def _measure_where(
-    wheres: Mapping[str, Environment], cell: Cell, slot: int, *, folder: Path, slots: int
+    wheres: Mapping[str, Environment], cell: Job, slot: int, *, folder: Path, slots: int
 ) -> Record:
     return measured_record(cell, wheres[cell.id], folder=folder, slot=slot, slots=slots)
 
@@ -187,7 +185,7 @@ def _without(lost: Lost, source: Source, wheres: Mapping[str, Environment]) -> R
     return make_record(lost.cell, source, wheres[lost.cell.id], failure=lost.failure)
 
 
-def _again(seen: Record, cell: Cell, *, path: Path, kept: set[tuple[object, ...]]) -> Record:
+def _again(seen: Record, cell: Job, *, path: Path, kept: set[tuple[object, ...]]) -> Record:
     """Two rows of a table may ask for one measurement; it is made once and written for each."""
     row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
     same = seen.model_copy(update={**row, "cell": cell.id})
@@ -227,22 +225,23 @@ def _still_holds(old: Record, where: Environment) -> bool:
     return same_code and environment.fingerprint(old.environment) == environment.fingerprint(where)
 
 
-def environment_of(device: str, cell: Cell, *, slots: int = 1) -> Environment:
+def environment_of(device: str, cell: Job, *, slots: int = 1) -> Environment:
     """Describe this machine, the threads that a cell gets of it, and the code that it runs."""
     found = _describe(device)
     threads = max(1, found.threads // slots)
     own = {"code": code_digest(cell, device), "threads": threads}
-    if cell.protocol == "strict":
+    call = cell.call
+    if call.protocol == "strict":
         from bench.workloads import format_flags  # brings torch
 
-        own["flags"] = found.flags | format_flags(cell.dtype, device)
+        own["flags"] = found.flags | format_flags(call.dtype, device)
     return found.model_copy(update=own)
 
 
 _describe = cache(environment.describe)
 
 
-def code_digest(cell: Cell, device: str) -> str:
+def code_digest(cell: Job, device: str) -> str:
     """Twelve digits that change with the code that a cell measures and the code that measures it.
 
     Args:
@@ -253,7 +252,7 @@ def code_digest(cell: Cell, device: str) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
 
 
-def _measured_code(cell: Cell) -> Iterator[str]:
+def _measured_code(cell: Job) -> Iterator[str]:
     """Digests of what builds a subject: of a block or network its modules, of somebody's own the package."""
     subject = cell.subject
     if isinstance(subject, OwnModule):
@@ -267,16 +266,24 @@ def _measured_code(cell: Cell) -> Iterator[str]:
     else:
         yield digest(["ann.blocks"])
     if not isinstance(subject, OwnModule):
-        rewriting = _IMPLEMENTING.get(cell.implementation, ("ann.implementations", "ann.attention"))
+        rewriting = _IMPLEMENTING.get(
+            cell.call.implementation, ("ann.implementations", "ann.attention")
+        )
         yield digest(["ann.build", *rewriting], skip=("ann.network", "experiments"), ends=_CHOOSING)
 
 
-def _measuring_code(cell: Cell, device: str) -> list[str]:
+def _measuring_code(cell: Job, device: str) -> list[str]:
     if device == "meta":
         return ["bench.predict.predict"]
-    probes = [_PROBING[probe].format(device=device) for probe in cell.probes]
-    paper = ["bench.predict.released_scripts"] if cell.protocol == "paper" else []
-    return [*probes, *paper, "bench.workloads.workload"]
+    match cell:
+        case TrainingJob() | Evaluation():
+            return ["bench.training.run"]
+        case MachineCheck():
+            return [_READING[cell.reads]]
+        case Measurement():
+            probes = [_PROBING[probe].format(device=device) for probe in cell.probes]
+            paper = ["bench.predict.released_scripts"] if cell.protocol == "paper" else []
+            return [*probes, *paper, "bench.workloads.workload"]
 
 
 def timestamp() -> str:
@@ -284,8 +291,9 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def make_record(cell: Cell, source: str, where: Environment, **outcome: Any) -> Record:  # noqa: ANN401
+def make_record(cell: Job, source: str, where: Environment, **outcome: Any) -> Record:  # noqa: ANN401
     """Put a cell's outcome, its measures or its failure, into a record."""
+    call = cell.call
     return Record(
         source=source,  # type: ignore[arg-type]  # checked by pydantic
         experiment=cell.experiment,
@@ -293,18 +301,18 @@ def make_record(cell: Cell, source: str, where: Environment, **outcome: Any) -> 
         subject=cell.name,
         axes=dict(cell.axes),
         size=str(cell.size),
-        batch=cell.batch,
-        dtype=cell.dtype,
-        mode=cell.mode,
-        protocol=cell.protocol,
-        implementation=cell.implementation,
+        batch=call.batch,
+        dtype=call.dtype,
+        mode=call.mode,
+        protocol=call.protocol,
+        implementation=call.implementation,
         environment=where,
         created_at=timestamp(),
         **outcome,
     )
 
 
-def predicted_record(cell: Cell, where: Environment) -> Record:
+def predicted_record(cell: Job, where: Environment) -> Record:
     """Count and predict on meta tensors, here and now; no execution, no memory.
 
     What depends on a device follows the cell's, or else the GPU of this machine if it has one.
@@ -324,11 +332,11 @@ def _aim() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _predictions(cell: Cell, aim: str) -> Measures:
+def _predictions(cell: Job, aim: str) -> Measures:
     from bench.predict.predict import predict_cell
 
     # Neither the seed nor the training changes what one call does.
-    same = replace(cell, seed=0, training=None, probes=())
+    same = replace(cell.call, seed=0, probes=())
     key = (same.id, aim)
     # Standard output is for results, and somebody's own module may print; it is the whole process's,
     # so that of the threads that wait for trainings one at a time may turn it aside.
@@ -345,7 +353,7 @@ _PREDICTING = threading.Lock()
 
 
 def measured_record(
-    cell: Cell, where: Environment, *, folder: Path | None = None, slot: int = 0, slots: int = 1
+    cell: Job, where: Environment, *, folder: Path | None = None, slot: int = 0, slots: int = 1
 ) -> Record:
     """Execute a cell in a process that is not this one, unless it can't fit or its device is not there.
 
@@ -375,7 +383,7 @@ def measured_record(
     return make_record(cell, "measured", where, measures=outcome)
 
 
-def _foresee(cell: Cell, where: Environment) -> Failure | None:
+def _foresee(cell: Job, where: Environment) -> Failure | None:
     if cell.device not in ("auto", where.device):
         reason = f"measured on {cell.device} alone, and this run is on {where.device}"
         return Failure(kind="unavailable", reason=reason)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from bench.records import Environment, Measures, append_line
 from bench.run import runner
-from experiments.spec import Cell
+from experiments.spec import Job, TrainingJob
 
 
-def run_under_torchrun(cells: Sequence[Cell], out: Path, *, device: str) -> bool:
+def run_under_torchrun(cells: Sequence[Job], out: Path, *, device: str) -> bool:
     """Train and judge cells, each by all processes; cells that do not train are left out.
 
     Args:
-        cells: of which those with `training` are done.
+        cells: of which the trainings are done.
         out: folder of the records; what has a record is not done again.
         device: `auto`, `cpu` or `cuda`.
 
@@ -26,7 +26,7 @@ def run_under_torchrun(cells: Sequence[Cell], out: Path, *, device: str) -> bool
     from bench.training import place, processes, train_cell  # brings torch
 
     resolved = runner.resolve_device(device)
-    trained = [cell for cell in cells if cell.training is not None]
+    trained = [cell for cell in cells if isinstance(cell, TrainingJob)]
     with processes(resolved) as device_of_process:
         first = place().rank == 0
         wheres = {cell.id: _of_all(runner.environment_of(resolved, cell)) for cell in trained}

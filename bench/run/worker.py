@@ -5,6 +5,7 @@ from collections.abc import Generator
 
 from bench.records import NO_GRAPH, Failure, Measures, error_failure
 from bench.run.process import Task, shares, tidy_process
+from experiments.spec import TrainingJob
 
 
 def measure_cells() -> Generator[Measures | Failure, Task, Measures | Failure]:
@@ -22,7 +23,7 @@ def measured_outcome(task: Task) -> Measures | Failure:
     if task.threads is not None:
         take_slot(task)
     try:
-        if "accuracy" in task.cell.probes:
+        if isinstance(task.cell, TrainingJob):
             from bench.training import train_cell
 
             accuracy = train_cell(task.cell, task.device, task.folder, code=task.code)

@@ -26,7 +26,7 @@ from bench.training.data import (
 from bench.training.distributed import place
 from bench.training.evaluate import EvaluationSet, evaluate, find_protocol, predict_scores
 from bench.training.loop import train
-from experiments.spec import Cell, Training
+from experiments.spec import Job, Training, TrainingJob
 from experiments.training import DATASETS, Setting
 
 # Images whose predictions are kept for the qualitative figure.
@@ -44,25 +44,27 @@ def open_split(training: Training, split: str) -> EvaluationSet:
     return open_dataset(training.dataset, training.root, split)
 
 
-def find_data(cells: Iterable[Cell]) -> None:
+def find_data(cells: Iterable[Job]) -> None:
     """Open every data set of some cells now, so that one that is not there is said before anything runs.
 
     Raises:
         ValueError: as `open_split`.
     """
     trainings = {
-        cell.training.dataset: cell.training for cell in cells if cell.training is not None
+        cell.training.dataset: cell.training for cell in cells if isinstance(cell, TrainingJob)
     }
     for training in trainings.values():
         for split in ("train", "val"):
             open_split(training, split)
 
 
-def train_cell(cell: Cell, device: str, folder: Path | None, *, code: str | None) -> Accuracy:
+def train_cell(
+    cell: TrainingJob, device: str, folder: Path | None, *, code: str | None
+) -> Accuracy:
     """Train the cell's network and evaluate it on the validation images.
 
     Args:
-        cell: of a network, with `training`.
+        cell: the network, and how it is trained.
         device: `cpu` or `cuda`; under torchrun every process calls this.
         folder: of the records: checkpoints go to `checkpoints`, pictures to `pictures`. A training
             of this cell by this code that is found there goes on. None to keep nothing.
@@ -72,8 +74,6 @@ def train_cell(cell: Cell, device: str, folder: Path | None, *, code: str | None
         ValueError: the set is not there, or the training diverged.
     """
     training, spec = cell.training, cell.subject
-    assert training is not None, "the experiment gives it"
-    assert isinstance(spec, NetworkSpec), "only networks are trained"
     torch.manual_seed(cell.seed)
     network = _build(spec)
     images, validation = open_split(training, "train"), open_split(training, "val")
@@ -109,7 +109,7 @@ def train_cell(cell: Cell, device: str, folder: Path | None, *, code: str | None
 
 def evaluate_checkpoint(
     checkpoint: Path, network: str, setting: Setting, *, protocol: str | None, device: str
-) -> tuple[Cell, Accuracy]:
+) -> tuple[Evaluation, Accuracy]:
     """Load a published checkpoint into a network and evaluate it on the validation images.
 
     Whoever has the files can so check the tables of the model zoo.
@@ -140,12 +140,13 @@ def evaluate_checkpoint(
         model, validation, protocol=chosen, device=device, iterations=0, train_images=0
     )
     axes = {"network": network, "dataset": setting.dataset, "evaluation": chosen}
-    cell = Cell(
+    cell = Evaluation(
         experiment="evaluation",
         axes={**axes, "checkpoint": checkpoint.name},
         subject=spec,
         size=data.size,
-        probes=("accuracy",),
+        checkpoint=checkpoint,
+        evaluation=chosen,
     )
     return cell, accuracy
 

@@ -6,40 +6,29 @@ which are convolutions, and that tools which hook layers miss the products of at
 operator `@`, ptflops; fvcore as it comes misses `scaled_dot_product_attention`.
 """
 
-from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
-from experiments.spec import Cell, Experiment
-from experiments.variants import parse
+from experiments.grid import grid
+from experiments.spec import Experiment, MachineCheck
 
 MAP = Size(width=96, height=96)
 IMAGE = Size(width=129, height=129)
-ARMS = ("nb", "nb:sdpa", "apnb", "apnb-bottleneck", "apnb:fast", "fnb", "afnb", "dnl")
+BLOCKS = ("nb", "nb:sdpa", "apnb", "apnb-bottleneck", "apnb:fast", "fnb", "afnb", "dnl")
 CONTROLS = ("mmseg/psp-r50", "mmseg/ann-r50")
 
 EXPERIMENT = Experiment(
     name="counters",
     question="What do other counters say of these blocks, and what do they miss?",
-    cells=(
-        *(
-            Cell(
-                experiment="counters",
-                axes={"block": arm, "size": str(MAP)},
-                subject=BLOCKS[parse(arm)[0]],
-                implementation=parse(arm)[1],
-                size=MAP,
-                probes=("rivals",),
-            )
-            for arm in ARMS
-        ),
-        *(
-            Cell(
-                experiment="counters",
-                axes={"block": name, "size": str(IMAGE)},
-                subject=NETWORKS[name],
-                size=IMAGE,
-                probes=("rivals",),
-            )
-            for name in CONTROLS
-        ),
+    beyond_paper=True,
+    cells=tuple(
+        MachineCheck(
+            experiment=call.experiment,
+            axes=call.axes,
+            subject=call.subject,
+            size=call.size,
+            reads="counters",
+            implementation=call.implementation,
+        )
+        for names, size in ((BLOCKS, MAP), (CONTROLS, IMAGE))
+        for call in grid("counters", {"block": names, "size": (size,)})
     ),
 )

@@ -11,15 +11,14 @@ these are left to GPUs, as is bfloat16; what a call needs is predicted everywher
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ann.catalogue import BLOCKS
-from ann.spec import Size
-from experiments import variants
-from experiments.spec import Cell, Device, Dtype, Experiment, Probe
+from ann.spec import BlockSpec, Size
+from experiments.grid import grid
+from experiments.spec import Cell, Experiment
 
-NAME = "crossover"
 ARMS = ("nb", "nb:sdpa", "nb:chunked", "nb:fast", "apnb", "apnb:fast")
 SIDES = (16, 32, 64, 96, 128, 192, 256, 384, 512)
-DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
+# Next to where fused attention and APNB cross, then outwards.
+OUTWARDS = (128, 64, 256, 512, 96, 32, 384, 192, 16)
 # Side of the largest map on which a processor runs NB.
 LARGEST_NB_SIDE = 192
 # Seconds of timing; at the second side, next to the crossing, a call takes a third of a second.
@@ -39,53 +38,45 @@ GRIDS = (
 )
 
 
-def _over_sizes(dtype: Dtype) -> Iterator[Cell]:
-    for side in SIDES:
-        size = Size(width=side, height=side)
-        for arm in ARMS:
-            name, implementation = variants.parse(arm)
-            unusual = {} if dtype == "float32" else {"dtype": dtype}
-            yield Cell(
-                experiment=NAME,
-                axes={"block": arm, "size": str(size), **unusual},
-                subject=BLOCKS[name],
-                size=size,
-                dtype=dtype,
-                device=_device(name, side, dtype),
-                probes=_probes(name, side, dtype),
-                implementation=implementation,
-                budget_s=CLOSE_BUDGET_S if side == CLOSE_SIDE else BUDGET_S,
-            )
+def _over_sizes() -> Iterator[Cell]:
+    squares = tuple(Size(width=side, height=side) for side in SIDES)
+    formats: tuple[dict[str, tuple[str, ...]], ...] = ({}, {"dtype": ("bfloat16",)})
+    for format_axis in formats:
+        axes = {"size": squares, "block": ARMS, **format_axis}
+        for cell in grid("crossover", axes, on_gpu_alone=_is_long, budget_s=BUDGET_S):
+            side = cell.size.width
+            if side == CLOSE_SIDE:
+                yield replace(cell, budget_s=CLOSE_BUDGET_S)
+            elif side == LARGEST_NB_SIDE and _is_nb(cell) and cell.dtype == "float32":
+                # One call of the largest that a processor runs takes it 15 s; its memory is predicted.
+                yield replace(cell, probes=("timing",))
+            else:
+                yield cell
 
 
-def _device(name: str, side: int, dtype: Dtype) -> Device:
-    return "cuda" if dtype != "float32" or (name == "nb" and side > LARGEST_NB_SIDE) else "auto"
+def _is_long(cell: Cell) -> bool:
+    is_large = _is_nb(cell) and cell.size.width > LARGEST_NB_SIDE
+    return is_large or cell.dtype != "float32"
 
 
-def _probes(name: str, side: int, dtype: Dtype) -> tuple[Probe, ...]:
-    # One call of the largest that a processor runs takes it 15 s; its memory is predicted.
-    is_long = name == "nb" and side == LARGEST_NB_SIDE and dtype == "float32"
-    return ("timing",) if is_long else ("memory", "timing")
+def _is_nb(cell: Cell) -> bool:
+    return cell.name.partition(":")[0] == "nb"
 
 
 def _over_anchors() -> Iterator[Cell]:
+    axes = {"size": (ANCHORS_SIZE,), "block": ("apnb", "apnb:fast")}
     for grids in GRIDS:
-        for arm in ("apnb", "apnb:fast"):
-            name, implementation = variants.parse(arm)
-            subject = replace(BLOCKS[name], grids=grids)
-            anchors = subject.anchors(ANCHORS_SIZE.pixels)
-            yield Cell(
-                experiment=NAME,
-                axes={"block": arm, "size": str(ANCHORS_SIZE), "anchors": anchors},
-                subject=subject,
-                size=ANCHORS_SIZE,
-                implementation=implementation,
-                budget_s=BUDGET_S,
-            )
+        for cell in grid("crossover", axes, budget_s=BUDGET_S):
+            assert isinstance(cell.subject, BlockSpec), "its arms are blocks"
+            block = replace(cell.subject, grids=grids)
+            anchors = block.anchors(ANCHORS_SIZE.pixels)
+            yield replace(cell, subject=block, axes={**cell.axes, "anchors": anchors})
 
 
 EXPERIMENT = Experiment(
-    name=NAME,
+    name="crossover",
     question="Is asymmetric sampling still worth it with fused attention, and from which size?",
-    cells=(*(cell for dtype in DTYPES for cell in _over_sizes(dtype)), *_over_anchors()),
+    beyond_paper=True,
+    order=lambda cell: () if "anchors" in cell.axes else (7, OUTWARDS.index(cell.size.width)),
+    cells=(*_over_sizes(), *_over_anchors()),
 )

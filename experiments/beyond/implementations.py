@@ -9,14 +9,10 @@ Of NB at 256x128, where a call takes a processor 15 s, and of compiled training 
 runs all.
 """
 
-from collections.abc import Iterator
-
-from ann.catalogue import BLOCKS
 from ann.spec import Size
-from experiments import variants
-from experiments.spec import Cell, Device, Experiment, Mode
+from experiments.grid import grid
+from experiments.spec import Cell, Experiment
 
-NAME = "implementations"
 FUSED = ("sdpa", "sdpa-math", "sdpa-efficient", "sdpa-flash", "sdpa-cudnn")
 WAYS = ("chunked", "fast", "compiled", "fast-compiled")
 ARMS = (
@@ -29,48 +25,37 @@ ARMS = (
     "dnl:fast",
 )
 SMALL, LARGE = Size(width=97, height=97), Size(width=256, height=128)
-SETTINGS: tuple[tuple[Size, Mode], ...] = ((SMALL, "eval"), (LARGE, "eval"), (SMALL, "train"))
+QUICK_NB = ("nb", "nb:sdpa", "nb:chunked", "nb:fast")
 # What a processor runs too, where it would otherwise take it a quarter of an hour.
 ON_PROCESSORS = {
-    (LARGE, "eval"): ("nb", "nb:sdpa", "nb:chunked", "nb:fast", *ARMS[11:17]),
-    (SMALL, "train"): (
-        "nb",
-        "nb:sdpa",
-        "nb:chunked",
-        "nb:fast",
-        "apnb",
-        "apnb:chunked",
-        "apnb:fast",
-    ),
+    (LARGE, "eval"): (*QUICK_NB, *ARMS[11:17]),
+    (SMALL, "train"): (*QUICK_NB, "apnb", "apnb:chunked", "apnb:fast"),
 }
-BUDGET_S, TIME_LIMIT_S = 2.0, 300.0
+LIMITS = {"budget_s": 2.0, "time_limit_s": 300.0}
 
 
-def _device(arm: str, size: Size, mode: Mode) -> Device:
-    return "auto" if arm in ON_PROCESSORS.get((size, mode), ARMS) else "cuda"
+def _is_long(cell: Cell) -> bool:
+    return cell.name not in ON_PROCESSORS.get((cell.size, cell.mode), ARMS)
 
 
-def _cells() -> Iterator[Cell]:
-    for size, mode in SETTINGS:
-        for arm in ARMS:
-            name, implementation = variants.parse(arm)
-            if mode == "train" and implementation == "onnxruntime":
-                continue  # it has no backward pass
-            yield Cell(
-                experiment=NAME,
-                axes={"block": arm, "size": str(size), "mode": mode},
-                subject=BLOCKS[name],
-                size=size,
-                device=_device(arm, size, mode),
-                mode=mode,
-                implementation=implementation,
-                budget_s=BUDGET_S,
-                time_limit_s=TIME_LIMIT_S,
-            )
+def _order(cell: Cell) -> tuple[int, ...]:
+    is_later = cell.implementation.endswith(("compiled", "onnxruntime"))
+    return (4,) if (cell.size, cell.mode) == (LARGE, "eval") and not is_later else ()
 
 
 EXPERIMENT = Experiment(
-    name=NAME,
+    name="implementations",
     question="What does a block cost in each way of computing it, and which attention kernel runs?",
-    cells=tuple(_cells()),
+    beyond_paper=True,
+    order=_order,
+    cells=tuple(
+        cell
+        for mode, sizes in (("eval", (SMALL, LARGE)), ("train", (SMALL,)))
+        for cell in grid(
+            "implementations",
+            {"mode": (mode,), "size": sizes, "block": ARMS},
+            on_gpu_alone=_is_long,
+            **LIMITS,
+        )
+    ),
 )

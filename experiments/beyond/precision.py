@@ -12,58 +12,36 @@ four times as long as the plain block: its backward pass is not split among thre
 256x128 memory is predicted by CUDA's rules, and measured where there is such a GPU.
 """
 
-from collections.abc import Iterator
-
-from ann.catalogue import BLOCKS
 from ann.spec import Size
-from experiments import variants
-from experiments.spec import Cell, Device, Dtype, Experiment, Mode
+from experiments.grid import grid
+from experiments.spec import Cell, Experiment
 
-NAME = "precision"
-ARMS = ("nb", "nb:sdpa", "apnb", "apnb:fast")
-DTYPES: tuple[Dtype, ...] = (
-    "float32",
-    "tf32",
-    "autocast-float16",
-    "autocast-bfloat16",
-    "float16",
-    "bfloat16",
-)
+AS_WRITTEN = ("nb", "apnb")
 HALF = ("float16", "autocast-float16")
-MODES: tuple[Mode, ...] = ("eval", "train")
 SMALL, LARGE = Size(width=97, height=97), Size(width=256, height=128)
-BUDGET_S, TIME_LIMIT_S = 2.0, 180.0
+AXES = {
+    "size": (SMALL, LARGE),
+    "mode": ("eval", "train"),
+    "block": ("nb", "nb:sdpa", "apnb", "apnb:fast"),
+    "dtype": ("float32", "tf32", "autocast-float16", "autocast-bfloat16", "float16", "bfloat16"),
+}
 
 
-def _device(arm: str, size: Size, dtype: Dtype, mode: Mode) -> Device:
-    if size == LARGE:
-        return "cuda"
-    slow = mode == "train" and (dtype in HALF or (arm == "nb:sdpa" and dtype != "float32"))
-    return "cuda" if slow else "auto"
+def _is_long(cell: Cell) -> bool:
+    is_slow = cell.dtype in HALF or (cell.name == "nb:sdpa" and cell.dtype != "float32")
+    return cell.size == LARGE or (cell.mode == "train" and is_slow)
 
 
-def _cells() -> Iterator[Cell]:
-    for size in (SMALL, LARGE):
-        for mode in MODES:
-            for arm in ARMS:
-                name, implementation = variants.parse(arm)
-                for dtype in DTYPES:
-                    yield Cell(
-                        experiment=NAME,
-                        axes={"block": arm, "size": str(size), "mode": mode, "dtype": dtype},
-                        subject=BLOCKS[name],
-                        size=size,
-                        dtype=dtype,
-                        device=_device(arm, size, dtype, mode),
-                        mode=mode,
-                        implementation=implementation,
-                        budget_s=BUDGET_S,
-                        time_limit_s=TIME_LIMIT_S,
-                    )
+def _order(cell: Cell) -> tuple[int, ...]:
+    if cell.size != LARGE or cell.mode != "eval":
+        return ()
+    return (2, 0) if cell.name in AS_WRITTEN else (5,)
 
 
 EXPERIMENT = Experiment(
-    name=NAME,
+    name="precision",
     question="What do shorter number formats save of time and memory, with and without fused attention?",
-    cells=tuple(_cells()),
+    beyond_paper=True,
+    order=_order,
+    cells=tuple(grid("precision", AXES, on_gpu_alone=_is_long, budget_s=2.0, time_limit_s=180.0)),
 )

@@ -13,6 +13,7 @@ SIZE = Size(width=256, height=128)
 EXPERIMENT = Experiment(
     name="fig2",
     question="Which operations make NB slow?",
+    order=lambda _: (2, 1),
     cells=tuple(
         Cell(
             experiment="fig2",

@@ -15,18 +15,19 @@ from bench.run import code_digest
 from bench.training.data import scenes
 from bench.training.evaluate import evaluate
 from experiments.catalogue import EXPERIMENTS, TRAININGS
+from experiments.spec import TrainingJob
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = """
 from dataclasses import replace
 from experiments.paper import table6
-from experiments.spec import Experiment
+from experiments.spec import Experiment, TrainingJob
 
 KEPT = ("paper/baseline", "paper/apnb")
 
 def make(setting):
     cells = [cell for cell in table6.make(setting).cells if cell.axes["network"] in KEPT]
-    cells = [cell for cell in cells if cell.training is not None]
+    cells = [cell for cell in cells if isinstance(cell, TrainingJob)]
     short = [replace(cell, training=replace(cell.training, iterations=4)) for cell in cells]
     return Experiment(name="own", question="Does it run?", cells=tuple(short))
 """
@@ -64,7 +65,7 @@ def test_a_table_is_asked_for_by_its_number():
 
 def test_seeds_are_trainings_of_each_row():
     (table,) = asked("--table", 7, "--seeds", 2)
-    assert sum(cell.training is not None for cell in table.cells) == 16
+    assert sum(isinstance(cell, TrainingJob) for cell in table.cells) == 16
 
 
 def test_somebodys_own_file_is_run_by_its_path(own):

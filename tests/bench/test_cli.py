@@ -73,7 +73,7 @@ def test_a_folder_under_a_file_cannot_be_written(tmp_path):
     below = tmp_path / "file" / "below"
     with (
         pytest.raises(ValueError, match=r"can't be written .*; pass another with --out"),
-        cli.held(below),
+        cli.locked(below),
     ):
         pass
 
@@ -82,7 +82,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from bench import cli as console
-with console.held(Path(sys.argv[1])):
+with console.locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -101,10 +101,10 @@ def test_a_folder_that_another_run_holds_is_refused_until_that_has_ended(tmp_pat
     with (
         another_run(tmp_path),
         pytest.raises(ValueError, match="another run is writing into .*; wait until it has ended"),
-        cli.held(tmp_path),
+        cli.locked(tmp_path),
     ):
         pass
-    with cli.held(tmp_path) as folder:
+    with cli.locked(tmp_path) as folder:
         assert folder == tmp_path
 
 
@@ -112,7 +112,7 @@ def test_a_killed_run_holds_nothing(tmp_path):
     with another_run(tmp_path) as run:
         run.kill()
         run.wait()
-        with cli.held(tmp_path) as folder:
+        with cli.locked(tmp_path) as folder:
             assert folder == tmp_path
 
 

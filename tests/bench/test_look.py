@@ -58,7 +58,7 @@ def ids(cells):
 def test_kinds_are_blocks_by_implementation_mode_format_protocol_and_probe():
     assert len(KINDS) == len(set(ids(KINDS))) == 91
     assert {cell.implementation for cell in KINDS} == {
-        cell.implementation for step in reference.steps(Setting()) for cell in step.cells
+        cell.call.implementation for step in reference.steps(Setting()) for cell in step.cells
     }
     assert ids(KINDS)[0] == "nb eval float32"
     assert reference.is_compiled(KINDS[-1])
@@ -170,7 +170,7 @@ def two_kinds(monkeypatch):
     cells = [replace(one, budget_s=0.05) for one in cells]
     monkeypatch.setattr(look, "kinds", lambda device: tuple(cells))
     monkeypatch.setattr(
-        look, "_train", lambda setting, device: look.Seen(what="", reason="trained")
+        look, "_train", lambda setting, device: look.KindResult(what="", reason="trained")
     )
     return cells
 
@@ -235,7 +235,9 @@ def test_a_device_that_is_gone_is_asked_no_more(tmp_path, capsys, two_kinds, mon
 
 
 def test_what_is_wrong_is_exit_status_1(tmp_path, capsys, two_kinds, monkeypatch):
-    monkeypatch.setattr(look, "look", lambda *_: look.Seen(what="", state="wrong", error=math.inf))
+    monkeypatch.setattr(
+        look, "look", lambda *_: look.KindResult(what="", state="wrong", error=math.inf)
+    )
     assert see(tmp_path) == 1
     assert "1 right, 2 wrong" in capsys.readouterr().out
 
@@ -246,9 +248,9 @@ def test_each_kind_begins_with_the_precision_of_the_process():
 
     def act():
         backend.fp32_precision = "tf32"
-        return look.Seen(what="")
+        return look.KindResult(what="")
 
-    assert look._seen("x", act).state == "ok"
+    assert look._attempt("x", act).state == "ok"
     assert backend.fp32_precision == before
 
 
@@ -276,7 +278,7 @@ def test_the_workspace_is_read_with_cudnn_and_without_which_is_on_again_after_it
 
 def test_memory_is_told_as_a_share_of_the_prediction(pretended_gpu, monkeypatch):
     monkeypatch.setattr(cuda_timer, "SPAN_S", 0.01)
-    seen = look._seen("x", lambda: look.look(narrow(KINDS[0]), "cuda"))
+    seen = look._attempt("x", lambda: look.look(narrow(KINDS[0]), "cuda"))
     assert seen.memory == 1.0
 
 
@@ -318,7 +320,7 @@ def test_each_kind_is_right_on_a_real_gpu_and_can_be_captured(cell):
             replayed = replay(cell)
     except UnavailableError as error:
         pytest.skip(str(error))
-    seen = look.Seen(what="", error=error, gradient_error=gradient_error)
+    seen = look.KindResult(what="", error=error, gradient_error=gradient_error)
     assert look._wrong(cell, seen) == ""
     assert replayed
 

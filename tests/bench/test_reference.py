@@ -12,8 +12,9 @@ from bench import reference
 from bench.records import Environment, Failure, Measures, PredictedMemory, Record, read_records
 from bench.run import environment, process, runner
 from experiments import machine as ceilings
+from experiments.beyond.crossover import OUTWARDS
 from experiments.catalogue import EXPERIMENTS
-from experiments.reference import SIDES
+from experiments.spec import Measurement, TrainingJob
 from experiments.training import Setting
 from tests.standing_in import stand_in
 
@@ -44,7 +45,7 @@ def test_a_gpu_is_not_asked_what_runs_on_the_processor():
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_no_cell_is_timed_longer_than_the_device_needs(device):
-    longest = max(cell.budget_s for cell in cells_of(device) if cell.training is None)
+    longest = max(cell.budget_s for cell in cells_of(device) if isinstance(cell, Measurement))
     assert longest == reference.CELL_BUDGETS_S[device]
 
 
@@ -97,7 +98,7 @@ def test_eight_minutes_of_a_gpu_reach_the_first_six_sides_of_the_crossover(machi
         if cell.experiment in ("table1", "fig2", "table2")
         or (
             cell.experiment == "crossover"
-            and cell.size.width in SIDES[:6]
+            and cell.size.width in OUTWARDS[:6]
             and "anchors" not in cell.axes
         )
     ]
@@ -114,7 +115,7 @@ def test_a_run_that_has_the_time_begins_with_the_machine(machine, tmp_path, minu
 
 def test_the_process_that_cells_share_is_started_anew_only_after_one_of_its_own(machine, tmp_path):
     machine.spend(4, tmp_path)
-    alone = sum(cell.protocol == "paper" for cell in machine.measured)
+    alone = sum(cell.call.protocol == "paper" for cell in machine.measured)
     first_and_after_the_papers = 2
     started = alone + first_and_after_the_papers
     assert machine.now_s == pytest.approx(3.5 * (len(machine.measured) - started) + 10 * started)
@@ -223,7 +224,7 @@ def test_nothing_is_begun_when_the_time_is_up(tmp_path):
 def test_a_cell_gets_a_share_of_the_time_and_a_training_what_is_left():
     clock = reference.Clock(limit_s=400, now=lambda: 100.0)
     engine = reference.until(clock, at_once=1, ahead=lambda _: None)
-    trained = next(cell for cell in cells_of("cuda") if cell.training)
+    trained = next(cell for cell in cells_of("cuda") if isinstance(cell, TrainingJob))
     limits = list(engine([cells_of("cuda")[0], trained], lambda cell, slot: cell.time_limit_s))
     assert limits == [100.0, 300.0]
 
@@ -242,7 +243,7 @@ def test_a_log_gets_a_line_for_each_record(capsys):
     clock = reference.Clock(limit_s=60, now=lambda: 7.0)
     lacks = Failure(kind="unavailable", reason="no such kernel")
     records = [made(dtype="tf32"), made(protocol="paper", failure=lacks)]
-    assert list(reference._told(iter(records), clock)) == records
+    assert list(reference._logged(iter(records), clock)) == records
     assert capsys.readouterr().err.splitlines() == [
         "    7 s  e nb 1x1 eval tf32: measured",
         "    7 s  e nb 1x1 eval paper: unavailable: no such kernel",

@@ -325,6 +325,27 @@ def test_an_experiment_file_is_read(tmp_path):
         requests.of_experiment(str(path))
 
 
+@pytest.mark.parametrize("name", ["crossover", "implementations", "precision"])
+def test_an_implementation_that_an_axis_names_is_said_once(name):
+    for ask in requests.of_experiment(name):
+        cell = requests.requested_cell(ask)
+        assert ask.arm == cell.name
+        assert requests.outline(ask).implementation == cell.implementation
+
+
+def test_an_experiment_may_be_of_no_block_by_name(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dataclasses import replace\n"
+        "from experiments.paper.table1 import EXPERIMENT as OTHER\n"
+        "from experiments.spec import Experiment\n"
+        "cell = replace(OTHER.cells[0], experiment='mine', axes={'grids': '1'})\n"
+        "EXPERIMENT = Experiment(name='mine', question='q', cells=(cell,))\n"
+    )
+    (ask,) = requests.of_experiment(str(path))
+    assert (ask.arm, dict(requests.outline(ask).axes)) == ("mine", {"grids": "1"})
+
+
 def test_a_network_is_an_arm_too():
     (ask,) = requests.of_blocks(["paper/apnb"], [Size(width=65, height=65)], mode="train")
     cell = requests.requested_cell(ask)

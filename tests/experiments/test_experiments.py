@@ -16,7 +16,10 @@ CELLS = [cell for experiment in EXPERIMENTS.values() for cell in experiment.cell
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 def test_no_two_cells_of_an_experiment_are_the_same_row(experiment):
-    rows = [(cell.protocol, cell.mode, *sorted(cell.axes.items())) for cell in experiment.cells]
+    rows = [
+        (cell.call.protocol, cell.call.mode, *sorted(cell.axes.items()))
+        for cell in experiment.cells
+    ]
     assert len(rows) == len(set(rows))
 
 

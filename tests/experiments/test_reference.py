@@ -4,6 +4,7 @@ from ann.spec import Size
 from experiments import reference
 from experiments.beyond import crossover
 from experiments.catalogue import EXPERIMENTS, TRAININGS
+from experiments.spec import TrainingJob
 from experiments.training import Setting
 
 STEPS = reference.steps(Setting())
@@ -53,10 +54,10 @@ def test_trainings_come_together_and_after_all_that_the_tables_of_blocks_need():
     at = trains.index(True)
     assert trains.count(True) == 1
     assert all(
-        (cell.training is not None) == step.trains
+        isinstance(cell, TrainingJob) == step.trains
         for step in STEPS
         for cell in step.cells
-        if cell.probes
+        if cell.is_executed
     )
     named = {cell.experiment for step in STEPS[:at] for cell in step.cells}
     assert {"table1", "fig2", "precision", "implementations", "table2", "crossover"} <= named

@@ -7,6 +7,7 @@ from bench.records import record
 from bench.training.protocols import PROTOCOLS
 from experiments.paper import table6, table7
 from experiments.recipes import Iterations
+from experiments.spec import TrainingJob
 from experiments.training import DATASETS, Setting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,14 +24,14 @@ def test_the_rows_are_the_published_ones(name, rows):
 @pytest.mark.parametrize("table", [table6, table7])
 def test_each_row_is_trained_once_a_seed(table):
     made = table.make(replace(SCENES, seeds=(4, 5))).cells
-    cells = [cell for cell in made if cell.training is not None]
+    cells = [cell for cell in made if isinstance(cell, TrainingJob)]
     assert len(cells) == 2 * len(table.ROWS)
     assert {cell.seed for cell in cells} == {4, 5} == {cell.axes["seed"] for cell in cells}
 
 
 def test_the_full_network_of_table_6_is_a_row_of_table_7_and_trained_once():
     ids = [
-        {cell.id for cell in table.make(SCENES).cells if cell.training}
+        {cell.id for cell in table.make(SCENES).cells if isinstance(cell, TrainingJob)}
         for table in (table6, table7)
     ]
     assert len(ids[0] & ids[1]) == len(SCENES.seeds)

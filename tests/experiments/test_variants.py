@@ -39,3 +39,15 @@ def test_a_slip_is_told_the_nearest_and_all_that_are_allowed(text, message):
 @pytest.mark.parametrize("text", ["nb", "nb:chunked", "my.blocks:make:compiled"])
 def test_an_arm_is_written_as_it_is_read(text):
     assert variants.write(*variants.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "implementation", "text"),
+    [
+        ("nb:sdpa", "sdpa", "nb:sdpa"),
+        ("my.blocks:make:fast", "fast", "my.blocks:make:fast"),
+        ("blocks:fast", "fast", "blocks:fast:fast"),
+    ],
+)
+def test_an_implementation_is_written_once(name, implementation, text):
+    assert variants.write(name, implementation) == text

@@ -15,7 +15,7 @@ from bench.records.record import ToolCount
 from bench.run import runner
 from bench.workloads import workload
 from experiments.paper import table1
-from experiments.spec import Cell, OwnModule
+from experiments.spec import Cell, MachineCheck, OwnModule
 from tests.standing_in import stand_in
 
 SPEC = BlockSpec(channels=16, key_channels=8)
@@ -209,7 +209,10 @@ def test_each_operator_of_a_profiled_block_has_a_sample_of_each_call():
 def test_other_counters_are_asked_where_they_are_the_probe(monkeypatch):
     told = (ToolCount(tool="own", unit="MAC", reason="not asked"),)
     monkeypatch.setattr(measure.other_counters, "count_with_other_tools", lambda cell: told)
-    assert measure.measure_cell(cell(probes=("rivals",)), "cpu").rivals == told
+    check = MachineCheck(
+        experiment="x", axes={}, subject=SPEC, size=Size(width=4, height=4), reads="counters"
+    )
+    assert measure.measure_cell(check, "cpu").rivals == told
 
 
 @pytest.mark.parametrize("words", measure.NO_COMPILER)

@@ -25,7 +25,6 @@ NB = Cell(
     axes={"block": "nb"},
     subject=replace(BLOCKS["nb"], channels=32, key_channels=8),
     size=Size(width=24, height=24),
-    probes=("rivals",),
 )
 N = 24 * 24
 CONVOLUTIONS, PRODUCTS = 4 * 32 * 8 * N, 2 * 8 * N * N

@@ -19,10 +19,10 @@ OWN = """
 from dataclasses import replace
 from ann.spec import Size
 from experiments.paper import table6
-from experiments.spec import Experiment
+from experiments.spec import Experiment, TrainingJob
 
 def make(setting):
-    rows = {cell.axes["network"]: cell for cell in table6.make(setting).cells if cell.training}
+    rows = {cell.axes["network"]: cell for cell in table6.make(setting).cells if isinstance(cell, TrainingJob)}
     def short(network, iterations=4, time_limit_s=600, **recipe):
         training = rows[network].training
         training = replace(training, iterations=iterations, recipe=replace(training.recipe, **recipe))

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ann.spec import Size
 from experiments.paper import table6
-from experiments.spec import Cell, Experiment, OwnModule
+from experiments.spec import Cell, Experiment, OwnModule, TrainingJob
 
 HERE = Path(__file__).parent
 KEPT = ("paper/baseline", "paper/apnb") if (HERE / "trained").exists() else ()
@@ -55,7 +55,7 @@ def timed(seed):
 def make(setting):
     rows = [cell for cell in table6.make(setting).cells if cell.axes["network"] in KEPT]
     trained = tuple(
-        replace(cell, training=replace(cell.training, iterations=30)) for cell in rows if cell.training
+        replace(cell, training=replace(cell.training, iterations=30)) for cell in rows if isinstance(cell, TrainingJob)
     )
     return Experiment(
         name="killed", question="What survives?", cells=(*map(timed, setting.seeds), *trained)

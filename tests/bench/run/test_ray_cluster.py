@@ -31,7 +31,7 @@ KEPT = ("paper/baseline", "paper/apnb")
 
 def make(setting):
     cells = [cell for cell in table6.make(setting).cells if cell.axes["network"] in KEPT]
-    cells = [cell for cell in cells if cell.training is not None]
+    cells = [cell for cell in cells if isinstance(cell, TrainingJob)]
     short = [replace(cell, training=replace(cell.training, iterations=60)) for cell in cells]
     return Experiment(name="own", question="Does it survive?", cells=tuple(short))
 """

@@ -18,7 +18,7 @@ from bench.workloads import number_formats
 from experiments import machine
 from experiments.beyond import counters
 from experiments.paper import table6
-from experiments.spec import Cell, OwnModule
+from experiments.spec import Cell, OwnModule, TrainingJob
 from experiments.training import Setting
 from tests.standing_in import stand_in
 
@@ -29,7 +29,7 @@ PLAIN = Cell(
     size=Size(height=9, width=12),
     budget_s=0.05,
 )
-TRAINING = next(cell for cell in table6.make(Setting()).cells if cell.training)
+TRAINING = next(cell for cell in table6.make(Setting()).cells if isinstance(cell, TrainingJob))
 SHARING = {
     "plain": PLAIN,
     "train": replace(PLAIN, mode="train"),

@@ -14,7 +14,7 @@ from ann.catalogue import NETWORKS
 from ann.spec import Size
 from bench.training import run
 from experiments.recipes import recipe_for
-from experiments.spec import Cell, Training
+from experiments.spec import Training, TrainingJob
 
 HEIGHT, WIDTH = 24, 32
 RECIPE = replace(recipe_for("half", "camvid"), crop=Size(height=24, width=24), batch=2)
@@ -39,13 +39,12 @@ def root(tmp_path):
 
 def measure(root, folder=None, **changes):
     training = Training(dataset="camvid", root=str(root), recipe=RECIPE, iterations=4)
-    cell = Cell(
+    cell = TrainingJob(
         experiment="test",
         axes={"network": "paper/apnb"},
         subject=replace(NETWORKS["paper/apnb"], num_classes=11, backbone="tiny"),
         size=Size(height=HEIGHT, width=WIDTH),
         training=replace(training, **changes),
-        probes=("accuracy",),
     )
     with torch.random.fork_rng():
         return run.train_cell(cell, "cpu", folder, code="0")

@@ -1,0 +1,156 @@
+"""Jobs by name: blocks, networks, arms and experiments of the catalogue, or somebody's own.
+
+Catalogues of experiments are imported where one is looked up: a revision in whose library they can't be
+built still has its blocks.
+"""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ann.catalogue import BLOCKS, NETWORKS
+from ann.spec import Size
+from experiments import variants
+from experiments.spec import Cell, Experiment, OwnModule, Protocol, Subject
+from experiments.training import Setting
+
+# Of Table 1.
+USUAL = {"channels": 2048, "key_channels": 256, "batch": 1, "dtype": "float32", "mode": "eval"}
+WIDTHS = ("channels", "key_channels")
+ARM_LIMIT_S = 3600.0
+
+
+def arm_cell(text: str, size: Size, *, experiment: str, **settings: Any) -> Cell:  # noqa: ANN401
+    """One side of a comparison: a block, a network or somebody's own module, as `variants.parse` reads it.
+
+    Args:
+        text: `NAME` or `NAME:IMPLEMENTATION`.
+        size: of its map or image.
+        experiment: for which it is compared.
+        settings: `channels`, `key_channels`, `batch`, `dtype` and `mode`.
+
+    Raises:
+        ValueError: the name or the implementation is not known.
+    """
+    name, implementation = variants.parse(text)
+    widths = {key: settings.pop(key) for key in WIDTHS}
+    return Cell(
+        experiment=experiment,
+        axes=arm_axes(name, str(size), **widths),
+        subject=NETWORKS[name] if name in NETWORKS else _block_or_own(name, **widths),
+        size=size,
+        implementation=implementation,
+        time_limit_s=ARM_LIMIT_S,
+        **settings,
+    )
+
+
+def arm_axes(name: str, size: str, channels: int, key_channels: int) -> dict[str, str | int]:
+    """What tells an arm from others; a network has its own widths."""
+    if name in NETWORKS:
+        return {"network": name, "size": size}
+    return {"block": name, "size": size, "channels": channels, "key_channels": key_channels}
+
+
+def block_cell(text: str, size: Size, *, protocol: Protocol, **settings: Any) -> Cell:  # noqa: ANN401
+    """A block beside the paper's Table 1; a setting that is not the table's is an axis too.
+
+    Args:
+        text: `NAME` or `NAME:IMPLEMENTATION`.
+        size: of its map.
+        protocol: the paper's is of its own code, and so of plain blocks.
+        settings: `channels`, `key_channels`, `batch`, `dtype` and `mode`.
+
+    Raises:
+        ValueError: the name or the implementation is not known, or does not go with the protocol.
+    """
+    name, implementation = variants.parse(text)
+    if protocol == "paper" and implementation != "plain":
+        msg = f"arm {text!r}: the paper's protocol is of its own code; pass --protocol strict, or the plain block"
+        raise ValueError(msg)
+    unusual = {key: value for key, value in settings.items() if value != USUAL[key]}
+    widths = {key: settings.pop(key) for key in WIDTHS}
+    return Cell(
+        experiment="efficiency",
+        axes={"block": text, "size": str(size), **unusual},
+        subject=_block_or_own(name, **widths),
+        size=size,
+        protocol=protocol,
+        preceded_by=_preceding(name, size, **widths) if protocol == "paper" else (),
+        implementation=implementation,
+        **settings,
+    )
+
+
+def _preceding(name: str, size: Size, **widths: Any) -> tuple[tuple[Subject, Size], ...]:  # noqa: ANN401
+    """What the released script had run before in its process: the smaller of its sizes, and at this size APNB."""
+    from experiments.paper.table1 import SEQUENCE
+
+    return tuple(
+        (replace(BLOCKS[other], **widths), at)
+        for other, at in SEQUENCE
+        if at.pixels < size.pixels or (at == size and name == "nb" and other != "nb")
+    )
+
+
+def _block_or_own(name: str, *, channels: int, key_channels: int) -> Subject:
+    """A block of the catalogue or somebody's own `package.module:factory`; a fusion block gets half from below."""
+    if ":" in name:
+        return OwnModule(factory=name, channels=channels, key_channels=key_channels)
+    if name not in BLOCKS:
+        raise ValueError(variants.unknown("block", name, tuple(BLOCKS)))
+    low = max(1, channels // 2) if BLOCKS[name].is_fusion else None
+    return replace(BLOCKS[name], channels=channels, low_channels=low, key_channels=key_channels)
+
+
+def find_experiment(text: str, setting: Setting | None = None) -> Experiment:
+    """Return an experiment of the catalogue, or that of somebody's own file.
+
+    Args:
+        text: its name, or the path of a .py file that has `EXPERIMENT` or, with a setting, `make(setting)`.
+        setting: for experiments that train; None to leave them out.
+
+    Raises:
+        ValueError: there is no such experiment, or the file has none.
+    """
+    if text.endswith(".py"):
+        return _load_file(Path(text), setting)
+    from experiments.catalogue import EXPERIMENTS, TRAININGS
+
+    if setting is not None and text in TRAININGS:
+        return TRAININGS[text](setting)
+    if text not in EXPERIMENTS:
+        names = (*EXPERIMENTS, *(TRAININGS if setting else ()))
+        msg = f"unknown experiment {text!r}; allowed are {', '.join(names)}, or the path of a .py file"
+        raise ValueError(msg)
+    return EXPERIMENTS[text]
+
+
+def _load_file(path: Path, setting: Setting | None) -> Experiment:
+    wanted = "EXPERIMENT or make(setting)" if setting else "EXPERIMENT"
+    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        msg = f"experiment file {str(path)!r} does not exist; pass a .py file that has {wanted}"
+        raise ValueError(msg)
+    module = importlib.util.module_from_spec(spec)
+    # Its folder, so that factories which it names are found, in the cells' processes too; without a
+    # setting it is compared across revisions, and what it names of one comes from that one.
+    sys.path.insert(0 if setting else len(sys.path), str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+        trains = setting is not None and hasattr(module, "make")
+        experiment = module.make(setting) if trains else module.EXPERIMENT
+    except Exception as error:
+        msg = (
+            f"experiment file {str(path)!r}: {type(error).__name__}: {error}; it must have {wanted}"
+        )
+        raise ValueError(msg) from error
+    if not isinstance(experiment, Experiment):
+        msg = (
+            f"experiment file {str(path)!r} gives {type(experiment).__name__}; "
+            "it must give an experiments.spec.Experiment"
+        )
+        raise ValueError(msg)
+    return experiment
