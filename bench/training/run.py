@@ -26,7 +26,7 @@ from bench.training.data import (
 from bench.training.distributed import place
 from bench.training.evaluate import EvaluationSet, evaluate, find_protocol, predict_scores
 from bench.training.loop import train
-from experiments.spec import Job, Training, TrainingJob
+from experiments.spec import Evaluation, Job, Training, TrainingJob
 from experiments.training import DATASETS, Setting
 
 # Images whose predictions are kept for the qualitative figure.
