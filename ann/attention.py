@@ -1,4 +1,4 @@
-"""Attention without the map: through torch's fused kernels, or for some queries at a time.
+"""Attention as arithmetic without parameters: by its map of weights, through torch's fused kernels, or in chunks.
 
 Axes: n images, q queries, s anchors, k width of query and key, v width of the value.
 """
@@ -29,6 +29,26 @@ KERNELS: Mapping[str, SDPBackend | None] = {
     "sdpa-flash": SDPBackend.FLASH_ATTENTION,
     "sdpa-cudnn": SDPBackend.CUDNN_ATTENTION,
 }
+
+
+def likeness(
+    query: Float[Tensor, "n q k"], key: Float[Tensor, "n k s"], *, scale: float = 1.0
+) -> Float[Tensor, "n q s"]:
+    """Weight of each anchor for each query: the softmax over the anchors of their products.
+
+    Paper, Eq. 2 to 3 (every position an anchor) and 9 (S of them). The product is multiplied by
+    `scale` in a step of its own, as in all published implementations.
+    """
+    return (query @ key * scale).softmax(dim=-1)
+
+
+def whiten(tokens: Float[Tensor, "n k s"]) -> Float[Tensor, "n k s"]:
+    """Subtract each channel's mean over the positions.
+
+    Of query and key this removes the unary part of their product (Disentangled Non-Local Neural
+    Networks, ECCV 2020).
+    """
+    return tokens - tokens.mean(dim=-1, keepdim=True)
 
 
 def attend_fused(

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ann.attention import likeness, whiten
 from ann.layers import ConvNorm, zero_
-from ann.ops import likeness, whiten
 from ann.sampling import Sample, make_sampler
 from ann.spec import BlockSpec
 

@@ -22,19 +22,10 @@ import torch.nn.functional as F  # noqa: N812  # the name that every torch progr
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ann.attention import whiten
 from ann.blocks import NonLocal
+from ann.fast.linear import Affine, Context, apply, beside, linear, project, project_twice, rectify
 from ann.fast.pooling import is_linear, make_linear_sampler
-from ann.fast.products import (
-    Affine,
-    Context,
-    apply,
-    beside,
-    linear,
-    project,
-    project_twice,
-    rectify,
-)
-from ann.ops import whiten
 from ann.sampling import Sample
 
 

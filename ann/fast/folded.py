@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ann.blocks import NonLocal
 from ann.fast.blocks import FastDisentangled, FastNonLocal
-from ann.fast.products import Affine, Context, apply, rectify
+from ann.fast.linear import Affine, Context, apply, rectify
 from ann.heads.context import AnnHead
 from ann.layers import ConvNorm
 

@@ -12,7 +12,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
-from ann.layouts import fold_biases, names, shared_queries, tell_layout
+from ann.checkpoints.keys import fold_biases, names, shared_queries, tell_layout
 
 # Batch norm counts its batches; old files don't, and nothing here reads the count.
 COUNTER = ".num_batches_tracked"

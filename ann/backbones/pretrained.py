@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ann.checkpoints import fill, read
-from ann.layouts import rename, stem
+from ann.checkpoints.keys import rename, stem
 
 # What a classification network has and a backbone has not.
 CLASSIFIERS = ("fc.", "classifier.", "features.norm5.")
