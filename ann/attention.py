@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -21,6 +22,9 @@ from ann.spec import UnavailableError
 # Of the part of the attention map that is held at once. Smaller ones are no slower down to a few
 # hundred queries a chunk, and what is held twice (product and softmax) stays below a network's rest.
 CHUNK_BYTES = 32 * 2**20
+
+# From query, key and value, each token in one piece, and `scale` to the mixed values.
+Attention = Callable[..., Float[Tensor, "n q v"]]
 
 KERNELS: Mapping[str, SDPBackend | None] = {
     "sdpa": None,
@@ -40,6 +44,20 @@ def likeness(
     `scale` in a step of its own, as in all published implementations.
     """
     return (query @ key * scale).softmax(dim=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class LazyWeights:
+    """Weights of each anchor for each query, of which no map is held: their product with values is the attention."""
+
+    attention: Attention
+    query: Float[Tensor, "n q k"]
+    key: Float[Tensor, "n s k"]
+    scale: float
+
+    def __matmul__(self, value: Float[Tensor, "n s v"]) -> Float[Tensor, "n q v"]:
+        """Mix the values."""
+        return self.attention(self.query, self.key, value, scale=self.scale)
 
 
 def whiten(tokens: Float[Tensor, "n k s"]) -> Float[Tensor, "n k s"]:

@@ -7,16 +7,17 @@ Axes: n images, c channels of the map that is refined, l channels of the low-lev
 height and width, y and x those of the low-level map.
 """
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ann.attention import likeness, whiten
+from ann.attention import Attention, LazyWeights, likeness, whiten
 from ann.layers import ConvNorm, zero_
 from ann.sampling import Sample, make_sampler
-from ann.spec import BlockSpec
+from ann.spec import BlockSpec, Kind
 
 
 class NonLocal(nn.Module):
@@ -27,7 +28,12 @@ class NonLocal(nn.Module):
     official code; Eq. 14 to 16 have one embedding for both). A shared query and key is one module
     that runs twice in a forward pass: its batch norm sees each batch twice, so that its running
     statistics move twice a step, in the official code as in mmseg.
+
+    Attributes:
+        attention: how values are mixed; None by the map of weights, as in the official code.
     """
+
+    attention: Attention | None = None
 
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__()
@@ -73,17 +79,23 @@ class NonLocal(nn.Module):
         """What each position of `x` finds among the anchors of `source`.
 
         Query, key, value and weights live until W_o has run, as in the official code: they are part
-        of what it holds at its peak.
+        of what it holds at its peak. Without the map of weights tokens are copied so that each lies
+        in one piece, else no fused kernel takes them.
         """
         sample = make_sampler(self.spec)
         query = self.embed_query(x)
         key = self.embed_key(source, sample)
         value = sample(self.value(source)).mT
-        weight = likeness(query, key, scale=self.scale)
+        weight: Tensor | LazyWeights
+        if self.attention is None:
+            weight = likeness(query, key, scale=self.scale)
+        else:
+            query, key, value = query.contiguous(), key.mT.contiguous(), value.contiguous()
+            weight = LazyWeights(self.attention, query, key, self.scale)
         context = self.mix(weight, value, source=source, sample=sample)
         context = context.mT.contiguous().unflatten(2, x.shape[2:])
-        found: Tensor = self.out_norm(self.out(context))
-        return found
+        refined: Tensor = self.out_norm(self.out(context))
+        return refined
 
     def embed_query(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n q k"]:
         """Queries of all positions, by the key's module where the two are shared."""
@@ -97,7 +109,7 @@ class NonLocal(nn.Module):
 
     def mix(
         self,
-        weight: Float[Tensor, "n q s"],
+        weight: Float[Tensor, "n q s"] | LazyWeights,
         value: Float[Tensor, "n s v"],
         *,
         source: Float[Tensor, "n l y x"],
@@ -136,7 +148,7 @@ class Disentangled(NonLocal):
 
     def mix(
         self,
-        weight: Float[Tensor, "n q s"],
+        weight: Float[Tensor, "n q s"] | LazyWeights,
         value: Float[Tensor, "n s v"],
         *,
         source: Float[Tensor, "n l y x"],
@@ -195,13 +207,40 @@ class Combine(nn.Module):
         return reduced
 
 
-BLOCK_CLASSES: dict[str, type[nn.Module]] = {
+BLOCK_CLASSES: Mapping[Kind, type[nn.Module]] = {
     "non-local": NonLocal,
     "disentangled": Disentangled,
     "common-fusion": CommonFusion,
 }
+Rewritings = Mapping[type[NonLocal], Callable[[NonLocal], nn.Module]]
 
 
 def make_block(spec: BlockSpec) -> nn.Module:
     """Build the module of a block's spec."""
     return BLOCK_CLASSES[spec.kind](spec)
+
+
+def rewrite_blocks(module: nn.Module, rewritings: Rewritings) -> nn.Module:
+    """Put in place of each non-local block, or of the module if it is one, what its rewriting makes.
+
+    Args:
+        module: a block, or what has blocks inside; it is changed.
+        rewritings: by the exact type of a block: a subclass is another function of its maps.
+
+    Raises:
+        ValueError: a block is of a type without rewriting; nothing was changed then.
+    """
+    blocks = {name: part for name, part in module.named_modules() if isinstance(part, NonLocal)}
+    for block in blocks.values():
+        if type(block) not in rewritings:
+            msg = (
+                f"{type(block).__name__} is a subclass of NonLocal that can't be rewritten: what it changes would be "
+                f"lost; rewritten are {', '.join(kind.__name__ for kind in rewritings)} themselves; "
+                "use it as it is (implementation 'plain' or 'compiled')"
+            )
+            raise ValueError(msg)
+    for name, block in blocks.items():
+        if not name:
+            return rewritings[type(block)](block)
+        module.set_submodule(name, rewritings[type(block)](block))
+    return module

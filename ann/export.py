@@ -20,7 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ann.fast.pooling import cell_means
-from ann.implementations import UnavailableError
+from ann.samplers import cell_bounds
+from ann.spec import UnavailableError
 
 OPSET = 18
 
@@ -91,11 +92,6 @@ def inference(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def cells(length: int, grid: int) -> list[slice]:
-    """Positions of each cell along one axis, as adaptive pooling divides it; neighbours may overlap."""
-    return [slice(g * length // grid, -(-(g + 1) * length // grid)) for g in range(grid)]
-
-
 def average_pool(x: Float[Tensor, "*n c h w"], size: list[int]) -> Float[Tensor, "*n c y x"]:
     """Adaptive average pooling as two products, the axis first that leaves less for the other."""
     rows, columns = (
@@ -109,10 +105,12 @@ def average_pool(x: Float[Tensor, "*n c h w"], size: list[int]) -> Float[Tensor,
 
 def max_pool(x: Float[Tensor, "*n c h w"], size: list[int]) -> tuple[Tensor, None]:
     """Adaptive max pooling as a maximum over rows, then over columns; it does not say where."""
-    rows = [x[..., cell, :].amax(-2) for cell in cells(int(x.shape[-2]), size[0])]
-    of_rows = torch.stack(rows, dim=-2)
-    columns = [of_rows[..., cell].amax(-1) for cell in cells(int(x.shape[-1]), size[1])]
-    return torch.stack(columns, dim=-1), None
+    for axis, grid in zip((-2, -1), size, strict=True):
+        length = int(x.shape[axis])
+        bounds = (cell_bounds(cell, length, grid) for cell in range(grid))
+        maxima = [x.narrow(axis, start, stop - start).amax(axis) for start, stop in bounds]
+        x = torch.stack(maxima, dim=axis)
+    return x, None
 
 
 _TABLE: dict[Any, Callable[..., object]] = {

@@ -1,7 +1,9 @@
-"""Layers that blocks and heads share: a convolution with its norm, and a zero start.
+"""Layers and helpers that blocks and heads share: convolution with norm, zero start, resizing, shared copies.
 
 Axes: n images, c channels, h height, w width.
 """
+
+import copy
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
@@ -61,3 +63,9 @@ def resize(
 ) -> Float[Tensor, "n c y x"]:
     """Bring a map to another height and width, bilinearly."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def share(module: nn.Module) -> nn.Module:
+    """Copy a module's structure; the copy has the very parameters and buffers of the original."""
+    tensors = (*module.parameters(), *module.buffers())
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})

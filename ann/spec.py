@@ -8,22 +8,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Sampler = Literal[
-    "all",
-    "random",
-    "max",
-    "average",
-    "pyramid-random",
-    "pyramid-random-cells",
-    "pyramid-max",
-    "pyramid-average",
-]
+from ann.samplers import SAMPLERS, Sampler
+
 Kind = Literal["non-local", "disentangled", "common-fusion"]
 Projection = Literal["shared", "separate", "plain"]
 Output = Literal["context", "residual", "concat", "bottleneck"]
 Head = Literal["ann", "fcn", "psa", "psp", "deeplabv3", "dense-aspp"]
 Initialisation = Literal["torch", "mmseg"]
 Preprocessing = Literal["imagenet-rgb", "caffe-bgr"]
+Mode = Literal["inference", "training"]
 Implementation = Literal[
     "plain",
     "fast",
@@ -147,7 +140,7 @@ class BlockSpec:
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, get_args(Kind))
-        _one_of("sampler", self.sampler, get_args(Sampler))
+        _one_of("sampler", self.sampler, tuple(SAMPLERS))
         _one_of("projection", self.projection, get_args(Projection))
         _one_of("output", self.output, get_args(Output))
         for field in ("channels", "low_channels", "key_channels", "value_channels"):
@@ -159,13 +152,14 @@ class BlockSpec:
         if any(grid < 1 for grid in self.grids):
             msg = f"grids={self.grids} has a side below 1; pass e.g. (1, 3, 6, 8)"
             raise ValueError(msg)
-        if self.sampler == "all" and self.grids:
-            msg = f"sampler 'all' keeps every position and has no grids, got {self.grids}; pass grids=()"
+        number = SAMPLERS[self.sampler].grids
+        if number == "none" and self.grids:
+            msg = f"sampler {self.sampler!r} keeps every position and has no grids, got {self.grids}; pass grids=()"
             raise ValueError(msg)
-        if self.sampler.startswith("pyramid") and not self.grids:
+        if number == "many" and not self.grids:
             msg = "a pyramid needs at least one grid, got grids=(); pass e.g. (1, 3, 6, 8)"
             raise ValueError(msg)
-        if self.sampler in ("random", "max", "average") and len(self.grids) != 1:
+        if number == "one" and len(self.grids) != 1:
             msg = f"sampler {self.sampler!r} has one grid, got grids={self.grids}; pass e.g. (15,)"
             raise ValueError(msg)
 
@@ -196,9 +190,14 @@ class BlockSpec:
         """Channels that come out: C, or 2C where the input is concatenated."""
         return 2 * self.channels if self.output == "concat" else self.channels
 
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every position is an anchor."""
+        return SAMPLERS[self.sampler].grids == "none"
+
     def anchors(self, pixels: int) -> int:
         """Number of anchors S on a map of that many positions."""
-        return pixels if self.sampler == "all" else sum(grid * grid for grid in self.grids)
+        return pixels if self.keeps_all else sum(grid * grid for grid in self.grids)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

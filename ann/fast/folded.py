@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ann.blocks import NonLocal
-from ann.fast.blocks import FastDisentangled, FastNonLocal
+from ann.fast.blocks import FastNonLocal
 from ann.fast.linear import Affine, Context, apply, rectify
 from ann.heads.context import AnnHead
 from ann.layers import ConvNorm
@@ -85,10 +85,6 @@ class FoldedNonLocal(EvalOnly, FastNonLocal):
         bottleneck = self.combine.bottleneck
         own = Affine(bottleneck.conv.weight.flatten(1), None)(x.flatten(2))
         return rectify(bottleneck, apply(out, context, like=x, onto=own))
-
-
-class FoldedDisentangled(FoldedNonLocal, FastDisentangled):
-    """A disentangled block for inference."""
 
 
 def _set(conv: nn.Conv2d, affine: Affine) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ann import attention, build
+from ann.blocks import Disentangled, NonLocal
 from ann.implementations import implement
 from ann.spec import UnavailableError
 
@@ -73,9 +74,41 @@ def test_a_network_is_rewritten_where_it_attends(implementation):
     other = implement(network, implementation)
     with torch.no_grad():
         assert difference(other(images), network(images)) < TOLERANCE
-    kinds = {type(part).__name__ for part in other.modules()}
-    assert "Attending" in kinds
-    assert "NonLocal" not in kinds
+    blocks = [part for part in other.modules() if isinstance(part, NonLocal)]
+    assert blocks
+    assert all(block.attention is not None for block in blocks)
+    assert all(part.attention is None for part in network.modules() if isinstance(part, NonLocal))
+
+
+class Doubled(NonLocal):
+    """Somebody's own block."""
+
+    def mix(self, weight, value, **given):
+        return 2 * super().mix(weight, value, **given)
+
+
+class Shifted(NonLocal):
+    def embed_key(self, source, sample):
+        return super().embed_key(source, sample) + 1
+
+
+class DoubledDisentangled(Disentangled):
+    mix = Doubled.mix
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("implementation", [*REWRITINGS, "fast", "fast-compiled"])
+@pytest.mark.parametrize("kind", [Doubled, Shifted, DoubledDisentangled])
+def test_a_subclass_is_not_rewritten_as_what_it_is_a_subclass_of(kind, implementation, mode):
+    block = kind(build.block_spec("nl", channels=16, key_channels=8))
+    wrapped = nn.Sequential(block)
+    for module in (block, wrapped):
+        with pytest.raises(
+            ValueError, match=f"{kind.__name__} is a subclass of NonLocal that can't"
+        ):
+            implement(module, implementation, mode)
+    assert wrapped[0] is block
+    assert block.attention is None
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,24 @@
 import subprocess
 import sys
 import warnings
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ann import sampling
+from ann import build, sampling
+from ann.fast import optimize
 from ann.fast.pooling import make_linear_sampler
-from ann.sampling import constant, draw_anywhere, draw_in_cells, make_sampler
+from ann.samplers import SAMPLERS, Sampler, SamplerRule, draw_anywhere, draw_in_cells
+from ann.sampling import constant, make_sampler
 from ann.spec import BlockSpec
 from tests.host import HostTraffic, traffic
 
@@ -60,6 +64,38 @@ def test_a_pyramid_lays_its_grids_end_to_end_in_their_order(pyramid):
     plain = pyramid.removeprefix("pyramid-")
     parts = [sample(x, sampler=plain, grids=(n,)) for n in (3, 1)]
     assert_close(sample(x, sampler=pyramid, grids=(3, 1)), torch.cat(parts, dim=2))
+
+
+def test_the_names_of_samplers_are_those_of_the_table():
+    assert get_args(Sampler) == tuple(SAMPLERS)
+
+
+def take_corner(x, grid):
+    return x[:, :, :grid, :grid]
+
+
+@pytest.mark.parametrize("make", [make_sampler, make_linear_sampler])
+def test_a_sampler_is_a_row_of_the_table(make, monkeypatch):
+    monkeypatch.setitem(SAMPLERS, "corners", SamplerRule(grids="many", pool=take_corner))
+    spec = BlockSpec(sampler="corners", grids=(1, 3), channels=8, key_channels=4)
+    x = torch.randn(1, 8, 6, 5)
+    expected = torch.cat([x[:, :, :1, :1].flatten(2), x[:, :, :3, :3].flatten(2)], dim=2)
+    assert torch.equal(make(spec)(x), expected)
+    block = build.block(spec).eval()
+    nn.init.normal_(block.out.weight)
+    with torch.no_grad():
+        assert_close(optimize(block)(x), block(x), rtol=1e-4, atol=1e-6)
+
+
+def test_a_sampler_that_takes_nothing_is_an_error_not_every_position(monkeypatch):
+    monkeypatch.setitem(SAMPLERS, "lost", SamplerRule(grids="one"))
+    with pytest.raises(ValueError, match="sampler 'lost' takes no anchors; give its rule"):
+        make_sampler(BlockSpec(sampler="lost", grids=(2,)))
+
+
+def test_specs_are_read_without_torch_and_numpy():
+    probe = "import sys, ann.spec; assert not {'torch', 'numpy', 'jaxtyping'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", probe], check=True)
 
 
 def test_a_grid_as_fine_as_the_map_pools_nothing():
