@@ -111,11 +111,15 @@ def attend_fused(
 
 def _reasons(attend: Callable[[], Tensor], backend: SDPBackend) -> str:
     """What torch warns of when it refuses a kernel."""
-    with warnings.catch_warnings(record=True) as seen, suppress(RuntimeError), sdpa_kernel(backend):
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        suppress(RuntimeError),
+        sdpa_kernel(backend),
+    ):
         warnings.simplefilter("always")
         attend()
-    told = [str(item.message).partition(" (Triggered")[0] for item in seen]
-    return f" ({'; '.join(told)})" if told else ""
+    reasons = [str(item.message).partition(" (Triggered")[0] for item in caught]
+    return f" ({'; '.join(reasons)})" if reasons else ""
 
 
 def attend_in_chunks(
@@ -143,10 +147,10 @@ def attend_in_chunks(
         return _mix(query, key, value, scale)
     mixed: Tensor | None = None
     for place, part in enumerate(parts):
-        found = _mix(part, key, value, scale)
+        chunk = _mix(part, key, value, scale)
         if mixed is None:  # under autocast the result's type is known only now
-            mixed = found.new_empty((*query.shape[:2], value.shape[2]))
-        mixed[:, place * rows : place * rows + part.shape[1]] = found
+            mixed = chunk.new_empty((*query.shape[:2], value.shape[2]))
+        mixed[:, place * rows : place * rows + part.shape[1]] = chunk
     assert mixed is not None, "a map has at least one position"
     return mixed
 

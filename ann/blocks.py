@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ann.attention import Attention, LazyWeights, likeness, whiten
 from ann.layers import ConvNorm, zero_
-from ann.sampling import Sample, make_sampler
+from ann.sampling import TakeAnchors, make_sampler
 from ann.spec import BlockSpec, Kind
 
 
@@ -103,7 +103,9 @@ class NonLocal(nn.Module):
         query: Tensor = module(x).flatten(2).mT
         return query
 
-    def embed_key(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n k s"]:
+    def embed_key(
+        self, source: Float[Tensor, "n l y x"], sample: TakeAnchors
+    ) -> Float[Tensor, "n k s"]:
         """Keys of the anchors; the sampler follows the projection (Eq. 8)."""
         return sample(self.key(source))
 
@@ -113,7 +115,7 @@ class NonLocal(nn.Module):
         value: Float[Tensor, "n s v"],
         *,
         source: Float[Tensor, "n l y x"],
-        sample: Sample,
+        sample: TakeAnchors,
     ) -> Float[Tensor, "n q v"]:
         """Values of the anchors, mixed for every position."""
         del source, sample  # for the disentangled block
@@ -142,7 +144,9 @@ class Disentangled(NonLocal):
         """Queries less their mean over the positions."""
         return whiten(super().embed_query(x).mT).mT
 
-    def embed_key(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n k s"]:
+    def embed_key(
+        self, source: Float[Tensor, "n l y x"], sample: TakeAnchors
+    ) -> Float[Tensor, "n k s"]:
         """Keys less their mean over the anchors."""
         return whiten(super().embed_key(source, sample))
 
@@ -152,7 +156,7 @@ class Disentangled(NonLocal):
         value: Float[Tensor, "n s v"],
         *,
         source: Float[Tensor, "n l y x"],
-        sample: Sample,
+        sample: TakeAnchors,
     ) -> Float[Tensor, "n q v"]:
         """Pairwise part for every position, plus the unary part that all share."""
         salience = sample(self.unary(source)).softmax(dim=-1)

@@ -92,14 +92,14 @@ def network(
 def _changed(
     what: str, name: str | Spec, catalogue: Mapping[str, Spec], changes: Mapping[str, Any]
 ) -> Spec:
-    spec = catalogue[_known(what, name, catalogue)] if isinstance(name, str) else name
+    spec = catalogue[_check_known(what, name, catalogue)] if isinstance(name, str) else name
     allowed = [field.name for field in fields(spec)]
     for field in changes:
-        _known(f"argument of a {what}", field, allowed)
+        _check_known(f"argument of a {what}", field, allowed)
     return replace(spec, **changes)
 
 
-def _known(what: str, name: str, allowed: Iterable[str]) -> str:
+def _check_known(what: str, name: str, allowed: Iterable[str]) -> str:
     names = tuple(allowed)
     if name in names:
         return name

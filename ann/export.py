@@ -9,6 +9,7 @@ Axes: n images, c channels, h and w height and width of a map, g cells along one
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,19 +58,19 @@ def to_onnx(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Export
         warnings.simplefilter("ignore", FutureWarning)  # torch 2.11's, about its own code
         program = torch.export.export(module, inputs).run_decompositions(_TABLE)
         try:
-            made = torch.onnx.export(program, (), dynamo=True, verbose=False, opset_version=OPSET)
+            onnx_program = torch.onnx.export(
+                program, (), dynamo=True, verbose=False, opset_version=OPSET
+            )
         except torch.onnx.errors.OnnxExporterError as error:
             msg = (
                 f"{type(module).__name__} can't be exported: {str(error).strip().splitlines()[0]}; "
                 "write the operator that it names as others that ONNX has"
             )
             raise ValueError(msg) from error
-    assert made is not None, "a dynamo export returns its program"
-    made.save(str(path), external_data=False)
-    operators: dict[str, int] = {}
-    for node in made.model.graph:
-        operators[node.op_type] = operators.get(node.op_type, 0) + 1
-    return Exported(path=path, size_bytes=path.stat().st_size, operators=operators)
+    assert onnx_program is not None, "a dynamo export returns its program"
+    onnx_program.save(str(path), external_data=False)
+    operators = Counter(node.op_type for node in onnx_program.model.graph)
+    return Exported(path=path, size_bytes=path.stat().st_size, operators=dict(operators))
 
 
 def _needs_exporter() -> None:

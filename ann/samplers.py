@@ -1,6 +1,6 @@
 """Table of the samplers: how many grids each has, whether it is linear, and what takes its anchors from a map.
 
-A new sampler is a name in `Sampler`, a row of `SAMPLERS` and the function of that row, all in this
+A new sampler is a name in `Sampler`, a row of `SAMPLER_RULES` and the function of that row, all in this
 file. It is read wherever specs are, so that functions import torch and numpy by themselves.
 
 The paper says of its random samplers only that numpy's `choice` picks n * n "from all possible
@@ -102,7 +102,7 @@ def cell_bounds(cell: Index, length: int, grid: int) -> tuple[Index, Index]:
     return cell * length // grid, ((cell + 1) * length + grid - 1) // grid
 
 
-SAMPLERS: Mapping[str, SamplerRule] = {
+SAMPLER_RULES: Mapping[str, SamplerRule] = {
     "all": SamplerRule(grids="none"),
     "random": SamplerRule(grids="one", draw=draw_anywhere),
     "max": SamplerRule(grids="one", linear=False, pool=max_cells),

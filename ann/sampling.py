@@ -16,10 +16,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from ann.samplers import SAMPLERS
+from ann.samplers import SAMPLER_RULES
 from ann.spec import BlockSpec
 
-Sample = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, "n c s"]]
+TakeAnchors = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, "n c s"]]
 Places = Int64[np.ndarray, " s"]
 
 
@@ -45,8 +45,8 @@ def gather(
     return x.flatten(2).index_select(2, index)
 
 
-def _index(draw: Callable[..., Places], *told: int, device: torch.device) -> Int64[Tensor, " s"]:
-    *grids, height, width, seed = told
+def _index(draw: Callable[..., Places], *numbers: int, device: torch.device) -> Int64[Tensor, " s"]:
+    *grids, height, width, seed = numbers
     return torch.from_numpy(draw(grids, height=height, width=width, seed=seed)).to(device)
 
 
@@ -77,7 +77,7 @@ def _is_known(arguments: tuple[Hashable, ...]) -> bool:
     """Whether the compiler takes no number among them for one that changes from call to call."""
     from torch.fx.experimental.symbolic_shapes import has_static_value
 
-    return all(has_static_value(one) for one in arguments if isinstance(one, int))
+    return all(has_static_value(number) for number in arguments if isinstance(number, int))
 
 
 def _is_executed(x: Tensor) -> bool:
@@ -116,7 +116,7 @@ _GRAPHS_KEEP_CONSTANTS = torch.torch_version.TorchVersion(torch.__version__) >= 
 _kept._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def make_sampler(spec: BlockSpec) -> Sample:
+def make_sampler(spec: BlockSpec) -> TakeAnchors:
     """Return the function that takes anchors from maps.
 
     Random places follow from seed and size, so that key and value are taken from the same ones.
@@ -124,7 +124,7 @@ def make_sampler(spec: BlockSpec) -> Sample:
     Raises:
         ValueError: the sampler's rule has nothing that takes anchors.
     """
-    rule = SAMPLERS[spec.sampler]
+    rule = SAMPLER_RULES[spec.sampler]
     if rule.draw is not None:
         return partial(gather, draw=rule.draw, grids=spec.grids, seed=spec.seed)
     if rule.pool is not None:

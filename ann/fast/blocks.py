@@ -1,4 +1,4 @@
-"""The non-local blocks with less work, on the very parameters of the plain ones.
+"""Non-local blocks with less work, on the very parameters of the plain ones.
 
 Why each step is exact:
 
@@ -25,8 +25,8 @@ from ann.attention import attend_fused, whiten
 from ann.blocks import NonLocal
 from ann.fast.linear import Affine, Context, apply, beside, linear, project, project_twice, rectify
 from ann.fast.pooling import make_linear_sampler
-from ann.samplers import SAMPLERS
-from ann.sampling import Sample
+from ann.samplers import SAMPLER_RULES
+from ann.sampling import TakeAnchors
 
 
 class FastNonLocal(NonLocal):
@@ -77,7 +77,7 @@ class FastNonLocal(NonLocal):
         return attend_fused(*tokens, scale=self.scale).mT
 
     def embed(
-        self, x: Float[Tensor, "n c h w"], low: Tensor | None, sample: Sample
+        self, x: Float[Tensor, "n c h w"], low: Tensor | None, sample: TakeAnchors
     ) -> tuple[Float[Tensor, "n k p"], Float[Tensor, "n k s"]]:
         """Queries of all positions and keys of the anchors; what is both is computed once.
 
@@ -99,7 +99,9 @@ class FastNonLocal(NonLocal):
     def _is_disentangled(self) -> bool:
         return self.spec.kind == "disentangled"
 
-    def answers(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n v s"]:
+    def answers(
+        self, source: Float[Tensor, "n l y x"], sample: TakeAnchors
+    ) -> Float[Tensor, "n v s"]:
         """Values of the anchors; in a disentangled block each has what the unary attention finds added."""
         value = self.sampled(self.value, source, sample)
         if not self._is_disentangled:
@@ -109,11 +111,11 @@ class FastNonLocal(NonLocal):
         return value + torch.bmm(value, salience.mT)
 
     def sampled(
-        self, conv: nn.Conv2d, source: Float[Tensor, "n l y x"], sample: Sample
+        self, conv: nn.Conv2d, source: Float[Tensor, "n l y x"], sample: TakeAnchors
     ) -> Float[Tensor, "n v s"]:
         """Sampled projection; the sampler goes first where the two commute and that is less."""
         positions = source.shape[2] * source.shape[3]
-        if SAMPLERS[self.spec.sampler].linear and self.spec.anchors(positions) < positions:
+        if SAMPLER_RULES[self.spec.sampler].linear and self.spec.anchors(positions) < positions:
             return linear(conv, sample(source))
         return sample(project(conv, source, by_token=self.spec.keeps_all))
 
@@ -139,11 +141,11 @@ class FastNonLocal(NonLocal):
         bottleneck = self.combine.bottleneck
         of_context, of_input = bottleneck.conv.weight.flatten(1).chunk(2, dim=1)
         first = Affine(of_context, bottleneck.conv.bias)
-        own = Affine(of_input, None)(x.flatten(2))
+        projected = Affine(of_input, None)(x.flatten(2))
         if isinstance(self.out_norm, nn.Identity):
             first = first.after(out)
         else:
             context = self.out_norm(apply(out, context, like=x)).flatten(2)
-        both = bottleneck.norm(apply(first, context, like=x, onto=own))
+        both = bottleneck.norm(apply(first, context, like=x, onto=projected))
         reduced: Tensor = self.combine.dropout(rectify(bottleneck, both))
         return reduced

@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ann.samplers import SAMPLERS, average_cells, cell_bounds
-from ann.sampling import Sample, constant, make_sampler
+from ann.samplers import SAMPLER_RULES, average_cells, cell_bounds
+from ann.sampling import TakeAnchors, constant, make_sampler
 from ann.spec import BlockSpec
 
 
-def make_linear_sampler(spec: BlockSpec) -> Sample:
+def make_linear_sampler(spec: BlockSpec) -> TakeAnchors:
     """Return a sampler equal to the plain one; averages go through matrices, the rest is the plain one."""
-    if SAMPLERS[spec.sampler].pool is average_cells:
+    if SAMPLER_RULES[spec.sampler].pool is average_cells:
         return partial(pool_once, grids=spec.grids)
     return make_sampler(spec)
 
