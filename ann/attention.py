@@ -7,7 +7,6 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -44,20 +43,6 @@ def likeness(
     `scale` in a step of its own, as in all published implementations.
     """
     return (query @ key * scale).softmax(dim=-1)
-
-
-@dataclass(frozen=True, slots=True)
-class LazyWeights:
-    """Weights of each anchor for each query, of which no map is held: their product with values is the attention."""
-
-    attention: Attention
-    query: Float[Tensor, "n q k"]
-    key: Float[Tensor, "n s k"]
-    scale: float
-
-    def __matmul__(self, value: Float[Tensor, "n s v"]) -> Float[Tensor, "n q v"]:
-        """Mix the values."""
-        return self.attention(self.query, self.key, value, scale=self.scale)
 
 
 def whiten(tokens: Float[Tensor, "n k s"]) -> Float[Tensor, "n k s"]:

@@ -10,12 +10,11 @@ height and width, y and x those of the low-level map.
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ann.attention import Attention, LazyWeights, likeness, whiten
-from ann.layers import ConvNorm, zero_
+from ann.attention import Attention, likeness, whiten
+from ann.layers import Combine, ConvNorm, zero_
 from ann.sampling import TakeAnchors, make_sampler
 from ann.spec import BlockSpec, Kind
 
@@ -86,13 +85,13 @@ class NonLocal(nn.Module):
         query = self.embed_query(x)
         key = self.embed_key(source, sample)
         value = sample(self.value(source)).mT
-        weight: Tensor | LazyWeights
         if self.attention is None:
             weight = likeness(query, key, scale=self.scale)
+            context = self.mix(weight, value, source=source, sample=sample)
         else:
             query, key, value = query.contiguous(), key.mT.contiguous(), value.contiguous()
-            weight = LazyWeights(self.attention, query, key, self.scale)
-        context = self.mix(weight, value, source=source, sample=sample)
+            context = self.attention(query, key, value, scale=self.scale)
+            context = self.add_unary(context, value, source=source, sample=sample)
         context = context.mT.contiguous().unflatten(2, x.shape[2:])
         refined: Tensor = self.out_norm(self.out(context))
         return refined
@@ -111,15 +110,26 @@ class NonLocal(nn.Module):
 
     def mix(
         self,
-        weight: Float[Tensor, "n q s"] | LazyWeights,
+        weight: Float[Tensor, "n q s"],
         value: Float[Tensor, "n s v"],
         *,
         source: Float[Tensor, "n l y x"],
         sample: TakeAnchors,
     ) -> Float[Tensor, "n q v"]:
         """Values of the anchors, mixed for every position."""
-        del source, sample  # for the disentangled block
-        return weight @ value
+        return self.add_unary(weight @ value, value, source=source, sample=sample)
+
+    def add_unary(
+        self,
+        pairwise: Float[Tensor, "n q v"],
+        value: Float[Tensor, "n s v"],
+        *,
+        source: Float[Tensor, "n l y x"],
+        sample: TakeAnchors,
+    ) -> Float[Tensor, "n q v"]:
+        """Add what all positions find alike; nothing but in the disentangled block."""
+        del value, source, sample
+        return pairwise
 
     @property
     def scale(self) -> float:
@@ -150,17 +160,16 @@ class Disentangled(NonLocal):
         """Keys less their mean over the anchors."""
         return whiten(super().embed_key(source, sample))
 
-    def mix(
+    def add_unary(
         self,
-        weight: Float[Tensor, "n q s"] | LazyWeights,
+        pairwise: Float[Tensor, "n q v"],
         value: Float[Tensor, "n s v"],
         *,
         source: Float[Tensor, "n l y x"],
         sample: TakeAnchors,
     ) -> Float[Tensor, "n q v"]:
         """Pairwise part for every position, plus the unary part that all share."""
-        salience = sample(self.unary(source)).softmax(dim=-1)
-        return weight @ value + salience @ value
+        return pairwise + sample(self.unary(source)).softmax(dim=-1) @ value
 
 
 class CommonFusion(nn.Module):
@@ -182,33 +191,6 @@ class CommonFusion(nn.Module):
         """Add the lifted low-level map."""
         lifted: Tensor = self.lift(low)
         return x + lifted
-
-
-class Combine(nn.Module):
-    """What a block does with its context and its input: nothing, add, concatenate, or concatenate and reduce."""
-
-    def __init__(self, spec: BlockSpec) -> None:
-        super().__init__()
-        self.output = spec.output
-        if spec.output == "bottleneck":
-            self.bottleneck = ConvNorm(
-                2 * spec.channels, spec.channels, bias=spec.norm_bias, relu=spec.bottleneck_relu
-            )
-            self.dropout = nn.Dropout2d(spec.dropout)
-
-    def forward(
-        self, x: Float[Tensor, "n c h w"], context: Float[Tensor, "n c h w"]
-    ) -> Float[Tensor, "n o h w"]:
-        """Bring the two together; the context comes first in the concatenation, as in the official code."""
-        if self.output == "context":
-            return context
-        if self.output == "residual":
-            return x + context
-        both = torch.cat([context, x], dim=1)
-        if self.output == "concat":
-            return both
-        reduced: Tensor = self.dropout(self.bottleneck(both))
-        return reduced
 
 
 BLOCK_CLASSES: Mapping[Kind, type[nn.Module]] = {

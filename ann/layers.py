@@ -10,6 +10,8 @@ import torch.nn.functional as F  # noqa: N812  # the name that every torch progr
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ann.spec import BlockSpec
+
 
 class ConvNorm(nn.Module):
     """Convolution, batch norm and, unless told otherwise, ReLU; the size of the map stays with `same` padding.
@@ -48,6 +50,33 @@ class ConvNorm(nn.Module):
         """Convolve, normalise, rectify."""
         out: Tensor = self.relu(self.norm(self.conv(x)))
         return out
+
+
+class Combine(nn.Module):
+    """What a block does with its context and its input: nothing, add, concatenate, or concatenate and reduce."""
+
+    def __init__(self, spec: BlockSpec) -> None:
+        super().__init__()
+        self.output = spec.output
+        if spec.output == "bottleneck":
+            self.bottleneck = ConvNorm(
+                2 * spec.channels, spec.channels, bias=spec.norm_bias, relu=spec.bottleneck_relu
+            )
+            self.dropout = nn.Dropout2d(spec.dropout)
+
+    def forward(
+        self, x: Float[Tensor, "n c h w"], context: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n o h w"]:
+        """Bring the two together; the context comes first in the concatenation, as in the official code."""
+        if self.output == "context":
+            return context
+        if self.output == "residual":
+            return x + context
+        both = torch.cat([context, x], dim=1)
+        if self.output == "concat":
+            return both
+        reduced: Tensor = self.dropout(self.bottleneck(both))
+        return reduced
 
 
 def zero_(conv: nn.Conv2d) -> nn.Conv2d:

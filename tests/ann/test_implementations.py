@@ -1,6 +1,8 @@
 """Other ways to compute a block are equal to it, forward and backward, and leave it as it is."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -229,6 +231,29 @@ def test_an_unknown_implementation_is_told_what_is_allowed():
 def test_onnxruntime_is_for_files():
     with pytest.raises(UnavailableError, match="export the module with its inputs"):
         implement(make("nb"), "onnxruntime")
+
+
+COMPILED = """
+import torch
+from ann import build
+from ann.implementations import implement
+
+block = build.block("dnl", channels=16, key_channels=8).eval()
+torch.nn.init.normal_(block.out_norm.weight)
+x = torch.randn(1, 16, 9, 7)
+for implementation in ("sdpa", "sdpa-math", "chunked"):
+    module = implement(block, implementation)
+    with torch.no_grad():
+        compiled = torch.compile(module, backend="aot_eager", fullgraph=True, dynamic=False)
+        exported = torch.export.export(module, (x,), strict=True).module()
+        for call in (compiled, exported):
+            torch.testing.assert_close(call(x), block(x), rtol=1e-4, atol=1e-5)
+"""
+
+
+def test_attention_that_is_handed_in_compiles_and_is_exported():
+    # The checks of shapes, which are on in this process, can't be compiled.
+    subprocess.run([sys.executable, "-c", COMPILED], check=True)
 
 
 @pytest.mark.slow
