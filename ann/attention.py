@@ -1,4 +1,4 @@
-"""Attention without the map: through torch's fused kernels, or for some queries at a time.
+"""Attention as arithmetic without parameters: by its map of weights, through torch's fused kernels, or in chunks.
 
 Axes: n images, q queries, s anchors, k width of query and key, v width of the value.
 """
@@ -22,6 +22,9 @@ from ann.spec import UnavailableError
 # hundred queries a chunk, and what is held twice (product and softmax) stays below a network's rest.
 CHUNK_BYTES = 32 * 2**20
 
+# From query, key and value, each token in one piece, and `scale` to the mixed values.
+Attention = Callable[..., Float[Tensor, "n q v"]]
+
 KERNELS: Mapping[str, SDPBackend | None] = {
     "sdpa": None,
     "sdpa-math": SDPBackend.MATH,
@@ -29,6 +32,26 @@ KERNELS: Mapping[str, SDPBackend | None] = {
     "sdpa-flash": SDPBackend.FLASH_ATTENTION,
     "sdpa-cudnn": SDPBackend.CUDNN_ATTENTION,
 }
+
+
+def likeness(
+    query: Float[Tensor, "n q k"], key: Float[Tensor, "n k s"], *, scale: float = 1.0
+) -> Float[Tensor, "n q s"]:
+    """Weight of each anchor for each query: the softmax over the anchors of their products.
+
+    Paper, Eq. 2 to 3 (every position an anchor) and 9 (S of them). The product is multiplied by
+    `scale` in a step of its own, as in all published implementations.
+    """
+    return (query @ key * scale).softmax(dim=-1)
+
+
+def whiten(tokens: Float[Tensor, "n k s"]) -> Float[Tensor, "n k s"]:
+    """Subtract each channel's mean over the positions.
+
+    Of query and key this removes the unary part of their product (Disentangled Non-Local Neural
+    Networks, ECCV 2020).
+    """
+    return tokens - tokens.mean(dim=-1, keepdim=True)
 
 
 def attend_fused(
@@ -73,11 +96,15 @@ def attend_fused(
 
 def _reasons(attend: Callable[[], Tensor], backend: SDPBackend) -> str:
     """What torch warns of when it refuses a kernel."""
-    with warnings.catch_warnings(record=True) as seen, suppress(RuntimeError), sdpa_kernel(backend):
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        suppress(RuntimeError),
+        sdpa_kernel(backend),
+    ):
         warnings.simplefilter("always")
         attend()
-    told = [str(item.message).partition(" (Triggered")[0] for item in seen]
-    return f" ({'; '.join(told)})" if told else ""
+    reasons = [str(item.message).partition(" (Triggered")[0] for item in caught]
+    return f" ({'; '.join(reasons)})" if reasons else ""
 
 
 def attend_in_chunks(
@@ -105,10 +132,10 @@ def attend_in_chunks(
         return _mix(query, key, value, scale)
     mixed: Tensor | None = None
     for place, part in enumerate(parts):
-        found = _mix(part, key, value, scale)
+        chunk = _mix(part, key, value, scale)
         if mixed is None:  # under autocast the result's type is known only now
-            mixed = found.new_empty((*query.shape[:2], value.shape[2]))
-        mixed[:, place * rows : place * rows + part.shape[1]] = found
+            mixed = chunk.new_empty((*query.shape[:2], value.shape[2]))
+        mixed[:, place * rows : place * rows + part.shape[1]] = chunk
     assert mixed is not None, "a map has at least one position"
     return mixed
 

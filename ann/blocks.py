@@ -7,16 +7,16 @@ Axes: n images, c channels of the map that is refined, l channels of the low-lev
 height and width, y and x those of the low-level map.
 """
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ann.layers import ConvNorm, zero_
-from ann.ops import likeness, whiten
-from ann.sampling import Sample, make_sampler
-from ann.spec import BlockSpec
+from ann.attention import Attention, likeness, whiten
+from ann.layers import Combine, ConvNorm, zero_
+from ann.sampling import TakeAnchors, make_sampler
+from ann.spec import BlockSpec, Kind
 
 
 class NonLocal(nn.Module):
@@ -27,7 +27,12 @@ class NonLocal(nn.Module):
     official code; Eq. 14 to 16 have one embedding for both). A shared query and key is one module
     that runs twice in a forward pass: its batch norm sees each batch twice, so that its running
     statistics move twice a step, in the official code as in mmseg.
+
+    Attributes:
+        attention: how values are mixed; None by the map of weights, as in the official code.
     """
+
+    attention: Attention | None = None
 
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__()
@@ -73,17 +78,23 @@ class NonLocal(nn.Module):
         """What each position of `x` finds among the anchors of `source`.
 
         Query, key, value and weights live until W_o has run, as in the official code: they are part
-        of what it holds at its peak.
+        of what it holds at its peak. Without the map of weights tokens are copied so that each lies
+        in one piece, else no fused kernel takes them.
         """
         sample = make_sampler(self.spec)
         query = self.embed_query(x)
         key = self.embed_key(source, sample)
         value = sample(self.value(source)).mT
-        weight = likeness(query, key, scale=self.scale)
-        context = self.mix(weight, value, source=source, sample=sample)
+        if self.attention is None:
+            weight = likeness(query, key, scale=self.scale)
+            context = self.mix(weight, value, source=source, sample=sample)
+        else:
+            query, key, value = query.contiguous(), key.mT.contiguous(), value.contiguous()
+            context = self.attention(query, key, value, scale=self.scale)
+            context = self.add_unary(context, value, source=source, sample=sample)
         context = context.mT.contiguous().unflatten(2, x.shape[2:])
-        found: Tensor = self.out_norm(self.out(context))
-        return found
+        refined: Tensor = self.out_norm(self.out(context))
+        return refined
 
     def embed_query(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n q k"]:
         """Queries of all positions, by the key's module where the two are shared."""
@@ -91,7 +102,9 @@ class NonLocal(nn.Module):
         query: Tensor = module(x).flatten(2).mT
         return query
 
-    def embed_key(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n k s"]:
+    def embed_key(
+        self, source: Float[Tensor, "n l y x"], sample: TakeAnchors
+    ) -> Float[Tensor, "n k s"]:
         """Keys of the anchors; the sampler follows the projection (Eq. 8)."""
         return sample(self.key(source))
 
@@ -101,11 +114,22 @@ class NonLocal(nn.Module):
         value: Float[Tensor, "n s v"],
         *,
         source: Float[Tensor, "n l y x"],
-        sample: Sample,
+        sample: TakeAnchors,
     ) -> Float[Tensor, "n q v"]:
         """Values of the anchors, mixed for every position."""
-        del source, sample  # for the disentangled block
-        return weight @ value
+        return self.add_unary(weight @ value, value, source=source, sample=sample)
+
+    def add_unary(
+        self,
+        pairwise: Float[Tensor, "n q v"],
+        value: Float[Tensor, "n s v"],
+        *,
+        source: Float[Tensor, "n l y x"],
+        sample: TakeAnchors,
+    ) -> Float[Tensor, "n q v"]:
+        """Add what all positions find alike; nothing but in the disentangled block."""
+        del value, source, sample
+        return pairwise
 
     @property
     def scale(self) -> float:
@@ -130,21 +154,22 @@ class Disentangled(NonLocal):
         """Queries less their mean over the positions."""
         return whiten(super().embed_query(x).mT).mT
 
-    def embed_key(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n k s"]:
+    def embed_key(
+        self, source: Float[Tensor, "n l y x"], sample: TakeAnchors
+    ) -> Float[Tensor, "n k s"]:
         """Keys less their mean over the anchors."""
         return whiten(super().embed_key(source, sample))
 
-    def mix(
+    def add_unary(
         self,
-        weight: Float[Tensor, "n q s"],
+        pairwise: Float[Tensor, "n q v"],
         value: Float[Tensor, "n s v"],
         *,
         source: Float[Tensor, "n l y x"],
-        sample: Sample,
+        sample: TakeAnchors,
     ) -> Float[Tensor, "n q v"]:
         """Pairwise part for every position, plus the unary part that all share."""
-        salience = sample(self.unary(source)).softmax(dim=-1)
-        return weight @ value + salience @ value
+        return pairwise + sample(self.unary(source)).softmax(dim=-1) @ value
 
 
 class CommonFusion(nn.Module):
@@ -168,40 +193,40 @@ class CommonFusion(nn.Module):
         return x + lifted
 
 
-class Combine(nn.Module):
-    """What a block does with its context and its input: nothing, add, concatenate, or concatenate and reduce."""
-
-    def __init__(self, spec: BlockSpec) -> None:
-        super().__init__()
-        self.output = spec.output
-        if spec.output == "bottleneck":
-            self.bottleneck = ConvNorm(
-                2 * spec.channels, spec.channels, bias=spec.norm_bias, relu=spec.bottleneck_relu
-            )
-            self.dropout = nn.Dropout2d(spec.dropout)
-
-    def forward(
-        self, x: Float[Tensor, "n c h w"], context: Float[Tensor, "n c h w"]
-    ) -> Float[Tensor, "n o h w"]:
-        """Bring the two together; the context comes first in the concatenation, as in the official code."""
-        if self.output == "context":
-            return context
-        if self.output == "residual":
-            return x + context
-        both = torch.cat([context, x], dim=1)
-        if self.output == "concat":
-            return both
-        reduced: Tensor = self.dropout(self.bottleneck(both))
-        return reduced
-
-
-BLOCK_CLASSES: dict[str, type[nn.Module]] = {
+BLOCK_CLASSES: Mapping[Kind, type[nn.Module]] = {
     "non-local": NonLocal,
     "disentangled": Disentangled,
     "common-fusion": CommonFusion,
 }
+Rewritings = Mapping[type[NonLocal], Callable[[NonLocal], nn.Module]]
 
 
 def make_block(spec: BlockSpec) -> nn.Module:
     """Build the module of a block's spec."""
     return BLOCK_CLASSES[spec.kind](spec)
+
+
+def rewrite_blocks(module: nn.Module, rewritings: Rewritings) -> nn.Module:
+    """Put in place of each non-local block, or of the module if it is one, what its rewriting makes.
+
+    Args:
+        module: a block, or what has blocks inside; it is changed.
+        rewritings: by the exact type of a block: a subclass is another function of its maps.
+
+    Raises:
+        ValueError: a block is of a type without rewriting; nothing was changed then.
+    """
+    blocks = {name: part for name, part in module.named_modules() if isinstance(part, NonLocal)}
+    for block in blocks.values():
+        if type(block) not in rewritings:
+            msg = (
+                f"{type(block).__name__} is a subclass of NonLocal that can't be rewritten: what it changes would be "
+                f"lost; rewritten are {', '.join(kind.__name__ for kind in rewritings)} themselves; "
+                "use it as it is (implementation 'plain' or 'compiled')"
+            )
+            raise ValueError(msg)
+    for name, block in blocks.items():
+        if not name:
+            return rewritings[type(block)](block)
+        module.set_submodule(name, rewritings[type(block)](block))
+    return module

@@ -1,15 +1,18 @@
 """From names and specs to modules: the only place where a name becomes a class."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
 from ann.blocks import make_block
 from ann.catalogue import BLOCKS, NETWORKS
+from ann.network import make_network
 from ann.spec import BlockSpec, NetworkSpec
+
+Spec = TypeVar("Spec", BlockSpec, NetworkSpec)
 
 
 def block_names() -> tuple[str, ...]:
@@ -29,11 +32,7 @@ def block_spec(name: str, **changes: Any) -> BlockSpec:  # noqa: ANN401
         ValueError: there is no block of that name, no field of that name, or the fields don't go
             together.
     """
-    _known("block", name, BLOCKS)
-    allowed = [field.name for field in fields(BlockSpec)]
-    for field in changes:
-        _known("argument of a block", field, allowed)
-    return replace(BLOCKS[name], **changes)
+    return _changed("block", name, BLOCKS, changes)
 
 
 def block(name: str | BlockSpec, **changes: Any) -> nn.Module:  # noqa: ANN401
@@ -50,9 +49,7 @@ def block(name: str | BlockSpec, **changes: Any) -> nn.Module:  # noqa: ANN401
         ValueError: unknown name or field, or fields that don't go together; the message says what
             is allowed.
     """
-    return make_block(
-        replace(name, **changes) if isinstance(name, BlockSpec) else block_spec(name, **changes)
-    )
+    return make_block(_changed("block", name, BLOCKS, changes))
 
 
 def network_spec(name: str, **changes: Any) -> NetworkSpec:  # noqa: ANN401
@@ -62,11 +59,7 @@ def network_spec(name: str, **changes: Any) -> NetworkSpec:  # noqa: ANN401
         ValueError: there is no network of that name, no field of that name, or the fields don't go
             together.
     """
-    _known("network", name, NETWORKS)
-    allowed = [field.name for field in fields(NetworkSpec)]
-    for field in changes:
-        _known("argument of a network", field, allowed)
-    return replace(NETWORKS[name], **changes)
+    return _changed("network", name, NETWORKS, changes)
 
 
 def network(
@@ -92,18 +85,24 @@ def network(
     """
     if changes.get("backbone", "own") is None:
         del changes["backbone"]
-    spec = (
-        replace(name, **changes) if isinstance(name, NetworkSpec) else network_spec(name, **changes)
-    )
-    from ann.network import make_network  # timm comes with it
-
+    spec = _changed("network", name, NETWORKS, changes)
     return make_network(spec, pretrained=pretrained)
 
 
-def _known(what: str, name: str, allowed: Iterable[str]) -> None:
+def _changed(
+    what: str, name: str | Spec, catalogue: Mapping[str, Spec], changes: Mapping[str, Any]
+) -> Spec:
+    spec = catalogue[_check_known(what, name, catalogue)] if isinstance(name, str) else name
+    allowed = [field.name for field in fields(spec)]
+    for field in changes:
+        _check_known(f"argument of a {what}", field, allowed)
+    return replace(spec, **changes)
+
+
+def _check_known(what: str, name: str, allowed: Iterable[str]) -> str:
     names = tuple(allowed)
     if name in names:
-        return
+        return name
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     msg = f"unknown {what} {name!r}; {hint}allowed are {', '.join(names)}"

@@ -39,7 +39,7 @@ BLOCKS: dict[str, BlockSpec] = {
 
 # MendelXu/ANN as released, without its two blocks: the paper says of its baseline only "FCN-like" with deep
 # supervision (section 4.4), and that stands in the place of the blocks in the released code.
-_OFFICIAL = NetworkSpec(
+_OFFICIAL_NETWORK = NetworkSpec(
     backbone="resnet101s-ceil",
     norm_bias=True,
     dropout=0.0,
@@ -48,12 +48,12 @@ _OFFICIAL = NetworkSpec(
     align_corners=True,
     preprocessing="caffe-bgr",
 )
-_PAPER_FUSION = {
+_FUSION_BLOCKS = {
     "common-fusion": BLOCKS["common-fusion"],
     "fnb": BLOCKS["fnb-bottleneck"],
     "afnb": BLOCKS["afnb-bottleneck"],
 }
-_PAPER_CONTEXT = {
+_CONTEXT_BLOCKS = {
     "nb": replace(BLOCKS["nb-bottleneck"], channels=512),
     "apnb": replace(BLOCKS["apnb-bottleneck"], channels=512),
 }
@@ -67,9 +67,9 @@ def _paper(name: str) -> NetworkSpec:
     of their repository that AFNB alone wants a batch norm after W_o, which is `out_norm=True` of the block's spec.
     """
     parts = name.split("+")
-    fusion = next((_PAPER_FUSION[part] for part in parts if part in _PAPER_FUSION), None)
-    context = next((_PAPER_CONTEXT[part] for part in parts if part in _PAPER_CONTEXT), None)
-    return replace(_OFFICIAL, fusion=fusion, context=context)
+    fusion = next((_FUSION_BLOCKS[part] for part in parts if part in _FUSION_BLOCKS), None)
+    context = next((_CONTEXT_BLOCKS[part] for part in parts if part in _CONTEXT_BLOCKS), None)
+    return replace(_OFFICIAL_NETWORK, fusion=fusion, context=context)
 
 
 _PAPER_ROWS = (
@@ -85,18 +85,18 @@ _PAPER_ROWS = (
 )
 
 # open-mmlab/mmsegmentation 1.2.2, configs/_base_/models/*_r50-d8.py.
-_MMSEG = NetworkSpec(backbone="resnet50c", initialisation="mmseg")
+_MMSEG_BASE = NetworkSpec(backbone="resnet50c", initialisation="mmseg")
 _MMSEG_HEADS: dict[str, NetworkSpec] = {
     "ann": replace(
-        _MMSEG,
+        _MMSEG_BASE,
         fusion=replace(BLOCKS["afnb-bottleneck"], norm_bias=False, dropout=0.0),
         context=replace(BLOCKS["apnb-bottleneck"], channels=512, norm_bias=False, dropout=0.0),
     ),
-    "dnl": replace(_MMSEG, head="fcn", context=BLOCKS["dnl"]),
-    "nl": replace(_MMSEG, head="fcn", context=BLOCKS["nl"]),
-    "psa": replace(_MMSEG, head="psa", mask=Size(height=97, width=97), projection_padding=1),
-    "psp": replace(_MMSEG, head="psp"),
-    "deeplabv3": replace(_MMSEG, head="deeplabv3"),
+    "dnl": replace(_MMSEG_BASE, head="fcn", context=BLOCKS["dnl"]),
+    "nl": replace(_MMSEG_BASE, head="fcn", context=BLOCKS["nl"]),
+    "psa": replace(_MMSEG_BASE, head="psa", mask=Size(height=97, width=97), projection_padding=1),
+    "psp": replace(_MMSEG_BASE, head="psp"),
+    "deeplabv3": replace(_MMSEG_BASE, head="deeplabv3"),
 }
 _DENSE_ASPP_WIDTHS = {"121": (128, 64), "161": (512, 128), "169": (336, 168), "201": (480, 240)}
 

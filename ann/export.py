@@ -9,6 +9,7 @@ Axes: n images, c channels, h and w height and width of a map, g cells along one
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ann.fast.pooling import cell_means
-from ann.implementations import UnavailableError
+from ann.samplers import cell_bounds
+from ann.spec import UnavailableError
 
 OPSET = 18
 
@@ -56,19 +58,19 @@ def to_onnx(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Export
         warnings.simplefilter("ignore", FutureWarning)  # torch 2.11's, about its own code
         program = torch.export.export(module, inputs).run_decompositions(_TABLE)
         try:
-            made = torch.onnx.export(program, (), dynamo=True, verbose=False, opset_version=OPSET)
+            onnx_program = torch.onnx.export(
+                program, (), dynamo=True, verbose=False, opset_version=OPSET
+            )
         except torch.onnx.errors.OnnxExporterError as error:
             msg = (
                 f"{type(module).__name__} can't be exported: {str(error).strip().splitlines()[0]}; "
                 "write the operator that it names as others that ONNX has"
             )
             raise ValueError(msg) from error
-    assert made is not None, "a dynamo export returns its program"
-    made.save(str(path), external_data=False)
-    operators: dict[str, int] = {}
-    for node in made.model.graph:
-        operators[node.op_type] = operators.get(node.op_type, 0) + 1
-    return Exported(path=path, size_bytes=path.stat().st_size, operators=operators)
+    assert onnx_program is not None, "a dynamo export returns its program"
+    onnx_program.save(str(path), external_data=False)
+    operators = Counter(node.op_type for node in onnx_program.model.graph)
+    return Exported(path=path, size_bytes=path.stat().st_size, operators=dict(operators))
 
 
 def _needs_exporter() -> None:
@@ -91,11 +93,6 @@ def inference(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def cells(length: int, grid: int) -> list[slice]:
-    """Positions of each cell along one axis, as adaptive pooling divides it; neighbours may overlap."""
-    return [slice(g * length // grid, -(-(g + 1) * length // grid)) for g in range(grid)]
-
-
 def average_pool(x: Float[Tensor, "*n c h w"], size: list[int]) -> Float[Tensor, "*n c y x"]:
     """Adaptive average pooling as two products, the axis first that leaves less for the other."""
     rows, columns = (
@@ -109,10 +106,12 @@ def average_pool(x: Float[Tensor, "*n c h w"], size: list[int]) -> Float[Tensor,
 
 def max_pool(x: Float[Tensor, "*n c h w"], size: list[int]) -> tuple[Tensor, None]:
     """Adaptive max pooling as a maximum over rows, then over columns; it does not say where."""
-    rows = [x[..., cell, :].amax(-2) for cell in cells(int(x.shape[-2]), size[0])]
-    of_rows = torch.stack(rows, dim=-2)
-    columns = [of_rows[..., cell].amax(-1) for cell in cells(int(x.shape[-1]), size[1])]
-    return torch.stack(columns, dim=-1), None
+    for axis, grid in zip((-2, -1), size, strict=True):
+        length = int(x.shape[axis])
+        bounds = (cell_bounds(cell, length, grid) for cell in range(grid))
+        maxima = [x.narrow(axis, start, stop - start).amax(axis) for start, stop in bounds]
+        x = torch.stack(maxima, dim=axis)
+    return x, None
 
 
 _TABLE: dict[Any, Callable[..., object]] = {

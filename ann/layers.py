@@ -1,12 +1,16 @@
-"""Layers that blocks and heads share: a convolution with its norm, and a zero start.
+"""Layers and helpers that blocks and heads share: convolution with norm, zero start, resizing, shared copies.
 
 Axes: n images, c channels, h height, w width.
 """
+
+import copy
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from ann.spec import BlockSpec
 
 
 class ConvNorm(nn.Module):
@@ -48,6 +52,33 @@ class ConvNorm(nn.Module):
         return out
 
 
+class Combine(nn.Module):
+    """What a block does with its context and its input: nothing, add, concatenate, or concatenate and reduce."""
+
+    def __init__(self, spec: BlockSpec) -> None:
+        super().__init__()
+        self.output = spec.output
+        if spec.output == "bottleneck":
+            self.bottleneck = ConvNorm(
+                2 * spec.channels, spec.channels, bias=spec.norm_bias, relu=spec.bottleneck_relu
+            )
+            self.dropout = nn.Dropout2d(spec.dropout)
+
+    def forward(
+        self, x: Float[Tensor, "n c h w"], context: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n o h w"]:
+        """Bring the two together; the context comes first in the concatenation, as in the official code."""
+        if self.output == "context":
+            return context
+        if self.output == "residual":
+            return x + context
+        both = torch.cat([context, x], dim=1)
+        if self.output == "concat":
+            return both
+        reduced: Tensor = self.dropout(self.bottleneck(both))
+        return reduced
+
+
 def zero_(conv: nn.Conv2d) -> nn.Conv2d:
     """Set weight and bias to zero, so that a block begins as the identity it is added to."""
     nn.init.zeros_(conv.weight)
@@ -61,3 +92,9 @@ def resize(
 ) -> Float[Tensor, "n c y x"]:
     """Bring a map to another height and width, bilinearly."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def share(module: nn.Module) -> nn.Module:
+    """Copy a module's structure; the copy has the very parameters and buffers of the original."""
+    tensors = (*module.parameters(), *module.buffers())
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})

@@ -1,15 +1,8 @@
-"""How anchors are chosen from a feature map: every position, random ones, a pooled grid, or a pyramid of grids.
+"""Sampling of anchors from a feature map: every position, random ones, a pooled grid, or a pyramid of grids.
 
-A pooled sampler treats each map by itself. A random one draws places, and a block uses the same
-places for key and value, so that both describe one position.
-
-The paper says of its random samplers only that numpy's `choice` picks n * n "from all possible
-locations" (Table 7). Left open are: with or without replacement (numpy's default is with; so here),
-whether the places are drawn anew at every step and every image (here they depend on seed and map
-size alone, in training and in test, so that results repeat), and what a pyramid of random samples
-is. Both readings exist: `pyramid-random` is the caption's, the union of independent draws over the
-whole map, which makes it plain random sampling of 1 + 4 + 9 + ... points; `pyramid-random-cells`
-draws one place in each cell of each grid.
+The samplers themselves are the rows of `ann.samplers`. A pooled one treats each map by itself. A
+random one draws places, and a block uses the same places for key and value, so that both describe
+one position.
 
 Axes: n images, c channels, h height, w width, s anchors.
 """
@@ -19,14 +12,14 @@ from functools import lru_cache, partial
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from ann.samplers import SAMPLER_RULES
 from ann.spec import BlockSpec
 
-Sample = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, "n c s"]]
+TakeAnchors = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, "n c s"]]
 Places = Int64[np.ndarray, " s"]
 
 
@@ -52,8 +45,8 @@ def gather(
     return x.flatten(2).index_select(2, index)
 
 
-def _index(draw: Callable[..., Places], *told: int, device: torch.device) -> Int64[Tensor, " s"]:
-    *grids, height, width, seed = told
+def _index(draw: Callable[..., Places], *numbers: int, device: torch.device) -> Int64[Tensor, " s"]:
+    *grids, height, width, seed = numbers
     return torch.from_numpy(draw(grids, height=height, width=width, seed=seed)).to(device)
 
 
@@ -88,7 +81,7 @@ def _is_known(arguments: tuple[Hashable, ...]) -> bool:
     """Whether the compiler takes no number among them for one that changes from call to call."""
     from torch.fx.experimental.symbolic_shapes import has_static_value
 
-    return all(has_static_value(one) for one in arguments if isinstance(one, int))
+    return all(has_static_value(number) for number in arguments if isinstance(number, int))
 
 
 def _is_executed(x: Tensor) -> bool:
@@ -127,49 +120,22 @@ _GRAPHS_KEEP_CONSTANTS = torch.torch_version.TorchVersion(torch.__version__) >= 
 _kept._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def draw_anywhere(grids: Iterable[int], *, height: int, width: int, seed: int) -> Places:
-    """Draw n * n places for each grid n from the whole map, with replacement."""
-    anchors = sum(grid * grid for grid in grids)
-    return np.random.default_rng(seed).integers(height * width, size=anchors)
-
-
-def draw_in_cells(grids: Iterable[int], *, height: int, width: int, seed: int) -> Places:
-    """Draw one place in each cell of each grid; the cells are those of adaptive pooling."""
-    random = np.random.default_rng(seed)
-    draws = []
-    for grid in grids:
-        rows = random.integers(*_cells(height, grid), size=(grid, grid))
-        columns = random.integers(*_cells(width, grid), size=(grid, grid))
-        draws.append((rows.swapaxes(0, 1) * width + columns).ravel())
-    return np.concatenate(draws)
-
-
-def _cells(length: int, grid: int) -> tuple[Int64[np.ndarray, " g"], Int64[np.ndarray, " g"]]:
-    """First position and last position + 1 of each cell, as adaptive pooling divides them."""
-    cell = np.arange(grid)
-    return cell * length // grid, -(-(cell + 1) * length // grid)
-
-
-DRAWS = {
-    "random": draw_anywhere,
-    "pyramid-random": draw_anywhere,
-    "pyramid-random-cells": draw_in_cells,
-}
-POOLS: dict[str, Callable[..., Tensor]] = {
-    "average": F.adaptive_avg_pool2d,
-    "pyramid-average": F.adaptive_avg_pool2d,
-    "max": F.adaptive_max_pool2d,
-    "pyramid-max": F.adaptive_max_pool2d,
-}
-
-
-def make_sampler(spec: BlockSpec) -> Sample:
+def make_sampler(spec: BlockSpec) -> TakeAnchors:
     """Return the function that takes anchors from maps.
 
     Random places follow from seed and size, so that key and value are taken from the same ones.
+
+    Raises:
+        ValueError: the sampler's rule has nothing that takes anchors.
     """
-    if spec.sampler in DRAWS:
-        return partial(gather, draw=DRAWS[spec.sampler], grids=spec.grids, seed=spec.seed)
-    if spec.sampler in POOLS:
-        return partial(pool, grids=spec.grids, kind=POOLS[spec.sampler])
-    return keep_all
+    rule = SAMPLER_RULES[spec.sampler]
+    if rule.draw is not None:
+        return partial(gather, draw=rule.draw, grids=spec.grids, seed=spec.seed)
+    if rule.pool is not None:
+        return partial(pool, grids=spec.grids, kind=rule.pool)
+    if spec.keeps_all:
+        return keep_all
+    msg = (
+        f"sampler {spec.sampler!r} takes no anchors; give its rule in ann.samplers `pool` or `draw`"
+    )
+    raise ValueError(msg)

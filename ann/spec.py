@@ -8,22 +8,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Sampler = Literal[
-    "all",
-    "random",
-    "max",
-    "average",
-    "pyramid-random",
-    "pyramid-random-cells",
-    "pyramid-max",
-    "pyramid-average",
-]
+from ann.samplers import SAMPLER_RULES, Sampler
+
 Kind = Literal["non-local", "disentangled", "common-fusion"]
 Projection = Literal["shared", "separate", "plain"]
 Output = Literal["context", "residual", "concat", "bottleneck"]
 Head = Literal["ann", "fcn", "psa", "psp", "deeplabv3", "dense-aspp"]
 Initialisation = Literal["torch", "mmseg"]
 Preprocessing = Literal["imagenet-rgb", "caffe-bgr"]
+Mode = Literal["inference", "training"]
 Implementation = Literal[
     "plain",
     "fast",
@@ -78,19 +71,19 @@ class Size:
         return f"{self.width}x{self.height}"
 
 
-def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
+def _check_allowed(field: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         msg = f"{field}={value!r} is unknown; allowed are {', '.join(allowed)}"
         raise ValueError(msg)
 
 
-def _positive(field: str, value: int | None) -> None:
+def _check_channels(field: str, value: int | None) -> None:
     if value is not None and value < 1:
         msg = f"{field}={value} is not a number of channels; pass 1 or more"
         raise ValueError(msg)
 
 
-def _share(field: str, value: float) -> None:
+def _check_share(field: str, value: float) -> None:
     if not 0 <= value < 1:
         msg = f"{field}={value} is not a share; pass 0 or more and less than 1"
         raise ValueError(msg)
@@ -146,12 +139,12 @@ class BlockSpec:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _one_of("kind", self.kind, get_args(Kind))
-        _one_of("sampler", self.sampler, get_args(Sampler))
-        _one_of("projection", self.projection, get_args(Projection))
-        _one_of("output", self.output, get_args(Output))
+        _check_allowed("kind", self.kind, get_args(Kind))
+        _check_allowed("sampler", self.sampler, tuple(SAMPLER_RULES))
+        _check_allowed("projection", self.projection, get_args(Projection))
+        _check_allowed("output", self.output, get_args(Output))
         for field in ("channels", "low_channels", "key_channels", "value_channels"):
-            _positive(field, getattr(self, field))
+            _check_channels(field, getattr(self, field))
         self._check_grids()
         self._check_forms()
 
@@ -159,13 +152,14 @@ class BlockSpec:
         if any(grid < 1 for grid in self.grids):
             msg = f"grids={self.grids} has a side below 1; pass e.g. (1, 3, 6, 8)"
             raise ValueError(msg)
-        if self.sampler == "all" and self.grids:
-            msg = f"sampler 'all' keeps every position and has no grids, got {self.grids}; pass grids=()"
+        number = SAMPLER_RULES[self.sampler].grids
+        if number == "none" and self.grids:
+            msg = f"sampler {self.sampler!r} keeps every position and has no grids, got {self.grids}; pass grids=()"
             raise ValueError(msg)
-        if self.sampler.startswith("pyramid") and not self.grids:
+        if number == "many" and not self.grids:
             msg = "a pyramid needs at least one grid, got grids=(); pass e.g. (1, 3, 6, 8)"
             raise ValueError(msg)
-        if self.sampler in ("random", "max", "average") and len(self.grids) != 1:
+        if number == "one" and len(self.grids) != 1:
             msg = f"sampler {self.sampler!r} has one grid, got grids={self.grids}; pass e.g. (15,)"
             raise ValueError(msg)
 
@@ -176,7 +170,7 @@ class BlockSpec:
         if self.kind == "common-fusion" and not self.is_fusion:
             msg = "common fusion needs a second map; pass low_channels, e.g. 1024"
             raise ValueError(msg)
-        _share("dropout", self.dropout)
+        _check_share("dropout", self.dropout)
         if self.temperature <= 0:
             msg = f"temperature={self.temperature} is not positive; pass e.g. 1.0"
             raise ValueError(msg)
@@ -196,9 +190,14 @@ class BlockSpec:
         """Channels that come out: C, or 2C where the input is concatenated."""
         return 2 * self.channels if self.output == "concat" else self.channels
 
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every position is an anchor."""
+        return SAMPLER_RULES[self.sampler].grids == "none"
+
     def anchors(self, pixels: int) -> int:
         """Number of anchors S on a map of that many positions."""
-        return pixels if self.sampler == "all" else sum(grid * grid for grid in self.grids)
+        return pixels if self.keeps_all else sum(grid * grid for grid in self.grids)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,16 +260,16 @@ class NetworkSpec:
     preprocessing: Preprocessing = "imagenet-rgb"
 
     def __post_init__(self) -> None:
-        _one_of("head", self.head, get_args(Head))
-        _one_of("initialisation", self.initialisation, get_args(Initialisation))
-        _one_of("preprocessing", self.preprocessing, get_args(Preprocessing))
+        _check_allowed("head", self.head, get_args(Head))
+        _check_allowed("initialisation", self.initialisation, get_args(Initialisation))
+        _check_allowed("preprocessing", self.preprocessing, get_args(Preprocessing))
         for field in ("channels", "hidden_channels", "auxiliary_channels"):
-            _positive(field, getattr(self, field))
+            _check_channels(field, getattr(self, field))
         if self.num_classes < 1:
             msg = f"num_classes={self.num_classes} is not a number of classes; pass 1 or more"
             raise ValueError(msg)
         for field in ("dropout", "auxiliary_dropout"):
-            _share(field, getattr(self, field))
+            _check_share(field, getattr(self, field))
         self._check_backbone()
         self._check_blocks()
         self._check_extras()

@@ -5,15 +5,20 @@ what inference allows beyond that in `ann.fast.folded`.
 """
 
 import copy
-from typing import Literal, get_args
+from typing import get_args
 
 from torch import nn
 
-from ann.blocks import Disentangled, NonLocal
-from ann.fast.blocks import FastDisentangled, FastNonLocal
-from ann.fast.folded import FoldedDisentangled, FoldedNonLocal, fold_norms
+from ann.blocks import CommonFusion, Disentangled, NonLocal, rewrite_blocks
+from ann.fast.blocks import FastNonLocal
+from ann.fast.folded import FoldedNonLocal, fold_norms
+from ann.fast.networks import FoldedNetwork
+from ann.layers import share
+from ann.network import SegmentationNetwork
+from ann.spec import Mode
 
-Mode = Literal["inference", "training"]
+# What has a rewriting, by its exact type.
+_REWRITTEN = (NonLocal, Disentangled, FastNonLocal)
 
 
 def optimize(module: nn.Module, mode: Mode = "inference") -> nn.Module:
@@ -32,45 +37,32 @@ def optimize(module: nn.Module, mode: Mode = "inference") -> nn.Module:
             head, and no training mode.
 
     Raises:
-        ValueError: the mode is unknown, or a module of yours is to be folded for inference.
+        ValueError: the mode is unknown, a block is of a type that can't be rewritten (a subclass of
+            one that can), or a module of yours is to be folded for inference.
     """
     if mode not in get_args(Mode):
         msg = f"mode={mode!r} is unknown; pass 'inference' or 'training'"
         raise ValueError(msg)
-    if mode == "inference":
-        return _folded(copy.deepcopy(module).eval())
-    tensors = (*module.parameters(), *module.buffers())
-    shared = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
-    return _with_blocks(shared, FastNonLocal, FastDisentangled)
-
-
-def _with_blocks(
-    module: nn.Module, kind: type[FastNonLocal], disentangled: type[FastNonLocal]
-) -> nn.Module:
-    if isinstance(module, NonLocal):
-        return (disentangled if isinstance(module, Disentangled) else kind)(module)
-    found = [name for name, part in module.named_modules() if isinstance(part, NonLocal)]
-    for name in found:
-        block = module.get_submodule(name)
-        module.set_submodule(name, _with_blocks(block, kind, disentangled))
-    return module
+    if mode == "training":
+        return rewrite_blocks(share(module), dict.fromkeys(_REWRITTEN, FastNonLocal))
+    return _folded(copy.deepcopy(module).eval())
 
 
 def _folded(module: nn.Module) -> nn.Module:
-    from ann.blocks import CommonFusion
-    from ann.fast.networks import FoldedNetwork
-    from ann.network import SegmentationNetwork
-
-    module = _with_blocks(module, FoldedNonLocal, FoldedDisentangled)
-    if isinstance(module, SegmentationNetwork):
+    module = rewrite_blocks(module, dict.fromkeys(_REWRITTEN, FoldedNonLocal))
+    if type(module) is SegmentationNetwork:
+        for name in ("fusion", "context"):
+            _needs_known_norms(getattr(module.head, name, None))
         return FoldedNetwork(module)
-    if isinstance(module, CommonFusion):
-        fold_norms(module)
-        return module.requires_grad_(requires_grad=False)
-    if isinstance(module, FoldedNonLocal):
-        return module
-    msg = (
-        f"{type(module).__name__} is neither a block nor a network, so that its batch norms can't be "
-        "folded; pass mode='training', or its blocks one by one"
-    )
-    raise ValueError(msg)
+    _needs_known_norms(module)
+    fold_norms(module)
+    return module.requires_grad_(requires_grad=False)
+
+
+def _needs_known_norms(block: nn.Module | None) -> None:
+    if block is not None and type(block) not in (FoldedNonLocal, CommonFusion):
+        msg = (
+            f"{type(block).__name__} is neither a block nor a network, so that its batch norms can't be "
+            "folded; pass mode='training', or its blocks one by one"
+        )
+        raise ValueError(msg)

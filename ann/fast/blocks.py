@@ -1,4 +1,4 @@
-"""The non-local blocks with less work, on the very parameters of the plain ones.
+"""Non-local blocks with less work, on the very parameters of the plain ones.
 
 Why each step is exact:
 
@@ -18,28 +18,19 @@ value, o channels that come out.
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ann.attention import attend_fused, whiten
 from ann.blocks import NonLocal
-from ann.fast.pooling import is_linear, make_linear_sampler
-from ann.fast.products import (
-    Affine,
-    Context,
-    apply,
-    beside,
-    linear,
-    project,
-    project_twice,
-    rectify,
-)
-from ann.ops import whiten
-from ann.sampling import Sample
+from ann.fast.linear import Affine, Context, apply, beside, linear, project, project_twice, rectify
+from ann.fast.pooling import make_linear_sampler
+from ann.samplers import SAMPLER_RULES
+from ann.sampling import TakeAnchors
 
 
 class FastNonLocal(NonLocal):
-    """A non-local block of the same parameters, results, gradients and running statistics.
+    """A non-local or disentangled block of the same parameters, results, gradients and running statistics.
 
     Args:
         block: whose submodules become this one's.
@@ -64,7 +55,7 @@ class FastNonLocal(NonLocal):
         sample = make_linear_sampler(self.spec)
         query, key = self.embed(x, low, sample)
         value = self.answers(source, sample)
-        if self.spec.sampler == "all":
+        if self.spec.keeps_all:
             return self.attend_to_all(query, key, value)
         weight = torch.bmm(key.mT * self.scale, query).softmax(dim=1)
         if self._mixes_first(key.shape[2], query.shape[2]):
@@ -82,40 +73,51 @@ class FastNonLocal(NonLocal):
         value: Float[Tensor, "n v s"],
     ) -> Float[Tensor, "n v p"]:
         """Mix the values of all positions without the map of weights."""
-        queries, keys, values = (
-            tokens.mT.contiguous().unsqueeze(1) for tokens in (query, key, value)
-        )
-        mixed = F.scaled_dot_product_attention(queries, keys, values, scale=self.scale)
-        return mixed.squeeze(1).mT
+        tokens = (each.mT.contiguous() for each in (query, key, value))
+        return attend_fused(*tokens, scale=self.scale).mT
 
     def embed(
-        self, x: Float[Tensor, "n c h w"], low: Tensor | None, sample: Sample
+        self, x: Float[Tensor, "n c h w"], low: Tensor | None, sample: TakeAnchors
     ) -> tuple[Float[Tensor, "n k p"], Float[Tensor, "n k s"]]:
-        """Queries of all positions and keys of the anchors; what is both is computed once."""
-        if self.spec.projection == "shared" and low is None:
-            both = project_twice(self.key, x, by_token=self._by_token)
-            return both.flatten(2), sample(both)
-        source = x if low is None else low
-        module = self.key if self.spec.projection == "shared" else self.query
-        query = project(module, x, by_token=self._by_token)
-        return query.flatten(2), sample(project(self.key, source, by_token=self._by_token))
+        """Queries of all positions and keys of the anchors; what is both is computed once.
+
+        Only a disentangled block's queries are whitened: its keys' mean would add one number to all
+        scores of a query.
+        """
+        by_token = self.spec.keeps_all
+        shared = self.spec.projection == "shared"
+        if shared and low is None:
+            both = project_twice(self.key, x, by_token=by_token)
+            query, key = both.flatten(2), sample(both)
+        else:
+            module = self.key if shared else self.query
+            query = project(module, x, by_token=by_token).flatten(2)
+            key = sample(project(self.key, x if low is None else low, by_token=by_token))
+        return (whiten(query) if self._is_disentangled else query), key
 
     @property
-    def _by_token(self) -> bool:
-        return self.spec.sampler == "all"
+    def _is_disentangled(self) -> bool:
+        return self.spec.kind == "disentangled"
 
-    def answers(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n v s"]:
-        """Values of the anchors."""
-        return self.sampled(self.value, source, sample)
+    def answers(
+        self, source: Float[Tensor, "n l y x"], sample: TakeAnchors
+    ) -> Float[Tensor, "n v s"]:
+        """Values of the anchors; in a disentangled block each has what the unary attention finds added."""
+        value = self.sampled(self.value, source, sample)
+        if not self._is_disentangled:
+            return value
+        assert isinstance(self.unary, nn.Conv2d), "the block's own"
+        salience = self.sampled(self.unary, source, sample).softmax(dim=-1)
+        return value + torch.bmm(value, salience.mT)
 
     def sampled(
-        self, conv: nn.Conv2d, source: Float[Tensor, "n l y x"], sample: Sample
+        self, conv: nn.Conv2d, source: Float[Tensor, "n l y x"], sample: TakeAnchors
     ) -> Float[Tensor, "n v s"]:
         """Sampled projection; the sampler goes first where the two commute and that is less."""
         positions = source.shape[2] * source.shape[3]
-        if is_linear(self.spec) and self.spec.anchors(positions) < positions:
+        if SAMPLER_RULES[self.spec.sampler].linear and self.spec.anchors(positions) < positions:
             return linear(conv, sample(source))
-        return sample(project(conv, source, by_token=self._by_token))
+        return sample(project(conv, source, by_token=self.spec.keeps_all))
 
     def finish(self, x: Float[Tensor, "n c h w"], context: Context) -> Float[Tensor, "n o h w"]:
         """W_o and what the block does with its input."""
@@ -139,29 +141,11 @@ class FastNonLocal(NonLocal):
         bottleneck = self.combine.bottleneck
         of_context, of_input = bottleneck.conv.weight.flatten(1).chunk(2, dim=1)
         first = Affine(of_context, bottleneck.conv.bias)
-        own = Affine(of_input, None)(x.flatten(2))
+        projected = Affine(of_input, None)(x.flatten(2))
         if isinstance(self.out_norm, nn.Identity):
             first = first.after(out)
         else:
             context = self.out_norm(apply(out, context, like=x)).flatten(2)
-        both = bottleneck.norm(apply(first, context, like=x, onto=own))
+        both = bottleneck.norm(apply(first, context, like=x, onto=projected))
         reduced: Tensor = self.combine.dropout(rectify(bottleneck, both))
         return reduced
-
-
-class FastDisentangled(FastNonLocal):
-    """The disentangled block likewise."""
-
-    def embed(
-        self, x: Float[Tensor, "n c h w"], low: Tensor | None, sample: Sample
-    ) -> tuple[Float[Tensor, "n k p"], Float[Tensor, "n k s"]]:
-        """Whitened queries; the keys' mean would add one number to all scores of a query."""
-        query, key = super().embed(x, low, sample)
-        return whiten(query), key
-
-    def answers(self, source: Float[Tensor, "n l y x"], sample: Sample) -> Float[Tensor, "n v s"]:
-        """Values of the anchors, to each of which is added what the unary attention finds."""
-        value = super().answers(source, sample)
-        assert isinstance(self.unary, nn.Conv2d), "the block's own"
-        salience = self.sampled(self.unary, source, sample).softmax(dim=-1)
-        return value + torch.bmm(value, salience.mT)

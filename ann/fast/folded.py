@@ -1,4 +1,4 @@
-"""Inference: batch norms folded into their convolutions, products of weights made beforehand.
+"""Blocks for inference: batch norms folded into their convolutions, products of weights made beforehand.
 
 Axes: n images, c channels of the map that is refined, h and w its height and width, o channels
 that come out, s anchors, v width of the value.
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ann.blocks import NonLocal
-from ann.fast.blocks import FastDisentangled, FastNonLocal
-from ann.fast.products import Affine, Context, apply, rectify
+from ann.fast.blocks import FastNonLocal
+from ann.fast.linear import Affine, Context, apply, rectify
 from ann.heads.context import AnnHead
 from ann.layers import ConvNorm
 
@@ -40,7 +40,7 @@ def fold_norms(module: nn.Module) -> None:
     """
     before: nn.Module | None = None
     for name, part in list(module.named_children()):
-        conv = _last(before)
+        conv = _last_conv(before)
         if isinstance(part, nn.BatchNorm2d) and conv is not None:
             folded = fuse_conv_bn_eval(conv.eval(), part.eval())
             conv.weight, conv.bias = folded.weight, folded.bias
@@ -52,7 +52,7 @@ def fold_norms(module: nn.Module) -> None:
         module.relu = nn.ReLU(inplace=True)
 
 
-def _last(module: nn.Module | None) -> nn.Conv2d | None:
+def _last_conv(module: nn.Module | None) -> nn.Conv2d | None:
     if isinstance(module, nn.Sequential) and len(module):
         module = module[-1]
     return module if isinstance(module, nn.Conv2d) else None
@@ -83,12 +83,8 @@ class FoldedNonLocal(EvalOnly, FastNonLocal):
     ) -> Float[Tensor, "n c h w"]:
         """What is left of the bottleneck, onto which the context goes."""
         bottleneck = self.combine.bottleneck
-        own = Affine(bottleneck.conv.weight.flatten(1), None)(x.flatten(2))
-        return rectify(bottleneck, apply(out, context, like=x, onto=own))
-
-
-class FoldedDisentangled(FoldedNonLocal, FastDisentangled):
-    """A disentangled block for inference."""
+        of_input = Affine(bottleneck.conv.weight.flatten(1), None)(x.flatten(2))
+        return rectify(bottleneck, apply(out, context, like=x, onto=of_input))
 
 
 def _set(conv: nn.Conv2d, affine: Affine) -> None:

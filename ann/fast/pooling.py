@@ -11,20 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ann.sampling import POOLS, Sample, constant, make_sampler
+from ann.samplers import SAMPLER_RULES, average_cells, cell_bounds
+from ann.sampling import TakeAnchors, constant, make_sampler
 from ann.spec import BlockSpec
 
 
-def make_linear_sampler(spec: BlockSpec) -> Sample:
+def make_linear_sampler(spec: BlockSpec) -> TakeAnchors:
     """Return a sampler equal to the plain one; averages go through matrices, the rest is the plain one."""
-    if spec.sampler in POOLS and is_linear(spec):
+    if SAMPLER_RULES[spec.sampler].pool is average_cells:
         return partial(pool_once, grids=spec.grids)
     return make_sampler(spec)
-
-
-def is_linear(spec: BlockSpec) -> bool:
-    """Whether sampling commutes with a 1x1 convolution: means and single positions do, maxima don't."""
-    return not spec.sampler.endswith("max")
 
 
 def pool_once(x: Float[Tensor, "n c h w"], *, grids: Iterable[int]) -> Float[Tensor, "n c s"]:
@@ -59,7 +55,7 @@ def cell_means(
     lines = []
     for grid in grids:
         cell = torch.arange(grid, device=device)[:, None]
-        start, stop = cell * length // grid, ((cell + 1) * length + grid - 1) // grid
+        start, stop = cell_bounds(cell, length, grid)
         inside = (start <= position) & (position < stop)
         lines.append(inside.to(wide) / (stop - start))
     return torch.cat(lines).to(dtype)

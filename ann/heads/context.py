@@ -12,7 +12,7 @@ from ann.layers import ConvNorm
 from ann.spec import BlockSpec, NetworkSpec
 
 
-def _block(spec: BlockSpec | None) -> nn.Module | None:
+def _optional_block(spec: BlockSpec | None) -> nn.Module | None:
     return None if spec is None else make_block(spec)
 
 
@@ -25,10 +25,10 @@ class AnnHead(nn.Module):
 
     def __init__(self, spec: NetworkSpec, low: int, high: int) -> None:  # noqa: ARG002
         super().__init__()
-        self.fusion = _block(spec.fusion)
+        self.fusion = _optional_block(spec.fusion)
         fused = high if spec.fusion is None else spec.fusion.out_channels
         self.reduce = ConvNorm(fused, spec.channels, kernel=3, bias=spec.norm_bias)
-        self.context = _block(spec.context)
+        self.context = _optional_block(spec.context)
         refined = spec.channels if spec.context is None else spec.context.out_channels
         self.dropout = nn.Dropout2d(spec.dropout)
         self.classifier = nn.Conv2d(refined, spec.num_classes, 1)

@@ -1,12 +1,15 @@
 """Other ways to compute a block are equal to it, forward and backward, and leave it as it is."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import nn
 
 from ann import attention, build
+from ann.blocks import Disentangled, NonLocal
 from ann.implementations import implement
 from ann.spec import UnavailableError
 
@@ -73,9 +76,41 @@ def test_a_network_is_rewritten_where_it_attends(implementation):
     other = implement(network, implementation)
     with torch.no_grad():
         assert difference(other(images), network(images)) < TOLERANCE
-    kinds = {type(part).__name__ for part in other.modules()}
-    assert "Attending" in kinds
-    assert "NonLocal" not in kinds
+    blocks = [part for part in other.modules() if isinstance(part, NonLocal)]
+    assert blocks
+    assert all(block.attention is not None for block in blocks)
+    assert all(part.attention is None for part in network.modules() if isinstance(part, NonLocal))
+
+
+class Doubled(NonLocal):
+    """Somebody's own block."""
+
+    def mix(self, weight, value, **given):
+        return 2 * super().mix(weight, value, **given)
+
+
+class Shifted(NonLocal):
+    def embed_key(self, source, sample):
+        return super().embed_key(source, sample) + 1
+
+
+class DoubledDisentangled(Disentangled):
+    mix = Doubled.mix
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("implementation", [*REWRITINGS, "fast", "fast-compiled"])
+@pytest.mark.parametrize("kind", [Doubled, Shifted, DoubledDisentangled])
+def test_a_subclass_is_not_rewritten_as_what_it_is_a_subclass_of(kind, implementation, mode):
+    block = kind(build.block_spec("nl", channels=16, key_channels=8))
+    wrapped = nn.Sequential(block)
+    for module in (block, wrapped):
+        with pytest.raises(
+            ValueError, match=f"{kind.__name__} is a subclass of NonLocal that can't"
+        ):
+            implement(module, implementation, mode)
+    assert wrapped[0] is block
+    assert block.attention is None
 
 
 @pytest.mark.parametrize(
@@ -196,6 +231,29 @@ def test_an_unknown_implementation_is_told_what_is_allowed():
 def test_onnxruntime_is_for_files():
     with pytest.raises(UnavailableError, match="export the module with its inputs"):
         implement(make("nb"), "onnxruntime")
+
+
+COMPILED = """
+import torch
+from ann import build
+from ann.implementations import implement
+
+block = build.block("dnl", channels=16, key_channels=8).eval()
+torch.nn.init.normal_(block.out_norm.weight)
+x = torch.randn(1, 16, 9, 7)
+for implementation in ("sdpa", "sdpa-math", "chunked"):
+    module = implement(block, implementation)
+    with torch.no_grad():
+        compiled = torch.compile(module, backend="aot_eager", fullgraph=True, dynamic=False)
+        exported = torch.export.export(module, (x,), strict=True).module()
+        for call in (compiled, exported):
+            torch.testing.assert_close(call(x), block(x), rtol=1e-4, atol=1e-5)
+"""
+
+
+def test_attention_that_is_handed_in_compiles_and_is_exported():
+    # The checks of shapes, which are on in this process, can't be compiled.
+    subprocess.run([sys.executable, "-c", COMPILED], check=True)
 
 
 @pytest.mark.slow

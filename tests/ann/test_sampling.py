@@ -2,19 +2,21 @@ import subprocess
 import sys
 import warnings
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ann import sampling
+from ann import build, sampling
+from ann.fast import optimize
 from ann.fast.pooling import make_linear_sampler
-from ann.sampling import constant, draw_anywhere, draw_in_cells, make_sampler
+from ann.samplers import SAMPLER_RULES, SamplerRule
+from ann.sampling import constant, make_sampler
 from ann.spec import BlockSpec
 from tests.host import HostTraffic, traffic
 
@@ -62,6 +64,29 @@ def test_a_pyramid_lays_its_grids_end_to_end_in_their_order(pyramid):
     assert_close(sample(x, sampler=pyramid, grids=(3, 1)), torch.cat(parts, dim=2))
 
 
+def take_corner(x, grid):
+    return x[:, :, :grid, :grid]
+
+
+@pytest.mark.parametrize("make", [make_sampler, make_linear_sampler])
+def test_a_sampler_is_a_row_of_the_table(make, monkeypatch):
+    monkeypatch.setitem(SAMPLER_RULES, "corners", SamplerRule(grids="many", pool=take_corner))
+    spec = BlockSpec(sampler="corners", grids=(1, 3), channels=8, key_channels=4)
+    x = torch.randn(1, 8, 6, 5)
+    expected = torch.cat([x[:, :, :1, :1].flatten(2), x[:, :, :3, :3].flatten(2)], dim=2)
+    assert torch.equal(make(spec)(x), expected)
+    block = build.block(spec).eval()
+    nn.init.normal_(block.out.weight)
+    with torch.no_grad():
+        assert_close(optimize(block)(x), block(x), rtol=1e-4, atol=1e-6)
+
+
+def test_a_sampler_that_takes_nothing_is_an_error_not_every_position(monkeypatch):
+    monkeypatch.setitem(SAMPLER_RULES, "lost", SamplerRule(grids="one"))
+    with pytest.raises(ValueError, match="sampler 'lost' takes no anchors; give its rule"):
+        make_sampler(BlockSpec(sampler="lost", grids=(2,)))
+
+
 def test_a_grid_as_fine_as_the_map_pools_nothing():
     x = torch.randn(1, 2, 6, 6)
     assert_close(sample(x, sampler="average", grids=(6,)), x.flatten(2))
@@ -79,30 +104,6 @@ def test_random_takes_the_same_places_from_key_and_value():
     take = make_sampler(BlockSpec(sampler="random", grids=(5,)))
     numbers = torch.arange(99.0).view(1, 1, 9, 11)
     assert torch.equal(take(numbers), take(-numbers).neg())
-
-
-@given(grids, sides, sides, st.integers(0, 5))
-def test_random_places_lie_in_the_map(grids, height, width, seed):
-    for draw in (draw_anywhere, draw_in_cells):
-        places = draw(grids, height=height, width=width, seed=seed)
-        assert places.min() >= 0
-        assert places.max() < height * width
-
-
-@given(st.integers(1, 9), st.integers(9, 40), st.integers(9, 40))
-def test_one_place_in_each_cell_of_adaptive_pooling(grid, height, width):
-    places = draw_in_cells((grid,), height=height, width=width, seed=3)
-    marked = torch.zeros(height * width)
-    for cell, place in enumerate(places):
-        mask = torch.zeros_like(marked)
-        mask[place] = 1
-        pooled = torch.nn.functional.adaptive_max_pool2d(mask.view(1, height, width), grid)
-        assert pooled.flatten()[cell] == 1
-
-
-def test_the_captions_pyramid_random_is_plain_random_of_as_many_points():
-    plain = draw_anywhere((1, 2, 3, 6), height=40, width=50, seed=4)
-    assert np.array_equal(plain, np.random.default_rng(4).integers(2000, size=50))
 
 
 @pytest.mark.parametrize(

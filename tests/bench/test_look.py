@@ -285,7 +285,7 @@ def test_memory_is_told_as_a_share_of_the_prediction(pretended_gpu, monkeypatch)
 def test_a_wrong_output_is_found(monkeypatch):
     cell = replace(narrow(KINDS[0]), implementation="fast", budget_s=0.05)
     assert look.look(cell, "cpu").state == "ok"
-    monkeypatch.setattr("ann.fast.products.rectify", lambda module, x: x)
+    monkeypatch.setattr("ann.fast.linear.rectify", lambda module, x: x)
     seen = look.look(cell, "cpu")
     assert (seen.state, seen.reason) == (
         "wrong",

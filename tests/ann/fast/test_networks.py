@@ -13,6 +13,7 @@ from ann.backbones import make_backbone
 from ann.build import network, network_names, network_spec
 from ann.fast import optimize
 from ann.fast.folded import fold_norms
+from ann.network import SegmentationNetwork
 from ann.spec import Size
 
 # One of each family; depths differ in the backbone alone, which is another here.
@@ -136,6 +137,45 @@ def test_maps_stay_in_the_layout_of_the_plain_network():
 def test_inference_form_of_a_network_has_no_training_mode():
     with pytest.raises(ValueError, match="use optimize"):
         optimize(made("mmseg/ann-r101")).train()
+
+
+class NormFirst(nn.Module):
+    """Somebody's own block, whose norm follows no convolution."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return self.conv(self.norm(x))
+
+
+@pytest.mark.parametrize("name", ["official/ann-r101", "mmseg/dnl-r101"])
+def test_a_network_with_a_block_of_another_kind_is_not_folded(name):
+    plain = made(name).eval()
+    plain.head.context = NormFirst(plain.spec.channels).double()
+    with pytest.raises(ValueError, match="NormFirst is neither a block nor a network"):
+        optimize(plain)
+    fast = optimize(plain, "training")
+    with torch.no_grad():
+        assert error(fast(images()), plain(images())) < 1e-12
+
+
+def test_a_subclass_of_a_network_is_not_folded_as_its_parent():
+    class Brighter(SegmentationNetwork):
+        def forward(self, images):
+            return super().forward(2 * images)
+
+    plain = made("mmseg/psp-r101")
+    plain.__class__ = Brighter
+    with pytest.raises(ValueError, match="Brighter is neither a block nor a network"):
+        optimize(plain)
+
+
+def test_what_is_folded_is_not_folded_again():
+    with pytest.raises(ValueError, match="FoldedNonLocal is a subclass of NonLocal that can't be"):
+        optimize(optimize(made("official/ann-r101")))
 
 
 def test_networks_are_folded_on_meta_tensors_as_well():

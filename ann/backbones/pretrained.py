@@ -1,16 +1,16 @@
-"""Weights of a backbone: from timm's cache by tag, or from a file. Nothing is downloaded and nothing is guessed.
+"""Pretrained weights of a backbone: from timm's cache by tag, or from a file.
 
-A download that fails is retried for most of a minute, so that only the cache is looked at: what is not there is named,
-with the command that gets it.
+Nothing is downloaded and nothing is guessed. A download that fails is retried for most of a minute,
+so that only the cache is looked at: what is not there is named, with the command that gets it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from ann.checkpoints import fill, read
-from ann.layouts import rename, stem
+from ann.checkpoints.keys import rename, stem
 
 # What a classification network has and a backbone has not.
 CLASSIFIERS = ("fc.", "classifier.", "features.norm5.")
@@ -19,7 +19,7 @@ ADDED = ("features.transition4.", "features.norm5.")
 CACHED = ("model.safetensors", "pytorch_model.bin")
 
 
-def find(model: str, source: str) -> Path:
+def find_weights(model: str, source: str) -> Path:
     """Find the file with a backbone's weights, before anything is built.
 
     Args:
@@ -58,24 +58,23 @@ def load_backbone(features: nn.Module, path: Path) -> None:
         for key, tensor in read(path).items()
     }
     state = {key: tensor for key, tensor in state.items() if not key.startswith(CLASSIFIERS)}
-    own = features.state_dict()
-    state |= {key: own[key] for key in own if key.startswith(ADDED)}
+    current = features.state_dict()
+    state |= {key: current[key] for key in current if key.startswith(ADDED)}
     try:
-        fill(features, state, _names(own, state), copies={})
+        fill(features, state, _names_in_file(current, state), copies={})
     except ValueError as error:
         msg = f"{path} as weights of a backbone: {error}"
         raise ValueError(msg) from error
 
 
-def _names(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, str]:
-    layout = "timm"
+def _names_in_file(keys: Iterable[str], state: Mapping[str, Tensor]) -> dict[str, str]:
     if "stem.0.weight" in state:
         layout = "mmseg"
     elif "conv3.weight" in state:
         layout = "official"
-    if layout == "timm":
-        return {key: key for key in own}
-    full = {f"backbone.{key}": key for key in own}
+    else:
+        return {key: key for key in keys}
+    full = {f"backbone.{key}": key for key in keys}
     table = stem(full, layout)
     return {
         key: rename(long, table).removeprefix("backbone.").removeprefix("prefix.")

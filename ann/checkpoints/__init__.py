@@ -1,4 +1,4 @@
-"""Reads published checkpoints into our networks, and writes our networks' weights in the published layouts.
+"""Checkpoints: published ones read into our networks, and our networks' weights in the published layouts.
 
 Read are the official layout (MendelXu/ANN), mmseg's, semseg's PSANet, DenseASPP's, and our own `state_dict`. Nothing is
 unpickled, and nothing is loaded unless everything fits.
@@ -12,7 +12,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
-from ann.layouts import fold_biases, names, shared_queries, tell_layout
+from ann.checkpoints.keys import fold_biases, layout_names, shared_queries, tell_layout
 
 # Batch norm counts its batches; old files don't, and nothing here reads the count.
 COUNTER = ".num_batches_tracked"
@@ -40,7 +40,7 @@ def load(net: nn.Module, source: str | PathLike[str] | Mapping[str, object]) -> 
     """
     state = read(source) if isinstance(source, str | PathLike) else open_nested(source)
     layout = tell_layout(state)
-    fill(net, state, names(net, layout), copies=shared_queries(net))
+    fill(net, state, layout_names(net, layout), copies=shared_queries(net))
     return layout
 
 
@@ -53,7 +53,7 @@ def to_layout(net: nn.Module, layout: str) -> State:
     Raises:
         ValueError: the layout is unknown, or has no name for a part of this network.
     """
-    renamed = names(net, layout)
+    renamed = layout_names(net, layout)
     state = {key: tensor.detach() for key, tensor in net.state_dict().items()}
     if layout in ("mmseg", "semseg"):
         state = fold_biases(state)
@@ -80,8 +80,8 @@ def fill(
     Raises:
         ValueError: it does not fit; the message lists what is missing, left over, of another shape or unequal.
     """
-    own = module.state_dict()
-    if any(tensor.is_meta for tensor in own.values()):
+    current = module.state_dict()
+    if any(tensor.is_meta for tensor in current.values()):
         msg = "the network is on the meta device and holds no weights; build it on a real one to load a checkpoint"
         raise ValueError(msg)
     problems = {
@@ -92,28 +92,28 @@ def fill(
         ],
         "left over": sorted(set(state) - set(renamed.values())),
         "of another shape": [
-            f"{name} {tuple(state[name].shape)} instead of {tuple(own[copies.get(key, key)].shape)}"
+            f"{name} {tuple(state[name].shape)} instead of {tuple(current[copies.get(key, key)].shape)}"
             for key, name in renamed.items()
-            if name in state and state[name].shape != own[copies.get(key, key)].shape
+            if name in state and state[name].shape != current[copies.get(key, key)].shape
         ],
         "different although query and key are one": [
             name
             for key, name in renamed.items()
-            if key in copies and not _same(state, name, renamed[copies[key]])
+            if key in copies and not _is_copy(state, name, renamed[copies[key]])
         ],
     }
-    _report(problems)
-    found = {key: state[name] for key, name in renamed.items() if name in state}
-    module.load_state_dict({key: found.get(key, tensor) for key, tensor in own.items()})
+    _refuse_misfits(problems)
+    loaded = {key: state[name] for key, name in renamed.items() if name in state}
+    module.load_state_dict({key: loaded.get(key, tensor) for key, tensor in current.items()})
 
 
-def _same(state: Mapping[str, Tensor], name: str, original: str) -> bool:
+def _is_copy(state: Mapping[str, Tensor], name: str, original: str) -> bool:
     if name not in state or original not in state or name.endswith(COUNTER):
         return True
     return torch.equal(state[name], state[original])
 
 
-def _report(problems: Mapping[str, list[str]]) -> None:
+def _refuse_misfits(problems: Mapping[str, list[str]]) -> None:
     lines = []
     for kind, items in problems.items():
         if items:
@@ -138,13 +138,13 @@ def read(path: str | PathLike[str]) -> State:
         msg = f"no checkpoint at {file}; pass the path of a .pth, .pt or .safetensors file"
         raise ValueError(msg)
     try:
-        return open_nested(_read(file))
+        return open_nested(_read_file(file))
     except ValueError as error:
         msg = f"{file}: {error}"
         raise ValueError(msg) from error
 
 
-def _read(file: Path) -> object:
+def _read_file(file: Path) -> object:
     if file.suffix == ".safetensors":
         from safetensors import SafetensorError  # comes with timm, only for such files
         from safetensors.torch import load_file
@@ -164,12 +164,9 @@ def _read(file: Path) -> object:
         raise ValueError(msg) from error
     # A file that is something else makes torch's reader fail in any way.
     except Exception as error:
-        msg = f"is no checkpoint, or not a whole one ({_first_line(error)}); get it again"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        msg = f"is no checkpoint, or not a whole one ({reason}); get it again"
         raise ValueError(msg) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def open_nested(content: object) -> State:
@@ -180,14 +177,14 @@ def open_nested(content: object) -> State:
     """
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not state:
-        msg = f"holds no named tensors but {_kind(state)}; pass a state_dict"
+        msg = f"holds no named tensors but {_kind_of(state)}; pass a state_dict"
         raise ValueError(msg)
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            msg = f"holds no tensor but {_kind(value)} under {key!r}; pass a state_dict alone"
+            msg = f"holds no tensor but {_kind_of(value)} under {key!r}; pass a state_dict alone"
             raise ValueError(msg)  # wrong content, not a wrong call
     return {key.removeprefix("module."): tensor for key, tensor in state.items()}
 
 
-def _kind(value: object) -> str:
+def _kind_of(value: object) -> str:
     return f"an empty {type(value).__name__}" if value == {} else f"a {type(value).__name__}"

@@ -1,7 +1,7 @@
 import torch
 from torch.testing import assert_close
 
-from ann.ops import likeness, whiten
+from ann.attention import likeness, whiten
 
 
 def test_a_single_anchor_gets_all_the_weight():

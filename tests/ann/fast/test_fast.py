@@ -342,6 +342,15 @@ def test_a_module_that_is_no_network_can_not_be_folded():
         optimize(torch.nn.Sequential(made("apnb")))
 
 
+@pytest.mark.parametrize("name", ["apnb", "dnl"])
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_the_training_form_can_be_rewritten_again(name, mode):
+    plain = made(name).eval()
+    fast = optimize(optimize(plain, "training"), mode)
+    with torch.no_grad():
+        assert error(fast(*maps(plain)), plain(*maps(plain))) < 1e-12
+
+
 def test_blocks_inside_other_modules_are_found():
     plain = torch.nn.Sequential(made("apnb"), made("nl")).eval()
     fast = optimize(plain, "training")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ann.pretrained import find, load_backbone
+from ann.backbones.pretrained import find_weights, load_backbone
 
 Features = tuple[Float[Tensor, "n l h w"], Float[Tensor, "n c h w"]]
 
@@ -145,7 +145,7 @@ def make_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
 
     Args:
         name: a key of `BACKBONES`.
-        pretrained: None for random weights; `timm:TAG` or `file:PATH`, see `ann.pretrained`.
+        pretrained: None for random weights; `timm:TAG` or `file:PATH`, see `ann.backbones.pretrained`.
 
     Raises:
         ValueError: unknown name, or weights that can't be had.
@@ -154,7 +154,7 @@ def make_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
         msg = f"unknown backbone {name!r}; allowed are {', '.join(BACKBONES)}"
         raise ValueError(msg)
     backbone = BACKBONES[name]
-    path = None if pretrained is None else find(backbone.model, pretrained)
+    path = None if pretrained is None else find_weights(backbone.model, pretrained)
     features = _features(backbone)
     if path is not None:
         load_backbone(features, path)

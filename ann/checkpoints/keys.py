@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from ann.blocks import NonLocal
 from ann.spec import NetworkSpec
 
-Table = tuple[tuple[str, str], ...]
+Renamings = tuple[tuple[str, str], ...]
 
-_OFFICIAL_STEM: Table = (
+_OFFICIAL_STEM: Renamings = (
     (r"^backbone\.conv1\.0\.", "backbone.prefix.conv1."),
     (r"^backbone\.conv1\.1\.", "backbone.prefix.bn1."),
     (r"^backbone\.conv1\.3\.", "backbone.prefix.conv2."),
@@ -22,7 +22,7 @@ _OFFICIAL_STEM: Table = (
     (r"^backbone\.conv1\.6\.", "backbone.prefix.conv3."),
     (r"^backbone\.bn1\.", "backbone.prefix.bn3."),
 )
-_OFFICIAL: Table = (
+_OFFICIAL_KEYS: Renamings = (
     (r"^(head\.\w+)\.(key|query)\.conv\.", r"\1.stages.0.f_\2.0."),
     (r"^(head\.\w+)\.(key|query)\.norm\.", r"\1.stages.0.f_\2.1.0."),
     (r"^(head\.\w+)\.value\.", r"\1.stages.0.f_value."),
@@ -40,11 +40,11 @@ _OFFICIAL: Table = (
     (r"^auxiliary\.reduce\.norm\.", "dsn.1.0."),
     (r"^auxiliary\.classifier\.", "dsn.3."),
 )
-_MMSEG_STEM: Table = (
+_MMSEG_STEM: Renamings = (
     (r"^backbone\.conv1\.(\d)\.", r"backbone.stem.\1."),
     (r"^backbone\.bn1\.", "backbone.stem.7."),
 )
-_MMSEG: Table = (
+_MMSEG_KEYS: Renamings = (
     (r"^(head\..*|auxiliary\..*)\.norm\.", r"\1.bn."),
     (r"^(head|auxiliary)\.classifier\.", r"\1.conv_seg."),
     (r"^auxiliary\.reduce\.", "auxiliary.convs.0."),
@@ -52,7 +52,7 @@ _MMSEG: Table = (
     (r"^head\.(fusion|context)\.combine\.", r"head.\1."),
     (r"^head\.", "decode_head."),
 )
-_MMSEG_HEADS: dict[str, Table] = {
+_MMSEG_HEAD_KEYS: dict[str, Renamings] = {
     "ann": (
         (r"^decode_head\.reduce\.", "decode_head.bottleneck."),
         (
@@ -91,7 +91,7 @@ _MMSEG_HEADS: dict[str, Table] = {
         (r"^decode_head\.merge\.", "decode_head.bottleneck."),
     ),
 }
-_SEMSEG: Table = (
+_SEMSEG: Renamings = (
     (r"^backbone\.conv1\.(\d)\.", r"layer0.\1."),
     (r"^backbone\.bn1\.", "layer0.7."),
     (r"^backbone\.layer", "layer"),
@@ -107,7 +107,7 @@ _SEMSEG: Table = (
     (r"^((?:psa|cls|aux)\..*)conv\.", r"\g<1>0."),
     (r"^((?:psa|cls|aux)\..*)norm\.", r"\g<1>1."),
 )
-_DENSE_ASPP: Table = (
+_DENSE_ASPP: Renamings = (
     (r"^backbone\.", ""),
     (r"(\.denselayer\d+\.)(norm|conv)([12])\.", r"\1\2.\3."),
     *(
@@ -117,7 +117,7 @@ _DENSE_ASPP: Table = (
     (r"^head\.classifier\.", "classification.1."),
 )
 
-LAYOUTS = ("own", "official", "mmseg", "semseg", "denseaspp")
+CHECKPOINT_LAYOUTS = ("own", "official", "mmseg", "semseg", "denseaspp")
 # A key that still holds one of our own words has no name in the layout.
 _OURS = re.compile(r"(^|\.)(head|auxiliary|combine|out_norm|unary|lift|key|query)\.")
 
@@ -140,12 +140,12 @@ def tell_layout(keys: Mapping[str, object]) -> str:
             return layout
     msg = (
         f"the keys ({', '.join(list(keys)[:4]) or 'none'}, ...) are those of no known layout; known are "
-        f"{', '.join(LAYOUTS)}; weights of a backbone alone go to pretrained='file:PATH'"
+        f"{', '.join(CHECKPOINT_LAYOUTS)}; weights of a backbone alone go to pretrained='file:PATH'"
     )
     raise ValueError(msg)
 
 
-def names(net: nn.Module, layout: str) -> dict[str, str]:
+def layout_names(net: nn.Module, layout: str) -> dict[str, str]:
     """Map each key of the network's `state_dict` to its name in a layout.
 
     Published layouts hold a shared query a second time; its keys (see `shared_queries`) are there as well.
@@ -153,7 +153,7 @@ def names(net: nn.Module, layout: str) -> dict[str, str]:
     Raises:
         ValueError: the layout is unknown, or has no name for a part of this network.
     """
-    table = _table(net, layout)
+    table = _renamings(net, layout)
     if layout == "own":
         return {key: key for key in net.state_dict()}
     renamed = {key: rename(key, table) for key in (*net.state_dict(), *shared_queries(net))}
@@ -167,33 +167,33 @@ def names(net: nn.Module, layout: str) -> dict[str, str]:
     return renamed
 
 
-def rename(key: str, table: Table) -> str:
+def rename(key: str, table: Renamings) -> str:
     """Apply a table to one key."""
     for pattern, replacement in table:
         key = re.sub(pattern, replacement, key)
     return key
 
 
-def _table(net: nn.Module, layout: str) -> Table:
+def _renamings(net: nn.Module, layout: str) -> Renamings:
     if layout == "own":
         return ()
     if layout == "official":
-        return (*stem(net.state_dict(), layout), *_OFFICIAL)
+        return (*stem(net.state_dict(), layout), *_OFFICIAL_KEYS)
     if layout == "mmseg":
         assert isinstance(net.spec, NetworkSpec), "networks are made by ann.network"
-        head = _MMSEG_HEADS.get(net.spec.head, ())
+        head = _MMSEG_HEAD_KEYS.get(net.spec.head, ())
         if net.spec.context is not None and net.spec.context.kind == "disentangled":
             head = (*head, (r"\.nl_block\.", ".dnl_block."))
-        return (*stem(net.state_dict(), layout), *_MMSEG, *head)
+        return (*stem(net.state_dict(), layout), *_MMSEG_KEYS, *head)
     if layout == "semseg":
         return _SEMSEG
     if layout == "denseaspp":
         return _DENSE_ASPP
-    msg = f"unknown layout {layout!r}; allowed are {', '.join(LAYOUTS)}"
+    msg = f"unknown layout {layout!r}; allowed are {', '.join(CHECKPOINT_LAYOUTS)}"
     raise ValueError(msg)
 
 
-def stem(keys: Mapping[str, object], layout: str) -> Table:
+def stem(keys: Mapping[str, object], layout: str) -> Renamings:
     """Return the renamings of a ResNet's stem, of three 3x3 convolutions or of one 7x7."""
     if "backbone.conv1.0.weight" in keys:
         return _OFFICIAL_STEM if layout == "official" else _MMSEG_STEM

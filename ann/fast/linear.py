@@ -54,12 +54,12 @@ def apply(
 
     Args:
         affine: W_o and whatever follows.
-        context: what was found.
+        context: what attention gave.
         like: the map whose height and width the result gets.
         onto: takes the result, in place.
         keep: 1 adds to `onto`, 0 replaces what is in it.
     """
-    left, right, bias = _factors(affine, context)
+    left, right, bias = _operands(affine, context)
     if onto is None:
         out = torch.bmm(left, right)
     else:
@@ -70,7 +70,7 @@ def apply(
     return out.unflatten(2, like.shape[2:])
 
 
-def _factors(affine: Affine, context: Context) -> tuple[Tensor, Tensor, Tensor | None]:
+def _operands(affine: Affine, context: Context) -> tuple[Tensor, Tensor, Tensor | None]:
     if isinstance(context, Tensor):
         return affine.weight.expand(len(context), -1, -1), context, affine.bias
     value, weight = context
