@@ -13,7 +13,7 @@ from ann.heads import make_auxiliary, make_head
 from ann.layers import resize
 from ann.spec import BlockSpec, NetworkSpec
 
-PixelLogits = Float[Tensor, "n k height width"]
+Logits = Float[Tensor, "n k height width"]
 
 
 class SegmentationNetwork(nn.Module):
@@ -32,7 +32,7 @@ class SegmentationNetwork(nn.Module):
 
     def forward(
         self, images: Float[Tensor, "n 3 height width"]
-    ) -> PixelLogits | tuple[PixelLogits, PixelLogits | None]:
+    ) -> Logits | tuple[Logits, Logits | None]:
         """Classify every pixel."""
         low, high = self.backbone(images)
         logits = self._enlarge(self.head(low, high), images)

@@ -77,11 +77,11 @@ class LiveTensor(Model):
 
 
 class PredictedMemory(Model):
-    """Peak of the live tensors, from the dispatch of one call on meta tensors; without workspaces.
+    """Peak of the live tensors, from the dispatch of one call on fake tensors; without workspaces.
 
     `peak_bytes` is everything alive at the peak; `increment_bytes` is what the call adds to inputs
     and parameters. `paper_bytes` is the figure by the released script's procedure. `device` is the
-    one whose rules were imitated where they matter: autocast's casts, the choice of an attention
+    one whose rules held where they differ: autocast's casts, the choice of an attention
     kernel.
     """
 

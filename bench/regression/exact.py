@@ -1,7 +1,7 @@
 """Exact gates: what has to be equal on any machine, compared between two records of one cell.
 
 Parameters, operators and their MACs, and the predicted bytes come from the dispatch of one call on
-meta tensors, and so are equal or not. Outputs are sums of rounded numbers, whose order a library
+fake tensors, and so are equal or not. Outputs are sums of rounded numbers, whose order a library
 may change: they have to agree within a tolerance of the number format, stated here.
 """
 

@@ -313,7 +313,7 @@ def make_record(cell: Job, source: str, where: Environment, **outcome: Any) -> R
 
 
 def predicted_record(cell: Job, where: Environment) -> Record:
-    """Count and predict on meta tensors, here and now; no execution, no memory.
+    """Count and predict on fake tensors, here and now; no execution, no memory.
 
     What depends on a device follows the cell's, or else the GPU of this machine if it has one.
     """

@@ -22,7 +22,7 @@ from torch import nn
 
 class Fails(nn.Conv2d):
     def forward(self, x):
-        if x.device.type == "cpu":
+        if type(x).__name__ == "Tensor":  # it has values: no prediction
             raise RuntimeError("not here")
         return super().forward(x)
 

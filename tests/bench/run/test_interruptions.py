@@ -34,7 +34,7 @@ def block(channels):
 
     class Counted(nn.Conv2d):
         def forward(self, x):
-            if x.device.type != "meta":
+            if type(x).__name__ == "Tensor":  # it has values: no prediction
                 (HERE / "begun" / f"own-{channels}" / str(os.getpid())).touch()
             return super().forward(x)
 

@@ -26,7 +26,7 @@ from torch import nn
 
 class Endless(nn.Module):
     def forward(self, x):
-        if x.device.type != "meta":
+        if type(x).__name__ == "Tensor":  # it has values: no prediction
             os.write(os.open(os.environ["SAID"], os.O_WRONLY), b"!")
             signal.pause()
         return x
@@ -41,7 +41,7 @@ def idle():
 
 class Parental(nn.Module):
     def forward(self, x):
-        if x.device.type != "meta":
+        if type(x).__name__ == "Tensor":  # it has values: no prediction
             child = multiprocessing.get_context("spawn").Process(target=idle)
             child.start()
             child.join()

@@ -35,7 +35,7 @@ from torch import nn
 class Own(nn.Module):
     def forward(self, x):
         print("chatter on standard output")
-        if x.device.type != "meta":
+        if type(x).__name__ == "Tensor":  # it has values: no prediction
             self.act()
         return x
 
