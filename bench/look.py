@@ -189,8 +189,7 @@ def _attempt(what: str, act: Callable[[], KindResult]) -> KindResult:
 
 def look(cell: Measurement, device: str) -> KindResult:
     """Read all that a cell's probes read, and hold its call against float64."""
-    from bench.measure.exactness import float64_errors
-    from bench.measure.measure import measure_cell
+    from bench.measure import float64_errors, measure_cell
 
     measures = measure_cell(cell, device)  # type: ignore[arg-type]  # a device that computes
     added = measures.memory.requested_bytes if measures.memory else None
@@ -219,11 +218,9 @@ def _wrong(cell: Measurement, result: KindResult) -> str:
 
 
 def _predicted_bytes(cell: Measurement) -> int:
-    from bench.predict import fake_tensor
-    from bench.predict.live_memory import predict_memory
-    from bench.predict.predict import make_fake
+    from bench.predict import fake, make_fake, predict_memory
 
-    with fake_tensor.on("cuda"):
+    with fake.on("cuda"):
         work = make_fake(cell, "cuda")
         predicted = predict_memory(work.module, work.inputs, mode=cell.mode, numbers=work.numbers)
     return predicted.increment_bytes
@@ -255,7 +252,7 @@ def _workspace(block: str) -> KindResult:
     """What a block of Table 1 requests with and without cuDNN, whose convolutions may take a workspace."""
     import torch
 
-    from bench.measure import memory
+    from bench.measure import measure_memory
     from bench.workloads import make_workload
 
     cell = next(
@@ -269,7 +266,7 @@ def _workspace(block: str) -> KindResult:
     for enabled in (True, False):
         torch.backends.cudnn.enabled = enabled
         try:
-            requested = memory.measure_memory(work, device="cuda").requested_bytes or 0
+            requested = measure_memory(work, device="cuda").requested_bytes or 0
         finally:
             torch.backends.cudnn.enabled = True
         readings.append(f"{requested / MEBI:.1f} {'with' if enabled else 'without'} cuDNN")

@@ -109,7 +109,7 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
         refill(work, seed=cell.seed)
         memory = None
         if task.outputs is not None or task.read_memory:
-            from bench.measure.memory import measure_memory
+            from bench.measure import measure_memory
 
             memory = measure_memory(work, device=device)
         if task.outputs is not None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ann.spec import UnavailableError
 from bench.measure import ceilings, cpu_timer, cuda_timer, memory, other_counters, profiler
-from bench.predict import released_scripts
+from bench.predict import measured_memory, sequence_of, wall_times
 from bench.records import MeasuredMemory, Measures, Timing
 from bench.workloads import (
     Workload,
@@ -105,9 +105,9 @@ def _time(cell: Measurement, work: Workload, device: Device) -> tuple[Timing, ..
 
 def _by_the_paper(cell: Measurement, device: Device) -> Measures:
     """What the released scripts read, flaws and all."""
-    sequence = released_scripts.sequence_of(cell)
-    figure = released_scripts.measured_memory(sequence)[-1] if device == "cuda" else None
-    times = released_scripts.wall_times(*sequence[-1], device=device, budget_s=cell.budget_s)
+    sequence = sequence_of(cell)
+    figure = measured_memory(sequence)[-1] if device == "cuda" else None
+    times = wall_times(*sequence[-1], device=device, budget_s=cell.budget_s)
     return Measures(
         memory=MeasuredMemory(paper_bytes=figure) if figure is not None else None, timings=(times,)
     )

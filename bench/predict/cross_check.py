@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ann.spec import BlockSpec, Size
-from bench.predict import fake_tensor, ledger, released_scripts
+from bench.predict import fake, ledger, released_scripts
 from bench.predict.ledger import Context, Step
 from bench.records import Counts
 
@@ -77,8 +77,8 @@ def fvcore_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
     except ImportError:
         return None
     copied = copy.deepcopy(module).eval()
-    with fake_tensor.off(), torch.no_grad(), ledger.plain_attention(), warnings.catch_warnings():
-        executed = fake_tensor.replace_tensors(copied, _executable)
+    with fake.off(), torch.no_grad(), ledger.plain_attention(), warnings.catch_warnings():
+        executed = fake.replace_tensors(copied, _executable)
         analysis = FlopCountAnalysis(executed, tuple(map(_executable, inputs)))
         analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
         analysis.tracer_warnings("none").set_op_handle(**_HANDLES)
@@ -87,7 +87,7 @@ def fvcore_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
 
 
 def _executable(tensor: Tensor) -> Tensor:
-    has_values = not (tensor.is_meta or isinstance(tensor, fake_tensor.FakeTensor))
+    has_values = not (tensor.is_meta or isinstance(tensor, fake.FakeTensor))
     return tensor if has_values else torch.zeros(tensor.shape, dtype=tensor.dtype)
 
 

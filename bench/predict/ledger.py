@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from bench.predict import elementwise, formulas, traffic
-from bench.predict.autocast import ASK_DEVICE, Mode
+from bench.predict.fake import ASK_DEVICE, Mode
 from bench.predict.formulas import Call
 from bench.records import Alike, Counts, Operator
 from bench.workloads import NOTHING_TO_TRAIN

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from bench.predict.autocast import ASK_DEVICE, Mode
+from bench.predict.fake import ASK_DEVICE, Mode
 from bench.predict.ledger import Context, Step, unchanged
 from bench.records import LiveTensor, PredictedMemory
 from bench.workloads import sum_outputs

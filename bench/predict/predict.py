@@ -7,8 +7,8 @@ from functools import partial
 import torch
 
 from ann.spec import BlockSpec, UnavailableError
-from bench.predict import cross_check, fake_tensor, released_scripts
-from bench.predict.fake_tensor import Device
+from bench.predict import cross_check, fake, released_scripts
+from bench.predict.fake import Device
 from bench.predict.live_memory import predict_memory
 from bench.records import Counts, Measures
 from bench.workloads import Workload, build_module, complete_workload, lower_dtype, require_format
@@ -40,7 +40,7 @@ def predict_cell(cell: Measurement, aim: Device = "cuda") -> Measures:
 def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measures:
     if aim == "cpu":
         require_format(cell.dtype, aim)
-    with fake_tensor.on(aim):
+    with fake.on(aim):
         work = make_fake(cell, aim)
         # Ahead of counting: clocks are read of calls that are not the first, memory of a processor
         # of the first, since the heap keeps what others leave.
@@ -86,8 +86,8 @@ def _paper_bytes(cell: Measurement) -> int | None:
     )
 
 
-def make_fake(cell: Measurement, device: fake_tensor.Device) -> Workload:
-    """Build the same of fake tensors, inside `fake_tensor.on(device)`.
+def make_fake(cell: Measurement, device: Device) -> Workload:
+    """Build the same of fake tensors, inside `fake.on(device)`.
 
     Raises:
         ValueError: the subject can't be built; the message says why.
@@ -99,8 +99,8 @@ def make_fake(cell: Measurement, device: fake_tensor.Device) -> Workload:
         except Exception:
             if not isinstance(cell.subject, OwnModule):
                 raise
-            with fake_tensor.off(), torch.device("cpu"):  # weights may be made of values
+            with fake.off(), torch.device("cpu"):  # weights may be made of values
                 module = build_module(cell)
-        module = fake_tensor.replace_tensors(module, partial(fake_tensor.as_fake, device=device))
+        module = fake.replace_tensors(module, partial(fake.as_fake, device=device))
         work = complete_workload(cell, module, runs=False)
-    return replace(work, inputs=tuple(fake_tensor.as_fake(item, device) for item in work.inputs))
+    return replace(work, inputs=tuple(fake.as_fake(item, device) for item in work.inputs))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.compare import ArmTask, refill, save_outputs, take_turns
-from bench.predict import predict  # noqa: F401  # what counts and predicts
+from bench.predict import predict_cell  # noqa: F401  # what counts and predicts
 from bench.records import Checksum, Failure, Record, error_failure, one_line
 from bench.regression.requests import Ask, outline, requested_cell
 from bench.run import (

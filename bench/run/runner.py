@@ -52,6 +52,7 @@ _IMPLEMENTING = {
     "onnxruntime": ("ann.export", "bench.workloads.onnx_runtime"),
 }
 # These import what they choose between.
+_MEASURING = ("bench.measure.measure",)
 _CHOOSING = ("ann.build", "ann.implementations")
 # What a cell asks for is in its id; how records are written and shown changes no reading.
 _NOT_MEASURING = (
@@ -248,7 +249,10 @@ def code_digest(cell: Job, device: str) -> str:
         cell: what is done.
         device: where; on `meta` it is predicted.
     """
-    parts = (*_measured_code(cell), digest(_measuring_code(cell, device), skip=_NOT_MEASURING))
+    parts = (
+        *_measured_code(cell),
+        digest(_measuring_code(cell, device), skip=_NOT_MEASURING, ends=_MEASURING),
+    )
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
 
 
@@ -279,11 +283,11 @@ def _measuring_code(cell: Job, device: str) -> list[str]:
         case TrainingJob() | Evaluation():
             return ["bench.training.run"]
         case MachineCheck():
-            return [_READING[cell.reads]]
+            return [_READING[cell.reads], *_MEASURING]
         case Measurement():
             probes = [_PROBING[probe].format(device=device) for probe in cell.probes]
             paper = ["bench.predict.released_scripts"] if cell.protocol == "paper" else []
-            return [*probes, *paper, "bench.workloads.workload"]
+            return [*probes, *paper, "bench.workloads.workload", *_MEASURING]
 
 
 def timestamp() -> str:
@@ -333,7 +337,7 @@ def _aim() -> str:
 
 
 def _predictions(cell: Job, aim: str) -> Measures:
-    from bench.predict.predict import predict_cell
+    from bench.predict import predict_cell
 
     # Neither the seed nor the training changes what one call does.
     same = replace(cell.call, seed=0, probes=())

@@ -28,8 +28,7 @@ def measured_outcome(task: Task) -> Measures | Failure:
 
             accuracy = train_cell(task.cell, task.device, task.folder, code=task.code)
             return Measures(accuracy=accuracy)
-        from bench.measure import waiting
-        from bench.measure.measure import measure_cell
+        from bench.measure import measure_cell, waiting
 
         waiting.count = int(task.waits_on_device)
         return measure_cell(task.cell, task.device)  # type: ignore[arg-type]

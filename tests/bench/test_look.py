@@ -16,7 +16,8 @@ from bench import look
 from bench.measure import cuda_timer, exactness, memory
 from bench.measure import measure as readings
 from bench.measure.cuda_stream import TorchGpu
-from bench.predict import fake_tensor, live_memory
+from bench.predict import live_memory
+from bench.predict.fake import tensor
 from bench.predict.predict import make_fake
 from bench.records.record import MeasuredMemory
 from bench.run import process
@@ -101,7 +102,7 @@ def check_on_pretended_gpu(cell):
 
 def predicted_bytes(cell):
     """By the rules of the processor, on which the pretended GPU computes."""
-    with fake_tensor.on("cpu"):
+    with tensor.on("cpu"):
         work = make_fake(cell, "cpu")
         predicted = live_memory.predict_memory(
             work.module, work.inputs, mode=cell.mode, numbers=work.numbers
@@ -123,7 +124,7 @@ def test_no_arm_copies_from_the_host_or_waits(name, implementation, mode):
     low = 8 if BLOCKS[name].is_fusion else None
     subject = replace(BLOCKS[name], channels=32, key_channels=16, low_channels=low)
     cell = arm(subject, implementation, mode)
-    with fake_tensor.on("cuda"):
+    with tensor.on("cuda"):
         assert traffic(make_fake(cell, "cuda")) == []
 
 

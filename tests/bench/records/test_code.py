@@ -109,6 +109,12 @@ def test_through_a_door_a_name_leads_to_its_own_module_alone(package, tmp_path):
     assert package(**{"room/a": "one = 3\n"}) != before
 
 
+def test_data_that_a_module_may_read_count(package, tmp_path):
+    before = package(blocks="NAMES = open(__file__.replace('blocks.py', 'names.csv')).read()\n")
+    (tmp_path / "mine" / "names.csv").write_text("one\n")
+    assert package() != before
+
+
 def test_a_file_that_is_no_python_counts_as_it_is(package):
     assert package(blocks="def (\n") != package(blocks="def )\n")
 

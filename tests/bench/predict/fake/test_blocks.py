@@ -12,8 +12,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ann.spec import Size
-from bench.predict import fake_tensor, live_memory, shapes
 from bench.predict import ledger as flops
+from bench.predict import live_memory
+from bench.predict.fake import shapes
+from bench.predict.fake import tensor as fake_tensor
 from bench.predict.predict import predict_cell
 from bench.workloads import workload
 from experiments.spec import Cell, OwnModule

@@ -13,7 +13,9 @@ from torch.utils._pytree import tree_leaves
 
 from ann import build
 from ann.implementations import implement
-from bench.predict import autocast, elementwise, fake_tensor, live_memory
+from bench.predict import elementwise, live_memory
+from bench.predict.fake import autocast
+from bench.predict.fake import tensor as fake_tensor
 from bench.predict.live_memory import Meter
 
 MEBI = 2**20

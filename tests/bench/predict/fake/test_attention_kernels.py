@@ -9,9 +9,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ann.spec import UnavailableError
 from bench.measure import profiler
-from bench.predict import attention_kernels, fake_tensor
 from bench.predict import ledger as flops
-from bench.predict.attention_kernels import Attention, GpuRules
+from bench.predict.fake import attention_kernels, tensor
+from bench.predict.fake.attention_kernels import Attention, GpuRules
 
 # The cuDNN that comes with torch 2.11 and with 2.15.
 OF_2_11, OF_2_15 = 91900, 92600
@@ -158,10 +158,8 @@ class Attend(torch.nn.Module):
 
 def faked(device, *inputs, gpu=None, mode="eval", **options):
     """The attention operator that a call on fake tensors ends in; None for plain products."""
-    with fake_tensor.on(device, gpu=gpu):
-        inputs = [
-            fake_tensor.as_fake(item, device).requires_grad_(mode == "train") for item in inputs
-        ]
+    with tensor.on(device, gpu=gpu):
+        inputs = [tensor.as_fake(item, device).requires_grad_(mode == "train") for item in inputs]
         ledger = flops.count(Attend(**options), tuple(inputs), mode=mode).ledger
     names = [row.name for row in ledger if "scaled_dot_product" in row.name]
     return min(names, key=len).removeprefix("aten._scaled_dot_product_") if names else None
@@ -266,8 +264,8 @@ def test_heads_without_images_are_one_images_in_newer_versions():
 
 def test_flash_pads_channels_to_eight():
     inputs = [torch.empty(1, 2, 9, 12, dtype=HALF) for _ in range(3)]
-    with fake_tensor.on("cuda", gpu=hopper(None)):
-        inputs = [fake_tensor.as_fake(item, "cuda") for item in inputs]
+    with tensor.on("cuda", gpu=hopper(None)):
+        inputs = [tensor.as_fake(item, "cuda") for item in inputs]
         found = flops.count(Attend(), tuple(inputs), mode="eval")
     assert found.macs == 2 * 2 * 9 * 9 * 16
 

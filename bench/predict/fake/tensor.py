@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from bench.predict import attention_kernels, autocast, shapes
-from bench.predict.autocast import ASK_DEVICE, CPU, META, Arguments, Mode
+from bench.predict.fake import attention_kernels, autocast, shapes
+from bench.predict.fake.autocast import ASK_DEVICE, CPU, META, Arguments, Mode
 
 Device = Literal["cpu", "cuda"]
 

@@ -1,0 +1,76 @@
+"""The house: no circles, rooms entered by their doors, folders to be read at a glance, one name for one thing."""
+
+import ast
+import graphlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("ann", "bench", "experiments", "reports")
+# Entered module by module: the library, what users write experiments with, the commands.
+OPEN = ("ann", "experiments", "bench", "reports")
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+ROOMS = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+
+
+def imported(name):
+    """Modules of ours that a module imports, also inside its functions."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            yield from inner or {node.module} & MODULES.keys()
+
+
+IMPORTS = {name: set(imported(name)) - {name} for name in MODULES}
+PAIRS = [(name, other) for name, others in IMPORTS.items() for other in sorted(others)]
+
+
+def room(name):
+    return name if name in ROOMS else name.rpartition(".")[0]
+
+
+def test_there_are_no_circles():
+    tuple(graphlib.TopologicalSorter(IMPORTS).static_order())
+
+
+def test_rooms_are_entered_by_their_doors():
+    inside = {(name, other) for name, other in PAIRS if room(other) in (room(name), *OPEN)}
+    library = {pair for pair in PAIRS if pair[1].startswith(("ann.", "experiments."))}
+    assert {pair for pair in PAIRS if pair[1] not in ROOMS} - inside - library == set()
+
+
+def test_reports_are_entered_by_commands_alone_and_by_their_door():
+    entered = [pair for pair in PAIRS if pair[0][:5] == "bench" and pair[1][:7] == "reports"]
+    assert {(room(name), other) for name, other in entered} <= {("bench", "reports")}
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}))
+def test_no_folder_has_more_than_twelve_files(folder):
+    assert len(list(folder.glob("*.py"))) <= 12
+
+
+# The same part in each: of an experiment, a chapter of the report, a program.
+PARTS = {"EXPERIMENT", "CHAPTER", "PROGRAM", "main", "make", "parser", "__getattr__", "_MODULES"}
+
+
+def test_a_name_stands_for_one_thing():
+    names = Counter(name for tree in TREES.values() for name in set(defined(tree)) - PARTS)
+    shared = {name: count for name, count in names.items() if count > 1}
+    assert sum(shared.values()) <= 0.12 * names.total(), shared
+
+
+def defined(tree):
+    """Names that a module defines at its top level."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
