@@ -259,6 +259,8 @@ def code_digest(cell: Job, device: str) -> str:
 def _measured_code(cell: Job) -> Iterator[str]:
     """Digests of what builds a subject: of a block or network its modules, of somebody's own the package."""
     subject = cell.subject
+    if isinstance(cell, MachineCheck) and cell.reads == "ceilings":
+        return
     if isinstance(subject, OwnModule):
         yield digest([subject.factory.partition(":")[0]])
     elif isinstance(subject, NetworkSpec):

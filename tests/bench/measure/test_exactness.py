@@ -34,7 +34,7 @@ def planted(monkeypatch, plant, **changes):
 
     made = workload.make_workload
     cell = replace(NB, **changes)
-    seen = look.Seen(what="")
+    seen = look.KindResult(what="")
     with monkeypatch.context() as patch:
         stand_in(patch, workload, "make_workload", make)
         seen.error, seen.gradient_error = exactness.float64_errors(cell, "cpu")

@@ -30,11 +30,12 @@ DEATHS = {
 @pytest.mark.parametrize("death", DEATHS)
 def test_the_same_death_is_the_same_failure(monkeypatch, who, death):
     monkeypatch.setenv("DEATH", death)
+    before = psutil.Process().children()
     outcome = ASKED[who](1.0 if death == "hang" else 60.0)
     kind, reason = DEATHS[death]
     assert outcome.reason == reason
     assert who == "counter" or outcome.kind == kind  # a tool's row has a reason alone
-    assert psutil.Process().children() == []
+    assert set(psutil.Process().children()) <= set(before)
 
 
 @pytest.mark.parametrize("who", ASKED)
