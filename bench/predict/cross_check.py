@@ -1,4 +1,4 @@
-"""Three opinions on matrix work: the ledger, the formula of a block, and fvcore; they agree or nothing is told.
+"""Cross-checks MACs from the dispatch ledger, the closed form of a block and fvcore; raises if they disagree.
 
 The ledger and the formula are compared at the size that was asked for, the ledger and fvcore at a
 small one, since fvcore has to execute the module.
@@ -137,17 +137,17 @@ _HANDLES: Mapping[str, Callable[[list[Any], list[Any]], int]] = {
 }
 
 
-def check(opinions: Mapping[str, int | None], *, where: str) -> None:
+def check(counts: Mapping[str, int | None], *, where: str) -> None:
     """Compare the MACs of several counters.
 
     Args:
-        opinions: MACs by the counter's name; one that has no opinion is None.
+        counts: MACs by the counter's name; None of one that has no rule.
         where: what was counted, for the message.
 
     Raises:
         DisagreementError: two differ by more than 0.1 %; the message has every figure.
     """
-    figures = {name: macs for name, macs in opinions.items() if macs is not None}
+    figures = {name: macs for name, macs in counts.items() if macs is not None}
     if not figures:
         return
     least, most = min(figures.values()), max(figures.values())
@@ -219,7 +219,7 @@ def cross_checked_counts(
         execute: ask fvcore too, which runs the module; not for code that is not known.
 
     Raises:
-        DisagreementError: two opinions on the matrix work differ by more than 0.1 %.
+        DisagreementError: two counts of the matrix work differ by more than 0.1 %.
     """
     found = ledger.count(module, inputs, mode=mode, first=numbers is nullcontext, numbers=numbers)
     analytic = None
