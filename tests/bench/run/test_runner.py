@@ -171,7 +171,7 @@ def test_a_prediction_turns_standard_output_aside_while_no_other_thread_may(monk
         return Measures()
 
     monkeypatch.setattr(runner, "_MEMO", {})
-    monkeypatch.setattr(predict, "predict_cell", without_output)
+    stand_in(monkeypatch, predict, "predict_cell", without_output)
     assert runner._predictions(SMALL, "cpu") == Measures()
     assert sys.stdout is out
 
