@@ -8,7 +8,6 @@ import sys
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
-from importlib import metadata
 from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import NamedTuple
@@ -174,12 +173,16 @@ def _versions(package: str) -> tuple[str, ...]:
     """Versions of an installed package and of what it may use, such as opt_einsum behind torch."""
     if package in sys.stdlib_module_names:
         return ()
+    from importlib import metadata  # not for --help
+
     names = _distributions(package)
     needs = [_bare(need) for name in names for need in metadata.requires(name) or ()]
     return tuple(_installed([*names, *needs]))
 
 
 def _distributions(package: str) -> Iterable[str]:
+    from importlib import metadata
+
     try:
         return [metadata.distribution(package).name]
     except metadata.PackageNotFoundError:
@@ -192,6 +195,8 @@ def _bare(requirement: str) -> str:
 
 
 def _installed(names: Iterable[str]) -> Iterator[str]:
+    from importlib import metadata
+
     for name in names:
         try:
             yield f"{name.lower()} {metadata.version(name)}"
