@@ -34,6 +34,11 @@ def digest(roots: Iterable[str], *, skip: Collection[str] = (), ends: Collection
     return _digest(tuple(roots), tuple(skip), tuple(ends))
 
 
+Import = tuple[
+    str, str
+]  # a module, and the name that is taken from it, empty for the module itself
+
+
 @cache
 def _digest(roots: tuple[str, ...], skip: tuple[str, ...], ends: tuple[str, ...]) -> str:
     packages = {name.partition(".")[0] for name in roots}
@@ -50,14 +55,14 @@ def _digest(roots: tuple[str, ...], skip: tuple[str, ...], ends: tuple[str, ...]
             continue
         module = _read(path, name)
         parts.add(module.content)
-        waiting += module.imports if name not in ends else ()
+        waiting += map(_provider, module.imports if name not in ends else ())
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:DIGITS]
 
 
 class _Module(NamedTuple):
     content: str
-    imports: tuple[str, ...]
-    provides: dict[str, str]  # names that it only hands on, with their modules
+    imports: tuple[Import, ...]
+    provides: dict[str, Import]  # names that it only hands on
 
 
 @cache
@@ -81,7 +86,8 @@ def _file(name: str) -> Path | None:
 
 
 def _is_installed(path: Path) -> bool:
-    return any(path.is_relative_to(folder) for folder in LIBRARY)
+    is_there = any(path.is_relative_to(folder) for folder in LIBRARY)
+    return is_there or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
 
 
 @cache
@@ -92,15 +98,15 @@ def _read(path: Path, name: str) -> _Module:
     except (SyntaxError, ValueError):  # compiled, or an import of it says what is wrong
         return _Module(hashlib.sha256(source).hexdigest(), (), {})
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    imports, provides = [], {}
+    imports: list[Import] = []
+    provides: dict[str, Import] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imports += [alias.name for alias in node.names]
+            imports += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node, package)
-            for alias in node.names:
-                provides[alias.asname or alias.name] = target = _provider(base, alias.name)
-                imports.append(target)
+            taken = {alias: (_absolute(node, package), alias.name) for alias in node.names}
+            provides |= {alias.asname or alias.name: pair for alias, pair in taken.items()}
+            imports += taken.values()
     is_door = path.name == "__init__.py" and not _statements(tree)
     endings = {ending for ending in DATA if any(text.endswith(ending) for text in _texts(tree))}
     content = hashlib.sha256(ast.dump(_Meaning().visit(tree), annotate_fields=False).encode())
@@ -122,15 +128,19 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*above, *filter(None, [node.module])])
 
 
-def _provider(base: str, name: str) -> str:
-    """Module behind `from base import name`."""
-    inner = f"{base}.{name}"
-    if _file(inner) is not None:
-        return inner
-    path = _file(base)
-    if path is None or _is_installed(path) or path.name != "__init__.py":
-        return base
-    return _read(path, base).provides.get(name, base)
+def _provider(imported: Import) -> str:
+    """Module that an import leads to, through `__init__.py` that only hand on."""
+    passed: set[Import] = set()
+    while imported not in passed:  # packages may import each other
+        passed.add(imported)
+        base, name = imported
+        if name and _file(f"{base}.{name}") is not None:
+            return f"{base}.{name}"
+        path = _file(base)
+        if path is None or _is_installed(path) or path.name != "__init__.py":
+            break
+        imported = _read(path, base).provides.get(name, imported)
+    return imported[0]
 
 
 def _statements(tree: ast.Module) -> list[ast.stmt]:

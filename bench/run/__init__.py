@@ -7,7 +7,6 @@ from bench.run.ray_cluster import ray
 from bench.run.runner import (
     PROCESS_BYTES,
     RECORDS_FILE,
-    code_digest,
     default_slots,
     environment_of,
     make_record,

@@ -5,7 +5,6 @@ stopped. A cell that is too large for the device is not started, one that dies o
 leaves a record that says so.
 """
 
-import hashlib
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,20 +15,20 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ann.spec import NetworkSpec, UnavailableError
+from ann.spec import UnavailableError
 from bench.records import (
     Environment,
     Failure,
     Measures,
     Record,
     append_line,
-    digest,
     one_line,
     read_records,
 )
 from bench.run import environment, process
+from bench.run.job_code import code_digest
 from bench.run.pool import Act, Engine, Lost, one_by_one
-from experiments.spec import Evaluation, Job, MachineCheck, Measurement, OwnModule, TrainingJob
+from experiments.spec import Job
 
 Source = Literal["predicted", "measured"]
 
@@ -37,33 +36,6 @@ RECORDS_FILE = "records.jsonl"
 ROOT = Path(__file__).resolve().parents[2]
 # Bytes that a process with torch in it takes before it has a tensor.
 PROCESS_BYTES = 600 * 2**20
-# Which code a record is of: what a probe runs, and what computes a block in another way.
-_PROBING = {
-    "memory": "bench.measure.memory",
-    "operations": "bench.measure.profiler",
-    "timing": "bench.measure.{device}_timer",
-}
-_READING = {"ceilings": "bench.measure.ceilings", "counters": "bench.measure.other_counters"}
-_IMPLEMENTING = {
-    "plain": (),
-    "compiled": ("ann.implementations",),
-    "fast": ("ann.implementations", "ann.fast"),
-    "fast-compiled": ("ann.implementations", "ann.fast"),
-    "onnxruntime": ("ann.export", "bench.workloads.onnx_runtime"),
-}
-# These import what they choose between.
-_MEASURING = ("bench.measure.measure",)
-_CHOOSING = ("ann.build", "ann.implementations")
-# What a cell asks for is in its id; how records are written and shown changes no reading.
-_NOT_MEASURING = (
-    "ann",
-    "bench.workloads.onnx_runtime",
-    "experiments",
-    "psutil",
-    "pydantic",
-    "pynvml",
-    "reports",
-)
 
 
 def resolve_device(device: str) -> str:
@@ -240,56 +212,6 @@ def environment_of(device: str, cell: Job, *, slots: int = 1) -> Environment:
 
 
 _describe = cache(environment.describe)
-
-
-def code_digest(cell: Job, device: str) -> str:
-    """Twelve digits that change with the code that a cell measures and the code that measures it.
-
-    Args:
-        cell: what is done.
-        device: where; on `meta` it is predicted.
-    """
-    parts = (
-        *_measured_code(cell),
-        digest(_measuring_code(cell, device), skip=_NOT_MEASURING, ends=_MEASURING),
-    )
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
-
-
-def _measured_code(cell: Job) -> Iterator[str]:
-    """Digests of what builds a subject: of a block or network its modules, of somebody's own the package."""
-    subject = cell.subject
-    if isinstance(cell, MachineCheck) and cell.reads == "ceilings":
-        return
-    if isinstance(subject, OwnModule):
-        yield digest([subject.factory.partition(":")[0]])
-    elif isinstance(subject, NetworkSpec):
-        from ann.heads import HEADS  # brings torch
-
-        kinds = [HEADS[subject.head].__module__]
-        kinds += ["ann.heads.context"] if subject.auxiliary_channels is not None else []
-        yield digest(["ann.network", *kinds], ends=("ann.heads",))
-    else:
-        yield digest(["ann.blocks"])
-    if not isinstance(subject, OwnModule):
-        rewriting = _IMPLEMENTING.get(
-            cell.call.implementation, ("ann.implementations", "ann.attention")
-        )
-        yield digest(["ann.build", *rewriting], skip=("ann.network", "experiments"), ends=_CHOOSING)
-
-
-def _measuring_code(cell: Job, device: str) -> list[str]:
-    if device == "meta":
-        return ["bench.predict.predict"]
-    match cell:
-        case TrainingJob() | Evaluation():
-            return ["bench.training.run"]
-        case MachineCheck():
-            return [_READING[cell.reads], *_MEASURING]
-        case Measurement():
-            probes = [_PROBING[probe].format(device=device) for probe in cell.probes]
-            paper = ["bench.predict.released_scripts"] if cell.protocol == "paper" else []
-            return [*probes, *paper, "bench.workloads.workload", *_MEASURING]
 
 
 def timestamp() -> str:

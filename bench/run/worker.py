@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 from bench.records import NO_GRAPH, Failure, Measures, error_failure
 from bench.run.process import Task, shares, tidy_process
-from experiments.spec import TrainingJob
+from experiments.spec import Evaluation, TrainingJob
 
 
 def measure_cells() -> Generator[Measures | Failure, Task, Measures | Failure]:
@@ -31,7 +31,8 @@ def measured_outcome(task: Task) -> Measures | Failure:
         from bench.measure import measure_cell, waiting
 
         waiting.count = int(task.waits_on_device)
-        return measure_cell(task.cell, task.device)  # type: ignore[arg-type]
+        assert not isinstance(task.cell, Evaluation), "the command evaluates, in its own process"
+        return measure_cell(task.cell, task.device)  # type: ignore[arg-type]  # a device
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
         return error_failure(error)
 

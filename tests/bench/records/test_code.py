@@ -109,6 +109,28 @@ def test_through_a_door_a_name_leads_to_its_own_module_alone(package, tmp_path):
     assert package(**{"room/a": "one = 3\n"}) != before
 
 
+def test_packages_that_import_each_other_are_followed(package, tmp_path):
+    (tmp_path / "mine" / "room").mkdir()
+    files = {
+        "__init__": "from mine.room import two\nfrom mine.layers import width\n",
+        "room/__init__": "from mine import width\nfrom mine.room.b import two\n",
+        "room/b": "two = 2\n",
+        "blocks": "from mine import two, width\n",
+    }
+    before = package(**files)
+    assert package(layers="def width(channels): return 0\n") != before
+
+
+def test_a_package_of_an_interpreter_below_counts_by_its_version(package, tmp_path, monkeypatch):
+    place = tmp_path / "elsewhere" / "site-packages"
+    (place / "below_of_tests").mkdir(parents=True)
+    (place / "below_of_tests" / "__init__.py").write_text("ONE = 1\n")
+    monkeypatch.syspath_prepend(place)
+    before = package(blocks="import below_of_tests\n")
+    (place / "below_of_tests" / "__init__.py").write_text("ONE = 2\n")
+    assert package() == before
+
+
 def test_data_that_a_module_may_read_count(package, tmp_path):
     before = package(blocks="NAMES = open(__file__.replace('blocks.py', 'names.csv')).read()\n")
     (tmp_path / "mine" / "names.csv").write_text("one\n")

@@ -8,7 +8,7 @@ import pytest
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
 from bench.records import code
-from bench.run import runner
+from bench.run import job_code
 from experiments import machine
 from experiments.beyond import counters
 from experiments.paper import table6
@@ -43,7 +43,7 @@ NETS = {"psa", "training"}
 def digests():
     for known in (code._digest, code._file, code._read):
         known.cache_clear()
-    return {name: runner.code_digest(*given) for name, given in CELLS.items()}
+    return {name: job_code.code_digest(*given) for name, given in CELLS.items()}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,86 @@
+"""Digest of the code that a job uses: what is measured, and what measures it."""
+
+import hashlib
+from collections.abc import Iterator
+
+from ann.spec import NetworkSpec
+from bench.records import digest
+from experiments.spec import Evaluation, Job, MachineCheck, Measurement, OwnModule, TrainingJob
+
+# What a probe runs, and what computes a block in another way.
+_PROBING = {
+    "memory": "bench.measure.memory",
+    "operations": "bench.measure.profiler",
+    "timing": "bench.measure.{device}_timer",
+}
+_READING = {"ceilings": "bench.measure.ceilings", "counters": "bench.measure.other_counters"}
+_IMPLEMENTING = {
+    "plain": (),
+    "compiled": ("ann.implementations",),
+    "fast": ("ann.implementations", "ann.fast"),
+    "fast-compiled": ("ann.implementations", "ann.fast"),
+    "onnxruntime": ("ann.export", "bench.workloads.onnx_runtime"),
+}
+# These import what they choose between.
+_MEASURING = ("bench.measure.measure",)
+_CHOOSING = ("ann.build", "ann.implementations")
+# What a cell asks for is in its id; how records are written and shown changes no reading.
+_NOT_MEASURING = (
+    "ann",
+    "bench.workloads.onnx_runtime",
+    "experiments",
+    "psutil",
+    "pydantic",
+    "pynvml",
+    "reports",
+)
+
+
+def code_digest(cell: Job, device: str) -> str:
+    """Twelve digits that change with the code that a cell measures and the code that measures it.
+
+    Args:
+        cell: what is done.
+        device: where; on `meta` it is predicted.
+    """
+    parts = (
+        *_measured_code(cell),
+        digest(_measuring_code(cell, device), skip=_NOT_MEASURING, ends=_MEASURING),
+    )
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
+
+
+def _measured_code(cell: Job) -> Iterator[str]:
+    """Digests of what builds a subject: of a block or network its modules, of somebody's own the package."""
+    subject = cell.subject
+    if isinstance(cell, MachineCheck) and cell.reads == "ceilings":
+        return
+    if isinstance(subject, OwnModule):
+        yield digest([subject.factory.partition(":")[0]])
+    elif isinstance(subject, NetworkSpec):
+        from ann.heads import HEADS  # brings torch
+
+        kinds = [HEADS[subject.head].__module__]
+        kinds += ["ann.heads.context"] if subject.auxiliary_channels is not None else []
+        yield digest(["ann.network", *kinds], ends=("ann.heads",))
+    else:
+        yield digest(["ann.blocks"])
+    if not isinstance(subject, OwnModule):
+        rewriting = _IMPLEMENTING.get(
+            cell.call.implementation, ("ann.implementations", "ann.attention")
+        )
+        yield digest(["ann.build", *rewriting], skip=("ann.network", "experiments"), ends=_CHOOSING)
+
+
+def _measuring_code(cell: Job, device: str) -> list[str]:
+    if device == "meta":
+        return ["bench.predict.predict"]
+    match cell:
+        case TrainingJob() | Evaluation():
+            return ["bench.training.run"]
+        case MachineCheck():
+            return [_READING[cell.reads], *_MEASURING]
+        case Measurement():
+            probes = [_PROBING[probe].format(device=device) for probe in cell.probes]
+            paper = ["bench.predict.released_scripts"] if cell.protocol == "paper" else []
+            return [*probes, *paper, "bench.workloads.workload", *_MEASURING]
