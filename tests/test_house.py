@@ -3,6 +3,7 @@
 import ast
 import graphlib
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,20 +17,36 @@ MODULES = {
     for package in PACKAGES
     for path in (ROOT / package).rglob("*.py")
 }
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 ROOMS = {name for name, path in MODULES.items() if path.name == "__init__.py"}
 
 
-def imported(name):
+def imported(tree):
     """Modules of ours that a module imports, also inside its functions."""
-    for node in ast.walk(TREES[name]):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             inner = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
             yield from inner or {node.module} & MODULES.keys()
 
 
-IMPORTS = {name: set(imported(name)) - {name} for name in MODULES}
-PAIRS = [(name, other) for name, others in IMPORTS.items() for other in sorted(others)]
+def defined(tree):
+    """Names that a module defines at its top level."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+@cache
+def read():
+    """Imports of each module, and its names; no tree is kept, for the collector to walk in all other tests."""
+    trees = ((name, ast.parse(path.read_bytes())) for name, path in MODULES.items())
+    return {name: (set(imported(tree)) - {name}, set(defined(tree))) for name, tree in trees}
+
+
+def pairs():
+    return {(name, other) for name, (others, _) in read().items() for other in others}
 
 
 def room(name):
@@ -37,17 +54,21 @@ def room(name):
 
 
 def test_there_are_no_circles():
-    tuple(graphlib.TopologicalSorter(IMPORTS).static_order())
+    tuple(
+        graphlib.TopologicalSorter(
+            {name: others for name, (others, _) in read().items()}
+        ).static_order()
+    )
 
 
 def test_rooms_are_entered_by_their_doors():
-    inside = {(name, other) for name, other in PAIRS if room(other) in (room(name), *OPEN)}
-    library = {pair for pair in PAIRS if pair[1].startswith(("ann.", "experiments."))}
-    assert {pair for pair in PAIRS if pair[1] not in ROOMS} - inside - library == set()
+    inside = {(name, other) for name, other in pairs() if room(other) in (room(name), *OPEN)}
+    library = {pair for pair in pairs() if pair[1].startswith(("ann.", "experiments."))}
+    assert {pair for pair in pairs() if pair[1] not in ROOMS} - inside - library == set()
 
 
 def test_reports_are_entered_by_commands_alone_and_by_their_door():
-    entered = [pair for pair in PAIRS if pair[0][:5] == "bench" and pair[1][:7] == "reports"]
+    entered = [pair for pair in pairs() if pair[0][:5] == "bench" and pair[1][:7] == "reports"]
     assert {(room(name), other) for name, other in entered} <= {("bench", "reports")}
 
 
@@ -61,16 +82,6 @@ PARTS = {"EXPERIMENT", "CHAPTER", "PROGRAM", "main", "make", "parser", "__getatt
 
 
 def test_a_name_stands_for_one_thing():
-    names = Counter(name for tree in TREES.values() for name in set(defined(tree)) - PARTS)
+    names = Counter(name for _, own in read().values() for name in own - PARTS)
     shared = {name: count for name, count in names.items() if count > 1}
     assert sum(shared.values()) <= 0.12 * names.total(), shared
-
-
-def defined(tree):
-    """Names that a module defines at its top level."""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            yield from (target.id for target in targets if isinstance(target, ast.Name))
