@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from ann.spec import Size
 from bench import regress
 from bench.records import outcome, record
 from bench.regression import planning, requests, revisions
