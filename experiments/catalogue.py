@@ -1,31 +1,32 @@
-"""The experiments by name, in the order in which they are run."""
+"""The experiments by name, found in `experiments.paper` and `experiments.beyond`: a new one is a file there.
 
+A module with an `EXPERIMENT` asks what needs no training; one with a function `make` is trained, on the data of a
+`Setting`, and is called as its module.
+"""
+
+import pkgutil
 from collections.abc import Callable
+from importlib import import_module
 
-from experiments.beyond import counters, crossover, implementations, precision
-from experiments.paper import fig2, table1, table2, table6, table7, zoo_ann, zoo_dnl
+from experiments import beyond, paper
 from experiments.spec import Experiment
 from experiments.training import Setting
 
-EXPERIMENTS: dict[str, Experiment] = {
-    module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (
-        table1,
-        fig2,
-        zoo_ann,
-        zoo_dnl,
-        table2,
-        counters,
-        crossover,
-        implementations,
-        precision,
-    )
+_MODULES = {
+    module.name.rpartition(".")[2]: import_module(module.name)
+    for room in (paper, beyond)
+    for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")
 }
 
-# These train; each is made for a setting: the data, the budget, the seeds.
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in sorted(
+        (module.EXPERIMENT for module in _MODULES.values() if hasattr(module, "EXPERIMENT")),
+        key=lambda experiment: (experiment.beyond_paper, experiment.place),
+    )
+}
 TRAININGS: dict[str, Callable[[Setting], Experiment]] = {
-    "table6": table6.make,
-    "table7": table7.make,
+    name: module.make for name, module in _MODULES.items() if hasattr(module, "make")
 }
 
 # What the paper and the model zoo print, and what we ask beyond them.

@@ -206,6 +206,7 @@ class Experiment:
         beyond_paper: whether neither the paper nor the model zoo has it.
         order: the step of `experiments.reference` in which a new device is asked a cell, and the place
             in it; nothing for what comes behind all steps.
+        place: in the catalogue, behind what the paper has if it is beyond it; in one place by the files' names.
     """
 
     name: str
@@ -213,3 +214,4 @@ class Experiment:
     cells: tuple[Job, ...] = ()
     beyond_paper: bool = False
     order: Callable[[Measurement], tuple[int, ...]] = lambda _: ()
+    place: int = 100

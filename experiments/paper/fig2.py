@@ -12,6 +12,7 @@ SIZE = Size(width=256, height=128)
 
 EXPERIMENT = Experiment(
     name="fig2",
+    place=2,
     question="Which operations make NB slow?",
     order=lambda _: (2, 1),
     cells=tuple(

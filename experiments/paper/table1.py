@@ -30,6 +30,7 @@ def preceding(name: str, size: Size) -> tuple[tuple[str, Size], ...]:
 
 EXPERIMENT = Experiment(
     name="table1",
+    place=1,
     question="Is APNB 6 times faster and 28 times smaller than a non-local block?",
     order=lambda cell: (3,) if cell.protocol == "paper" else (1, cell.size != TESTING),
     cells=(

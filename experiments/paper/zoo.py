@@ -65,6 +65,7 @@ def zoo(name: str, *, method: str, question: str, rows: tuple[Row, ...]) -> Expe
     return Experiment(
         name=name,
         question=question,
+        place=3,
         order=lambda cell: (8,) if "memory" in cell.probes else (),
         cells=tuple(
             cell
