@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from ann.spec import Size
 from bench import completion
-from bench.records import Record
 from experiments.spec import Dtype, Mode
 from experiments.training import DATASETS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from bench.records import Record
 
 
 LOCK = ".lock"
@@ -158,11 +159,11 @@ def locked(folder: Path) -> Iterator[Path]:
 
 
 def follow(
-    records: Iterable[Record],
+    records: "Iterable[Record]",
     *,
     total: int,
-    show: Callable[[Sequence[Record]], "RenderableType"] | None = None,
-) -> tuple[Record, ...]:
+    show: "Callable[[Sequence[Record]], RenderableType] | None" = None,
+) -> "tuple[Record, ...]":
     """Collect records as they come, under a progress bar.
 
     Args:

@@ -6,12 +6,16 @@ Roofline, 2009). The floor of a block is the sum over its calls, since one runs 
 knows no launch, no cache that holds what an earlier call left, and no fusion of operators.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from bench.analysis.devices import Ceilings
 from bench.analysis.statistics import without_rejected
-from bench.records import Alike, Ceiling, Environment, Operator
+
+if TYPE_CHECKING:  # pydantic, which --help does without
+    from collections.abc import Mapping, Sequence
+
+    from bench.records import Alike, Ceiling, Environment, Operator
 
 # Operators below these are not those of the ledger, which is of the module that they were made from.
 FUSING = ("compiled", "fast-compiled", "onnxruntime")
@@ -32,7 +36,7 @@ TF32 = Policy(convolution="tf32", product="tf32")
 TORCH = Policy(convolution="tf32", product="float32")
 
 
-def policy_of(dtype: str, environment: Environment | None = None) -> Policy:
+def policy_of(dtype: str, environment: "Environment | None" = None) -> Policy:
     """Policy of a cell: what was set where it ran on CUDA, else what its number format says."""
     if dtype == "tf32":
         return TF32
@@ -66,7 +70,7 @@ class Floor:
 
 
 def floors(
-    ledger: Sequence[Operator], ceilings: Ceilings, policy: Policy = IEEE
+    ledger: "Sequence[Operator]", ceilings: Ceilings, policy: Policy = IEEE
 ) -> tuple[Floor, ...]:
     """Floor of each operator of a ledger, in its order.
 
@@ -76,7 +80,7 @@ def floors(
     return tuple(_floor(row, ceilings, policy) for row in ledger)
 
 
-def floor_total_s(ledger: Sequence[Operator], ceilings: Ceilings, policy: Policy = IEEE) -> float:
+def floor_total_s(ledger: "Sequence[Operator]", ceilings: Ceilings, policy: Policy = IEEE) -> float:
     """Sum of the floors: the predicted time of one call, if all goes as well as it can.
 
     Raises:
@@ -85,7 +89,9 @@ def floor_total_s(ledger: Sequence[Operator], ceilings: Ceilings, policy: Policy
     return sum(row.time_s for row in floors(ledger, ceilings, policy))
 
 
-def _floor(row: Operator, ceilings: Ceilings, policy: Policy) -> Floor:
+def _floor(row: "Operator", ceilings: Ceilings, policy: Policy) -> Floor:
+    from bench.records import Alike
+
     # Records from before calls stood apart have their sums alone, whose floor is no higher.
     alike = row.alike or (
         Alike(calls=1, macs=row.macs, flops=row.flops, moved_bytes=row.moved_bytes),
@@ -104,7 +110,9 @@ def _floor(row: Operator, ceilings: Ceilings, policy: Policy) -> Floor:
     )
 
 
-def _parts(name: str, one: Alike, ceilings: Ceilings, policy: Policy) -> tuple[float, float, float]:
+def _parts(
+    name: str, one: "Alike", ceilings: Ceilings, policy: Policy
+) -> tuple[float, float, float]:
     """Seconds of one call: its products, its other operations, its bytes."""
     products = 2 * one.macs / _rate(name, one.dtype, ceilings, policy) if one.macs else 0.0
     others = one.flops - 2 * one.macs
@@ -138,7 +146,7 @@ def _peak(dtype: str, ceilings: Ceilings) -> float:
     return ceilings.products[dtype]
 
 
-def measured_ceilings(found: Sequence[Ceiling]) -> Ceilings | None:
+def measured_ceilings(found: "Sequence[Ceiling]") -> Ceilings | None:
     """Ceilings that a machine reached; None if they lack the copy or every product."""
     rates = {(one.kind, one.dtype): rate for one in found if (rate := ceiling_rate(one))}
     products: Mapping[str, float] = {
@@ -148,7 +156,7 @@ def measured_ceilings(found: Sequence[Ceiling]) -> Ceilings | None:
     return Ceilings(bandwidth=copies[0], products=products) if copies and products else None
 
 
-def ceiling_rate(ceiling: Ceiling) -> float | None:
+def ceiling_rate(ceiling: "Ceiling") -> float | None:
     """Bytes or FLOPs a second at best, for a ceiling is what is not passed; None where nothing was timed."""
     timing = ceiling.timing
     if timing is None or not timing.samples_s:

@@ -27,10 +27,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bench.analysis.statistics import TIME_CONFIDENCE, MedianInterval, median_interval
-from bench.records import ArmReadings, ClockName, Comparison
+
+if TYPE_CHECKING:  # pydantic, which --help does without
+    from bench.records import ArmReadings, ClockName, Comparison
 
 SpeedVerdict = Literal["SAME", "FASTER", "SLOWER", "INCONCLUSIVE"]
 
@@ -75,12 +77,12 @@ class Decision:
     within: tuple[int, int]
 
 
-def rounds_of(comparison: Comparison, clock: ClockName) -> tuple[ArmReadings, ...]:
+def rounds_of(comparison: "Comparison", clock: "ClockName") -> "tuple[ArmReadings, ...]":
     """Take the readings of one clock from a comparison."""
     return tuple(one.readings[clock] for one in comparison.rounds)
 
 
-def decide_comparison(comparison: Comparison, clock: ClockName) -> Decision:
+def decide_comparison(comparison: "Comparison", clock: "ClockName") -> Decision:
     """Apply the rule to one clock, with the margin and level that were fixed beforehand."""
     return decide(
         rounds_of(comparison, clock),
@@ -91,7 +93,7 @@ def decide_comparison(comparison: Comparison, clock: ClockName) -> Decision:
 
 
 def decide(
-    rounds: Sequence[ArmReadings],
+    rounds: "Sequence[ArmReadings]",
     *,
     margin: float = MARGIN,
     level: float = LEVEL,

@@ -135,3 +135,12 @@ def test_progress_goes_to_standard_error_on_a_terminal(monkeypatch):
     cli.follow(iter([made]), total=1)
     assert out.getvalue() == ""
     assert "apnb" in error.getvalue()
+
+
+@pytest.mark.parametrize("command", ["efficiency", "ablations", "reference"])
+def test_help_loads_nothing_that_takes_long(command):
+    code = f"import sys; from bench import {command}\n"
+    code += f"try: {command}.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'pandas', 'pydantic', 'rich', 'scipy'} & set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
