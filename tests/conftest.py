@@ -1,6 +1,7 @@
 """What all tests share: texts that are kept, so that a change of what is written or shown is seen."""
 
 import difflib
+import gc
 import os
 from pathlib import Path
 
@@ -8,6 +9,12 @@ import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
 SHOWN_LINES = 60
+
+
+def pytest_collection_finish():
+    """Spare the collector, which every measurement calls, from walking torch and all tests each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

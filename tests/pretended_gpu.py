@@ -42,9 +42,12 @@ PROPERTIES = SimpleNamespace(
 
 
 def _on_host(value: Any) -> Any:
-    if isinstance(value, torch.device) and value.type == "cuda":
-        return torch.device("cpu")
-    return "cpu" if isinstance(value, str) and re.fullmatch(r"cuda(:\d+)?", value) else value
+    kind = type(value)  # by hand: of a million calls most hold a tensor alone, and torch's tree_map takes its time
+    if kind is torch.device:
+        return torch.device("cpu") if value.type == "cuda" else value
+    if kind is str:
+        return "cpu" if re.fullmatch(r"cuda(:\d+)?", value) else value
+    return kind(map(_on_host, value)) if kind in (tuple, list) else value
 
 
 class ToHost(TorchFunctionMode):
@@ -53,7 +56,8 @@ class ToHost(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is torch.device:  # what the code goes by is the GPU
             return func(*args, **(kwargs or {}))
-        return func(*tree_map(_on_host, args), **tree_map(_on_host, kwargs or {}))
+        kwargs = {name: _on_host(value) for name, value in (kwargs or {}).items()}
+        return func(*map(_on_host, args), **kwargs)
 
 
 class Watched(TorchDispatchMode):

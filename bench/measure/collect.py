@@ -75,12 +75,10 @@ def collector_off() -> Iterator[None]:
     """Keep Python's garbage collector out of the samples."""
     was_on = gc.isenabled()
     gc.collect()
-    gc.freeze()
     gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
         if was_on:
             gc.enable()
 
