@@ -3,22 +3,15 @@
 from collections.abc import Callable
 
 from experiments.beyond import counters, crossover, implementations, precision
-from experiments.paper import fig2, table1, table2, table6, table7, zoo_ann, zoo_dnl
+from experiments.paper import fig2, table1, table2, table6, table7, zoo
 from experiments.spec import Experiment
 from experiments.training import Setting
 
 EXPERIMENTS: dict[str, Experiment] = {
-    module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (
-        table1,
-        fig2,
-        zoo_ann,
-        zoo_dnl,
-        table2,
-        counters,
-        crossover,
-        implementations,
-        precision,
+    experiment.name: experiment
+    for experiment in (
+        *(table1.EXPERIMENT, fig2.EXPERIMENT, zoo.ANN, zoo.DNL, table2.EXPERIMENT),
+        *(module.EXPERIMENT for module in (counters, crossover, implementations, precision)),
     )
 }
 

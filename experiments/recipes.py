@@ -33,67 +33,49 @@ class Iterations:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """All that a training needs to be told besides network, data, length and seed.
-
-    Attributes:
-        name: of the recipe.
-        iterations: by budget. Sources: 60K Cityscapes, 150K ADE20K, 28K PASCAL Context (paper, 4.2);
-            40k and 80k, 80k and 160k, 20k and 40k (mmseg, for Cityscapes, ADE20K and VOC).
-        learning_rate: at the start: 0.01, for ADE20K 0.02 (paper, 4.2; mmseg has 0.01 everywhere).
-        weight_decay: 5e-4 for Cityscapes, 1e-4 else (released json); 5e-4 (mmseg).
-        batch: images of all devices together: 8 for Cityscapes, 16 else (paper, 4.2; mmseg).
-        crop: what the network sees: 769, 520 (ADE20K), 480 (PASCAL Context) square (paper, 4.2).
-        optimiser: `sgd` with momentum, or `adamw` with PyTorch's betas.
-        momentum: 0.9 (both).
-        power: of the poly schedule (1 - i / n) ** power; 0.9 (both; the paper prints it otherwise).
-        floor: lowest learning rate; 0 (released trainer), 1e-4 (mmseg).
-        short_side: images are first brought to this shorter side; None for their own size. 520 for
-            ADE20K (released json), 512 for ADE20K and VOC (mmseg).
-        long_side: the longer side may not be longer then; 2048 (mmseg).
-        scale: range of the factor that is drawn then; 0.5 to 2 (paper, 4.2; mmseg).
-        aspect: range of a; width grows by sqrt(a), height shrinks by it. 0.9 to 1.1 (released json).
-        flip: share of images that are mirrored; a half (both).
-        brightness: an integer up to this one is added or subtracted; 10 (released json).
-        photometric: brightness, contrast, saturation and hue as mmseg's PhotoMetricDistortion.
-        cat_max_ratio: a crop with more than this share of one class is drawn anew, ten times at
-            most; 0.75 (mmseg), 1 for never.
-        ohem_threshold: only pixels whose class has a smaller probability count; 0.7 (paper, 3.3 and
-            released json), None for all pixels.
-        ohem_min_kept: so many pixels per image count at least; 100 000 (released json, which has one
-            image on a device).
-        divisor: of both losses: the pixels that were `kept` (released loss; of the auxiliary one all
-            labelled ones), or `all`, ignored ones included (mmseg's default).
-        class_weights: of the cross entropy; Cityscapes alone has them (released json), else empty.
-        auxiliary_weight: of the loss on stage 4; 0.4 (paper, Eq. 18; mmseg).
-        precision: `auto` is bfloat16 where the device computes in it, else float32.
-        evaluation: how a network is judged after it, a name in `bench.training.protocols`; None for
-            the data set's usual way.
-    """
+    """All that a training needs besides network, data, length and seed."""
 
     name: str
+    # 60K Cityscapes, 150K ADE20K, 28K PASCAL Context (paper, 4.2); 40k and 80k, 80k and 160k, 20k and 40k (mmseg, for
+    # Cityscapes, ADE20K and VOC).
     iterations: Iterations
-    learning_rate: float
-    weight_decay: float
-    batch: int
-    crop: Size
-    optimiser: Optimiser = "sgd"
-    momentum: float = 0.9
-    power: float = 0.9
-    floor: float = 0.0
+    learning_rate: float  # at first: 0.01, for ADE20K 0.02 (paper, 4.2; mmseg has 0.01 everywhere)
+    weight_decay: float  # 5e-4 for Cityscapes, 1e-4 else (released json); 5e-4 (mmseg)
+    batch: int  # images of all devices together: 8 for Cityscapes, 16 else (paper, 4.2; mmseg)
+    crop: Size  # what the network sees: 769, 520 (ADE20K), 480 (PASCAL Context) square (paper, 4.2)
+    optimiser: Optimiser = "sgd"  # with momentum, or `adamw` with PyTorch's betas
+    momentum: float = 0.9  # 0.9 (both)
+    power: float = (
+        0.9  # of the schedule (1 - i / n) ** power; 0.9 (both; the paper prints it otherwise)
+    )
+    floor: float = 0.0  # lowest learning rate; 0 (released trainer), 1e-4 (mmseg)
+    # Images are first brought to this shorter side; None for their own size. 520 for ADE20K (released json), 512 for
+    # ADE20K and VOC (mmseg). The longer side may not be longer then than 2048 (mmseg).
     short_side: int | None = None
     long_side: int | None = None
-    scale: tuple[float, float] = (0.5, 2.0)
+    scale: tuple[float, float] = (0.5, 2.0)  # of the factor that is drawn then (paper, 4.2; mmseg)
+    # Range of a; width grows by sqrt(a), height shrinks by it. 0.9 to 1.1 (released json).
     aspect: tuple[float, float] = (1.0, 1.0)
-    flip: float = 0.5
-    brightness: int = 0
-    photometric: bool = False
+    flip: float = 0.5  # share of images that are mirrored; a half (both)
+    brightness: int = 0  # an integer up to this one is added or subtracted; 10 (released json)
+    photometric: bool = (
+        False  # brightness, contrast, saturation, hue: mmseg's PhotoMetricDistortion
+    )
+    # A crop with more than this share of one class is drawn anew, ten times at most; 0.75 (mmseg), 1 for never.
     cat_max_ratio: float = 1.0
+    # Only pixels whose class has a smaller probability count; 0.7 (paper, 3.3 and released json), None for all. So many
+    # pixels per image count at least: 100 000 (released json, which has one image on a device).
     ohem_threshold: float | None = None
     ohem_min_kept: int = 0
+    # Of both losses: the pixels that were `kept` (released loss; of the auxiliary one all labelled ones), or `all`,
+    # ignored ones included (mmseg's default).
     divisor: Divisor = "kept"
-    class_weights: tuple[float, ...] = ()
-    auxiliary_weight: float = 0.4
-    precision: Precision = "auto"
+    class_weights: tuple[
+        float, ...
+    ] = ()  # of the cross entropy, for Cityscapes alone (released json)
+    auxiliary_weight: float = 0.4  # of the loss on stage 4; 0.4 (paper, Eq. 18; mmseg)
+    precision: Precision = "auto"  # bfloat16 where the device computes in it, else float32
+    # How a network is judged after it, in `bench.training.protocols`; None for the data set's usual way.
     evaluation: str | None = None
 
     def __post_init__(self) -> None:

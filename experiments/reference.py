@@ -8,6 +8,7 @@ longest and its figures are needed least.
 
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 
 from experiments.catalogue import EXPERIMENTS, TRAININGS
 from experiments.spec import Experiment, Job, MachineCheck, Measurement
@@ -38,11 +39,7 @@ class Step:
 
 
 def steps(setting: Setting) -> tuple[Step, ...]:
-    """All cells of the catalogue once, in order of worth, which is that of `Experiment.order`.
-
-    Args:
-        setting: on which data the trainings are.
-    """
+    """All cells of the catalogue once, in order of worth, which is that of `Experiment.order`."""
     trainings = tuple(make(setting) for make in TRAININGS.values())
     placed = sorted(
         (
@@ -50,19 +47,17 @@ def steps(setting: Setting) -> tuple[Step, ...]:
             for experiment in (*EXPERIMENTS.values(), *trainings)
             for cell in experiment.cells
         ),
-        key=lambda row: row[0],
+        key=itemgetter(0),
     )
-    named = []
-    for number, group in groupby(placed, key=lambda row: row[0][0]):
-        rows = tuple(group)
-        named.append(
-            Step(
-                question=QUESTIONS.get(number, rows[0][1]),
-                cells=tuple(cell for _, _, cell in rows),
-                trains=number == TRAINED,
-            )
+    groups = ((number, tuple(rows)) for number, rows in groupby(placed, lambda row: row[0][0]))
+    return tuple(
+        Step(
+            question=QUESTIONS.get(number, rows[0][1]),
+            cells=tuple(cell for _, _, cell in rows),
+            trains=number == TRAINED,
         )
-    return tuple(named)
+        for number, rows in groups
+    )
 
 
 def _place(cell: Job, experiment: Experiment) -> tuple[int, ...]:

@@ -25,14 +25,7 @@ ARM_LIMIT_S = 3600.0
 def arm_cell(text: str, size: Size, *, experiment: str, **settings: Any) -> Cell:  # noqa: ANN401
     """One side of a comparison: a block, a network or somebody's own module, as `variants.parse` reads it.
 
-    Args:
-        text: `NAME` or `NAME:IMPLEMENTATION`.
-        size: of its map or image.
-        experiment: for which it is compared.
-        settings: `channels`, `key_channels`, `batch`, `dtype` and `mode`.
-
-    Raises:
-        ValueError: the name or the implementation is not known.
+    `settings` are `channels`, `key_channels`, `batch`, `dtype` and `mode`; an unknown name is a ValueError.
     """
     name, implementation = variants.parse(text)
     widths = {key: settings.pop(key) for key in WIDTHS}
@@ -55,16 +48,11 @@ def arm_axes(name: str, size: str, channels: int, key_channels: int) -> dict[str
 
 
 def block_cell(text: str, size: Size, *, protocol: Protocol, **settings: Any) -> Cell:  # noqa: ANN401
-    """A block beside the paper's Table 1; a setting that is not the table's is an axis too.
-
-    Args:
-        text: `NAME` or `NAME:IMPLEMENTATION`.
-        size: of its map.
-        protocol: the paper's is of its own code, and so of plain blocks.
-        settings: `channels`, `key_channels`, `batch`, `dtype` and `mode`.
+    """A block beside the paper's Table 1; a setting (see `arm_cell`) that is not the table's is an axis too.
 
     Raises:
-        ValueError: the name or the implementation is not known, or does not go with the protocol.
+        ValueError: the name or the implementation is not known, or the paper's protocol is wanted of a block that is
+            not plain, as its own code is.
     """
     name, implementation = variants.parse(text)
     if protocol == "paper" and implementation != "plain":
@@ -85,9 +73,9 @@ def block_cell(text: str, size: Size, *, protocol: Protocol, **settings: Any) ->
 
 
 def _preceding(name: str, size: Size, **widths: Any) -> tuple[tuple[Subject, Size], ...]:  # noqa: ANN401
-    """What the released script had run before in its process: the smaller of its sizes, and at this size APNB."""
     from experiments.paper.table1 import SEQUENCE
 
+    # The released script had run the smaller of its sizes in its process, and at this size APNB.
     return tuple(
         (replace(BLOCKS[other], **widths), at)
         for other, at in SEQUENCE
@@ -106,14 +94,9 @@ def _block_or_own(name: str, *, channels: int, key_channels: int) -> Subject:
 
 
 def find_experiment(text: str, setting: Setting | None = None) -> Experiment:
-    """Return an experiment of the catalogue, or that of somebody's own file.
+    """Return an experiment by its name, or by the path of a .py file with `EXPERIMENT` or `make(setting)`.
 
-    Args:
-        text: its name, or the path of a .py file that has `EXPERIMENT` or, with a setting, `make(setting)`.
-        setting: for experiments that train; None to leave them out.
-
-    Raises:
-        ValueError: there is no such experiment, or the file has none.
+    Those that train take a setting, and are left out without. ValueError if there is no such experiment.
     """
     if text.endswith(".py"):
         return _load_file(Path(text), setting)

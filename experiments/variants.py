@@ -12,12 +12,8 @@ IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 def parse(text: str) -> tuple[str, Implementation]:
     """Read an arm: a name, and how it is computed (`plain` where nothing is said).
 
-    A name is one of the catalogue or somebody's own `package.module:factory`, which may be followed
-    by `:IMPLEMENTATION` as well.
-
-    Raises:
-        ValueError: the name or the implementation is unknown; the message has the nearest and all
-            that are allowed.
+    A name is one of the catalogue or somebody's own `package.module:factory`, which may be followed by
+    `:IMPLEMENTATION` as well. ValueError names the nearest and all that are allowed.
     """
     name, colon, rest = text.partition(":")
     if name in BLOCKS or name in NETWORKS:
@@ -50,6 +46,6 @@ def _implementation(text: str, *, of: str) -> Implementation:
 
 
 def _is_slip(name: str, rest: str) -> bool:
-    """Whether `name` is a block's name with a slip rather than a package that holds a factory."""
+    # Rather than a package that holds a factory.
     near = difflib.get_close_matches(name, BLOCKS, n=1)
     return bool(near) and "." not in name and rest in IMPLEMENTATIONS

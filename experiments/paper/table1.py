@@ -6,26 +6,25 @@ and of the shared projection once), 15.6 where the paper has 15.5, no 43.5 by an
 150, 7797 and 277 MB under the paper's procedure.
 """
 
+from typing import Any
+
 from ann.catalogue import BLOCKS
 from ann.spec import Size
 from experiments.spec import Cell, Experiment
 
-TRAINING = Size(width=96, height=96)
-TESTING = Size(width=256, height=128)
-SIZES = (TRAINING, TESTING)
+TRAINING, TESTING = SIZES = (Size(width=96, height=96), Size(width=256, height=128))
 STRICT = ("nb", "apnb", "apnb-concat", "nb-bottleneck", "apnb-bottleneck")
 # Seconds of timing; one call of NB at 256x128 takes 15 s on two CPU cores, and a median wants several.
 BUDGET_S = 10.0
 BUDGETS_S = {("nb", TESTING): 60.0}
 # The released script runs the blocks in this order, one size after the other, in one process
 # (models of the memory figures: the maximum is never reset, so that what ran before decides).
-PAPER = ("apnb-concat", "nb")
-SEQUENCE = tuple((name, size) for size in SIZES for name in PAPER)
+SEQUENCE = tuple((name, size) for size in SIZES for name in ("apnb-concat", "nb"))
 
 
-def preceding(name: str, size: Size) -> tuple[tuple[str, Size], ...]:
-    """What the released script had run before that block at that size."""
-    return SEQUENCE[: SEQUENCE.index((name, size))]
+def _cell(name: str, size: Size, **fields: Any) -> Cell:  # noqa: ANN401
+    axes = {"block": name, "size": str(size)}
+    return Cell(experiment="table1", axes=axes, subject=BLOCKS[name], size=size, **fields)
 
 
 EXPERIMENT = Experiment(
@@ -34,26 +33,18 @@ EXPERIMENT = Experiment(
     order=lambda cell: (3,) if cell.protocol == "paper" else (1, cell.size != TESTING),
     cells=(
         *(
-            Cell(
-                experiment="table1",
-                axes={"block": name, "size": str(size)},
-                subject=BLOCKS[name],
-                size=size,
-                budget_s=BUDGETS_S.get((name, size), BUDGET_S),
-            )
+            _cell(name, size, budget_s=BUDGETS_S.get((name, size), BUDGET_S))
             for size in SIZES
             for name in STRICT
         ),
         *(
-            Cell(
-                experiment="table1",
-                axes={"block": name, "size": str(size)},
-                subject=BLOCKS[name],
-                size=size,
+            _cell(
+                name,
+                size,
                 protocol="paper",
-                preceded_by=tuple((BLOCKS[other], at) for other, at in preceding(name, size)),
+                preceded_by=tuple((BLOCKS[other], at) for other, at in SEQUENCE[:place]),
             )
-            for name, size in SEQUENCE
+            for place, (name, size) in enumerate(SEQUENCE)
         ),
     ),
 )
