@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from reports.model import Table, plain, slug
+from reports.model import Table
 from reports.render.csv import to_csv
-from reports.render.html import RAW, report_page, to_html
+from reports.render.html import RAW, report_page
 from reports.render.latex import to_latex
 from reports.render.markdown import escape_markdown, to_markdown
 from reports.render.records_page import raw_page, record_anchors
