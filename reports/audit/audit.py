@@ -38,8 +38,13 @@ class AuditVerdict:
 
 
 def judge_claim(claim: Claim) -> AuditVerdict:
-    """Hold the readings of a claim against what is printed."""
+    """Set the readings of a claim against what is printed."""
+    kind, reading, why = _judge(claim)
+    remark = claim.remarks.get(kind, "")
+    return AuditVerdict(kind, reading, f"{why}; {remark}" if remark else why)
 
+
+def _judge(claim: Claim) -> tuple[VerdictKind, OurReading | None, str]:
     def distance(reading: OurReading) -> float:
         return abs(reading.value / claim.printed - 1)
 
@@ -51,30 +56,19 @@ def judge_claim(claim: Claim) -> AuditVerdict:
         for protocol, kind in KIND_BY_PROTOCOL.items():
             reading = next((each for each in close if each.protocol == protocol), None)
             if reading is not None:
-                return _explained(claim, kind, reading, f"{reading}, {words}")
-    if not usable:
-        return _not_checked(claim)
-    missed: VerdictKind = "not derivable" if claim.device == "none" else "not reproduced"
-    return _explained(claim, missed, usable[0], f"nearest: {usable[0]}")
-
-
-def _explained(
-    claim: Claim, kind: VerdictKind, reading: OurReading | None, why: str
-) -> AuditVerdict:
-    remark = claim.remarks.get(kind, "")
-    return AuditVerdict(kind, reading, f"{why}; {remark}" if remark else why)
-
-
-def _not_checked(claim: Claim) -> AuditVerdict:
+                return kind, reading, f"{reading}, {words}"
+    if usable:
+        missed: VerdictKind = "not derivable" if claim.device == "none" else "not reproduced"
+        return missed, usable[0], f"nearest: {usable[0]}"
     if claim.device == "none":
-        return _explained(claim, "not checked here", None, "the records hold no such reading")
+        return "not checked here", None, "the records hold no such reading"
     why = f"needs {NEEDED[claim.device]}"
     # A GPU's reading says more about a GPU's than a processor's does.
     ours = min(claim.readings, key=lambda each: not each.device.startswith("cuda"), default=None)
     if ours is not None:
         value = decimal(ours.value, 0 if ours.value >= 100 else claim.digits or 1)
         why += f"; {value} {claim.unit} on {ours.place}"
-    return _explained(claim, "not checked here", ours, why)
+    return "not checked here", ours, why
 
 
 def _fits_device(reading: OurReading, claim: Claim) -> bool:
