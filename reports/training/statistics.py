@@ -10,14 +10,12 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
+import numpy.typing as npt
 
-    Floats = npt.NDArray[np.floating[Any]]
-
+Floats = npt.NDArray[np.floating[Any]]
 SeedVerdict = Literal["supported", "not supported", "undecided"]
 Scores = Mapping[object, float]
 
@@ -32,13 +30,10 @@ ENUMERATED_SEEDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Mean of the differences of two arms over the seeds that both have.
-
-    `deviation` is the standard deviation of one difference, None for a single seed.
-    """
+    """Mean of the differences of two arms over the seeds that both have."""
 
     mean: float
-    deviation: float | None
+    deviation: float | None  # standard deviation of one difference, None for a single seed
     seeds: tuple[object, ...]
 
     @property
@@ -123,23 +118,15 @@ class Tau:
 
 
 def tau(printed: Sequence[float], ours: Sequence[Scores]) -> Tau | None:
-    """Kendall's tau-b between the printed numbers and our means, with a percentile bootstrap over seeds (95 %).
+    """Kendall's tau-b between the printed numbers (one for each arm) and our means, with a bootstrap over seeds (95 %).
 
     A seed is drawn with all its arms, so that what arms have in common stays in common; an arm that lacks a seed is
     averaged over the others drawn. Up to `ENUMERATED_SEEDS` seeds every resample is taken, beyond that `RESAMPLES` from
     a fixed stream. With three seeds there are ten different resamples: the interval says how the order hangs on the
-    seeds at hand, and is too narrow for seeds to come.
-
-    Args:
-        printed: one number for each arm.
-        ours: of each arm, the scores by seed.
-
-    Returns:
-        None with fewer than three arms that have a score, or where either side does not tell them apart. No interval
-        with fewer than `MIN_SEEDS` seeds in all, or where an arm has a single one.
+    seeds at hand, and is too narrow for seeds to come. There is none with fewer than `MIN_SEEDS` seeds in all, or where
+    an arm has a single one; and no tau with fewer than three arms that have a score, or where either side does not tell
+    them apart.
     """
-    import numpy as np
-
     pairs = [(number, scores) for number, scores in zip(printed, ours, strict=True) if scores]
     if len(pairs) < 3:
         return None
@@ -159,10 +146,8 @@ def tau(printed: Sequence[float], ours: Sequence[Scores]) -> Tau | None:
     return Tau(float(value), float(low), float(high), len(pairs), len(seeds))
 
 
-def _means(drawn: "Floats") -> "Floats":
+def _means(drawn: Floats) -> Floats:
     """Mean of the last axis of [arms, resamples, seeds] over what is there; no resample that leaves an arm bare."""
-    import numpy as np
-
     there = ~np.isnan(drawn)
     counts = there.sum(axis=-1)
     kept = counts.all(axis=0)
@@ -170,19 +155,15 @@ def _means(drawn: "Floats") -> "Floats":
     return means
 
 
-def _resamples(count: int) -> "npt.NDArray[np.integer[Any]]":
+def _resamples(count: int) -> npt.NDArray[np.integer[Any]]:
     """Indexes of the seeds of each resample."""
-    import numpy as np
-
     if count <= ENUMERATED_SEEDS:
         return np.array(list(itertools.product(range(count), repeat=count)))
     return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
-def _tau_b(reference: "Floats", columns: "Floats") -> "Floats":
+def _tau_b(reference: Floats, columns: Floats) -> Floats:
     """Tau-b of each column of [arms, columns] with the reference; nan where a column is all ties."""
-    import numpy as np
-
     left, right = np.triu_indices(len(reference), k=1)
     wanted = np.sign(reference[left] - reference[right])[:, None]
     # Means of the same numbers in another order differ in their last digits, and are ties.
