@@ -8,8 +8,7 @@ beside them, range and extra as text.
 
 from bench.records import Finding, Outcome, worst_first
 from reports.gate.wording import finding_sentence, headline, ratio_text
-from reports.model import MEBI, MILLI
-from reports.render import plain
+from reports.model import MEBI, MILLI, plain
 
 MESSAGE_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 PROPERTY_ESCAPES = MESSAGE_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})

@@ -15,18 +15,9 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+from bench import records
 from bench.analysis import rounds_of
-from bench.records import (
-    CALL_MEMORY,
-    CLOCK_TIMES,
-    COMPARISONS_FILE,
-    Comparison,
-    Environment,
-    Record,
-    cell_name,
-    read_comparisons,
-    read_records,
-)
+from bench.records import CALL_MEMORY, CLOCK_TIMES, Comparison, Environment, Record
 
 EXACT = ("parameters", "MACs", "predicted peak")
 SERIES_UNITS = {"MACs": "MAC", "parameters": "", "predicted peak": "bytes", CALL_MEMORY: "bytes"}
@@ -39,15 +30,9 @@ SeriesKey = tuple[str, str, str]  # device, quantity, cell
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelStep:
-    """A change of level.
+    """A change of level, between the medians before and after."""
 
-    Attributes:
-        at: index of the first point of the new level.
-        before: median of the level before.
-        after: median of the new level.
-    """
-
-    at: int
+    at: int  # index of the first point of the new level
     before: float
     after: float
 
@@ -66,7 +51,7 @@ class Point:
     value: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TimeSeries:
     """One quantity of one cell on one device."""
 
@@ -90,10 +75,8 @@ class TimeSeries:
 def read_series(folder: Path) -> tuple[TimeSeries, ...]:
     """Series of all records and comparisons below a folder, by device, quantity and cell.
 
-    Of a gate's output the head is taken; its base is another run's head.
-
-    Raises:
-        ValueError: there is no such folder, it has nothing, or a line is no record.
+    Of a gate's output the head is taken; its base is another run's head. Without such a folder or records it is a
+    ValueError.
     """
     if not folder.is_dir():
         msg = f"folder {str(folder)!r} does not exist; give one that holds the records of runs"
@@ -106,24 +89,19 @@ def read_series(folder: Path) -> tuple[TimeSeries, ...]:
         msg = f"folder {str(folder)!r} has no records of runs; give one that holds some"
         raise ValueError(msg)
     return tuple(
-        TimeSeries(
-            device=device,
-            quantity=quantity,
-            cell=cell,
-            points=tuple(point for _, point in sorted(points.items())),
-        )
-        for (device, quantity, cell), points in sorted(readings.items())
+        TimeSeries(*key, tuple(point for _, point in sorted(points.items())))
+        for key, points in sorted(readings.items())
     )
 
 
 def _readings(folder: Path) -> Iterator[tuple[SeriesKey, Point]]:
     for file in sorted(folder.rglob("*.jsonl")):
         is_base = file.parent.name == "base" and (file.parent.parent / "head").is_dir()
-        if file.name == COMPARISONS_FILE:
-            for comparison in read_comparisons(file):
+        if file.name == records.COMPARISONS_FILE:
+            for comparison in records.read_comparisons(file):
                 yield from _of_comparison(comparison)
         elif not is_base:
-            for record in read_records(file):
+            for record in records.read_records(file):
                 yield from _of_record(record)
 
 
@@ -135,7 +113,7 @@ def _of_record(record: Record) -> Iterator[tuple[SeriesKey, Point]]:
         if value:
             device = "any device" if quantity in EXACT else _series_device(where)
             point = Point(at=at, commit=where.commit or "", value=float(value))
-            yield (device, quantity, cell_name(record)), point
+            yield (device, quantity, records.cell_name(record)), point
 
 
 def _recorded_values(record: Record) -> Iterator[tuple[str, float | None]]:
@@ -166,7 +144,7 @@ def _of_comparison(comparison: Comparison) -> Iterator[tuple[SeriesKey, Point]]:
 
 
 def _is_moment(text: str) -> bool:
-    """Whether this says when, as records do; what has no time has no place in a history."""
+    # What has no time, as records do, has no place in a history.
     try:
         return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
@@ -181,11 +159,7 @@ def _series_device(where: Environment) -> str:
 
 
 def level_steps(values: Sequence[float]) -> tuple[LevelStep, ...]:
-    """Steps of a series of readings, the oldest first.
-
-    Raises:
-        ValueError: a value is not above zero.
-    """
+    """Steps of a series of readings, the oldest first; a value that is not above zero is a ValueError."""
     if not all(0 < value < math.inf for value in values):
         msg = "a series has values that are not above zero; leave them out"
         raise ValueError(msg)
