@@ -2,9 +2,9 @@
 
 `paper` is what made 79.9 on Cityscapes: the paper (section 4.2) as its released code completes it
 (github.com/MendelXu/ANN at f4eabeb: hypes/seg/*/fs_annn_*_seg.json, scripts/seg/*/run_fs_annn_*.sh,
-models/seg/loss/seg_modules.py, datasets/tools/cv2_aug_transforms.py). `mmseg` is what its ANN zoo was
-trained with (mmsegmentation 1.2.2: configs/ann, configs/_base_/datasets and schedules). `scenes` (for the
-procedural scenes) and `half` (for CamVid on a CPU) are ours.
+models/seg/loss/seg_modules.py, datasets/tools/cv2_aug_transforms.py). `mmseg` is what its ANN zoo was trained with
+(mmsegmentation 1.2.2: configs/ann, configs/_base_/datasets and schedules). `scenes` (for the procedural scenes) and
+`half` (for CamVid on a CPU) are ours.
 
 Input is normalised as the network's `preprocessing` says, whatever the recipe.
 """
@@ -70,9 +70,7 @@ class Recipe:
     # Of both losses: the pixels that were `kept` (released loss; of the auxiliary one all labelled ones), or `all`,
     # ignored ones included (mmseg's default).
     divisor: Divisor = "kept"
-    class_weights: tuple[
-        float, ...
-    ] = ()  # of the cross entropy, for Cityscapes alone (released json)
+    class_weights: tuple[float, ...] = ()  # of cross entropy; for Cityscapes alone (released json)
     auxiliary_weight: float = 0.4  # of the loss on stage 4; 0.4 (paper, Eq. 18; mmseg)
     precision: Precision = "auto"  # bfloat16 where the device computes in it, else float32
     # How a network is judged after it, in `bench.training.protocols`; None for the data set's usual way.
@@ -236,12 +234,9 @@ _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def recipe_for(name: str, dataset: str) -> Recipe:
-    """Return a recipe with what its source, or we, changed for that data set.
+    """Return a recipe with what its source, or we, changed for that data set; ValueError if it is not for that set.
 
     Data sets go by their names in `bench.training.data`, and `scenes`.
-
-    Raises:
-        ValueError: there is no such recipe, or it is not for that set.
     """
     if name not in RECIPES:
         msg = f"unknown recipe {name!r}; allowed are {', '.join(RECIPES)}"

@@ -1,7 +1,7 @@
 """Jobs by name: blocks, networks, arms and experiments of the catalogue, or somebody's own.
 
-Catalogues of experiments are imported where one is looked up: a revision in whose library they can't be
-built still has its blocks.
+Catalogues of experiments are imported where one is looked up: a revision in whose library they can't be built still has
+its blocks.
 """
 
 import importlib.util
@@ -50,9 +50,7 @@ def arm_axes(name: str, size: str, channels: int, key_channels: int) -> dict[str
 def block_cell(text: str, size: Size, *, protocol: Protocol, **settings: Any) -> Cell:  # noqa: ANN401
     """A block beside the paper's Table 1; a setting (see `arm_cell`) that is not the table's is an axis too.
 
-    Raises:
-        ValueError: the name or the implementation is not known, or the paper's protocol is wanted of a block that is
-            not plain, as its own code is.
+    ValueError if the name is not known, or the paper's protocol is wanted of another form than that of its own code.
     """
     name, implementation = variants.parse(text)
     if protocol == "paper" and implementation != "plain":

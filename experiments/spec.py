@@ -68,7 +68,7 @@ class _Job:
     @property
     def is_executed(self) -> bool:
         """Whether anything is to be measured, beside what is counted and predicted."""
-        return True
+        return not isinstance(self, Measurement) or bool(self.probes)
 
     @property
     def call(self) -> "Measurement":
@@ -100,11 +100,6 @@ class Measurement(_Job):
     # As the documents wrote the subject (`plain`), or rewritten into an equal module (`ann.implementations`).
     implementation: Implementation = "plain"
     budget_s: float = 20.0  # that timing may take; it ends sooner where the interval is narrow
-
-    @property
-    def is_executed(self) -> bool:
-        """Whether it has probes."""
-        return bool(self.probes)
 
 
 Cell = Measurement  # as experiments in files of their own call it

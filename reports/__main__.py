@@ -24,8 +24,6 @@ something for it.
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
@@ -37,19 +35,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog=HINT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "records", nargs="?", type=Path, help="a folder of records, or one .jsonl file"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the files; without it only print"
-    )
-    parser.add_argument(
-        "--format",
-        action="append",
-        choices=REPORT_FORMATS,
-        dest="formats",
-        help="repeatable; all of them with --out, the terminal's without",
-    )
+    add = parser.add_argument
+    add("records", nargs="?", type=Path, help="a folder of records, or one .jsonl file")
+    add("--out", type=Path, metavar="DIR", help="folder for the files; without it only print")
+    how = "repeatable; all of them with --out, the terminal's without"
+    add("--format", action="append", choices=REPORT_FORMATS, dest="formats", help=how)
     return parser
 
 
@@ -60,9 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.records is None:
         parser.print_help()
         return 0
-    formats = tuple(
-        dict.fromkeys(options.formats or (REPORT_FORMATS if options.out else REPORT_FORMATS[:1]))
-    )
+    usual = REPORT_FORMATS if options.out else REPORT_FORMATS[:1]
+    formats = tuple(dict.fromkeys(options.formats or usual))
     collects = gc.isenabled()
     # Records have no cycles; searching a hundred thousand of them for some takes longer than reading them.
     gc.disable()

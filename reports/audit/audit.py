@@ -6,17 +6,14 @@ A number that can be counted and that no reading meets is not derivable; one tha
 do not have is not checked.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from reports.audit.claims import VERDICT_KINDS, VerdictKind, published_claims
 from reports.audit.readings import Claim, OurReading, ReadingProtocol
 from reports.model import Column, Frame, Mark, Number, Table, Value, decimal, text_column
 
-NEEDED = {
-    "gpu": "a GPU",
-    "titan xp": "a Titan Xp",
-    "unnamed": "the paper's GPU, which it does not name",
-}
+UNNAMED = "the paper's GPU, which it does not name"
+NEEDED = {"gpu": "a GPU", "titan xp": "a Titan Xp", "unnamed": UNNAMED}
 KIND_BY_PROTOCOL: dict[ReadingProtocol, VerdictKind] = {
     "strict": "reproduced",
     "paper": "paper's protocol only",
@@ -28,8 +25,7 @@ AGREEMENT_RULE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AuditVerdict:
+class AuditVerdict(NamedTuple):
     """How a claim stands; `reading` is the one that decided it."""
 
     kind: VerdictKind
@@ -39,12 +35,12 @@ class AuditVerdict:
 
 def judge_claim(claim: Claim) -> AuditVerdict:
     """Set the readings of a claim against what is printed."""
-    kind, reading, why = _judge(claim)
-    remark = claim.remarks.get(kind, "")
-    return AuditVerdict(kind, reading, f"{why}; {remark}" if remark else why)
+    verdict = _judge(claim)
+    remark = claim.remarks.get(verdict.kind, "")
+    return verdict._replace(why=f"{verdict.why}; {remark}") if remark else verdict
 
 
-def _judge(claim: Claim) -> tuple[VerdictKind, OurReading | None, str]:
+def _judge(claim: Claim) -> AuditVerdict:
     def distance(reading: OurReading) -> float:
         return abs(reading.value / claim.printed - 1)
 
@@ -56,19 +52,19 @@ def _judge(claim: Claim) -> tuple[VerdictKind, OurReading | None, str]:
         for protocol, kind in KIND_BY_PROTOCOL.items():
             reading = next((each for each in close if each.protocol == protocol), None)
             if reading is not None:
-                return kind, reading, f"{reading}, {words}"
+                return AuditVerdict(kind, reading, f"{reading}, {words}")
     if usable:
         missed: VerdictKind = "not derivable" if claim.device == "none" else "not reproduced"
-        return missed, usable[0], f"nearest: {usable[0]}"
+        return AuditVerdict(missed, usable[0], f"nearest: {usable[0]}")
     if claim.device == "none":
-        return "not checked here", None, "the records hold no such reading"
+        return AuditVerdict("not checked here", None, "the records hold no such reading")
     why = f"needs {NEEDED[claim.device]}"
     # A GPU's reading says more about a GPU's than a processor's does.
     ours = min(claim.readings, key=lambda each: not each.device.startswith("cuda"), default=None)
     if ours is not None:
         value = decimal(ours.value, 0 if ours.value >= 100 else claim.digits or 1)
         why += f"; {value} {claim.unit} on {ours.place}"
-    return "not checked here", ours, why
+    return AuditVerdict("not checked here", ours, why)
 
 
 def _fits_device(reading: OurReading, claim: Claim) -> bool:
@@ -88,11 +84,8 @@ def audit_table(frame: Frame) -> Table:
         name="audit",
         title="Audit of the published efficiency numbers",
         columns=(
-            text_column("where"),
-            text_column("number"),
-            text_column("verdict"),
-            Column("printed"),
-            Column("ours"),
+            *map(text_column, ("where", "number", "verdict")),
+            *map(Column, ("printed", "ours")),
             text_column("unit"),
             Column("off", "%", 1, 0.01),
             text_column("why", wide=True),

@@ -1,4 +1,4 @@
-"""Readings of the records, in the unit of the published number that each is held against."""
+"""Readings of the records, in the unit of the published number that each is set against."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace

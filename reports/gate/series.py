@@ -10,10 +10,10 @@ it. Then both parts are looked through likewise. In logarithms, so that a doubli
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from bench import records
 from bench.analysis import rounds_of
@@ -28,8 +28,7 @@ STEP_MARGIN = 0.02
 SeriesKey = tuple[str, str, str]  # device, quantity, cell
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LevelStep:
+class LevelStep(NamedTuple):
     """A change of level, between the medians before and after."""
 
     at: int  # index of the first point of the new level
@@ -42,8 +41,7 @@ class LevelStep:
         return self.after / self.before
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One reading: when, of which commit, how much in base units."""
 
     at: str
@@ -51,8 +49,7 @@ class Point:
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class TimeSeries:
+class TimeSeries(NamedTuple):
     """One quantity of one cell on one device."""
 
     device: str
@@ -89,8 +86,7 @@ def read_series(folder: Path) -> tuple[TimeSeries, ...]:
         msg = f"folder {str(folder)!r} has no records of runs; give one that holds some"
         raise ValueError(msg)
     return tuple(
-        TimeSeries(*key, tuple(point for _, point in sorted(points.items())))
-        for key, points in sorted(readings.items())
+        TimeSeries(*key, tuple(sorted(points.values()))) for key, points in sorted(readings.items())
     )
 
 
@@ -106,29 +102,27 @@ def _readings(folder: Path) -> Iterator[tuple[SeriesKey, Point]]:
 
 
 def _of_record(record: Record) -> Iterator[tuple[SeriesKey, Point]]:
-    where, at = record.environment, record.created_at
+    where, at, measures = record.environment, record.created_at, record.measures
     if where is None or record.source == "published" or record.failure or not _is_moment(at):
         return
-    for quantity, value in _recorded_values(record):
+    counts, predicted, memory = measures.counts, measures.predicted, measures.memory
+    values = [
+        ("parameters", counts and counts.parameters),
+        ("MACs", counts and counts.macs),
+        ("predicted peak", predicted and predicted.peak_bytes),
+        (CALL_MEMORY, memory and memory.added_bytes),
+        # As a record has a clock that decides, so does a series; the others would say it again.
+        *(
+            (CLOCK_TIMES[timing.clock], statistics.median(timing.samples_s))
+            for timing in measures.timings
+            if timing.clock in CLOCK_TIMES and timing.cache == "hot" and timing.samples_s
+        ),
+    ]
+    for quantity, value in values:
         if value:
             device = "any device" if quantity in EXACT else _series_device(where)
-            point = Point(at=at, commit=where.commit or "", value=float(value))
+            point = Point(at, where.commit or "", float(value))
             yield (device, quantity, records.cell_name(record)), point
-
-
-def _recorded_values(record: Record) -> Iterator[tuple[str, float | None]]:
-    measures = record.measures
-    if measures.counts:
-        yield "parameters", measures.counts.parameters
-        yield "MACs", measures.counts.macs
-    if measures.predicted:
-        yield "predicted peak", measures.predicted.peak_bytes
-    if measures.memory:
-        yield CALL_MEMORY, measures.memory.added_bytes
-    for timing in measures.timings:
-        # As a record has a clock that decides, so does a series; the others would say it again.
-        if timing.clock in CLOCK_TIMES and timing.cache == "hot" and timing.samples_s:
-            yield CLOCK_TIMES[timing.clock], statistics.median(timing.samples_s)
 
 
 def _of_comparison(comparison: Comparison) -> Iterator[tuple[SeriesKey, Point]]:
@@ -140,7 +134,7 @@ def _of_comparison(comparison: Comparison) -> Iterator[tuple[SeriesKey, Point]]:
     clock = comparison.clocks[0]
     medians = [statistics.median(each.second) for each in rounds_of(comparison, clock)]
     key = (_series_device(where), f"{CLOCK_TIMES[clock]}, by turns", comparison.gate_cell)
-    yield key, Point(at=at, commit=where.commit or "", value=statistics.median(medians))
+    yield key, Point(at, where.commit or "", statistics.median(medians))
 
 
 def _is_moment(text: str) -> bool:
@@ -175,10 +169,7 @@ def value_changes(values: Sequence[float]) -> tuple[LevelStep, ...]:
 def _steps_at(places: Sequence[int], values: Sequence[float]) -> tuple[LevelStep, ...]:
     edges = [0, *places, len(values)]
     levels = [statistics.median(values[start:end]) for start, end in pairwise(edges) if end > start]
-    return tuple(
-        LevelStep(at=at, before=before, after=after)
-        for at, (before, after) in zip(places, pairwise(levels), strict=True)
-    )
+    return tuple(LevelStep(at, *ends) for at, ends in zip(places, pairwise(levels), strict=True))
 
 
 def _level_starts(logs: Sequence[float], offset: int) -> list[int]:

@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PER_CHART = len(COLOURS)
-HISTORY_COLUMNS = (
-    *map(text_column, ("device", "quantity", "cell")),
-    *map(Column, ("runs", "first", "last")),
-    Column("last/first", digits=3),
-    text_column("steps", wide=True),
-)
 STEP_RULE = (
     "A step: where two levels of at least four points differ by more than 2 % and by more than four times the scatter "
     "about them; of exact quantities every change. A chart to look at; the gate compares by turns instead."
@@ -41,7 +35,12 @@ def history_table(series: Sequence[TimeSeries]) -> Table:
     return Table(
         name="history",
         title="History of runs",
-        columns=HISTORY_COLUMNS,
+        columns=(
+            *map(text_column, ("device", "quantity", "cell")),
+            *map(Column, ("runs", "first", "last")),
+            Column("last/first", digits=3),
+            text_column("steps", wide=True),
+        ),
         rows=tuple(rows),
         notes=(STEP_RULE,),
         group_by=(0,),

@@ -16,8 +16,6 @@ from reports.model import Column, Interval, LaidCell, Layout, Spread, Table, Val
 from reports.render.records_page import record_label
 
 if TYPE_CHECKING:
-    import jinja2
-
     from bench.records import Record
     from reports.model import Figure, Section
 
@@ -77,10 +75,20 @@ def report_page(
     which are environments and commands. Without `addresses`, which are the places of records in the page of raw
     records by their `id`, rows have no links.
     """
+    import jinja2
     from markupsafe import Markup
 
+    # It escapes everything, and an unknown name is an error.
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["plain"] = model.plain
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    return _page_template().render(
+    return templates.get_template("page.html.j2").render(
         title=title,
         overview=overview,
         tables=[_grid(table, addresses) for table in tables],
@@ -91,21 +99,6 @@ def report_page(
         script=Markup(script),  # noqa: S704
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-def _page_template() -> "jinja2.Template":
-    """The engine escapes everything, and an unknown name is an error."""
-    import jinja2
-
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["plain"] = model.plain
-    return templates.get_template("page.html.j2")
 
 
 def _grid(table: Table, addresses: Mapping[int, str] | None) -> Grid:

@@ -59,6 +59,11 @@ class Drawing:
         return drawn
 
 
+def to_terminal(table: Table) -> Drawing:
+    """Make what `rich.console.Console.print` shows: title, table, caption and notes."""
+    return Drawing(table)
+
+
 def _column_groups(
     columns: Sequence[Column], least: Sequence[int], width: int
 ) -> list[tuple[list[int], int]]:

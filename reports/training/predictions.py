@@ -1,9 +1,7 @@
 """Pictures that trainings left, gathered for one figure: the same images with each network's prediction.
 
 A training leaves `pictures/<cell>.npz` beside its records: `images` uint8 [k, 3, h, w], `labels` and `predictions`
-[k, h, w] with 255 for pixels that don't count, `palette` uint8 [classes, 3].
-
-Axes: k images, h and w height and width.
+[k, h, w] with 255 for pixels that don't count, `palette` uint8 [classes, 3]; k images of height h and width w.
 """
 
 import zipfile
@@ -11,6 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +56,7 @@ def short_name(network: str) -> str:
     return "full" if network == "paper/afnb+apnb" else arm_name((network,))
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
+class Ring(NamedTuple):
     """An ellipse about a region in which the networks differ, in pixels."""
 
     x: float
@@ -109,11 +107,7 @@ def _read_alike(paths: Mapping[str, Path]) -> tuple[dict[str, dict[str, Array]],
 
 
 def read_pictures(path: Path) -> dict[str, Array]:
-    """Read one file of pictures.
-
-    Raises:
-        ValueError: it is damaged or of another form; the message names it.
-    """
+    """Read one file of pictures; ValueError names one that is damaged or of another form."""
     try:
         # Opened here, because numpy leaves a file open that turns out to be none of its own.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:

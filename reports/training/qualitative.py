@@ -1,7 +1,4 @@
-"""The qualitative figure, as Fig. 5 of the paper: input, truth and what four networks say, differences ringed.
-
-The figure carries its pictures in itself.
-"""
+"""The qualitative figure, as Fig. 5 of the paper, pictures inside: input, truth, four networks, differences ringed."""
 
 import base64
 import io
@@ -39,7 +36,6 @@ def qualitative_figures(frame: Frame, folder: Path) -> tuple[Figure, ...]:
 
 
 def _figure_of(pictures: Predictions) -> Figure:
-    """A row for each image, a column for input, truth and each network."""
     study, labels = pictures.study, pictures.labels[:IMAGES]
     rings = [predictions.rings(pictures.of_image(at), label) for at, label in enumerate(labels)]
     data = _pixel_table(pictures, rings)

@@ -78,16 +78,13 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class TrainingStudy:
-    """A table's arms in one setting, in the order of the paper; `document` is where it prints them.
-
-    `number` tells settings apart whose names make the same file name.
-    """
+    """A table's arms in one setting, in the order of the paper."""
 
     experiment: str
     setting: Mapping[str, Any]
     arms: tuple[Arm, ...]
-    document: "Document | None" = None
-    number: int = 1
+    document: "Document | None" = None  # where the paper prints them
+    number: int = 1  # tells settings apart whose names make the same file name
 
     @property
     def seeds(self) -> tuple[Any, ...]:

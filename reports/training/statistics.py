@@ -9,8 +9,7 @@ should be. Fewer than `MIN_SEEDS` have no interval and no verdict.
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +27,7 @@ RESAMPLES = 10_000
 ENUMERATED_SEEDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """Mean of the differences of two arms over the seeds that both have."""
 
     mean: float
@@ -102,8 +100,7 @@ def holm(p_values: Sequence[float | None], *, level: float = 1 - T_CONFIDENCE) -
     return tuple(at in standing for at in range(len(p_values)))
 
 
-@dataclass(frozen=True, slots=True)
-class Tau:
+class Tau(NamedTuple):
     """Kendall's tau-b of two orders, its interval, and from how much it was made."""
 
     value: float
@@ -138,25 +135,18 @@ def tau(printed: Sequence[float], ours: Sequence[Scores]) -> Tau | None:
         return None
     if len(seeds) < MIN_SEEDS or any(len(scores) < 2 for _, scores in pairs):
         return Tau(float(value), None, None, len(pairs), len(seeds))
-    drawn = _tau_b(reference, _means(table[:, _resamples(len(seeds))]))
-    drawn = drawn[~np.isnan(drawn)]
+    drawn = table[:, _resamples(len(seeds))]
+    # Over what is there; a resample that leaves an arm bare has no part.
+    kept = ~np.isnan(drawn).all(axis=-1).any(axis=0)
+    taus = _tau_b(reference, np.nanmean(drawn[:, kept], axis=-1))
+    taus = taus[~np.isnan(taus)]
     # Ends are values that were drawn: a tau between two steps is no tau.
-    low = np.quantile(drawn, (1 - T_CONFIDENCE) / 2, method="lower")
-    high = np.quantile(drawn, (1 + T_CONFIDENCE) / 2, method="higher")
+    low = np.quantile(taus, (1 - T_CONFIDENCE) / 2, method="lower")
+    high = np.quantile(taus, (1 + T_CONFIDENCE) / 2, method="higher")
     return Tau(float(value), float(low), float(high), len(pairs), len(seeds))
 
 
-def _means(drawn: Floats) -> Floats:
-    """Mean of the last axis of [arms, resamples, seeds] over what is there; no resample that leaves an arm bare."""
-    there = ~np.isnan(drawn)
-    counts = there.sum(axis=-1)
-    kept = counts.all(axis=0)
-    means: Floats = np.where(there, drawn, 0).sum(axis=-1)[:, kept] / counts[:, kept]
-    return means
-
-
 def _resamples(count: int) -> npt.NDArray[np.integer[Any]]:
-    """Indexes of the seeds of each resample."""
     if count <= ENUMERATED_SEEDS:
         return np.array(list(itertools.product(range(count), repeat=count)))
     return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))

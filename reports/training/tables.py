@@ -62,8 +62,6 @@ def study_table(study: TrainingStudy) -> Table:
 
 
 def _seed_table(study: TrainingStudy) -> Table:
-    """Every seed's mIoU of a study; in the place of one that failed or was not run, why."""
-
     def score(arm: Arm, seed: object) -> Value:
         return arm.missing(seed) if (value := arm.scores().get(seed)) is None else value
 
