@@ -73,7 +73,7 @@ class Recipe:
     class_weights: tuple[float, ...] = ()  # of cross entropy; for Cityscapes alone (released json)
     auxiliary_weight: float = 0.4  # of the loss on stage 4; 0.4 (paper, Eq. 18; mmseg)
     precision: Precision = "auto"  # bfloat16 where the device computes in it, else float32
-    # How a network is judged after it, in `bench.training.protocols`; None for the data set's usual way.
+    # How a network is evaluated after it, in `bench.training.protocols`; None for the data set's usual way.
     evaluation: str | None = None
 
     def __post_init__(self) -> None:
@@ -114,63 +114,61 @@ CITYSCAPES_WEIGHTS = (
     *(0.9539, 0.9843, 1.1116, 0.9037, 1.0865, 1.0955, 1.0865, 1.1529, 1.0507),
 )
 
-_PAPER = Recipe(
-    name="paper",
-    iterations=Iterations(quick=500, standard=20_000, paper=60_000),
-    learning_rate=0.01,
-    weight_decay=5e-4,
-    batch=8,
-    crop=Size(height=769, width=769),
-    aspect=(0.9, 1.1),
-    brightness=10,
-    ohem_threshold=0.7,
-    ohem_min_kept=100_000,
-    class_weights=CITYSCAPES_WEIGHTS,
+_RECIPES = (
+    Recipe(
+        name="paper",
+        iterations=Iterations(quick=500, standard=20_000, paper=60_000),
+        learning_rate=0.01,
+        weight_decay=5e-4,
+        batch=8,
+        crop=Size(height=769, width=769),
+        aspect=(0.9, 1.1),
+        brightness=10,
+        ohem_threshold=0.7,
+        ohem_min_kept=100_000,
+        class_weights=CITYSCAPES_WEIGHTS,
+    ),
+    Recipe(
+        name="mmseg",
+        iterations=Iterations(quick=500, standard=40_000, paper=80_000),
+        learning_rate=0.01,
+        weight_decay=5e-4,
+        batch=8,
+        crop=Size(height=512, width=1024),
+        floor=1e-4,
+        photometric=True,
+        cat_max_ratio=0.75,
+        divisor="all",
+    ),
+    # Ours: a cue is lost by a crop, another scale or a shift of hue, so that only flips and brightness remain.
+    Recipe(
+        name="scenes",
+        iterations=Iterations(quick=400, standard=2_000, paper=6_000),
+        learning_rate=6e-3,
+        weight_decay=1e-4,
+        batch=4,
+        crop=Size(height=64, width=256),
+        optimiser="adamw",
+        scale=(1.0, 1.0),
+        brightness=10,
+    ),
+    # Ours: the paper's augmentation on images of half the size, for machines without a GPU. A small network without
+    # pretrained weights learns in hundreds of iterations with AdamW, and from all pixels rather than the hard ones.
+    Recipe(
+        name="half",
+        iterations=Iterations(quick=100, standard=500, paper=5_000),
+        learning_rate=4e-3,
+        weight_decay=1e-4,
+        batch=8,
+        crop=Size(height=180, width=240),
+        optimiser="adamw",
+        short_side=180,
+        aspect=(0.9, 1.1),
+        brightness=10,
+        evaluation="short-side-180",
+    ),
 )
-
-_MMSEG = Recipe(
-    name="mmseg",
-    iterations=Iterations(quick=500, standard=40_000, paper=80_000),
-    learning_rate=0.01,
-    weight_decay=5e-4,
-    batch=8,
-    crop=Size(height=512, width=1024),
-    floor=1e-4,
-    photometric=True,
-    cat_max_ratio=0.75,
-    divisor="all",
-)
-
-# Ours: a cue is lost by a crop, another scale or a shift of hue, so that only flips and brightness remain.
-_SCENES = Recipe(
-    name="scenes",
-    iterations=Iterations(quick=400, standard=2_000, paper=6_000),
-    learning_rate=6e-3,
-    weight_decay=1e-4,
-    batch=4,
-    crop=Size(height=64, width=256),
-    optimiser="adamw",
-    scale=(1.0, 1.0),
-    brightness=10,
-)
-
-# Ours: the paper's augmentation on images of half the size, for machines without a GPU. A small network without
-# pretrained weights learns in hundreds of iterations with AdamW, and from all pixels rather than the hard ones.
-_HALF = Recipe(
-    name="half",
-    iterations=Iterations(quick=100, standard=500, paper=5_000),
-    learning_rate=4e-3,
-    weight_decay=1e-4,
-    batch=8,
-    crop=Size(height=180, width=240),
-    optimiser="adamw",
-    short_side=180,
-    aspect=(0.9, 1.1),
-    brightness=10,
-    evaluation="short-side-180",
-)
-
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (_PAPER, _MMSEG, _SCENES, _HALF)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}
 
 # The paper trained on three sets. For VOC it is taken as for PASCAL Context, whose images are VOC's, with
 # mmseg's lengths; for CamVid the crop is the image, and the pixels kept are the same share (17 %) of it.
@@ -211,8 +209,7 @@ _MMSEG_CONTEXT: dict[str, Any] = {
     "long_side": 520,
 }
 
-_CONTEXT = ("pascal-context-59", "pascal-context-60")
-_VOC = ("voc2012", "voc2012aug")
+_CONTEXT, _VOC = ("pascal-context-59", "pascal-context-60"), ("voc2012", "voc2012aug")
 _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {
         "cityscapes": {},

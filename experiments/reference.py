@@ -1,4 +1,4 @@
-"""What a new device is asked, in order of worth: `python -m bench.reference`.
+"""What a new device measures, in order of need: `python -m bench.reference`.
 
 A device may be at hand for minutes alone, so that what comes first is what the README's answers wait for. With 3.5 s a
 cell, and 10 s where a cell starts a process, eight minutes reach the crossover's first six sides. Nothing is left out:
@@ -39,7 +39,7 @@ class Step:
 
 
 def steps(setting: Setting) -> tuple[Step, ...]:
-    """All cells of the catalogue once, in order of worth, which is that of `Experiment.order`."""
+    """All cells of the catalogue once, in the order of need, `Experiment.order`."""
     trainings = tuple(make(setting) for make in TRAININGS.values())
     placed = sorted(
         (

@@ -32,7 +32,7 @@ def arm_cell(text: str, size: Size, *, experiment: str, **settings: Any) -> Cell
     return Cell(
         experiment=experiment,
         axes=arm_axes(name, str(size), **widths),
-        subject=NETWORKS[name] if name in NETWORKS else _block_or_own(name, **widths),
+        subject=NETWORKS[name] if name in NETWORKS else _block_or_module(name, **widths),
         size=size,
         implementation=implementation,
         time_limit_s=ARM_LIMIT_S,
@@ -61,7 +61,7 @@ def block_cell(text: str, size: Size, *, protocol: Protocol, **settings: Any) ->
     return Cell(
         experiment="efficiency",
         axes={"block": text, "size": str(size), **unusual},
-        subject=_block_or_own(name, **widths),
+        subject=_block_or_module(name, **widths),
         size=size,
         protocol=protocol,
         preceded_by=_preceding(name, size, **widths) if protocol == "paper" else (),
@@ -81,7 +81,7 @@ def _preceding(name: str, size: Size, **widths: Any) -> tuple[tuple[Subject, Siz
     )
 
 
-def _block_or_own(name: str, *, channels: int, key_channels: int) -> Subject:
+def _block_or_module(name: str, *, channels: int, key_channels: int) -> Subject:
     """A block of the catalogue or somebody's own `package.module:factory`; a fusion block gets half from below."""
     if ":" in name:
         return OwnModule(factory=name, channels=channels, key_channels=key_channels)
@@ -111,9 +111,10 @@ def find_experiment(text: str, setting: Setting | None = None) -> Experiment:
 
 def _load_file(path: Path, setting: Setting | None) -> Experiment:
     wanted = "EXPERIMENT or make(setting)" if setting else "EXPERIMENT"
+    file = f"experiment file {str(path)!r}"
     spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
     if spec is None or spec.loader is None:
-        msg = f"experiment file {str(path)!r} does not exist; pass a .py file that has {wanted}"
+        msg = f"{file} does not exist; pass a .py file that has {wanted}"
         raise ValueError(msg)
     module = importlib.util.module_from_spec(spec)
     # Its folder, so that factories which it names are found, in the cells' processes too; without a
@@ -124,14 +125,10 @@ def _load_file(path: Path, setting: Setting | None) -> Experiment:
         trains = setting is not None and hasattr(module, "make")
         experiment = module.make(setting) if trains else module.EXPERIMENT
     except Exception as error:
-        msg = (
-            f"experiment file {str(path)!r}: {type(error).__name__}: {error}; it must have {wanted}"
-        )
+        msg = f"{file}: {type(error).__name__}: {error}; it must have {wanted}"
         raise ValueError(msg) from error
     if not isinstance(experiment, Experiment):
-        msg = (
-            f"experiment file {str(path)!r} gives {type(experiment).__name__}; "
-            "it must give an experiments.spec.Experiment"
-        )
+        given = type(experiment).__name__
+        msg = f"{file} gives {given}; it must give an experiments.spec.Experiment"
         raise ValueError(msg)
     return experiment

@@ -34,13 +34,13 @@ class OwnModule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """How a network is trained and judged."""
+    """How a network is trained and evaluated."""
 
     dataset: str
     recipe: Recipe
     iterations: int
     root: str = ""  # folder that holds the set; where it lies changes nothing about the outcome
-    evaluation: str = "whole"  # how validation images are judged, in `bench.training.protocols`
+    evaluation: str = "whole"  # how validation images are evaluated, in `bench.training.protocols`
 
 
 Subject = BlockSpec | NetworkSpec | OwnModule
@@ -107,7 +107,7 @@ Cell = Measurement  # as experiments in files of their own call it
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingJob(_Job):
-    """A network, trained and then judged on images of that size."""
+    """A network, trained and then evaluated on images of that size."""
 
     subject: NetworkSpec
     training: Training
@@ -115,7 +115,7 @@ class TrainingJob(_Job):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation(_Job):
-    """A published checkpoint, judged; `evaluation` is a name in `bench.training.protocols`."""
+    """A published checkpoint, evaluated; `evaluation` is a name in `bench.training.protocols`."""
 
     subject: NetworkSpec
     checkpoint: Path

@@ -1,4 +1,4 @@
-"""Cells that train a network, judge it on a set and put that beside what it costs.
+"""Cells that train a network, evaluate it on a set and put that beside what it costs.
 
 A setting says on which data, by which recipe, how long and with which seeds; the rows of a table are networks. All
 cells of one row differ in the seed alone, so that rows are compared seed by seed.
@@ -23,18 +23,18 @@ class Dataset:
     size: Size  # of an image, for what inference costs; the most frequent one where they differ
     recipe: str = "paper"  # the usual one
     backbone: str | None = None  # the usual one; None for the network's own
-    evaluation: str = "whole"  # how validation images are judged, in `bench.training.protocols`
+    evaluation: str = "whole"  # how validation images are evaluated, in `bench.training.protocols`
 
 
-_SCENE, _VOC = Size(width=256, height=64), Size(width=500, height=375)
+_SCENE, _PHOTO = Size(width=256, height=64), Size(width=500, height=375)
 DATASETS: dict[str, Dataset] = {
     "scenes": Dataset(num_classes=16, size=_SCENE, recipe="scenes", backbone="tiny"),
     "camvid": Dataset(num_classes=11, size=Size(width=480, height=360), backbone="resnet18"),
     "cityscapes": Dataset(num_classes=19, size=Size(width=2048, height=1024)),
     "ade20k": Dataset(num_classes=150, size=Size(width=683, height=512)),
-    "pascal-context-59": Dataset(num_classes=59, size=_VOC),
-    "pascal-context-60": Dataset(num_classes=60, size=_VOC),
-    **dict.fromkeys(("voc2012", "voc2012aug"), Dataset(num_classes=21, size=_VOC)),
+    "pascal-context-59": Dataset(num_classes=59, size=_PHOTO),
+    "pascal-context-60": Dataset(num_classes=60, size=_PHOTO),
+    **dict.fromkeys(("voc2012", "voc2012aug"), Dataset(num_classes=21, size=_PHOTO)),
 }
 
 

@@ -71,7 +71,7 @@ def _comparison_sentences(
         for kind in kinds:
             titles = [result.comparison.title for result in of_study if result.verdict == kind]
             if titles:
-                # What nobody can tell yet is in the table; here it would hide what can be told.
+                # What is undecided is in the table; here it would hide the others.
                 which = "" if kind == "undecided" else f": {', '.join(dict.fromkeys(titles))}"
                 yield (
                     f"Trainings ({study.name or 'as asked'}, {len(study.seeds)} seeds) {VERDICT_WORDS[kind]} "

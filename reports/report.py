@@ -24,7 +24,7 @@ ACCURACY = {
     "table6": ("Table 6: components, Cityscapes validation set", ("network",), 1),
     "table7": ("Table 7: sampling, Cityscapes validation set", ("sampler", "grids"), 1),
 }
-OWN_ORDER = 35
+FURTHER_ORDER = 35
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,10 @@ def report_tables(frame: Frame) -> tuple[Table, ...]:
         Chapter(90, {"evaluation": training.evaluation_tables}),
     )
     named = {name for chapter in known for name in chapter.tables} | {*ACCURACY, *trained}
-    own = {name: partial(blocks.own_tables, experiment=name) for name in sorted(recorded - named)}
-    ordered = sorted((*known, Chapter(OWN_ORDER, own)), key=lambda chapter: chapter.order)
+    further = {
+        name: partial(blocks.own_tables, experiment=name) for name in sorted(recorded - named)
+    }
+    ordered = sorted((*known, Chapter(FURTHER_ORDER, further)), key=lambda chapter: chapter.order)
     tables = [
         table
         for chapter in ordered

@@ -1,4 +1,4 @@
-"""Table 6: which part of the network brings how much, trained and judged.
+"""Table 6: which part of the network brings how much, trained and evaluated.
 
 `python -m bench.ablations --table 6`. On the procedural scenes nine networks are trained with three seeds each; the
 paper has one run each on Cityscapes, which `--dataset cityscapes --root PATH --budget paper` repeats.

@@ -9,7 +9,6 @@ cuDNN's workspace and the optimiser's state, which a prediction leaves out.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 from ann.catalogue import NETWORKS
 from ann.spec import Size
@@ -17,55 +16,45 @@ from experiments.spec import Cell, Experiment
 from experiments.training import DATASETS
 
 IMAGES_PER_GPU = {"cityscapes": 2, "ade20k": 4, "voc2012aug": 4}
-# The other sets are tested on images that are brought to a shorter side of 512.
-TEST_SIZES = {"cityscapes": DATASETS["cityscapes"].size}
-SMALL_TEST_SIZE = Size(width=683, height=512)
-
-
-class Row(NamedTuple):
-    """Rows of a page that share data set, crop and schedule: one for each backbone."""
-
-    dataset: str
-    crop: Size
-    schedule: int
-
-
-BOTH_PAGES = (
-    *(
-        Row("cityscapes", crop, schedule)
-        for schedule in (40_000, 80_000)
-        for crop in (Size(height=512, width=1024), Size(height=769, width=769))
-    ),
-    *(Row("ade20k", Size(height=512, width=512), schedule) for schedule in (80_000, 160_000)),
+LANDSCAPE, SLIDING, SQUARE = (
+    Size(width=width, height=height) for width, height in ((1024, 512), (769, 769), (512, 512))
 )
-ANN_PAGE = (
-    *BOTH_PAGES,
-    *(Row("voc2012aug", Size(height=512, width=512), schedule) for schedule in (20_000, 40_000)),
+# By crop: a 769x769 configuration tests by sliding a window of its crop; the others take the whole image.
+TEST_SIZES = {
+    LANDSCAPE: DATASETS["cityscapes"].size,
+    SLIDING: SLIDING,
+    SQUARE: Size(width=683, height=512),
+}
+
+PageRow = tuple[str, Size, int]  # data set, crop, schedule; for each backbone
+BOTH_PAGES: tuple[PageRow, ...] = (
+    *(("cityscapes", crop, length) for length in (40_000, 80_000) for crop in (LANDSCAPE, SLIDING)),
+    ("ade20k", SQUARE, 80_000),
+    ("ade20k", SQUARE, 160_000),
 )
+ANN_PAGE = (*BOTH_PAGES, ("voc2012aug", SQUARE, 20_000), ("voc2012aug", SQUARE, 40_000))
 
 
-def _cells(experiment: str, row: Row, *, network: str) -> Iterator[Cell]:
+def _cells(experiment: str, row: PageRow, *, network: str) -> Iterator[Cell]:
     """A training step at the crop, predicted, and inference, timed on a GPU."""
-    crop = row.crop
+    dataset, crop, schedule = row
     training = Cell(
         experiment=experiment,
         axes={
             "network": network,
-            "dataset": row.dataset,
+            "dataset": dataset,
             "crop": f"{crop.height}x{crop.width}",  # as the pages print it
-            "schedule": row.schedule,
+            "schedule": schedule,
         },
-        subject=replace(NETWORKS[network], num_classes=DATASETS[row.dataset].num_classes),
+        subject=replace(NETWORKS[network], num_classes=DATASETS[dataset].num_classes),
         size=crop,
-        batch=IMAGES_PER_GPU[row.dataset],
+        batch=IMAGES_PER_GPU[dataset],
         mode="train",
         device="cuda",
         probes=("memory",),
     )
     yield training
-    # A 769x769 configuration tests by sliding a window of its crop; the others take the whole image.
-    slides = crop.height == crop.width and row.dataset == "cityscapes"
-    size = crop if slides else TEST_SIZES.get(row.dataset, SMALL_TEST_SIZE)
+    size = TEST_SIZES[crop]
     yield replace(training, size=size, batch=1, mode="eval", probes=("timing",))
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 from reports.audit import readings
-from reports.audit.readings import AuditRows, Claim, Need, OurReading, read
+from reports.audit.readings import AuditRows, Claim, Need, OurReading, read_columns
 from reports.model import GIGA, MEBI, MEGA, MILLI, Frame, Row
 
 VerdictKind = Literal[
@@ -18,9 +18,8 @@ NETWORK_NAMES = {
     "semseg/psanet-r101": "PSANet",
     "official/ann-r101": "ANN",
 }
-
-
-Read = Callable[[Iterable[Row]], Iterator[OurReading]]
+Remarks = Mapping[str, Mapping[str, str]]  # of a column, by verdict
+ReadRows = Callable[[Iterable[Row]], Iterator[OurReading]]
 
 
 class PrintedColumn(NamedTuple):
@@ -32,25 +31,24 @@ class PrintedColumn(NamedTuple):
     digits: int
     name: str
     scale: float
-    read: Read
+    read: ReadRows
     needs: Need = "none"
 
 
-_counted = partial(read, quantities=readings.OPERATIONS)
-_block_memory = partial(read, quantities=readings.BLOCK_MEMORY)
-_network_memory = partial(read, quantities=readings.NETWORK_MEMORY)
-_seconds = partial(readings.times, unit=1)
+_counted = partial(read_columns, columns=readings.OPERATIONS)
+_block_memory = partial(read_columns, columns=readings.BLOCK_MEMORY)
+_network_memory = partial(read_columns, columns=readings.NETWORK_MEMORY)
+_network_times = partial(readings.times, unit=1)
 TABLE1 = (
     PrintedColumn("Table 1", "operations", "GFLOPs", 1, "operations", GIGA, _counted),
     PrintedColumn("Table 1", "memory", "MB", 0, "memory_bytes", MEBI, _block_memory),
     PrintedColumn("Table 1", "time", "ms", 1, "time_s", MILLI, readings.times, "titan xp"),
 )
 TABLE2 = (
-    PrintedColumn("Table 2", "time", "s", 3, "time_s", 1, _seconds, "unnamed"),
+    PrintedColumn("Table 2", "time", "s", 3, "time_s", 1, _network_times, "unnamed"),
     PrintedColumn("Table 2", "memory", "MB", 0, "memory_bytes", MEBI, _network_memory),
     PrintedColumn("Table 2", "parameters", "M", 2, "parameters", MEGA, readings.stored),
 )
-Remarks = Mapping[str, Mapping[str, str]]  # of a column, by verdict
 
 
 def published_claims(frame: Frame) -> tuple[Claim, ...]:
@@ -129,7 +127,7 @@ def _text_claims(rows: AuditRows) -> Iterator[Claim]:
         [rows.blocks(base, size, experiment=experiment) for base in BLOCK_NAMES]
         for size, experiment in (("256x128", "table1"), ("96x96", "table1"), ("256x128", "fig2"))
     )
-    smaller = _factors(_block_memory, large)
+    smaller = _nb_over_apnb(_block_memory, large)
     needs = [each for each in smaller if each.label == "predicted increment"]
     needed = " or ".join(dict.fromkeys(f"{need.value:.1f} ({need.form})" for need in needs))
     above, below = map(readings.products, small)
@@ -138,13 +136,13 @@ def _text_claims(rows: AuditRows) -> Iterator[Claim]:
         "fig2-faster": {
             "where": "Fig. 2",
             "what": "APNB faster, 256x128",
-            "readings": _factors(readings.operation_sums, timed),
+            "readings": _nb_over_apnb(readings.operation_sums, timed),
             "device": "gpu",
         },
         "abstract-faster": {
             "where": "Abstract",
             "what": "APNB faster, 256x128",
-            "readings": _factors(readings.times, large),
+            "readings": _nb_over_apnb(readings.times, large),
             "device": "gpu",
             "remarks": dict.fromkeys(VERDICT_KINDS, _fewer_macs(large, "fewer MACs")),
         },
@@ -168,7 +166,7 @@ def _text_claims(rows: AuditRows) -> Iterator[Claim]:
             yield Claim(unit="times", digits=0, printed=printed, **fields)
 
 
-def _factors(read_rows: Read, blocks: Iterable[Iterable[Row]]) -> tuple[OurReading, ...]:
+def _nb_over_apnb(read_rows: ReadRows, blocks: Iterable[Iterable[Row]]) -> tuple[OurReading, ...]:
     return tuple(readings.quotients(*map(read_rows, blocks)))
 
 

@@ -79,7 +79,7 @@ class AuditRows:
         return {tuple(row["axes"].get(axis) for axis in axes): row for row in reversed(rows)}
 
 
-class Quantity(NamedTuple):
+class ReadColumn(NamedTuple):
     """A column of the frame as a reading: its unit, what it is, and by which protocol; some of strict rows alone."""
 
     column: str
@@ -91,30 +91,30 @@ class Quantity(NamedTuple):
 
 # Counts in giga; a count by the paper's rules is not what is executed.
 OPERATIONS = (
-    Quantity("macs", GIGA, "MACs as executed"),
-    Quantity("flops", GIGA, "FLOPs as executed"),
-    Quantity("paper_operations", GIGA, "count by the paper's rules", "paper"),
+    ReadColumn("macs", GIGA, "MACs as executed"),
+    ReadColumn("flops", GIGA, "FLOPs as executed"),
+    ReadColumn("paper_operations", GIGA, "count by the paper's rules", "paper"),
 )
 # Memory of one call in MiB, as it is and by the paper's procedure.
 BLOCK_MEMORY = (
-    Quantity("predicted_increment_bytes", MEBI, "predicted increment", strict_rows=True),
-    Quantity("memory_bytes", MEBI, "measured increment", strict_rows=True),
-    Quantity("predicted_paper_bytes", MEBI, "predicted by the paper's procedure", "paper"),
-    Quantity("measured_paper_bytes", MEBI, "measured by the paper's procedure", "paper"),
+    ReadColumn("predicted_increment_bytes", MEBI, "predicted increment", strict_rows=True),
+    ReadColumn("memory_bytes", MEBI, "measured increment", strict_rows=True),
+    ReadColumn("predicted_paper_bytes", MEBI, "predicted by the paper's procedure", "paper"),
+    ReadColumn("measured_paper_bytes", MEBI, "measured by the paper's procedure", "paper"),
 )
 NETWORK_MEMORY = (
-    Quantity("predicted_peak_bytes", MEBI, "all that is alive at the peak, predicted"),
-    Quantity("predicted_increment_bytes", MEBI, "what a call adds, predicted"),
-    Quantity("reserved_bytes", MEBI, "what the allocator reserves, measured"),
-    Quantity("predicted_paper_bytes", MEBI, "the paper's procedure, predicted", "paper"),
-    Quantity("measured_paper_bytes", MEBI, "the paper's procedure, measured", "paper"),
+    ReadColumn("predicted_peak_bytes", MEBI, "all that is alive at the peak, predicted"),
+    ReadColumn("predicted_increment_bytes", MEBI, "what a call adds, predicted"),
+    ReadColumn("reserved_bytes", MEBI, "what the allocator reserves, measured"),
+    ReadColumn("predicted_paper_bytes", MEBI, "the paper's procedure, predicted", "paper"),
+    ReadColumn("measured_paper_bytes", MEBI, "the paper's procedure, measured", "paper"),
 )
 
 
-def read(rows: Iterable[Row], quantities: Iterable[Quantity]) -> Iterator[OurReading]:
-    """Readings of quantities that rows have."""
+def read_columns(rows: Iterable[Row], columns: Iterable[ReadColumn]) -> Iterator[OurReading]:
+    """Readings of the columns that rows have."""
     for row in rows:
-        for column, unit, label, protocol, strict_rows in quantities:
+        for column, unit, label, protocol, strict_rows in columns:
             if row[column] is not None and not (strict_rows and row["protocol"] != "strict"):
                 form = row["axes"].get("block", "")
                 yield OurReading(row[column] / unit, label, form, protocol)

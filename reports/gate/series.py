@@ -146,7 +146,7 @@ def _is_moment(text: str) -> bool:
 
 
 def _series_device(where: Environment) -> str:
-    """A device as series are told apart: a driver or a library is a step in them, no series of its own."""
+    """A device as series distinguish it: a driver or a library is a step in them, no series of its own."""
     if where.device == "cuda":
         return where.device_name
     return f"{where.device_name}, {where.threads} thread{'s' if where.threads > 1 else ''}"

@@ -7,13 +7,11 @@ so that nothing that a record says could run or load anything, were it ever not 
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reports import model
 from reports.model import Column, Interval, LaidCell, Layout, Spread, Table, Value
-from reports.render.records_page import record_label
 
 if TYPE_CHECKING:
     from bench.records import Record
@@ -28,8 +26,7 @@ SHOWN_LINKS = 4
 Link = tuple[str, str, str]  # address, label, title
 
 
-@dataclass(frozen=True, slots=True)
-class HtmlCell:
+class HtmlCell(NamedTuple):
     """One cell: its text, the number to sort by, and what is shown when a pointer rests on it."""
 
     laid: LaidCell
@@ -37,8 +34,7 @@ class HtmlCell:
     hover: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(NamedTuple):
     """A table as the template needs it; `links` lead to each row's records."""
 
     table: Table
@@ -127,7 +123,8 @@ def _html_cell(laid: LaidCell, value: Value, column: Column) -> HtmlCell:
 def _links(origins: Sequence["Record"], addresses: Mapping[int, str]) -> Iterator[Link]:
     for record in origins[:SHOWN_LINKS]:
         address = f"{RAW}#{addresses[id(record)]}"
-        yield address, record_label(record), f"{record.source} record {record.cell}"
+        label = model.plain(f"{record.source[:1]}:{record.cell}")[:10]
+        yield address, label, f"{record.source} record {record.cell}"
     if len(origins) > SHOWN_LINKS:
         address = f"{RAW}#{addresses[id(origins[SHOWN_LINKS])]}"
         yield address, f"and {len(origins) - SHOWN_LINKS} more", "further records of this row"

@@ -45,11 +45,6 @@ def record_anchors(tables: Sequence[Table]) -> tuple[tuple[Record, ...], dict[in
     return tuple(records.values()), names
 
 
-def record_label(record: Record) -> str:
-    """A word that names a record in a row."""
-    return plain(f"{record.source[:1]}:{record.cell}")[:10]
-
-
 def raw_page(records: Sequence[Record], names: Mapping[int, str]) -> str:
     """Write all records on one page."""
     sections = (_section(record, names[id(record)]) for record in records)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports.model import COLOURS, GIGA, INK, Figure, Frame, Spread, short, svg_of
+from reports.training.claims import arm_name
 from reports.training.runs import TrainingStudy, training_studies
 from reports.training.tables import miou_spread, study_table
 
@@ -13,14 +14,10 @@ if TYPE_CHECKING:
 
 # Where a label may stand about its point, in points of type, the first that is free.
 LABEL_PLACES = (
-    ((8, 0), "left", "center"),
-    ((-8, 0), "right", "center"),
-    ((0, 9), "center", "bottom"),
-    ((0, -9), "center", "top"),
-    ((8, 12), "left", "bottom"),
-    ((8, -12), "left", "top"),
-    ((-8, 12), "right", "bottom"),
-    ((-8, -12), "right", "top"),
+    *(((8, 0), "left", "center"), ((-8, 0), "right", "center")),
+    *(((0, 9), "center", "bottom"), ((0, -9), "center", "top")),
+    *(((8, 12), "left", "bottom"), ((8, -12), "left", "top")),
+    *(((-8, 12), "right", "bottom"), ((-8, -12), "right", "top")),
 )
 
 ScoredArm = tuple[str, float, Spread]
@@ -33,7 +30,7 @@ def cost_figures(frame: Frame) -> tuple[Figure, ...]:
         # Of inference where that was counted, else of a training step; never both in one figure.
         for mode, call in (("eval", "one call"), ("train", "one training step")):
             arms = [
-                (arm.name, macs / GIGA, score)
+                (arm_name(arm.key), macs / GIGA, score)
                 for arm in study.arms
                 if (macs := arm.cost("macs", mode=mode))
                 and isinstance(score := miou_spread(arm), Spread)

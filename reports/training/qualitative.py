@@ -90,7 +90,13 @@ def _drawing(pictures: Predictions, rings: Rings, *, identifier: str) -> str:
     colours = _colours(pictures.palette)
     parts = [_text(at * (WIDTH + GAP), TITLE - 8, head, bold=True) for at, head in enumerate(heads)]
     for at, regions in enumerate(rings):
-        ellipses = "".join(_ellipse(ring, scale=WIDTH / width) for ring in regions)
+        ellipses = ""
+        for ring in regions:
+            x, y, across, down = (WIDTH / width * pixels for pixels in ring[:4])
+            place = f'cx="{x:.1f}" cy="{y:.1f}" rx="{across:.1f}" ry="{down:.1f}"'
+            for colour, stroke in RING_STROKES:
+                line = f'fill="none" stroke="{colour}" stroke-width="{stroke}"'
+                ellipses += f"<ellipse {place} {line}/>"
         maps = (pictures.labels[at], *pictures.of_image(at))
         panels = (pictures.images[at].transpose(1, 2, 0), *(colours[each] for each in maps))
         for column, panel in enumerate(panels):
@@ -110,15 +116,6 @@ def _drawing(pictures: Predictions, rings: Rings, *, identifier: str) -> str:
 def _text(x: float, y: float, text: str, *, bold: bool = False) -> str:
     weight = ' font-weight="bold"' if bold else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="currentColor"{weight}>{escape(plain(text))}</text>'
-
-
-def _ellipse(ring: Ring, *, scale: float) -> str:
-    middle = f'cx="{ring.x * scale:.1f}" cy="{ring.y * scale:.1f}"'
-    radii = f'rx="{ring.across * scale:.1f}" ry="{ring.down * scale:.1f}"'
-    return "".join(
-        f'<ellipse {middle} {radii} fill="none" stroke="{colour}" stroke-width="{width}"/>'
-        for colour, width in RING_STROKES
-    )
 
 
 def _legend(pictures: Predictions, top: float, across: float) -> tuple[list[str], float]:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from bench.analysis import mean_iou
 from reports import model
 from reports.model import UNMEASURED, Frame, Mark, Row, slug
-from reports.training.claims import PAPER_TABLES, ArmKey, arm_name
+from reports.training.claims import PAPER_TABLES, ArmKey
 
 if TYPE_CHECKING:
     from bench.records import Accuracy, Document
 
 SEED = "seed"
 SHARED_AXES = ("dataset", "budget")
-PRINTED = ("published_miou_percent", "published_anchors")
+PRINTED_COLUMNS = ("published_miou_percent", "published_anchors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,6 @@ class Arm:
     def key(self) -> ArmKey:
         """Values of the axes, as the comparisons name the arm."""
         return tuple(str(value) for value in self.axes.values())
-
-    @property
-    def name(self) -> str:
-        """The arm in a few words."""
-        return arm_name(self.key)
 
     @property
     def runs(self) -> dict[Any, Row]:
@@ -156,7 +151,7 @@ def _seed_order(seed: object) -> tuple[bool, float, str]:
 
 
 def trained_experiments(frame: Frame) -> tuple[str, ...]:
-    """Experiments that were trained or asked to be: Tables 6 and 7, and whatever else has accuracies by seed."""
+    """Experiments that were or should be trained: Tables 6 and 7, and whatever else has accuracies by seed."""
     ours = frame[frame["protocol"] != "published"]
     by_seed = ours["axes"].map(lambda axes: SEED in axes).astype(bool)
     trained = ours.loc[ours["accuracy"].notna() & by_seed, "experiment"]
@@ -165,7 +160,7 @@ def trained_experiments(frame: Frame) -> tuple[str, ...]:
 
 
 def training_studies(frame: Frame) -> tuple[TrainingStudy, ...]:
-    """Every study, by experiment and setting, with a row for each arm that was asked or printed."""
+    """Every study, by experiment and setting, with a row for each arm that was run or printed."""
     studies = [study for name in trained_experiments(frame) for study in _studies_of(frame, name)]
     alike: dict[str, list[Mapping[str, Any]]] = {}
     for study in studies:
@@ -211,7 +206,10 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
                 Arm(
                     dict(zip(axes, key, strict=True)),
                     tuple(arms.get(key, ())),
-                    *(documents[key][0][name] if key in documents else None for name in PRINTED),
+                    *(
+                        documents[key][0][name] if key in documents else None
+                        for name in PRINTED_COLUMNS
+                    ),
                 )
                 for key in documents | arms
             ),

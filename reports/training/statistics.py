@@ -88,7 +88,7 @@ def seed_verdict(difference: Difference | None, *, threshold: float = 0.0) -> Se
 
 
 def holm(p_values: Sequence[float | None], *, level: float = 1 - T_CONFIDENCE) -> tuple[bool, ...]:
-    """Tell which differences stand when all are asked at once, by Holm's step-down rule.
+    """Tell which differences stand when all are tested at once, by Holm's step-down rule.
 
     The chance that any of them is called wrongly is at most `level`. None counts for no test.
     """

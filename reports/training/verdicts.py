@@ -1,4 +1,4 @@
-"""The comparisons that the paper's text makes, held against a study: differences, verdicts, agreement in order."""
+"""The comparisons that the paper's text makes, beside a study: differences, verdicts, agreement in order."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from functools import partial
 
 from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value, text_column
 from reports.training import statistics
-from reports.training.claims import COMPARISONS, MARGIN_POINTS, TextComparison, place_of
+from reports.training.claims import COMPARISONS, MARGIN_POINTS, TextComparison, arm_name, place_of
 from reports.training.runs import Arm, TrainingStudy
 from reports.training.statistics import MIN_SEEDS, VERDICTS, Difference, SeedVerdict, Tau
 
@@ -67,7 +67,7 @@ def comparison_results(study: TrainingStudy) -> Iterator[ComparisonResult]:
 def _doubt(difference: Difference | None, above: Arm, below: Arm) -> str:
     if difference is None:
         lacking = next((arm for arm in (below, above) if not arm.scores()), None)
-        return f"{lacking.name} has no score" if lacking else "no seed has both rows"
+        return f"{arm_name(lacking.key)} has no score" if lacking else "no seed has both rows"
     if difference.has_interval:
         return ""
     count = len(difference.seeds)
