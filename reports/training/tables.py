@@ -79,11 +79,14 @@ def _arm_field(
 def _tabulate(
     study: TrainingStudy, *fields: Field, after: str = "", what: str = "", notes: Sequence[str] = ()
 ) -> Table:
-    axes = (model.axis_field(name, name) for name in (study.arms[0].axes if study.arms else ()))
+    def axis(name: str) -> Field:
+        return _arm_field(model.text_column(name), lambda arm: arm.axes[name])
+
+    axes = map(axis, study.arms[0].axes if study.arms else ())
     paper = PAPER_TABLES.get(study.experiment)
     topic = f"{paper.place}: {paper.topic}" if paper else study.experiment
     return model.tabulate(
-        [{"arm": arm, "axes": arm.axes} for arm in study.arms],
+        [{"arm": arm} for arm in study.arms],
         (*axes, *fields),
         name=study.file_name(study.experiment, after=after),
         title=f"{study.title(topic)}{what}",
