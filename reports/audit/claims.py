@@ -128,8 +128,6 @@ def _text_claims(rows: AuditRows) -> Iterator[Claim]:
         for size, experiment in (("256x128", "table1"), ("96x96", "table1"), ("256x128", "fig2"))
     )
     smaller = _nb_over_apnb(_block_memory, large)
-    needs = [each for each in smaller if each.label == "predicted increment"]
-    needed = " or ".join(dict.fromkeys(f"{need.value:.1f} ({need.form})" for need in needs))
     above, below = map(readings.products, small)
     label = "MACs of the matrix products, NB over APNB"
     claims: dict[str, dict[str, Any]] = {
@@ -150,7 +148,7 @@ def _text_claims(rows: AuditRows) -> Iterator[Claim]:
             "where": "Abstract",
             "what": "APNB smaller, 256x128",
             "readings": smaller,
-            "remarks": {"paper's protocol only": needed and f"of what one call adds: {needed}"},
+            "remarks": {"paper's protocol only": _needed(smaller)},
         },
         "eq13-saved": {
             "where": "Eq. 13",
@@ -168,6 +166,12 @@ def _text_claims(rows: AuditRows) -> Iterator[Claim]:
 
 def _nb_over_apnb(read_rows: ReadRows, blocks: Iterable[Iterable[Row]]) -> tuple[OurReading, ...]:
     return tuple(readings.quotients(*map(read_rows, blocks)))
+
+
+def _needed(factors: Iterable[OurReading]) -> str:
+    needs = (each for each in factors if each.label == "predicted increment")
+    texts = dict.fromkeys(f"{need.value:.1f} ({need.form})" for need in needs)
+    return f"of what one call adds: {' or '.join(texts)}" if texts else ""
 
 
 def _fewer_macs(blocks: Iterable[Iterable[Row]], of_what: str) -> str:

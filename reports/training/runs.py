@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SEED = "seed"
 SHARED_AXES = ("dataset", "budget")
-PRINTED_COLUMNS = ("published_miou_percent", "published_anchors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,40 +187,32 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     ]
     # Settings of the trainings; where nothing was trained, of the predictions.
     every = [setting for row, setting in named if _is_training(row)] or [each for _, each in named]
-    settings = [setting for at, setting in enumerate(every) if setting not in every[:at]]
+    settings: list[dict[str, Any]] = []
+    for setting in every:
+        if setting not in settings:
+            settings.append(setting)
     documents = _by_values(printed, axes)
     for setting in settings:
         # Every setting which has the axes of a prediction shares it.
-        here = [
+        here = (
             row
-            for row, axes_beside in named
-            if axes_beside == setting
-            or (not _is_training(row) and axes_beside.items() <= setting.items())
-        ]
-        arms = _by_values(here, axes)
-        yield TrainingStudy(
-            experiment,
-            setting,
-            tuple(
-                Arm(
-                    dict(zip(axes, key, strict=True)),
-                    tuple(arms.get(key, ())),
-                    *(
-                        documents[key][0][name] if key in documents else None
-                        for name in PRINTED_COLUMNS
-                    ),
-                )
-                for key in documents | arms
-            ),
-            document,
+            for row, beside in named
+            if beside == setting or (not _is_training(row) and beside.items() <= setting.items())
         )
+        recorded, arms = _by_values(here, axes), []
+        for key in documents | recorded:
+            place: Row = documents[key][0] if key in documents else {}
+            values = place.get("published_miou_percent"), place.get("published_anchors")
+            arm_rows = tuple(recorded.get(key, ()))
+            arms.append(Arm(dict(zip(axes, key, strict=True)), arm_rows, *values))
+        yield TrainingStudy(experiment, setting, tuple(arms), document)
 
 
 def _is_training(row: Row) -> bool:
     return SEED in row["axes"] or row["accuracy"] is not None
 
 
-def _by_values(rows: Sequence[Row], axes: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
+def _by_values(rows: Iterable[Row], axes: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row["axes"].get(name, "") for name in axes), []).append(row)

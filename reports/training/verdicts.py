@@ -122,8 +122,7 @@ def _verdict_table(
             POINTS("difference", digits=1, source="published"),
             POINTS("difference"),
             Column("seeds"),
-            text_column("verdict"),
-            text_column("among all"),
+            *map(text_column, ("verdict", "among all")),
             text_column("the paper's words", wide=True),
         ),
         rows=tuple(
