@@ -1,7 +1,7 @@
 """The experiments by name, found in `experiments.paper` and `experiments.beyond`: a new one is a file there.
 
-A module with an `EXPERIMENT` asks what needs no training; one with a function `make` is trained, on the data of a
-`Setting`, and is called as its module.
+A module's `Experiment`s ask what needs no training; what its `make` gives for a `Setting` is trained, and is called as
+the module.
 """
 
 import pkgutil
@@ -17,13 +17,16 @@ _MODULES = {
     for room in (paper, beyond)
     for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")
 }
+_FIXED = [
+    value
+    for module in _MODULES.values()
+    for value in vars(module).values()
+    if isinstance(value, Experiment)
+]
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
-    for experiment in sorted(
-        (module.EXPERIMENT for module in _MODULES.values() if hasattr(module, "EXPERIMENT")),
-        key=lambda experiment: (experiment.beyond_paper, experiment.place),
-    )
+    for experiment in sorted(_FIXED, key=lambda each: (each.beyond_paper, each.place))
 }
 TRAININGS: dict[str, Callable[[Setting], Experiment]] = {
     name: module.make for name, module in _MODULES.items() if hasattr(module, "make")

@@ -19,11 +19,8 @@ def grid(
 ) -> Iterator[Cell]:
     """Cells in the order of the axes, the last one fastest; an axis of the grid is one of its cells.
 
-    Args:
-        experiment: name of the experiment that asks.
-        axes: values of `block` (arms as `variants.parse` reads them; networks too), `size`, `mode` and `dtype`.
-        on_gpu_alone: what a processor is not asked to run; all else runs wherever the run is.
-        fields: further ones of each cell.
+    Axes are `block` (arms as `variants.parse` reads them; networks too), `size`, `mode` and `dtype`. A processor does
+    not run what is `on_gpu_alone`; all else runs wherever the run is. `fields` are further ones of each cell.
     """
     for values in product(*axes.values()):
         point = dict(zip(axes, values, strict=True))
@@ -31,9 +28,7 @@ def grid(
         if implementation == "onnxruntime" and point.get("mode") == "train":
             continue  # it has no backward pass
         arm = variants.write(name, implementation)
-        further: dict[str, str] = {
-            key: str(point[key]) for key in ("mode", "dtype") if key in point
-        }
+        further: dict[str, str] = {key: point[key] for key in ("mode", "dtype") if key in point}
         cell = Cell(
             experiment=experiment,
             axes={"block": arm, "size": str(point["size"])} | further,

@@ -1,7 +1,7 @@
 """What the machine itself reaches, measured once at the start of a run: one copy, and a product in each number format.
 
-Every run that times blocks for long enough does it; the reports draw their rooflines from its record.
-On two CPU cores eight seconds, half of them the start of a process.
+Every run that times blocks for long enough does it; the reports draw their rooflines from its record. On two CPU cores
+eight seconds, half of them the start of a process.
 """
 
 from collections.abc import Sequence

@@ -2,9 +2,9 @@
 
 `paper` is what made 79.9 on Cityscapes: the paper (section 4.2) as its released code completes it
 (github.com/MendelXu/ANN at f4eabeb: hypes/seg/*/fs_annn_*_seg.json, scripts/seg/*/run_fs_annn_*.sh,
-models/seg/loss/seg_modules.py, datasets/tools/cv2_aug_transforms.py). `mmseg` is what its ANN zoo was
-trained with (mmsegmentation 1.2.2: configs/ann, configs/_base_/datasets and schedules). `scenes` (for the
-procedural scenes) and `half` (for CamVid on a CPU) are ours.
+models/seg/loss/seg_modules.py, datasets/tools/cv2_aug_transforms.py). `mmseg` is what its ANN zoo was trained with
+(mmsegmentation 1.2.2: configs/ann, configs/_base_/datasets and schedules). `scenes` (for the procedural scenes) and
+`half` (for CamVid on a CPU) are ours.
 
 Input is normalised as the network's `preprocessing` says, whatever the recipe.
 """
@@ -33,67 +33,47 @@ class Iterations:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """All that a training needs to be told besides network, data, length and seed.
-
-    Attributes:
-        name: of the recipe.
-        iterations: by budget. Sources: 60K Cityscapes, 150K ADE20K, 28K PASCAL Context (paper, 4.2);
-            40k and 80k, 80k and 160k, 20k and 40k (mmseg, for Cityscapes, ADE20K and VOC).
-        learning_rate: at the start: 0.01, for ADE20K 0.02 (paper, 4.2; mmseg has 0.01 everywhere).
-        weight_decay: 5e-4 for Cityscapes, 1e-4 else (released json); 5e-4 (mmseg).
-        batch: images of all devices together: 8 for Cityscapes, 16 else (paper, 4.2; mmseg).
-        crop: what the network sees: 769, 520 (ADE20K), 480 (PASCAL Context) square (paper, 4.2).
-        optimiser: `sgd` with momentum, or `adamw` with PyTorch's betas.
-        momentum: 0.9 (both).
-        power: of the poly schedule (1 - i / n) ** power; 0.9 (both; the paper prints it otherwise).
-        floor: lowest learning rate; 0 (released trainer), 1e-4 (mmseg).
-        short_side: images are first brought to this shorter side; None for their own size. 520 for
-            ADE20K (released json), 512 for ADE20K and VOC (mmseg).
-        long_side: the longer side may not be longer then; 2048 (mmseg).
-        scale: range of the factor that is drawn then; 0.5 to 2 (paper, 4.2; mmseg).
-        aspect: range of a; width grows by sqrt(a), height shrinks by it. 0.9 to 1.1 (released json).
-        flip: share of images that are mirrored; a half (both).
-        brightness: an integer up to this one is added or subtracted; 10 (released json).
-        photometric: brightness, contrast, saturation and hue as mmseg's PhotoMetricDistortion.
-        cat_max_ratio: a crop with more than this share of one class is drawn anew, ten times at
-            most; 0.75 (mmseg), 1 for never.
-        ohem_threshold: only pixels whose class has a smaller probability count; 0.7 (paper, 3.3 and
-            released json), None for all pixels.
-        ohem_min_kept: so many pixels per image count at least; 100 000 (released json, which has one
-            image on a device).
-        divisor: of both losses: the pixels that were `kept` (released loss; of the auxiliary one all
-            labelled ones), or `all`, ignored ones included (mmseg's default).
-        class_weights: of the cross entropy; Cityscapes alone has them (released json), else empty.
-        auxiliary_weight: of the loss on stage 4; 0.4 (paper, Eq. 18; mmseg).
-        precision: `auto` is bfloat16 where the device computes in it, else float32.
-        evaluation: how a network is judged after it, a name in `bench.training.protocols`; None for
-            the data set's usual way.
-    """
+    """All that a training needs besides network, data, length and seed."""
 
     name: str
+    # 60K Cityscapes, 150K ADE20K, 28K PASCAL Context (paper, 4.2); 40k and 80k, 80k and 160k, 20k and 40k (mmseg, for
+    # Cityscapes, ADE20K and VOC).
     iterations: Iterations
-    learning_rate: float
-    weight_decay: float
-    batch: int
-    crop: Size
-    optimiser: Optimiser = "sgd"
-    momentum: float = 0.9
-    power: float = 0.9
-    floor: float = 0.0
+    learning_rate: float  # at first: 0.01, for ADE20K 0.02 (paper, 4.2; mmseg has 0.01 everywhere)
+    weight_decay: float  # 5e-4 for Cityscapes, 1e-4 else (released json); 5e-4 (mmseg)
+    batch: int  # images of all devices together: 8 for Cityscapes, 16 else (paper, 4.2; mmseg)
+    crop: Size  # what the network sees: 769, 520 (ADE20K), 480 (PASCAL Context) square (paper, 4.2)
+    optimiser: Optimiser = "sgd"  # with momentum, or `adamw` with PyTorch's betas
+    momentum: float = 0.9  # 0.9 (both)
+    power: float = (
+        0.9  # of the schedule (1 - i / n) ** power; 0.9 (both; the paper prints it otherwise)
+    )
+    floor: float = 0.0  # lowest learning rate; 0 (released trainer), 1e-4 (mmseg)
+    # Images are first brought to this shorter side; None for their own size. 520 for ADE20K (released json), 512 for
+    # ADE20K and VOC (mmseg). The longer side may not be longer then than 2048 (mmseg).
     short_side: int | None = None
     long_side: int | None = None
-    scale: tuple[float, float] = (0.5, 2.0)
+    scale: tuple[float, float] = (0.5, 2.0)  # of the factor that is drawn then (paper, 4.2; mmseg)
+    # Range of a; width grows by sqrt(a), height shrinks by it. 0.9 to 1.1 (released json).
     aspect: tuple[float, float] = (1.0, 1.0)
-    flip: float = 0.5
-    brightness: int = 0
-    photometric: bool = False
+    flip: float = 0.5  # share of images that are mirrored; a half (both)
+    brightness: int = 0  # an integer up to this one is added or subtracted; 10 (released json)
+    photometric: bool = (
+        False  # brightness, contrast, saturation, hue: mmseg's PhotoMetricDistortion
+    )
+    # A crop with more than this share of one class is drawn anew, ten times at most; 0.75 (mmseg), 1 for never.
     cat_max_ratio: float = 1.0
+    # Only pixels whose class has a smaller probability count; 0.7 (paper, 3.3 and released json), None for all. So many
+    # pixels per image count at least: 100 000 (released json, which has one image on a device).
     ohem_threshold: float | None = None
     ohem_min_kept: int = 0
+    # Of both losses: the pixels that were `kept` (released loss; of the auxiliary one all labelled ones), or `all`,
+    # ignored ones included (mmseg's default).
     divisor: Divisor = "kept"
-    class_weights: tuple[float, ...] = ()
-    auxiliary_weight: float = 0.4
-    precision: Precision = "auto"
+    class_weights: tuple[float, ...] = ()  # of cross entropy; for Cityscapes alone (released json)
+    auxiliary_weight: float = 0.4  # of the loss on stage 4; 0.4 (paper, Eq. 18; mmseg)
+    precision: Precision = "auto"  # bfloat16 where the device computes in it, else float32
+    # How a network is evaluated after it, in `bench.training.protocols`; None for the data set's usual way.
     evaluation: str | None = None
 
     def __post_init__(self) -> None:
@@ -134,63 +114,61 @@ CITYSCAPES_WEIGHTS = (
     *(0.9539, 0.9843, 1.1116, 0.9037, 1.0865, 1.0955, 1.0865, 1.1529, 1.0507),
 )
 
-_PAPER = Recipe(
-    name="paper",
-    iterations=Iterations(quick=500, standard=20_000, paper=60_000),
-    learning_rate=0.01,
-    weight_decay=5e-4,
-    batch=8,
-    crop=Size(height=769, width=769),
-    aspect=(0.9, 1.1),
-    brightness=10,
-    ohem_threshold=0.7,
-    ohem_min_kept=100_000,
-    class_weights=CITYSCAPES_WEIGHTS,
+_RECIPES = (
+    Recipe(
+        name="paper",
+        iterations=Iterations(quick=500, standard=20_000, paper=60_000),
+        learning_rate=0.01,
+        weight_decay=5e-4,
+        batch=8,
+        crop=Size(height=769, width=769),
+        aspect=(0.9, 1.1),
+        brightness=10,
+        ohem_threshold=0.7,
+        ohem_min_kept=100_000,
+        class_weights=CITYSCAPES_WEIGHTS,
+    ),
+    Recipe(
+        name="mmseg",
+        iterations=Iterations(quick=500, standard=40_000, paper=80_000),
+        learning_rate=0.01,
+        weight_decay=5e-4,
+        batch=8,
+        crop=Size(height=512, width=1024),
+        floor=1e-4,
+        photometric=True,
+        cat_max_ratio=0.75,
+        divisor="all",
+    ),
+    # Ours: a cue is lost by a crop, another scale or a shift of hue, so that only flips and brightness remain.
+    Recipe(
+        name="scenes",
+        iterations=Iterations(quick=400, standard=2_000, paper=6_000),
+        learning_rate=6e-3,
+        weight_decay=1e-4,
+        batch=4,
+        crop=Size(height=64, width=256),
+        optimiser="adamw",
+        scale=(1.0, 1.0),
+        brightness=10,
+    ),
+    # Ours: the paper's augmentation on images of half the size, for machines without a GPU. A small network without
+    # pretrained weights learns in hundreds of iterations with AdamW, and from all pixels rather than the hard ones.
+    Recipe(
+        name="half",
+        iterations=Iterations(quick=100, standard=500, paper=5_000),
+        learning_rate=4e-3,
+        weight_decay=1e-4,
+        batch=8,
+        crop=Size(height=180, width=240),
+        optimiser="adamw",
+        short_side=180,
+        aspect=(0.9, 1.1),
+        brightness=10,
+        evaluation="short-side-180",
+    ),
 )
-
-_MMSEG = Recipe(
-    name="mmseg",
-    iterations=Iterations(quick=500, standard=40_000, paper=80_000),
-    learning_rate=0.01,
-    weight_decay=5e-4,
-    batch=8,
-    crop=Size(height=512, width=1024),
-    floor=1e-4,
-    photometric=True,
-    cat_max_ratio=0.75,
-    divisor="all",
-)
-
-# Ours: a cue is lost by a crop, another scale or a shift of hue, so that only flips and brightness remain.
-_SCENES = Recipe(
-    name="scenes",
-    iterations=Iterations(quick=400, standard=2_000, paper=6_000),
-    learning_rate=6e-3,
-    weight_decay=1e-4,
-    batch=4,
-    crop=Size(height=64, width=256),
-    optimiser="adamw",
-    scale=(1.0, 1.0),
-    brightness=10,
-)
-
-# Ours: the paper's augmentation on images of half the size, for machines without a GPU. A small network without
-# pretrained weights learns in hundreds of iterations with AdamW, and from all pixels rather than the hard ones.
-_HALF = Recipe(
-    name="half",
-    iterations=Iterations(quick=100, standard=500, paper=5_000),
-    learning_rate=4e-3,
-    weight_decay=1e-4,
-    batch=8,
-    crop=Size(height=180, width=240),
-    optimiser="adamw",
-    short_side=180,
-    aspect=(0.9, 1.1),
-    brightness=10,
-    evaluation="short-side-180",
-)
-
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (_PAPER, _MMSEG, _SCENES, _HALF)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}
 
 # The paper trained on three sets. For VOC it is taken as for PASCAL Context, whose images are VOC's, with
 # mmseg's lengths; for CamVid the crop is the image, and the pixels kept are the same share (17 %) of it.
@@ -231,8 +209,7 @@ _MMSEG_CONTEXT: dict[str, Any] = {
     "long_side": 520,
 }
 
-_CONTEXT = ("pascal-context-59", "pascal-context-60")
-_VOC = ("voc2012", "voc2012aug")
+_CONTEXT, _VOC = ("pascal-context-59", "pascal-context-60"), ("voc2012", "voc2012aug")
 _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {
         "cityscapes": {},
@@ -254,12 +231,9 @@ _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def recipe_for(name: str, dataset: str) -> Recipe:
-    """Return a recipe with what its source, or we, changed for that data set.
+    """Return a recipe with what its source, or we, changed for that data set; ValueError if it is not for that set.
 
     Data sets go by their names in `bench.training.data`, and `scenes`.
-
-    Raises:
-        ValueError: there is no such recipe, or it is not for that set.
     """
     if name not in RECIPES:
         msg = f"unknown recipe {name!r}; allowed are {', '.join(RECIPES)}"

@@ -1,13 +1,14 @@
-"""What a new device is asked, in order of worth: `python -m bench.reference`.
+"""What a new device measures, in order of need: `python -m bench.reference`.
 
-A device may be at hand for minutes alone, so that what comes first is what the README's answers wait for.
-With 3.5 s a cell, and 10 s where a cell starts a process, eight minutes reach the crossover's first six
-sides. Nothing is left out: what no step names comes behind them, and what is compiled last, since it takes
-longest and its figures are needed least.
+A device may be at hand for minutes alone, so that what comes first is what the README's answers wait for. With 3.5 s a
+cell, and 10 s where a cell starts a process, eight minutes reach the crossover's first six sides. Nothing is left out:
+what no step names comes behind them, and what is compiled last, since it takes longest and its figures are needed
+least.
 """
 
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 
 from experiments.catalogue import EXPERIMENTS, TRAININGS
 from experiments.spec import Experiment, Job, MachineCheck, Measurement
@@ -38,11 +39,7 @@ class Step:
 
 
 def steps(setting: Setting) -> tuple[Step, ...]:
-    """All cells of the catalogue once, in order of worth, which is that of `Experiment.order`.
-
-    Args:
-        setting: on which data the trainings are.
-    """
+    """All cells of the catalogue once, in the order of need, `Experiment.order`."""
     trainings = tuple(make(setting) for make in TRAININGS.values())
     placed = sorted(
         (
@@ -50,19 +47,17 @@ def steps(setting: Setting) -> tuple[Step, ...]:
             for experiment in (*EXPERIMENTS.values(), *trainings)
             for cell in experiment.cells
         ),
-        key=lambda row: row[0],
+        key=itemgetter(0),
     )
-    named = []
-    for number, group in groupby(placed, key=lambda row: row[0][0]):
-        rows = tuple(group)
-        named.append(
-            Step(
-                question=QUESTIONS.get(number, rows[0][1]),
-                cells=tuple(cell for _, _, cell in rows),
-                trains=number == TRAINED,
-            )
+    groups = ((number, tuple(rows)) for number, rows in groupby(placed, lambda row: row[0][0]))
+    return tuple(
+        Step(
+            question=QUESTIONS.get(number, rows[0][1]),
+            cells=tuple(cell for _, _, cell in rows),
+            trains=number == TRAINED,
         )
-    return tuple(named)
+        for number, rows in groups
+    )
 
 
 def _place(cell: Job, experiment: Experiment) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Jobs by name: blocks, networks, arms and experiments of the catalogue, or somebody's own.
 
-Catalogues of experiments are imported where one is looked up: a revision in whose library they can't be
-built still has its blocks.
+Catalogues of experiments are imported where one is looked up: a revision in whose library they can't be built still has
+its blocks.
 """
 
 import importlib.util
@@ -25,21 +25,14 @@ ARM_LIMIT_S = 3600.0
 def arm_cell(text: str, size: Size, *, experiment: str, **settings: Any) -> Cell:  # noqa: ANN401
     """One side of a comparison: a block, a network or somebody's own module, as `variants.parse` reads it.
 
-    Args:
-        text: `NAME` or `NAME:IMPLEMENTATION`.
-        size: of its map or image.
-        experiment: for which it is compared.
-        settings: `channels`, `key_channels`, `batch`, `dtype` and `mode`.
-
-    Raises:
-        ValueError: the name or the implementation is not known.
+    `settings` are `channels`, `key_channels`, `batch`, `dtype` and `mode`; an unknown name is a ValueError.
     """
     name, implementation = variants.parse(text)
     widths = {key: settings.pop(key) for key in WIDTHS}
     return Cell(
         experiment=experiment,
         axes=arm_axes(name, str(size), **widths),
-        subject=NETWORKS[name] if name in NETWORKS else _block_or_own(name, **widths),
+        subject=NETWORKS[name] if name in NETWORKS else _block_or_module(name, **widths),
         size=size,
         implementation=implementation,
         time_limit_s=ARM_LIMIT_S,
@@ -55,16 +48,9 @@ def arm_axes(name: str, size: str, channels: int, key_channels: int) -> dict[str
 
 
 def block_cell(text: str, size: Size, *, protocol: Protocol, **settings: Any) -> Cell:  # noqa: ANN401
-    """A block beside the paper's Table 1; a setting that is not the table's is an axis too.
+    """A block beside the paper's Table 1; a setting (see `arm_cell`) that is not the table's is an axis too.
 
-    Args:
-        text: `NAME` or `NAME:IMPLEMENTATION`.
-        size: of its map.
-        protocol: the paper's is of its own code, and so of plain blocks.
-        settings: `channels`, `key_channels`, `batch`, `dtype` and `mode`.
-
-    Raises:
-        ValueError: the name or the implementation is not known, or does not go with the protocol.
+    ValueError if the name is not known, or the paper's protocol is wanted of another form than that of its own code.
     """
     name, implementation = variants.parse(text)
     if protocol == "paper" and implementation != "plain":
@@ -75,7 +61,7 @@ def block_cell(text: str, size: Size, *, protocol: Protocol, **settings: Any) ->
     return Cell(
         experiment="efficiency",
         axes={"block": text, "size": str(size), **unusual},
-        subject=_block_or_own(name, **widths),
+        subject=_block_or_module(name, **widths),
         size=size,
         protocol=protocol,
         preceded_by=_preceding(name, size, **widths) if protocol == "paper" else (),
@@ -85,9 +71,9 @@ def block_cell(text: str, size: Size, *, protocol: Protocol, **settings: Any) ->
 
 
 def _preceding(name: str, size: Size, **widths: Any) -> tuple[tuple[Subject, Size], ...]:  # noqa: ANN401
-    """What the released script had run before in its process: the smaller of its sizes, and at this size APNB."""
     from experiments.paper.table1 import SEQUENCE
 
+    # The released script had run the smaller of its sizes in its process, and at this size APNB.
     return tuple(
         (replace(BLOCKS[other], **widths), at)
         for other, at in SEQUENCE
@@ -95,7 +81,7 @@ def _preceding(name: str, size: Size, **widths: Any) -> tuple[tuple[Subject, Siz
     )
 
 
-def _block_or_own(name: str, *, channels: int, key_channels: int) -> Subject:
+def _block_or_module(name: str, *, channels: int, key_channels: int) -> Subject:
     """A block of the catalogue or somebody's own `package.module:factory`; a fusion block gets half from below."""
     if ":" in name:
         return OwnModule(factory=name, channels=channels, key_channels=key_channels)
@@ -106,14 +92,9 @@ def _block_or_own(name: str, *, channels: int, key_channels: int) -> Subject:
 
 
 def find_experiment(text: str, setting: Setting | None = None) -> Experiment:
-    """Return an experiment of the catalogue, or that of somebody's own file.
+    """Return an experiment by its name, or by the path of a .py file with `EXPERIMENT` or `make(setting)`.
 
-    Args:
-        text: its name, or the path of a .py file that has `EXPERIMENT` or, with a setting, `make(setting)`.
-        setting: for experiments that train; None to leave them out.
-
-    Raises:
-        ValueError: there is no such experiment, or the file has none.
+    Those that train take a setting, and are left out without. ValueError if there is no such experiment.
     """
     if text.endswith(".py"):
         return _load_file(Path(text), setting)
@@ -130,9 +111,10 @@ def find_experiment(text: str, setting: Setting | None = None) -> Experiment:
 
 def _load_file(path: Path, setting: Setting | None) -> Experiment:
     wanted = "EXPERIMENT or make(setting)" if setting else "EXPERIMENT"
+    file = f"experiment file {str(path)!r}"
     spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
     if spec is None or spec.loader is None:
-        msg = f"experiment file {str(path)!r} does not exist; pass a .py file that has {wanted}"
+        msg = f"{file} does not exist; pass a .py file that has {wanted}"
         raise ValueError(msg)
     module = importlib.util.module_from_spec(spec)
     # Its folder, so that factories which it names are found, in the cells' processes too; without a
@@ -143,14 +125,10 @@ def _load_file(path: Path, setting: Setting | None) -> Experiment:
         trains = setting is not None and hasattr(module, "make")
         experiment = module.make(setting) if trains else module.EXPERIMENT
     except Exception as error:
-        msg = (
-            f"experiment file {str(path)!r}: {type(error).__name__}: {error}; it must have {wanted}"
-        )
+        msg = f"{file}: {type(error).__name__}: {error}; it must have {wanted}"
         raise ValueError(msg) from error
     if not isinstance(experiment, Experiment):
-        msg = (
-            f"experiment file {str(path)!r} gives {type(experiment).__name__}; "
-            "it must give an experiments.spec.Experiment"
-        )
+        given = type(experiment).__name__
+        msg = f"{file} gives {given}; it must give an experiments.spec.Experiment"
         raise ValueError(msg)
     return experiment

@@ -11,13 +11,7 @@ from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
 from experiments.recipes import Recipe
 
 Dtype = Literal[
-    "float32",
-    "float64",
-    "float16",
-    "bfloat16",
-    "tf32",
-    "autocast-float16",
-    "autocast-bfloat16",
+    "float32", "float64", "float16", "bfloat16", "tf32", "autocast-float16", "autocast-bfloat16"
 ]
 Device = Literal["auto", "cpu", "cuda", "meta"]
 Mode = Literal["eval", "train"]
@@ -40,21 +34,13 @@ class OwnModule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """How a network is trained and judged.
-
-    Attributes:
-        dataset: name of the set.
-        root: folder that holds it; where it lies changes nothing about the outcome.
-        recipe: optimiser, schedule, augmentation and loss.
-        iterations: how many.
-        evaluation: how validation images are judged, a name in `bench.training.protocols`.
-    """
+    """How a network is trained and evaluated."""
 
     dataset: str
     recipe: Recipe
     iterations: int
-    root: str = ""
-    evaluation: str = "whole"
+    root: str = ""  # folder that holds the set; where it lies changes nothing about the outcome
+    evaluation: str = "whole"  # how validation images are evaluated, in `bench.training.protocols`
 
 
 Subject = BlockSpec | NetworkSpec | OwnModule
@@ -62,26 +48,17 @@ Subject = BlockSpec | NetworkSpec | OwnModule
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Job:
-    """What all jobs are told; one job is one cell of a table.
-
-    Attributes:
-        experiment: name of the experiment that asks.
-        axes: what distinguishes this cell in its table, e.g. {"block": "apnb", "size": "256x128"};
-            published records carry the same axes, and the tables join on them.
-        subject: what to build.
-        size: of the feature map (a block) or of the image (a network).
-        device: where it is done; `auto` for where the run is.
-        time_limit_s: after which the job's process is ended and a record says so.
-        seed: of all random numbers.
-    """
+    """What all jobs have; one job is one cell of a table."""
 
     experiment: str
+    # What distinguishes this cell in its table, e.g. {"block": "apnb", "size": "256x128"}; published records carry the
+    # same axes, and the tables join on them.
     axes: Mapping[str, str | int | float]
     subject: Subject
-    size: Size
-    device: Device = "auto"
-    time_limit_s: float = 600.0
-    seed: int = 0
+    size: Size  # of the feature map (a block) or of the image (a network)
+    device: Device = "auto"  # where it is done; `auto` for where the run is
+    time_limit_s: float = 600.0  # after which the job's process is ended and a record says so
+    seed: int = 0  # of all random numbers
 
     @property
     def name(self) -> str:
@@ -91,7 +68,7 @@ class _Job:
     @property
     def is_executed(self) -> bool:
         """Whether anything is to be measured, beside what is counted and predicted."""
-        return True
+        return not isinstance(self, Measurement) or bool(self.probes)
 
     @property
     def call(self) -> "Measurement":
@@ -108,35 +85,21 @@ class _Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement(_Job):
-    """One call of a block or network, counted, predicted and measured; the further fields of a job are these.
+    """One call of a block or network, counted, predicted and measured."""
 
-    Attributes:
-        batch: maps or images at once.
-        dtype: number format: one type for weights and maps; `tf32` (float32 with products of
-            10-bit mantissas, NVIDIA alone); or float32 under autocast.
-        mode: `eval` is one forward without gradients, `train` one forward and backward.
-        protocol: `strict` is this suite's; `paper` repeats what the released scripts did.
-        preceded_by: under the paper's protocol, what had run in the same process before, in order.
-        probes: what is executed and measured; counting and predicting need no execution and are
-            always done.
-        implementation: how the subject computes what it computes: as the documents wrote it
-            (`plain`), or rewritten into an equal module (`ann.implementations`).
-        budget_s: seconds that the timing may take; it ends sooner where the interval is narrow.
-    """
-
-    batch: int = 1
+    batch: int = 1  # maps or images at once
+    # One type for weights and maps; `tf32` (float32 with products of 10-bit mantissas, NVIDIA alone); or float32 under
+    # autocast.
     dtype: Dtype = "float32"
-    mode: Mode = "eval"
-    protocol: Protocol = "strict"
+    mode: Mode = "eval"  # one forward without gradients; `train` is one forward and backward
+    protocol: Protocol = "strict"  # this suite's; `paper` repeats what the released scripts did
+    # Under the paper's protocol, what had run in the same process before, in order.
     preceded_by: tuple[tuple[Subject, Size], ...] = ()
+    # What is executed and measured; counting and predicting need no execution and are always done.
     probes: tuple[Probe, ...] = ("memory", "timing")
+    # As the documents wrote the subject (`plain`), or rewritten into an equal module (`ann.implementations`).
     implementation: Implementation = "plain"
-    budget_s: float = 20.0
-
-    @property
-    def is_executed(self) -> bool:
-        """Whether it has probes."""
-        return bool(self.probes)
+    budget_s: float = 20.0  # that timing may take; it ends sooner where the interval is narrow
 
 
 Cell = Measurement  # as experiments in files of their own call it
@@ -144,7 +107,7 @@ Cell = Measurement  # as experiments in files of their own call it
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingJob(_Job):
-    """A network, trained and then judged on images of that size."""
+    """A network, trained and then evaluated on images of that size."""
 
     subject: NetworkSpec
     training: Training
@@ -152,7 +115,7 @@ class TrainingJob(_Job):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation(_Job):
-    """A published checkpoint, judged; `evaluation` is a name in `bench.training.protocols`."""
+    """A published checkpoint, evaluated; `evaluation` is a name in `bench.training.protocols`."""
 
     subject: NetworkSpec
     checkpoint: Path
@@ -161,12 +124,7 @@ class Evaluation(_Job):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MachineCheck(_Job):
-    """What the machine itself reaches, or what counters that are installed on it say of a subject.
-
-    Attributes:
-        reads: `ceilings` (a copy, and a product in each number format), or `counters`.
-        implementation: of the subject, as a measurement has it.
-    """
+    """What the machine itself reaches (a copy, a product in each format), or what counters on it say of a subject."""
 
     reads: Literal["ceilings", "counters"]
     implementation: Implementation = "plain"
@@ -197,21 +155,14 @@ def _legacy_content(job: _Job) -> dict[str, object]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experiment:
-    """A question of one table or figure, and the cells that answer it.
-
-    Attributes:
-        name: of the experiment.
-        question: in a sentence.
-        cells: in the order in which they are run.
-        beyond_paper: whether neither the paper nor the model zoo has it.
-        order: the step of `experiments.reference` in which a new device is asked a cell, and the place
-            in it; nothing for what comes behind all steps.
-        place: in the catalogue, behind what the paper has if it is beyond it; in one place by the files' names.
-    """
+    """A question of one table or figure, and the cells that answer it, in the order in which they are run."""
 
     name: str
     question: str
     cells: tuple[Job, ...] = ()
-    beyond_paper: bool = False
+    beyond_paper: bool = False  # neither the paper nor the model zoo has it
+    # The step of `experiments.reference` in which a new device measures a cell, and the place in it; nothing for what
+    # comes behind all steps.
     order: Callable[[Measurement], tuple[int, ...]] = lambda _: ()
+    # In the catalogue: what is beyond the paper comes behind, and what has one place goes by its file's name.
     place: int = 100

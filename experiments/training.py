@@ -1,15 +1,15 @@
-"""Cells that train a network, judge it on a set and put that beside what it costs.
+"""Cells that train a network, evaluate it on a set and put that beside what it costs.
 
 A setting says on which data, by which recipe, how long and with which seeds; the rows of a table are networks. All
 cells of one row differ in the seed alone, so that rows are compared seed by seed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ann.spec import NetworkSpec, Size
 from experiments.recipes import recipe_for
-from experiments.spec import Job, Measurement, Training, TrainingJob
+from experiments.spec import Experiment, Measurement, Training, TrainingJob
 
 DAY_S = 86_400.0
 Axes = tuple[tuple[str, str], ...]
@@ -17,59 +17,37 @@ Axes = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """What a training takes from its data set.
-
-    Attributes:
-        num_classes: classes that are judged.
-        size: of an image, for what inference costs; the most frequent one where they differ.
-        recipe: the usual one.
-        backbone: the usual one; None for the network's own.
-        evaluation: how validation images are judged, a name in `bench.training.protocols`.
-    """
+    """What a training takes from its data set."""
 
     num_classes: int
-    size: Size
-    recipe: str = "paper"
-    backbone: str | None = None
-    evaluation: str = "whole"
+    size: Size  # of an image, for what inference costs; the most frequent one where they differ
+    recipe: str = "paper"  # the usual one
+    backbone: str | None = None  # the usual one; None for the network's own
+    evaluation: str = "whole"  # how validation images are evaluated, in `bench.training.protocols`
 
 
+_SCENE, _PHOTO = Size(width=256, height=64), Size(width=500, height=375)
 DATASETS: dict[str, Dataset] = {
-    "scenes": Dataset(
-        num_classes=16, size=Size(width=256, height=64), recipe="scenes", backbone="tiny"
-    ),
+    "scenes": Dataset(num_classes=16, size=_SCENE, recipe="scenes", backbone="tiny"),
     "camvid": Dataset(num_classes=11, size=Size(width=480, height=360), backbone="resnet18"),
     "cityscapes": Dataset(num_classes=19, size=Size(width=2048, height=1024)),
     "ade20k": Dataset(num_classes=150, size=Size(width=683, height=512)),
-    "pascal-context-59": Dataset(num_classes=59, size=Size(width=500, height=375)),
-    "pascal-context-60": Dataset(num_classes=60, size=Size(width=500, height=375)),
-    "voc2012": Dataset(num_classes=21, size=Size(width=500, height=375)),
-    "voc2012aug": Dataset(num_classes=21, size=Size(width=500, height=375)),
+    "pascal-context-59": Dataset(num_classes=59, size=_PHOTO),
+    "pascal-context-60": Dataset(num_classes=60, size=_PHOTO),
+    **dict.fromkeys(("voc2012", "voc2012aug"), Dataset(num_classes=21, size=_PHOTO)),
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """On which data and how networks are trained.
-
-    Attributes:
-        dataset: a name in `DATASETS`.
-        root: folder of the set; the scenes need none.
-        budget: `quick`, `standard` or `paper`: how many iterations, as the recipe has them.
-        recipe: a name in `experiments.recipes`; None for the set's usual one.
-        backbone: a name in `ann.backbones`; None for the set's usual one.
-        seeds: one training each.
-
-    Raises:
-        ValueError: unknown data set, recipe or budget.
-    """
+    """On which data and how networks are trained; ValueError if the data set, recipe or budget is unknown."""
 
     dataset: str = "scenes"
-    root: str = ""
-    budget: str = "quick"
-    recipe: str | None = None
-    backbone: str | None = None
-    seeds: tuple[int, ...] = (0, 1, 2)
+    root: str = ""  # folder of the set; the scenes need none
+    budget: str = "quick"  # or `standard` or `paper`: how many iterations, as the recipe has them
+    recipe: str | None = None  # a name in `experiments.recipes`; None for the set's usual one
+    backbone: str | None = None  # a name in `ann.backbones`; None for the set's usual one
+    seeds: tuple[int, ...] = (0, 1, 2)  # one training each
 
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
@@ -81,7 +59,7 @@ class Setting:
         self.training()
 
     def training(self) -> Training:
-        """What a cell's training is told, but for its seed."""
+        """How a cell is trained, but for its seed."""
         data = DATASETS[self.dataset]
         recipe = recipe_for(self.recipe or data.recipe, self.dataset)
         return Training(
@@ -113,34 +91,39 @@ class Setting:
         return replace(spec, num_classes=data.num_classes, backbone=backbone)
 
 
-def cells(experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting) -> Iterator[Job]:
+def trained_table(
+    name: str, question: str, rows: Mapping[Axes, NetworkSpec], setting: Setting
+) -> Experiment:
     """One cell for each row's step, and one for each row and seed; a seed's rows come together.
 
-    Args:
-        experiment: name of the table.
-        rows: network by the axes that the published row has.
-        setting: on which data and how.
+    `rows` are networks by the axes that the published row has.
     """
     training = setting.training()
-    for axes, spec in rows.items():
-        # What a step of the training needs; predicted, not run.
-        yield Measurement(
-            experiment=experiment,
-            axes={**dict(axes), **setting.axes},
-            subject=setting.network(spec),
+    networks = [(dict(axes) | setting.axes, setting.network(spec)) for axes, spec in rows.items()]
+    # What a step of the training needs; predicted, not run.
+    steps = (
+        Measurement(
+            experiment=name,
+            axes=axes,
+            subject=network,
             size=training.recipe.crop,
             batch=training.recipe.batch,
             mode="train",
             probes=(),
         )
-    for seed in setting.seeds:
-        for axes, spec in rows.items():
-            yield TrainingJob(
-                experiment=experiment,
-                axes={**dict(axes), **setting.axes, "seed": seed},
-                subject=setting.network(spec),
-                size=setting.size,
-                training=training,
-                time_limit_s=14 * DAY_S,
-                seed=seed,
-            )
+        for axes, network in networks
+    )
+    trainings = (
+        TrainingJob(
+            experiment=name,
+            axes={**axes, "seed": seed},
+            subject=network,
+            size=setting.size,
+            training=training,
+            time_limit_s=14 * DAY_S,
+            seed=seed,
+        )
+        for seed in setting.seeds
+        for axes, network in networks
+    )
+    return Experiment(name=name, question=question, cells=(*steps, *trainings))

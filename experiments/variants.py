@@ -12,21 +12,20 @@ IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 def parse(text: str) -> tuple[str, Implementation]:
     """Read an arm: a name, and how it is computed (`plain` where nothing is said).
 
-    A name is one of the catalogue or somebody's own `package.module:factory`, which may be followed
-    by `:IMPLEMENTATION` as well.
-
-    Raises:
-        ValueError: the name or the implementation is unknown; the message has the nearest and all
-            that are allowed.
+    A name is one of the catalogue or somebody's own `package.module:factory`, which may be followed by
+    `:IMPLEMENTATION` as well. ValueError names the nearest and all that are allowed.
     """
     name, colon, rest = text.partition(":")
     if name in BLOCKS or name in NETWORKS:
         return name, (_implementation(rest, of=text) if colon else "plain")
-    if not colon or _is_slip(name, rest):
+    # Without a dot, a block's name with a slip rather than a package that holds a factory.
+    is_slip = "." not in name and rest in IMPLEMENTATIONS
+    if not colon or (is_slip and difflib.get_close_matches(name, BLOCKS, n=1)):
         raise ValueError(unknown("block", name, tuple(BLOCKS)))
     factory, second_colon, implementation = rest.partition(":")
-    own = f"{name}:{factory}"
-    return own, (_implementation(implementation, of=text) if second_colon else "plain")
+    return f"{name}:{factory}", (
+        _implementation(implementation, of=text) if second_colon else "plain"
+    )
 
 
 def write(name: str, implementation: str) -> str:
@@ -47,9 +46,3 @@ def _implementation(text: str, *, of: str) -> Implementation:
     if text in IMPLEMENTATIONS:
         return text
     raise ValueError(f"arm {of!r}: " + unknown("implementation", text, IMPLEMENTATIONS))
-
-
-def _is_slip(name: str, rest: str) -> bool:
-    """Whether `name` is a block's name with a slip rather than a package that holds a factory."""
-    near = difflib.get_close_matches(name, BLOCKS, n=1)
-    return bool(near) and "." not in name and rest in IMPLEMENTATIONS

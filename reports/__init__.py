@@ -29,26 +29,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "reports.console": ("drawn", "formatted", "show", "write_report"),
     "reports.gate": (
-        "annotations",
-        "comparison_tables",
-        "headline",
-        "history_sentence",
-        "outcome_tables",
-        "read_series",
-        "write_history",
-        "write_reports",
+        *("annotations", "comparison_tables", "headline", "history_sentence", "outcome_tables"),
+        *("read_series", "write_history", "write_reports"),
     ),
     "reports.report": (
-        "efficiency_report",
-        "evaluation_report",
-        "prediction_report",
-        "training_report",
+        *("efficiency_report", "evaluation_report", "prediction_report", "training_report"),
     ),
 }
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for."""
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(module), name)

@@ -1,11 +1,9 @@
 """Render tables and figures from records: `python -m reports DIR --out DIR2`."""
 
 import argparse
-import contextlib
 import gc
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -26,8 +24,6 @@ something for it.
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
@@ -39,19 +35,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog=HINT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "records", nargs="?", type=Path, help="a folder of records, or one .jsonl file"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the files; without it only print"
-    )
-    parser.add_argument(
-        "--format",
-        action="append",
-        choices=REPORT_FORMATS,
-        dest="formats",
-        help="repeatable; all of them with --out, the terminal's without",
-    )
+    add = parser.add_argument
+    add("records", nargs="?", type=Path, help="a folder of records, or one .jsonl file")
+    add("--out", type=Path, metavar="DIR", help="folder for the files; without it only print")
+    how = "repeatable; all of them with --out, the terminal's without"
+    add("--format", action="append", choices=REPORT_FORMATS, dest="formats", help=how)
     return parser
 
 
@@ -62,36 +50,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.records is None:
         parser.print_help()
         return 0
-    formats = tuple(
-        dict.fromkeys(options.formats or (REPORT_FORMATS if options.out else REPORT_FORMATS[:1]))
-    )
+    usual = REPORT_FORMATS if options.out else REPORT_FORMATS[:1]
+    formats = tuple(dict.fromkeys(options.formats or usual))
+    collects = gc.isenabled()
+    # Records have no cycles; searching a hundred thousand of them for some takes longer than reading them.
+    gc.disable()
     try:
         if options.out:
             _check_folder(options.out)
-        with _without_collector():
-            from reports.report import build_report  # brings pydantic, not for --help
+        from bench.records import write_whole  # brings pydantic, not for --help
+        from reports.report import build_report
 
-            report = build_report(options.records)
-            if options.out:
-                _write_files(options.out, _report_files(report, formats))
+        report = build_report(options.records)
+        if options.out:
+            # Everything is rendered before the first file changes, and a file changes whole.
+            for name, text in tuple(_report_files(report, formats)):
+                write_whole(options.out / name, text.encode())
         _show(report, formats, out=options.out)
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split())
         sys.stderr.write(f"{parser.prog}: {message}\n")
         return 2
-    return 0
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Records have no cycles; searching a hundred thousand of them for some takes longer than reading them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
     finally:
-        if enabled:
+        if collects:
             gc.enable()
+    return 0
 
 
 def _report_files(report: "RecordReport", formats: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -129,30 +112,6 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(msg)
 
 
-def _write_files(folder: Path, files: Iterator[tuple[str, str]]) -> None:
-    # Everything is rendered before the first file changes, and a file changes whole.
-    for name, text in tuple(files):
-        _replace(folder / name, text)
-
-
-def _replace(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        msg = f"{path}: could not be written ({error.strerror}); make room and call again"
-        raise OSError(error.errno, msg) from error
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-
-
 def _show(report: "RecordReport", formats: Sequence[str], *, out: Path | None) -> None:
     if "terminal" in formats:
         from rich.console import Console
@@ -162,12 +121,8 @@ def _show(report: "RecordReport", formats: Sequence[str], *, out: Path | None) -
         console = Console()
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = 120
-        where = (
-            f"All of it is in {out}."
-            if out
-            else "--format markdown prints it, --out DIR writes it."
-        )
-        chosen = shorten_report(report.tables, where=where)
+        writes = "--format markdown prints it, --out DIR writes it."
+        chosen = shorten_report(report.tables, where=f"All of it is in {out}." if out else writes)
         for table in chosen.tables:
             console.print(to_terminal(table))
             console.print()

@@ -2,27 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
 
 from bench.records import Model
 from reports.model import Table
 from reports.render import FILE_FORMATS, to_terminal
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
-
-def drawn(tables: Iterable[Table]) -> "RenderableType":
+def drawn(tables: Iterable[Table]) -> RenderableType:
     """Tables as rich shows them."""
-    from rich.console import Group
-
     return Group(*map(to_terminal, tables))
 
 
 def show(tables: Iterable[Table]) -> None:
     """Print tables to standard output, at the terminal's width or, where it is none, wide enough for them."""
-    from rich.console import Console
-
     console = Console()
     if not console.is_terminal:
         console.width = 140

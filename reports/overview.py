@@ -3,17 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from bench.records import Comparison
+from reports import training
 from reports.audit import AuditVerdict, Claim, judge_claim, published_claims
 from reports.crossover import crossover_answer, crossover_studies
 from reports.gate import comparison_sentence
 from reports.model import Frame, Section
-from reports.training import (
-    ComparisonResult,
-    TrainingStudy,
-    comparison_results,
-    place_of,
-    training_studies,
-)
+from reports.training import ComparisonResult, TrainingStudy
 
 NOTHING = "The records hold nothing of this kind."
 STANDS = {
@@ -33,28 +28,23 @@ VERDICT_WORDS = {
 def overview_sections(frame: Frame, comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
     """What was reproduced, what was not and why, and what the documents do not have."""
     verdicts = [(claim, judge_claim(claim)) for claim in published_claims(frame)]
-    studies = [study for study in training_studies(frame) if study.runs]
-    results = [(study, list(comparison_results(study))) for study in studies]
-    reproduced = [
-        *_number_sentences(verdicts, ("reproduced", "paper's protocol only")),
-        *_comparison_sentences(results, ("supported",)),
-    ]
-    missed = [
-        *_number_sentences(verdicts, ("not derivable", "not reproduced", "not checked here")),
-        *_comparison_sentences(results, ("not supported", "undecided")),
-    ]
-    new = [
-        *(crossover_answer(study) for study in crossover_studies(frame) if study.device),
-        *(f"{comparison_sentence(comparison)}." for comparison in comparisons),
-    ]
-    return tuple(
-        Section(heading, tuple(sentences) or (NOTHING,))
-        for heading, sentences in (
-            ("What was reproduced", reproduced),
-            ("What was not", missed),
-            ("What is new", new),
-        )
-    )
+    studies = [study for study in training.training_studies(frame) if study.runs]
+    results = [(study, list(training.comparison_results(study))) for study in studies]
+    answers = {
+        "What was reproduced": (
+            *_number_sentences(verdicts, ("reproduced", "paper's protocol only")),
+            *_comparison_sentences(results, ("supported",)),
+        ),
+        "What was not": (
+            *_number_sentences(verdicts, ("not derivable", "not reproduced", "not checked here")),
+            *_comparison_sentences(results, ("not supported", "undecided")),
+        ),
+        "What is new": (
+            *(crossover_answer(study) for study in crossover_studies(frame) if study.device),
+            *(f"{comparison_sentence(comparison)}." for comparison in comparisons),
+        ),
+    }
+    return tuple(Section(heading, texts or (NOTHING,)) for heading, texts in answers.items())
 
 
 def _number_sentences(
@@ -67,7 +57,9 @@ def _number_sentences(
                 places.setdefault(claim.where, []).append(claim.what.replace(", ", " "))
         count = sum(map(len, places.values()))
         if count:
-            listed = "; ".join(f"{where}: {_distinct(what)}" for where, what in places.items())
+            listed = "; ".join(
+                f"{where}: {', '.join(dict.fromkeys(what))}" for where, what in places.items()
+            )
             yield f"{count} of {len(verdicts)} published efficiency numbers are {STANDS[kind]} ({listed})."
 
 
@@ -75,17 +67,13 @@ def _comparison_sentences(
     results: Sequence[tuple[TrainingStudy, Sequence[ComparisonResult]]], kinds: Sequence[str]
 ) -> Iterator[str]:
     for study, of_study in results:
-        place = place_of(study.experiment)
+        place = training.place_of(study.experiment)
         for kind in kinds:
             titles = [result.comparison.title for result in of_study if result.verdict == kind]
             if titles:
-                # What nobody can tell yet is in the table; here it would hide what can be told.
-                which = "" if kind == "undecided" else f": {_distinct(titles)}"
+                # What is undecided is in the table; here it would hide the others.
+                which = "" if kind == "undecided" else f": {', '.join(dict.fromkeys(titles))}"
                 yield (
                     f"Trainings ({study.name or 'as asked'}, {len(study.seeds)} seeds) {VERDICT_WORDS[kind]} "
                     f"{len(titles)} of {len(of_study)} comparisons that the text makes of {place}{which}."
                 )
-
-
-def _distinct(names: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(names))

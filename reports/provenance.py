@@ -7,7 +7,7 @@ from operator import itemgetter
 from bench.records import Environment, Record
 from reports.model import BY_COMMAND, GIBI, Column, Table, text_column
 
-UNSAID = "the records do not say; measured again by: {}"
+UNSAID = "the records do not say; measured again by: python -m bench.{}"
 WORDED = itemgetter(
     *("device", "device_name", "os", "cores", "threads", "memory_bytes", "compute_capability"),
     *("python", "torch", "cuda", "cudnn", "driver", "commit", "code"),
@@ -24,23 +24,20 @@ def source_tables(records: Sequence[Record]) -> tuple[Table, ...]:
 def environment_table(records: Sequence[Record]) -> Table:
     """One row for each environment that differs in more than its load, with the number of records from it."""
     # Many records have few environments, whose words take longer than their comparison.
-    met: dict[tuple[object, ...], Environment] = {}
-    times: Counter[tuple[object, ...]] = Counter()
-    for where in (record.environment for record in records):
-        if where is not None:
-            key = (*WORDED(vars(where)), *where.packages.items(), None, *where.flags.items())
-            met.setdefault(key, where)
-            times[key] += 1
+    words: dict[tuple[object, ...], tuple[str, ...]] = {}
     counted: Counter[tuple[str, ...]] = Counter()
-    for key, where in met.items():
-        counted[_environment_words(where)] += times[key]
+    for where in (record.environment for record in records if record.environment):
+        key = (*WORDED(vars(where)), *where.packages.items(), None, *where.flags.items())
+        if key not in words:
+            words[key] = _environment_words(where)
+        counted[words[key]] += 1
     names = ("device", "system", "versions", "packages", "switches", "commit", "code")
     columns = [text_column(name, wide=name in WIDE) for name in names]
     return Table(
         name="environments",
         title="Environments",
         columns=(*columns, Column("records")),
-        rows=tuple((*words, count) for words, count in counted.items()),
+        rows=tuple((*cells, count) for cells, count in counted.items()),
         caption="Each machine, version and switch under which records were taken.",
     )
 
@@ -72,11 +69,8 @@ def command_table(records: Sequence[Record]) -> Table:
     """Every command that left records; for records that name none, the one that measures the same again."""
     counted: Counter[tuple[str, str]] = Counter()
     for record in records:
-        again = (
-            "python -m bench.efficiency"
-            if record.experiment in BY_COMMAND
-            else f"python -m bench.ablations --experiment {record.experiment}"
-        )
+        again = f"ablations --experiment {record.experiment}"
+        again = "efficiency" if record.experiment in BY_COMMAND else again
         counted[record.command or UNSAID.format(again), record.experiment] += 1
     return Table(
         name="commands",

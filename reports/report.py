@@ -8,36 +8,13 @@ from importlib import import_module
 from pathlib import Path
 
 from bench.analysis import Datasheet
-from bench.records import FILE, Comparison, Record, read_comparisons, read_records
-from reports import blocks, crossover
+from bench.records import FILE, Record, read_comparisons, read_records
+from reports import blocks, crossover, model, training
 from reports.audit import audit_table
-from reports.blocks import efficiency_tables, machine_tables, own_tables, predicted_time_tables
 from reports.gate import comparison_tables
-from reports.model import (
-    Chapter,
-    Column,
-    Field,
-    Figure,
-    Frame,
-    Section,
-    Table,
-    axis_field,
-    build_frame,
-    published_field,
-    rows_of_experiment,
-    tabulate,
-)
+from reports.model import Chapter, Column, Field, Figure, Frame, Section, Table, build_frame
 from reports.overview import overview_sections
 from reports.provenance import source_tables
-from reports.training import (
-    cost_figures,
-    evaluation_tables,
-    qualitative_figures,
-    study_table,
-    trained_experiments,
-    training_studies,
-    training_tables,
-)
 
 # Published accuracies: title, axes, and the digits that are printed.
 ACCURACY = {
@@ -47,7 +24,7 @@ ACCURACY = {
     "table6": ("Table 6: components, Cityscapes validation set", ("network",), 1),
     "table7": ("Table 7: sampling, Cityscapes validation set", ("sampler", "grids"), 1),
 }
-OWN_ORDER = 35
+FURTHER_ORDER = 35
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +38,22 @@ class RecordReport:
 
 
 def build_report(path: Path) -> RecordReport:
-    """Make everything that the records of a folder, or of one file, support.
-
-    Raises:
-        ValueError: there are none.
-    """
+    """Make everything that the records of a folder, or of one file, support; without any it is a ValueError."""
     comparisons = read_comparisons(path)
     compared = comparison_tables(comparisons)
     records = () if path.name == FILE else read_records(path)
     if records:
-        return _of_records(records, comparisons, path if path.is_dir() else path.parent)
+        frame = build_frame(records)
+        return RecordReport(
+            (audit_table(frame), *report_tables(frame), *compared),
+            report_figures(frame, path if path.is_dir() else path.parent),
+            overview_sections(frame, comparisons),
+            source_tables(records),
+        )
     if not compared:
         msg = f"{str(path)!r} holds no records; give a .jsonl file or a folder that a run wrote"
         raise ValueError(msg)
     return RecordReport(compared)
-
-
-def _of_records(
-    records: Sequence[Record], comparisons: Sequence[Comparison], folder: Path
-) -> RecordReport:
-    frame = build_frame(records)
-    return RecordReport(
-        (audit_table(frame), *report_tables(frame), *comparison_tables(comparisons)),
-        report_figures(frame, folder),
-        overview_sections(frame, comparisons),
-        source_tables(records),
-    )
 
 
 def chapters() -> Iterator[Chapter]:
@@ -101,15 +68,17 @@ def chapters() -> Iterator[Chapter]:
 def report_tables(frame: Frame) -> tuple[Table, ...]:
     """Every table that the frame supports: those that a record answers, then the published ones."""
     recorded = set(frame.loc[frame["protocol"] != "published", "experiment"])
-    trained = trained_experiments(frame)
+    trained = training.trained_experiments(frame)
     known = (
         *chapters(),
-        Chapter(80, dict.fromkeys(trained[:1], training_tables)),
-        Chapter(90, {"evaluation": evaluation_tables}),
+        Chapter(80, dict.fromkeys(trained[:1], training.training_tables)),
+        Chapter(90, {"evaluation": training.evaluation_tables}),
     )
     named = {name for chapter in known for name in chapter.tables} | {*ACCURACY, *trained}
-    own = {name: partial(own_tables, experiment=name) for name in sorted(recorded - named)}
-    ordered = sorted((*known, Chapter(OWN_ORDER, own)), key=lambda chapter: chapter.order)
+    further = {
+        name: partial(blocks.own_tables, experiment=name) for name in sorted(recorded - named)
+    }
+    ordered = sorted((*known, Chapter(FURTHER_ORDER, further)), key=lambda chapter: chapter.order)
     tables = [
         table
         for chapter in ordered
@@ -122,30 +91,27 @@ def report_tables(frame: Frame) -> tuple[Table, ...]:
 
 
 def report_figures(frame: Frame, folder: Path | None = None) -> tuple[Figure, ...]:
-    """Every figure that the frame supports.
-
-    Args:
-        frame: the records.
-        folder: where pictures that a training left are looked for; without it there are none.
-    """
+    """Every figure that the frame supports; pictures that a training left are looked for in a folder."""
     ordered = sorted(chapters(), key=lambda chapter: chapter.order)
     figures = (figure for chapter in ordered for figure in chapter.figures(frame))
-    pictures = qualitative_figures(frame, folder) if folder else ()
-    return (*figures, *cost_figures(frame), *pictures)
+    pictures = training.qualitative_figures(frame, folder) if folder else ()
+    return (*figures, *training.cost_figures(frame), *pictures)
 
 
 def accuracy_table(frame: Frame, experiment: str) -> Table:
     """Tables 3 to 7 of the paper: mean intersection over union as printed."""
     title, axes, digits = ACCURACY[experiment]
-    printed = [row for row in rows_of_experiment(frame, experiment) if row["document"] is not None]
+    printed = [
+        row for row in model.rows_of_experiment(frame, experiment) if row["document"] is not None
+    ]
     places = {row["published_place"]: row for row in printed}
     score = Column("mIoU", "%", digits, 1, "percent", "published", best="max")
-    return tabulate(
+    return model.tabulate(
         [places[place] for place in sorted(places)],
         (
-            *map(axis_field, axes),
+            *map(model.axis_field, axes),
             Field(Column("anchors"), lambda row: row["published_anchors"], optional=True),
-            published_field(score, "miou_percent", optional=False),
+            model.published_field(score, "miou_percent", optional=False),
         ),
         name=experiment,
         title=title,
@@ -156,21 +122,21 @@ def accuracy_table(frame: Frame, experiment: str) -> Table:
 def efficiency_report(records: Sequence[Record]) -> tuple[Table, ...]:
     """What needs no execution, and, where something was executed, what was measured and how near its floor it came."""
     frame = build_frame(records)
-    predicted, measured = efficiency_tables(frame)
+    predicted, measured = blocks.efficiency_tables(frame)
     executed = any(record.source == "measured" for record in records)
-    return (predicted, measured, *machine_tables(frame)) if executed else (predicted,)
+    return (predicted, measured, *blocks.machine_tables(frame)) if executed else (predicted,)
 
 
 def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -> tuple[Table, ...]:
     """Predicted times of blocks on known devices."""
-    return predicted_time_tables(build_frame(records), devices)
+    return blocks.predicted_time_tables(build_frame(records), devices)
 
 
 def evaluation_report(record: Record) -> tuple[Table, ...]:
     """What a checkpoint reached."""
-    return evaluation_tables(build_frame([record]))
+    return training.evaluation_tables(build_frame([record]))
 
 
 def training_report(records: Sequence[Record]) -> tuple[Table, ...]:
     """A table of each study that was trained so far."""
-    return tuple(map(study_table, training_studies(build_frame(records))))
+    return tuple(map(training.study_table, training.training_studies(build_frame(records))))

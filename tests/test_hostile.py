@@ -201,7 +201,7 @@ def check(table: Table):
     assert "\x1b" not in csv.to_csv(table)
     assert "\\input{/etc" not in latex.to_latex(table)
     to_terminal(table)
-    page = html.to_html(table)
+    page = html.report_page([table], title=table.title)
     reader = Escape()
     reader.feed(page)
     assert not reader.found

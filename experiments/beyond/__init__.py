@@ -1,1 +1,1 @@
-"""What is asked beyond the paper."""
+"""Questions beyond the paper."""

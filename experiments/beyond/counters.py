@@ -1,9 +1,9 @@
 """What other tools count for the same blocks: fvcore, torch's own counter, ptflops, thop, torchinfo and DeepSpeed.
 
 `python -m bench.ablations --experiment counters`, after `uv sync --group counters`; on two CPU cores about three
-minutes. Each tool counts one real call at 96x96, the size of Table 1's first half. Expect agreement on networks,
-which are convolutions, and that tools which hook layers miss the products of attention: thop, torchinfo and, for the
-operator `@`, ptflops; fvcore as it comes misses `scaled_dot_product_attention`.
+minutes. Each tool counts one real call at 96x96, the size of Table 1's first half. Expect agreement on networks, which
+are convolutions, and that tools which hook layers miss the products of attention: thop, torchinfo and, for the operator
+`@`, ptflops; fvcore as it comes misses `scaled_dot_product_attention`.
 """
 
 from ann.spec import Size

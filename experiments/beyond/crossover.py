@@ -1,11 +1,11 @@
 """Crossover: from which size APNB beats NB, as the paper wrote both and as each is best computed today.
 
-`python -m bench.ablations --experiment crossover`; on two CPU cores seven and a half minutes. Expect NB to
-need 0.5 TiB at 512x512 unless attention is fused or cut into chunks, APNB 4.6 GiB. Blocks are
-Table 1's: C = 2048, 256 channels of key and value.
+`python -m bench.ablations --experiment crossover`; on two CPU cores seven and a half minutes. Expect NB to need 0.5 TiB
+at 512x512 unless attention is fused or cut into chunks, APNB 4.6 GiB. Blocks are Table 1's: C = 2048, 256 channels of
+key and value.
 
-A call of NB at 256x256 takes a processor a minute, and at 512x512 a quarter of an hour, so that
-these are left to GPUs, as is bfloat16; what a call needs is predicted everywhere.
+A call of NB at 256x256 takes a processor a minute, and at 512x512 a quarter of an hour, so that these are left to GPUs,
+as is bfloat16; what a call needs is predicted everywhere.
 """
 
 from collections.abc import Iterator

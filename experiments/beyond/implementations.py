@@ -1,12 +1,11 @@
 """Implementations: one block computed in every way there is, in float32.
 
-`python -m bench.ablations --experiment implementations`; on two CPU cores about eleven minutes, most of it
-compilation and NB at 256x128. Blocks are Table 1's and DNL: C = 2048, 256 channels of key and value.
-Expect NB through fused attention to need 1/20 of its memory at 256x128, and no kernels but `sdpa-math`
-and `sdpa-flash` on a processor; a way that a machine does not have is a row that says so.
+`python -m bench.ablations --experiment implementations`; on two CPU cores about eleven minutes, most of it compilation
+and NB at 256x128. Blocks are Table 1's and DNL: C = 2048, 256 channels of key and value. Expect NB through fused
+attention to need 1/20 of its memory at 256x128, and no kernels but `sdpa-math` and `sdpa-flash` on a processor; a way
+that a machine does not have is a row that says so.
 
-Of NB at 256x128, where a call takes a processor 15 s, and of compiled training it runs a choice; a GPU
-runs all.
+Of NB at 256x128, where a call takes a processor 15 s, and of compiled training it runs a choice; a GPU runs all.
 """
 
 from ann.spec import Size

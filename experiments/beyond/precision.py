@@ -1,15 +1,15 @@
 """Number formats: time and memory of NB and APNB, as written and as best computed, in each format.
 
-`python -m bench.ablations --experiment precision`; on two CPU cores about seven minutes. Blocks are
-Table 1's: C = 2048, 256 channels of key and value. Expect plain NB under bfloat16 autocast to need more
-memory on a GPU than in float32: 10288 MiB against 8288 at 256x128 (6208 under float16 autocast). CUDA has
-a softmax that reads float16 and writes float32, and none such for bfloat16, so that the whole map is
-first copied to float32. With fused attention there is no map and autocast saves what it should.
+`python -m bench.ablations --experiment precision`; on two CPU cores about seven minutes. Blocks are Table 1's: C =
+2048, 256 channels of key and value. Expect plain NB under bfloat16 autocast to need more memory on a GPU than in
+float32: 10288 MiB against 8288 at 256x128 (6208 under float16 autocast). CUDA has a softmax that reads float16 and
+writes float32, and none such for bfloat16, so that the whole map is first copied to float32. With fused attention there
+is no map and autocast saves what it should.
 
-A processor runs 97x97, though it does not train in float16, of which it has hardly more than
-conversions (a step of NB takes over 30 s), nor through fused attention but in float32, which takes it
-four times as long as the plain block: its backward pass is not split among threads within a head. At
-256x128 memory is predicted by CUDA's rules, and measured where there is such a GPU.
+A processor runs 97x97, though it does not train in float16, of which it has hardly more than conversions (a step of NB
+takes over 30 s), nor through fused attention but in float32, which takes it four times as long as the plain block: its
+backward pass is not split among threads within a head. At 256x128 memory is predicted by CUDA's rules, and measured
+where there is such a GPU.
 """
 
 from ann.spec import Size

@@ -1,12 +1,12 @@
 """Fig. 2: where the time of NB and APNB goes, operation by operation, at 256x128.
 
-`python -m bench.ablations --experiment fig2`; on two CPU cores about a minute. The paper reads
-"nearly five times faster" off the sum on a GPU.
+`python -m bench.ablations --experiment fig2`; on two CPU cores about a minute. The paper reads "nearly five times
+faster" off the sum on a GPU.
 """
 
-from ann.catalogue import BLOCKS
 from ann.spec import Size
-from experiments.spec import Cell, Experiment
+from experiments.grid import grid
+from experiments.spec import Experiment
 
 SIZE = Size(width=256, height=128)
 
@@ -15,14 +15,5 @@ EXPERIMENT = Experiment(
     place=2,
     question="Which operations make NB slow?",
     order=lambda _: (2, 1),
-    cells=tuple(
-        Cell(
-            experiment="fig2",
-            axes={"block": name, "size": str(SIZE)},
-            subject=BLOCKS[name],
-            size=SIZE,
-            probes=("operations",),
-        )
-        for name in ("nb", "apnb")
-    ),
+    cells=tuple(grid("fig2", {"size": (SIZE,), "block": ("nb", "apnb")}, probes=("operations",))),
 )

@@ -1,8 +1,8 @@
 """Table 2: parameters, operations, memory and time of three whole networks on one 2048x1024 image.
 
-`python -m bench.ablations --experiment table2`; on two CPU cores about five minutes. Expect 102.66
-and 35.63 M "parameters" for PSANet and DenseASPP to the digit (the paper's figure is parameters
-plus batch norm's buffers) and 63.08 where the paper has 63.17.
+`python -m bench.ablations --experiment table2`; on two CPU cores about five minutes. Expect 102.66 and 35.63 M
+"parameters" for PSANet and DenseASPP to the digit (the paper's figure is parameters plus batch norm's buffers) and
+63.08 where the paper has 63.17.
 """
 
 from dataclasses import replace

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ann.catalogue import NETWORKS
 from ann.spec import NetworkSpec, Sampler
 from experiments.spec import Experiment
-from experiments.training import Axes, Setting, cells
+from experiments.training import Axes, Setting, trained_table
 
 SAMPLERS: tuple[tuple[Sampler, tuple[int, ...]], ...] = (
     ("random", (15,)),
@@ -37,8 +37,5 @@ ROWS: dict[Axes, NetworkSpec] = {
 
 def make(setting: Setting) -> Experiment:
     """All rows on some data."""
-    return Experiment(
-        name="table7",
-        question="Which sampling do the anchors want, and how many of them?",
-        cells=tuple(cells("table7", ROWS, setting)),
-    )
+    question = "Which sampling do the anchors want, and how many of them?"
+    return trained_table("table7", question, ROWS, setting)

@@ -6,17 +6,14 @@ A number that can be counted and that no reading meets is not derivable; one tha
 do not have is not checked.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from reports.audit.claims import VERDICT_KINDS, VerdictKind, published_claims
 from reports.audit.readings import Claim, OurReading, ReadingProtocol
 from reports.model import Column, Frame, Mark, Number, Table, Value, decimal, text_column
 
-NEEDED = {
-    "gpu": "a GPU",
-    "titan xp": "a Titan Xp",
-    "unnamed": "the paper's GPU, which it does not name",
-}
+UNNAMED = "the paper's GPU, which it does not name"
+NEEDED = {"gpu": "a GPU", "titan xp": "a Titan Xp", "unnamed": UNNAMED}
 KIND_BY_PROTOCOL: dict[ReadingProtocol, VerdictKind] = {
     "strict": "reproduced",
     "paper": "paper's protocol only",
@@ -28,8 +25,7 @@ AGREEMENT_RULE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AuditVerdict:
+class AuditVerdict(NamedTuple):
     """How a claim stands; `reading` is the one that decided it."""
 
     kind: VerdictKind
@@ -38,8 +34,13 @@ class AuditVerdict:
 
 
 def judge_claim(claim: Claim) -> AuditVerdict:
-    """Hold the readings of a claim against what is printed."""
+    """Set the readings of a claim against what is printed."""
+    verdict = _judge(claim)
+    remark = claim.remarks.get(verdict.kind, "")
+    return verdict._replace(why=f"{verdict.why}; {remark}") if remark else verdict
 
+
+def _judge(claim: Claim) -> AuditVerdict:
     def distance(reading: OurReading) -> float:
         return abs(reading.value / claim.printed - 1)
 
@@ -51,30 +52,19 @@ def judge_claim(claim: Claim) -> AuditVerdict:
         for protocol, kind in KIND_BY_PROTOCOL.items():
             reading = next((each for each in close if each.protocol == protocol), None)
             if reading is not None:
-                return _explained(claim, kind, reading, f"{reading}, {words}")
-    if not usable:
-        return _not_checked(claim)
-    missed: VerdictKind = "not derivable" if claim.device == "none" else "not reproduced"
-    return _explained(claim, missed, usable[0], f"nearest: {usable[0]}")
-
-
-def _explained(
-    claim: Claim, kind: VerdictKind, reading: OurReading | None, why: str
-) -> AuditVerdict:
-    remark = claim.remarks.get(kind, "")
-    return AuditVerdict(kind, reading, f"{why}; {remark}" if remark else why)
-
-
-def _not_checked(claim: Claim) -> AuditVerdict:
+                return AuditVerdict(kind, reading, f"{reading}, {words}")
+    if usable:
+        missed: VerdictKind = "not derivable" if claim.device == "none" else "not reproduced"
+        return AuditVerdict(missed, usable[0], f"nearest: {usable[0]}")
     if claim.device == "none":
-        return _explained(claim, "not checked here", None, "the records hold no such reading")
+        return AuditVerdict("not checked here", None, "the records hold no such reading")
     why = f"needs {NEEDED[claim.device]}"
     # A GPU's reading says more about a GPU's than a processor's does.
     ours = min(claim.readings, key=lambda each: not each.device.startswith("cuda"), default=None)
     if ours is not None:
         value = decimal(ours.value, 0 if ours.value >= 100 else claim.digits or 1)
         why += f"; {value} {claim.unit} on {ours.place}"
-    return _explained(claim, "not checked here", ours, why)
+    return AuditVerdict("not checked here", ours, why)
 
 
 def _fits_device(reading: OurReading, claim: Claim) -> bool:
@@ -94,11 +84,8 @@ def audit_table(frame: Frame) -> Table:
         name="audit",
         title="Audit of the published efficiency numbers",
         columns=(
-            text_column("where"),
-            text_column("number"),
-            text_column("verdict"),
-            Column("printed"),
-            Column("ours"),
+            *map(text_column, ("where", "number", "verdict")),
+            *map(Column, ("printed", "ours")),
             text_column("unit"),
             Column("off", "%", 1, 0.01),
             text_column("why", wide=True),

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from reports.audit import readings
-from reports.audit.readings import AuditRows, Claim, Need, OurReading
+from reports.audit.readings import AuditRows, Claim, Need, OurReading, read_columns
 from reports.model import GIGA, MEBI, MEGA, MILLI, Frame, Row
 
 VerdictKind = Literal[
@@ -18,11 +18,12 @@ NETWORK_NAMES = {
     "semseg/psanet-r101": "PSANet",
     "official/ann-r101": "ANN",
 }
-FACTOR = partial(Claim, unit="times", digits=0)
+Remarks = Mapping[str, Mapping[str, str]]  # of a column, by verdict
+ReadRows = Callable[[Iterable[Row]], Iterator[OurReading]]
 
 
 class PrintedColumn(NamedTuple):
-    """A column of a table: where, of what, in which unit, its place in the frame, and what is held against it."""
+    """A column of a table: where, of what, in which unit, its place in the frame, and our readings of it."""
 
     where: str
     what: str
@@ -30,21 +31,24 @@ class PrintedColumn(NamedTuple):
     digits: int
     name: str
     scale: float
-    read: Callable[[Iterable[Row]], Iterator[OurReading]]
+    read: ReadRows
     needs: Need = "none"
 
 
+_counted = partial(read_columns, columns=readings.OPERATIONS)
+_block_memory = partial(read_columns, columns=readings.BLOCK_MEMORY)
+_network_memory = partial(read_columns, columns=readings.NETWORK_MEMORY)
+_network_times = partial(readings.times, unit=1)
 TABLE1 = (
-    PrintedColumn("Table 1", "operations", "GFLOPs", 1, "operations", GIGA, readings.operations),
-    PrintedColumn("Table 1", "memory", "MB", 0, "memory_bytes", MEBI, readings.block_memory),
-    PrintedColumn("Table 1", "time", "ms", 1, "time_s", MILLI, readings.block_times, "titan xp"),
+    PrintedColumn("Table 1", "operations", "GFLOPs", 1, "operations", GIGA, _counted),
+    PrintedColumn("Table 1", "memory", "MB", 0, "memory_bytes", MEBI, _block_memory),
+    PrintedColumn("Table 1", "time", "ms", 1, "time_s", MILLI, readings.times, "titan xp"),
 )
 TABLE2 = (
-    PrintedColumn("Table 2", "time", "s", 3, "time_s", 1, readings.network_times, "unnamed"),
-    PrintedColumn("Table 2", "memory", "MB", 0, "memory_bytes", MEBI, readings.network_memory),
+    PrintedColumn("Table 2", "time", "s", 3, "time_s", 1, _network_times, "unnamed"),
+    PrintedColumn("Table 2", "memory", "MB", 0, "memory_bytes", MEBI, _network_memory),
     PrintedColumn("Table 2", "parameters", "M", 2, "parameters", MEGA, readings.stored),
 )
-Remarks = Mapping[str, Mapping[str, str]]  # of a column, by verdict
 
 
 def published_claims(frame: Frame) -> tuple[Claim, ...]:
@@ -55,17 +59,23 @@ def published_claims(frame: Frame) -> tuple[Claim, ...]:
 
 def _table1_claims(rows: AuditRows) -> Iterator[Claim]:
     documents = rows.documents("table1", "block", "size")
+    products = readings.products(rows.blocks("nb", "96x96"))
+    other = f"NB's matrix products at 96x96 are {products / GIGA:.2f} GMAC" if products else ""
     for base, size in ((base, size) for size in ("96x96", "256x128") for base in BLOCK_NAMES):
-        need = _of_plain_form(rows, base, size, column="predicted_increment_bytes")
+        blocks = rows.blocks(base, size)
+        need = _of_plain_form(blocks, base, "predicted_increment_bytes")
         added = f"one call adds {need / MEBI:.0f} MiB" if need is not None else ""
+        macs = next((row["macs"] for row in blocks if row["macs"]), None)
+        executed = f"{macs / GIGA:.1f} GMAC as executed" if macs else ""
+        once = f"{executed}; the script counts a module once" if executed else ""
+        missed = "; ".join(filter(None, (executed, other if base == "apnb" else "")))
         remarks: Remarks = {
-            "operations": _operation_remarks(rows, base, size),
+            "operations": {"paper's protocol only": once, "not derivable": missed},
             "memory": {"paper's protocol only": added},
         }
-        blocks, subject = rows.blocks(base, size), f"{BLOCK_NAMES[base]} {size}"
-        yield from _claims_of(
-            documents.get((base, size)), subject, blocks, columns=TABLE1, remarks=remarks
-        )
+        if document := documents.get((base, size)):
+            subject = f"{BLOCK_NAMES[base]} {size}"
+            yield from _claims_of(document, blocks, subject, columns=TABLE1, remarks=remarks)
 
 
 def _table2_claims(rows: AuditRows) -> Iterator[Claim]:
@@ -80,21 +90,18 @@ def _table2_claims(rows: AuditRows) -> Iterator[Claim]:
                 "paper's protocol only": f"without batch norm's buffers {counts.get('parameters')}",
             },
         }
-        yield from _claims_of(
-            documents.get((name,)), network, networks, columns=TABLE2, remarks=remarks
-        )
+        if document := documents.get((name,)):
+            yield from _claims_of(document, networks, network, columns=TABLE2, remarks=remarks)
 
 
 def _claims_of(
-    document: Row | None,
-    subject: str,
+    document: Row,
     rows: Iterable[Row],
+    subject: str,
     *,
     columns: Iterable[PrintedColumn],
     remarks: Remarks,
 ) -> Iterator[Claim]:
-    if document is None:
-        return
     for column in columns:
         yield Claim(
             where=column.where,
@@ -108,90 +115,67 @@ def _claims_of(
         )
 
 
-def _operation_remarks(rows: AuditRows, base: str, size: str) -> dict[str, str]:
-    macs = next((row["macs"] for row in rows.blocks(base, size) if row["macs"]), None)
-    executed = f"{macs / GIGA:.1f} GMAC as executed" if macs else ""
-    product = readings.products(rows.blocks("nb", "96x96"))
-    other = f"NB's matrix products at 96x96 are {product / GIGA:.2f} GMAC" if product else ""
-    return {
-        "paper's protocol only": f"{executed}; the script counts a module once" if executed else "",
-        "not derivable": "; ".join(filter(None, (executed, other if base == "apnb" else ""))),
-    }
-
-
-def _of_plain_form(rows: AuditRows, base: str, size: str, *, column: str) -> int | None:
+def _of_plain_form(rows: Iterable[Row], base: str, column: str) -> int | None:
     """What the first row of a block in its plain form says that says it."""
-    values = (row[column] for row in rows.blocks(base, size) if row["axes"]["block"] == base)
+    values = (row[column] for row in rows if row["axes"]["block"] == base)
     return next((value for value in values if value is not None), None)
 
 
 def _text_claims(rows: AuditRows) -> Iterator[Claim]:
-    documents = rows.documents("claims", "claim")
-    for name, claim in (
-        ("fig2-faster", _fig2_faster),
-        ("abstract-faster", _abstract_faster),
-        ("abstract-smaller", _abstract_smaller),
-        ("eq13-saved", _eq13_saved),
-    ):
-        if (name,) in documents:
-            yield claim(rows, documents[name,]["published_times"])
-
-
-def _fig2_faster(rows: AuditRows, printed: float) -> Claim:
-    above, below = (
-        readings.operation_sums(rows.blocks(base, "256x128", experiment="fig2"))
-        for base in BLOCK_NAMES
+    """Factors that the text prints: readings of NB over those of APNB."""
+    large, small, timed = (
+        [rows.blocks(base, size, experiment=experiment) for base in BLOCK_NAMES]
+        for size, experiment in (("256x128", "table1"), ("96x96", "table1"), ("256x128", "fig2"))
     )
-    return FACTOR(
-        where="Fig. 2",
-        what="APNB faster, 256x128",
-        printed=printed,
-        readings=tuple(readings.quotients(above, below)),
-        device="gpu",
-    )
-
-
-def _abstract_faster(rows: AuditRows, printed: float) -> Claim:
-    above, below = (readings.block_times(rows.blocks(base, "256x128")) for base in BLOCK_NAMES)
-    fewer = _fewer_macs(rows, "256x128")
-    return FACTOR(
-        where="Abstract",
-        what="APNB faster, 256x128",
-        printed=printed,
-        readings=tuple(readings.quotients(above, below)),
-        device="gpu",
-        remarks=dict.fromkeys(VERDICT_KINDS, f"{fewer:.1f} times fewer MACs" if fewer else ""),
-    )
-
-
-def _fewer_macs(rows: AuditRows, size: str) -> float | None:
-    nb, apnb = (_of_plain_form(rows, base, size, column="macs") for base in BLOCK_NAMES)
-    return nb / apnb if nb and apnb else None
-
-
-def _abstract_smaller(rows: AuditRows, printed: float) -> Claim:
-    above, below = (readings.block_memory(rows.blocks(base, "256x128")) for base in BLOCK_NAMES)
-    quotients = tuple(readings.quotients(above, below))
-    needs = [each for each in quotients if each.label == "predicted increment"]
-    needed = " or ".join(dict.fromkeys(f"{need.value:.1f} ({need.form})" for need in needs))
-    remark = f"of what one call adds: {needed}" if needed else ""
-    return FACTOR(
-        where="Abstract",
-        what="APNB smaller, 256x128",
-        printed=printed,
-        readings=quotients,
-        remarks={"paper's protocol only": remark},
-    )
-
-
-def _eq13_saved(rows: AuditRows, printed: float) -> Claim:
-    above, below = (readings.products(rows.blocks(base, "96x96")) for base in BLOCK_NAMES)
+    smaller = _nb_over_apnb(_block_memory, large)
+    above, below = map(readings.products, small)
     label = "MACs of the matrix products, NB over APNB"
-    fewer = _fewer_macs(rows, "96x96")
-    return FACTOR(
-        where="Eq. 13",
-        what="matrix products saved, 96x96",
-        printed=printed,
-        readings=(OurReading(above / below, label),) if above and below else (),
-        remarks={"reproduced": f"{fewer:.1f} times for the whole block" if fewer else ""},
+    claims: dict[str, dict[str, Any]] = {
+        "fig2-faster": {
+            "where": "Fig. 2",
+            "what": "APNB faster, 256x128",
+            "readings": _nb_over_apnb(readings.operation_sums, timed),
+            "device": "gpu",
+        },
+        "abstract-faster": {
+            "where": "Abstract",
+            "what": "APNB faster, 256x128",
+            "readings": _nb_over_apnb(readings.times, large),
+            "device": "gpu",
+            "remarks": dict.fromkeys(VERDICT_KINDS, _fewer_macs(large, "fewer MACs")),
+        },
+        "abstract-smaller": {
+            "where": "Abstract",
+            "what": "APNB smaller, 256x128",
+            "readings": smaller,
+            "remarks": {"paper's protocol only": _needed(smaller)},
+        },
+        "eq13-saved": {
+            "where": "Eq. 13",
+            "what": "matrix products saved, 96x96",
+            "readings": (OurReading(above / below, label),) if above and below else (),
+            "remarks": {"reproduced": _fewer_macs(small, "for the whole block")},
+        },
+    }
+    documents = rows.documents("claims", "claim")
+    for name, fields in claims.items():
+        if (name,) in documents:
+            printed = documents[name,]["published_times"]
+            yield Claim(unit="times", digits=0, printed=printed, **fields)
+
+
+def _nb_over_apnb(read_rows: ReadRows, blocks: Iterable[Iterable[Row]]) -> tuple[OurReading, ...]:
+    return tuple(readings.quotients(*map(read_rows, blocks)))
+
+
+def _needed(factors: Iterable[OurReading]) -> str:
+    needs = (each for each in factors if each.label == "predicted increment")
+    texts = dict.fromkeys(f"{need.value:.1f} ({need.form})" for need in needs)
+    return f"of what one call adds: {' or '.join(texts)}" if texts else ""
+
+
+def _fewer_macs(blocks: Iterable[Iterable[Row]], of_what: str) -> str:
+    nb, apnb = (
+        _of_plain_form(rows, base, "macs") for rows, base in zip(blocks, BLOCK_NAMES, strict=True)
     )
+    return f"{nb / apnb:.1f} times {of_what}" if nb and apnb else ""

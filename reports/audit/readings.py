@@ -1,22 +1,11 @@
-"""Readings of the records, in the unit of the published number that each is held against."""
+"""Readings of the records, in the unit of the published number that each is set against."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from reports.model import (
-    CLOCK_ORDER,
-    GIGA,
-    MEBI,
-    MEGA,
-    MILLI,
-    Frame,
-    Row,
-    group_times,
-    rows_of,
-    time_interval,
-    timing_of,
-)
+from reports import model
+from reports.model import GIGA, MEBI, MEGA, MILLI, Frame, Row
 
 ReadingProtocol = Literal["strict", "paper"]
 Need = Literal["none", "gpu", "titan xp", "unnamed"]
@@ -46,35 +35,24 @@ class OurReading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """A published number and what can be held against it.
+    """A published number and our readings of it."""
 
-    Attributes:
-        where: table or section.
-        what: the subject, in words.
-        unit: the unit as printed.
-        printed: the number as printed.
-        digits: digits after the point that are printed.
-        readings: ours.
-        device: what the number needs: nothing (it can be counted), any GPU, a Titan Xp, or a GPU that the
-            paper does not name.
-        remarks: by verdict, a sentence on why.
-    """
-
-    where: str
-    what: str
-    unit: str
+    where: str  # table or section
+    what: str  # the subject, in words
+    unit: str  # as printed
     printed: float
-    digits: int
+    digits: int  # after the point that are printed
     readings: tuple[OurReading, ...]
+    # What the number needs: nothing (it can be counted), any GPU, a Titan Xp, or a GPU that the paper does not name.
     device: Need = "none"
-    remarks: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)  # on why, by verdict
 
 
 class AuditRows:
     """Rows of the frame that say something of the published numbers, by block and size or by network."""
 
     def __init__(self, frame: Frame) -> None:
-        rows = rows_of(frame[frame["experiment"].isin(AUDITED)])
+        rows = model.rows_of(frame[frame["experiment"].isin(AUDITED)])
         self.ours = [row for row in rows if row["protocol"] != "published"]
         self.printed = [row for row in rows if row["document"] is not None]
 
@@ -101,44 +79,76 @@ class AuditRows:
         return {tuple(row["axes"].get(axis) for axis in axes): row for row in reversed(rows)}
 
 
-def operations(rows: Iterable[Row]) -> Iterator[OurReading]:
-    """Counts in giga, as executed and by the paper's rules."""
+class ReadColumn(NamedTuple):
+    """A column of the frame as a reading: its unit, what it is, and by which protocol; some of strict rows alone."""
+
+    column: str
+    unit: float
+    label: str
+    protocol: ReadingProtocol = "strict"
+    strict_rows: bool = False
+
+
+# Counts in giga; a count by the paper's rules is not what is executed.
+OPERATIONS = (
+    ReadColumn("macs", GIGA, "MACs as executed"),
+    ReadColumn("flops", GIGA, "FLOPs as executed"),
+    ReadColumn("paper_operations", GIGA, "count by the paper's rules", "paper"),
+)
+# Memory of one call in MiB, as it is and by the paper's procedure.
+BLOCK_MEMORY = (
+    ReadColumn("predicted_increment_bytes", MEBI, "predicted increment", strict_rows=True),
+    ReadColumn("memory_bytes", MEBI, "measured increment", strict_rows=True),
+    ReadColumn("predicted_paper_bytes", MEBI, "predicted by the paper's procedure", "paper"),
+    ReadColumn("measured_paper_bytes", MEBI, "measured by the paper's procedure", "paper"),
+)
+NETWORK_MEMORY = (
+    ReadColumn("predicted_peak_bytes", MEBI, "all that is alive at the peak, predicted"),
+    ReadColumn("predicted_increment_bytes", MEBI, "what a call adds, predicted"),
+    ReadColumn("reserved_bytes", MEBI, "what the allocator reserves, measured"),
+    ReadColumn("predicted_paper_bytes", MEBI, "the paper's procedure, predicted", "paper"),
+    ReadColumn("measured_paper_bytes", MEBI, "the paper's procedure, measured", "paper"),
+)
+
+
+def read_columns(rows: Iterable[Row], columns: Iterable[ReadColumn]) -> Iterator[OurReading]:
+    """Readings of the columns that rows have."""
     for row in rows:
-        form, by_rules = row["axes"]["block"], row["paper_operations"]
-        if row["macs"] is not None:
-            yield OurReading(row["macs"] / GIGA, "MACs as executed", form)
-            yield OurReading(row["flops"] / GIGA, "FLOPs as executed", form)
-        if by_rules is not None:
-            yield OurReading(by_rules / GIGA, "count by the paper's rules", form, "paper")
+        for column, unit, label, protocol, strict_rows in columns:
+            if row[column] is not None and not (strict_rows and row["protocol"] != "strict"):
+                form = row["axes"].get("block", "")
+                yield OurReading(row[column] / unit, label, form, protocol)
 
 
-def block_memory(rows: Iterable[Row]) -> Iterator[OurReading]:
-    """Memory of one call in MiB, as it is and by the paper's procedure."""
+def stored(rows: Iterable[Row]) -> Iterator[OurReading]:
+    """Parameters in millions: those that train, and all that a checkpoint holds."""
     for row in rows:
-        form = row["axes"]["block"]
-        for name, how in (("predicted_increment_bytes", "predicted"), ("memory_bytes", "measured")):
-            if row[name] is not None and row["protocol"] == "strict":
-                yield OurReading(row[name] / MEBI, f"{how} increment", form)
-        for how in ("predicted", "measured"):
-            size = row[f"{how}_paper_bytes"]
-            if size is not None:
-                yield OurReading(size / MEBI, f"{how} by the paper's procedure", form, "paper")
+        if row["parameters"] is not None:
+            total = row["parameters"] + row["buffers"]
+            yield OurReading(row["parameters"] / MEGA, "parameters")
+            yield OurReading(total / MEGA, "parameters and buffers", protocol="paper")
 
 
-def block_times(rows: Iterable[Row]) -> Iterator[OurReading]:
-    """Median times in milliseconds, with their device."""
+def times(rows: Iterable[Row], unit: float = MILLI) -> Iterator[OurReading]:
+    """Median times, in milliseconds unless another unit is given, with their device."""
     for row in rows:
-        clocks = CLOCK_ORDER if row["protocol"] == "strict" else ("wall", *CLOCK_ORDER)
-        time = time_interval(timing_of(row, clocks=clocks))
+        paper = () if row["protocol"] == "strict" else ("wall",)
+        time = model.median_time(row, clocks=(*paper, *model.CLOCK_ORDER))
         if time is not None:
-            yield _reading_on_device(
-                row, time.median / MILLI, "time", form=row["axes"].get("block", "")
-            )
+            yield _reading_on_device(row, time.median / unit, "time")
 
 
-def _reading_on_device(row: Row, value: float, label: str, *, form: str = "") -> OurReading:
+def operation_sums(rows: Iterable[Row]) -> Iterator[OurReading]:
+    """Sum of the operations' times of Fig. 2, in milliseconds."""
+    for row in rows:
+        if row["operations"]:
+            total = sum(model.group_times(row["operations"]).values())
+            yield _reading_on_device(row, total / MILLI, "sum of operations")
+
+
+def _reading_on_device(row: Row, value: float, label: str) -> OurReading:
     device = f"{row['device']}: {row['device_name']}"
-    return OurReading(value, label, form, row["protocol"], device)
+    return OurReading(value, label, row["axes"].get("block", ""), row["protocol"], device)
 
 
 def quotients(above: Iterable[OurReading], below: Iterable[OurReading]) -> Iterator[OurReading]:
@@ -165,45 +175,3 @@ def products(rows: Iterable[Row]) -> float | None:
         if macs:
             return float(macs)
     return None
-
-
-def stored(rows: Iterable[Row]) -> Iterator[OurReading]:
-    """Parameters in millions: those that train, and all that a checkpoint holds."""
-    for row in rows:
-        if row["parameters"] is not None:
-            total = row["parameters"] + row["buffers"]
-            yield OurReading(row["parameters"] / MEGA, "parameters")
-            yield OurReading(total / MEGA, "parameters and buffers", protocol="paper")
-
-
-def network_memory(rows: Iterable[Row]) -> Iterator[OurReading]:
-    """Memory of a whole network in MiB."""
-    kinds: tuple[tuple[str, str, ReadingProtocol], ...] = (
-        ("predicted_peak_bytes", "all that is alive at the peak, predicted", "strict"),
-        ("predicted_increment_bytes", "what a call adds, predicted", "strict"),
-        ("reserved_bytes", "what the allocator reserves, measured", "strict"),
-        ("predicted_paper_bytes", "the paper's procedure, predicted", "paper"),
-        ("measured_paper_bytes", "the paper's procedure, measured", "paper"),
-    )
-    for row in rows:
-        for column, label, protocol in kinds:
-            if row[column] is not None:
-                yield OurReading(row[column] / MEBI, label, protocol=protocol)
-
-
-def network_times(rows: Iterable[Row]) -> Iterator[OurReading]:
-    """Median times in seconds, with their device."""
-    for row in rows:
-        time = time_interval(timing_of(row))
-        if time is not None:
-            yield _reading_on_device(row, time.median, "time")
-
-
-def operation_sums(rows: Iterable[Row]) -> Iterator[OurReading]:
-    """Sum of the operations' times of Fig. 2, in milliseconds."""
-    for row in rows:
-        if row["operations"]:
-            total = sum(group_times(row["operations"]).values())
-            yield _reading_on_device(
-                row, total / MILLI, "sum of operations", form=row["axes"]["block"]
-            )

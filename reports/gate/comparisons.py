@@ -4,20 +4,9 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from bench.analysis import decide_comparison, rounds_of
-from bench.records import CLOCK_TIMES, ClockName, Comparison
-from reports.model import (
-    FAILURE_WORDS,
-    MILLI,
-    Column,
-    Interval,
-    Mark,
-    Table,
-    Value,
-    describe_machine,
-    memory_column,
-    ratio_of,
-    text_column,
-)
+from bench.records import CLOCK_TIMES, Comparison
+from reports import model
+from reports.model import MILLI, Column, Interval, Mark, Table, Value, memory_column, text_column
 
 UNPREDICTABLE = Mark("this arm can't be predicted")
 NO_READING = Mark("this device gives no such reading")
@@ -39,7 +28,7 @@ OUTPUTS_TEXT = (
     "numbers; weights that start as zero are drawn."
 )
 
-ARM_COLUMNS = (text_column("of"), text_column("against"), text_column("size"))
+ARM_COLUMNS = tuple(map(text_column, ("of", "against", "size")))
 VERDICT_COLUMNS = (
     *ARM_COLUMNS,
     text_column("clock"),
@@ -48,8 +37,7 @@ VERDICT_COLUMNS = (
     Column("A/A", digits=3),
     Column("bar", "%", 1, 0.01, "share"),
     text_column("rounds"),
-    Column("of", "ms", 3, MILLI, "seconds", "measured"),
-    Column("against", "ms", 3, MILLI, "seconds", "measured"),
+    *(Column(arm, "ms", 3, MILLI, "seconds", "measured") for arm in ("of", "against")),
 )
 MEMORY_COLUMNS = (
     *ARM_COLUMNS,
@@ -107,26 +95,27 @@ def _verdict_rows(comparison: Comparison) -> Iterator[tuple[Value, ...]]:
     arms = (comparison.second.arm, comparison.first.arm, comparison.size)
     failure = comparison.failure
     if failure is not None:
-        note = f"{FAILURE_WORDS[failure.kind]}: {failure.reason}"
-        yield (*arms, "", Mark(note, FAILURE_WORDS[failure.kind]), *([Mark(note)] * 6))
+        word = model.FAILURE_WORDS[failure.kind]
+        note = f"{word}: {failure.reason}"
+        yield (*arms, "", Mark(note, word), *([Mark(note)] * 6))
         return
     for clock in comparison.clocks:
-        yield (*arms, CLOCK_TIMES[clock], *_decision_values(comparison, clock))
-
-
-def _decision_values(comparison: Comparison, clock: ClockName) -> Iterator[Value]:
-    decision = decide_comparison(comparison, clock)
-    doubtful = decision.verdict == "INCONCLUSIVE"
-    yield Mark(decision.reason, decision.verdict) if doubtful else decision.verdict
-    for ratio in (decision.ratio, decision.control):
-        yield Interval(ratio.median, ratio.low, ratio.high)
-    yield decision.bar
-    beyond = max(decision.above, decision.below)
-    agreeing = min(decision.within) if decision.verdict == "SAME" else beyond
-    yield f"{agreeing} of {decision.rounds}"
-    rounds = rounds_of(comparison, clock)
-    for arm in ([each.second for each in rounds], [each.first for each in rounds]):
-        yield statistics.median(map(statistics.median, arm))
+        decision, rounds = decide_comparison(comparison, clock), rounds_of(comparison, clock)
+        verdict = decision.verdict
+        beyond = max(decision.above, decision.below)
+        times = ([each.second for each in rounds], [each.first for each in rounds])
+        yield (
+            *arms,
+            CLOCK_TIMES[clock],
+            Mark(decision.reason, verdict) if verdict == "INCONCLUSIVE" else verdict,
+            *(
+                Interval(each.median, each.low, each.high)
+                for each in (decision.ratio, decision.control)
+            ),
+            decision.bar,
+            f"{min(decision.within) if verdict == 'SAME' else beyond} of {decision.rounds}",
+            *(statistics.median(map(statistics.median, turns)) for turns in times),
+        )
 
 
 def _memory_row(comparison: Comparison) -> tuple[Value, ...]:
@@ -142,9 +131,9 @@ def _memory_row(comparison: Comparison) -> tuple[Value, ...]:
         *(arm.arm for arm in arms),
         comparison.size,
         difference,
-        *_filled([ratio_of(*(arm.macs for arm in arms))], UNPREDICTABLE),
-        *_filled([*predicted, ratio_of(*predicted)], UNPREDICTABLE),
-        *_filled([*measured, ratio_of(*measured)], unread),
+        *_filled([model.ratio_of(*(arm.macs for arm in arms))], UNPREDICTABLE),
+        *_filled([*predicted, model.ratio_of(*predicted)], UNPREDICTABLE),
+        *_filled([*measured, model.ratio_of(*measured)], unread),
     )
 
 
@@ -153,25 +142,17 @@ def _filled(values: Sequence[Value], missing: Mark) -> Iterator[Value]:
 
 
 def _measured_on(comparisons: Sequence[Comparison]) -> str:
-    machines = dict.fromkeys(
-        describe_machine(each.environment) for each in comparisons if each.environment
-    )
-    settings = dict.fromkeys(
-        ", ".join(
-            (
-                *(f"{name} {value}" for name, value in each.axes.items() if name != "size"),
-                f"batch {each.batch}",
-                each.dtype,
-                each.mode,
-            )
-        ).replace("_", " ")
-        for each in comparisons
-    )
-    return f"Measured on {'; '.join(machines) or 'somewhere'}; {' or '.join(settings)}."
+    where = [each.environment for each in comparisons if each.environment]
+    machines = dict.fromkeys(map(model.describe_machine, where))
+    settings: dict[str, None] = {}
+    for each in comparisons:
+        axes = (f"{name} {value}" for name, value in each.axes.items() if name != "size")
+        settings[", ".join((*axes, f"batch {each.batch}", each.dtype, each.mode))] = None
+    shown = " or ".join(settings).replace("_", " ")
+    return f"Measured on {'; '.join(machines) or 'somewhere'}; {shown}."
 
 
 def _fixed(comparisons: Sequence[Comparison]) -> str:
-    """What was fixed before anything was run."""
     rules = dict.fromkeys(
         f"margin {100 * each.margin:g} %, level {each.level:g}"
         + (f" shared by {each.comparisons} comparisons" if each.comparisons > 1 else "")

@@ -4,19 +4,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.records import (
-    OUTCOME_FILE,
-    Control,
-    Finding,
-    FindingVerdict,
-    Outcome,
-    SideRecord,
-    moved_findings,
-    write_outcome,
-)
+from bench import records
+from bench.records import Control, Finding, FindingVerdict, Outcome, SideRecord
 from reports.gate import github, junit, pytest_benchmark
 from reports.gate.wording import amount, headline
-from reports.model import Column, Interval, Mark, Table, Value, describe_machine, text_column
+from reports.model import Column, Interval, Mark, Table, describe_machine, text_column
 from reports.render import escape_markdown, to_markdown
 
 # GitHub cuts a job's summary off at 1 MiB.
@@ -39,32 +31,26 @@ MEANINGS: dict[FindingVerdict, str] = {
     "SHOWN": "not judged",
     "SAME": "equal, or within the margin on both sides",
 }
+REASON_COLUMNS = (Column("ratio", digits=3), text_column("why", wide=True))
 FINDING_COLUMNS = (
-    text_column("verdict"),
-    text_column("cell"),
-    text_column("quantity"),
-    Column("base"),
-    Column("head"),
-    Column("ratio", digits=3),
-    text_column("why", wide=True),
+    *map(text_column, ("verdict", "cell", "quantity")),
+    *map(Column, ("base", "head")),
+    *REASON_COLUMNS,
 )
 CONTROL_COLUMNS = (
-    text_column("control"),
-    text_column("cell"),
-    text_column("has to read"),
-    text_column("reads"),
-    Column("ratio", digits=3),
-    text_column("why", wide=True),
+    *map(text_column, ("control", "cell", "has to read", "reads")),
+    *REASON_COLUMNS,
 )
 
 
 def outcome_tables(outcome: Outcome) -> tuple[Table, ...]:
     """What moved, what did not, and the controls."""
-    moved = moved_findings(outcome.findings)
+    moved = records.moved_findings(outcome.findings)
     same = [finding for finding in outcome.findings if finding.verdict == "SAME"]
     verdicts = {finding.verdict for finding in moved}
     meanings = (f"{word}: {text}." for word, text in MEANINGS.items() if word in verdicts)
     notes = (RATIO_MEANING, *meanings)
+    failed = "this machine cannot decide"
     tables = (
         _finding_table(outcome, moved, "moved", title="What moved, the worst first", notes=notes),
         _finding_table(outcome, same, "same", title="What is the same"),
@@ -72,7 +58,14 @@ def outcome_tables(outcome: Outcome) -> tuple[Table, ...]:
             name="controls",
             title="Controls: questions whose answers are known",
             columns=CONTROL_COLUMNS,
-            rows=tuple(map(_control_row, outcome.controls)),
+            rows=tuple(
+                (
+                    *(control.name, control.cell, control.expected),
+                    control.verdict if control.holds else Mark(failed, control.verdict),
+                    *(_ratio_interval(control), control.reason),
+                )
+                for control in outcome.controls
+            ),
         ),
     )
     return tuple(table for table in tables if table.rows)
@@ -93,33 +86,16 @@ def _finding_table(
         name=name,
         title=title,
         columns=FINDING_COLUMNS,
-        rows=tuple(map(_finding_row, findings[:MOST_ROWS])),
+        rows=tuple(
+            (
+                *(finding.verdict, finding.cell, finding.quantity),
+                *(amount(value, finding.unit) for value in (finding.before, finding.after)),
+                *(_ratio_interval(finding), finding.reason),
+            )
+            for finding in findings[:MOST_ROWS]
+        ),
         caption=f"Base {_side_name(outcome.base)}, head {_side_name(outcome.head)}{machine}.",
-        notes=(*notes, f"{left} rows more are in {OUTCOME_FILE}.") if left > 0 else notes,
-    )
-
-
-def _finding_row(finding: Finding) -> tuple[Value, ...]:
-    return (
-        finding.verdict,
-        finding.cell,
-        finding.quantity,
-        amount(finding.before, finding.unit),
-        amount(finding.after, finding.unit),
-        _ratio_interval(finding),
-        finding.reason,
-    )
-
-
-def _control_row(control: Control) -> tuple[Value, ...]:
-    failed = Mark("this machine cannot decide", control.verdict)
-    return (
-        control.name,
-        control.cell,
-        control.expected,
-        control.verdict if control.holds else failed,
-        _ratio_interval(control),
-        control.reason,
+        notes=(*notes, f"{left} rows more are in {records.OUTCOME_FILE}.") if left > 0 else notes,
     )
 
 
@@ -163,7 +139,7 @@ def job_summary(outcome: Outcome) -> str:
 
 def write_reports(outcome: Outcome, folder: Path) -> str:
     """Write every form into a folder: the outcome, summary.md, junit.xml and JSON for two tools; give the summary."""
-    write_outcome(outcome, folder)
+    records.write_outcome(outcome, folder)
     (folder / "pytest-benchmark").mkdir(exist_ok=True)
     files = {
         "summary.md": job_summary(outcome),

@@ -6,28 +6,24 @@ are those of actions/toolkit, packages/core/src/command.ts. Entries are those of
 beside them, range and extra as text.
 """
 
-from bench.records import Finding, Outcome, worst_first
-from reports.gate.wording import finding_sentence, headline, ratio_text
-from reports.model import MEBI, MILLI
-from reports.render import plain
+from bench.records import Outcome, worst_first
+from reports.gate.wording import PRINTED_UNITS, finding_sentence, headline, ratio_text
+from reports.model import plain
 
 MESSAGE_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 PROPERTY_ESCAPES = MESSAGE_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
-PRINTED_UNITS = {"bytes": ("MiB", MEBI), "s": ("ms", MILLI)}
 
 
 def annotations(outcome: Outcome) -> str:
     """An error for each regression, the worst first; a warning where nothing could be decided."""
-    lines = [_error(finding) for finding in worst_first(outcome.findings) if finding.is_worse]
+    lines = []
+    for finding in (each for each in worst_first(outcome.findings) if each.is_worse):
+        title = plain(f"{finding.verdict}: {finding.cell}, {finding.quantity}")
+        message = _message(f"{finding_sentence(finding)}. {finding.reason}")
+        lines.append(f"::error title={title.translate(PROPERTY_ESCAPES)}::{message}\n")
     if outcome.undecided and not lines:
-        lines.append(f"::warning title=Not decided::{_message(headline(outcome))}")
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _error(finding: Finding) -> str:
-    title = plain(f"{finding.verdict}: {finding.cell}, {finding.quantity}")
-    message = _message(f"{finding_sentence(finding)}. {finding.reason}")
-    return f"::error title={title.translate(PROPERTY_ESCAPES)}::{message}"
+        lines.append(f"::warning title=Not decided::{_message(headline(outcome))}\n")
+    return "".join(lines)
 
 
 def _message(text: str) -> str:
@@ -36,23 +32,19 @@ def _message(text: str) -> str:
 
 def benchmark_entries(outcome: Outcome) -> list[dict[str, str | float]]:
     """The head's values: an entry for each quantity that has a number of which less is better."""
-    return [
-        _entry(finding, float(finding.after))
-        for finding in outcome.findings
-        if isinstance(finding.after, int | float) and finding.quantity != "outputs"
-    ]
-
-
-def _entry(finding: Finding, after: float) -> dict[str, str | float]:
-    unit, scale = PRINTED_UNITS.get(finding.unit, (finding.unit or "count", 1))
-    why = f"{finding.verdict}{ratio_text(finding)}; {finding.reason}"
-    entry: dict[str, str | float] = {
-        "name": plain(f"{finding.cell}: {finding.quantity}"),
-        "unit": unit,
-        "value": after / scale,
-        "extra": plain(why.rstrip("; ")),
-    }
-    if len(finding.after_rounds) > 1:
-        spread = (max(finding.after_rounds) - min(finding.after_rounds)) / 2 / scale
-        entry["range"] = f"\N{PLUS-MINUS SIGN} {spread:.4g}"
-    return entry
+    entries = []
+    for finding in (each for each in outcome.findings if each.quantity != "outputs"):
+        if isinstance(finding.after, int | float):
+            unit, scale = PRINTED_UNITS.get(finding.unit, (finding.unit or "count", 1))
+            why = f"{finding.verdict}{ratio_text(finding)}; {finding.reason}"
+            entry: dict[str, str | float] = {
+                "name": plain(f"{finding.cell}: {finding.quantity}"),
+                "unit": unit,
+                "value": finding.after / scale,
+                "extra": plain(why.rstrip("; ")),
+            }
+            if len(finding.after_rounds) > 1:
+                spread = (max(finding.after_rounds) - min(finding.after_rounds)) / 2 / scale
+                entry["range"] = f"\N{PLUS-MINUS SIGN} {spread:.4g}"
+            entries.append(entry)
+    return entries

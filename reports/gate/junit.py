@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 
 from bench.records import Control, Finding, Outcome, worst_first
 from reports.gate.wording import finding_sentence
-from reports.render import plain
+from reports.model import plain
 
 SKIPPED = ("INCONCLUSIVE", "NEW", "SHOWN")
 SUITES = ("exact", "time", "memory")

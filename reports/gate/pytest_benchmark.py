@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from bench.records import Finding, Outcome
-from reports.render import plain
+from reports.model import plain
 
 FORMAT = "5.1.0"
 

@@ -10,23 +10,14 @@ it. Then both parts are looked through likewise. In logarithms, so that a doubli
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
+from bench import records
 from bench.analysis import rounds_of
-from bench.records import (
-    CALL_MEMORY,
-    CLOCK_TIMES,
-    COMPARISONS_FILE,
-    Comparison,
-    Environment,
-    Record,
-    cell_name,
-    read_comparisons,
-    read_records,
-)
+from bench.records import CALL_MEMORY, CLOCK_TIMES, Comparison, Environment, Record
 
 EXACT = ("parameters", "MACs", "predicted peak")
 SERIES_UNITS = {"MACs": "MAC", "parameters": "", "predicted peak": "bytes", CALL_MEMORY: "bytes"}
@@ -37,17 +28,10 @@ STEP_MARGIN = 0.02
 SeriesKey = tuple[str, str, str]  # device, quantity, cell
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LevelStep:
-    """A change of level.
+class LevelStep(NamedTuple):
+    """A change of level, between the medians before and after."""
 
-    Attributes:
-        at: index of the first point of the new level.
-        before: median of the level before.
-        after: median of the new level.
-    """
-
-    at: int
+    at: int  # index of the first point of the new level
     before: float
     after: float
 
@@ -57,8 +41,7 @@ class LevelStep:
         return self.after / self.before
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One reading: when, of which commit, how much in base units."""
 
     at: str
@@ -66,8 +49,7 @@ class Point:
     value: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TimeSeries:
+class TimeSeries(NamedTuple):
     """One quantity of one cell on one device."""
 
     device: str
@@ -90,10 +72,8 @@ class TimeSeries:
 def read_series(folder: Path) -> tuple[TimeSeries, ...]:
     """Series of all records and comparisons below a folder, by device, quantity and cell.
 
-    Of a gate's output the head is taken; its base is another run's head.
-
-    Raises:
-        ValueError: there is no such folder, it has nothing, or a line is no record.
+    Of a gate's output the head is taken; its base is another run's head. Without such a folder or records it is a
+    ValueError.
     """
     if not folder.is_dir():
         msg = f"folder {str(folder)!r} does not exist; give one that holds the records of runs"
@@ -106,51 +86,43 @@ def read_series(folder: Path) -> tuple[TimeSeries, ...]:
         msg = f"folder {str(folder)!r} has no records of runs; give one that holds some"
         raise ValueError(msg)
     return tuple(
-        TimeSeries(
-            device=device,
-            quantity=quantity,
-            cell=cell,
-            points=tuple(point for _, point in sorted(points.items())),
-        )
-        for (device, quantity, cell), points in sorted(readings.items())
+        TimeSeries(*key, tuple(sorted(points.values()))) for key, points in sorted(readings.items())
     )
 
 
 def _readings(folder: Path) -> Iterator[tuple[SeriesKey, Point]]:
     for file in sorted(folder.rglob("*.jsonl")):
         is_base = file.parent.name == "base" and (file.parent.parent / "head").is_dir()
-        if file.name == COMPARISONS_FILE:
-            for comparison in read_comparisons(file):
+        if file.name == records.COMPARISONS_FILE:
+            for comparison in records.read_comparisons(file):
                 yield from _of_comparison(comparison)
         elif not is_base:
-            for record in read_records(file):
+            for record in records.read_records(file):
                 yield from _of_record(record)
 
 
 def _of_record(record: Record) -> Iterator[tuple[SeriesKey, Point]]:
-    where, at = record.environment, record.created_at
+    where, at, measures = record.environment, record.created_at, record.measures
     if where is None or record.source == "published" or record.failure or not _is_moment(at):
         return
-    for quantity, value in _recorded_values(record):
+    counts, predicted, memory = measures.counts, measures.predicted, measures.memory
+    values = [
+        ("parameters", counts and counts.parameters),
+        ("MACs", counts and counts.macs),
+        ("predicted peak", predicted and predicted.peak_bytes),
+        (CALL_MEMORY, memory and memory.added_bytes),
+        # As a record has a clock that decides, so does a series; the others would say it again.
+        *(
+            (CLOCK_TIMES[timing.clock], statistics.median(timing.samples_s))
+            for timing in measures.timings
+            if timing.clock in CLOCK_TIMES and timing.cache == "hot" and timing.samples_s
+        ),
+    ]
+    for quantity, value in values:
         if value:
             device = "any device" if quantity in EXACT else _series_device(where)
-            point = Point(at=at, commit=where.commit or "", value=float(value))
-            yield (device, quantity, cell_name(record)), point
-
-
-def _recorded_values(record: Record) -> Iterator[tuple[str, float | None]]:
-    measures = record.measures
-    if measures.counts:
-        yield "parameters", measures.counts.parameters
-        yield "MACs", measures.counts.macs
-    if measures.predicted:
-        yield "predicted peak", measures.predicted.peak_bytes
-    if measures.memory:
-        yield CALL_MEMORY, measures.memory.added_bytes
-    for timing in measures.timings:
-        # As a record has a clock that decides, so does a series; the others would say it again.
-        if timing.clock in CLOCK_TIMES and timing.cache == "hot" and timing.samples_s:
-            yield CLOCK_TIMES[timing.clock], statistics.median(timing.samples_s)
+            point = Point(at, where.commit or "", float(value))
+            yield (device, quantity, records.cell_name(record)), point
 
 
 def _of_comparison(comparison: Comparison) -> Iterator[tuple[SeriesKey, Point]]:
@@ -162,11 +134,11 @@ def _of_comparison(comparison: Comparison) -> Iterator[tuple[SeriesKey, Point]]:
     clock = comparison.clocks[0]
     medians = [statistics.median(each.second) for each in rounds_of(comparison, clock)]
     key = (_series_device(where), f"{CLOCK_TIMES[clock]}, by turns", comparison.gate_cell)
-    yield key, Point(at=at, commit=where.commit or "", value=statistics.median(medians))
+    yield key, Point(at, where.commit or "", statistics.median(medians))
 
 
 def _is_moment(text: str) -> bool:
-    """Whether this says when, as records do; what has no time has no place in a history."""
+    # What has no time, as records do, has no place in a history.
     try:
         return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
@@ -174,18 +146,14 @@ def _is_moment(text: str) -> bool:
 
 
 def _series_device(where: Environment) -> str:
-    """A device as series are told apart: a driver or a library is a step in them, no series of its own."""
+    """A device as series distinguish it: a driver or a library is a step in them, no series of its own."""
     if where.device == "cuda":
         return where.device_name
     return f"{where.device_name}, {where.threads} thread{'s' if where.threads > 1 else ''}"
 
 
 def level_steps(values: Sequence[float]) -> tuple[LevelStep, ...]:
-    """Steps of a series of readings, the oldest first.
-
-    Raises:
-        ValueError: a value is not above zero.
-    """
+    """Steps of a series of readings, the oldest first; a value that is not above zero is a ValueError."""
     if not all(0 < value < math.inf for value in values):
         msg = "a series has values that are not above zero; leave them out"
         raise ValueError(msg)
@@ -201,10 +169,7 @@ def value_changes(values: Sequence[float]) -> tuple[LevelStep, ...]:
 def _steps_at(places: Sequence[int], values: Sequence[float]) -> tuple[LevelStep, ...]:
     edges = [0, *places, len(values)]
     levels = [statistics.median(values[start:end]) for start, end in pairwise(edges) if end > start]
-    return tuple(
-        LevelStep(at=at, before=before, after=after)
-        for at, (before, after) in zip(places, pairwise(levels), strict=True)
-    )
+    return tuple(LevelStep(at, *ends) for at, ends in zip(places, pairwise(levels), strict=True))
 
 
 def _level_starts(logs: Sequence[float], offset: int) -> list[int]:

@@ -3,27 +3,18 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from reports import model
 from reports.gate.series import EXACT, TimeSeries
 from reports.gate.wording import amount
-from reports.model import COLOURS, MARKERS, Column, Figure, Table, Value, svg_of, text_column
-from reports.render import plain, report_page, slug, to_markdown
+from reports.model import COLOURS, Column, Figure, Table, plain, text_column
+from reports.render import report_page, to_markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PER_CHART = len(COLOURS)
-HISTORY_COLUMNS = (
-    text_column("device"),
-    text_column("quantity"),
-    text_column("cell"),
-    Column("runs"),
-    Column("first"),
-    Column("last"),
-    Column("last/first", digits=3),
-    text_column("steps", wide=True),
-)
 STEP_RULE = (
     "A step: where two levels of at least four points differ by more than 2 % and by more than four times the scatter "
     "about them; of exact quantities every change. A chart to look at; the gate compares by turns instead."
@@ -32,30 +23,27 @@ STEP_RULE = (
 
 def history_table(series: Sequence[TimeSeries]) -> Table:
     """All series, those with the latest steps first within a device."""
-    rows = sorted(
+    ordered = sorted(
         series, key=lambda each: (each.device, -len(each.steps), each.quantity, each.cell)
     )
+    rows = []
+    for each in ordered:
+        first, last = each.points[0].value, each.points[-1].value
+        amounts = (_amount(first, each), _amount(last, each), last / first)
+        steps = _steps_text(each) or "none"
+        rows.append((each.device, each.quantity, each.cell, len(each.points), *amounts, steps))
     return Table(
         name="history",
         title="History of runs",
-        columns=HISTORY_COLUMNS,
-        rows=tuple(map(_series_row, rows)),
+        columns=(
+            *map(text_column, ("device", "quantity", "cell")),
+            *map(Column, ("runs", "first", "last")),
+            Column("last/first", digits=3),
+            text_column("steps", wide=True),
+        ),
+        rows=tuple(rows),
         notes=(STEP_RULE,),
         group_by=(0,),
-    )
-
-
-def _series_row(series: TimeSeries) -> tuple[Value, ...]:
-    first, last = series.points[0].value, series.points[-1].value
-    return (
-        series.device,
-        series.quantity,
-        series.cell,
-        len(series.points),
-        _amount(first, series),
-        _amount(last, series),
-        last / first,
-        _steps_text(series) or "none",
     )
 
 
@@ -69,12 +57,10 @@ def _steps_text(series: TimeSeries) -> str:
 
 
 def history_figures(series: Sequence[TimeSeries]) -> tuple[Figure, ...]:
-    """A chart for each device and quantity, of so many lines at most.
-
-    Single points make no line, and of what is exact only that is drawn which has moved.
-    """
+    """A chart for each device and quantity, of so many lines at most; of what is exact only what has moved."""
     groups: dict[tuple[str, str], list[TimeSeries]] = {}
     for each in series:
+        # A single point makes no line.
         if len(each.points) > 1 and (each.steps or each.quantity not in EXACT):
             groups.setdefault((each.device, each.quantity), []).append(each)
     return tuple(
@@ -86,7 +72,7 @@ def history_figures(series: Sequence[TimeSeries]) -> tuple[Figure, ...]:
 
 def _chart(lines: Sequence[TimeSeries], *, number: int) -> Figure:
     device, quantity = lines[0].device, lines[0].quantity
-    name = slug("history", device, quantity, *([str(number + 1)] if number else []))
+    name = model.slug("history", device, quantity, *([str(number + 1)] if number else []))
 
     def draw(axes: "Axes") -> None:
         _draw_time_series(axes, lines)
@@ -94,48 +80,43 @@ def _chart(lines: Sequence[TimeSeries], *, number: int) -> Figure:
 
     steps = [f"{plain(line.cell)}: {_steps_text(line)}" for line in lines if line.steps]
     counts = f"{len(lines)} cells over {_count_commits(lines)} commits"
+    data = Table(
+        name=name,
+        title="Data of the chart",
+        columns=(*map(text_column, ("cell", "run", "commit")), Column("value")),
+        rows=tuple(
+            (line.cell, point.at, point.commit[:10], _amount(point.value, line))
+            for line in lines
+            for point in line.points
+        ),
+    )
     return Figure(
         name=name,
         title=f"{plain(quantity)} on {plain(device)}",
-        svg=svg_of(draw, name),
+        svg=model.svg_of(draw, name),
         alternative=f"Lines of {counts}. Steps: {' / '.join(steps) or 'none'}.",
-        data=_chart_data(name, lines),
+        data=data,
     )
 
 
 def _draw_time_series(axes: "Axes", lines: Sequence[TimeSeries]) -> None:
     from matplotlib.dates import ConciseDateFormatter, date2num
 
-    for colour, marker, line in zip(COLOURS, MARKERS, lines, strict=False):
+    for colour, marker, line in zip(COLOURS, model.MARKERS, lines, strict=False):
         moments = [datetime.fromisoformat(point.at) for point in line.points]
         across = [float(at) for at in date2num(moments)]  # type: ignore[no-untyped-call]
         up = [point.value / line.points[0].value for point in line.points]
         axes.plot(across, up, marker=marker, markersize=4, color=colour, label=plain(line.cell))
         for step in line.steps:
             axes.axvline(across[step.at], color=colour, linestyle=":", linewidth=1)
-            axes.annotate(
-                f"\N{MULTIPLICATION SIGN}{step.ratio:.3f}",
-                (across[step.at], up[step.at]),
-                textcoords="offset points",
-                xytext=(4, 6),
-                fontsize=9,
-                color=colour,
-            )
+            place = (across[step.at], up[step.at])
+            style: Any = {"textcoords": "offset points", "xytext": (4, 6), "fontsize": 9}
+            axes.annotate(f"\N{MULTIPLICATION SIGN}{step.ratio:.3f}", place, color=colour, **style)
     axes.xaxis_date()
     short = ConciseDateFormatter(axes.xaxis.get_major_locator())  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(short)
     axes.margins(y=0.15)
     axes.legend(frameon=False, fontsize=8)
-
-
-def _chart_data(name: str, lines: Sequence[TimeSeries]) -> Table:
-    left = tuple(text_column(text) for text in ("cell", "run", "commit"))
-    rows = tuple(
-        (line.cell, point.at, point.commit[:10], _amount(point.value, line))
-        for line in lines
-        for point in line.points
-    )
-    return Table(name=name, title="Data of the chart", columns=(*left, Column("value")), rows=rows)
 
 
 def _count_commits(series: Sequence[TimeSeries]) -> int:

@@ -3,6 +3,7 @@
 from bench.records import SAME_OR_BETTER, UNDECIDED, WORSE, Amount, Finding, Outcome, worst_first
 from reports.model import MEBI, MILLI, decimal
 
+PRINTED_UNITS = {"bytes": ("MiB", MEBI), "s": ("ms", MILLI)}
 STATUS_WORDS = {SAME_OR_BETTER: "Same or better", WORSE: "Worse", UNDECIDED: "Not decided"}
 
 
@@ -48,10 +49,9 @@ def amount(value: Amount, unit: str) -> str:
         return "-"
     if isinstance(value, str):
         return value
-    if unit == "bytes":
-        return f"{decimal(value / MEBI, 3)} MiB"
+    if unit in PRINTED_UNITS:
+        name, scale = PRINTED_UNITS[unit]
+        return f"{decimal(value / scale, 3)} {name}"
     if unit == "checksum":
         return f"{value:.4g}"
-    if unit == "s":
-        return f"{decimal(value / MILLI, 3)} ms"
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"

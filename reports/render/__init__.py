@@ -1,18 +1,15 @@
 """One output format a file: terminal, Markdown, LaTeX, HTML, CSV."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from reports.model import Table, plain, slug
+from reports.model import Table
 from reports.render.csv import to_csv
-from reports.render.html import RAW, report_page, to_html
+from reports.render.html import RAW, report_page
 from reports.render.latex import to_latex
 from reports.render.markdown import escape_markdown, to_markdown
 from reports.render.records_page import raw_page, record_anchors
 from reports.render.shortlist import shorten_report
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from reports.render.terminal import to_terminal
 
 # Formats of which each table is a file: how it ends, and what writes it.
 FILE_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {
@@ -20,10 +17,3 @@ FILE_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {
     "latex": ("tex", to_latex),
     "csv": ("csv", to_csv),
 }
-
-
-def to_terminal(table: Table) -> "RenderableType":
-    """Make what `rich.console.Console.print` shows: title, table, caption and notes."""
-    from reports.render.terminal import Drawing  # brings rich
-
-    return Drawing(table)

@@ -2,84 +2,61 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Sequence
 
-from reports.model import Column, Interval, Mark, Number, Spread, Table, Value, plain
-
-_FORMULA = ("=", "+", "-", "@")
+from reports.model import Interval, Mark, Spread, Table, Value, number_of, plain
 
 
 def to_csv(table: Table) -> str:
     """Write one table; a column of intervals gets columns for both ends, one of spreads for the deviation."""
-    further = [_further(tuple(row[at] for row in table.rows)) for at in range(len(table.columns))]
+    endings = [_endings([row[at] for row in table.rows]) for at in range(len(table.columns))]
     noted = any(isinstance(value, Mark) for row in table.rows for value in row)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    header = [
-        name
-        for column, parts in zip(table.columns, further, strict=True)
-        for name in _csv_headings(column, parts)
-    ]
+    columns = list(zip(table.columns, endings, strict=True))
+    header = [f"{column.raw_heading}{end}" for column, ends in columns for end in ends]
     writer.writerow([*header, "missing"] if noted else header)
     for row in table.rows:
         cells = [
             text
-            for value, parts in zip(row, further, strict=True)
-            for text in _csv_texts(value, len(parts))
+            for value, ends in zip(row, endings, strict=True)
+            for text in [*_csv_texts(value), "", ""][: len(ends)]
         ]
-        writer.writerow([*cells, _why(table, row)] if noted else cells)
+        why = "; ".join(
+            f"{column.raw_heading}: {value.note}"
+            for column, value in zip(table.columns, row, strict=True)
+            if isinstance(value, Mark)
+        )
+        writer.writerow([*cells, guard_formula(why)] if noted else cells)
     return out.getvalue()
 
 
-def _further(values: tuple[Value, ...]) -> tuple[str, ...]:
-    """Name the numbers that the values of a column hold beside the first."""
+def _endings(values: Sequence[Value]) -> tuple[str, ...]:
+    """What the headings of a column end in: a number for each that its values hold."""
     if any(isinstance(value, Interval) and value.low is not None for value in values):
-        return ("low", "high")
-    if any(isinstance(value, Spread) for value in values):
-        return ("deviation",)
-    return ()
+        return ("", "_low", "_high")
+    has_spread = any(isinstance(value, Spread) for value in values)
+    return ("", "_deviation") if has_spread else ("",)
 
 
-def _csv_headings(column: Column, parts: tuple[str, ...]) -> Iterator[str]:
-    yield column.raw_heading
-    yield from (f"{column.raw_heading}_{part}" for part in parts)
-
-
-def _csv_texts(value: Value, further: int) -> Iterator[str]:
-    others: tuple[float | None, ...] = (None,) * further
+def _csv_texts(value: Value) -> list[str]:
     match value:
-        case Interval():
-            yield _number(value.median)
-            others = (value.low, value.high)
-        case Spread():
-            yield _number(value.mean)
-            others = (value.deviation,)
-        case Number():
-            yield _number(value.value)
-        case int() | float():
-            yield _number(value)
         case str():
-            yield guard_formula(value)
+            return [guard_formula(value)]
+        case Interval():
+            numbers: tuple[float | None, ...] = (value.median, value.low, value.high)
+        case Spread():
+            numbers = (value.mean, value.deviation)
         case _:
-            yield ""
-    yield from (_number(other) for other in others[:further])
-
-
-def _number(value: float | None) -> str:
+            numbers = (number_of(value),)
     # Fifteen digits are all that a double holds for sure; more would show the binary rounding.
-    return "" if value is None else format(value, ".15g" if isinstance(value, float) else "d")
-
-
-def _why(table: Table, row: tuple[Value, ...]) -> str:
-    reasons = (
-        f"{column.raw_heading}: {value.note}"
-        for column, value in zip(table.columns, row, strict=True)
-        if isinstance(value, Mark)
-    )
-    return guard_formula("; ".join(reasons))
+    return [
+        "" if number is None else format(number, ".15g" if isinstance(number, float) else "d")
+        for number in numbers
+    ]
 
 
 def guard_formula(text: str) -> str:
     """Put an apostrophe before what a spreadsheet would take for a formula."""
     shown = plain(text)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown

@@ -7,27 +7,13 @@ so that nothing that a record says could run or load anything, were it ever not 
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from reports.model import (
-    Column,
-    Interval,
-    LaidCell,
-    Layout,
-    Spread,
-    Table,
-    lay_out,
-    number_of,
-    plain,
-)
-from reports.model import Value as Raw
-from reports.render.records_page import record_label
+from reports import model
+from reports.model import Column, Interval, LaidCell, Layout, Spread, Table, Value
 
 if TYPE_CHECKING:
-    import jinja2
-
     from bench.records import Record
     from reports.model import Figure, Section
 
@@ -37,9 +23,10 @@ RAW = "records.html"
 LONG = 20
 SHOWN_LINKS = 4
 
+Link = tuple[str, str, str]  # address, label, title
 
-@dataclass(frozen=True, slots=True)
-class HtmlCell:
+
+class HtmlCell(NamedTuple):
     """One cell: its text, the number to sort by, and what is shown when a pointer rests on it."""
 
     laid: LaidCell
@@ -47,14 +34,13 @@ class HtmlCell:
     hover: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table as the template needs it; `links` are the addresses of each row's records, with their labels."""
+class Grid(NamedTuple):
+    """A table as the template needs it; `links` lead to each row's records."""
 
     table: Table
     layout: Layout
     rows: tuple[tuple[HtmlCell, ...], ...]
-    links: tuple[tuple[tuple[str, str, str], ...], ...]
+    links: tuple[tuple[Link, ...], ...]
 
     @property
     def is_long(self) -> bool:
@@ -81,39 +67,14 @@ def report_page(
 ) -> str:
     """Write the page; everything that comes from records is escaped by the template engine.
 
-    Args:
-        tables: in the order of the page.
-        figures: after the tables, each with its numbers.
-        title: of the page.
-        overview: the answers, ahead of everything.
-        sources: environments and commands, at the end.
-        addresses: where in the page of raw records (`raw.page`) each record stands, by `id`; without
-            them rows have no links.
+    The answers of the overview come ahead of everything, then tables, figures each with its numbers, and the sources,
+    which are environments and commands. Without `addresses`, which are the places of records in the page of raw
+    records by their `id`, rows have no links.
     """
+    import jinja2
     from markupsafe import Markup
 
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    return (
-        template_environment()
-        .get_template("page.html.j2")
-        .render(
-            title=title,
-            overview=overview,
-            tables=[_grid(table, addresses) for table in tables],
-            # The drawings are matplotlib's, which escapes what it writes.
-            figures=[(one, Markup(one.svg), _grid(one.data, addresses)) for one in figures],  # noqa: S704
-            sources=[_grid(table, None) for table in sources],
-            # Ours, from a file; the policy allows what has this digest.
-            script=Markup(script),  # noqa: S704
-            digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        )
-    )
-
-
-def template_environment() -> "jinja2.Environment":
-    """Set up the template engine: it escapes everything, and an unknown name is an error."""
-    import jinja2
-
+    # It escapes everything, and an unknown name is an error.
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -121,50 +82,49 @@ def template_environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["plain"] = plain
-    return templates
-
-
-def to_html(table: Table) -> str:
-    """Write one table as a page of its own."""
-    return report_page([table], title=table.title)
+    templates.filters["plain"] = model.plain
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return templates.get_template("page.html.j2").render(
+        title=title,
+        overview=overview,
+        tables=[_grid(table, addresses) for table in tables],
+        # The drawings are matplotlib's, which escapes what it writes.
+        figures=[(each, Markup(each.svg), _grid(each.data, addresses)) for each in figures],  # noqa: S704
+        sources=[_grid(table, None) for table in sources],
+        # Ours, from a file; the policy allows what has this digest.
+        script=Markup(script),  # noqa: S704
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
 
 
 def _grid(table: Table, addresses: Mapping[int, str] | None) -> Grid:
-    layout = lay_out(table)
+    layout = model.lay_out(table)
     rows = tuple(
         tuple(map(_html_cell, laid, values, table.columns))
         for laid, values in zip(layout.rows, table.rows, strict=True)
     )
-    known = addresses if addresses and any(table.origins) else None
-    links = (
-        () if known is None else tuple(tuple(_links(origins, known)) for origins in table.origins)
-    )
-    return Grid(table, layout, rows, links)
+    if not addresses or not any(table.origins):
+        return Grid(table, layout, rows, ())
+    return Grid(table, layout, rows, tuple(tuple(_links(row, addresses)) for row in table.origins))
 
 
-def _html_cell(laid: LaidCell, value: Raw, column: Column) -> HtmlCell:
-    number = number_of(value)
+def _html_cell(laid: LaidCell, value: Value, column: Column) -> HtmlCell:
+    number = model.number_of(value)
     if number is None:
         return HtmlCell(laid)
-    return HtmlCell(laid, repr(number), _hover(value, number, column))
-
-
-def _hover(value: Raw, number: float, column: Column) -> str:
     text = f"{number:.15g}"
     if isinstance(value, Interval) and value.low is not None and value.high is not None:
         text += f" [{value.low:.15g}, {value.high:.15g}]"
     if isinstance(value, Spread) and value.deviation is not None:
         text += f" \N{PLUS-MINUS SIGN} {value.deviation:.15g}"
-    return f"{text} {column.base}".rstrip()
+    return HtmlCell(laid, repr(number), f"{text} {column.base}".rstrip())
 
 
-def _links(
-    origins: Sequence["Record"], addresses: Mapping[int, str]
-) -> Iterator[tuple[str, str, str]]:
+def _links(origins: Sequence["Record"], addresses: Mapping[int, str]) -> Iterator[Link]:
     for record in origins[:SHOWN_LINKS]:
         address = f"{RAW}#{addresses[id(record)]}"
-        yield address, record_label(record), f"{record.source} record {record.cell}"
+        label = model.plain(f"{record.source[:1]}:{record.cell}")[:10]
+        yield address, label, f"{record.source} record {record.cell}"
     if len(origins) > SHOWN_LINKS:
         address = f"{RAW}#{addresses[id(origins[SHOWN_LINKS])]}"
         yield address, f"and {len(origins) - SHOWN_LINKS} more", "further records of this row"

@@ -44,10 +44,12 @@ def _letter(character: str) -> str:
 def to_latex(table: Table) -> str:
     """Write one floating table with its caption, notes and label."""
     layout = lay_out(table)
+    title = table.title if table.title.endswith(".") else f"{table.title}."
+    caption = " ".join(filter(None, (escape_latex(title), escape_latex(table.caption))))
     lines = [
         r"\begin{table}[htbp]",
         r"  \centering",
-        rf"  \caption{{{_latex_caption(table)}}}",
+        rf"  \caption{{{caption}}}",
         rf"  \label{{tab:{''.join(c for c in table.name if c.isalnum() or c == '-')}}}",
         r"  \footnotesize",
         r"  \setlength{\tabcolsep}{4pt}",
@@ -61,13 +63,10 @@ def to_latex(table: Table) -> str:
         lines += [r"    \addlinespace"] if index in layout.starts else []
         lines.append(f"    {' & '.join(map(_latex_cell, row, table.columns))} \\\\")
     lines += [r"    \bottomrule", r"  \end{tabular}}"]
-    lines += [_latex_note(label, note) for label, note in layout.notes]
+    for label, note in layout.notes:
+        mark = rf"\textsuperscript{{{label}}} " if label else ""
+        lines.append(rf"  \par\smallskip\parbox{{\linewidth}}{{{mark}{escape_latex(note)}}}")
     return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def _latex_caption(table: Table) -> str:
-    title = table.title if table.title.endswith(".") else f"{table.title}."
-    return " ".join(filter(None, (escape_latex(title), escape_latex(table.caption))))
 
 
 def _column_type(column: Column) -> str:
@@ -92,8 +91,3 @@ def _latex_cell(cell: LaidCell, column: Column) -> str:
     text = text.replace(r"\_", r"\_\allowbreak{}") if column.wide else text
     text = rf"\textbf{{{text}}}" if cell.best else text
     return rf"{text}\textsuperscript{{{cell.label}}}" if cell.label else text
-
-
-def _latex_note(label: str, note: str) -> str:
-    mark = rf"\textsuperscript{{{label}}} " if label else ""
-    return rf"  \par\smallskip\parbox{{\linewidth}}{{{mark}{escape_latex(note)}}}"

@@ -2,7 +2,7 @@
 
 import re
 
-from reports.model import Column, LaidCell, Table, lay_out, plain
+from reports.model import LaidCell, Table, lay_out, plain
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 
@@ -18,39 +18,27 @@ def to_markdown(table: Table) -> str:
     header = [escape_markdown(column.heading) for column in table.columns]
     body = [[_markdown_cell(cell) for cell in row] for row in layout.rows]
     widths = [max(3, *map(len, cells)) for cells in zip(header, *body, strict=True)]
-    lines = [f"### {escape_markdown(table.title)}", "", _table_row(header, widths, table.columns)]
-    lines.append(_rule(widths, table.columns))
-    lines += [_table_row(cells, widths, table.columns) for cells in body]
+    rules = (
+        "-" * width if column.align == "left" else "-" * (width - 1) + ":"
+        for width, column in zip(widths, table.columns, strict=True)
+    )
+    lines = [f"### {escape_markdown(table.title)}", ""]
+    for cells in (header, rules, *body):
+        padded = (
+            cell.ljust(width) if column.align == "left" else cell.rjust(width)
+            for cell, width, column in zip(cells, widths, table.columns, strict=True)
+        )
+        lines.append(f"| {' | '.join(padded)} |")
     if table.caption:
         lines += ["", f"*{escape_markdown(table.caption)}*"]
-    if layout.notes:
-        lines += ["", *(_markdown_note(label, note) for label, note in layout.notes)]
-    return "\n".join(lines) + "\n"
+    notes = [
+        f"- <sup>{label}</sup> {escape_markdown(note)}" if label else f"- {escape_markdown(note)}"
+        for label, note in layout.notes
+    ]
+    return "\n".join([*lines, "", *notes] if notes else lines) + "\n"
 
 
 def _markdown_cell(cell: LaidCell) -> str:
     text = escape_markdown(cell.text)
     text = f"**{text}**" if cell.best else text
     return f"{text} <sup>{cell.label}</sup>" if cell.label else text
-
-
-def _table_row(cells: list[str], widths: list[int], columns: tuple[Column, ...]) -> str:
-    padded = (
-        cell.ljust(width) if column.align == "left" else cell.rjust(width)
-        for cell, width, column in zip(cells, widths, columns, strict=True)
-    )
-    return f"| {' | '.join(padded)} |"
-
-
-def _rule(widths: list[int], columns: tuple[Column, ...]) -> str:
-    rules = (
-        "-" * width if column.align == "left" else "-" * (width - 1) + ":"
-        for width, column in zip(widths, columns, strict=True)
-    )
-    return f"| {' | '.join(rules)} |"
-
-
-def _markdown_note(label: str, note: str) -> str:
-    return (
-        f"- <sup>{label}</sup> {escape_markdown(note)}" if label else f"- {escape_markdown(note)}"
-    )

@@ -45,28 +45,14 @@ def record_anchors(tables: Sequence[Table]) -> tuple[tuple[Record, ...], dict[in
     return tuple(records.values()), names
 
 
-def record_label(record: Record) -> str:
-    """A word that names a record in a row."""
-    return plain(f"{record.source[:1]}:{record.cell}")[:10]
-
-
 def raw_page(records: Sequence[Record], names: Mapping[int, str]) -> str:
     """Write all records on one page."""
-    return "".join(
-        (
-            HEAD,
-            *(_section(record, names[id(record)]) for record in records),
-            "</main>\n</body>\n</html>\n",
-        )
-    )
+    sections = (_section(record, names[id(record)]) for record in records)
+    return "".join((HEAD, *sections, "</main>\n</body>\n</html>\n"))
 
 
 def _section(record: Record, name: str) -> str:
-    title = escape(
-        plain(
-            f"{record.source} {record.cell}: {record.experiment}, {record.subject}, {record.size}"
-        )
-    )
+    title = f"{record.source} {record.cell}: {record.experiment}, {record.subject}, {record.size}"
     # JSON writes control characters as escapes; what steers the direction of text is left out.
     line = escape(plain(record.model_dump_json(exclude_defaults=True)))
-    return f'<section id="{name}"><h2>{title}</h2><pre>{line}</pre></section>\n'
+    return f'<section id="{name}"><h2>{escape(plain(title))}</h2><pre>{line}</pre></section>\n'

@@ -20,25 +20,31 @@ class Shortlist:
 def shorten_report(tables: Sequence[Table], *, where: str) -> Shortlist:
     """Leave out tables without a row of ours and what the audit did not check, and shorten what is long.
 
-    Args:
-        tables: of a report; the audit comes last, just above the prompt.
-        where: how to see the rest, for the line.
+    The audit comes last, just above the prompt; `where` tells how to see the rest, for the line.
     """
+    audits = [table for table in tables if table.name == "audit"]
     others = [table for table in tables if table.name != "audit"]
-    ours = [table for table in others if _has_ours(table)]
-    audit = [_checked(table) for table in tables if table.name == "audit"]
-    shown = [table for table in (*ours, *audit) if table.rows]
-    left = [
-        *_published_line([table.name for table in others if not _has_ours(table)]),
-        *_unchecked_line(sum(len(table.rows) for table in tables if table.name == "audit"), audit),
-        *(
-            f"{len(table.rows) - MOST_SHOWN_ROWS} rows of {table.name}"
-            for table in shown
-            if len(table.rows) > MOST_SHOWN_ROWS
-        ),
-    ]
+    checked = [_checked(audit) for audit in audits]
+    shown = [table for table in (*filter(_has_ours, others), *checked) if table.rows]
+    left = []
+    published = [table.name for table in others if not _has_ours(table)]
+    if published:
+        plural = "s" if len(published) > 1 else ""
+        names = ", ".join(published)
+        left.append(f"{len(published)} table{plural} of published numbers alone ({names})")
+    whole, seen = (sum(len(table.rows) for table in each) for each in (audits, checked))
+    if whole > seen:
+        left.append(
+            f"{whole - seen} of the audit's {whole} numbers, which these records do not check"
+        )
+    longer = [table for table in shown if len(table.rows) > MOST_SHOWN_ROWS]
+    left += [f"{len(table.rows) - MOST_SHOWN_ROWS} rows of {table.name}" for table in longer]
     line = f"Not shown: {'; '.join(left)}. {where}" if left else ""
-    return Shortlist(tuple(_shortened(table) for table in shown), line)
+    part = slice(MOST_SHOWN_ROWS)
+    return Shortlist(
+        tuple(replace(each, rows=each.rows[part], origins=each.origins[part]) for each in shown),
+        line,
+    )
 
 
 def _has_ours(table: Table) -> bool:
@@ -49,27 +55,3 @@ def _has_ours(table: Table) -> bool:
 def _checked(audit: Table) -> Table:
     at = [column.name for column in audit.columns].index("verdict")
     return replace(audit, rows=tuple(row for row in audit.rows if row[at] != UNCHECKED))
-
-
-def _shortened(table: Table) -> Table:
-    if len(table.rows) <= MOST_SHOWN_ROWS:
-        return table
-    return replace(
-        table, rows=table.rows[:MOST_SHOWN_ROWS], origins=table.origins[:MOST_SHOWN_ROWS]
-    )
-
-
-def _published_line(names: Sequence[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    plural = "s" if len(names) > 1 else ""
-    return (f"{len(names)} table{plural} of published numbers alone ({', '.join(names)})",)
-
-
-def _unchecked_line(whole: int, audit: Sequence[Table]) -> tuple[str, ...]:
-    missing = whole - sum(len(table.rows) for table in audit)
-    return (
-        (f"{missing} of the audit's {whole} numbers, which these records do not check",)
-        if missing
-        else ()
-    )

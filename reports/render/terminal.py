@@ -20,27 +20,25 @@ class Drawing:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.layout = lay_out(table)
-        cells = [[row[at] for row in self.layout.rows] for at in range(len(table.columns))]
-        self.least = [
-            _least_width(column, texts) for column, texts in zip(table.columns, cells, strict=True)
+        texts = zip(*self.layout.rows, strict=True) if table.rows else ([] for _ in table.columns)
+        widths = [
+            _widths(column, cells) for column, cells in zip(table.columns, texts, strict=True)
         ]
-        self.wanted = [
-            _wanted_width(column, texts) for column, texts in zip(table.columns, cells, strict=True)
-        ]
+        self.least = [least for least, _ in widths]
+        self.wanted = [wanted for _, wanted in widths]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(plain(self.table.title), style="bold")
-        for number, (part, gap) in enumerate(
-            _column_groups(self.table.columns, self.least, options.max_width)
-        ):
+        groups = _column_groups(self.table.columns, self.least, options.max_width)
+        for number, (part, gap) in enumerate(groups):
             if number:
                 yield Text()
             yield self._grid(part, gap, options.max_width)
         if self.table.caption:
-            yield _below(Text(plain(self.table.caption), style="italic"))
+            yield Padding(Text(plain(self.table.caption), style="italic"), (0, 0, 0, 2))
         for label, note in self.layout.notes:
             text = f"[{label}] {plain(note)}" if label else plain(note)
-            yield _below(Text(text, style="dim"))
+            yield Padding(Text(text, style="dim"), (0, 0, 0, 2))
 
     def _grid(self, part: Sequence[int], gap: int, width: int) -> RichTable:
         drawn = RichTable(
@@ -50,16 +48,20 @@ class Drawing:
         for at in part:
             more = max(0, min(spare, self.wanted[at] - self.least[at]))
             spare -= more
-            column = self.table.columns[at]
-            wide = self.least[at] + more
-            drawn.add_column(
-                _heading_text(column), justify=column.align, width=wide, overflow="fold"
-            )
+            column, wide = self.table.columns[at], self.least[at] + more
+            lines = (plain(line) for line in (column.name, column.source, column.unit) if line)
+            heading = Text("\n".join(lines), style="bold")
+            drawn.add_column(heading, justify=column.align, width=wide, overflow="fold")
         for index, row in enumerate(self.layout.rows):
             drawn.add_row(
                 *(_cell_text(row[at]) for at in part), end_section=index + 1 in self.layout.starts
             )
         return drawn
+
+
+def to_terminal(table: Table) -> Drawing:
+    """Make what `rich.console.Console.print` shows: title, table, caption and notes."""
+    return Drawing(table)
 
 
 def _column_groups(
@@ -83,32 +85,19 @@ def _column_groups(
     return [(part, 2) for part in parts]
 
 
-def _least_width(column: Column, cells: Sequence[LaidCell]) -> int:
-    """Width below which words or numbers would break; an interval may stand on two lines."""
-    words = [
-        word for line in (column.name, column.source, column.unit) for word in plain(line).split()
-    ]
+def _widths(column: Column, cells: Sequence[LaidCell]) -> tuple[int, int]:
+    """Where words and numbers just do not break (an interval may take two lines), and where no value takes two."""
+    texts = [_cell_text(cell).plain for cell in cells]
+    lines = [plain(line) for line in (column.name, column.source, column.unit) if line]
+    words = [word for line in lines for word in line.split()]
     if column.wide:
-        return max(WRAPPED, *map(len, words))
-    texts = [_cell_text(cell).plain for cell in cells]
-    pieces = [piece for text in texts for piece in (text.split(" [") if ", " in text else [text])]
-    return max(map(len, (*words, *pieces)), default=1) + any(", " in text for text in texts)
-
-
-def _wanted_width(column: Column, cells: Sequence[LaidCell]) -> int:
-    """Width at which no value needs a second line."""
-    heading = [part for line in _heading_text(column).plain.split("\n") for part in wrap(line, 12)]
-    texts = [_cell_text(cell).plain for cell in cells]
-    return max(_least_width(column, cells), *map(len, (*heading, *texts)))
-
-
-def _below(text: Text) -> Padding:
-    return Padding(text, (0, 0, 0, 2))
-
-
-def _heading_text(column: Column) -> Text:
-    lines = [column.name, column.source, column.unit]
-    return Text("\n".join(plain(line) for line in lines if line), style="bold")
+        least = max(WRAPPED, *map(len, words))
+    else:
+        pieces = [p for text in texts for p in (text.split(" [") if ", " in text else [text])]
+        has_interval = any(", " in text for text in texts)
+        least = max(map(len, (*words, *pieces)), default=1) + has_interval
+    heading = [part for line in lines for part in wrap(line, 12)]
+    return least, max(least, *map(len, (*heading, *texts)))
 
 
 def _cell_text(cell: LaidCell) -> Text:

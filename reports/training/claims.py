@@ -4,6 +4,7 @@ The quoted words stand in section 4.4 unless another place is named (Zhu et al.,
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # Half a point: less than the smallest gain between rows of Table 6 for which the text has an emphatic word (0.6,
 # fusion over NB), more than the loss that it calls minor (0.2, AFNB against FNB). Set before anything was trained.
@@ -12,8 +13,7 @@ MARGIN_POINTS = 0.5
 ArmKey = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PaperTable:
+class PaperTable(NamedTuple):
     """A table of trainings: where it stands, what about, and its axes in the order in which an arm is named."""
 
     place: str
@@ -29,21 +29,13 @@ PAPER_TABLES = {
 
 @dataclass(frozen=True, slots=True)
 class TextComparison:
-    """Two rows of a table, and what the text says of them.
-
-    Attributes:
-        experiment: whose rows they are.
-        above: values of the axes of the row that is said to be better, or no worse.
-        below: of the other row.
-        says: the paper's words, quoted.
-        margin: points of mIoU that may be lost where the claim is that nothing is lost; else 0.
-    """
+    """Two rows of a table, and what the text says of them: `above` is better, or no worse."""
 
     experiment: str
-    above: ArmKey
+    above: ArmKey  # values of the axes
     below: ArmKey
-    says: str
-    margin: float = 0.0
+    says: str  # the paper's words, quoted
+    margin: float = 0.0  # points of mIoU that may be lost where the claim is that nothing is lost
 
     @property
     def title(self) -> str:

@@ -1,9 +1,10 @@
 """What a point of mIoU costs: mIoU against MACs, a figure for each study."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports.model import COLOURS, GIGA, INK, Figure, Frame, Spread, short, svg_of
+from reports.training.claims import arm_name
 from reports.training.runs import TrainingStudy, training_studies
 from reports.training.tables import miou_spread, study_table
 
@@ -13,14 +14,10 @@ if TYPE_CHECKING:
 
 # Where a label may stand about its point, in points of type, the first that is free.
 LABEL_PLACES = (
-    ((8, 0), "left", "center"),
-    ((-8, 0), "right", "center"),
-    ((0, 9), "center", "bottom"),
-    ((0, -9), "center", "top"),
-    ((8, 12), "left", "bottom"),
-    ((8, -12), "left", "top"),
-    ((-8, 12), "right", "bottom"),
-    ((-8, -12), "right", "top"),
+    *(((8, 0), "left", "center"), ((-8, 0), "right", "center")),
+    *(((0, 9), "center", "bottom"), ((0, -9), "center", "top")),
+    *(((8, 12), "left", "bottom"), ((8, -12), "left", "top")),
+    *(((-8, 12), "right", "bottom"), ((-8, -12), "right", "top")),
 )
 
 ScoredArm = tuple[str, float, Spread]
@@ -28,53 +25,41 @@ ScoredArm = tuple[str, float, Spread]
 
 def cost_figures(frame: Frame) -> tuple[Figure, ...]:
     """One figure for each study with two arms or more that were both counted and trained."""
-    figures = map(_cost_figure, training_studies(frame))
-    return tuple(figure for figure in figures if figure is not None)
-
-
-def _cost_figure(study: TrainingStudy) -> Figure | None:
-    # Of inference where that was counted, else of a training step; never both in one figure.
-    for mode, call in (("eval", "one call"), ("train", "one training step")):
-        arms = [
-            (arm.name, macs / GIGA, score)
-            for arm in study.arms
-            if (macs := arm.cost("macs", mode=mode))
-            and isinstance(score := miou_spread(arm), Spread)
-        ]
-        if len(arms) >= 2:
-            return _scatter_figure(study, arms, call=call)
-    return None
+    figures = []
+    for study in training_studies(frame):
+        # Of inference where that was counted, else of a training step; never both in one figure.
+        for mode, call in (("eval", "one call"), ("train", "one training step")):
+            arms = [
+                (arm_name(arm.key), macs / GIGA, score)
+                for arm in study.arms
+                if (macs := arm.cost("macs", mode=mode))
+                and isinstance(score := miou_spread(arm), Spread)
+            ]
+            if len(arms) >= 2:
+                figures.append(_scatter_figure(study, arms, call=call))
+                break
+    return tuple(figures)
 
 
 def _scatter_figure(study: TrainingStudy, arms: Sequence[ScoredArm], *, call: str) -> Figure:
+    style: Any = {"color": COLOURS[0], "marker": "o", "markersize": 5, "linewidth": 1.2}
+
     def draw(axes: "Axes") -> None:
         for _, macs, score in arms:
-            axes.errorbar(
-                macs,
-                score.mean,
-                yerr=score.deviation or None,
-                color=COLOURS[0],
-                marker="o",
-                markersize=5,
-                linewidth=1.2,
-                capsize=3,
-            )
+            axes.errorbar(macs, score.mean, yerr=score.deviation or None, capsize=3, **style)
         axes.margins(x=0.18, y=0.12)
         axes.grid(visible=True, color=INK, alpha=0.15, linewidth=0.6)
         _label_points(axes, arms)
-        axes.set_xlabel(f"MACs of {call} (G)")
-        axes.set_ylabel("mIoU (%)")
+        axes.set(xlabel=f"MACs of {call} (G)", ylabel="mIoU (%)")
 
-    scores = ", ".join(
-        f"{name} {score.mean:.1f} % at {short(macs)} G" for name, macs, score in arms
-    )
+    texts = (f"{name} {score.mean:.1f} % at {short(macs)} G" for name, macs, score in arms)
     name = study.file_name("costs", study.experiment)
     data = study_table(study)
     return Figure(
         name=name,
         title=f"{data.title}: mIoU against MACs",
         svg=svg_of(draw, name),
-        alternative=f"Points with one standard deviation over the seeds each way. {scores}.",
+        alternative=f"Points with one standard deviation over the seeds each way. {', '.join(texts)}.",
         data=data,
     )
 
@@ -87,25 +72,17 @@ def _label_points(axes: "Axes", arms: Sequence[ScoredArm]) -> None:
     renderer = RendererAgg(640, 380, axes.figure.dpi)  # type: ignore[no-untyped-call]
     dots = [tuple(axes.transData.transform((macs, score.mean))) for _, macs, score in arms]
     taken: list[Annotation] = []
+    style: dict[str, Any]
     for name, macs, score in arms:
         for offset, side, height in LABEL_PLACES:
-            label = axes.annotate(
-                name,
-                (macs, score.mean),
-                xytext=offset,
-                textcoords="offset points",
-                ha=side,
-                va=height,
-                fontsize=9,
-            )
+            style = {"textcoords": "offset points", "ha": side, "va": height, "fontsize": 9}
+            label = axes.annotate(name, (macs, score.mean), xytext=offset, **style)
             box = label.get_window_extent(renderer)
             covers = box.count_overlaps([other.get_window_extent(renderer) for other in taken])
             if not covers and not box.count_contains(dots):
                 break
             label.remove()
         else:
-            offset = LABEL_PLACES[0][0]
-            label = axes.annotate(
-                name, (macs, score.mean), xytext=offset, textcoords="offset points", fontsize=9
-            )
+            style = {"textcoords": "offset points", "fontsize": 9}
+            label = axes.annotate(name, (macs, score.mean), xytext=LABEL_PLACES[0][0], **style)
         taken.append(label)

@@ -1,9 +1,7 @@
 """Pictures that trainings left, gathered for one figure: the same images with each network's prediction.
 
 A training leaves `pictures/<cell>.npz` beside its records: `images` uint8 [k, 3, h, w], `labels` and `predictions`
-[k, h, w] with 255 for pixels that don't count, `palette` uint8 [classes, 3].
-
-Axes: k images, h and w height and width.
+[k, h, w] with 255 for pixels that don't count, `palette` uint8 [classes, 3]; k images of height h and width w.
 """
 
 import zipfile
@@ -11,17 +9,16 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from reports.training.claims import arm_name
 from reports.training.runs import TrainingStudy
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Array = npt.NDArray[np.uint8]
-    Mask = npt.NDArray[np.bool_]
-
+Array = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 SHOWN_NETWORKS = ("paper/baseline", "paper/nb", "paper/apnb", "paper/afnb+apnb")
 NO_LABEL = 255
 PICTURE_ARRAYS = ("images", "labels", "predictions", "palette")
@@ -37,27 +34,36 @@ class Predictions:
 
     study: TrainingStudy
     seed: object
-    images: "Array"
-    labels: "Array"
-    predictions: "Mapping[str, Array]"
-    palette: "Array"
+    images: Array
+    labels: Array
+    predictions: Mapping[str, Array]
+    palette: Array
     classes: tuple[str, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
 
-    def of_image(self, at: int) -> "list[Array]":
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Short names of the networks."""
+        return tuple(map(short_name, self.predictions))
+
+    def of_image(self, at: int) -> list[Array]:
         """Each network's prediction of one image [h, w]."""
         return [prediction[at] for prediction in self.predictions.values()]
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
-    """An ellipse about a region in which the networks differ, in pixels; `share` is the region's of the image."""
+def short_name(network: str) -> str:
+    """Name a network in a word."""
+    return "full" if network == "paper/afnb+apnb" else arm_name((network,))
+
+
+class Ring(NamedTuple):
+    """An ellipse about a region in which the networks differ, in pixels."""
 
     x: float
     y: float
     across: float
     down: float
-    share: float
+    share: float  # of the region in the image
 
 
 def gather_predictions(study: TrainingStudy, files: Mapping[str, Path]) -> Predictions | None:
@@ -75,22 +81,14 @@ def gather_predictions(study: TrainingStudy, files: Mapping[str, Path]) -> Predi
     if len(arrays) < 2:
         return None
     first = next(iter(arrays.values()))
-    return Predictions(
-        study,
-        seed,
-        first["images"],
-        first["labels"],
-        {name: each["predictions"] for name, each in arrays.items()},
-        first["palette"],
-        runs[available[seed][0]][seed]["accuracy"].classes,
-        missing,
-    )
+    predictions = {name: each["predictions"] for name, each in arrays.items()}
+    shared = (first["images"], first["labels"], predictions, first["palette"])
+    classes = runs[available[seed][0]][seed]["accuracy"].classes
+    return Predictions(study, seed, *shared, classes, missing)
 
 
-def _read_alike(paths: Mapping[str, Path]) -> "tuple[dict[str, dict[str, Array]], dict[str, str]]":
+def _read_alike(paths: Mapping[str, Path]) -> tuple[dict[str, dict[str, Array]], dict[str, str]]:
     """Pictures of each network that shows the same images as the first, and why there are none of the others."""
-    import numpy as np
-
     alike: dict[str, dict[str, Array]] = {}
     missing = dict.fromkeys(SHOWN_NETWORKS, "no pictures of it")
     for name, path in paths.items():
@@ -108,14 +106,8 @@ def _read_alike(paths: Mapping[str, Path]) -> "tuple[dict[str, dict[str, Array]]
     return alike, missing
 
 
-def read_pictures(path: Path) -> "dict[str, Array]":
-    """Read one file of pictures.
-
-    Raises:
-        ValueError: it is damaged or of another form; the message names it.
-    """
-    import numpy as np
-
+def read_pictures(path: Path) -> dict[str, Array]:
+    """Read one file of pictures; ValueError names one that is damaged or of another form."""
     try:
         # Opened here, because numpy leaves a file open that turns out to be none of its own.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -136,9 +128,8 @@ def read_pictures(path: Path) -> "dict[str, Array]":
     return {key: array.astype(np.uint8) for key, array in arrays.items()}
 
 
-def rings(predictions: "Sequence[Array]", label: "Array") -> tuple[Ring, ...]:
+def rings(predictions: Sequence[Array], label: Array) -> tuple[Ring, ...]:
     """Ring the largest connected regions of one image [h, w] in which the networks do not all say the same."""
-    import numpy as np
     from scipy import ndimage
 
     differs = disagreement(predictions, label)
@@ -146,27 +137,20 @@ def rings(predictions: "Sequence[Array]", label: "Array") -> tuple[Ring, ...]:
     shares = np.bincount(parts.ravel(), minlength=count + 1)[1:] / label.size
     boxes = ndimage.find_objects(parts)
     largest = np.argsort(-shares, kind="stable")[:RINGS].tolist()
-    return tuple(
-        _ring(boxes[at], label.shape, share=float(shares[at]))
-        for at in largest
-        if shares[at] >= LEAST_SHARE
-    )
+    regions = []
+    for at in (at for at in largest if shares[at] >= LEAST_SHARE):
+        # About the box of a region, at most as wide and as high as the image.
+        down, across = (
+            min(max((side.stop - side.start) / 2**0.5 + 1, min(label.shape) / 16), whole / 2)
+            for side, whole in zip(boxes[at], label.shape, strict=True)
+        )
+        y, x = ((side.start + side.stop) / 2 for side in boxes[at])
+        regions.append(Ring(x, y, across, down, float(shares[at])))
+    return tuple(regions)
 
 
-def _ring(box: tuple[slice, slice], shape: tuple[int, ...], *, share: float) -> Ring:
-    """The ellipse about a box, at most as wide and as high as the image."""
-    down, across = (
-        min(max((side.stop - side.start) / 2**0.5 + 1, min(shape) / 16), whole / 2)
-        for side, whole in zip(box, shape, strict=True)
-    )
-    y, x = ((side.start + side.stop) / 2 for side in box)
-    return Ring(x, y, across, down, share)
-
-
-def disagreement(predictions: "Sequence[Array]", label: "Array") -> "Mask":
+def disagreement(predictions: Sequence[Array], label: Array) -> Mask:
     """Mark the pixels [h, w] that count and on which the networks do not all say the same."""
-    import numpy as np
-
     stack = np.stack(predictions)
     mask: Mask = (stack != stack[:1]).any(axis=0) & (label != NO_LABEL)
     return mask

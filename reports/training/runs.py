@@ -4,14 +4,14 @@ A setting is what the arms of a table share and the documents do not name: data 
 counted or predicted without a seed or a setting count for all of them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis import mean_iou
-from reports.model import UNMEASURED, Frame, Mark, Row, measured_value, rows_of_experiment
-from reports.render import slug
-from reports.training.claims import PAPER_TABLES, ArmKey, arm_name
+from reports import model
+from reports.model import UNMEASURED, Frame, Mark, Row, slug
+from reports.training.claims import PAPER_TABLES, ArmKey
 
 if TYPE_CHECKING:
     from bench.records import Accuracy, Document
@@ -35,11 +35,6 @@ class Arm:
         return tuple(str(value) for value in self.axes.values())
 
     @property
-    def name(self) -> str:
-        """The arm in a few words."""
-        return arm_name(self.key)
-
-    @property
     def runs(self) -> dict[Any, Row]:
         """Finished trainings by seed, the latest of each."""
         done = [row for row in self.rows if row["accuracy"] is not None]
@@ -53,28 +48,21 @@ class Arm:
         for seed, row in self.runs.items():
             accuracy: Accuracy = row["accuracy"]
             if group is None or group in accuracy.groups:
-                classes = None if group is None else accuracy.groups[group]
-                score = mean_iou(accuracy.confusion, classes)
-                if score is not None:
-                    scores[seed] = score
-        return scores
+                classes = accuracy.groups[group] if group else None
+                scores[seed] = mean_iou(accuracy.confusion, classes)
+        return {seed: score for seed, score in scores.items() if score is not None}
 
     def missing(self, seed: object) -> Mark:
         """Why there is no score of a seed."""
         # What a run said comes before what a prediction could not.
         for row in sorted(self.rows, key=lambda row: row["device_name"] is None):
             if row["axes"].get(SEED, seed) == seed and row["failure"] is not None:
-                mark = measured_value(row, None, first=True)
+                mark = model.measured_value(row, None, first=True)
                 assert isinstance(mark, Mark)
                 return mark
         if seed in self.runs:
             return Mark("no class of this group is in the data or was predicted")
         return UNMEASURED
-
-    def score_of(self, seed: object) -> float | Mark:
-        """MIoU of a seed, in percent, or why there is none."""
-        score = self.scores().get(seed)
-        return self.missing(seed) if score is None else score
 
     def cost(self, column: str, *, mode: str) -> int | None:
         """What one call of the network needs in a mode, from the first row that says it."""
@@ -84,16 +72,13 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class TrainingStudy:
-    """A table's arms in one setting, in the order of the paper; `document` is where it prints them.
-
-    `number` tells settings apart whose names make the same file name.
-    """
+    """A table's arms in one setting, in the order of the paper."""
 
     experiment: str
     setting: Mapping[str, Any]
     arms: tuple[Arm, ...]
-    document: "Document | None" = None
-    number: int = 1
+    document: "Document | None" = None  # where the paper prints them
+    number: int = 1  # tells settings apart whose names make the same file name
 
     @property
     def seeds(self) -> tuple[Any, ...]:
@@ -116,6 +101,26 @@ class TrainingStudy:
         """The setting in a few words."""
         return ", ".join(str(value) for value in self.setting.values())
 
+    @property
+    def conditions(self) -> str:
+        """A caption: on which data, how, how long, with which seeds and where the networks were trained."""
+        if not self.runs:
+            return "Nothing was trained; predicted without execution." if self.arms else ""
+        scores = [row["accuracy"] for row in self.runs]
+        iterations = _range_of(score.iterations for score in scores)
+        images = _range_of(score.train_images for score in scores)
+        machines = [model.describe_machine(e) for row in self.runs if (e := row["environment"])]
+        protocols = _joined_words(f"'{score.protocol}'" for score in scores if score.protocol)
+        parts = (
+            _joined_words(f"{score.dataset}, {score.split} set" for score in scores),
+            _joined_words(f"backbone {score.backbone}" for score in scores if score.backbone),
+            f"{iterations} iterations on {images} training images",
+            f"seeds {', '.join(map(str, self.seeds))}",
+            f"protocol {protocols or 'unnamed'} on images of {_joined_words(row['size'] for row in self.runs)}",
+            _joined_words(f"trained on {machine}" for machine in machines),
+        )
+        return f"{'; '.join(filter(None, parts))}."
+
     def title(self, what: str) -> str:
         """Say what a table or figure of this study shows."""
         return ", ".join(filter(None, (what, self.name)))
@@ -129,13 +134,23 @@ class TrainingStudy:
         return next((arm for arm in self.arms if arm.key == key), None)
 
 
+def _joined_words(words: Iterable[str]) -> str:
+    return " and ".join(dict.fromkeys(filter(None, words)))
+
+
+def _range_of(numbers: Iterable[int]) -> str:
+    ordered = sorted(numbers)
+    low, high = ordered[0], ordered[-1]
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def _seed_order(seed: object) -> tuple[bool, float, str]:
     number = float(seed) if isinstance(seed, int | float) else None
     return (number is None, number or 0.0, str(seed))
 
 
 def trained_experiments(frame: Frame) -> tuple[str, ...]:
-    """Experiments that were trained or asked to be: Tables 6 and 7, and whatever else has accuracies by seed."""
+    """Experiments that were or should be trained: Tables 6 and 7, and whatever else has accuracies by seed."""
     ours = frame[frame["protocol"] != "published"]
     by_seed = ours["axes"].map(lambda axes: SEED in axes).astype(bool)
     trained = ours.loc[ours["accuracy"].notna() & by_seed, "experiment"]
@@ -144,7 +159,7 @@ def trained_experiments(frame: Frame) -> tuple[str, ...]:
 
 
 def training_studies(frame: Frame) -> tuple[TrainingStudy, ...]:
-    """Every study, by experiment and setting, with a row for each arm that was asked or printed."""
+    """Every study, by experiment and setting, with a row for each arm that was run or printed."""
     studies = [study for name in trained_experiments(frame) for study in _studies_of(frame, name)]
     alike: dict[str, list[Mapping[str, Any]]] = {}
     for study in studies:
@@ -157,7 +172,7 @@ def training_studies(frame: Frame) -> tuple[TrainingStudy, ...]:
 
 
 def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
-    rows = rows_of_experiment(frame, experiment)
+    rows = model.rows_of_experiment(frame, experiment)
     ours = [row for row in rows if row["protocol"] != "published"]
     names = dict.fromkeys(name for row in ours for name in row["axes"])
     axes: Sequence[str] = [name for name in names if name not in (SEED, *SHARED_AXES)]
@@ -166,48 +181,39 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     printed = [row for row in rows if row["document"] is not None]
     printed.sort(key=lambda row: row["published_place"])
     document = printed[0]["document"] if printed else None
+    named = [
+        (row, {name: value for name, value in row["axes"].items() if name not in (SEED, *axes)})
+        for row in ours
+    ]
     # Settings of the trainings; where nothing was trained, of the predictions.
+    every = [setting for row, setting in named if _is_training(row)] or [each for _, each in named]
     settings: list[dict[str, Any]] = []
-    for row in [row for row in ours if _is_training(row)] or ours:
-        setting = _setting(row, axes)
+    for setting in every:
         if setting not in settings:
             settings.append(setting)
+    documents = _by_values(printed, axes)
     for setting in settings:
-        here = [row for row in ours if _belongs(row, axes, setting)]
-        yield TrainingStudy(
-            experiment, setting, tuple(_arms_of_rows(here, printed, axes)), document
+        # Every setting which has the axes of a prediction shares it.
+        here = (
+            row
+            for row, beside in named
+            if beside == setting or (not _is_training(row) and beside.items() <= setting.items())
         )
-
-
-def _setting(row: Row, axes: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in row["axes"].items() if name not in (SEED, *axes)}
+        recorded, arms = _by_values(here, axes), []
+        for key in documents | recorded:
+            place: Row = documents[key][0] if key in documents else {}
+            values = place.get("published_miou_percent"), place.get("published_anchors")
+            arm_rows = tuple(recorded.get(key, ()))
+            arms.append(Arm(dict(zip(axes, key, strict=True)), arm_rows, *values))
+        yield TrainingStudy(experiment, setting, tuple(arms), document)
 
 
 def _is_training(row: Row) -> bool:
     return SEED in row["axes"] or row["accuracy"] is not None
 
 
-def _belongs(row: Row, axes: Sequence[str], setting: Mapping[str, Any]) -> bool:
-    """Whether a row is of a setting, or is a prediction that every setting shares which has its axes."""
-    named = _setting(row, axes)
-    return named == setting or (not _is_training(row) and named.items() <= setting.items())
-
-
-def _arms_of_rows(
-    rows: Sequence[Row], printed: Sequence[Row], axes: Sequence[str]
-) -> Iterator[Arm]:
-    def by_key(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
-        groups: dict[tuple[Any, ...], list[Row]] = {}
-        for row in rows:
-            groups.setdefault(tuple(row["axes"].get(name, "") for name in axes), []).append(row)
-        return groups
-
-    documents, ours = by_key(printed), by_key(rows)
-    for key in documents | ours:
-        document: Row = documents[key][0] if key in documents else {}
-        yield Arm(
-            dict(zip(axes, key, strict=True)),
-            tuple(ours.get(key, ())),
-            document.get("published_miou_percent"),
-            document.get("published_anchors"),
-        )
+def _by_values(rows: Iterable[Row], axes: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row["axes"].get(name, "") for name in axes), []).append(row)
+    return groups

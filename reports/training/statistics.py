@@ -9,15 +9,12 @@ should be. Fewer than `MIN_SEEDS` have no interval and no verdict.
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
+import numpy.typing as npt
 
-    Floats = npt.NDArray[np.floating[Any]]
-
+Floats = npt.NDArray[np.floating[Any]]
 SeedVerdict = Literal["supported", "not supported", "undecided"]
 Scores = Mapping[object, float]
 
@@ -30,15 +27,11 @@ RESAMPLES = 10_000
 ENUMERATED_SEEDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Mean of the differences of two arms over the seeds that both have.
-
-    `deviation` is the standard deviation of one difference, None for a single seed.
-    """
+class Difference(NamedTuple):
+    """Mean of the differences of two arms over the seeds that both have."""
 
     mean: float
-    deviation: float | None
+    deviation: float | None  # standard deviation of one difference, None for a single seed
     seeds: tuple[object, ...]
 
     @property
@@ -95,7 +88,7 @@ def seed_verdict(difference: Difference | None, *, threshold: float = 0.0) -> Se
 
 
 def holm(p_values: Sequence[float | None], *, level: float = 1 - T_CONFIDENCE) -> tuple[bool, ...]:
-    """Tell which differences stand when all are asked at once, by Holm's step-down rule.
+    """Tell which differences stand when all are tested at once, by Holm's step-down rule.
 
     The chance that any of them is called wrongly is at most `level`. None counts for no test.
     """
@@ -107,8 +100,7 @@ def holm(p_values: Sequence[float | None], *, level: float = 1 - T_CONFIDENCE) -
     return tuple(at in standing for at in range(len(p_values)))
 
 
-@dataclass(frozen=True, slots=True)
-class Tau:
+class Tau(NamedTuple):
     """Kendall's tau-b of two orders, its interval, and from how much it was made."""
 
     value: float
@@ -123,23 +115,15 @@ class Tau:
 
 
 def tau(printed: Sequence[float], ours: Sequence[Scores]) -> Tau | None:
-    """Kendall's tau-b between the printed numbers and our means, with a percentile bootstrap over seeds (95 %).
+    """Kendall's tau-b between the printed numbers (one for each arm) and our means, with a bootstrap over seeds (95 %).
 
     A seed is drawn with all its arms, so that what arms have in common stays in common; an arm that lacks a seed is
     averaged over the others drawn. Up to `ENUMERATED_SEEDS` seeds every resample is taken, beyond that `RESAMPLES` from
     a fixed stream. With three seeds there are ten different resamples: the interval says how the order hangs on the
-    seeds at hand, and is too narrow for seeds to come.
-
-    Args:
-        printed: one number for each arm.
-        ours: of each arm, the scores by seed.
-
-    Returns:
-        None with fewer than three arms that have a score, or where either side does not tell them apart. No interval
-        with fewer than `MIN_SEEDS` seeds in all, or where an arm has a single one.
+    seeds at hand, and is too narrow for seeds to come. There is none with fewer than `MIN_SEEDS` seeds in all, or where
+    an arm has a single one; and no tau with fewer than three arms that have a score, or where either side does not tell
+    them apart.
     """
-    import numpy as np
-
     pairs = [(number, scores) for number, scores in zip(printed, ours, strict=True) if scores]
     if len(pairs) < 3:
         return None
@@ -151,38 +135,25 @@ def tau(printed: Sequence[float], ours: Sequence[Scores]) -> Tau | None:
         return None
     if len(seeds) < MIN_SEEDS or any(len(scores) < 2 for _, scores in pairs):
         return Tau(float(value), None, None, len(pairs), len(seeds))
-    drawn = _tau_b(reference, _means(table[:, _resamples(len(seeds))]))
-    drawn = drawn[~np.isnan(drawn)]
+    drawn = table[:, _resamples(len(seeds))]
+    # Over what is there; a resample that leaves an arm bare has no part.
+    kept = ~np.isnan(drawn).all(axis=-1).any(axis=0)
+    taus = _tau_b(reference, np.nanmean(drawn[:, kept], axis=-1))
+    taus = taus[~np.isnan(taus)]
     # Ends are values that were drawn: a tau between two steps is no tau.
-    low = np.quantile(drawn, (1 - T_CONFIDENCE) / 2, method="lower")
-    high = np.quantile(drawn, (1 + T_CONFIDENCE) / 2, method="higher")
+    low = np.quantile(taus, (1 - T_CONFIDENCE) / 2, method="lower")
+    high = np.quantile(taus, (1 + T_CONFIDENCE) / 2, method="higher")
     return Tau(float(value), float(low), float(high), len(pairs), len(seeds))
 
 
-def _means(drawn: "Floats") -> "Floats":
-    """Mean of the last axis of [arms, resamples, seeds] over what is there; no resample that leaves an arm bare."""
-    import numpy as np
-
-    there = ~np.isnan(drawn)
-    counts = there.sum(axis=-1)
-    kept = counts.all(axis=0)
-    means: Floats = np.where(there, drawn, 0).sum(axis=-1)[:, kept] / counts[:, kept]
-    return means
-
-
-def _resamples(count: int) -> "npt.NDArray[np.integer[Any]]":
-    """Indexes of the seeds of each resample."""
-    import numpy as np
-
+def _resamples(count: int) -> npt.NDArray[np.integer[Any]]:
     if count <= ENUMERATED_SEEDS:
         return np.array(list(itertools.product(range(count), repeat=count)))
     return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
-def _tau_b(reference: "Floats", columns: "Floats") -> "Floats":
+def _tau_b(reference: Floats, columns: Floats) -> Floats:
     """Tau-b of each column of [arms, columns] with the reference; nan where a column is all ties."""
-    import numpy as np
-
     left, right = np.triu_indices(len(reference), k=1)
     wanted = np.sign(reference[left] - reference[right])[:, None]
     # Means of the same numbers in another order differ in their last digits, and are ties.

@@ -1,28 +1,12 @@
 """Tables of what was trained: Tables 6 and 7 beside the paper's, every seed, what the text compares."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from reports.model import (
-    GIGA,
-    UNMEASURED,
-    UNPREDICTED,
-    UNPUBLISHED,
-    Column,
-    Field,
-    Frame,
-    Mark,
-    Spread,
-    Table,
-    Value,
-    memory_column,
-    tabulate,
-    text_column,
-    time_column,
-)
-from reports.training.captions import empty_crop_notes, training_conditions
+from reports import model
+from reports.model import GIGA, Column, Field, Frame, Mark, Spread, Table, Value, memory_column
 from reports.training.claims import PAPER_TABLES
 from reports.training.runs import SEED, Arm, TrainingStudy, training_studies
 from reports.training.verdicts import ranking_notes, verdict_tables
@@ -51,42 +35,39 @@ def training_tables(frame: Frame) -> tuple[Table, ...]:
 
 def study_table(study: TrainingStudy) -> Table:
     """One table of the paper in one setting: its mIoU, ours, and what the network costs."""
-    percent = partial(MIOU_COLUMN, "mIoU")
-    document = study.document
+    document, empty = study.document, sum(row["accuracy"].empty_crops for row in study.runs)
     return _tabulate(
         study,
         _arm_field(Column("anchors"), lambda arm: arm.anchors, optional=True),
         _arm_field(
-            percent(digits=1, source="published"),
-            lambda arm: UNPUBLISHED if arm.printed is None else arm.printed,
+            MIOU_COLUMN("mIoU", digits=1, source="published"),
+            lambda arm: model.UNPUBLISHED if arm.printed is None else arm.printed,
             optional=True,
         ),
-        _arm_field(percent(), miou_spread, note=SPREAD),
+        _arm_field(MIOU_COLUMN("mIoU"), miou_spread, note=SPREAD),
         *(
             _arm_field(MIOU_COLUMN(f"mIoU, {group}"), partial(miou_spread, group=group))
             for group in study.groups
         ),
         _arm_field(Column("seeds"), partial(_finished_seeds, seeds=study.seeds)),
         *_cost_fields(),
-        name=study.file_name(study.experiment),
-        title=_title(study),
         notes=(
             *ranking_notes((study,)),
             f"The published column: {document.note}." if document and document.note else "",
-            *empty_crop_notes(study),
+            f"{empty:,} crops had no labelled pixel and added nothing to the loss."
+            if empty
+            else "",
         ),
     )
 
 
 def _seed_table(study: TrainingStudy) -> Table:
-    """Every seed's mIoU of a study; in the place of one that failed or was not run, why."""
+    def score(arm: Arm, seed: object) -> Value:
+        return arm.missing(seed) if (value := arm.scores().get(seed)) is None else value
+
     columns = ((seed, MIOU_COLUMN(f"seed {seed}")) for seed in study.seeds)
-    return _tabulate(
-        study,
-        *(_arm_field(column, partial(Arm.score_of, seed=seed)) for seed, column in columns),
-        name=study.file_name(study.experiment, after="seeds"),
-        title=f"{_title(study)}: mIoU of every seed",
-    )
+    fields = (_arm_field(column, partial(score, seed=seed)) for seed, column in columns)
+    return _tabulate(study, *fields, after="seeds", what=": mIoU of every seed")
 
 
 def _arm_field(
@@ -95,22 +76,23 @@ def _arm_field(
     return Field(column, lambda row: value(row["arm"]), optional, note)
 
 
-def _tabulate(study: TrainingStudy, *fields: Field, **about: Any) -> Table:  # noqa: ANN401
-    axes = (
-        _arm_field(text_column(name), _axis_reader(name))
-        for name in (study.arms[0].axes if study.arms else ())
-    )
-    rows = [{"arm": arm} for arm in study.arms]
-    return tabulate(rows, (*axes, *fields), caption=training_conditions(study), **about)
+def _tabulate(
+    study: TrainingStudy, *fields: Field, after: str = "", what: str = "", notes: Sequence[str] = ()
+) -> Table:
+    def axis(name: str) -> Field:
+        return _arm_field(model.text_column(name), lambda arm: arm.axes[name])
 
-
-def _axis_reader(name: str) -> Callable[[Arm], Value]:
-    return lambda arm: arm.axes[name]
-
-
-def _title(study: TrainingStudy) -> str:
+    axes = map(axis, study.arms[0].axes if study.arms else ())
     paper = PAPER_TABLES.get(study.experiment)
-    return study.title(f"{paper.place}: {paper.topic}" if paper else study.experiment)
+    topic = f"{paper.place}: {paper.topic}" if paper else study.experiment
+    return model.tabulate(
+        [{"arm": arm} for arm in study.arms],
+        (*axes, *fields),
+        name=study.file_name(study.experiment, after=after),
+        title=f"{study.title(topic)}{what}",
+        caption=study.conditions,
+        notes=notes,
+    )
 
 
 def miou_spread(arm: Arm, group: str | None = None) -> Spread | Mark:
@@ -121,7 +103,7 @@ def miou_spread(arm: Arm, group: str | None = None) -> Spread | Mark:
         return Spread(statistics.fmean(scores), deviation)
     # A seed that failed says more than one that was not run.
     rows = sorted(arm.rows, key=lambda row: row["failure"] is None)
-    return arm.missing(rows[0]["axes"].get(SEED, "")) if rows else UNMEASURED
+    return arm.missing(rows[0]["axes"].get(SEED, "")) if rows else model.UNMEASURED
 
 
 def _finished_seeds(arm: Arm, seeds: tuple[Any, ...]) -> Value:
@@ -142,13 +124,13 @@ def _cost_fields() -> Iterator[Field]:
     ):
         cost = partial(_cost, name=name, mode=mode)
         yield _arm_field(column, cost, optional=True, note=CALL if mode == "eval" else STEP)
-    step = time_column("time of a step", digits=1)
+    step = model.time_column("time of a step", digits=1)
     yield _arm_field(step, _step_time, optional=True, note=STEP_TIME)
 
 
 def _cost(arm: Arm, name: str, mode: str) -> Value:
     cost = arm.cost(name, mode=mode)
-    return UNPREDICTED if cost is None else cost
+    return model.UNPREDICTED if cost is None else cost
 
 
 def _step_time(arm: Arm) -> Value:

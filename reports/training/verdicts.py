@@ -1,4 +1,4 @@
-"""The comparisons that the paper's text makes, held against a study: differences, verdicts, agreement in order."""
+"""The comparisons that the paper's text makes, beside a study: differences, verdicts, agreement in order."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,7 @@ from functools import partial
 
 from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value, text_column
 from reports.training import statistics
-from reports.training.captions import training_conditions
-from reports.training.claims import COMPARISONS, MARGIN_POINTS, TextComparison, place_of
+from reports.training.claims import COMPARISONS, MARGIN_POINTS, TextComparison, arm_name, place_of
 from reports.training.runs import Arm, TrainingStudy
 from reports.training.statistics import MIN_SEEDS, VERDICTS, Difference, SeedVerdict, Tau
 
@@ -27,17 +26,18 @@ POINTS = partial(Column, unit="points", digits=2, base="points", source="measure
 
 @dataclass(frozen=True, slots=True)
 class ComparisonResult:
-    """What the records say of a comparison.
-
-    `difference` is None where no seed has both arms; `groups` are the differences over groups of classes.
-    """
+    """What the records say of a comparison; no difference where no seed has both arms."""
 
     comparison: TextComparison
-    difference: Difference | None
-    verdict: SeedVerdict
-    printed: float | None
+    difference: Difference | None = None
+    printed: float | None = None
     why: str = ""
-    groups: Mapping[str, Difference | None] = field(default_factory=dict)
+    groups: Mapping[str, Difference | None] = field(default_factory=dict)  # of classes
+
+    @property
+    def verdict(self) -> SeedVerdict:
+        """Of the difference beside what is claimed."""
+        return statistics.seed_verdict(self.difference, threshold=-self.comparison.margin)
 
     @property
     def p_value(self) -> float | None:
@@ -46,38 +46,28 @@ class ComparisonResult:
 
 
 def comparison_results(study: TrainingStudy) -> Iterator[ComparisonResult]:
-    """Hold every comparison of a table against one study."""
-    for comparison in COMPARISONS:
-        if comparison.experiment == study.experiment:
-            above, below = study.arm(comparison.above), study.arm(comparison.below)
-            if above is None or below is None:
-                why = "the records do not have both rows"
-                yield ComparisonResult(comparison, None, "undecided", None, why)
-            else:
-                yield _result(comparison, above, below, groups=study.groups)
-
-
-def _result(
-    comparison: TextComparison, above: Arm, below: Arm, *, groups: Sequence[str]
-) -> ComparisonResult:
-    difference = statistics.paired(above.scores(), below.scores())
-    printed = None
-    if above.printed is not None and below.printed is not None:
-        printed = round(above.printed - below.printed, 6)
-    return ComparisonResult(
-        comparison,
-        difference,
-        statistics.seed_verdict(difference, threshold=-comparison.margin),
-        printed,
-        _doubt(difference, above, below),
-        {name: statistics.paired(above.scores(name), below.scores(name)) for name in groups},
-    )
+    """Set every comparison of a table against one study."""
+    for comparison in (each for each in COMPARISONS if each.experiment == study.experiment):
+        above, below = study.arm(comparison.above), study.arm(comparison.below)
+        if above is None or below is None:
+            yield ComparisonResult(comparison, why="the records do not have both rows")
+            continue
+        difference = statistics.paired(above.scores(), below.scores())
+        printed = None
+        if above.printed is not None and below.printed is not None:
+            printed = round(above.printed - below.printed, 6)
+        groups = {
+            name: statistics.paired(above.scores(name), below.scores(name)) for name in study.groups
+        }
+        yield ComparisonResult(
+            comparison, difference, printed, _doubt(difference, above, below), groups
+        )
 
 
 def _doubt(difference: Difference | None, above: Arm, below: Arm) -> str:
     if difference is None:
         lacking = next((arm for arm in (below, above) if not arm.scores()), None)
-        return f"{lacking.name} has no score" if lacking else "no seed has both rows"
+        return f"{arm_name(lacking.key)} has no score" if lacking else "no seed has both rows"
     if difference.has_interval:
         return ""
     count = len(difference.seeds)
@@ -89,17 +79,41 @@ def _doubt(difference: Difference | None, above: Arm, below: Arm) -> str:
 def verdict_tables(studies: Sequence[TrainingStudy]) -> Iterator[Table]:
     """What the text compares in one setting, with verdicts; then by the groups of classes of its data set."""
     results = [result for study in studies for result in comparison_results(study)]
-    if results and any(study.runs for study in studies):
-        yield _verdict_table(studies, results)
+    conditions = " ".join(dict.fromkeys(study.conditions for study in studies if study.runs))
+    if results and conditions:
+        yield _verdict_table(studies, results, conditions)
     groups = tuple(dict.fromkeys(name for study in studies for name in study.groups))
     if results and groups:
-        yield _group_table(studies, results, groups)
+        yield Table(
+            name=studies[0].file_name("comparisons", after="groups"),
+            title=studies[0].title("Differences by group of classes"),
+            columns=(*COMPARISON_COLUMNS, *(POINTS(name) for name in groups)),
+            rows=tuple(
+                (
+                    place_of(result.comparison.experiment),
+                    result.comparison.title,
+                    *(_interval_of(result.groups.get(name), result.why) for name in groups),
+                )
+                for result in results
+            ),
+            caption=conditions,
+            notes=(GROUP_RULE,),
+            group_by=(0,),
+        )
 
 
-def _verdict_table(studies: Sequence[TrainingStudy], results: Sequence[ComparisonResult]) -> Table:
+def _verdict_table(
+    studies: Sequence[TrainingStudy], results: Sequence[ComparisonResult], conditions: str
+) -> Table:
     p_values = [result.p_value for result in results]
     verdicts = [result.verdict for result in results]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
+    tested = sum(value is not None for value in p_values)
+    family_note = (
+        f"{tested} comparisons have an interval; were each difference just at its limit, "
+        f"{tested * (1 - statistics.T_CONFIDENCE):.1f} of them would be decided by chance. "
+        "'Among all' is the verdict when all are asked at once (Holm, 5 %)."
+    )
     return Table(
         name=studies[0].file_name("comparisons"),
         title=studies[0].title("What the text compares"),
@@ -108,67 +122,26 @@ def _verdict_table(studies: Sequence[TrainingStudy], results: Sequence[Compariso
             POINTS("difference", digits=1, source="published"),
             POINTS("difference"),
             Column("seeds"),
-            text_column("verdict"),
-            text_column("among all"),
+            *map(text_column, ("verdict", "among all")),
             text_column("the paper's words", wide=True),
         ),
         rows=tuple(
-            _verdict_row(result, among_all=result.verdict if stands else "undecided")
+            (
+                place_of(result.comparison.experiment),
+                result.comparison.title,
+                UNPUBLISHED if result.printed is None else result.printed,
+                _interval_of(result.difference, result.why),
+                len(result.difference.seeds) if result.difference else 0,
+                result.verdict,
+                result.verdict if stands else "undecided",
+                result.comparison.says,
+            )
             for result, stands in zip(results, statistics.holm(p_values), strict=True)
         ),
-        caption=f"{len(results)} comparisons: {counts}. {_conditions(studies)}",
-        notes=(DIFFERENCE_RULE, _family_note(p_values), ALONE, *ranking_notes(studies)),
+        caption=f"{len(results)} comparisons: {counts}. {conditions}",
+        notes=(DIFFERENCE_RULE, family_note, ALONE, *ranking_notes(studies)),
         group_by=(0,),
     )
-
-
-def _group_table(
-    studies: Sequence[TrainingStudy], results: Sequence[ComparisonResult], groups: Sequence[str]
-) -> Table:
-    return Table(
-        name=studies[0].file_name("comparisons", after="groups"),
-        title=studies[0].title("Differences by group of classes"),
-        columns=(*COMPARISON_COLUMNS, *(POINTS(name) for name in groups)),
-        rows=tuple(
-            (
-                *_place_and_title(result),
-                *(_interval_of(result.groups.get(name), result.why) for name in groups),
-            )
-            for result in results
-        ),
-        caption=_conditions(studies),
-        notes=(GROUP_RULE,),
-        group_by=(0,),
-    )
-
-
-def _conditions(studies: Sequence[TrainingStudy]) -> str:
-    return " ".join(dict.fromkeys(training_conditions(study) for study in studies if study.runs))
-
-
-def _family_note(p_values: Sequence[float | None]) -> str:
-    tested = sum(value is not None for value in p_values)
-    expected = tested * (1 - statistics.T_CONFIDENCE)
-    return (
-        f"{tested} comparisons have an interval; were each difference just at its limit, {expected:.1f} of "
-        "them would be decided by chance. 'Among all' is the verdict when all are asked at once (Holm, 5 %)."
-    )
-
-
-def _verdict_row(result: ComparisonResult, *, among_all: SeedVerdict) -> tuple[Value, ...]:
-    return (
-        *_place_and_title(result),
-        UNPUBLISHED if result.printed is None else result.printed,
-        _interval_of(result.difference, result.why),
-        len(result.difference.seeds) if result.difference else 0,
-        result.verdict,
-        among_all,
-        result.comparison.says,
-    )
-
-
-def _place_and_title(result: ComparisonResult) -> tuple[str, str]:
-    return place_of(result.comparison.experiment), result.comparison.title
 
 
 def _interval_of(difference: Difference | None, why: str) -> Value:
@@ -190,10 +163,7 @@ def ranking_notes(studies: Sequence[TrainingStudy]) -> Iterator[str]:
         tau = ranking_tau(study)
         if tau is not None:
             narrow = tau.low is not None and tau.seeds < 10
-            interval = (
-                "95 % bootstrap over {} seeds; too narrow for so few" if narrow else "{} seeds"
-            )
-            yield (
-                f"Kendall's tau with the order of {place_of(study.experiment)}: {tau} "
-                f"({tau.arms} rows; {interval.format(tau.seeds)})."
-            )
+            seeds = f"{tau.seeds} seeds"
+            seeds = f"95 % bootstrap over {seeds}; too narrow for so few" if narrow else seeds
+            place = place_of(study.experiment)
+            yield f"Kendall's tau with the order of {place}: {tau} ({tau.arms} rows; {seeds})."

@@ -152,7 +152,7 @@ def test_a_failed_write_leaves_the_old_file_whole(folder, tmp_path, monkeypatch)
     monkeypatch.setattr(Path, "replace", full)
     assert command.main([str(folder), "--out", str(tmp_path / "out"), "--format", "csv"]) == 2
     assert (tmp_path / "out" / "audit.csv").read_bytes() == before
-    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+    assert not [path for path in (tmp_path / "out").iterdir() if path.suffix == ".tmp"]
 
 
 def test_an_interrupted_write_leaves_the_old_file_whole(folder, tmp_path, monkeypatch):
@@ -160,14 +160,14 @@ def test_an_interrupted_write_leaves_the_old_file_whole(folder, tmp_path, monkey
     command.main(call)
     before = (tmp_path / "out" / "audit.csv").read_bytes()
 
-    def interrupted(self, mode):
+    def interrupted(descriptor):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "chmod", interrupted)
+    monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         command.main(call)
     assert (tmp_path / "out" / "audit.csv").read_bytes() == before
-    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+    assert not [path for path in (tmp_path / "out").iterdir() if path.suffix == ".tmp"]
 
 
 def test_a_full_disk_is_one_line_that_names_the_file(capsys, folder, tmp_path):

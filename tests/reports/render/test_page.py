@@ -177,27 +177,27 @@ def test_a_row_of_many_records_says_how_many_more(make):
 def test_a_number_shows_itself_whole_in_its_base_unit():
     column = Column("time", "ms", 1, 1e-3, "seconds")
     rows = ((0.0123456789,), (Interval(0.5, 0.25, 0.75),), (Number(7.25, 0),))
-    page = html.to_html(Table("t", "T", (column,), rows))
+    page = html.report_page([Table("t", "T", (column,), rows)])
     titles = [a["title"] for t, a in parsed(page).tags if "title" in a]
     assert titles == ["0.0123456789 seconds", "0.5 [0.25, 0.75] seconds", "7.25 seconds"]
 
 
 def test_the_best_is_marked_for_the_eye_and_the_ear_and_explained():
     table = Table("t", "T", (Column("n", best="min"),), ((1,), (2,)))
-    page = html.to_html(table)
+    page = html.report_page([table])
     assert [a["aria-label"] for t, a in parsed(page).tags if a.get("class") == "star"] == ["best"]
     assert "\u2605 marks the best of its column" in "".join(parsed(page).text)
 
 
 def test_a_table_without_a_best_explains_no_mark():
-    assert "marks the best" not in html.to_html(Table("t", "T", (Column("n"),), ((1,), (2,))))
+    assert "marks the best" not in html.report_page([Table("t", "T", (Column("n"),), ((1,), (2,)))])
 
 
 def test_long_tables_keep_their_heading_and_short_ones_need_not():
     long, short = (Table("t", "T", (Column("n"),), ((1,),) * rows) for rows in (html.LONG + 1, 3))
-    assert 'class="scroll long"' in html.to_html(long)
-    assert 'class="scroll long"' not in html.to_html(short)
-    assert re.search(r"\.scroll\.long thead th \{ position: sticky", html.to_html(long))
+    assert 'class="scroll long"' in html.report_page([long])
+    assert 'class="scroll long"' not in html.report_page([short])
+    assert re.search(r"\.scroll\.long thead th \{ position: sticky", html.report_page([long]))
 
 
 def test_the_answers_stand_ahead_of_the_tables(made):
@@ -313,7 +313,7 @@ async function run() {
 
 @needs_browser
 def test_a_heading_sorts_up_and_down_and_back(tmp_path):
-    assert dumped(html.to_html(SORTED), tmp_path, CLICKS) == [
+    assert dumped(html.report_page([SORTED]), tmp_path, CLICKS) == [
         ["none", ["b", "a", "c", "d"]],
         ["ascending", ["a", "b", "d", "c"]],
         ["descending", ["d", "b", "a", "c"]],
@@ -323,7 +323,7 @@ def test_a_heading_sorts_up_and_down_and_back(tmp_path):
 
 @needs_browser
 def test_the_script_runs_under_the_page_s_own_policy(tmp_path):
-    (tmp_path / "index.html").write_text(html.to_html(SORTED), encoding="utf-8")
+    (tmp_path / "index.html").write_text(html.report_page([SORTED]), encoding="utf-8")
     assert '<html lang="en" class="sortable">' in browse(
         tmp_path / "index.html", tmp_path, "--dump-dom"
     )

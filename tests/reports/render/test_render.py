@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from reports import report
-from reports.model import frame
+from reports.model import frame, plain
 from reports.model.table import Column, Interval, Mark, Table
-from reports.render import csv, html, latex, markdown, plain, to_terminal
+from reports.render import csv, html, latex, markdown, to_terminal
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -71,7 +71,10 @@ def read(page):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_the_page_shows_the_text_and_gains_no_element(text):
-    safe, found = read(html.to_html(table_of("harmless"))), read(html.to_html(table_of(text)))
+    safe, found = (
+        read(html.report_page([table], title=table.title))
+        for table in (table_of("harmless"), table_of(text))
+    )
     assert [tag for tag, _ in found.tags] == [tag for tag, _ in safe.tags]
     assert plain(text) in found.text
 

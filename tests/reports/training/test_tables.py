@@ -8,9 +8,9 @@ from rich.console import Console
 
 from bench.records.record import Failure
 from reports import report
-from reports.model import frame
+from reports.model import frame, plain
 from reports.model.layout import lay_out, text_of
-from reports.render import csv, html, latex, markdown, plain, to_terminal
+from reports.render import csv, html, latex, markdown, to_terminal
 from reports.training import cost_figure
 from reports.training import runs as trained
 from reports.training import tables as ablations
