@@ -9,7 +9,7 @@ from torch import nn
 
 from ann.blocks import make_block
 from ann.catalogue import BLOCKS, NETWORKS
-from ann.network import make_network
+from ann.network import SegmentationNetwork, make_network
 from ann.spec import BlockSpec, NetworkSpec
 
 Spec = TypeVar("Spec", BlockSpec, NetworkSpec)
@@ -25,7 +25,7 @@ def network_names() -> tuple[str, ...]:
     return tuple(NETWORKS)
 
 
-def block_spec(name: str, **changes: Any) -> BlockSpec:  # noqa: ANN401
+def block_spec(name: str | BlockSpec, **changes: Any) -> BlockSpec:  # noqa: ANN401
     """Return the spec of a named block, with fields changed.
 
     Raises:
@@ -49,16 +49,18 @@ def block(name: str | BlockSpec, **changes: Any) -> nn.Module:  # noqa: ANN401
         ValueError: unknown name or field, or fields that don't go together; the message says what
             is allowed.
     """
-    return make_block(_changed("block", name, BLOCKS, changes))
+    return make_block(block_spec(name, **changes))
 
 
-def network_spec(name: str, **changes: Any) -> NetworkSpec:  # noqa: ANN401
-    """Return the spec of a named network, with fields changed.
+def network_spec(name: str | NetworkSpec, **changes: Any) -> NetworkSpec:  # noqa: ANN401
+    """Return the spec of a named network, with fields changed; a backbone of None is the source's own.
 
     Raises:
         ValueError: there is no network of that name, no field of that name, or the fields don't go
             together.
     """
+    if changes.get("backbone", "own") is None:
+        del changes["backbone"]
     return _changed("network", name, NETWORKS, changes)
 
 
@@ -67,7 +69,7 @@ def network(
     *,
     pretrained: str | None = None,
     **changes: Any,  # noqa: ANN401
-) -> nn.Module:
+) -> SegmentationNetwork:
     """Build a segmentation network by name or spec.
 
     In eval mode it maps images (b, 3, H, W) to logits (b, classes, H, W); in training to a pair of
@@ -83,10 +85,7 @@ def network(
         ValueError: unknown name or field, or weights that can't be had; the message says what to
             do.
     """
-    if changes.get("backbone", "own") is None:
-        del changes["backbone"]
-    spec = _changed("network", name, NETWORKS, changes)
-    return make_network(spec, pretrained=pretrained)
+    return make_network(network_spec(name, **changes), pretrained=pretrained)
 
 
 def _changed(

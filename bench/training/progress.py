@@ -32,7 +32,7 @@ class LoopClock:
 
     def __init__(self, done: int) -> None:
         self.warm = False
-        self.saving_s = 0.0
+        self._saving_s = 0.0
         self._begun_s = self._saved_s = time.perf_counter()
         self._done = done
 
@@ -46,17 +46,16 @@ class LoopClock:
         """Seconds per iteration since the start of the stretch."""
         return (time.perf_counter() - self._begun_s) / (done - self._done)
 
-    @property
-    def since_saved_s(self) -> float:
-        """Seconds since the last save, or since the start."""
-        return time.perf_counter() - self._saved_s
+    def pays_off(self, share: float) -> bool:
+        """Whether the last save took at most that share of the time since."""
+        return (time.perf_counter() - self._saved_s) * share >= self._saving_s
 
     def save(self, save: Callable[[], None]) -> None:
         """Save, and note how long it took."""
         before = time.perf_counter()
         save()
         self._saved_s = time.perf_counter()
-        self.saving_s = self._saved_s - before
+        self._saving_s = self._saved_s - before
 
 
 def open_log(folder: Path | None, *, done: int) -> AbstractContextManager[Any]:

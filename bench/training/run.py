@@ -12,17 +12,8 @@ from torch import Tensor
 
 from ann import build, checkpoints
 from ann.network import SegmentationNetwork
-from ann.spec import NetworkSpec
 from bench.records import Accuracy, write_whole
-from bench.training.data import (
-    CLASSES,
-    NEEDS_CUE,
-    Augmented,
-    SampleCache,
-    Scenes,
-    normalise,
-    open_dataset,
-)
+from bench.training import data as sets
 from bench.training.distributed import place
 from bench.training.evaluate import EvaluationSet, evaluate, find_protocol, predict_scores
 from bench.training.loop import train
@@ -39,9 +30,9 @@ def open_split(training: Training, split: str) -> EvaluationSet:
     Raises:
         ValueError: the set is not where `root` says; the message draws what was expected.
     """
-    if training.dataset == Scenes.name:
-        return Scenes("train" if split == "train" else "val")
-    return open_dataset(training.dataset, training.root, split)
+    if training.dataset == sets.Scenes.name:
+        return sets.Scenes("train" if split == "train" else "val")
+    return sets.open_dataset(training.dataset, training.root, split)
 
 
 def find_data(cells: Iterable[Job]) -> None:
@@ -75,13 +66,13 @@ def train_cell(
     """
     training, spec = cell.training, cell.subject
     torch.manual_seed(cell.seed)
-    network = _build(spec)
+    network = build.network(spec)
     images, validation = open_split(training, "train"), open_split(training, "val")
     preprocessing = network.spec.preprocessing
     trained = train(
         network,
-        Augmented(
-            SampleCache(images), training.recipe, preprocessing=preprocessing, seed=cell.seed
+        sets.Augmented(
+            sets.SampleCache(images), training.recipe, preprocessing=preprocessing, seed=cell.seed
         ),
         training.recipe,
         iterations=training.iterations,
@@ -128,13 +119,11 @@ def evaluate_checkpoint(
         ValueError: unknown network or protocol, a checkpoint that does not fit, or a missing set.
     """
     data = DATASETS[setting.dataset]
-    spec = build.network_spec(network, num_classes=data.num_classes)
-    if setting.backbone is not None:
-        spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
+    spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
     chosen = protocol or data.evaluation
     find_protocol(chosen)
     validation = open_split(setting.training(), "val")
-    model = _build(spec)
+    model = build.network(spec)
     checkpoints.load(model, checkpoint)
     accuracy = _evaluated(
         model, validation, protocol=chosen, device=device, iterations=0, train_images=0
@@ -142,19 +131,13 @@ def evaluate_checkpoint(
     axes = {"network": network, "dataset": setting.dataset, "evaluation": chosen}
     cell = Evaluation(
         experiment="evaluation",
-        axes={**axes, "checkpoint": checkpoint.name},
+        axes=axes | {"checkpoint": checkpoint.name},
         subject=spec,
         size=data.size,
         checkpoint=checkpoint,
         evaluation=chosen,
     )
     return cell, accuracy
-
-
-def _build(spec: NetworkSpec) -> SegmentationNetwork:
-    network = build.network(spec)
-    assert isinstance(network, SegmentationNetwork), "build.network makes nothing else"
-    return network
 
 
 def _evaluated(
@@ -179,10 +162,10 @@ def _evaluated(
 
 def class_groups(dataset: str) -> dict[str, tuple[int, ...]]:
     """Classes that a set tells apart: of the scenes, those that need a cue from far away."""
-    if dataset != Scenes.name:
+    if dataset != sets.Scenes.name:
         return {}
-    far = tuple(CLASSES.index(name) for name in NEEDS_CUE)
-    near = tuple(index for index in range(len(CLASSES)) if index not in far)
+    far = tuple(sets.CLASSES.index(name) for name in sets.NEEDS_CUE)
+    near = tuple(index for index in range(len(sets.CLASSES)) if index not in far)
     return {"with a far cue": far, "without": near}
 
 
@@ -198,7 +181,7 @@ def save_pictures(
     network.eval()
 
     def predict(image: Tensor) -> Tensor:
-        batch = normalise(image.to(device), network.spec.preprocessing)[None]
+        batch = sets.normalise(image.to(device), network.spec.preprocessing)[None]
         scores = predict_scores(network, batch, find_protocol(protocol))
         return scores[0].argmax(dim=0).to("cpu", torch.uint8)
 

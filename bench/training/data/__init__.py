@@ -12,8 +12,7 @@ from bench.training.data.readers import DATASET_LAYOUTS
 from bench.training.data.sampler import (
     Batch,
     SampleCache,
-    TrainingSet,
-    VisitSampler,
+    draw_visits,
     load_batches,
     seed_of,
 )
