@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from bench.analysis import Datasheet
-from bench.records import FILE, Comparison, Record, read_comparisons, read_records
+from bench.records import COMPARISONS_FILE, Comparison, Record, read_comparisons, read_records
 from reports import blocks, crossover
 from reports.audit import audit_table
 from reports.blocks import efficiency_tables, machine_tables, own_tables, predicted_time_tables
@@ -68,7 +68,7 @@ def build_report(path: Path) -> RecordReport:
     """
     comparisons = read_comparisons(path)
     compared = comparison_tables(comparisons)
-    records = () if path.name == FILE else read_records(path)
+    records = () if path.name == COMPARISONS_FILE else read_records(path)
     if records:
         return _of_records(records, comparisons, path if path.is_dir() else path.parent)
     if not compared:

@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from bench.records import files as jsonl
+from bench.records import files
 from bench.records.files import Model
 
 # Comparisons of two arms lie beside the records and have a form of their own (`bench.records.comparison`).
@@ -313,19 +313,5 @@ def read_records(path: Path) -> tuple[Record, ...]:
     if not path.exists():
         msg = f"records {str(path)!r} do not exist; give a .jsonl file or a folder that holds some"
         raise ValueError(msg)
-    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
-    return tuple(
-        parse_record(line, where=where)
-        for file in files
-        if file.name != COMPARISONS_FILE
-        for where, line in jsonl.read_lines(file)
-    )
-
-
-def parse_record(line: str, *, where: str) -> Record:
-    """Read one line.
-
-    Raises:
-        ValueError: the line is no record; the message names the place and the first fault.
-    """
-    return jsonl.parse_line(Record, line, where=where)
+    paths = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+    return files.read_models(Record, [each for each in paths if each.name != COMPARISONS_FILE])

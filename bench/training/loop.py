@@ -45,10 +45,10 @@ def train(
     """Train a network in place; it is left in training mode on the device.
 
     Args:
-        network: maps images to a pair of logits, the auxiliary ones or None.
+        network: maps images to a pair of logits, of which the auxiliary ones may be None.
         dataset: maps a visit (epoch, index) to a normalised image [3, h, w] and an int64 label [h, w].
         recipe: optimiser, schedule, batch, loss and precision.
-        iterations: how many, over which the learning rate falls.
+        iterations: over which the learning rate falls.
         seed: of the order of the images and of everything drawn by the network; torch's global
             generators, on the CPU the CPU's alone, are seeded anew in every iteration.
         device: where to train; under torchrun this process's own.

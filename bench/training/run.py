@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,76 +42,58 @@ def find_data(cells: Iterable[Job]) -> None:
     Raises:
         ValueError: as `open_split`.
     """
-    trainings = {
-        cell.training.dataset: cell.training for cell in cells if isinstance(cell, TrainingJob)
-    }
-    for training in trainings.values():
-        for split in ("train", "val"):
-            open_split(training, split)
+    trainings = [cell.training for cell in cells if isinstance(cell, TrainingJob)]
+    for training in {training.dataset: training for training in trainings}.values():
+        open_split(training, "train")
+        open_split(training, "val")
 
 
 def train_cell(
     cell: TrainingJob, device: str, folder: Path | None, *, code: str | None
 ) -> Accuracy:
-    """Train the cell's network and evaluate it on the validation images.
+    """Train the cell's network and evaluate it on the validation images; under torchrun every process calls this.
 
-    Args:
-        cell: the network, and how it is trained.
-        device: `cpu` or `cuda`; under torchrun every process calls this.
-        folder: of the records: checkpoints go to `checkpoints`, pictures to `pictures`. A training
-            of this cell by this code that is found there goes on. None to keep nothing.
-        code: digest of the code, as the cell's record has it.
+    Checkpoints go to `checkpoints` and pictures to `pictures` in the folder of the records, None to
+    keep nothing. A training of this cell by the code of that digest that is found there goes on.
 
     Raises:
         ValueError: the set is not there, or the training diverged.
     """
-    training, spec = cell.training, cell.subject
+    training = cell.training
     torch.manual_seed(cell.seed)
-    network = build.network(spec)
+    network = build.network(cell.subject)
     images, validation = open_split(training, "train"), open_split(training, "val")
-    preprocessing = network.spec.preprocessing
+    cached, preprocessing = sets.SampleCache(images), network.spec.preprocessing
     trained = train(
         network,
-        sets.Augmented(
-            sets.SampleCache(images), training.recipe, preprocessing=preprocessing, seed=cell.seed
-        ),
+        sets.Augmented(cached, training.recipe, preprocessing=preprocessing, seed=cell.seed),
         training.recipe,
         iterations=training.iterations,
         seed=cell.seed,
         device=device,
         folder=folder / "checkpoints" / f"{cell.id}-{code}" if folder else None,
     )
+    how = {"protocol": training.evaluation, "device": device}
     accuracy = _evaluated(
         network,
         validation,
-        protocol=training.evaluation,
-        device=device,
         iterations=training.iterations,
         train_images=len(images),
-        losses=tuple(trained.losses),
-        images_per_s=tuple(trained.images_per_s),
-        step_time_s=tuple(trained.step_time_s),
-        empty_crops=trained.empty_crops,
+        **how,
+        **asdict(trained),
     )
     if folder is not None and place().rank == 0:
-        path = folder / "pictures" / f"{cell.id}.npz"
-        save_pictures(path, network, validation, protocol=training.evaluation, device=device)
+        save_pictures(folder / "pictures" / f"{cell.id}.npz", network, validation, **how)
     return accuracy
 
 
 def evaluate_checkpoint(
     checkpoint: Path, network: str, setting: Setting, *, protocol: str | None, device: str
 ) -> tuple[Evaluation, Accuracy]:
-    """Load a published checkpoint into a network and evaluate it on the validation images.
+    """Load a published checkpoint into a named network and evaluate it on the validation images.
 
-    Whoever has the files can so check the tables of the model zoo.
-
-    Args:
-        checkpoint: official or mmseg layout; read with weights only, strictly.
-        network: a name in `ann.build.network_names()`.
-        setting: of which the data set and its folder count.
-        protocol: a name in `bench.training.protocols`; None for the data set's usual one.
-        device: `cpu` or `cuda`.
+    Whoever has the files can so check the tables of the model zoo. Of the setting the data set, its
+    folder and the backbone count; a protocol of None is the data set's usual one.
 
     Returns:
         The cell for the record, and its accuracy.
@@ -128,10 +111,14 @@ def evaluate_checkpoint(
     accuracy = _evaluated(
         model, validation, protocol=chosen, device=device, iterations=0, train_images=0
     )
-    axes = {"network": network, "dataset": setting.dataset, "evaluation": chosen}
     cell = Evaluation(
         experiment="evaluation",
-        axes=axes | {"checkpoint": checkpoint.name},
+        axes={
+            "network": network,
+            "dataset": setting.dataset,
+            "evaluation": chosen,
+            "checkpoint": checkpoint.name,
+        },
         subject=spec,
         size=data.size,
         checkpoint=checkpoint,

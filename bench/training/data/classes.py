@@ -23,13 +23,7 @@ UNKNOWN = 254  # in the lookup table: an id that the set does not have
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Classes:
-    """Names and colours of the classes in the order of their train ids, and what the files write for them.
-
-    Attributes:
-        names: of the train ids 0 to C-1.
-        palette: their colours, red, green and blue from 0 to 255.
-        ids: from each id that may stand in a label file to its train id, or to 255.
-    """
+    """Names and colours of the train ids 0 to C-1, and of each id in a label file its train id, or 255."""
 
     names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
@@ -44,11 +38,9 @@ class Classes:
 
 
 def read_classes(name: str, *, ignored: tuple[int, ...] = ()) -> Classes:
-    """Read the classes of a set.
+    """Read the classes of the set whose file, beside this one, has that name.
 
-    Args:
-        name: of the file, which lies beside this one, without its suffix.
-        ignored: ids in label files that are not evaluated; classes of such an id are left out.
+    Ids in label files that are `ignored` are not evaluated; classes of such an id are left out.
     """
     text = Path(__file__).with_name(f"{name}.csv").read_text(encoding="utf-8")
     rows = [row for row in csv.DictReader(text.splitlines()) if int(row["id"]) not in ignored]

@@ -31,20 +31,12 @@ class Pair(NamedTuple):
 class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
     """Images with labels, read from their files on every access.
 
-    Attributes:
-        name: of the set.
-        split: which part of it.
-        pairs: the files, in a fixed order.
-        classes: names of the train ids 0 to C-1.
-        palette: their colours (red, green, blue).
+    `classes` are the names of the train ids 0 to C-1, `palette` their colours (red, green, blue).
     """
 
     def __init__(self, *, name: str, split: str, pairs: tuple[Pair, ...], classes: Classes) -> None:
-        self.name = name
-        self.split = split
-        self.pairs = pairs
-        self.classes = classes.names
-        self.palette = classes.palette
+        self.name, self.split, self.pairs = name, split, pairs
+        self.classes, self.palette = classes.names, classes.palette
         self._table = classes.table
 
     def __len__(self) -> int:

@@ -37,7 +37,6 @@ from bench.training.data.scene_drawing import BONNET, CUES, SURFACES, Map, draw,
 Split = Literal["train", "val"]
 
 LENGTHS: dict[str, int] = {"train": 4096, "val": 128}
-_SPLITS = tuple(LENGTHS)
 _CLASSES = read_classes("scenes")
 CLASSES, PALETTE = _CLASSES.names, _CLASSES.palette
 NEEDS_CUE: tuple[str, ...] = tuple(name for names in CUES.values() for name in names)
@@ -45,13 +44,7 @@ NEEDS_CUE: tuple[str, ...] = tuple(name for names in CUES.values() for name in n
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """One image with its labels.
-
-    Attributes:
-        image: red, green and blue, (h, w, 3).
-        label: class of each pixel, (h, w); 255 where none counts.
-        cues: what each of `CUES` shows, 0 for red or orange and 1 for green or blue.
-    """
+    """One image (h, w, 3) with its labels (h, w), and what each of `CUES` shows: 0 red or orange, 1 green or blue."""
 
     image: Map
     label: Map
@@ -81,9 +74,7 @@ class Scenes:
         if length is not None and length < 1:
             msg = f"length={length} is not a number of scenes; pass 1 or more"
             raise ValueError(msg)
-        self.split = split
-        self.seed = seed
-        self.length = length or LENGTHS[split]
+        self.split, self.seed, self.length = split, seed, length or LENGTHS[split]
 
     def __len__(self) -> int:
         return self.length
@@ -102,8 +93,8 @@ class Scenes:
         if not 0 <= index < self.length:
             msg = f"there is no scene {index} in {self.split!r}; pass 0 to {self.length - 1}"
             raise IndexError(msg)
-        random = np.random.default_rng((self.seed, _SPLITS.index(self.split), index))
-        drawn = tuple(int(state) for state in random.integers(2, size=len(CUES)))
+        random = np.random.default_rng((self.seed, list(LENGTHS).index(self.split), index))
+        drawn = tuple(random.integers(2, size=len(CUES)).tolist())
         shown = drawn if cues is None else cues
         surfaces = draw(random, cues=shown)
         label = _class_numbers(shown).take(surfaces)
