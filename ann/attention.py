@@ -64,12 +64,8 @@ def attend_fused(
 ) -> Float[Tensor, "n q v"]:
     """Mix the values through `scaled_dot_product_attention`, as one head.
 
-    Args:
-        query: each token in one piece, as key and value; else only the math kernel takes them.
-        key: of the anchors.
-        value: of the anchors; flash kernels want it as wide as the key.
-        scale: by which the products are multiplied.
-        kernel: one of `KERNELS`; `sdpa` leaves the choice to torch.
+    Each token lies in one piece, else only the math kernel takes it; flash kernels want values as
+    wide as keys. `kernel` is one of `KERNELS`; `sdpa` leaves the choice to torch.
 
     Raises:
         UnavailableError: that kernel does not take these tensors; the message has torch's reasons.

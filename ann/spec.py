@@ -6,7 +6,7 @@ module, and `ann.catalogue` gives names to the ones that the documents describe.
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from ann.samplers import SAMPLER_RULES, Sampler
 
@@ -270,14 +270,11 @@ class NetworkSpec:
             raise ValueError(msg)
         for field in ("dropout", "auxiliary_dropout"):
             _check_share(field, getattr(self, field))
-        self._check_backbone()
-        self._check_blocks()
-        self._check_extras()
-
-    def _check_backbone(self) -> None:
         if not isinstance(self.backbone, str) or not self.backbone:
             msg = f"backbone={self.backbone!r} is not a name; pass e.g. 'resnet50c', 'resnet18' or 'tiny'"
             raise ValueError(msg)
+        self._check_blocks()
+        self._check_extras()
 
     def _check_blocks(self) -> None:
         if self.fusion is not None and (self.head != "ann" or not self.fusion.is_fusion):
@@ -303,3 +300,6 @@ class NetworkSpec:
         if self.projection_padding < 0:
             msg = f"projection_padding={self.projection_padding} is negative; pass 0 (semseg) or 1 (mmseg)"
             raise ValueError(msg)
+
+
+Spec = TypeVar("Spec", BlockSpec, NetworkSpec)

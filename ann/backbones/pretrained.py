@@ -53,10 +53,7 @@ def load_backbone(features: nn.Module, path: Path) -> None:
     Raises:
         ValueError: the file is no checkpoint, or its weights don't fit; the message lists what does not.
     """
-    state = {
-        key.removeprefix("backbone.").removeprefix("prefix."): tensor
-        for key, tensor in read(path).items()
-    }
+    state = {_bare(key): tensor for key, tensor in read(path).items()}
     state = {key: tensor for key, tensor in state.items() if not key.startswith(CLASSIFIERS)}
     current = features.state_dict()
     state |= {key: current[key] for key in current if key.startswith(ADDED)}
@@ -76,10 +73,11 @@ def _names_in_file(keys: Iterable[str], state: Mapping[str, Tensor]) -> dict[str
         return {key: key for key in keys}
     full = {f"backbone.{key}": key for key in keys}
     table = stem(full, layout)
-    return {
-        key: rename(long, table).removeprefix("backbone.").removeprefix("prefix.")
-        for long, key in full.items()
-    }
+    return {key: _bare(rename(long, table)) for long, key in full.items()}
+
+
+def _bare(key: str) -> str:
+    return key.removeprefix("backbone.").removeprefix("prefix.")
 
 
 def _cached(model: str, tag: str) -> Path:

@@ -32,7 +32,7 @@ def load(net: nn.Module, source: str | PathLike[str] | Mapping[str, object]) -> 
         source: a file (`.pth`, `.pt` or `.safetensors`) or what it holds.
 
     Returns:
-        The layout that was found: `own`, `official`, `mmseg`, `semseg` or `denseaspp`.
+        The layout of the file: `own`, `official`, `mmseg`, `semseg` or `denseaspp`.
 
     Raises:
         ValueError: the file can't be read without unpickling, its layout is unknown, or a tensor is missing, left
@@ -84,33 +84,30 @@ def fill(
     if any(tensor.is_meta for tensor in current.values()):
         msg = "the network is on the meta device and holds no weights; build it on a real one to load a checkpoint"
         raise ValueError(msg)
+    whole = current | {key: current[original] for key, original in copies.items()}
+    at_hand = {key: name for key, name in renamed.items() if name in state}
     problems = {
         "missing": [
             name
             for key, name in renamed.items()
-            if name not in state and key not in copies and not key.endswith(COUNTER)
+            if key not in at_hand and key not in copies and not key.endswith(COUNTER)
         ],
         "left over": sorted(set(state) - set(renamed.values())),
         "of another shape": [
-            f"{name} {tuple(state[name].shape)} instead of {tuple(current[copies.get(key, key)].shape)}"
-            for key, name in renamed.items()
-            if name in state and state[name].shape != current[copies.get(key, key)].shape
+            f"{name} {tuple(state[name].shape)} instead of {tuple(whole[key].shape)}"
+            for key, name in at_hand.items()
+            if state[name].shape != whole[key].shape
         ],
         "different although query and key are one": [
-            name
-            for key, name in renamed.items()
-            if key in copies and not _is_copy(state, name, renamed[copies[key]])
+            at_hand[key]
+            for key, original in copies.items()
+            if key in at_hand and original in at_hand and not key.endswith(COUNTER)
+            if not torch.equal(state[at_hand[key]], state[at_hand[original]])
         ],
     }
     _refuse_misfits(problems)
-    loaded = {key: state[name] for key, name in renamed.items() if name in state}
-    module.load_state_dict({key: loaded.get(key, tensor) for key, tensor in current.items()})
-
-
-def _is_copy(state: Mapping[str, Tensor], name: str, original: str) -> bool:
-    if name not in state or original not in state or name.endswith(COUNTER):
-        return True
-    return torch.equal(state[name], state[original])
+    loaded = {key: state[name] for key, name in at_hand.items() if key in current}
+    module.load_state_dict(current | loaded)
 
 
 def _refuse_misfits(problems: Mapping[str, list[str]]) -> None:

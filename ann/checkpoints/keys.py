@@ -55,10 +55,7 @@ _MMSEG_KEYS: Renamings = (
 _MMSEG_HEAD_KEYS: dict[str, Renamings] = {
     "ann": (
         (r"^decode_head\.reduce\.", "decode_head.bottleneck."),
-        (
-            r"^(decode_head\.(?:fusion|context))\.(key|query|value|out)\.",
-            r"\1.stages.0.\2_project.",
-        ),
+        (r"(\.fusion|\.context)\.(key|query|value|out)\.", r"\1.stages.0.\2_project."),
     ),
     "fcn": (
         (r"^decode_head\.enter\.", "decode_head.convs.0."),
@@ -117,7 +114,14 @@ _DENSE_ASPP: Renamings = (
     (r"^head\.classifier\.", "classification.1."),
 )
 
-CHECKPOINT_LAYOUTS = ("own", "official", "mmseg", "semseg", "denseaspp")
+# Each layout, and how some of its keys begin and none of another's.
+CHECKPOINT_LAYOUTS = {
+    "own": "head.",
+    "official": "backbone.prefix.",
+    "mmseg": "decode_head.",
+    "semseg": "layer0.",
+    "denseaspp": "ASPP_3.",
+}
 # A key that still holds one of our own words has no name in the layout.
 _OURS = re.compile(r"(^|\.)(head|auxiliary|combine|out_norm|unary|lift|key|query)\.")
 
@@ -128,14 +132,7 @@ def tell_layout(keys: Mapping[str, object]) -> str:
     Raises:
         ValueError: the keys are those of no layout that is known.
     """
-    signs = (
-        ("mmseg", "decode_head."),
-        ("official", "backbone.prefix."),
-        ("own", "head."),
-        ("semseg", "layer0."),
-        ("denseaspp", "ASPP_3."),
-    )
-    for layout, sign in signs:
+    for layout, sign in CHECKPOINT_LAYOUTS.items():
         if any(key.startswith(sign) for key in keys):
             return layout
     msg = (

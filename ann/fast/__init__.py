@@ -11,8 +11,7 @@ from torch import nn
 
 from ann.blocks import CommonFusion, Disentangled, NonLocal, rewrite_blocks
 from ann.fast.blocks import FastNonLocal
-from ann.fast.folded import FoldedNonLocal, fold_norms
-from ann.fast.networks import FoldedNetwork
+from ann.fast.folded import FoldedNetwork, FoldedNonLocal, fold_norms
 from ann.layers import share
 from ann.network import SegmentationNetwork
 from ann.spec import Mode

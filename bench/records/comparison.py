@@ -1,7 +1,6 @@
 """A comparison as it is written: two arms, every reading of every round, and where it was made.
 
-One line of JSON in `comparisons.jsonl`. The verdict is not in it: `bench.analysis.decide_comparison` makes it from the
-readings.
+One line of JSON. The verdict is not in it: `bench.analysis.decide_comparison` makes it from the readings.
 """
 
 from pathlib import Path
@@ -100,7 +99,7 @@ class Comparison(Model):
 
 
 def read_comparisons(path: Path) -> tuple[Comparison, ...]:
-    """Read the comparisons of a file or of every such file below a folder; none where there is none.
+    """Read the comparisons of a file, or of every such file below a folder; none where there is none.
 
     Raises:
         ValueError: a line is no comparison; the message names file, line and field.

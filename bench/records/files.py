@@ -30,11 +30,8 @@ def write_whole(
 ) -> None:
     """Put a file in the place of the one before, in one step; its folder is made.
 
-    A process that dies or a disk that fills up on the way leaves the earlier file as it was.
-
-    Raises:
-        OSError: the file can't be written; the message names it and goes on with `failure`, where
-            braces stand for the system's reason.
+    A process that dies or a disk that fills up on the way leaves the earlier file as it was. The
+    message of an OSError names the file and says `failure`, where braces stand for the system's reason.
     """
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -56,10 +53,7 @@ def append_line(path: Path, model: Model) -> None:
     """Add one record to a JSON Lines file, whole or not at all.
 
     One write of one line under O_APPEND, synchronised; a torn last line of a killed run is cut off
-    first.
-
-    Raises:
-        OSError: the file can't be written; the message names it, and its records are kept.
+    first. The message of an OSError names the file, whose records are kept.
     """
     line = (model.model_dump_json(exclude_defaults=True) + "\n").encode()
     try:
@@ -99,11 +93,7 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Read the whole lines of a file, each with where it stands.
-
-    Raises:
-        ValueError: the file is no text.
-    """
+    """Read the whole lines of a file, each with where it stands; what is no text is a ValueError."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -115,11 +105,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def parse_line(model: type[Line], line: str, *, where: str) -> Line:
-    """Read one line as a model.
-
-    Raises:
-        ValueError: the line is none; the message names the place and the first fault.
-    """
+    """Read one line as a model, or raise a ValueError that names the place and the first fault."""
     try:
         return model.model_validate_json(line)
     except ValidationError as error:

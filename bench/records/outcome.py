@@ -98,8 +98,7 @@ class SideRecord(Model):
 class Outcome(Model):
     """All that the gate found.
 
-    `timed` says whether time and memory were to be measured; `rules` what was fixed beforehand, in
-    sentences.
+    `timed` says whether time and memory were to be measured, `rules` what was fixed beforehand.
     """
 
     schema_version: Literal[1] = 1
@@ -179,17 +178,12 @@ def moved_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 def write_outcome(outcome: Outcome, folder: Path) -> Path:
     """Write it as `outcome.json`."""
     path = folder / OUTCOME_FILE
-    content = outcome.model_dump_json(exclude_defaults=True, indent=1)
-    files.write_whole(path, content.encode())
+    files.write_whole(path, outcome.model_dump_json(exclude_defaults=True, indent=1).encode())
     return path
 
 
 def read_outcome(folder: Path) -> Outcome:
-    """Read what `write` has written.
-
-    Raises:
-        ValueError: there is none, or it is none.
-    """
+    """Read what `write_outcome` has written; where there is nothing, or something else, it is a ValueError."""
     path = folder / OUTCOME_FILE
     if not path.is_file():
         msg = f"{str(path)!r} does not exist; give the folder that a gate has written"

@@ -41,11 +41,7 @@ class ConfusionMatrix:
         self.counts = torch.zeros(classes, classes, dtype=torch.int64, device=device)
 
     def update(self, prediction: Int[Tensor, "..."], label: Int[Tensor, "..."]) -> None:
-        """Add the pixels of one or more images; those labelled 255 are left out.
-
-        Raises:
-            ValueError: the shapes differ, or a class is outside the range.
-        """
+        """Add the pixels of one or more images; those labelled 255 are left out."""
         if prediction.shape != label.shape:
             msg = (
                 f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in size; "
@@ -77,11 +73,7 @@ class ConfusionMatrix:
 
 
 def find_protocol(name: str) -> EvaluationProtocol:
-    """Look up a protocol.
-
-    Raises:
-        ValueError: the name is unknown.
-    """
+    """Look up a protocol; an unknown one is a ValueError."""
     if name not in PROTOCOLS:
         msg = f"unknown protocol {name!r}; allowed are {', '.join(PROTOCOLS)}"
         raise ValueError(msg)
@@ -98,14 +90,8 @@ def evaluate(
 ) -> ConfusionMatrix:
     """Predict every image of a set and count the pixels.
 
-    Under torchrun each process takes its share of the images and all return the matrix of the whole set.
-
-    Args:
-        network: made by `ann.build.network`; its `spec` says how images are normalised. It is put in
-            eval mode and left in the mode in which it came.
-        dataset: images as bytes [3, height, width] and labels [height, width].
-        protocol: a key of `PROTOCOLS`, or one of your own.
-        device: where to predict.
+    Images are normalised as the network's `spec` says; its mode is put back. Under torchrun each
+    process takes its share of the images and all return the matrix of the whole set.
 
     Raises:
         ValueError: the protocol is unknown, an image can't be read, a label is out of range, or the
@@ -138,9 +124,8 @@ def predict_scores(
 ) -> Logits:
     """Score the classes of every pixel of normalised images by a protocol, with a network in eval mode.
 
-    Returns:
-        At the size of the images: mean logits over windows, scales and flips, or mean probabilities
-        over scales and flips.
+    At the size of the images: mean logits over windows, scales and flips, or mean probabilities over
+    scales and flips.
     """
     size = Size(height=images.shape[2], width=images.shape[3])
     total: Tensor | None = None
@@ -153,19 +138,14 @@ def predict_scores(
         logits = _predict_windows(network, scaled.flip(3) if mirrored else scaled, protocol)
         logits = logits.flip(3) if mirrored else logits
         if logits.shape[2:] != images.shape[2:]:
-            logits = _resize_logits(network, logits, images.shape[2:], protocol)
+            aligned = protocol.resize == "bilinear" and network.spec.align_corners
+            logits = functional.interpolate(
+                logits, images.shape[2:], mode=protocol.resize, align_corners=aligned
+            )
         scores = logits.softmax(dim=1) if protocol.average == "probabilities" else logits
         total = scores if total is None else total + scores
     assert total is not None
     return total / len(views)
-
-
-def _resize_logits(
-    network: SegmentationNetwork, logits: Logits, size: torch.Size, protocol: EvaluationProtocol
-) -> Logits:
-    if protocol.resize == "bicubic":
-        return functional.interpolate(logits, size, mode="bicubic", align_corners=False)
-    return resize(logits, size, align_corners=network.spec.align_corners)
 
 
 def _predict_windows(

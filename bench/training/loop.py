@@ -57,8 +57,7 @@ def train(
         on_step: called with the iterations done and the loss last read.
 
     Raises:
-        ValueError: the folder holds another training, an image can't be read, or the loss is not
-            finite.
+        ValueError: the folder holds another training, an image can't be read, or the loss is not finite.
         OSError: the checkpoint can't be written.
     """
     device = torch.device(device)

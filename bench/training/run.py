@@ -26,22 +26,14 @@ PICTURES = 4
 
 
 def open_split(training: Training, split: str) -> EvaluationSet:
-    """Open the training or validation images of a set.
-
-    Raises:
-        ValueError: the set is not where `root` says; the message draws what was expected.
-    """
+    """Open the training or validation images of a set, or raise a ValueError that draws where it should lie."""
     if training.dataset == sets.Scenes.name:
         return sets.Scenes("train" if split == "train" else "val")
     return sets.open_dataset(training.dataset, training.root, split)
 
 
 def find_data(cells: Iterable[Job]) -> None:
-    """Open every data set of some cells now, so that one that is not there is said before anything runs.
-
-    Raises:
-        ValueError: as `open_split`.
-    """
+    """Open every data set of some cells now: one that is not there is a ValueError before anything runs."""
     trainings = [cell.training for cell in cells if isinstance(cell, TrainingJob)]
     for training in {training.dataset: training for training in trainings}.values():
         open_split(training, "train")
@@ -90,13 +82,10 @@ def train_cell(
 def evaluate_checkpoint(
     checkpoint: Path, network: str, setting: Setting, *, protocol: str | None, device: str
 ) -> tuple[Evaluation, Accuracy]:
-    """Load a published checkpoint into a named network and evaluate it on the validation images.
+    """Load a published checkpoint into a named network; return the cell for a record, and its validation accuracy.
 
     Whoever has the files can so check the tables of the model zoo. Of the setting the data set, its
     folder and the backbone count; a protocol of None is the data set's usual one.
-
-    Returns:
-        The cell for the record, and its accuracy.
 
     Raises:
         ValueError: unknown network or protocol, a checkpoint that does not fit, or a missing set.

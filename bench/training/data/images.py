@@ -70,11 +70,7 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image of any mode as RGB, (h, w, 3).
-
-    Raises:
-        ValueError: the file can't be read.
-    """
+    """Read an image of any mode as RGB, (h, w, 3)."""
     from PIL import Image
 
     with _decoding(path, _BROKEN), Image.open(path) as image:
@@ -82,11 +78,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_label(path: Path) -> NDArray[np.uint8]:
-    """Read the ids of a label, (h, w): a PNG with one channel or a palette, or a `.mat` of SBD.
-
-    Raises:
-        ValueError: the file can't be read, or its pixels are colours.
-    """
+    """Read the ids of a label, (h, w): a PNG with one channel or a palette, or a `.mat` of SBD."""
     if path.suffix == ".mat":
         return _read_mat(path)
     from PIL import Image

@@ -68,9 +68,6 @@ def draw_visits(
 
     Each epoch is a permutation of the set; a batch goes over its end into the next. Under torchrun
     each process gets its own part of every batch.
-
-    Raises:
-        ValueError: the set is empty, or the batch can't be shared evenly.
     """
     if length < 1:
         msg = "the set has no images to train on; check its folder and its split"

@@ -54,13 +54,8 @@ class Scene:
 class Scenes:
     """Scenes as a map-style data set: images (3, h, w) and labels (h, w), both uint8.
 
-    Args:
-        split: `train` or `val`; they have no scene in common.
-        seed: of the whole set; an item depends on seed, split and index alone.
-        length: number of scenes; None for that of `LENGTHS`.
-
-    Raises:
-        ValueError: there is no such split, or the length is below 1.
+    An item depends on seed, split and index alone; `train` and `val` have no scene in common. A
+    length of None is that of `LENGTHS`.
     """
 
     name = "scenes"
@@ -85,11 +80,7 @@ class Scenes:
         return image, torch.from_numpy(scene.label)
 
     def scene(self, index: int, *, cues: tuple[int, ...] | None = None) -> Scene:
-        """Make a scene with its own cues, or with other ones and all else the same.
-
-        Raises:
-            IndexError: the index is outside of the set.
-        """
+        """Make a scene with its own cues, or with other ones and all else the same."""
         if not 0 <= index < self.length:
             msg = f"there is no scene {index} in {self.split!r}; pass 0 to {self.length - 1}"
             raise IndexError(msg)
