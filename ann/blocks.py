@@ -168,9 +168,7 @@ def make_block(spec: BlockSpec) -> nn.Module:
 def rewrite_blocks(module: nn.Module, rewritings: Rewritings) -> nn.Module:
     """Put in place of each non-local block, or of the module if it is one, what its rewriting makes.
 
-    Args:
-        module: a block, or what has blocks inside; it is changed.
-        rewritings: by the exact type of a block: a subclass is another function of its maps.
+    Rewritings go by the exact type of a block: a subclass is another function of its maps.
 
     Raises:
         ValueError: a block is of a type without rewriting; nothing was changed then.

@@ -42,12 +42,10 @@ class Exported:
 
 
 def to_onnx(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Exported:
-    """Write a module in inference as one ONNX file, for inputs of just these sizes.
+    """Write a block or network in inference as one ONNX file, for inputs of just these sizes.
 
-    Args:
-        module: a block or a network, in float32 on the CPU; its mode is put back.
-        inputs: by whose shapes the graph is fixed; their values do not matter.
-        path: of the file; weights are in it, so that it must stay below 2 GB.
+    The module is in float32 on the CPU, and its mode is put back. The file has the weights in it, so
+    that it must stay below 2 GB.
 
     Raises:
         UnavailableError: onnx or onnxscript is not installed.

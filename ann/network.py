@@ -49,11 +49,8 @@ class SegmentationNetwork(nn.Module):
 def make_network(spec: NetworkSpec, *, pretrained: str | None = None) -> SegmentationNetwork:
     """Build the network of a spec.
 
-    With weights from timm the preprocessing becomes theirs, whatever the network's own source has.
-
-    Args:
-        spec: what to build; its widths are fitted to the backbone.
-        pretrained: weights of the backbone: None for random ones, `timm:TAG` or `file:PATH`.
+    Its widths are fitted to the backbone, whose weights are random, or pretrained ones from `timm:TAG` or
+    `file:PATH`. With weights from timm the preprocessing becomes theirs, whatever the network's own source has.
 
     Raises:
         ValueError: unknown backbone, or weights that can't be had; the message says what to do.
@@ -63,10 +60,7 @@ def make_network(spec: NetworkSpec, *, pretrained: str | None = None) -> Segment
         spec = replace(spec, preprocessing="imagenet-rgb")
     backbone = BACKBONES[spec.backbone]
     return SegmentationNetwork(
-        fit(spec, backbone),
-        features,
-        low=backbone.low_channels,
-        high=backbone.high_channels,
+        fit(spec, backbone), features, low=backbone.low_channels, high=backbone.high_channels
     )
 
 

@@ -128,11 +128,7 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
 
 
 def make_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
-    """Build a backbone.
-
-    Args:
-        name: a key of `BACKBONES`.
-        pretrained: None for random weights; `timm:TAG` or `file:PATH`, see `ann.backbones.pretrained`.
+    """Build a backbone of `BACKBONES`, with random weights or those of `timm:TAG` or `file:PATH`.
 
     Raises:
         ValueError: unknown name, or weights that can't be had.

@@ -20,11 +20,9 @@ CACHED = ("model.safetensors", "pytorch_model.bin")
 
 
 def find_weights(model: str, source: str) -> Path:
-    """Find the file with a backbone's weights, before anything is built.
+    """Find the file with the weights of a backbone by its name in timm, empty where that has none.
 
-    Args:
-        model: the backbone's name in timm; empty where timm has none.
-        source: `timm:TAG`, such as `timm:gluon_in1k`, or `file:PATH`.
+    The source is `timm:TAG`, such as `timm:gluon_in1k`, or `file:PATH`.
 
     Raises:
         ValueError: the source is of another form, or the weights are not on this machine; the message names the file

@@ -25,10 +25,10 @@ def load(net: nn.Module, source: str | PathLike[str] | Mapping[str, object]) -> 
     """Load a whole checkpoint into a network made by `ann.build.network`.
 
     Batch norm's counters of batches may be missing. A query that is the key's module stands in the file twice, and
-    both must be the same.
+    both must be the same. The network is changed only if everything fits.
 
     Args:
-        net: the network; it is changed only if everything fits.
+        net: the network.
         source: a file (`.pth`, `.pt` or `.safetensors`) or what it holds.
 
     Returns:
@@ -69,13 +69,10 @@ def fill(
     *,
     copies: Mapping[str, str],
 ) -> None:
-    """Copy a state into a module if it fits to the last tensor.
+    """Copy the state of a file into a module if it fits to the last tensor.
 
-    Args:
-        module: where it goes.
-        state: tensors under their names in the file.
-        renamed: from the module's keys, and from `copies`, to names in the file.
-        copies: keys that the module doesn't have, to those that they must be equal to.
+    `copies` maps keys that the module doesn't have to those that they must be equal to, and `renamed`
+    these and the module's to names in the file.
 
     Raises:
         ValueError: it does not fit; the message lists what is missing, left over, of another shape or unequal.
@@ -159,19 +156,14 @@ def _read_file(file: Path) -> object:
             "code; where you trust it, save its state_dict alone again: torch.save(dict(state_dict), PATH)"
         )
         raise ValueError(msg) from error
-    # A file that is something else makes torch's reader fail in any way.
-    except Exception as error:
+    except Exception as error:  # a file that is something else makes torch's reader fail in any way
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         msg = f"is no checkpoint, or not a whole one ({reason}); get it again"
         raise ValueError(msg) from error
 
 
 def open_nested(content: object) -> State:
-    """Take the tensors out of what a file holds: open `state_dict`, strip `module.` from the keys.
-
-    Raises:
-        ValueError: there are no named tensors.
-    """
+    """Take the named tensors out of what a file holds: open `state_dict`, strip `module.` from the keys."""
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not state:
         msg = f"holds no named tensors but {_kind_of(state)}; pass a state_dict"
@@ -179,7 +171,7 @@ def open_nested(content: object) -> State:
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             msg = f"holds no tensor but {_kind_of(value)} under {key!r}; pass a state_dict alone"
-            raise ValueError(msg)  # wrong content, not a wrong call
+            raise ValueError(msg)
     return {key.removeprefix("module."): tensor for key, tensor in state.items()}
 
 

@@ -127,11 +127,7 @@ _OURS = re.compile(r"(^|\.)(head|auxiliary|combine|out_norm|unary|lift|key|query
 
 
 def tell_layout(keys: Mapping[str, object]) -> str:
-    """Tell from its keys how a checkpoint is laid out.
-
-    Raises:
-        ValueError: the keys are those of no layout that is known.
-    """
+    """Tell from its keys how a checkpoint is laid out; those of no known layout are a ValueError."""
     for layout, sign in CHECKPOINT_LAYOUTS.items():
         if any(key.startswith(sign) for key in keys):
             return layout
@@ -150,9 +146,9 @@ def layout_names(net: nn.Module, layout: str) -> dict[str, str]:
     Raises:
         ValueError: the layout is unknown, or has no name for a part of this network.
     """
-    table = _renamings(net, layout)
     if layout == "own":
         return {key: key for key in net.state_dict()}
+    table = _renamings(net, layout)
     renamed = {key: rename(key, table) for key in (*net.state_dict(), *shared_queries(net))}
     homeless = [key for key, name in renamed.items() if _OURS.search(name)]
     if homeless:
@@ -172,8 +168,6 @@ def rename(key: str, table: Renamings) -> str:
 
 
 def _renamings(net: nn.Module, layout: str) -> Renamings:
-    if layout == "own":
-        return ()
     if layout == "official":
         return (*stem(net.state_dict(), layout), *_OFFICIAL_KEYS)
     if layout == "mmseg":

@@ -32,7 +32,7 @@ def learning_rate(recipe: Recipe, iteration: int, iterations: int) -> float:
 def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
     """Whether a device computes in bfloat16; with `auto` GPUs that have it in their hardware."""
     if recipe.precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(False)  # noqa: FBT003
     return recipe.precision == "bfloat16"
 
 

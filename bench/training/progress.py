@@ -13,18 +13,14 @@ from typing import Any
 class Trained:
     """How a training went; readings are taken at even distances, at most every 50 iterations.
 
-    Attributes:
-        losses: (iterations done, loss of the last of them) of each reading.
-        images_per_s: over each stretch between readings, all processes together; the first stretch
-            after a start, which waits for the data and tunes kernels, is left out if there is another.
-        step_time_s: seconds per iteration over the same stretches.
-        empty_crops: crops without one labelled pixel; they add nothing to the loss.
+    The first stretch after a start, which waits for the data and tunes kernels, has no speed if there
+    is another.
     """
 
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    images_per_s: list[float] = field(default_factory=list)
-    step_time_s: list[float] = field(default_factory=list)
-    empty_crops: int = 0
+    losses: list[tuple[int, float]] = field(default_factory=list)  # with the iterations done
+    images_per_s: list[float] = field(default_factory=list)  # of all processes together
+    step_time_s: list[float] = field(default_factory=list)  # per iteration of the same stretches
+    empty_crops: int = 0  # crops without one labelled pixel; they add nothing to the loss
 
 
 class LoopClock:

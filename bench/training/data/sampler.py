@@ -56,13 +56,7 @@ def seed_of(*parts: int | str) -> int:
 
 
 def draw_visits(
-    length: int,
-    *,
-    batch: int,
-    seed: int,
-    iterations: Iterable[int],
-    rank: int = 0,
-    world: int = 1,
+    length: int, *, batch: int, seed: int, iterations: Iterable[int], rank: int = 0, world: int = 1
 ) -> Iterator[list[Visit]]:
     """Yield a batch of visits (epoch, index) for each iteration.
 

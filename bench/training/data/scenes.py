@@ -1,7 +1,7 @@
-"""Procedural urban scenes from a seed, some classes of which can be told only from far away.
+"""Procedural urban scenes from a seed, some classes of which can be recognised only from far away.
 
 A scene is a panorama of 256x64 pixels: sky, buildings, trees, sidewalk, road, people, fences, poles, a
-traffic signal and a billboard. Twelve of its sixteen classes can be told where they stand, among them
+traffic signal and a billboard. Twelve of its sixteen classes can be recognised where they stand, among them
 what signal and billboard show. Four can't, and what decides is at the other end of the image:
 
 - Vehicles are `waiting` where the signal is red and `driving` where it is green.
