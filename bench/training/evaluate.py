@@ -28,6 +28,7 @@ class EvaluationSet(Labelled, Protocol):
     name: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    groups: dict[str, tuple[int, ...]]  # classes that the set sets apart
 
 
 class ConfusionMatrix:

@@ -131,18 +131,9 @@ def _evaluated(
         confusion=evaluate(network, dataset, protocol=protocol, device=device).rows(),
         protocol=protocol,
         backbone=network.spec.backbone,
-        groups=class_groups(dataset.name),
+        groups=dataset.groups,
         **training,
     )
-
-
-def class_groups(dataset: str) -> dict[str, tuple[int, ...]]:
-    """Classes that a set tells apart: of the scenes, those that need a cue from far away."""
-    if dataset != sets.Scenes.name:
-        return {}
-    far = tuple(sets.CLASSES.index(name) for name in sets.NEEDS_CUE)
-    near = tuple(index for index in range(len(sets.CLASSES)) if index not in far)
-    return {"with a far cue": far, "without": near}
 
 
 @torch.no_grad()

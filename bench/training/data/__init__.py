@@ -10,7 +10,7 @@ from bench.training.data.augment import Augmented, Labelled, normalise
 from bench.training.data.images import LabelledImages
 from bench.training.data.readers import DATASET_LAYOUTS
 from bench.training.data.sampler import Batch, SampleCache, draw_visits, load_batches, seed_of
-from bench.training.data.scenes import CLASSES, NEEDS_CUE, Scenes
+from bench.training.data.scenes import Scenes
 
 
 def open_dataset(name: str, root: str | Path, split: str = "train") -> LabelledImages:

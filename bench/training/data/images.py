@@ -37,6 +37,7 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, *, name: str, split: str, pairs: tuple[Pair, ...], classes: Classes) -> None:
         self.name, self.split, self.pairs = name, split, pairs
         self.classes, self.palette = classes.names, classes.palette
+        self.groups: dict[str, tuple[int, ...]] = {}
         self._table = classes.table
 
     def __len__(self) -> int:

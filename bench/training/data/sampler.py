@@ -17,8 +17,6 @@ from torch.utils.data import DataLoader
 from bench.analysis import IGNORE
 from bench.training.data.augment import Augmented, Labelled
 
-GIB = 2**30
-
 Visit = tuple[int, int]
 Example = tuple[Tensor, Tensor]
 Batch = tuple[Tensor, Tensor, int]
@@ -30,7 +28,7 @@ class SampleCache:
     Workers of a loader keep their own.
     """
 
-    def __init__(self, dataset: Labelled, *, limit_bytes: int = GIB) -> None:
+    def __init__(self, dataset: Labelled, *, limit_bytes: int = 2**30) -> None:
         self.dataset = dataset
         self._left_bytes = limit_bytes
         self._kept: dict[int, Example] = {}

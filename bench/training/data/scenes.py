@@ -40,6 +40,8 @@ LENGTHS: dict[str, int] = {"train": 4096, "val": 128}
 _CLASSES = read_classes("scenes")
 CLASSES, PALETTE = _CLASSES.names, _CLASSES.palette
 NEEDS_CUE: tuple[str, ...] = tuple(name for names in CUES.values() for name in names)
+_FAR = tuple(CLASSES.index(name) for name in NEEDS_CUE)
+_NEAR = tuple(index for index in range(len(CLASSES)) if index not in _FAR)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +63,7 @@ class Scenes:
     name = "scenes"
     classes = CLASSES
     palette = PALETTE
+    groups = {"with a far cue": _FAR, "without": _NEAR}  # noqa: RUF012
 
     def __init__(self, split: Split = "train", *, seed: int = 0, length: int | None = None) -> None:
         if split not in LENGTHS:
