@@ -15,7 +15,7 @@ Axes: h height and w width of the image.
 import hashlib
 import math
 from dataclasses import KW_ONLY, dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -26,7 +26,8 @@ from ann.spec import Preprocessing, Size
 from bench.analysis import IGNORE
 from experiments.recipes import Recipe
 
-_TRIES = 10  # for a crop that cat_max_ratio accepts; mmseg's RandomCrop
+Box = tuple[int, int, int, int]  # top, left, height, width
+_TRIES = 10  # more for a crop that cat_max_ratio accepts; mmseg's RandomCrop
 
 # Order of the channels, mean and deviation for values from 0 to 255; sources at NetworkSpec.
 _STATISTICS: dict[str, tuple[list[int], tuple[float, ...], tuple[float, ...]]] = {
@@ -40,16 +41,6 @@ class Labelled(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]: ...
-
-
-class View(NamedTuple):
-    """A box of the image, and the size that it is brought to."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-    size: Size
 
 
 @dataclass(eq=False)
@@ -101,10 +92,10 @@ def augment(
     from torchvision import tv_tensors  # type: ignore[import-untyped]
     from torchvision.transforms.v2 import InterpolationMode, functional  # type: ignore[import-untyped]
 
-    view = _accepted_view(label, recipe, generator)
-    box, size = view[:4], [view.size.height, view.size.width]
+    box, size = _draw_box(label, recipe, generator)
+    shape, mode = [size.height, size.width], InterpolationMode.BILINEAR
     cut = [
-        functional.resized_crop(item, *box, size, InterpolationMode.BILINEAR, antialias=False)
+        functional.resized_crop(item, *box, shape, mode, antialias=False)
         # Without the wrapper a label would be resized as an image is: to classes that aren't there.
         for item in (tv_tensors.Image(image), tv_tensors.Mask(label))
     ]
@@ -116,17 +107,23 @@ def augment(
     return _distorted(image, generator) if recipe.photometric else image, label
 
 
-def _accepted_view(label: Tensor, recipe: Recipe, generator: Generator) -> View:
+def _draw_box(label: Tensor, recipe: Recipe, generator: Generator) -> tuple[Box, Size]:
+    """Draw a box of the image, and the size that it is brought to."""
     full = Size(height=label.shape[0], width=label.shape[1])
-    target = _target(full, recipe, generator)
-    view = _view(full, target, recipe.crop, generator)
-    for _ in range(_TRIES if recipe.cat_max_ratio < 1 else 0):
-        part = label[view.top : view.top + view.height, view.left : view.left + view.width]
+    target, crop = _target(full, recipe, generator), recipe.crop
+    size = Size(height=min(crop.height, target.height), width=min(crop.width, target.width))
+    height = max(1, round(full.height * size.height / target.height))
+    width = max(1, round(full.width * size.width / target.width))
+    for _ in range(1 + _TRIES):
+        top = _integer(0, full.height - height, generator)
+        left = _integer(0, full.width - width, generator)
+        if recipe.cat_max_ratio == 1:
+            break
+        part = label[top : top + height, left : left + width]
         counts = torch.bincount(part.flatten(), minlength=256)[:IGNORE]
         if 0 < int(counts.max()) < recipe.cat_max_ratio * int(counts.sum()):
             break
-        view = _view(full, target, recipe.crop, generator)
-    return view
+    return (top, left, height, width), size
 
 
 def _target(full: Size, recipe: Recipe, generator: Generator) -> Size:
@@ -139,15 +136,6 @@ def _target(full: Size, recipe: Recipe, generator: Generator) -> Size:
         height=max(1, int(full.height * factor / stretch)),
         width=max(1, int(full.width * factor * stretch)),
     )
-
-
-def _view(full: Size, target: Size, crop: Size, generator: Generator) -> View:
-    size = Size(height=min(crop.height, target.height), width=min(crop.width, target.width))
-    height = max(1, round(full.height * size.height / target.height))
-    width = max(1, round(full.width * size.width / target.width))
-    top = _integer(0, full.height - height, generator)
-    left = _integer(0, full.width - width, generator)
-    return View(top, left, height, width, size)
 
 
 def _distorted(image: Tensor, generator: Generator) -> Tensor:

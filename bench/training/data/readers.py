@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.analysis import IGNORE
-from bench.training.data.classes import Classes, read_classes
-from bench.training.data.images import Pair
+from bench.training.data.images import Classes, Pair, read_classes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 # Of the ids in Cityscapes' label files; the released labels have them all, some copies 255 too.
