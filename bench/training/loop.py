@@ -192,7 +192,7 @@ class _Loop:
         that the system has to give anew each time.
         """
         low = uses_bfloat16(self.recipe, self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
             logits, auxiliary = self.model(images)
         return self.loss((logits.float(), None if auxiliary is None else auxiliary.float()), labels)
 
