@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ann.spec import UnavailableError
 
-# Of the part of the attention map that is held at once. Smaller ones are no slower down to a few
-# hundred queries a chunk, and what is held twice (product and softmax) stays below a network's rest.
+# Of the part of the attention map that is in memory at once. Smaller ones are no slower down to a few
+# hundred queries a chunk, and what is there twice (product and softmax) stays below a network's rest.
 CHUNK_BYTES = 32 * 2**20
 
 # From query, key and value, each token in one piece, and `scale` to the mixed values.
@@ -64,12 +64,8 @@ def attend_fused(
 ) -> Float[Tensor, "n q v"]:
     """Mix the values through `scaled_dot_product_attention`, as one head.
 
-    Args:
-        query: each token in one piece, as key and value; else only the math kernel takes them.
-        key: of the anchors.
-        value: of the anchors; flash kernels want it as wide as the key.
-        scale: by which the products are multiplied.
-        kernel: one of `KERNELS`; `sdpa` leaves the choice to torch.
+    Each token lies in one piece, else only the math kernel takes it; flash kernels want values as
+    wide as keys. `kernel` is one of `KERNELS`; `sdpa` leaves the choice to torch.
 
     Raises:
         UnavailableError: that kernel does not take these tensors; the message has torch's reasons.
@@ -118,9 +114,9 @@ def attend_in_chunks(
     """Mix the values for as many queries at a time as have `chunk_bytes` of the attention map.
 
     Exact: the softmax of a query needs that query's row alone. Up to two such parts (products and
-    weights) are held at once, whatever the size of the map; a single row may be larger. With
+    weights) are in memory at once, whatever the size of the map; a single row may be larger. With
     gradients each chunk is computed again in the backward pass (activation checkpointing), so that
-    there too one chunk is held and never the map; going back is then 5 products in place of 4.
+    there too it is one chunk and never the map; going back is then 5 products in place of 4.
     """
     row_bytes = query.shape[0] * key.shape[1] * query.element_size()
     rows = max(1, chunk_bytes // row_bytes)

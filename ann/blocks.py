@@ -30,19 +30,19 @@ class NonLocal(nn.Module):
 
     Attributes:
         attention: how values are mixed; None by the map of weights, as in the official code.
+        unary: in the disentangled block how much all positions ask of each anchor alike.
     """
 
     attention: Attention | None = None
+    unary: nn.Module | None
 
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__()
         self.spec = spec
         source = spec.low_channels or spec.channels
-        project = (
-            partial(nn.Conv2d, kernel_size=1)
-            if spec.projection == "plain"
-            else partial(ConvNorm, bias=spec.norm_bias)
-        )
+        project: Callable[..., nn.Module] = partial(ConvNorm, bias=spec.norm_bias)
+        if spec.projection == "plain":
+            project = partial(nn.Conv2d, kernel_size=1)
         self.key = project(source, spec.key_channels)
         if spec.projection != "shared":
             self.query = project(spec.channels, spec.key_channels)
@@ -50,6 +50,7 @@ class NonLocal(nn.Module):
         self.out = nn.Conv2d(spec.value_width, spec.channels, 1, bias=not spec.out_norm)
         self.out_norm = nn.BatchNorm2d(spec.channels) if spec.out_norm else nn.Identity()
         self.combine = Combine(spec)
+        self.unary = None
         self._start_as_identity()
 
     def _start_as_identity(self) -> None:
@@ -82,54 +83,26 @@ class NonLocal(nn.Module):
         in one piece, else no fused kernel takes them.
         """
         sample = make_sampler(self.spec)
-        query = self.embed_query(x)
-        key = self.embed_key(source, sample)
+        query, key = self.embed(x, source, sample)
         value = sample(self.value(source)).mT
         if self.attention is None:
             weight = likeness(query, key, scale=self.scale)
-            context = self.mix(weight, value, source=source, sample=sample)
+            context = weight @ value
         else:
             query, key, value = query.contiguous(), key.mT.contiguous(), value.contiguous()
             context = self.attention(query, key, value, scale=self.scale)
-            context = self.add_unary(context, value, source=source, sample=sample)
+        if self.unary is not None:
+            context = context + sample(self.unary(source)).softmax(dim=-1) @ value
         context = context.mT.contiguous().unflatten(2, x.shape[2:])
         refined: Tensor = self.out_norm(self.out(context))
         return refined
 
-    def embed_query(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n q k"]:
-        """Queries of all positions, by the key's module where the two are shared."""
-        module = self.key if self.spec.projection == "shared" else self.query
-        query: Tensor = module(x).flatten(2).mT
-        return query
-
-    def embed_key(
-        self, source: Float[Tensor, "n l y x"], sample: TakeAnchors
-    ) -> Float[Tensor, "n k s"]:
-        """Keys of the anchors; the sampler follows the projection (Eq. 8)."""
-        return sample(self.key(source))
-
-    def mix(
-        self,
-        weight: Float[Tensor, "n q s"],
-        value: Float[Tensor, "n s v"],
-        *,
-        source: Float[Tensor, "n l y x"],
-        sample: TakeAnchors,
-    ) -> Float[Tensor, "n q v"]:
-        """Values of the anchors, mixed for every position."""
-        return self.add_unary(weight @ value, value, source=source, sample=sample)
-
-    def add_unary(
-        self,
-        pairwise: Float[Tensor, "n q v"],
-        value: Float[Tensor, "n s v"],
-        *,
-        source: Float[Tensor, "n l y x"],
-        sample: TakeAnchors,
-    ) -> Float[Tensor, "n q v"]:
-        """Add what all positions find alike; nothing but in the disentangled block."""
-        del value, source, sample
-        return pairwise
+    def embed(
+        self, x: Float[Tensor, "n c h w"], source: Float[Tensor, "n l y x"], sample: TakeAnchors
+    ) -> tuple[Float[Tensor, "n q k"], Float[Tensor, "n k s"]]:
+        """Queries of all positions and keys of the anchors; the sampler follows the projection (Eq. 8)."""
+        to_query = self.key if self.spec.projection == "shared" else self.query
+        return to_query(x).flatten(2).mT, sample(self.key(source))
 
     @property
     def scale(self) -> float:
@@ -150,26 +123,12 @@ class Disentangled(NonLocal):
         super().__init__(spec)
         self.unary = nn.Conv2d(spec.low_channels or spec.channels, 1, 1)
 
-    def embed_query(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n q k"]:
-        """Queries less their mean over the positions."""
-        return whiten(super().embed_query(x).mT).mT
-
-    def embed_key(
-        self, source: Float[Tensor, "n l y x"], sample: TakeAnchors
-    ) -> Float[Tensor, "n k s"]:
-        """Keys less their mean over the anchors."""
-        return whiten(super().embed_key(source, sample))
-
-    def add_unary(
-        self,
-        pairwise: Float[Tensor, "n q v"],
-        value: Float[Tensor, "n s v"],
-        *,
-        source: Float[Tensor, "n l y x"],
-        sample: TakeAnchors,
-    ) -> Float[Tensor, "n q v"]:
-        """Pairwise part for every position, plus the unary part that all share."""
-        return pairwise + sample(self.unary(source)).softmax(dim=-1) @ value
+    def embed(
+        self, x: Float[Tensor, "n c h w"], source: Float[Tensor, "n l y x"], sample: TakeAnchors
+    ) -> tuple[Float[Tensor, "n q k"], Float[Tensor, "n k s"]]:
+        """Queries less their mean over the positions, keys less theirs over the anchors."""
+        query, key = super().embed(x, source, sample)
+        return whiten(query.mT).mT, whiten(key)
 
 
 class CommonFusion(nn.Module):
@@ -209,9 +168,7 @@ def make_block(spec: BlockSpec) -> nn.Module:
 def rewrite_blocks(module: nn.Module, rewritings: Rewritings) -> nn.Module:
     """Put in place of each non-local block, or of the module if it is one, what its rewriting makes.
 
-    Args:
-        module: a block, or what has blocks inside; it is changed.
-        rewritings: by the exact type of a block: a subclass is another function of its maps.
+    Rewritings go by the exact type of a block: a subclass is another function of its maps.
 
     Raises:
         ValueError: a block is of a type without rewriting; nothing was changed then.

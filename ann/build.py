@@ -1,18 +1,16 @@
 """From names and specs to modules: the only place where a name becomes a class."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
 from ann.blocks import make_block
 from ann.catalogue import BLOCKS, NETWORKS
-from ann.network import make_network
-from ann.spec import BlockSpec, NetworkSpec
-
-Spec = TypeVar("Spec", BlockSpec, NetworkSpec)
+from ann.network import SegmentationNetwork, make_network
+from ann.spec import BlockSpec, NetworkSpec, Spec
 
 
 def block_names() -> tuple[str, ...]:
@@ -25,13 +23,8 @@ def network_names() -> tuple[str, ...]:
     return tuple(NETWORKS)
 
 
-def block_spec(name: str, **changes: Any) -> BlockSpec:  # noqa: ANN401
-    """Return the spec of a named block, with fields changed.
-
-    Raises:
-        ValueError: there is no block of that name, no field of that name, or the fields don't go
-            together.
-    """
+def block_spec(name: str | BlockSpec, **changes: Any) -> BlockSpec:  # noqa: ANN401
+    """Return the spec of a named block, with fields changed; errors are those of `block`."""
     return _changed("block", name, BLOCKS, changes)
 
 
@@ -49,16 +42,13 @@ def block(name: str | BlockSpec, **changes: Any) -> nn.Module:  # noqa: ANN401
         ValueError: unknown name or field, or fields that don't go together; the message says what
             is allowed.
     """
-    return make_block(_changed("block", name, BLOCKS, changes))
+    return make_block(block_spec(name, **changes))
 
 
-def network_spec(name: str, **changes: Any) -> NetworkSpec:  # noqa: ANN401
-    """Return the spec of a named network, with fields changed.
-
-    Raises:
-        ValueError: there is no network of that name, no field of that name, or the fields don't go
-            together.
-    """
+def network_spec(name: str | NetworkSpec, **changes: Any) -> NetworkSpec:  # noqa: ANN401
+    """Return the spec of a named network, with fields changed; arguments and errors are those of `network`."""
+    if changes.get("backbone", "own") is None:
+        del changes["backbone"]
     return _changed("network", name, NETWORKS, changes)
 
 
@@ -67,7 +57,7 @@ def network(
     *,
     pretrained: str | None = None,
     **changes: Any,  # noqa: ANN401
-) -> nn.Module:
+) -> SegmentationNetwork:
     """Build a segmentation network by name or spec.
 
     In eval mode it maps images (b, 3, H, W) to logits (b, classes, H, W); in training to a pair of
@@ -80,30 +70,27 @@ def network(
             backbone of None is the source's own.
 
     Raises:
-        ValueError: unknown name or field, or weights that can't be had; the message says what to
-            do.
+        ValueError: unknown name or field, fields that don't go together, or weights that can't be
+            had; the message says what to do.
     """
-    if changes.get("backbone", "own") is None:
-        del changes["backbone"]
-    spec = _changed("network", name, NETWORKS, changes)
-    return make_network(spec, pretrained=pretrained)
+    return make_network(network_spec(name, **changes), pretrained=pretrained)
 
 
 def _changed(
     what: str, name: str | Spec, catalogue: Mapping[str, Spec], changes: Mapping[str, Any]
 ) -> Spec:
-    spec = catalogue[_check_known(what, name, catalogue)] if isinstance(name, str) else name
+    if isinstance(name, str):
+        _check_known(what, name, catalogue)
+    spec = catalogue[name] if isinstance(name, str) else name
     allowed = [field.name for field in fields(spec)]
     for field in changes:
         _check_known(f"argument of a {what}", field, allowed)
     return replace(spec, **changes)
 
 
-def _check_known(what: str, name: str, allowed: Iterable[str]) -> str:
-    names = tuple(allowed)
-    if name in names:
-        return name
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    msg = f"unknown {what} {name!r}; {hint}allowed are {', '.join(names)}"
-    raise ValueError(msg)
+def _check_known(what: str, name: str, allowed: Collection[str]) -> None:
+    if name not in allowed:
+        near = difflib.get_close_matches(name, allowed, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        msg = f"unknown {what} {name!r}; {hint}allowed are {', '.join(allowed)}"
+        raise ValueError(msg)

@@ -42,43 +42,35 @@ class Exported:
 
 
 def to_onnx(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Exported:
-    """Write a module in inference as one ONNX file, for inputs of just these sizes.
+    """Write a block or network in inference as one ONNX file, for inputs of just these sizes.
 
-    Args:
-        module: a block or a network, in float32 on the CPU; its mode is put back.
-        inputs: by whose shapes the graph is fixed; their values do not matter.
-        path: of the file; weights are in it, so that it must stay below 2 GB.
+    The module is in float32 on the CPU, and its mode is put back. The file has the weights in it, so
+    that it must stay below 2 GB.
 
     Raises:
         UnavailableError: onnx or onnxscript is not installed.
         ValueError: an operator of the module has no translation.
     """
-    _needs_exporter()
+    try:
+        import onnxscript  # noqa: F401  # brings onnx; torch's exporter needs both
+    except ImportError as error:
+        msg = f"no ONNX export here: {error.name} is not installed; pip install onnx onnxscript"
+        raise UnavailableError(msg) from error
     with inference(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch 2.11's, about its own code
         program = torch.export.export(module, inputs).run_decompositions(_TABLE)
         try:
-            onnx_program = torch.onnx.export(
-                program, (), dynamo=True, verbose=False, opset_version=OPSET
-            )
+            written = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=OPSET)
         except torch.onnx.errors.OnnxExporterError as error:
             msg = (
                 f"{type(module).__name__} can't be exported: {str(error).strip().splitlines()[0]}; "
                 "write the operator that it names as others that ONNX has"
             )
             raise ValueError(msg) from error
-    assert onnx_program is not None, "a dynamo export returns its program"
-    onnx_program.save(str(path), external_data=False)
-    operators = Counter(node.op_type for node in onnx_program.model.graph)
+    assert written is not None, "a dynamo export returns its program"
+    written.save(str(path), external_data=False)
+    operators = Counter(node.op_type for node in written.model.graph)
     return Exported(path=path, size_bytes=path.stat().st_size, operators=dict(operators))
-
-
-def _needs_exporter() -> None:
-    try:
-        import onnxscript  # noqa: F401  # brings onnx; torch's exporter needs both
-    except ImportError as error:
-        msg = f"no ONNX export here: {error.name} is not installed; pip install onnx onnxscript"
-        raise UnavailableError(msg) from error
 
 
 @contextmanager

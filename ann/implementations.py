@@ -42,28 +42,26 @@ def implement(
             block of a type that can't be rewritten.
         UnavailableError: `onnxruntime`, which runs files and not modules.
     """
-    if implementation == "plain":
-        return module
-    if implementation in ("fast", "fast-compiled"):
-        from ann.fast import optimize
-
-        module = optimize(module, mode)
-    if implementation in KERNELS:
-        return _attend_by(module, partial(attend_fused, kernel=implementation))
-    if implementation == "chunked":
-        return _attend_by(module, partial(attend_in_chunks, chunk_bytes=chunk_bytes))
-    if implementation in ("compiled", "fast-compiled"):
-        module = share(module)
-        module.compile(dynamic=False)
-    elif implementation == "onnxruntime":
+    if implementation not in get_args(Implementation):
+        allowed = ", ".join(get_args(Implementation))
+        msg = f"implementation {implementation!r} is unknown; allowed are {allowed}"
+        raise ValueError(msg)
+    if implementation == "onnxruntime":
         msg = (
             "implementation 'onnxruntime' runs an exported file; export the module with its inputs"
         )
         raise UnavailableError(msg)
-    elif implementation != "fast":
-        allowed = ", ".join(get_args(Implementation))
-        msg = f"implementation {implementation!r} is unknown; allowed are {allowed}"
-        raise ValueError(msg)
+    if implementation in KERNELS:
+        return _attend_by(module, partial(attend_fused, kernel=implementation))
+    if implementation == "chunked":
+        return _attend_by(module, partial(attend_in_chunks, chunk_bytes=chunk_bytes))
+    if implementation in ("fast", "fast-compiled"):
+        from ann.fast import optimize
+
+        module = optimize(module, mode)
+    if implementation in ("compiled", "fast-compiled"):
+        module = share(module)
+        module.compile(dynamic=False)
     return module
 
 

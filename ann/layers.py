@@ -14,11 +14,11 @@ from ann.spec import BlockSpec
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch norm and, unless told otherwise, ReLU; the size of the map stays with `same` padding.
+    """Convolution, batch norm and, by default, ReLU; the size of the map stays with `same` padding.
 
     Args:
-        channels: channels that come in.
-        out_channels: channels that go out.
+        channels: that come in.
+        out_channels: that go out.
         kernel: side of the kernel; 1 or an odd number.
         dilation: spacing of the kernel's taps.
         bias: whether the convolution has a bias ahead of the norm, as the official ANN code has it.

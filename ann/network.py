@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ann.backbones import BACKBONES, Backbone, make_backbone
 from ann.heads import make_auxiliary, make_head
 from ann.layers import resize
-from ann.spec import BlockSpec, NetworkSpec
+from ann.spec import NetworkSpec, Spec
 
 Logits = Float[Tensor, "n k height width"]
 
@@ -49,11 +49,8 @@ class SegmentationNetwork(nn.Module):
 def make_network(spec: NetworkSpec, *, pretrained: str | None = None) -> SegmentationNetwork:
     """Build the network of a spec.
 
-    With weights from timm the preprocessing becomes theirs, whatever the network's own source has.
-
-    Args:
-        spec: what to build; its widths are fitted to the backbone.
-        pretrained: weights of the backbone: None for random ones, `timm:TAG` or `file:PATH`.
+    Its widths are fitted to the backbone, whose weights are random, or pretrained ones from `timm:TAG` or
+    `file:PATH`. With weights from timm the preprocessing becomes theirs, whatever the network's own source has.
 
     Raises:
         ValueError: unknown backbone, or weights that can't be had; the message says what to do.
@@ -63,10 +60,7 @@ def make_network(spec: NetworkSpec, *, pretrained: str | None = None) -> Segment
         spec = replace(spec, preprocessing="imagenet-rgb")
     backbone = BACKBONES[spec.backbone]
     return SegmentationNetwork(
-        fit(spec, backbone),
-        features,
-        low=backbone.low_channels,
-        high=backbone.high_channels,
+        fit(spec, backbone), features, low=backbone.low_channels, high=backbone.high_channels
     )
 
 
@@ -74,29 +68,20 @@ def fit(spec: NetworkSpec, backbone: Backbone) -> NetworkSpec:
     """Let a spec's widths follow a backbone: inputs are its own, everything else is divided by `head_divisor`."""
     low, high = backbone.low_channels, backbone.high_channels
     divisor = backbone.head_divisor
-    channels = _narrow(spec.channels, divisor)
+    narrow = _narrowed(spec, divisor, "channels", "hidden_channels", "auxiliary_channels")
+    fusion, context = (
+        block and _narrowed(block, divisor, "key_channels", "value_channels")
+        for block in (spec.fusion, spec.context)
+    )
     return replace(
-        spec,
-        channels=channels,
-        hidden_channels=_narrow_some(spec.hidden_channels, divisor),
-        auxiliary_channels=_narrow_some(spec.auxiliary_channels, divisor),
-        fusion=spec.fusion
-        and replace(_fit_block(spec.fusion, divisor), channels=high, low_channels=low),
-        context=spec.context and replace(_fit_block(spec.context, divisor), channels=channels),
+        narrow,
+        fusion=fusion and replace(fusion, channels=high, low_channels=low),
+        context=context and replace(context, channels=narrow.channels),
     )
 
 
-def _fit_block(spec: BlockSpec, divisor: int) -> BlockSpec:
+def _narrowed(spec: Spec, divisor: int, *fields: str) -> Spec:
+    widths = {field: getattr(spec, field) for field in fields}
     return replace(
-        spec,
-        key_channels=_narrow(spec.key_channels, divisor),
-        value_channels=_narrow_some(spec.value_channels, divisor),
+        spec, **{field: width and max(1, width // divisor) for field, width in widths.items()}
     )
-
-
-def _narrow(channels: int, divisor: int) -> int:
-    return max(1, channels // divisor)
-
-
-def _narrow_some(channels: int | None, divisor: int) -> int | None:
-    return None if channels is None else _narrow(channels, divisor)

@@ -92,12 +92,7 @@ def draw_in_cells(grids: Iterable[int], *, height: int, width: int, seed: int) -
 def cell_bounds(cell: Index, length: int, grid: int) -> tuple[Index, Index]:
     """First position and last position + 1 of cells along one axis, as adaptive pooling divides it.
 
-    Neighbours may overlap.
-
-    Args:
-        cell: from 0 to `grid` - 1, one or an array of them.
-        length: positions along the axis.
-        grid: cells along the axis.
+    Cells, one or an array, count from 0 to `grid` - 1; neighbours may overlap.
     """
     return cell * length // grid, ((cell + 1) * length + grid - 1) // grid
 

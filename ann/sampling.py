@@ -71,7 +71,7 @@ def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) ->
             return _kept(make, arguments, like.device)
     elif _is_executed(like):
         try:
-            return _made(make, arguments, like.device)
+            return _memorised(make, arguments, like.device)
         except _CapturingError:
             pass
     return make(*arguments, device=like.device)
@@ -98,7 +98,7 @@ class _CapturingError(Exception):
 
 
 @lru_cache(maxsize=256)
-def _made(
+def _memorised(
     make: Callable[..., Tensor], arguments: tuple[Hashable, ...], device: torch.device
 ) -> Tensor:
     if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
@@ -111,7 +111,7 @@ def _made(
 def _kept(
     make: Callable[..., Tensor], arguments: tuple[Hashable, ...], device: torch.device
 ) -> Tensor:
-    return _made(make, arguments, device)
+    return _memorised(make, arguments, device)
 
 
 # In torch 2.11 a second call in one graph ends as "source ConstantSource(...) already in seen_sources".

@@ -6,7 +6,7 @@ module, and `ann.catalogue` gives names to the ones that the documents describe.
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from ann.samplers import SAMPLER_RULES, Sampler
 
@@ -33,7 +33,7 @@ Implementation = Literal[
 
 
 class UnavailableError(ValueError):
-    """This machine lacks what was asked for: a kernel, a number format, a compiler, a package."""
+    """This machine lacks what is needed: a kernel, a number format, a compiler, a package."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +50,7 @@ class Size:
 
     @classmethod
     def parse(cls, text: str) -> "Size":
-        """Read `WIDTHxHEIGHT`, so that 256x128 is a map 128 high and 256 wide.
-
-        Raises:
-            ValueError: the text is of another form, or a side is 0.
-        """
+        """Read `WIDTHxHEIGHT`, so that 256x128 is a map 128 high and 256 wide; other text is a ValueError."""
         match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
         if match is None:
             msg = f"size {text!r} is not WIDTHxHEIGHT; write for example 256x128"
@@ -94,29 +90,24 @@ class BlockSpec:
     """One block that relates positions of a feature map to each other or to those of another map.
 
     Attributes:
-        channels: channels C of the map that goes in and comes out (of the high-level map in a
-        fusion block).
-        low_channels: channels of the low-level map of a fusion block; None for the self form with
-        one input.
+        channels: C of the map that goes in and comes out (of the high-level map in a fusion block).
+        low_channels: of the low-level map of a fusion block; None for the self form with one input.
         key_channels: width of query and key (C-hat in the paper).
         value_channels: width of the value; None for the same as `key_channels`.
         kind: `non-local` (NB, APNB, FNB, AFNB), `disentangled` (DNL) or `common-fusion` (a
-        convolution and a sum).
+            convolution and a sum).
         sampler: which positions become anchors; `all` keeps every one, which makes an APNB an NB.
-        grids: side lengths n of the sampler's grids; each gives n * n anchors. A plain sampler has
-        one.
+        grids: side lengths n of the sampler's grids, n * n anchors each; a plain sampler has one.
         seed: of the random samplers; the draw is fixed by it and by the size of the map.
         projection: `shared` (query is key: one convolution, norm, ReLU), `separate` (the same, each
             its own) or `plain` (bare convolutions).
-        scaled: divide the similarity by the square root of `key_channels` (the code does, Eq. 2
-        does not).
+        scaled: divide the similarity by the root of `key_channels` (the code does, Eq. 2 does not).
         temperature: divides the similarity as well (DNL has 0.05).
         output: `context` (W_o of the mixed values alone), `residual` (added to the input), `concat`
             (Eq. 11: beside the input, 2C channels) or `bottleneck` (concat, then a 1x1 convolution
             back to C with batch norm).
         out_norm: batch norm after W_o.
-        norm_bias: convolutions ahead of a batch norm have a bias (the official code has it, mmseg
-        does not).
+        norm_bias: convolutions ahead of a batch norm have a bias (official code yes, mmseg no).
         bottleneck_relu: ReLU after the bottleneck's norm (APNB yes, AFNB no).
         dropout: share of channels dropped after the bottleneck in training.
     """
@@ -211,29 +202,24 @@ class NetworkSpec:
 
     Attributes:
         backbone: one of `ann.backbones.BACKBONES`.
-        num_classes: classes that are told apart.
+        num_classes: number of classes.
         head: `ann` (fusion, 3x3 reduction, context, classifier; either block may be absent), `fcn`
             (NL, DNL: the context between two 3x3 convolutions, and the input concatenated again),
             `psa`, `psp`, `deeplabv3` or `dense-aspp`.
         channels: width of the head (of one branch of `dense-aspp`).
-        hidden_channels: width of a `dense-aspp` branch ahead of its dilated convolution; other
-            heads have none.
-        fusion: block that brings stage 4 into stage 5; only for `ann`.
-        context: block on the reduced map; for `ann` and `fcn`. Its input width is always that of
-            the head.
-        mask: size of the point-wise attention of `psa`, an odd number of places each way in the
+        hidden_channels: of `dense-aspp`: width of a branch ahead of its dilated convolution.
+        fusion: of `ann`: block that brings stage 4 into stage 5.
+        context: of `ann` and `fcn`: block on the reduced map; its input width is that of the head.
+        mask: of `psa`: size of the point-wise attention, an odd number of places each way in the
             source.
-        projection_padding: zeros around the input of the 1x1 projection of `psa` (mmseg has 1,
-            semseg 0).
-        norm_bias: convolutions ahead of a batch norm have a bias (the official ANN code), outside
-            of the blocks.
+        projection_padding: of `psa`: zeros around the input of its 1x1 projection (mmseg 1, semseg 0).
+        norm_bias: convolutions ahead of a batch norm, outside of the blocks, have a bias (official).
         dropout: share of channels dropped ahead of the classifier, and in `ann` after the fusion as
             well: mmseg applies the same module twice, the official code has 0 here and drops inside
             its blocks.
         auxiliary_channels: width of the auxiliary head on stage 4; None for no such head.
         auxiliary_dropout: the same share for that head.
-        align_corners: how logits (and PSP pools and ASPP's image pool) are brought to a larger
-            size.
+        align_corners: how logits (and PSP and ASPP's pools) are brought to a larger size.
         initialisation: of the head's convolutions: `torch` (PyTorch's own) or `mmseg` (Kaiming
             normal; classifiers with deviation 0.01).
         preprocessing: what the source's published weights were trained on: `imagenet-rgb` (0 to 1,
@@ -270,14 +256,11 @@ class NetworkSpec:
             raise ValueError(msg)
         for field in ("dropout", "auxiliary_dropout"):
             _check_share(field, getattr(self, field))
-        self._check_backbone()
-        self._check_blocks()
-        self._check_extras()
-
-    def _check_backbone(self) -> None:
         if not isinstance(self.backbone, str) or not self.backbone:
             msg = f"backbone={self.backbone!r} is not a name; pass e.g. 'resnet50c', 'resnet18' or 'tiny'"
             raise ValueError(msg)
+        self._check_blocks()
+        self._check_extras()
 
     def _check_blocks(self) -> None:
         if self.fusion is not None and (self.head != "ann" or not self.fusion.is_fusion):
@@ -303,3 +286,6 @@ class NetworkSpec:
         if self.projection_padding < 0:
             msg = f"projection_padding={self.projection_padding} is negative; pass 0 (semseg) or 1 (mmseg)"
             raise ValueError(msg)
+
+
+Spec = TypeVar("Spec", BlockSpec, NetworkSpec)

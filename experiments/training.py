@@ -4,12 +4,12 @@ A setting says on which data, by which recipe, how long and with which seeds; th
 cells of one row differ in the seed alone, so that rows are compared seed by seed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ann.spec import NetworkSpec, Size
 from experiments.recipes import recipe_for
-from experiments.spec import Experiment, Measurement, Training, TrainingJob
+from experiments.spec import Measurement, Training, TrainingJob
 
 DAY_S = 86_400.0
 Axes = tuple[tuple[str, str], ...]
@@ -91,19 +91,18 @@ class Setting:
         return replace(spec, num_classes=data.num_classes, backbone=backbone)
 
 
-def trained_table(
-    name: str, question: str, rows: Mapping[Axes, NetworkSpec], setting: Setting
-) -> Experiment:
+def cells(
+    experiment: str, rows: Mapping[Axes, NetworkSpec], setting: Setting
+) -> Iterator[Measurement | TrainingJob]:
     """One cell for each row's step, and one for each row and seed; a seed's rows come together.
 
     `rows` are networks by the axes that the published row has.
     """
     training = setting.training()
     networks = [(dict(axes) | setting.axes, setting.network(spec)) for axes, spec in rows.items()]
-    # What a step of the training needs; predicted, not run.
-    steps = (
-        Measurement(
-            experiment=name,
+    for axes, network in networks:  # what a step of the training needs; predicted, not run
+        yield Measurement(
+            experiment=experiment,
             axes=axes,
             subject=network,
             size=training.recipe.crop,
@@ -111,19 +110,14 @@ def trained_table(
             mode="train",
             probes=(),
         )
-        for axes, network in networks
-    )
-    trainings = (
-        TrainingJob(
-            experiment=name,
-            axes={**axes, "seed": seed},
-            subject=network,
-            size=setting.size,
-            training=training,
-            time_limit_s=14 * DAY_S,
-            seed=seed,
-        )
-        for seed in setting.seeds
-        for axes, network in networks
-    )
-    return Experiment(name=name, question=question, cells=(*steps, *trainings))
+    for seed in setting.seeds:
+        for axes, network in networks:
+            yield TrainingJob(
+                experiment=experiment,
+                axes={**axes, "seed": seed},
+                subject=network,
+                size=setting.size,
+                training=training,
+                time_limit_s=14 * DAY_S,
+                seed=seed,
+            )

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from bench.analysis import Datasheet
-from bench.records import FILE, Record, read_comparisons, read_records
+from bench.records import COMPARISONS_FILE, Record, read_comparisons, read_records
 from reports import blocks, crossover, model, training
 from reports.audit import audit_table
 from reports.gate import comparison_tables
@@ -41,7 +41,7 @@ def build_report(path: Path) -> RecordReport:
     """Make everything that the records of a folder, or of one file, support; without any it is a ValueError."""
     comparisons = read_comparisons(path)
     compared = comparison_tables(comparisons)
-    records = () if path.name == FILE else read_records(path)
+    records = () if path.name == COMPARISONS_FILE else read_records(path)
     if records:
         frame = build_frame(records)
         return RecordReport(

@@ -42,7 +42,9 @@ PROPERTIES = SimpleNamespace(
 
 
 def _on_host(value: Any) -> Any:
-    kind = type(value)  # by hand: of a million calls most hold a tensor alone, and torch's tree_map takes its time
+    kind = type(
+        value
+    )  # by hand: of a million calls most hold a tensor alone, and torch's tree_map takes its time
     if kind is torch.device:
         return torch.device("cpu") if value.type == "cuda" else value
     if kind is str:

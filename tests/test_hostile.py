@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ann import checkpoints
 from ann.spec import Size
-from bench.records import record
+from bench.records import files, record
 from bench.training import checkpoint
 from experiments import variants
 from reports import report
@@ -111,12 +111,12 @@ def tried(work):
 
 
 def read_or_refused(line):
-    found, refusal = tried(lambda: record.parse_record(line, where="here:1"))
+    found, refusal = tried(lambda: files.parse_line(record.Record, line, where="here:1"))
     if refusal:
         assert refusal.startswith("here:1: ")
         assert len(refusal) < 2_000
         return None
-    assert record.parse_record(found.model_dump_json(), where="again:1") == found
+    assert files.parse_line(record.Record, found.model_dump_json(), where="again:1") == found
     return found
 
 

@@ -25,7 +25,7 @@ OUTCOMES = {
 
 
 def model_of(path):
-    return comparison.Comparison if path.name == comparison.FILE else record.Record
+    return comparison.Comparison if path.name == record.COMPARISONS_FILE else record.Record
 
 
 def left_out(whole, line, place=""):
@@ -69,7 +69,7 @@ def test_what_is_left_out_reads_as_it_always_did(kept):
 @pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_each_published_line_says_the_same_when_it_is_written_again(path):
     for where, line in files.read_lines(path):
-        found = record.parse_record(line, where=where)
+        found = files.parse_line(record.Record, line, where=where)
         again = json.loads(found.model_dump_json(exclude_defaults=True))
         assert {"schema_version": found.schema_version, **again} == json.loads(line)
 

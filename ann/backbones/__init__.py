@@ -8,6 +8,8 @@ Axes: n images, height and width of the images, l and c channels of the two maps
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,29 +42,22 @@ class Backbone:
     contract_dilation: bool = True
 
 
-def _resnet(model: str, *, ceil_mode: bool = False, contract_dilation: bool = True) -> Backbone:
-    return Backbone(
-        model=model,
-        low_channels=1024,
-        high_channels=2048,
-        ceil_mode=ceil_mode,
-        contract_dilation=contract_dilation,
-    )
+_resnet = partial(Backbone, low_channels=1024, high_channels=2048)
 
 
 BACKBONES: dict[str, Backbone] = {
     # BasicBlocks (1, 1, 1, 1), 16 to 128 channels wide: for training on a CPU and for tests.
     "tiny": Backbone(model="", low_channels=64, high_channels=128, head_divisor=16),
     "resnet18": Backbone(model="resnet18", low_channels=256, high_channels=512, head_divisor=4),
-    "resnet50": _resnet("resnet50"),
-    "resnet101": _resnet("resnet101"),
+    "resnet50": _resnet(model="resnet50"),
+    "resnet101": _resnet(model="resnet101"),
     # mmseg's ResNetV1c: 3x3 stem of 32, 32, 64 channels.
-    "resnet50c": _resnet("resnet50c"),
-    "resnet101c": _resnet("resnet101c"),
+    "resnet50c": _resnet(model="resnet50c"),
+    "resnet101c": _resnet(model="resnet101c"),
     # 3x3 stem of 64, 64, 128 channels: the official ANN code has it with ceil_mode, semseg uncontracted.
-    "resnet50s-ceil": _resnet("resnet50s", ceil_mode=True),
-    "resnet101s-ceil": _resnet("resnet101s", ceil_mode=True),
-    "resnet101s-uncontracted": _resnet("resnet101s", contract_dilation=False),
+    "resnet50s-ceil": _resnet(model="resnet50s", ceil_mode=True),
+    "resnet101s-ceil": _resnet(model="resnet101s", ceil_mode=True),
+    "resnet101s-uncontracted": _resnet(model="resnet101s", contract_dilation=False),
     # With DenseASPP's fourth transition, which halves the channels of stage 5.
     "densenet121": Backbone(model="densenet121", low_channels=1024, high_channels=512),
     "densenet161": Backbone(model="densenet161", low_channels=2112, high_channels=1104),
@@ -76,26 +71,23 @@ class ResNetFeatures(nn.Module):
 
     def __init__(self, resnet: nn.Module, backbone: Backbone) -> None:
         super().__init__()
-        self.conv1 = resnet.get_submodule("conv1")
-        self.bn1 = resnet.get_submodule("bn1")
-        self.act1 = resnet.get_submodule("act1")
+        for name in ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+            self.add_module(name, resnet.get_submodule(name))
         pool = resnet.get_submodule("maxpool")
         assert isinstance(pool, nn.MaxPool2d)
         pool.ceil_mode = backbone.ceil_mode
-        self.maxpool = pool
-        self.layer1 = resnet.get_submodule("layer1")
-        self.layer2 = resnet.get_submodule("layer2")
-        self.layer3 = resnet.get_submodule("layer3")
-        self.layer4 = resnet.get_submodule("layer4")
         if not backbone.contract_dilation:
-            _dilate(self.layer3.get_submodule("0"), 2)
-            _dilate(self.layer4.get_submodule("0"), 4)
+            _dilate(resnet.get_submodule("layer3.0"), 2)
+            _dilate(resnet.get_submodule("layer4.0"), 4)
 
     def forward(self, images: Float[Tensor, "n 3 height width"]) -> Features:
         """Return the maps of stage 4 and 5."""
-        x = self.maxpool(self.act1(self.bn1(self.conv1(images))))
-        low = self.layer3(self.layer2(self.layer1(x)))
-        return low, self.layer4(low)
+        x = images
+        for name, part in self.named_children():
+            x = part(x)
+            if name == "layer3":
+                low = x
+        return low, x
 
 
 class DenseNetFeatures(nn.Module):
@@ -113,14 +105,9 @@ class DenseNetFeatures(nn.Module):
             self.features.get_submodule(name).pool = nn.Identity()
         _dilate(self.features.get_submodule("denseblock3"), 2)
         _dilate(self.features.get_submodule("denseblock4"), 4)
+        norm, conv = nn.BatchNorm2d(2 * width), nn.Conv2d(2 * width, width, 1, bias=False)
         del self.features.norm5
-        self.features.transition4 = nn.Sequential(
-            OrderedDict(
-                norm=nn.BatchNorm2d(2 * width),
-                relu=nn.ReLU(),
-                conv=nn.Conv2d(2 * width, width, 1, bias=False),
-            )
-        )
+        self.features.transition4 = nn.Sequential(OrderedDict(norm=norm, relu=nn.ReLU(), conv=conv))
         self.features.norm5 = nn.BatchNorm2d(width)
 
     def forward(self, images: Float[Tensor, "n 3 height width"]) -> Features:
@@ -141,11 +128,7 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
 
 
 def make_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
-    """Build a backbone.
-
-    Args:
-        name: a key of `BACKBONES`.
-        pretrained: None for random weights; `timm:TAG` or `file:PATH`, see `ann.backbones.pretrained`.
+    """Build a backbone of `BACKBONES`, with random weights or those of `timm:TAG` or `file:PATH`.
 
     Raises:
         ValueError: unknown name, or weights that can't be had.
@@ -165,18 +148,12 @@ def _features(backbone: Backbone) -> nn.Module:
     import timm  # two to three seconds, only when a network is built
     from timm.models.resnet import BasicBlock, ResNet
 
-    if not backbone.model:
-        channels = (16, 32, 64, 128)
-        layers = (1, 1, 1, 1)
-        resnet = ResNet(
-            BasicBlock,  # type: ignore[arg-type]  # timm annotates the instance, means the class
-            layers,
-            num_classes=0,
-            channels=channels,
-            output_stride=8,
-        )
-        return ResNetFeatures(resnet, backbone)
     if backbone.model.startswith("densenet"):
         return DenseNetFeatures(timm.create_model(backbone.model, num_classes=0), backbone)
-    model = timm.create_model(backbone.model, num_classes=0, output_stride=8)
-    return ResNetFeatures(model, backbone)
+    if backbone.model:
+        resnet = timm.create_model(backbone.model, num_classes=0, output_stride=8)
+    else:
+        block: Any = BasicBlock  # timm annotates the instance, means the class
+        widths = (16, 32, 64, 128)
+        resnet = ResNet(block, (1, 1, 1, 1), num_classes=0, channels=widths, output_stride=8)
+    return ResNetFeatures(resnet, backbone)

@@ -20,11 +20,9 @@ CACHED = ("model.safetensors", "pytorch_model.bin")
 
 
 def find_weights(model: str, source: str) -> Path:
-    """Find the file with a backbone's weights, before anything is built.
+    """Find the file with the weights of a backbone by its name in timm, empty where that has none.
 
-    Args:
-        model: the backbone's name in timm; empty where timm has none.
-        source: `timm:TAG`, such as `timm:gluon_in1k`, or `file:PATH`.
+    The source is `timm:TAG`, such as `timm:gluon_in1k`, or `file:PATH`.
 
     Raises:
         ValueError: the source is of another form, or the weights are not on this machine; the message names the file
@@ -53,10 +51,7 @@ def load_backbone(features: nn.Module, path: Path) -> None:
     Raises:
         ValueError: the file is no checkpoint, or its weights don't fit; the message lists what does not.
     """
-    state = {
-        key.removeprefix("backbone.").removeprefix("prefix."): tensor
-        for key, tensor in read(path).items()
-    }
+    state = {_bare(key): tensor for key, tensor in read(path).items()}
     state = {key: tensor for key, tensor in state.items() if not key.startswith(CLASSIFIERS)}
     current = features.state_dict()
     state |= {key: current[key] for key in current if key.startswith(ADDED)}
@@ -76,10 +71,11 @@ def _names_in_file(keys: Iterable[str], state: Mapping[str, Tensor]) -> dict[str
         return {key: key for key in keys}
     full = {f"backbone.{key}": key for key in keys}
     table = stem(full, layout)
-    return {
-        key: rename(long, table).removeprefix("backbone.").removeprefix("prefix.")
-        for long, key in full.items()
-    }
+    return {key: _bare(rename(long, table)) for long, key in full.items()}
+
+
+def _bare(key: str) -> str:
+    return key.removeprefix("backbone.").removeprefix("prefix.")
 
 
 def _cached(model: str, tag: str) -> Path:

@@ -25,14 +25,14 @@ def load(net: nn.Module, source: str | PathLike[str] | Mapping[str, object]) -> 
     """Load a whole checkpoint into a network made by `ann.build.network`.
 
     Batch norm's counters of batches may be missing. A query that is the key's module stands in the file twice, and
-    both must be the same.
+    both must be the same. The network is changed only if everything fits.
 
     Args:
-        net: the network; it is changed only if everything fits.
+        net: the network.
         source: a file (`.pth`, `.pt` or `.safetensors`) or what it holds.
 
     Returns:
-        The layout that was found: `own`, `official`, `mmseg`, `semseg` or `denseaspp`.
+        The layout of the file: `own`, `official`, `mmseg`, `semseg` or `denseaspp`.
 
     Raises:
         ValueError: the file can't be read without unpickling, its layout is unknown, or a tensor is missing, left
@@ -69,13 +69,10 @@ def fill(
     *,
     copies: Mapping[str, str],
 ) -> None:
-    """Copy a state into a module if it fits to the last tensor.
+    """Copy the state of a file into a module if it fits to the last tensor.
 
-    Args:
-        module: where it goes.
-        state: tensors under their names in the file.
-        renamed: from the module's keys, and from `copies`, to names in the file.
-        copies: keys that the module doesn't have, to those that they must be equal to.
+    `copies` maps keys that the module doesn't have to those that they must be equal to, and `renamed`
+    these and the module's to names in the file.
 
     Raises:
         ValueError: it does not fit; the message lists what is missing, left over, of another shape or unequal.
@@ -84,33 +81,30 @@ def fill(
     if any(tensor.is_meta for tensor in current.values()):
         msg = "the network is on the meta device and holds no weights; build it on a real one to load a checkpoint"
         raise ValueError(msg)
+    whole = current | {key: current[original] for key, original in copies.items()}
+    at_hand = {key: name for key, name in renamed.items() if name in state}
     problems = {
         "missing": [
             name
             for key, name in renamed.items()
-            if name not in state and key not in copies and not key.endswith(COUNTER)
+            if key not in at_hand and key not in copies and not key.endswith(COUNTER)
         ],
         "left over": sorted(set(state) - set(renamed.values())),
         "of another shape": [
-            f"{name} {tuple(state[name].shape)} instead of {tuple(current[copies.get(key, key)].shape)}"
-            for key, name in renamed.items()
-            if name in state and state[name].shape != current[copies.get(key, key)].shape
+            f"{name} {tuple(state[name].shape)} instead of {tuple(whole[key].shape)}"
+            for key, name in at_hand.items()
+            if state[name].shape != whole[key].shape
         ],
         "different although query and key are one": [
-            name
-            for key, name in renamed.items()
-            if key in copies and not _is_copy(state, name, renamed[copies[key]])
+            at_hand[key]
+            for key, original in copies.items()
+            if key in at_hand and original in at_hand and not key.endswith(COUNTER)
+            if not torch.equal(state[at_hand[key]], state[at_hand[original]])
         ],
     }
     _refuse_misfits(problems)
-    loaded = {key: state[name] for key, name in renamed.items() if name in state}
-    module.load_state_dict({key: loaded.get(key, tensor) for key, tensor in current.items()})
-
-
-def _is_copy(state: Mapping[str, Tensor], name: str, original: str) -> bool:
-    if name not in state or original not in state or name.endswith(COUNTER):
-        return True
-    return torch.equal(state[name], state[original])
+    loaded = {key: state[name] for key, name in at_hand.items() if key in current}
+    module.load_state_dict(current | loaded)
 
 
 def _refuse_misfits(problems: Mapping[str, list[str]]) -> None:
@@ -162,19 +156,14 @@ def _read_file(file: Path) -> object:
             "code; where you trust it, save its state_dict alone again: torch.save(dict(state_dict), PATH)"
         )
         raise ValueError(msg) from error
-    # A file that is something else makes torch's reader fail in any way.
-    except Exception as error:
+    except Exception as error:  # a file that is something else makes torch's reader fail in any way
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         msg = f"is no checkpoint, or not a whole one ({reason}); get it again"
         raise ValueError(msg) from error
 
 
 def open_nested(content: object) -> State:
-    """Take the tensors out of what a file holds: open `state_dict`, strip `module.` from the keys.
-
-    Raises:
-        ValueError: there are no named tensors.
-    """
+    """Take the named tensors out of what a file holds: open `state_dict`, strip `module.` from the keys."""
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not state:
         msg = f"holds no named tensors but {_kind_of(state)}; pass a state_dict"
@@ -182,7 +171,7 @@ def open_nested(content: object) -> State:
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             msg = f"holds no tensor but {_kind_of(value)} under {key!r}; pass a state_dict alone"
-            raise ValueError(msg)  # wrong content, not a wrong call
+            raise ValueError(msg)
     return {key.removeprefix("module."): tensor for key, tensor in state.items()}
 
 

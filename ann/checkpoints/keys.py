@@ -55,10 +55,7 @@ _MMSEG_KEYS: Renamings = (
 _MMSEG_HEAD_KEYS: dict[str, Renamings] = {
     "ann": (
         (r"^decode_head\.reduce\.", "decode_head.bottleneck."),
-        (
-            r"^(decode_head\.(?:fusion|context))\.(key|query|value|out)\.",
-            r"\1.stages.0.\2_project.",
-        ),
+        (r"(\.fusion|\.context)\.(key|query|value|out)\.", r"\1.stages.0.\2_project."),
     ),
     "fcn": (
         (r"^decode_head\.enter\.", "decode_head.convs.0."),
@@ -117,25 +114,21 @@ _DENSE_ASPP: Renamings = (
     (r"^head\.classifier\.", "classification.1."),
 )
 
-CHECKPOINT_LAYOUTS = ("own", "official", "mmseg", "semseg", "denseaspp")
+# Each layout, and how some of its keys begin and none of another's.
+CHECKPOINT_LAYOUTS = {
+    "own": "head.",
+    "official": "backbone.prefix.",
+    "mmseg": "decode_head.",
+    "semseg": "layer0.",
+    "denseaspp": "ASPP_3.",
+}
 # A key that still holds one of our own words has no name in the layout.
 _OURS = re.compile(r"(^|\.)(head|auxiliary|combine|out_norm|unary|lift|key|query)\.")
 
 
 def tell_layout(keys: Mapping[str, object]) -> str:
-    """Tell from its keys how a checkpoint is laid out.
-
-    Raises:
-        ValueError: the keys are those of no layout that is known.
-    """
-    signs = (
-        ("mmseg", "decode_head."),
-        ("official", "backbone.prefix."),
-        ("own", "head."),
-        ("semseg", "layer0."),
-        ("denseaspp", "ASPP_3."),
-    )
-    for layout, sign in signs:
+    """Tell from its keys how a checkpoint is laid out; those of no known layout are a ValueError."""
+    for layout, sign in CHECKPOINT_LAYOUTS.items():
         if any(key.startswith(sign) for key in keys):
             return layout
     msg = (
@@ -153,9 +146,9 @@ def layout_names(net: nn.Module, layout: str) -> dict[str, str]:
     Raises:
         ValueError: the layout is unknown, or has no name for a part of this network.
     """
-    table = _renamings(net, layout)
     if layout == "own":
         return {key: key for key in net.state_dict()}
+    table = _renamings(net, layout)
     renamed = {key: rename(key, table) for key in (*net.state_dict(), *shared_queries(net))}
     homeless = [key for key, name in renamed.items() if _OURS.search(name)]
     if homeless:
@@ -175,8 +168,6 @@ def rename(key: str, table: Renamings) -> str:
 
 
 def _renamings(net: nn.Module, layout: str) -> Renamings:
-    if layout == "own":
-        return ()
     if layout == "official":
         return (*stem(net.state_dict(), layout), *_OFFICIAL_KEYS)
     if layout == "mmseg":

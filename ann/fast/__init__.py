@@ -11,8 +11,7 @@ from torch import nn
 
 from ann.blocks import CommonFusion, Disentangled, NonLocal, rewrite_blocks
 from ann.fast.blocks import FastNonLocal
-from ann.fast.folded import FoldedNonLocal, fold_norms
-from ann.fast.networks import FoldedNetwork
+from ann.fast.folded import FoldedNetwork, FoldedNonLocal, fold_norms
 from ann.layers import share
 from ann.network import SegmentationNetwork
 from ann.spec import Mode
@@ -45,11 +44,7 @@ def optimize(module: nn.Module, mode: Mode = "inference") -> nn.Module:
         raise ValueError(msg)
     if mode == "training":
         return rewrite_blocks(share(module), dict.fromkeys(_REWRITTEN, FastNonLocal))
-    return _folded(copy.deepcopy(module).eval())
-
-
-def _folded(module: nn.Module) -> nn.Module:
-    module = rewrite_blocks(module, dict.fromkeys(_REWRITTEN, FoldedNonLocal))
+    module = rewrite_blocks(copy.deepcopy(module).eval(), dict.fromkeys(_REWRITTEN, FoldedNonLocal))
     if type(module) is SegmentationNetwork:
         for name in ("fusion", "context"):
             _needs_known_norms(getattr(module.head, name, None))

@@ -30,11 +30,7 @@ from ann.sampling import TakeAnchors
 
 
 class FastNonLocal(NonLocal):
-    """A non-local or disentangled block of the same parameters, results, gradients and running statistics.
-
-    Args:
-        block: whose submodules become this one's.
-    """
+    """A non-local or disentangled block on another one's submodules: same results, gradients and statistics."""
 
     def __init__(self, block: NonLocal) -> None:
         nn.Module.__init__(self)
@@ -53,31 +49,20 @@ class FastNonLocal(NonLocal):
         """Return the values and their weights for each position, or the mixed values where that is less."""
         source = x if low is None else low
         sample = make_linear_sampler(self.spec)
-        query, key = self.embed(x, low, sample)
+        query, key = self.embed(x, source, sample)
         value = self.answers(source, sample)
-        if self.spec.keeps_all:
-            return self.attend_to_all(query, key, value)
+        if self.spec.keeps_all:  # without the map of weights
+            tokens = (each.mT.contiguous() for each in (query, key, value))
+            return attend_fused(*tokens, scale=self.scale).mT
         weight = torch.bmm(key.mT * self.scale, query).softmax(dim=1)
-        if self._mixes_first(key.shape[2], query.shape[2]):
+        anchors, positions, out = key.shape[2], query.shape[2], self.spec.channels
+        width = self.spec.value_width
+        if positions * width * (anchors + out) < anchors * out * (width + positions):
             return torch.bmm(value, weight)
         return value, weight
 
-    def _mixes_first(self, anchors: int, positions: int) -> bool:
-        value, out = self.spec.value_width, self.spec.channels
-        return positions * value * (anchors + out) < anchors * out * (value + positions)
-
-    def attend_to_all(
-        self,
-        query: Float[Tensor, "n k p"],
-        key: Float[Tensor, "n k s"],
-        value: Float[Tensor, "n v s"],
-    ) -> Float[Tensor, "n v p"]:
-        """Mix the values of all positions without the map of weights."""
-        tokens = (each.mT.contiguous() for each in (query, key, value))
-        return attend_fused(*tokens, scale=self.scale).mT
-
     def embed(
-        self, x: Float[Tensor, "n c h w"], low: Tensor | None, sample: TakeAnchors
+        self, x: Float[Tensor, "n c h w"], source: Float[Tensor, "n l y x"], sample: TakeAnchors
     ) -> tuple[Float[Tensor, "n k p"], Float[Tensor, "n k s"]]:
         """Queries of all positions and keys of the anchors; what is both is computed once.
 
@@ -86,25 +71,21 @@ class FastNonLocal(NonLocal):
         """
         by_token = self.spec.keeps_all
         shared = self.spec.projection == "shared"
-        if shared and low is None:
+        if shared and source is x:
             both = project_twice(self.key, x, by_token=by_token)
             query, key = both.flatten(2), sample(both)
         else:
             module = self.key if shared else self.query
             query = project(module, x, by_token=by_token).flatten(2)
-            key = sample(project(self.key, x if low is None else low, by_token=by_token))
-        return (whiten(query) if self._is_disentangled else query), key
-
-    @property
-    def _is_disentangled(self) -> bool:
-        return self.spec.kind == "disentangled"
+            key = sample(project(self.key, source, by_token=by_token))
+        return (whiten(query) if self.spec.kind == "disentangled" else query), key
 
     def answers(
         self, source: Float[Tensor, "n l y x"], sample: TakeAnchors
     ) -> Float[Tensor, "n v s"]:
         """Values of the anchors; in a disentangled block each has what the unary attention finds added."""
         value = self.sampled(self.value, source, sample)
-        if not self._is_disentangled:
+        if self.spec.kind != "disentangled":
             return value
         assert isinstance(self.unary, nn.Conv2d), "the block's own"
         salience = self.sampled(self.unary, source, sample).softmax(dim=-1)

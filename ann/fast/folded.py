@@ -1,7 +1,7 @@
-"""Blocks for inference: batch norms folded into their convolutions, products of weights made beforehand.
+"""Blocks and networks for inference: batch norms folded into their convolutions, products of weights made beforehand.
 
-Axes: n images, c channels of the map that is refined, h and w its height and width, o channels
-that come out, s anchors, v width of the value.
+Axes: n images, c channels of the map that is refined, l of the low-level map, h and w their height and
+width, o channels that come out, s anchors, v width of the value, k classes, height and width of images.
 """
 
 import torch
@@ -15,17 +15,14 @@ from ann.fast.blocks import FastNonLocal
 from ann.fast.linear import Affine, Context, apply, rectify
 from ann.heads.context import AnnHead
 from ann.layers import ConvNorm
+from ann.network import SegmentationNetwork
 
 
 class EvalOnly(nn.Module):
     """A module without a training mode: its weights are no longer those that are trained."""
 
     def train(self, mode: bool = True) -> "EvalOnly":  # noqa: FBT001, FBT002  # as in torch
-        """Switch to eval mode.
-
-        Raises:
-            ValueError: training mode was asked for.
-        """
+        """Switch to eval mode, or raise a ValueError."""
         if mode:
             msg = "this module was folded for inference and can't be trained; use optimize(module, 'training')"
             raise ValueError(msg)
@@ -59,11 +56,7 @@ def _last_conv(module: nn.Module | None) -> nn.Conv2d | None:
 
 
 class FoldedNonLocal(EvalOnly, FastNonLocal):
-    """A non-local block for inference, where `out` holds all that happens to the context.
-
-    Args:
-        block: whose tensors are folded in place.
-    """
+    """A non-local block, folded in place for inference: `out` holds all that happens to the context."""
 
     def __init__(self, block: NonLocal) -> None:
         super().__init__(block)
@@ -71,10 +64,8 @@ class FoldedNonLocal(EvalOnly, FastNonLocal):
         if self.spec.output == "bottleneck":
             conv = self.combine.bottleneck.conv
             first, second = conv.weight.flatten(1).chunk(2, dim=1)
-            whole = Affine(first, conv.bias).after(
-                Affine(self.out.weight.flatten(1), self.out.bias)
-            )
-            _set(self.out, whole)
+            out = Affine(self.out.weight.flatten(1), self.out.bias)
+            _set(self.out, Affine(first, conv.bias).after(out))
             _set(conv, Affine(second, None))
         self.requires_grad_(requires_grad=False).eval()
 
@@ -96,11 +87,7 @@ def _set(conv: nn.Conv2d, affine: Affine) -> None:
 class FoldedReduction(EvalOnly):
     """Fusion and the 3x3 convolution behind it as one: nothing non-linear is between the two in inference.
 
-    The 1x1 products of the bottleneck vanish in the kernels of the 3x3 convolution.
-
-    Args:
-        fusion: folded, with a bottleneck without ReLU.
-        reduce: folded.
+    The 1x1 products of the bottleneck, which has no ReLU, vanish in the kernels of the 3x3 convolution.
     """
 
     def __init__(self, fusion: FoldedNonLocal, reduce: ConvNorm) -> None:
@@ -150,11 +137,7 @@ def _behind(kernel: Float[Tensor, "o c y x"], weight: Float[Tensor, "c v 1 1"]) 
 
 
 class FoldedAnnHead(EvalOnly):
-    """ANN's head for inference, its fusion block and reduction as one.
-
-    Args:
-        head: folded; its fusion has a bottleneck without ReLU.
-    """
+    """ANN's head for inference, its fusion block (with a bottleneck without ReLU) and reduction as one."""
 
     def __init__(self, head: AnnHead) -> None:
         super().__init__()
@@ -169,3 +152,29 @@ class FoldedAnnHead(EvalOnly):
     ) -> Float[Tensor, "n k h w"]:
         """Classify every position."""
         return self.classifier(self.context(self.reduce(high, low)))
+
+
+class FoldedNetwork(EvalOnly, SegmentationNetwork):
+    """A network whose blocks are folded already, less its auxiliary head, dropout and batch norms."""
+
+    def __init__(self, network: SegmentationNetwork) -> None:
+        nn.Module.__init__(self)
+        self.spec, self.backbone, self.head = network.spec, network.backbone, network.head
+        self.auxiliary = None
+        fold_norms(self)
+        if isinstance(self.head, AnnHead) and isinstance(self.head.fusion, FoldedNonLocal):
+            spec = self.head.fusion.spec
+            if spec.output == "bottleneck" and not spec.bottleneck_relu:
+                self.head = FoldedAnnHead(self.head)
+        for name, part in list(self.named_modules()):
+            if isinstance(part, nn.Dropout2d):
+                self.set_submodule(name, nn.Identity())
+        self.requires_grad_(requires_grad=False).eval()
+
+    def forward(
+        self, images: Float[Tensor, "n 3 height width"]
+    ) -> Float[Tensor, "n k height width"]:
+        """Classify every pixel."""
+        logits = super().forward(images)
+        assert isinstance(logits, Tensor), "eval mode has one output"
+        return logits

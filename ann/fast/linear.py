@@ -18,12 +18,7 @@ Context = Float[Tensor, "n v p"] | tuple[Float[Tensor, "n v s"], Float[Tensor, "
 
 
 class Affine:
-    """Weight and bias of a 1x1 convolution, from a module or composed.
-
-    Args:
-        weight: channels out by channels in.
-        bias: of the channels out.
-    """
+    """Weight and bias of a 1x1 convolution, from a module or composed."""
 
     def __init__(self, weight: Float[Tensor, "o c"], bias: Float[Tensor, " o"] | None) -> None:
         self.weight, self.bias = weight, bias
@@ -50,16 +45,14 @@ def apply(
     onto: Float[Tensor, "n o p"] | None = None,
     keep: int = 1,
 ) -> Float[Tensor, "n o h w"]:
-    """Apply to what was found at each position.
+    """Apply W_o, and whatever follows, to what attention gave; the result has the height and width of `like`.
 
-    Args:
-        affine: W_o and whatever follows.
-        context: what attention gave.
-        like: the map whose height and width the result gets.
-        onto: takes the result, in place.
-        keep: 1 adds to `onto`, 0 replaces what is in it.
+    It goes `onto` a tensor in place: added where `keep` is 1, instead of what is there where it is 0.
     """
-    left, right, bias = _operands(affine, context)
+    if isinstance(context, Tensor):
+        left, right, bias = affine.weight.expand(len(context), -1, -1), context, affine.bias
+    else:
+        left, right, bias = affine(context[0]), context[1], None
     if onto is None:
         out = torch.bmm(left, right)
     else:
@@ -68,13 +61,6 @@ def apply(
     if bias is not None:
         out.add_(bias[:, None])
     return out.unflatten(2, like.shape[2:])
-
-
-def _operands(affine: Affine, context: Context) -> tuple[Tensor, Tensor, Tensor | None]:
-    if isinstance(context, Tensor):
-        return affine.weight.expand(len(context), -1, -1), context, affine.bias
-    value, weight = context
-    return affine(value), weight, None
 
 
 def beside(x: Float[Tensor, "n c h w"], context: Context, out: Affine) -> Float[Tensor, "n o h w"]:
@@ -96,12 +82,9 @@ def linear(conv: nn.Conv2d, tokens: Float[Tensor, "n c p"]) -> Float[Tensor, "n 
 def project(
     module: nn.Module, x: Float[Tensor, "n c h w"], *, by_token: bool
 ) -> Float[Tensor, "n k h w"]:
-    """Apply a 1x1 convolution, or one with norm and ReLU.
+    """Apply a 1x1 `Conv2d`, or a `ConvNorm`.
 
-    Args:
-        module: a `Conv2d` or `ConvNorm`.
-        x: a map.
-        by_token: each position's channels lie together in memory, as fused attention wants them.
+    With `by_token` each position's channels lie together in memory, as fused attention wants them.
     """
     conv = module.conv if isinstance(module, ConvNorm) else module
     assert isinstance(conv, nn.Conv2d), "projections are convolutions"
@@ -133,18 +116,13 @@ def project_twice(
     ):
         return project(module, x, by_token=by_token)
     kept = norm.momentum
-    norm.momentum = _momentum_of_two(norm)
+    if kept is None:  # running statistics are means over all batches
+        norm.momentum = 2 / (int(norm.num_batches_tracked) + 2)
+    else:  # one step that is equal to two towards the same statistics
+        norm.momentum = 1 - (1 - kept) ** 2
     try:
         out = project(module, x, by_token=by_token)
     finally:
         norm.momentum = kept
     norm.num_batches_tracked.add_(1)
     return out
-
-
-def _momentum_of_two(norm: nn.modules.batchnorm._BatchNorm) -> float:
-    """Momentum of one step that is equal to two steps towards the same statistics."""
-    if norm.momentum is None:  # running statistics are means over all batches
-        assert norm.num_batches_tracked is not None, "the caller has seen to it"
-        return 2 / (int(norm.num_batches_tracked) + 2)
-    return 1 - (1 - norm.momentum) ** 2

@@ -19,7 +19,7 @@ HEADS: dict[str, type[nn.Module]] = {
 
 
 def make_head(spec: NetworkSpec, *, low: int, high: int) -> nn.Module:
-    """Build the head for feature maps with that many channels; it is called with both."""
+    """Build the head for feature maps with that many channels; it is called with both maps."""
     return _initialise(HEADS[spec.head](spec, low, high), spec)
 
 

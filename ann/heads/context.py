@@ -9,11 +9,7 @@ from torch import Tensor, nn
 
 from ann.blocks import make_block
 from ann.layers import ConvNorm
-from ann.spec import BlockSpec, NetworkSpec
-
-
-def _optional_block(spec: BlockSpec | None) -> nn.Module | None:
-    return None if spec is None else make_block(spec)
+from ann.spec import NetworkSpec
 
 
 class AnnHead(nn.Module):
@@ -23,12 +19,12 @@ class AnnHead(nn.Module):
     and again ahead of the classifier, as in mmseg; the official code has none in these places.
     """
 
-    def __init__(self, spec: NetworkSpec, low: int, high: int) -> None:  # noqa: ARG002
+    def __init__(self, spec: NetworkSpec, _: int, high: int) -> None:
         super().__init__()
-        self.fusion = _optional_block(spec.fusion)
+        self.fusion = None if spec.fusion is None else make_block(spec.fusion)
         fused = high if spec.fusion is None else spec.fusion.out_channels
         self.reduce = ConvNorm(fused, spec.channels, kernel=3, bias=spec.norm_bias)
-        self.context = _optional_block(spec.context)
+        self.context = None if spec.context is None else make_block(spec.context)
         refined = spec.channels if spec.context is None else spec.context.out_channels
         self.dropout = nn.Dropout2d(spec.dropout)
         self.classifier = nn.Conv2d(refined, spec.num_classes, 1)
@@ -49,7 +45,7 @@ class AnnHead(nn.Module):
 class FcnHead(nn.Module):
     """The context block between two 3x3 convolutions, then the input concatenated again (mmseg NLHead, DNLHead)."""
 
-    def __init__(self, spec: NetworkSpec, low: int, high: int) -> None:  # noqa: ARG002
+    def __init__(self, spec: NetworkSpec, _: int, high: int) -> None:
         super().__init__()
         assert spec.context is not None, "NetworkSpec checks this"
         self.enter = ConvNorm(high, spec.channels, kernel=3, bias=spec.norm_bias)
@@ -60,11 +56,7 @@ class FcnHead(nn.Module):
         self.dropout = nn.Dropout2d(spec.dropout)
         self.classifier = nn.Conv2d(spec.channels, spec.num_classes, 1)
 
-    def forward(
-        self,
-        low: Float[Tensor, "n l h w"],  # noqa: ARG002  # heads are called alike
-        high: Float[Tensor, "n c h w"],
-    ) -> Float[Tensor, "n k h w"]:
+    def forward(self, _: Tensor, high: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
         """Classify every position."""
         refined = self.leave(self.context(self.enter(high)))
         merged = self.merge(torch.cat([high, refined], dim=1))

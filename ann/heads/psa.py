@@ -85,7 +85,7 @@ class PsaHead(nn.Module):
     border before the map is brought to full size; published mmseg weights were trained with it.
     """
 
-    def __init__(self, spec: NetworkSpec, low: int, high: int) -> None:  # noqa: ARG002
+    def __init__(self, spec: NetworkSpec, _: int, high: int) -> None:
         super().__init__()
         self.collect = PsaBranch(spec, high, distribute=False)
         self.distribute = PsaBranch(spec, high, distribute=True)
@@ -94,11 +94,7 @@ class PsaHead(nn.Module):
         self.dropout = nn.Dropout2d(spec.dropout)
         self.classifier = nn.Conv2d(spec.channels, spec.num_classes, 1)
 
-    def forward(
-        self,
-        low: Float[Tensor, "n l h w"],  # noqa: ARG002  # heads are called alike
-        high: Float[Tensor, "n c h w"],
-    ) -> Float[Tensor, "n k h w"]:
+    def forward(self, _: Tensor, high: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
         """Classify every position."""
         mixed = torch.cat([self.collect(high), self.distribute(high)], dim=1)
         projected = self.project(mixed)

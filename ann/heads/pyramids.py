@@ -21,7 +21,7 @@ DENSE_ASPP_MOMENTUM = 0.0003
 class PspHead(nn.Module):
     """Pyramid pooling: averages over 1, 2, 3 and 6 cells a side beside the map itself (semseg and mmseg alike)."""
 
-    def __init__(self, spec: NetworkSpec, low: int, high: int) -> None:  # noqa: ARG002
+    def __init__(self, spec: NetworkSpec, _: int, high: int) -> None:
         super().__init__()
         self.align_corners = spec.align_corners
         self.pools = nn.ModuleList(ConvNorm(high, spec.channels) for _ in PSP_GRIDS)
@@ -30,11 +30,7 @@ class PspHead(nn.Module):
         self.dropout = nn.Dropout2d(spec.dropout)
         self.classifier = nn.Conv2d(spec.channels, spec.num_classes, 1)
 
-    def forward(
-        self,
-        low: Float[Tensor, "n l h w"],  # noqa: ARG002  # heads are called alike
-        high: Float[Tensor, "n c h w"],
-    ) -> Float[Tensor, "n k h w"]:
+    def forward(self, _: Tensor, high: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
         """Classify every position."""
         maps = [high]
         for grid, project in zip(PSP_GRIDS, self.pools, strict=True):
@@ -46,7 +42,7 @@ class PspHead(nn.Module):
 class DeepLabHead(nn.Module):
     """DeepLab-V3 as mmseg has it: 512 channels a branch and a 3x3 merge, the original 256 and a 1x1."""
 
-    def __init__(self, spec: NetworkSpec, low: int, high: int) -> None:  # noqa: ARG002
+    def __init__(self, spec: NetworkSpec, _: int, high: int) -> None:
         super().__init__()
         self.align_corners = spec.align_corners
         self.image = ConvNorm(high, spec.channels)
@@ -59,11 +55,7 @@ class DeepLabHead(nn.Module):
         self.dropout = nn.Dropout2d(spec.dropout)
         self.classifier = nn.Conv2d(spec.channels, spec.num_classes, 1)
 
-    def forward(
-        self,
-        low: Float[Tensor, "n l h w"],  # noqa: ARG002  # heads are called alike
-        high: Float[Tensor, "n c h w"],
-    ) -> Float[Tensor, "n k h w"]:
+    def forward(self, _: Tensor, high: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
         """Classify every position."""
         image = self.image(F.adaptive_avg_pool2d(high, 1))
         maps = [resize(image, high.shape[2:], align_corners=self.align_corners)]
@@ -99,7 +91,7 @@ class DenseAsppHead(nn.Module):
     rectified features as well. Here that ReLU is written out.
     """
 
-    def __init__(self, spec: NetworkSpec, low: int, high: int) -> None:  # noqa: ARG002
+    def __init__(self, spec: NetworkSpec, _: int, high: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             DenseAsppBranch(high + index * spec.channels, spec, dilation, norm=index > 0)
@@ -109,11 +101,7 @@ class DenseAsppHead(nn.Module):
         self.dropout = nn.Dropout2d(spec.dropout)
         self.classifier = nn.Conv2d(wide, spec.num_classes, 1)
 
-    def forward(
-        self,
-        low: Float[Tensor, "n l h w"],  # noqa: ARG002  # heads are called alike
-        high: Float[Tensor, "n c h w"],
-    ) -> Float[Tensor, "n k h w"]:
+    def forward(self, _: Tensor, high: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
         """Classify every position."""
         x = high.relu()
         for branch in self.branches:

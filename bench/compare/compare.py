@@ -21,7 +21,7 @@ from bench.analysis import LEVEL, MARGIN, ROUNDS, fewest_rounds
 from bench.compare.rounds import ArmError, Match, Name
 from bench.compare.turns import ArmDevice
 from bench.records import (
-    FILE,
+    COMPARISONS_FILE,
     Agreement,
     ArmRecord,
     Comparison,
@@ -141,7 +141,7 @@ def compare_arms(
     comparisons = []
     for first, second in pairs:
         comparison = compare(first, second, device=device, settings=settings, on_step=on_step)
-        append_line(out / FILE, comparison)
+        append_line(out / COMPARISONS_FILE, comparison)
         comparisons.append(comparison)
     return tuple(comparisons)
 

@@ -3,7 +3,6 @@
 from bench.records.code import digest
 from bench.records.comparison import (
     CLOCK_TIMES,
-    FILE,
     Agreement,
     ArmReadings,
     ArmRecord,

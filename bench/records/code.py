@@ -6,7 +6,8 @@ import importlib.util
 import re
 import sys
 import sysconfig
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from functools import cache
 from importlib.machinery import all_suffixes
 from pathlib import Path
@@ -34,9 +35,8 @@ def digest(roots: Iterable[str], *, skip: Collection[str] = (), ends: Collection
     return _digest(tuple(roots), tuple(skip), tuple(ends))
 
 
-Import = tuple[
-    str, str
-]  # a module, and the name that is taken from it, empty for the module itself
+# A module, and the name that is taken from it, empty for the module itself.
+Import = tuple[str, str]
 
 
 @cache
@@ -107,18 +107,14 @@ def _read(path: Path, name: str) -> _Module:
             taken = {alias: (_absolute(node, package), alias.name) for alias in node.names}
             provides |= {alias.asname or alias.name: pair for alias, pair in taken.items()}
             imports += taken.values()
-    is_door = path.name == "__init__.py" and not _statements(tree)
-    endings = {ending for ending in DATA if any(text.endswith(ending) for text in _texts(tree))}
+    is_door = path.name == "__init__.py" and all(map(_is_wording, tree.body))
+    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    texts = [constant for constant in constants if isinstance(constant, str)]
+    endings = {ending for ending in DATA if any(text.endswith(ending) for text in texts)}
     content = hashlib.sha256(ast.dump(_Meaning().visit(tree), annotate_fields=False).encode())
     for file in sorted(path.parent.iterdir()) if endings else ():
         content.update(file.read_bytes() if file.suffix in endings else b"")
     return _Module(content.hexdigest(), tuple(dict.fromkeys(imports)), provides if is_door else {})
-
-
-def _texts(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
@@ -143,21 +139,16 @@ def _provider(imported: Import) -> str:
     return imported[0]
 
 
-def _statements(tree: ast.Module) -> list[ast.stmt]:
-    """What a module does beside importing and telling what it is."""
-    return [
-        node
-        for node in tree.body
-        if not isinstance(node, ast.Import | ast.ImportFrom) and not _is_text(node)
-    ]
+def _is_wording(node: ast.stmt) -> bool:
+    """Whether a statement imports, or tells what something is: what a door consists of."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return isinstance(node.value.value, str)
+    return isinstance(node, ast.Import | ast.ImportFrom)
 
 
-def _is_text(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+def _is_message(node: ast.stmt) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return [getattr(target, "id", "") for target in targets] == ["msg"]
 
 
 class _Meaning(ast.NodeTransformer):
@@ -168,14 +159,9 @@ class _Meaning(ast.NodeTransformer):
         for field in ("body", "orelse", "finalbody"):
             block = getattr(node, field, None)
             if isinstance(block, list):
-                setattr(node, field, [one for one in block if not self._is_wording(one)])
+                kept = [each for each in block if not (_is_wording(each) or _is_message(each))]
+                setattr(node, field, kept)
         return super().generic_visit(node)
-
-    @staticmethod
-    def _is_wording(node: ast.stmt) -> bool:
-        if isinstance(node, ast.Assign):
-            return [getattr(target, "id", "") for target in node.targets] == ["msg"]
-        return isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node)
 
 
 @cache
@@ -185,30 +171,13 @@ def _versions(package: str) -> tuple[str, ...]:
         return ()
     from importlib import metadata  # not for --help
 
-    names = _distributions(package)
-    needs = [_bare(need) for name in names for need in metadata.requires(name) or ()]
-    return tuple(_installed([*names, *needs]))
-
-
-def _distributions(package: str) -> Iterable[str]:
-    from importlib import metadata
-
     try:
-        return [metadata.distribution(package).name]
+        names = [metadata.distribution(package).name]
     except metadata.PackageNotFoundError:
-        return metadata.packages_distributions().get(package, ())
-
-
-def _bare(requirement: str) -> str:
-    found = re.match(r"[\w.-]+", requirement)
-    return found.group() if found else requirement
-
-
-def _installed(names: Iterable[str]) -> Iterator[str]:
-    from importlib import metadata
-
-    for name in names:
-        try:
-            yield f"{name.lower()} {metadata.version(name)}"
-        except metadata.PackageNotFoundError:
-            continue
+        names = list(metadata.packages_distributions().get(package, ()))
+    needs = [need for name in names for need in metadata.requires(name) or ()]
+    versions = []
+    for name in (*names, *(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needs)):
+        with suppress(metadata.PackageNotFoundError):
+            versions.append(f"{name.lower()} {metadata.version(name)}")
+    return tuple(versions)

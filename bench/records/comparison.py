@@ -1,18 +1,15 @@
 """A comparison as it is written: two arms, every reading of every round, and where it was made.
 
-One line of JSON in `comparisons.jsonl`. The verdict is not in it: `bench.analysis.decide_comparison` makes it from the
-readings.
+One line of JSON. The verdict is not in it: `bench.analysis.decide_comparison` makes it from the readings.
 """
 
 from pathlib import Path
 from typing import Literal
 
-from bench.records import files as jsonl
-from bench.records import record
+from bench.records import files
 from bench.records.files import Model
-from bench.records.record import Environment, Failure, MeasuredMemory
+from bench.records.record import COMPARISONS_FILE, Environment, Failure, MeasuredMemory
 
-FILE = record.COMPARISONS_FILE
 ClockName = Literal["process", "wall", "cuda-events"]
 CLOCK_TIMES: dict[ClockName, str] = {
     "process": "process time",
@@ -102,15 +99,13 @@ class Comparison(Model):
 
 
 def read_comparisons(path: Path) -> tuple[Comparison, ...]:
-    """Read the comparisons of a file or of every such file below a folder; none where there is none.
+    """Read the comparisons of a file, or of every such file below a folder; none where there is none.
 
     Raises:
         ValueError: a line is no comparison; the message names file, line and field.
     """
-    found = path.rglob(FILE) if path.is_dir() else [path]
-    files = sorted(file for file in found if file.name == FILE and file.exists())
-    return tuple(
-        jsonl.parse_line(Comparison, line, where=where)
-        for file in files
-        for where, line in jsonl.read_lines(file)
+    paths = path.rglob(COMPARISONS_FILE) if path.is_dir() else [path]
+    return files.read_models(
+        Comparison,
+        sorted(each for each in paths if each.name == COMPARISONS_FILE and each.exists()),
     )

@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -28,17 +28,10 @@ def write_whole(
     *,
     failure: str = "could not be written ({}); make room and call again",
 ) -> None:
-    """Put a file in the place of the one before, in one step.
+    """Put a file in the place of the one before, in one step; its folder is made.
 
-    A process that dies or a disk that fills up on the way leaves the earlier file as it was.
-
-    Args:
-        path: of the file; its folder is made.
-        content: all of it.
-        failure: what the error says after the path; braces stand for the system's reason.
-
-    Raises:
-        OSError: the file can't be written; the message names it.
+    A process that dies or a disk that fills up on the way leaves the earlier file as it was. The
+    message of an OSError names the file and says `failure`, where braces stand for the system's reason.
     """
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -60,15 +53,13 @@ def append_line(path: Path, model: Model) -> None:
     """Add one record to a JSON Lines file, whole or not at all.
 
     One write of one line under O_APPEND, synchronised; a torn last line of a killed run is cut off
-    first.
-
-    Raises:
-        OSError: the file can't be written; the message names it, and its records are kept.
+    first. The message of an OSError names the file, whose records are kept.
     """
     line = (model.model_dump_json(exclude_defaults=True) + "\n").encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _APPENDING:
+            _cut_torn_line(path)
             _append(path, line)
     except OSError as error:
         msg = (
@@ -79,24 +70,16 @@ def append_line(path: Path, model: Model) -> None:
 
 
 def _append(path: Path, line: bytes) -> None:
-    _cut_torn_line(path)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        _write_whole(descriptor, line)
-    finally:
-        os.close(descriptor)
-
-
-def _write_whole(descriptor: int, line: bytes) -> None:
-    before = os.fstat(descriptor).st_size
-    try:
-        # On a full disk a write may end in the middle; the next one says why.
-        while line:
-            line = line[os.write(descriptor, line) :]
-        os.fsync(descriptor)
-    except OSError:
-        os.ftruncate(descriptor, before)
-        raise
+    with path.open("ab", buffering=0) as file:
+        before = path.stat().st_size
+        try:
+            # On a full disk a write may end in the middle; the next one says why.
+            while line:
+                line = line[os.write(file.fileno(), line) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -110,28 +93,19 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Read the whole lines of a file, each with where it stands.
-
-    Raises:
-        ValueError: the file is no text.
-    """
+    """Read the whole lines of a file, each with where it stands; what is no text is a ValueError."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         msg = f"{path}: not text ({error.reason} at byte {error.start}); records are JSON Lines in UTF-8"
         raise ValueError(msg) from error
-    whole = text[: text.rfind("\n") + 1] if "\n" in text else ""
-    for number, line in enumerate(whole.split("\n"), start=1):
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
         if line.strip():
             yield f"{path}:{number}", line
 
 
 def parse_line(model: type[Line], line: str, *, where: str) -> Line:
-    """Read one line as a model.
-
-    Raises:
-        ValueError: the line is none; the message names the place and the first fault.
-    """
+    """Read one line as a model, or raise a ValueError that names the place and the first fault."""
     try:
         return model.model_validate_json(line)
     except ValidationError as error:
@@ -141,3 +115,10 @@ def parse_line(model: type[Line], line: str, *, where: str) -> Line:
             f"{where}: {field}: {fault['msg']}, got {json.dumps(fault['input'], default=str)[:80]}"
         )
         raise ValueError(msg) from error
+
+
+def read_models(model: type[Line], files: Iterable[Path]) -> tuple[Line, ...]:
+    """Read the whole lines of files as models; errors are those of `read_lines` and `parse_line`."""
+    return tuple(
+        parse_line(model, line, where=where) for file in files for where, line in read_lines(file)
+    )

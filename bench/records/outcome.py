@@ -36,7 +36,6 @@ FindingVerdict = Literal[
 ORDER: tuple[FindingVerdict, ...] = FindingVerdict.__args__  # type: ignore[attr-defined]  # worst first
 EXACTLY_WORSE = frozenset(("CHANGED", "FAILED"))
 MEASURED_WORSE = frozenset(("SLOWER", "MORE"))
-WORSE_VERDICTS = EXACTLY_WORSE | MEASURED_WORSE
 
 FindingKind = Literal["exact", "time", "memory"]
 Amount = float | int | str | None
@@ -67,7 +66,7 @@ class Finding(Model):
     @property
     def is_worse(self) -> bool:
         """Whether this alone makes the head worse."""
-        return self.verdict in WORSE_VERDICTS
+        return self.verdict in EXACTLY_WORSE | MEASURED_WORSE
 
 
 class Control(Model):
@@ -89,7 +88,7 @@ class Control(Model):
 
 
 class SideRecord(Model):
-    """What was compared: as it was asked for, and what that is."""
+    """What was compared: as the user named it, and what that is."""
 
     name: str
     commit: str | None = None
@@ -99,8 +98,7 @@ class SideRecord(Model):
 class Outcome(Model):
     """All that the gate found.
 
-    `timed` says whether time and memory were to be measured; `rules` what was fixed beforehand, in
-    sentences.
+    `timed` says whether time and memory were to be measured, `rules` what was fixed beforehand.
     """
 
     schema_version: Literal[1] = 1
@@ -123,17 +121,17 @@ class Outcome(Model):
                     f"this machine cannot decide: the control {control.name!r} has to read "
                     f"{control.expected} and read {control.verdict} ({control.reason})"
                 )
-        judged = [one for one in self.findings if one.kind != "exact" and one.verdict != "SHOWN"]
-        if self.timed and not judged:
+        decided = [item for item in self.findings if item.verdict != "SHOWN"]
+        if self.timed and all(item.kind == "exact" for item in decided):
             return "no time was measured"
-        if not [one for one in self.findings if one.verdict not in ("NEW", "FIXED", "SHOWN")]:
+        if all(item.verdict in ("NEW", "FIXED") for item in decided):
             return "nothing was compared that both sides have"
         return ""
 
     @property
     def status(self) -> int:
         """0 the same or better, 1 worse, 3 nothing measured or the machine cannot decide."""
-        verdicts = {one.verdict for one in self.findings}
+        verdicts = {item.verdict for item in self.findings}
         if verdicts & EXACTLY_WORSE:
             return WORSE
         if self.undecided:
@@ -165,32 +163,27 @@ def cell_name(record: Record) -> str:
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Sort by verdict, then by how far a quantity moved."""
 
-    def key(one: Finding) -> tuple[int, float]:
-        moved = abs(one.ratio - 1) if one.ratio is not None else 0.0
-        return ORDER.index(one.verdict), -moved
+    def key(item: Finding) -> tuple[int, float]:
+        moved = abs(item.ratio - 1) if item.ratio is not None else 0.0
+        return ORDER.index(item.verdict), -moved
 
     return tuple(sorted(findings, key=key))
 
 
 def moved_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Those that are not the same, the worst first."""
-    return tuple(one for one in worst_first(findings) if one.verdict != "SAME")
+    return tuple(item for item in worst_first(findings) if item.verdict != "SAME")
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> Path:
     """Write it as `outcome.json`."""
     path = folder / OUTCOME_FILE
-    content = outcome.model_dump_json(exclude_defaults=True, indent=1)
-    files.write_whole(path, content.encode())
+    files.write_whole(path, outcome.model_dump_json(exclude_defaults=True, indent=1).encode())
     return path
 
 
 def read_outcome(folder: Path) -> Outcome:
-    """Read what `write` has written.
-
-    Raises:
-        ValueError: there is none, or it is none.
-    """
+    """Read what `write_outcome` has written; where there is nothing, or something else, it is a ValueError."""
     path = folder / OUTCOME_FILE
     if not path.is_file():
         msg = f"{str(path)!r} does not exist; give the folder that a gate has written"

@@ -1,8 +1,7 @@
 """What was seen: one record a line of JSON, raw samples in base units, and where they were taken.
 
-A record holds measures or a failure with its reason. Nothing is rounded here and nothing is
-averaged: medians, MiB and digits belong to `reports`. Published numbers are records too
-(`source="published"`).
+Nothing is rounded here and nothing is averaged: medians, MiB and digits belong to `reports`.
+Published numbers are records too (`source="published"`).
 """
 
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from bench.records import files as jsonl
+from bench.records import files
 from bench.records.files import Model
 
 # Comparisons of two arms lie beside the records and have a form of their own (`bench.records.comparison`).
@@ -18,10 +17,7 @@ COMPARISONS_FILE = "comparisons.jsonl"
 
 
 class Alike(Model):
-    """Calls of one operator that are alike: how many, and what each of them does.
-
-    `dtype` is the number format of the operands.
-    """
+    """Calls of one operator that are alike: how many, and what each does with operands of that number format."""
 
     calls: int
     macs: int = 0
@@ -51,8 +47,7 @@ class Counts(Model):
     """What a module holds and what one call of it does, without running it.
 
     `flops` counts 2 per MAC of matrix work and adds the element-wise work (softmax, norm, pooling,
-    interpolation). `paper_operations` is the count by the released script's rules, where they
-    apply.
+    interpolation). `paper_operations` is the count by the released script's rules, where they apply.
     """
 
     parameters: int
@@ -80,9 +75,8 @@ class PredictedMemory(Model):
     """Peak of the live tensors, from the dispatch of one call on fake tensors; without workspaces.
 
     `peak_bytes` is everything alive at the peak; `increment_bytes` is what the call adds to inputs
-    and parameters. `paper_bytes` is the figure by the released script's procedure. `device` is the
-    one whose rules held where they differ: autocast's casts, the choice of an attention
-    kernel.
+    and parameters. `paper_bytes` is the figure by the released script's procedure. `device` is the one
+    whose rules counted where they differ: autocast's casts, the choice of an attention kernel.
     """
 
     peak_bytes: int
@@ -153,10 +147,9 @@ class Accuracy(Model):
     """What a trained network said of every pixel of a set, and how it was trained.
 
     `confusion` has a row for the true class and a column for the predicted one, in pixels; ignored
-    pixels are not in it. `losses` are (iteration, loss), sampled. `protocol` names how it was
-    evaluated. `groups` are classes that the data set tells apart, by their indexes, e.g. those that
-    need a cue from far away. `empty_crops` are crops without a labelled pixel, which added nothing to
-    the loss.
+    ones are not in it. `losses` are (iteration, loss), sampled. `protocol` names how it was evaluated.
+    `groups` are classes that the data set tells apart, by their indexes, e.g. those that need a cue
+    from far away. `empty_crops` are crops without a labelled pixel, which added nothing to the loss.
     """
 
     dataset: str
@@ -209,8 +202,7 @@ class ToolCount(Model):
 class Ceiling(Model):
     """What a machine reaches in one respect: a copy in its memory, or a product of square matrices.
 
-    `amount` is what one call does: bytes read and written, or FLOPs; `reason` says why it could not
-    be had.
+    `amount` is what one call does, in bytes read and written or FLOPs; `reason` why it can't be had.
     """
 
     kind: Literal["copy", "product"]
@@ -221,7 +213,7 @@ class Ceiling(Model):
 
 
 class Measures(Model):
-    """What the probes read; None where a probe was not asked for or its reading can't be had."""
+    """What the probes read; None where there was no such probe, or its reading can't be had."""
 
     counts: Counts | None = None
     predicted: PredictedMemory | None = None
@@ -307,25 +299,10 @@ def read_records(path: Path) -> tuple[Record, ...]:
     A last line without its newline is what a killed run leaves; it is passed over.
 
     Raises:
-        ValueError: there is no such file, or a line is no record; the message names file, line and
-            field.
+        ValueError: there is no such file, or a line is no record; the message names file, line and field.
     """
     if not path.exists():
         msg = f"records {str(path)!r} do not exist; give a .jsonl file or a folder that holds some"
         raise ValueError(msg)
-    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
-    return tuple(
-        parse_record(line, where=where)
-        for file in files
-        if file.name != COMPARISONS_FILE
-        for where, line in jsonl.read_lines(file)
-    )
-
-
-def parse_record(line: str, *, where: str) -> Record:
-    """Read one line.
-
-    Raises:
-        ValueError: the line is no record; the message names the place and the first fault.
-    """
-    return jsonl.parse_line(Record, line, where=where)
+    paths = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+    return files.read_models(Record, [each for each in paths if each.name != COMPARISONS_FILE])

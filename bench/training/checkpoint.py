@@ -13,11 +13,7 @@ STATE_KEYS = {"iteration", "identity", "network", "optimiser", "trained"}
 
 
 def save_training(path: Path, state: Mapping[str, Any]) -> None:
-    """Put a state of tensors and plain data in the place of the one before, in one step.
-
-    Raises:
-        OSError: the file can't be written; the message names it, and the earlier one is kept.
-    """
+    """Put a state of tensors and plain data in the place of the one before, in one step, or keep that one."""
     content = io.BytesIO()
     torch.save(dict(state), content)
     write_whole(
@@ -31,17 +27,12 @@ def save_training(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_training(path: Path) -> dict[str, Any] | None:
-    """Read a state on the CPU; None where there is none.
-
-    Raises:
-        ValueError: the file is no such state.
-    """
+    """Read a state on the CPU, None where there is no file; one that is no such state is a ValueError."""
     if not path.exists():
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    # A file that is something else makes torch's reader fail in any way.
-    except Exception as error:
+    except Exception as error:  # a file that is something else makes torch's reader fail in any way
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         msg = f"{path}: is no checkpoint of a training ({reason}); delete it to begin anew"
         raise ValueError(msg) from error

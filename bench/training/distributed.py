@@ -26,15 +26,9 @@ def place() -> ProcessPlace:
 
 @contextmanager
 def processes(device: str) -> Iterator[torch.device]:
-    """Join the processes that torchrun started, for the length of a `with` block.
+    """Join the processes that torchrun started, by NCCL between GPUs and gloo on the CPU; yields this one's device.
 
-    NCCL between GPUs, gloo on the CPU. Outside of torchrun nothing is joined.
-
-    Args:
-        device: `cpu` or `cuda`.
-
-    Yields:
-        This process's own device.
+    Outside of torchrun nothing is joined.
     """
     local = torch.device(device)
     if "TORCHELASTIC_RUN_ID" not in os.environ:

@@ -3,7 +3,6 @@
 Axes: n images, k classes, height and width of the images.
 """
 
-from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Protocol
 
@@ -11,7 +10,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, Subset
 
 from ann.layers import resize
 from ann.network import Logits, SegmentationNetwork
@@ -30,13 +28,11 @@ class EvaluationSet(Labelled, Protocol):
     name: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    groups: dict[str, tuple[int, ...]]  # classes that the set sets apart
 
 
 class ConfusionMatrix:
-    """Counts of pixels: row for the true class, column for the predicted one.
-
-    `counts` is an int64 tensor [classes, classes].
-    """
+    """Counts of pixels, int64 [classes, classes]: row for the true class, column for the predicted one."""
 
     def __init__(self, classes: int, *, device: str | torch.device = "cpu") -> None:
         if classes < 1:
@@ -46,15 +42,7 @@ class ConfusionMatrix:
         self.counts = torch.zeros(classes, classes, dtype=torch.int64, device=device)
 
     def update(self, prediction: Int[Tensor, "..."], label: Int[Tensor, "..."]) -> None:
-        """Add the pixels of one or more images; those labelled 255 are left out.
-
-        Args:
-            prediction: predicted classes, 0 to classes - 1.
-            label: true classes in the same shape, or 255.
-
-        Raises:
-            ValueError: the shapes differ, or a class is outside the range.
-        """
+        """Add the pixels of one or more images; those labelled 255 are left out."""
         if prediction.shape != label.shape:
             msg = (
                 f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in size; "
@@ -80,22 +68,13 @@ class ConfusionMatrix:
             )
             raise ValueError(msg)
 
-    def reduce(self) -> None:
-        """Sum over the processes of a distributed evaluation; alone it does nothing."""
-        if place().world > 1:
-            torch.distributed.all_reduce(self.counts)
-
     def rows(self) -> tuple[tuple[int, ...], ...]:
         """Return the counts as a record keeps them."""
         return tuple(tuple(row) for row in self.counts.tolist())
 
 
 def find_protocol(name: str) -> EvaluationProtocol:
-    """Look up a protocol.
-
-    Raises:
-        ValueError: the name is unknown.
-    """
+    """Look up a protocol; an unknown one is a ValueError."""
     if name not in PROTOCOLS:
         msg = f"unknown protocol {name!r}; allowed are {', '.join(PROTOCOLS)}"
         raise ValueError(msg)
@@ -109,21 +88,11 @@ def evaluate(
     *,
     protocol: str | EvaluationProtocol = "whole",
     device: str | torch.device = "cpu",
-    workers: int = 0,
-    on_image: Callable[[int], None] | None = None,
 ) -> ConfusionMatrix:
     """Predict every image of a set and count the pixels.
 
-    Under torchrun each process takes its share of the images and all return the matrix of the whole set.
-
-    Args:
-        network: made by `ann.build.network`; its `spec` says how images are normalised. It is put in
-            eval mode and left in the mode in which it came.
-        dataset: images as bytes [3, height, width] and labels [height, width].
-        protocol: a key of `PROTOCOLS`, or one of your own.
-        device: where to predict.
-        workers: processes that read images; 0 to read them here.
-        on_image: called with the number of images done by this process.
+    Images are normalised as the network's `spec` says; its mode is put back. Under torchrun each
+    process takes its share of the images and all return the matrix of the whole set.
 
     Raises:
         ValueError: the protocol is unknown, an image can't be read, a label is out of range, or the
@@ -132,12 +101,10 @@ def evaluate(
     chosen = find_protocol(protocol) if isinstance(protocol, str) else protocol
     matrix = ConfusionMatrix(len(dataset.classes), device=device)
     rank, world = place()
-    indexes = range(rank, len(dataset), world)
     was_training = network.training
     network.eval().to(device)
-    for done, (index, (image, label)) in enumerate(
-        _load_images(dataset, indexes, workers), start=1
-    ):
+    for index in range(rank, len(dataset), world):
+        image, label = dataset[index]
         batch = normalise(image.to(device), network.spec.preprocessing)[None]
         logits = predict_scores(network, batch, chosen)
         if not bool(torch.isfinite(logits).all()):
@@ -147,39 +114,19 @@ def evaluate(
             )
             raise ValueError(msg)
         matrix.update(logits[0].argmax(dim=0), label)
-        if on_image is not None:
-            on_image(done)
     network.train(was_training)
-    matrix.reduce()
+    if world > 1:
+        torch.distributed.all_reduce(matrix.counts)
     return matrix
-
-
-def _load_images(
-    dataset: EvaluationSet, indexes: range, workers: int
-) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-    loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
-        Subset(dataset, indexes),  # type: ignore[arg-type]  # torch has no protocol for its sets
-        batch_size=None,
-        num_workers=workers,
-        # Without one of its own a loader draws from the global generator.
-        generator=torch.Generator(),
-    )
-    return zip(indexes, loader, strict=True)
 
 
 def predict_scores(
     network: SegmentationNetwork, images: Images, protocol: EvaluationProtocol
 ) -> Logits:
-    """Score the classes of every pixel by a protocol.
+    """Score the classes of every pixel of normalised images by a protocol, with a network in eval mode.
 
-    Args:
-        network: in eval mode, with its `spec`.
-        images: normalised, all of one size.
-        protocol: how.
-
-    Returns:
-        At the size of the images: mean logits over windows, scales and flips, or mean probabilities
-        over scales and flips.
+    At the size of the images: mean logits over windows, scales and flips, or mean probabilities over
+    scales and flips.
     """
     size = Size(height=images.shape[2], width=images.shape[3])
     total: Tensor | None = None
@@ -188,26 +135,18 @@ def predict_scores(
         target = protocol.target(size, scale)
         scaled = images
         if target != size:
-            shape = (target.height, target.width)
-            scaled = functional.interpolate(images, shape, mode="bilinear", align_corners=False)
+            scaled = resize(images, torch.Size((target.height, target.width)), align_corners=False)
         logits = _predict_windows(network, scaled.flip(3) if mirrored else scaled, protocol)
         logits = logits.flip(3) if mirrored else logits
-        logits = _resize_logits(network, logits, size, protocol)
+        if logits.shape[2:] != images.shape[2:]:
+            aligned = protocol.resize == "bilinear" and network.spec.align_corners
+            logits = functional.interpolate(
+                logits, images.shape[2:], mode=protocol.resize, align_corners=aligned
+            )
         scores = logits.softmax(dim=1) if protocol.average == "probabilities" else logits
         total = scores if total is None else total + scores
     assert total is not None
     return total / len(views)
-
-
-def _resize_logits(
-    network: SegmentationNetwork, logits: Logits, size: Size, protocol: EvaluationProtocol
-) -> Logits:
-    target = (size.height, size.width)
-    if logits.shape[2:] == target:
-        return logits
-    if protocol.resize == "bicubic":
-        return functional.interpolate(logits, target, mode="bicubic", align_corners=False)
-    return resize(logits, torch.Size(target), align_corners=network.spec.align_corners)
 
 
 def _predict_windows(
@@ -215,8 +154,8 @@ def _predict_windows(
 ) -> Logits:
     """Predict in the protocol's windows and average where they overlap."""
     height, width = images.shape[2:]
-    beyond = (-width % protocol.multiple, -height % protocol.multiple)
-    padded = functional.pad(images, (0, beyond[0], 0, beyond[1]))
+    right, below = -width % protocol.multiple, -height % protocol.multiple
+    padded = functional.pad(images, (0, right, 0, below))
     size = Size(height=padded.shape[2], width=padded.shape[3])
     windows = protocol.windows(size)
     if len(windows) == 1:

@@ -7,7 +7,7 @@ was killed and went on ends with the very weights of one that was not.
 import math
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.training import checkpoint
-from bench.training.data import TrainingSet, VisitSampler, load_batches, seed_of
+from bench.training.data import Augmented, draw_visits, load_batches, seed_of
 from bench.training.distributed import broadcast_buffers, gather_numbers, place, wrap_distributed
 from bench.training.losses import make_loss
-from bench.training.optim import (
-    choose_precision,
-    cudnn_benchmark,
-    gradient_norm,
-    learning_rate,
-    make_optimiser,
-    seed_generators,
-)
+from bench.training.optim import cudnn_benchmark, learning_rate, make_optimiser, uses_bfloat16
 from bench.training.progress import LoopClock, Trained, open_log
 from experiments.recipes import Recipe
 
@@ -40,7 +33,7 @@ OnStep = Callable[[int, float | None], None]
 
 def train(
     network: nn.Module,
-    dataset: TrainingSet,
+    dataset: Augmented,
     recipe: Recipe,
     *,
     iterations: int,
@@ -51,44 +44,32 @@ def train(
 ) -> Trained:
     """Train a network in place; it is left in training mode on the device.
 
-    Args:
-        network: maps images to a pair of logits, the auxiliary ones or None.
-        dataset: augmented; takes a visit (epoch, index), gives a normalised image [3, h, w] and an
-            int64 label [h, w].
-        recipe: optimiser, schedule, batch, loss and precision.
-        iterations: how many, over which the learning rate falls.
-        seed: of the order of the images and of everything drawn by the network; torch's global
-            generators, on the CPU the CPU's alone, are seeded anew in every iteration.
-        device: where to train; under torchrun this process's own.
-        folder: of the checkpoint and the log; a training found there goes on, a finished one is
-            loaded. None to keep nothing.
-        on_step: called with the iterations done and the loss last read.
+    The network maps images to a pair of logits, of which the auxiliary ones may be None; the set maps
+    a visit (epoch, index) to a normalised image [3, h, w] and an int64 label [h, w]. Order of the
+    images and whatever the network draws follow from the seed: torch's global generators, on the CPU
+    the CPU's alone, are seeded anew in every iteration. A training whose checkpoint is in the folder
+    goes on, a finished one is loaded; without a folder nothing is kept. `on_step` is called with the
+    iterations done and the loss last read.
 
     Raises:
-        ValueError: the folder holds another training, an image can't be read, or the loss is not
-            finite.
+        ValueError: the folder holds another training, an image can't be read, or the loss is not finite.
         OSError: the checkpoint can't be written.
     """
-    loop = _Loop(
-        network=network,
-        dataset=dataset,
-        recipe=recipe,
-        iterations=iterations,
-        seed=seed,
-        device=torch.device(device),
-    )
+    device = torch.device(device)
+    loop = _Loop(network, dataset, recipe, iterations=iterations, seed=seed, device=device)
     loop.resume(folder)
     loop.run(folder, on_step)
     return loop.trained
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _Loop:
     """What a training is made of, and how far it is."""
 
     network: nn.Module
-    dataset: TrainingSet
+    dataset: Augmented
     recipe: Recipe
+    _: KW_ONLY
     iterations: int
     seed: int
     device: torch.device
@@ -100,8 +81,9 @@ class _Loop:
             msg = f"iterations={self.iterations} trains nothing; pass 1 or more"
             raise ValueError(msg)
         self.place = place()
-        self.precision = choose_precision(self.recipe, self.device)
-        self.network.train().to(self.device).to(memory_format=self.precision.memory_format)
+        gpu = self.device.type == "cuda"
+        self.memory_format = torch.channels_last if gpu else torch.contiguous_format
+        self.network.train().to(self.device).to(memory_format=self.memory_format)
         self.model = self.network
         self.optimiser = make_optimiser(self.network, self.recipe)
         self.loss = make_loss(self.recipe, device=self.device)
@@ -133,9 +115,8 @@ class _Loop:
 
     def load(self, state: dict[str, Any], folder: Path | None) -> None:
         """Take up a checkpoint's state."""
-        differing = [
-            key for key, value in self.identity.items() if state["identity"].get(key) != value
-        ]
+        theirs = state["identity"]
+        differing = [key for key, value in self.identity.items() if theirs.get(key) != value]
         if differing:
             msg = (
                 f"{folder}: holds a training with another {', '.join(differing)}; "
@@ -166,10 +147,14 @@ class _Loop:
         """Do the iterations that are left."""
         self.model = wrap_distributed(self.network, self.device)
         logged = folder / "tensorboard" if folder is not None and self.place.rank == 0 else None
+        left, share = range(self.done, self.iterations), self.place._asdict()
+        visits = draw_visits(
+            len(self.dataset), batch=self.recipe.batch, seed=self.seed, iterations=left, **share
+        )
         with (
             cudnn_benchmark(self.device),
             open_log(logged, done=self.done) as log,
-            closing(load_batches(self.dataset, self.sampler, self.device)) as batches,
+            closing(load_batches(self.dataset, visits, self.device)) as batches,
         ):
             clock = LoopClock(self.done)
             for images, labels, empty in batches:
@@ -183,26 +168,16 @@ class _Loop:
                     on_step(self.done, self.trained.losses[-1][1] if self.trained.losses else None)
         broadcast_buffers(self.network)
 
-    @property
-    def sampler(self) -> VisitSampler:
-        """What is left to visit."""
-        return VisitSampler(
-            len(self.dataset),
-            batch=self.recipe.batch,
-            seed=self.seed,
-            start=self.done,
-            stop=self.iterations,
-            **self.place._asdict(),
-        )
-
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Do one iteration and return its loss, on the device."""
-        seed_generators(seed_of(self.seed, "step", self.done, self.place.rank), self.device)
-        rate = learning_rate(self.recipe, self.done, self.iterations)
+        cpu = self.device.type == "cpu"
+        # torch.manual_seed would note where it was called for GPUs that are asleep: 0.3 ms a step.
+        (torch.default_generator.manual_seed if cpu else torch.manual_seed)(
+            seed_of(self.seed, "step", self.done, self.place.rank)
+        )
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        memory_format = self.precision.memory_format
-        images = images.to(self.device, memory_format=memory_format, non_blocking=True)
+            group["lr"] = learning_rate(self.recipe, self.done, self.iterations)
+        images = images.to(self.device, memory_format=self.memory_format, non_blocking=True)
         labels = labels.to(self.device, non_blocking=True)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss_on(images, labels)
@@ -211,12 +186,13 @@ class _Loop:
         return loss.detach()
 
     def loss_on(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Go forward. On return only what the graph needs is held: backward has the logits' memory.
+        """Go forward. On return only what the graph needs is kept: backward has the logits' memory.
 
-        Held through it, as by a name in `step`, they cost some percent of a step on a CPU: memory
-        that is asked of the system anew each time.
+        Kept through it, as by a name in `step`, they cost some percent of a step on a CPU: memory
+        that the system has to give anew each time.
         """
-        with self.precision.autocast():
+        low = uses_bfloat16(self.recipe, self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
             logits, auxiliary = self.model(images)
         return self.loss((logits.float(), None if auxiliary is None else auxiliary.float()), labels)
 
@@ -241,11 +217,13 @@ class _Loop:
             log.add_scalar("loss", value, self.done)
             log.add_scalar("learning rate", self.optimiser.param_groups[0]["lr"], self.done)
             log.add_scalar("images per second", images_per_s, self.done)
-            log.add_scalar("gradient norm", gradient_norm(self.network), self.done)
+            gradients = [item.grad for item in self.network.parameters() if item.grad is not None]
+            norm = float(nn.utils.get_total_norm(gradients))
+            log.add_scalar("gradient norm", norm, self.done)
 
     def keep(self, folder: Path | None, clock: LoopClock) -> None:
         """Save a checkpoint, if there is a folder, at the end and when the last one has paid off."""
-        due = self.done == self.iterations or clock.since_saved_s * SAVING_SHARE >= clock.saving_s
+        due = self.done == self.iterations or clock.pays_off(SAVING_SHARE)
         if folder is not None and self.place.rank == 0 and due:
             clock.save(lambda: self.save(folder))
         clock.start(self.done)

@@ -1,8 +1,7 @@
-"""Optimiser, learning rate, seeds and precision of a recipe, in torch's terms."""
+"""Optimiser, learning rate and precision of a recipe, in torch's terms."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -30,43 +29,11 @@ def learning_rate(recipe: Recipe, iteration: int, iterations: int) -> float:
     return (recipe.learning_rate - recipe.floor) * left + recipe.floor
 
 
-def gradient_norm(network: nn.Module) -> float:
-    """Length of all gradients taken together."""
-    gradients = [item.grad for item in network.parameters() if item.grad is not None]
-    return float(nn.utils.get_total_norm(gradients))
-
-
-def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the global generators that a network on the device may draw from."""
-    # torch.manual_seed would note where it was called for GPUs that are asleep: 0.3 ms a step.
-    (torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed)(seed)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DevicePrecision:
-    """In what a device computes, and how images lie in its memory."""
-
-    device: str
-    bfloat16: bool
-    memory_format: torch.memory_format
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """Enter bfloat16 where it is used."""
-        if self.bfloat16:
-            return torch.autocast(self.device, dtype=torch.bfloat16)
-        return nullcontext()
-
-
-def choose_precision(recipe: Recipe, device: torch.device) -> DevicePrecision:
-    """Choose for a device: GPUs have channels last, and with `auto` bfloat16 if it is in their hardware."""
-    gpu = device.type == "cuda"
-    wanted = recipe.precision == "bfloat16"
-    native = recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported(False)  # noqa: FBT003
-    return DevicePrecision(
-        device=device.type,
-        bfloat16=wanted or native,
-        memory_format=torch.channels_last if gpu else torch.contiguous_format,
-    )
+def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
+    """Whether a device computes in bfloat16; with `auto` GPUs that have it in their hardware."""
+    if recipe.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(False)  # noqa: FBT003
+    return recipe.precision == "bfloat16"
 
 
 @contextmanager

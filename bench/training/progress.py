@@ -13,18 +13,14 @@ from typing import Any
 class Trained:
     """How a training went; readings are taken at even distances, at most every 50 iterations.
 
-    Attributes:
-        losses: (iterations done, loss of the last of them) of each reading.
-        images_per_s: over each stretch between readings, all processes together; the first stretch
-            after a start, which waits for the data and tunes kernels, is left out if there is another.
-        step_time_s: seconds per iteration over the same stretches.
-        empty_crops: crops without one labelled pixel; they add nothing to the loss.
+    The first stretch after a start, which waits for the data and tunes kernels, has no speed if there
+    is another.
     """
 
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    images_per_s: list[float] = field(default_factory=list)
-    step_time_s: list[float] = field(default_factory=list)
-    empty_crops: int = 0
+    losses: list[tuple[int, float]] = field(default_factory=list)  # with the iterations done
+    images_per_s: list[float] = field(default_factory=list)  # of all processes together
+    step_time_s: list[float] = field(default_factory=list)  # per iteration of the same stretches
+    empty_crops: int = 0  # crops without one labelled pixel; they add nothing to the loss
 
 
 class LoopClock:
@@ -32,7 +28,7 @@ class LoopClock:
 
     def __init__(self, done: int) -> None:
         self.warm = False
-        self.saving_s = 0.0
+        self._saving_s = 0.0
         self._begun_s = self._saved_s = time.perf_counter()
         self._done = done
 
@@ -46,17 +42,16 @@ class LoopClock:
         """Seconds per iteration since the start of the stretch."""
         return (time.perf_counter() - self._begun_s) / (done - self._done)
 
-    @property
-    def since_saved_s(self) -> float:
-        """Seconds since the last save, or since the start."""
-        return time.perf_counter() - self._saved_s
+    def pays_off(self, share: float) -> bool:
+        """Whether the last save took at most that share of the time since."""
+        return (time.perf_counter() - self._saved_s) * share >= self._saving_s
 
     def save(self, save: Callable[[], None]) -> None:
         """Save, and note how long it took."""
         before = time.perf_counter()
         save()
         self._saved_s = time.perf_counter()
-        self.saving_s = self._saved_s - before
+        self._saving_s = self._saved_s - before
 
 
 def open_log(folder: Path | None, *, done: int) -> AbstractContextManager[Any]:

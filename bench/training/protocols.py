@@ -9,8 +9,6 @@ from typing import Literal
 
 from ann.spec import Size
 
-Average = Literal["logits", "probabilities"]
-Resize = Literal["bilinear", "bicubic"]
 Span = tuple[int, int]
 
 
@@ -21,32 +19,22 @@ class EvaluationProtocol:
     Where windows overlap their logits are averaged, in every source. Over scales and flips mmseg
     averages probabilities; the official code sums logits, which has the same largest class as their
     mean.
-
-    Attributes:
-        window: size of a sliding window; None for the whole image at once.
-        stride: from window to window.
-        partial: windows on an image with a side smaller than theirs: `clip` that side of the window
-            (mmseg) or take the image `whole` (official).
-        scales: factors on the size of the image.
-        flip: each scale a second time, mirrored.
-        average: what is averaged over scales and flips.
-        resize: how logits of another scale come back to the size of the image; `bilinear` follows
-            the network's `align_corners`.
-        short_side: pixels to which the shorter side is brought ahead of the scales; None to keep it.
-        long_side: pixels that the longer side may then have at most.
-        multiple: the image is filled up with zeros, right and below, to a multiple of so many pixels.
     """
 
-    window: Size | None = None
-    stride: Size | None = None
+    window: Size | None = None  # of a sliding window; None for the whole image at once
+    stride: Size | None = None  # from window to window
+    # Windows on an image with a side smaller than theirs: `clip` that side of the window (mmseg), or
+    # take the image `whole` (official).
     partial: Literal["clip", "whole"] = "clip"
-    scales: tuple[float, ...] = (1.0,)
-    flip: bool = False
-    average: Average = "logits"
-    resize: Resize = "bilinear"
-    short_side: int | None = None
-    long_side: int | None = None
-    multiple: int = 1
+    scales: tuple[float, ...] = (1.0,)  # factors on the size of the image
+    flip: bool = False  # each scale a second time, mirrored
+    average: Literal["logits", "probabilities"] = "logits"  # over scales and flips
+    # How logits of another scale come back to the size of the image; `bilinear` follows the network's
+    # `align_corners`.
+    resize: Literal["bilinear", "bicubic"] = "bilinear"
+    short_side: int | None = None  # pixels that the shorter side gets ahead of the scales
+    long_side: int | None = None  # pixels that the longer side may then have at most
+    multiple: int = 1  # zeros fill the image up, right and below, to a multiple of so many pixels
 
     def __post_init__(self) -> None:
         if (self.window is None) != (self.stride is None):

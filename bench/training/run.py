@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,8 @@ from torch import Tensor
 
 from ann import build, checkpoints
 from ann.network import SegmentationNetwork
-from ann.spec import NetworkSpec
 from bench.records import Accuracy, write_whole
-from bench.training.data import (
-    CLASSES,
-    NEEDS_CUE,
-    Augmented,
-    SampleCache,
-    Scenes,
-    normalise,
-    open_dataset,
-)
+from bench.training import data as sets
 from bench.training.distributed import place
 from bench.training.evaluate import EvaluationSet, evaluate, find_protocol, predict_scores
 from bench.training.loop import train
@@ -34,127 +26,94 @@ PICTURES = 4
 
 
 def open_split(training: Training, split: str) -> EvaluationSet:
-    """Open the training or validation images of a set.
-
-    Raises:
-        ValueError: the set is not where `root` says; the message draws what was expected.
-    """
-    if training.dataset == Scenes.name:
-        return Scenes("train" if split == "train" else "val")
-    return open_dataset(training.dataset, training.root, split)
+    """Open the training or validation images of a set, or raise a ValueError that draws where it should lie."""
+    if training.dataset == sets.Scenes.name:
+        return sets.Scenes("train" if split == "train" else "val")
+    return sets.open_dataset(training.dataset, training.root, split)
 
 
 def find_data(cells: Iterable[Job]) -> None:
-    """Open every data set of some cells now, so that one that is not there is said before anything runs.
-
-    Raises:
-        ValueError: as `open_split`.
-    """
-    trainings = {
-        cell.training.dataset: cell.training for cell in cells if isinstance(cell, TrainingJob)
-    }
-    for training in trainings.values():
-        for split in ("train", "val"):
-            open_split(training, split)
+    """Open every data set of some cells now: one that is not there is a ValueError before anything runs."""
+    trainings = [cell.training for cell in cells if isinstance(cell, TrainingJob)]
+    for training in {training.dataset: training for training in trainings}.values():
+        open_split(training, "train")
+        open_split(training, "val")
 
 
 def train_cell(
     cell: TrainingJob, device: str, folder: Path | None, *, code: str | None
 ) -> Accuracy:
-    """Train the cell's network and evaluate it on the validation images.
+    """Train the cell's network and evaluate it on the validation images; under torchrun every process calls this.
 
-    Args:
-        cell: the network, and how it is trained.
-        device: `cpu` or `cuda`; under torchrun every process calls this.
-        folder: of the records: checkpoints go to `checkpoints`, pictures to `pictures`. A training
-            of this cell by this code that is found there goes on. None to keep nothing.
-        code: digest of the code, as the cell's record has it.
+    Checkpoints go to `checkpoints` and pictures to `pictures` in the folder of the records, None to
+    keep nothing. A training of this cell by the code of that digest that is found there goes on.
 
     Raises:
         ValueError: the set is not there, or the training diverged.
     """
-    training, spec = cell.training, cell.subject
+    training = cell.training
     torch.manual_seed(cell.seed)
-    network = _build(spec)
+    network = build.network(cell.subject)
     images, validation = open_split(training, "train"), open_split(training, "val")
-    preprocessing = network.spec.preprocessing
+    cached, preprocessing = sets.SampleCache(images), network.spec.preprocessing
     trained = train(
         network,
-        Augmented(
-            SampleCache(images), training.recipe, preprocessing=preprocessing, seed=cell.seed
-        ),
+        sets.Augmented(cached, training.recipe, preprocessing=preprocessing, seed=cell.seed),
         training.recipe,
         iterations=training.iterations,
         seed=cell.seed,
         device=device,
         folder=folder / "checkpoints" / f"{cell.id}-{code}" if folder else None,
     )
+    how = {"protocol": training.evaluation, "device": device}
     accuracy = _evaluated(
         network,
         validation,
-        protocol=training.evaluation,
-        device=device,
         iterations=training.iterations,
         train_images=len(images),
-        losses=tuple(trained.losses),
-        images_per_s=tuple(trained.images_per_s),
-        step_time_s=tuple(trained.step_time_s),
-        empty_crops=trained.empty_crops,
+        **how,
+        **asdict(trained),
     )
     if folder is not None and place().rank == 0:
-        path = folder / "pictures" / f"{cell.id}.npz"
-        save_pictures(path, network, validation, protocol=training.evaluation, device=device)
+        save_pictures(folder / "pictures" / f"{cell.id}.npz", network, validation, **how)
     return accuracy
 
 
 def evaluate_checkpoint(
     checkpoint: Path, network: str, setting: Setting, *, protocol: str | None, device: str
 ) -> tuple[Evaluation, Accuracy]:
-    """Load a published checkpoint into a network and evaluate it on the validation images.
+    """Load a published checkpoint into a named network; return the cell for a record, and its validation accuracy.
 
-    Whoever has the files can so check the tables of the model zoo.
-
-    Args:
-        checkpoint: official or mmseg layout; read with weights only, strictly.
-        network: a name in `ann.build.network_names()`.
-        setting: of which the data set and its folder count.
-        protocol: a name in `bench.training.protocols`; None for the data set's usual one.
-        device: `cpu` or `cuda`.
-
-    Returns:
-        The cell for the record, and its accuracy.
+    Whoever has the files can so check the tables of the model zoo. Of the setting the data set, its
+    folder and the backbone count; a protocol of None is the data set's usual one.
 
     Raises:
         ValueError: unknown network or protocol, a checkpoint that does not fit, or a missing set.
     """
     data = DATASETS[setting.dataset]
-    spec = build.network_spec(network, num_classes=data.num_classes)
-    if setting.backbone is not None:
-        spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
+    spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
     chosen = protocol or data.evaluation
     find_protocol(chosen)
     validation = open_split(setting.training(), "val")
-    model = _build(spec)
+    model = build.network(spec)
     checkpoints.load(model, checkpoint)
     accuracy = _evaluated(
         model, validation, protocol=chosen, device=device, iterations=0, train_images=0
     )
-    axes = {"network": network, "dataset": setting.dataset, "evaluation": chosen}
     cell = Evaluation(
         experiment="evaluation",
-        axes={**axes, "checkpoint": checkpoint.name},
+        axes={
+            "network": network,
+            "dataset": setting.dataset,
+            "evaluation": chosen,
+            "checkpoint": checkpoint.name,
+        },
         subject=spec,
         size=data.size,
         checkpoint=checkpoint,
         evaluation=chosen,
     )
     return cell, accuracy
-
-
-def _build(spec: NetworkSpec) -> SegmentationNetwork:
-    network = build.network(spec)
-    assert isinstance(network, SegmentationNetwork), "build.network makes nothing else"
-    return network
 
 
 def _evaluated(
@@ -172,18 +131,9 @@ def _evaluated(
         confusion=evaluate(network, dataset, protocol=protocol, device=device).rows(),
         protocol=protocol,
         backbone=network.spec.backbone,
-        groups=class_groups(dataset.name),
+        groups=dataset.groups,
         **training,
     )
-
-
-def class_groups(dataset: str) -> dict[str, tuple[int, ...]]:
-    """Classes that a set tells apart: of the scenes, those that need a cue from far away."""
-    if dataset != Scenes.name:
-        return {}
-    far = tuple(CLASSES.index(name) for name in NEEDS_CUE)
-    near = tuple(index for index in range(len(CLASSES)) if index not in far)
-    return {"with a far cue": far, "without": near}
 
 
 @torch.no_grad()
@@ -198,7 +148,7 @@ def save_pictures(
     network.eval()
 
     def predict(image: Tensor) -> Tensor:
-        batch = normalise(image.to(device), network.spec.preprocessing)[None]
+        batch = sets.normalise(image.to(device), network.spec.preprocessing)[None]
         scores = predict_scores(network, batch, find_protocol(protocol))
         return scores[0].argmax(dim=0).to("cpu", torch.uint8)
 

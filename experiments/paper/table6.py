@@ -7,7 +7,7 @@ paper has one run each on Cityscapes, which `--dataset cityscapes --root PATH --
 from ann.catalogue import NETWORKS
 from ann.spec import NetworkSpec
 from experiments.spec import Experiment
-from experiments.training import Axes, Setting, trained_table
+from experiments.training import Axes, Setting, cells
 
 ROWS: dict[Axes, NetworkSpec] = {
     (("network", name),): spec for name, spec in NETWORKS.items() if name.startswith("paper/")
@@ -17,4 +17,4 @@ ROWS: dict[Axes, NetworkSpec] = {
 def make(setting: Setting) -> Experiment:
     """All rows on some data."""
     question = "What do APNB and AFNB bring, and what does asymmetric sampling cost in accuracy?"
-    return trained_table("table6", question, ROWS, setting)
+    return Experiment(name="table6", question=question, cells=tuple(cells("table6", ROWS, setting)))

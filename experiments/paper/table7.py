@@ -9,7 +9,7 @@ from dataclasses import replace
 from ann.catalogue import NETWORKS
 from ann.spec import NetworkSpec, Sampler
 from experiments.spec import Experiment
-from experiments.training import Axes, Setting, trained_table
+from experiments.training import Axes, Setting, cells
 
 SAMPLERS: tuple[tuple[Sampler, tuple[int, ...]], ...] = (
     ("random", (15,)),
@@ -38,4 +38,4 @@ ROWS: dict[Axes, NetworkSpec] = {
 def make(setting: Setting) -> Experiment:
     """All rows on some data."""
     question = "Which sampling do the anchors want, and how many of them?"
-    return trained_table("table7", question, ROWS, setting)
+    return Experiment(name="table7", question=question, cells=tuple(cells("table7", ROWS, setting)))

@@ -85,17 +85,19 @@ def test_a_network_is_rewritten_where_it_attends(implementation):
 class Doubled(NonLocal):
     """Somebody's own block."""
 
-    def mix(self, weight, value, **given):
-        return 2 * super().mix(weight, value, **given)
+    def refine(self, x, source):
+        return 2 * super().refine(x, source)
 
 
 class Shifted(NonLocal):
-    def embed_key(self, source, sample):
-        return super().embed_key(source, sample) + 1
+    def embed(self, x, source, sample):
+        query, key = super().embed(x, source, sample)
+        return query, key + 1
 
 
 class DoubledDisentangled(Disentangled):
-    mix = Doubled.mix
+    def refine(self, x, source):
+        return 2 * super().refine(x, source)
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])

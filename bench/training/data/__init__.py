@@ -9,24 +9,12 @@ from pathlib import Path
 from bench.training.data.augment import Augmented, Labelled, normalise
 from bench.training.data.images import LabelledImages
 from bench.training.data.readers import DATASET_LAYOUTS
-from bench.training.data.sampler import (
-    Batch,
-    SampleCache,
-    TrainingSet,
-    VisitSampler,
-    load_batches,
-    seed_of,
-)
-from bench.training.data.scenes import CLASSES, NEEDS_CUE, Scenes
+from bench.training.data.sampler import Batch, SampleCache, draw_visits, load_batches, seed_of
+from bench.training.data.scenes import Scenes
 
 
 def open_dataset(name: str, root: str | Path, split: str = "train") -> LabelledImages:
-    """Find the images and labels of one split below `root`; none is read yet.
-
-    Args:
-        name: a key of `DATASET_LAYOUTS`.
-        root: folder that holds the set, as the error about a missing file draws it.
-        split: `train`, `val` or `trainval`; camvid has a `test` as well.
+    """Find the images and labels of a split (`train`, `val`, `trainval`) of a set below `root`; none is read yet.
 
     Raises:
         ValueError: unknown name or split, a missing file or folder (the message draws the expected

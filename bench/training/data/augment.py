@@ -15,17 +15,19 @@ Axes: h height and w width of the image.
 import hashlib
 import math
 from dataclasses import KW_ONLY, dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
 from ann.spec import Preprocessing, Size
 from bench.analysis import IGNORE
 from experiments.recipes import Recipe
 
-_TRIES = 10  # for a crop that cat_max_ratio accepts; mmseg's RandomCrop
+Box = tuple[int, int, int, int]  # top, left, height, width
+_TRIES = 10  # more for a crop that cat_max_ratio accepts; mmseg's RandomCrop
 
 # Order of the channels, mean and deviation for values from 0 to 255; sources at NetworkSpec.
 _STATISTICS: dict[str, tuple[list[int], tuple[float, ...], tuple[float, ...]]] = {
@@ -41,26 +43,12 @@ class Labelled(Protocol):
     def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]: ...
 
 
-class View(NamedTuple):
-    """A box of the image, and the size that it is brought to."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-    size: Size
-
-
 @dataclass(eq=False)
 class Augmented(Dataset[tuple[Tensor, Tensor]]):
     """Views of a data set as a recipe has them, ready for a network and its loss.
 
-    `data[epoch, index]` is the view of an image in an epoch, so that a sampler that yields such
-    pairs needs no word to the workers; `data[index]` is that of `epoch`.
-
-    Attributes:
-        epoch: which `data[index]` belongs to; 0 at first. Workers of a loader know of a change only
-            if they start after it.
+    `data[epoch, index]` is the view of an image in an epoch: a sampler that yields such pairs needs
+    no word to the workers.
     """
 
     dataset: Labelled
@@ -68,14 +56,13 @@ class Augmented(Dataset[tuple[Tensor, Tensor]]):
     _: KW_ONLY
     preprocessing: Preprocessing
     seed: int
-    epoch: int = 0
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, visit: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Return an image, float32 [3, h, w] of the crop's size, and its label, int64 [h, w]."""
-        epoch, index = key if isinstance(key, tuple) else (self.epoch, key)
+        epoch, index = visit
         image, label = self.dataset[index]
         generator = generator_of(self.seed, epoch, index)
         image, label = augment(image, label, self.recipe, generator=generator)
@@ -93,10 +80,9 @@ def generator_of(seed: int, epoch: int, index: int) -> Generator:
 def normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Bring uint8 [..., 3, h, w] in RGB to float32 in the order and range that the network was made for."""
     order, mean, deviation = _STATISTICS[preprocessing]
+    statistics = torch.tensor((mean, deviation), device=image.device)[..., None, None]
     result = image[..., order, :, :].to(torch.float32)  # picking copies
-    result -= torch.tensor(mean, device=image.device).view(3, 1, 1)
-    result /= torch.tensor(deviation, device=image.device).view(3, 1, 1)
-    return result
+    return result.sub_(statistics[0]).div_(statistics[1])
 
 
 def augment(
@@ -106,63 +92,49 @@ def augment(
     from torchvision import tv_tensors  # type: ignore[import-untyped]
     from torchvision.transforms.v2 import InterpolationMode, functional  # type: ignore[import-untyped]
 
-    view = _accepted_view(label, recipe, generator)
-    box = view.top, view.left, view.height, view.width
-    # Without the wrapper a label would be resized as an image is: to classes that aren't there.
-    pair = tv_tensors.Image(image), tv_tensors.Mask(label)
-    if view.size == Size(height=view.height, width=view.width):
-        cut = [functional.crop(item, *box) for item in pair]
-    else:
-        size = [view.size.height, view.size.width]
-        cut = [
-            functional.resized_crop(item, *box, size, InterpolationMode.BILINEAR, antialias=False)
-            for item in pair
-        ]
+    box, size = _draw_box(label, recipe, generator)
+    shape, mode = [size.height, size.width], InterpolationMode.BILINEAR
+    cut = [
+        functional.resized_crop(item, *box, shape, mode, antialias=False)
+        # Without the wrapper a label would be resized as an image is: to classes that aren't there.
+        for item in (tv_tensors.Image(image), tv_tensors.Mask(label))
+    ]
     if _uniform(0, 1, generator) < recipe.flip:
         cut = [functional.horizontal_flip(item) for item in cut]
     image, label = (item.as_subclass(Tensor) for item in cut)
     if recipe.brightness:
-        shift = _integer(-recipe.brightness, recipe.brightness, generator)
-        image = _shifted(image, shift)
+        image = _shifted(image, _integer(-recipe.brightness, recipe.brightness, generator))
     return _distorted(image, generator) if recipe.photometric else image, label
 
 
-def _accepted_view(label: Tensor, recipe: Recipe, generator: Generator) -> View:
+def _draw_box(label: Tensor, recipe: Recipe, generator: Generator) -> tuple[Box, Size]:
+    """Draw a box of the image, and the size that it is brought to."""
     full = Size(height=label.shape[0], width=label.shape[1])
-    target = _target(full, recipe, generator)
-    view = _view(full, target, recipe.crop, generator)
-    for _ in range(_TRIES if recipe.cat_max_ratio < 1 else 0):
-        part = label[view.top : view.top + view.height, view.left : view.left + view.width]
+    target, crop = _target(full, recipe, generator), recipe.crop
+    size = Size(height=min(crop.height, target.height), width=min(crop.width, target.width))
+    height = max(1, round(full.height * size.height / target.height))
+    width = max(1, round(full.width * size.width / target.width))
+    for _ in range(1 + _TRIES):
+        top = _integer(0, full.height - height, generator)
+        left = _integer(0, full.width - width, generator)
+        if recipe.cat_max_ratio == 1:
+            break
+        part = label[top : top + height, left : left + width]
         counts = torch.bincount(part.flatten(), minlength=256)[:IGNORE]
         if 0 < int(counts.max()) < recipe.cat_max_ratio * int(counts.sum()):
             break
-        view = _view(full, target, recipe.crop, generator)
-    return view
+    return (top, left, height, width), size
 
 
 def _target(full: Size, recipe: Recipe, generator: Generator) -> Size:
-    sides = sorted((full.height, full.width))
-    factor = 1.0
+    short, long = sorted((full.height, full.width))
+    factor = _uniform(*recipe.scale, generator)
     if recipe.short_side is not None:
-        factor = min(recipe.short_side / sides[0], (recipe.long_side or math.inf) / sides[1])
-    factor *= _uniform(*recipe.scale, generator)
+        factor *= min(recipe.short_side / short, (recipe.long_side or math.inf) / long)
     stretch = math.sqrt(_uniform(*recipe.aspect, generator))
     return Size(
         height=max(1, int(full.height * factor / stretch)),
         width=max(1, int(full.width * factor * stretch)),
-    )
-
-
-def _view(full: Size, target: Size, crop: Size, generator: Generator) -> View:
-    size = Size(height=min(crop.height, target.height), width=min(crop.width, target.width))
-    height = max(1, round(full.height * size.height / target.height))
-    width = max(1, round(full.width * size.width / target.width))
-    return View(
-        top=_integer(0, full.height - height, generator),
-        left=_integer(0, full.width - width, generator),
-        height=height,
-        width=width,
-        size=size,
     )
 
 
@@ -204,13 +176,11 @@ def _saturated(image: Tensor, factor: float) -> Tensor:
 def _padded(
     image: Tensor, label: Tensor, crop: Size, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    height, width = label.shape
-    down, right = crop.height - height, crop.width - width
+    down, right = crop.height - label.shape[0], crop.width - label.shape[1]
     if not down and not right:
         return image, label
     top, left = _integer(0, down, generator), _integer(0, right, generator)
     sides = (left, right - left, top, down - top)
-    pad = torch.nn.functional.pad
     return pad(image, sides, value=0.0), pad(label, sides, value=IGNORE)
 
 

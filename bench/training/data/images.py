@@ -1,11 +1,20 @@
-"""Data set of image and label files, and the reading of one pair.
+"""Data set of image and label files, the reading of one pair, and the classes that its labels name.
+
+Names, colours and ids of the classes lie in a CSV file for each set. CamVid: 11 classes in the order and
+colours of the SegNet tutorial. Cityscapes: the 19 evaluated classes of its cityscapesScripts (labels.py).
+ADE20K: the 150 classes of its scene parsing challenge, with the colours that semseg and mmseg have. PASCAL
+VOC 2012: 20 objects and background. PASCAL Context: the 59 classes of its authors and background, in the
+order of their numbers among all 459, which is the order in which the converters of the official ANN code
+and of mmseg write them. The last two have the colour map of the VOC development kit (VOClabelcolormap.m).
 
 Axes: h height and w width of the image.
 """
 
+import csv
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +24,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench.training.data.classes import UNKNOWN, Classes
+from bench.analysis import IGNORE
 
 # What Pillow raises on a file that is torn or something else.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+UNKNOWN = 254  # in the lookup table: an id that the set does not have
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classes:
+    """Names and colours of the train ids 0 to C-1, and of each id in a label file its train id, or 255."""
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ids: Mapping[int, int]
+
+    @property
+    def table(self) -> NDArray[np.uint8]:
+        """Lookup table (256,) from ids in a file to train ids; 254 for ids that the set does not have."""
+        table = np.full(256, UNKNOWN, np.uint8)
+        table[list(self.ids)] = list(self.ids.values())
+        return table
+
+
+def read_classes(name: str, *, ignored: tuple[int, ...] = ()) -> Classes:
+    """Read the classes of the set whose file, beside this one, has that name.
+
+    Ids in label files that are `ignored` are not evaluated; classes of such an id are left out.
+    """
+    text = Path(__file__).with_name(f"{name}.csv").read_text(encoding="utf-8")
+    rows = [row for row in csv.DictReader(text.splitlines()) if int(row["id"]) not in ignored]
+    return Classes(
+        names=tuple(row["name"] for row in rows),
+        palette=tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows),
+        ids=dict.fromkeys(ignored, IGNORE) | {int(row["id"]): at for at, row in enumerate(rows)},
+    )
 
 
 class Pair(NamedTuple):
@@ -31,20 +71,13 @@ class Pair(NamedTuple):
 class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
     """Images with labels, read from their files on every access.
 
-    Attributes:
-        name: of the set.
-        split: which part of it.
-        pairs: the files, in a fixed order.
-        classes: names of the train ids 0 to C-1.
-        palette: their colours (red, green, blue).
+    `classes` are the names of the train ids 0 to C-1, `palette` their colours (red, green, blue).
     """
 
     def __init__(self, *, name: str, split: str, pairs: tuple[Pair, ...], classes: Classes) -> None:
-        self.name = name
-        self.split = split
-        self.pairs = pairs
-        self.classes = classes.names
-        self.palette = classes.palette
+        self.name, self.split, self.pairs = name, split, pairs
+        self.classes, self.palette = classes.names, classes.palette
+        self.groups: dict[str, tuple[int, ...]] = {}
         self._table = classes.table
 
     def __len__(self) -> int:
@@ -78,11 +111,7 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image of any mode as RGB, (h, w, 3).
-
-    Raises:
-        ValueError: the file can't be read.
-    """
+    """Read an image of any mode as RGB, (h, w, 3)."""
     from PIL import Image
 
     with _decoding(path, _BROKEN), Image.open(path) as image:
@@ -90,11 +119,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_label(path: Path) -> NDArray[np.uint8]:
-    """Read the ids of a label, (h, w): a PNG with one channel or a palette, or a `.mat` of SBD.
-
-    Raises:
-        ValueError: the file can't be read, or its pixels are colours.
-    """
+    """Read the ids of a label, (h, w): a PNG with one channel or a palette, or a `.mat` of SBD."""
     if path.suffix == ".mat":
         return _read_mat(path)
     from PIL import Image

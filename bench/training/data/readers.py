@@ -1,15 +1,12 @@
 """Readers of the data sets: where each keeps its images and labels, drawn as a tree for whoever puts them there."""
 
-import errno
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from bench.analysis import IGNORE
-from bench.training.data.classes import Classes, read_classes
-from bench.training.data.images import Pair
+from bench.training.data.images import Classes, Pair, read_classes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 # Of the ids in Cityscapes' label files; the released labels have them all, some copies 255 too.
@@ -18,14 +15,10 @@ UNEVALUATED = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, IGNORE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetLayout:
-    """How to find a set.
+    """How to find a set: the tree below its root, its source, and the splits that have labels.
 
-    Attributes:
-        tree: folders and files below the root, one a line.
-        source: where the set comes from.
-        splits: those that have labels.
-        pairs: from the root and `train`, `val` or `test` to the files; raises FileNotFoundError.
-        classes: what the labels mean.
+    `pairs` goes from the root and `train`, `val` or `test` to the files, and raises
+    FileNotFoundError; `classes` says what the labels mean.
     """
 
     tree: str
@@ -64,15 +57,12 @@ def _existing_image(image: Path) -> Path:
 
 def _cityscapes(root: Path, split: str) -> list[Pair]:
     images, labels = root / "leftImg8bit" / split, root / "gtFine" / split
-    cities = sorted(path for path in images.iterdir() if path.is_dir())
-    frames = [
-        (image, image.stem.removesuffix("_leftImg8bit"))
-        for city in cities
-        for image in _images(city)
-    ]
+    cities = sorted(filter(Path.is_dir, images.iterdir()))
+    frames = [frame for city in cities for frame in _images(city)]
+    names = [frame.stem.removesuffix("_leftImg8bit") for frame in frames]
     return _existing_pairs(
-        Pair(image, labels / image.parent.name / f"{stem}_gtFine_labelIds.png")
-        for image, stem in frames
+        Pair(frame, labels / frame.parent.name / f"{name}_gtFine_labelIds.png")
+        for frame, name in zip(frames, names, strict=True)
     )
 
 
@@ -100,9 +90,7 @@ def _voc_augmented(root: Path, split: str) -> list[Pair]:
     pairs = _voc(root, split)
     if split == "val":
         return pairs
-    validated = _read_names(
-        root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
-    )
+    validated = _read_names(root / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt")
     base = root / "benchmark_RELEASE" / "dataset"
     listed = {*_read_names(base / "train.txt"), *_read_names(base / "val.txt")}
     more = sorted(listed - {pair.image.stem for pair in pairs} - set(validated))
@@ -140,7 +128,7 @@ def _existing_pairs(listed: Iterable[Pair]) -> list[Pair]:
     present = {folder: frozenset(folder.iterdir()) for folder in sorted(folders)}
     for image, label in pairs:
         if image not in present[image.parent]:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(image))
+            image.stat()  # raises what `open_dataset` expects
         if label not in present[label.parent]:
             msg = f"{image} has no label; {label} is missing"
             raise ValueError(msg)

@@ -7,41 +7,28 @@ nor anything that ran in between changes what it sees.
 
 import hashlib
 import os
-from collections.abc import Generator, Iterator
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Generator, Iterable, Iterator
 from functools import lru_cache
-from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from bench.analysis import IGNORE
-from bench.training.data.augment import Labelled
-
-GIB = 2**30
+from bench.training.data.augment import Augmented, Labelled
 
 Visit = tuple[int, int]
 Example = tuple[Tensor, Tensor]
 Batch = tuple[Tensor, Tensor, int]
 
 
-class TrainingSet(Protocol):
-    """What can be trained on: `Augmented`, or anything else that gives an example for (epoch, index)."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, visit: Visit, /) -> Example: ...
-
-
 class SampleCache:
-    """In-memory sample cache with a size limit; samples beyond it are read each time.
+    """In-memory cache of a set's samples; beyond `limit_bytes` they are read each time.
 
-    Args:
-        dataset: images uint8 and labels uint8, the same ones whenever they are asked for.
-        limit_bytes: what may be kept; workers of a loader keep their own.
+    Workers of a loader keep their own.
     """
 
-    def __init__(self, dataset: Labelled, *, limit_bytes: int = GIB) -> None:
+    def __init__(self, dataset: Labelled, *, limit_bytes: int = 2**30) -> None:
         self.dataset = dataset
         self._left_bytes = limit_bytes
         self._kept: dict[int, Example] = {}
@@ -66,43 +53,28 @@ def seed_of(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-@dataclass(eq=False)
-class VisitSampler(Sampler[list[Visit]]):
-    """Batches of visits (epoch, index), one batch an iteration, from one iteration to before another.
+def draw_visits(
+    length: int, *, batch: int, seed: int, iterations: Iterable[int], rank: int = 0, world: int = 1
+) -> Iterator[list[Visit]]:
+    """Yield a batch of visits (epoch, index) for each iteration.
 
     Each epoch is a permutation of the set; a batch goes over its end into the next. Under torchrun
     each process gets its own part of every batch.
     """
-
-    length: int
-    _: KW_ONLY
-    batch: int
-    seed: int
-    start: int
-    stop: int
-    rank: int = 0
-    world: int = 1
-
-    def __post_init__(self) -> None:
-        if self.length < 1:
-            msg = "the set has no images to train on; check its folder and its split"
-            raise ValueError(msg)
-        if self.batch % self.world:
-            msg = (
-                f"a batch of {self.batch} can't be shared evenly by {self.world} processes; "
-                "change the recipe's batch or --nproc-per-node"
-            )
-            raise ValueError(msg)
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[list[Visit]]:
-        share = self.batch // self.world
-        for iteration in range(self.start, self.stop):
-            first = iteration * self.batch + self.rank * share
-            visits = (divmod(at, self.length) for at in range(first, first + share))
-            yield [(epoch, _permutation(self.length, self.seed, epoch)[at]) for epoch, at in visits]
+    if length < 1:
+        msg = "the set has no images to train on; check its folder and its split"
+        raise ValueError(msg)
+    if batch % world:
+        msg = (
+            f"a batch of {batch} can't be shared evenly by {world} processes; "
+            "change the recipe's batch or --nproc-per-node"
+        )
+        raise ValueError(msg)
+    share = batch // world
+    for iteration in iterations:
+        first = iteration * batch + rank * share
+        visits = (divmod(at, length) for at in range(first, first + share))
+        yield [(epoch, _permutation(length, seed, epoch)[at]) for epoch, at in visits]
 
 
 @lru_cache(maxsize=2)
@@ -112,21 +84,21 @@ def _permutation(length: int, seed: int, epoch: int) -> list[int]:
 
 
 def load_batches(
-    dataset: TrainingSet, sampler: VisitSampler, device: torch.device, *, workers: int | None = None
+    dataset: Augmented,
+    visits: Iterable[list[Visit]],
+    device: torch.device,
+    *,
+    workers: int | None = None,
 ) -> Generator[Batch, None, None]:
-    """Load a sampler's batches: images [n, 3, h, w], labels [n, h, w], and how many of these are empty.
+    """Load batches of visits: images [n, 3, h, w], labels [n, h, w], and how many of these are empty.
 
-    Args:
-        dataset: gives an example for a visit, from whatever process it is asked.
-        sampler: which visits make a batch.
-        device: for which; batches for a GPU are pinned.
-        workers: processes that load ahead; None for some with a GPU and none without, where they
-            would take the cores from the training (`SampleCache` saves the reading instead).
+    For a GPU batches are pinned, and `workers` processes load ahead, by default some; on the CPU
+    none, where they would take the cores from the training (`SampleCache` saves the reading instead).
     """
     gpu = device.type == "cuda"
     batches: DataLoader[Batch] = DataLoader(
-        dataset,  # type: ignore[arg-type]  # torch wants an index to be an integer
-        batch_sampler=sampler,
+        dataset,  # type: ignore[arg-type]  # which is what the collation makes of it
+        batch_sampler=visits,
         num_workers=(_worker_count() if gpu else 0) if workers is None else workers,
         pin_memory=gpu,
         collate_fn=collate_batch,

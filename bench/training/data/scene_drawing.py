@@ -27,23 +27,14 @@ CUES: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surface:
-    """What a part of a scene looks like.
-
-    Attributes:
-        name: of its class; what it looks like where a cue decides the class.
-        colour: mean red, green and blue, 0 to 255.
-        spread: standard deviation of each of them from scene to scene.
-        pattern: a row of `_patterns`.
-        contrast: by how much the pattern brightens and darkens.
-        cue: which of `CUES` decides the class; None where the place itself tells.
-    """
+    """What a part of a scene looks like, by name of its class, or of its look where a cue decides the class."""
 
     name: str
-    colour: tuple[int, int, int]
-    spread: int = 12
-    pattern: int = 0
-    contrast: int = 0
-    cue: str | None = None
+    colour: tuple[int, int, int]  # mean red, green and blue
+    spread: int = 12  # standard deviation of each of them from scene to scene
+    pattern: int = 0  # a row of `_patterns`
+    contrast: int = 0  # by how much the pattern brightens and darkens
+    cue: str | None = None  # which of `CUES` decides the class; None where the place itself tells
 
 
 _BUILDING = Surface(name="building", colour=(125, 100, 90), spread=18, pattern=1, contrast=16)
@@ -90,9 +81,8 @@ def draw(random: Random, *, cues: tuple[int, ...]) -> Map:
     scene[kerb:] = NUMBERS["road"]
     _draw_marks(random, scene[kerb:])
     _draw_sidewalk(random, scene[: kerb - 2])
-    _draw_vehicles(
-        random, _columns_far_from_end(scene[kerb - 4 : -BONNET], from_right=signal_right)
-    )
+    lanes = scene[kerb - 4 : -BONNET]
+    _draw_vehicles(random, _columns_far_from_end(lanes, from_right=signal_right))
     _draw_signal(random, _columns_at_end(scene, right=signal_right), green=bool(cues[0]))
     _draw_board(random, _columns_at_end(scene, right=board_right), blue=bool(cues[1]))
     return scene
@@ -115,10 +105,8 @@ def _draw_buildings(random: Random, part: Map) -> None:
     heights = random.integers(8, 24, size=14)
     kinds = random.integers(3, size=14)
     taken = random.random(14) < 0.8
-    rights = widths.cumsum()
-    for width, right, height, kind in zip(
-        widths[taken], rights[taken], heights[taken], kinds[taken], strict=True
-    ):
+    places = np.stack([widths, widths.cumsum(), heights, kinds], axis=1)[taken]
+    for width, right, height, kind in places:
         part[horizon - height :, right - width : right] = NUMBERS[f"building {kind}"]
 
 
@@ -144,9 +132,8 @@ def _draw_sidewalk(random: Random, part: Map) -> None:
     for left, across in random.integers((0, 12), (width - 20, 20), size=(4, 2)):
         crown = part[ground - 8 - across : ground - 8, left : left + across]
         crown[_disc(int(across))] = NUMBERS["vegetation"]
-        part[ground - 8 : ground, left + across // 2 - 1 : left + across // 2 + 2] = NUMBERS[
-            "vegetation"
-        ]
+        trunk = left + across // 2
+        part[ground - 8 : ground, trunk - 1 : trunk + 2] = NUMBERS["vegetation"]
     for left, high in random.integers((0, 11), (width - 6, 16), size=(5, 2)):
         part[ground - high : ground, left : left + 6] = NUMBERS["person"]
     for left, high in random.integers((0, 24), (width - 4, 36), size=(3, 2)):
@@ -220,9 +207,7 @@ def _pattern(random: Random, scene: Map, contrasts: NDArray[np.float32]) -> NDAr
 def _patterns() -> NDArray[np.float32]:
     """Tiles of 16x16 values from -1 to 1: flat, storeys, bands, windows, slabs, boards, leaves."""
     row, column = np.mgrid[:16, :16]
-    leaves = (
-        np.random.default_rng(0).integers(-1, 2, size=(8, 8)).repeat(2, axis=0).repeat(2, axis=1)
-    )
+    leaves = np.kron(np.random.default_rng(0).integers(-1, 2, size=(8, 8)), np.ones((2, 2)))
     tiles = (
         np.zeros((16, 16)),
         np.where(row % 8 < 5, 1, -1),

@@ -1,7 +1,7 @@
-"""Procedural urban scenes from a seed, some classes of which can be told only from far away.
+"""Procedural urban scenes from a seed, some classes of which can be recognised only from far away.
 
 A scene is a panorama of 256x64 pixels: sky, buildings, trees, sidewalk, road, people, fences, poles, a
-traffic signal and a billboard. Twelve of its sixteen classes can be told where they stand, among them
+traffic signal and a billboard. Twelve of its sixteen classes can be recognised where they stand, among them
 what signal and billboard show. Four can't, and what decides is at the other end of the image:
 
 - Vehicles are `waiting` where the signal is red and `driving` where it is green.
@@ -31,27 +31,22 @@ import torch
 from torch import Tensor
 
 from bench.analysis import IGNORE
-from bench.training.data.classes import read_classes
+from bench.training.data.images import read_classes
 from bench.training.data.scene_drawing import BONNET, CUES, SURFACES, Map, draw, paint
 
 Split = Literal["train", "val"]
 
 LENGTHS: dict[str, int] = {"train": 4096, "val": 128}
-_SPLITS = tuple(LENGTHS)
 _CLASSES = read_classes("scenes")
 CLASSES, PALETTE = _CLASSES.names, _CLASSES.palette
 NEEDS_CUE: tuple[str, ...] = tuple(name for names in CUES.values() for name in names)
+_FAR = tuple(CLASSES.index(name) for name in NEEDS_CUE)
+_NEAR = tuple(index for index in range(len(CLASSES)) if index not in _FAR)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """One image with its labels.
-
-    Attributes:
-        image: red, green and blue, (h, w, 3).
-        label: class of each pixel, (h, w); 255 where none counts.
-        cues: what each of `CUES` shows, 0 for red or orange and 1 for green or blue.
-    """
+    """One image (h, w, 3) with its labels (h, w), and what each of `CUES` shows: 0 red or orange, 1 green or blue."""
 
     image: Map
     label: Map
@@ -61,18 +56,14 @@ class Scene:
 class Scenes:
     """Scenes as a map-style data set: images (3, h, w) and labels (h, w), both uint8.
 
-    Args:
-        split: `train` or `val`; they have no scene in common.
-        seed: of the whole set; an item depends on seed, split and index alone.
-        length: number of scenes; None for that of `LENGTHS`.
-
-    Raises:
-        ValueError: there is no such split, or the length is below 1.
+    An item depends on seed, split and index alone; `train` and `val` have no scene in common. A
+    length of None is that of `LENGTHS`.
     """
 
     name = "scenes"
     classes = CLASSES
     palette = PALETTE
+    groups = {"with a far cue": _FAR, "without": _NEAR}  # noqa: RUF012
 
     def __init__(self, split: Split = "train", *, seed: int = 0, length: int | None = None) -> None:
         if split not in LENGTHS:
@@ -81,9 +72,7 @@ class Scenes:
         if length is not None and length < 1:
             msg = f"length={length} is not a number of scenes; pass 1 or more"
             raise ValueError(msg)
-        self.split = split
-        self.seed = seed
-        self.length = length or LENGTHS[split]
+        self.split, self.seed, self.length = split, seed, length or LENGTHS[split]
 
     def __len__(self) -> int:
         return self.length
@@ -94,16 +83,12 @@ class Scenes:
         return image, torch.from_numpy(scene.label)
 
     def scene(self, index: int, *, cues: tuple[int, ...] | None = None) -> Scene:
-        """Make a scene with its own cues, or with other ones and all else the same.
-
-        Raises:
-            IndexError: the index is outside of the set.
-        """
+        """Make a scene with its own cues, or with other ones and all else the same."""
         if not 0 <= index < self.length:
             msg = f"there is no scene {index} in {self.split!r}; pass 0 to {self.length - 1}"
             raise IndexError(msg)
-        random = np.random.default_rng((self.seed, _SPLITS.index(self.split), index))
-        drawn = tuple(int(state) for state in random.integers(2, size=len(CUES)))
+        random = np.random.default_rng((self.seed, list(LENGTHS).index(self.split), index))
+        drawn = tuple(random.integers(2, size=len(CUES)).tolist())
         shown = drawn if cues is None else cues
         surfaces = draw(random, cues=shown)
         label = _class_numbers(shown).take(surfaces)

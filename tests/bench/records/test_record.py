@@ -112,7 +112,7 @@ def test_a_line_that_is_no_record_is_named_with_its_fault(tmp_path, line, messag
 def test_an_unknown_key_is_refused(tmp_path):
     text = make().model_dump_json().replace('"cell"', '"sell":1,"cell"')
     with pytest.raises(ValueError, match="sell: Extra inputs are not permitted"):
-        record.parse_record(text, where="here")
+        files.parse_line(Record, text, where="here")
 
 
 def test_binary_is_refused_as_no_text(tmp_path):
@@ -135,4 +135,4 @@ def test_infinite_numbers_are_refused():
 @given(st.text())
 def test_any_text_is_a_record_or_a_clear_error(text):
     with pytest.raises(ValueError, match=r"^here: "):
-        record.parse_record(text, where="here")
+        files.parse_line(Record, text, where="here")

@@ -260,7 +260,7 @@ def test_two_folders_are_judged_by_the_turns_that_their_commits_took(tmp_path, c
     other = comparison(9.0, cell="of another commit")
     other = other.model_copy(update={"second": ArmRecord(arm="apnb@other", cell="0")})
     text = "".join(f"{one.model_dump_json()}\n" for one in (*controls, *made, other))
-    (tmp_path / pairing_record.FILE).write_text(text)
+    (tmp_path / pairing_record.COMPARISONS_FILE).write_text(text)
     arguments = ["--base", tmp_path / "base", "--head", tmp_path / "head", "--out", tmp_path / "o"]
     accepted = ["--accepted", tmp_path / "accepted.jsonl"]
     status = regress.main([str(one) for one in (*arguments, *accepted)])

@@ -71,16 +71,14 @@ def slide(window, stride, **fields):
     )
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("workers", [0, 1])
-def test_the_matrix_is_that_of_predicting_each_image(workers):
+def test_the_matrix_is_that_of_predicting_each_image():
     torch.manual_seed(0)
     net, data = Pointwise(), Images()
     expected = ConfusionMatrix(CLASSES)
     for image, label in data.items:
         logits = net.convolution(normalise(image, "imagenet-rgb")[None])
         expected.update(logits[0].argmax(dim=0), label)
-    assert torch.equal(evaluate(net, data, workers=workers).counts, expected.counts)
+    assert torch.equal(evaluate(net, data).counts, expected.counts)
     assert int(expected.counts.sum()) == sum((label != 255).sum() for _, label in data.items)
 
 
@@ -215,9 +213,3 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_image():
 def test_an_unknown_protocol_is_named_with_those_that_are_known():
     with pytest.raises(ValueError, match="unknown protocol 'hole'; allowed are whole, mmseg-slide"):
         find_protocol("hole")
-
-
-def test_progress_is_told_image_by_image():
-    seen = []
-    evaluate(Pointwise(), Images(), on_image=seen.append)
-    assert seen == [1, 2, 3]

@@ -9,9 +9,9 @@ from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
 from bench.training.data import sampler
-from bench.training.data.sampler import VisitSampler, collate_batch, load_batches, seed_of
+from bench.training.data.sampler import collate_batch, draw_visits, load_batches, seed_of
 from bench.training.losses import make_loss
-from bench.training.optim import choose_precision, cudnn_benchmark, learning_rate, make_optimiser
+from bench.training.optim import cudnn_benchmark, learning_rate, make_optimiser, uses_bfloat16
 from experiments.recipes import RECIPES
 from tests.bench.training.small_training import ITERATIONS, RECIPE, Net, Noise, make, run, same
 
@@ -136,7 +136,7 @@ def test_progress_is_told_with_the_loss_last_read():
 
 
 def visits(length, *, batch, seed=0, start=0, stop=10, **place):
-    return list(VisitSampler(length, batch=batch, seed=seed, start=start, stop=stop, **place))
+    return list(draw_visits(length, batch=batch, seed=seed, iterations=range(start, stop), **place))
 
 
 def test_each_epoch_sees_every_image_once_in_an_order_of_its_own():
@@ -167,7 +167,7 @@ def test_a_batch_that_can_not_be_shared_out_is_refused():
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_load_the_same_batches():
-    order = VisitSampler(5, batch=2, seed=3, start=1, stop=6)
+    order = visits(5, batch=2, seed=3, start=1, stop=6)
     here, there = (list(load_batches(Noise(5), order, CPU, workers=workers)) for workers in (0, 2))
     assert len(here) == 5
     for ours, theirs in zip(here, there, strict=True):
@@ -176,7 +176,7 @@ def test_workers_load_the_same_batches():
 
 def test_loading_draws_nothing_from_the_global_generator():
     before = torch.get_rng_state()
-    batches = load_batches(Noise(5), VisitSampler(5, batch=2, seed=3, start=0, stop=3), CPU)
+    batches = load_batches(Noise(5), draw_visits(5, batch=2, seed=3, iterations=range(3)), CPU)
     assert len(list(batches)) == 3
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -222,8 +222,8 @@ def test_frozen_parameters_are_not_optimised():
 
 
 def test_the_cpu_trains_in_float32_unless_told_otherwise():
-    assert not choose_precision(RECIPE, CPU).bfloat16
-    assert choose_precision(replace(RECIPE, precision="bfloat16"), CPU).bfloat16
+    assert not uses_bfloat16(RECIPE, CPU)
+    assert uses_bfloat16(replace(RECIPE, precision="bfloat16"), CPU)
 
 
 def test_bfloat16_trains_as_float32_does_but_for_rounding(uninterrupted):

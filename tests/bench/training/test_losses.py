@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from bench.training.losses import cross_entropy, hard_pixels, make_loss, ohem_cross_entropy
+from bench.training.losses import cross_entropy, hard_pixels, make_loss
 from experiments.recipes import RECIPES
 
 CLASSES = 4
@@ -94,7 +94,7 @@ def test_ohem_is_the_released_one(seed, threshold, min_kept):
     logits, labels = batch(seed, size=(1, 9, 11))
     options = {"threshold": threshold, "min_kept": min_kept}
     theirs = released_ohem(logits, labels, weights=weights(), **options)
-    ours = ohem_cross_entropy(logits, labels, weights=weights(), **options)
+    ours = cross_entropy(logits, labels, weights=weights(), **options)
     same(ours, theirs, logits)
 
 
@@ -142,7 +142,7 @@ def test_an_ignored_batch_has_a_loss_and_gradients_of_zero(name, threshold):
 def test_one_easy_labelled_pixel_has_a_finite_loss():
     logits, labels = batch(0, ignored=1.1)
     labels[0, 0, 0] = logits[0, :, 0, 0].argmax()
-    loss = ohem_cross_entropy(10 * logits, labels)
+    loss = cross_entropy(10 * logits, labels, threshold=0.7, min_kept=100_000)
     assert torch.isfinite(loss)
 
 
@@ -166,7 +166,7 @@ def test_the_auxiliary_loss_is_a_plain_one_with_its_weight():
 def test_the_kept_pixels_of_a_recipe_are_for_each_image():
     logits, labels = batch(0)
     recipe = replace(RECIPES["paper"], class_weights=(), ohem_min_kept=20)
-    expected = ohem_cross_entropy(logits, labels, min_kept=40)
+    expected = cross_entropy(logits, labels, threshold=0.7, min_kept=40)
     torch.testing.assert_close(make_loss(recipe)((logits, None), labels), expected)
 
 
@@ -178,5 +178,6 @@ def test_class_weights_for_other_classes_are_refused():
 
 def test_logits_that_are_nan_make_a_loss_that_is_nan():
     logits, labels = batch(0)
-    loss = ohem_cross_entropy(logits.masked_fill(logits > 5, float("nan")), labels)
+    holed = logits.masked_fill(logits > 5, float("nan"))
+    loss = cross_entropy(holed, labels, threshold=0.7, min_kept=100_000)
     assert torch.isnan(loss)

@@ -325,13 +325,6 @@ def test_another_seed_epoch_or_index_is_another_draw(other):
     assert drawn[0] != drawn[1]
 
 
-def test_a_plain_index_is_of_the_epoch_that_is_set():
-    data = Augmented(Patches(), PLAIN, preprocessing="imagenet-rgb", seed=0)
-    data.epoch = 5
-    assert torch.equal(data[2][0], data[5, 2][0])
-    assert not torch.equal(data[2][0], data[6, 2][0])
-
-
 @pytest.mark.parametrize("name", RECIPE_NAMES)
 def test_the_global_random_state_stays_as_it_is(name):
     data = Augmented(Patches(), RECIPES[name], preprocessing="imagenet-rgb", seed=0)
