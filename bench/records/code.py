@@ -100,16 +100,17 @@ def _read(path: Path, name: str) -> _Module:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imports: list[Import] = []
     provides: dict[str, Import] = {}
+    texts: list[str] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Constant):
+            texts += [node.value] if isinstance(node.value, str) else []
+        elif isinstance(node, ast.Import):
             imports += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             taken = {alias: (_absolute(node, package), alias.name) for alias in node.names}
             provides |= {alias.asname or alias.name: pair for alias, pair in taken.items()}
             imports += taken.values()
     is_door = path.name == "__init__.py" and all(map(_is_wording, tree.body))
-    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    texts = [constant for constant in constants if isinstance(constant, str)]
     endings = {ending for ending in DATA if any(text.endswith(ending) for text in texts)}
     content = hashlib.sha256(ast.dump(_Meaning().visit(tree), annotate_fields=False).encode())
     for file in sorted(path.parent.iterdir()) if endings else ():
