@@ -9,11 +9,18 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from ann.spec import BlockSpec, Size
+from bench.measure import float64_errors, measure_cell, measure_memory
+from bench.predict import fake, make_fake, predict_memory
+from bench.records import NO_GRAPH, Failure, error_failure
+from bench.run import Task, run_task, tidy_process
+from bench.workloads import make_workload, unswitched
 from experiments import reference
 from experiments.paper import table1
 from experiments.spec import Measurement, TrainingJob
@@ -66,26 +73,6 @@ class KindResult:
         return "  ".join(filter(None, parts))
 
 
-@dataclass(kw_only=True, slots=True)
-class _Tally:
-    left: int = 0
-    why_left: str = ""
-    results: list[KindResult] = field(default_factory=list)
-
-    def counts(self) -> str:
-        """How many kinds are in each state."""
-        words = {"ok": "right", "wrong": "wrong", "failed": "failed", "lacks": "not on this device"}
-        states = [result.state for result in self.results]
-        parts = [f"{states.count(state)} {word}" for state, word in words.items()]
-        without = sum(
-            any(note.startswith("no CUDA graph") for note in result.notes)
-            for result in self.results
-        )
-        parts += [f"{without} without a CUDA graph"] if without else []
-        parts += [f"{self.left} not looked at: {self.why_left}"] if self.left else []
-        return ", ".join(parts)
-
-
 def kinds(device: str) -> tuple[Measurement, ...]:
     """One small cell of each kind that is executed, in order of worth, what is compiled last.
 
@@ -95,10 +82,10 @@ def kinds(device: str) -> tuple[Measurement, ...]:
     smallest: dict[tuple[object, ...], Measurement] = {}
     for cell in (cell for step in reference.steps(Setting()) for cell in step.cells):
         if isinstance(cell, Measurement) and cell.is_executed and (key := _kind(cell)) is not None:
-            smallest.setdefault(key, _small(cell, device))
-    return tuple(
-        sorted(smallest.values(), key=reference.is_compiled)
-    )  # the order is kept beside that
+            size = MAPS[device] if isinstance(cell.subject, BlockSpec) else IMAGE
+            small = replace(cell, size=size, budget_s=BUDGET_S, preceded_by=())
+            smallest.setdefault(key, small)
+    return tuple(sorted(smallest.values(), key=reference.is_compiled))  # otherwise in order
 
 
 def _kind(cell: Measurement) -> tuple[object, ...] | None:
@@ -108,11 +95,6 @@ def _kind(cell: Measurement) -> tuple[object, ...] | None:
     if cell.experiment == "table2":
         return (cell.name,)
     return ("network",) if cell.mode == "train" else None
-
-
-def _small(cell: Measurement, device: str) -> Measurement:
-    size = MAPS[device] if isinstance(cell.subject, BlockSpec) else IMAGE
-    return replace(cell, size=size, budget_s=BUDGET_S, preceded_by=())
 
 
 def name(cell: Measurement) -> str:
@@ -134,34 +116,43 @@ def run(out: Path, setting: Setting, *, device: str, has_time: Callable[[], bool
     Returns:
         The exit status: 1 if anything failed or was wrong.
     """
-    tally = _Tally()
-    (out / FILE).write_text("", encoding="utf-8")  # of this look alone
-    for result in _results(setting, tally, device=device, has_time=has_time):
-        tally.results.append(result)
-        sys.stdout.write(result.line() + "\n")
-        sys.stdout.flush()
-        with (out / FILE).open("a", encoding="utf-8") as file:
+    results: list[KindResult] = []
+    left: list[str] = []
+    with (out / FILE).open("w", encoding="utf-8") as file:  # of this look alone
+        for result in _results(setting, left, device=device, has_time=has_time):
+            results.append(result)
+            sys.stdout.write(result.line() + "\n")
             file.write(json.dumps(asdict(result)) + "\n")
-    sys.stdout.write(f"{tally.counts()}; see {FILE}\n")
-    return int(any(result.state in ("wrong", "failed") for result in tally.results))
+            sys.stdout.flush()
+            file.flush()
+    sys.stdout.write(f"{', '.join((*_counts(results), *left))}; see {FILE}\n")
+    return int(any(result.state in ("wrong", "failed") for result in results))
+
+
+def _counts(results: list[KindResult]) -> Iterator[str]:
+    words = {"ok": "right", "wrong": "wrong", "failed": "failed", "lacks": "not on this device"}
+    for state, word in words.items():
+        yield f"{sum(result.state == state for result in results)} {word}"
+    without = sum(any(note.startswith(NO_GRAPH) for note in result.notes) for result in results)
+    if without:
+        yield f"{without} without a CUDA graph"
 
 
 def _results(
-    setting: Setting, tally: _Tally, *, device: str, has_time: Callable[[], bool]
+    setting: Setting, left: list[str], *, device: str, has_time: Callable[[], bool]
 ) -> Iterator[KindResult]:
-    from bench.run import tidy_process
-
+    """Results as they come; `left` gets how many kinds were not looked at, and why."""
     launched_s = _launch_s() if device == "cuda" else 0.0
-    left = list(kinds(device))
-    while left and not tally.why_left:
-        if not has_time():
-            tally.why_left = "the time was up"
-            break
-        cell = left.pop(0)
-        yield _attempt(name(cell), partial(look, cell, device))
-        if not tidy_process():
-            tally.why_left = "the device computes no more"
-    tally.left = len(left)
+    cells, why_left = list(kinds(device)), ""
+    while cells and not why_left:
+        if has_time():
+            cell = cells.pop(0)
+            yield _attempt(name(cell), partial(look, cell, device))
+            why_left = "" if tidy_process() else "the device computes no more"
+        else:
+            why_left = "the time was up"
+    if cells:
+        left.append(f"{len(cells)} not looked at: {why_left}")
     if device == "cuda":
         yield _attempt("launch after the profiler", lambda: _launches(launched_s))
         for block in ("nb", "apnb"):
@@ -172,9 +163,6 @@ def _results(
 
 def _attempt(what: str, act: Callable[[], KindResult]) -> KindResult:
     """Do it; whatever goes wrong is what we look for."""
-    from bench.records import error_failure
-    from bench.workloads import unswitched
-
     began_s = time.monotonic()
     try:
         with unswitched():
@@ -188,9 +176,7 @@ def _attempt(what: str, act: Callable[[], KindResult]) -> KindResult:
 
 
 def look(cell: Measurement, device: str) -> KindResult:
-    """Read all that a cell's probes read, and hold its call against float64."""
-    from bench.measure import float64_errors, measure_cell
-
+    """Read all that a cell's probes read, and compare its call with float64."""
     measures = measure_cell(cell, device)  # type: ignore[arg-type]  # a device that computes
     added = measures.memory.requested_bytes if measures.memory else None
     result = KindResult(
@@ -218,8 +204,6 @@ def _wrong(cell: Measurement, result: KindResult) -> str:
 
 
 def _predicted_bytes(cell: Measurement) -> int:
-    from bench.predict import fake, make_fake, predict_memory
-
     with fake.on("cuda"):
         work = make_fake(cell, "cuda")
         predicted = predict_memory(work.module, work.inputs, mode=cell.mode, numbers=work.numbers)
@@ -228,8 +212,6 @@ def _predicted_bytes(cell: Measurement) -> int:
 
 def _launch_s() -> float:
     """What the host needs to launch one small kernel."""
-    import torch
-
     small = torch.zeros(8, device="cuda")
     for _ in range(2):  # the first time is for loading
         torch.cuda.synchronize()
@@ -250,11 +232,6 @@ def _launches(before_s: float) -> KindResult:
 
 def _workspace(block: str) -> KindResult:
     """What a block of Table 1 requests with and without cuDNN, whose convolutions may take a workspace."""
-    import torch
-
-    from bench.measure import measure_memory
-    from bench.workloads import make_workload
-
     cell = next(
         cell
         for cell in table1.EXPERIMENT.cells
@@ -275,9 +252,6 @@ def _workspace(block: str) -> KindResult:
 
 def _train(setting: Setting, device: str) -> KindResult:
     """Twenty iterations in a process of its own, as the ablations train."""
-    from bench.records import Failure
-    from bench.run import Task, run_task
-
     steps = reference.steps(setting)
     cells = (cell for step in steps for cell in step.cells)
     cell = next(cell for cell in cells if isinstance(cell, TrainingJob))

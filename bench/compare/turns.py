@@ -1,4 +1,4 @@
-"""Worker of one arm in one round: builds, warms up, and takes its turns when it is told.
+"""Worker of one arm in one round: builds, warms up, and takes turns as messages come.
 
 Spawned, not forked: a fork of a process whose OpenMP threads have run hangs, and forks of one that
 only loaded torch would all have their libraries at the same addresses, so that the luck of a layout
@@ -25,14 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.measure import (
-    LAUNCH_S,
-    LONGEST_HOLD_S,
-    QUEUE_S,
-    CallClock,
-    HostClock,
-    collector_off,
-)
+from bench.measure import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S, CallClock, HostClock, collector_off
 from bench.records import MeasuredMemory, Model
 from experiments.spec import Cell
 
@@ -68,14 +61,14 @@ def thread_variables(variables: Mapping[str, str], device: ArmDevice) -> dict[st
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmTask:
-    """What an arm's process is told.
+    """What an arm's process is to do.
 
     Attributes:
         cell: what to build.
         device: where.
         outputs: where to leave what the module gives, in the first round.
         read_memory: read the memory of a call in other rounds too.
-        planted: share of each turn that is done once more and not said, a slowdown for controls.
+        planted: share of each turn that is done once more and not counted, a slowdown for controls.
     """
 
     cell: Cell
@@ -86,7 +79,7 @@ class ArmTask:
 
 
 class Ready(Model):
-    """Warm: seconds of a call, and what was read of the first one if that was asked for."""
+    """Warm: seconds of a call, and what was read of the first one where that was wanted."""
 
     call_s: float
     memory: MeasuredMemory | None = None
@@ -174,7 +167,7 @@ def take_cpu(work: Callable[[], object], launches: int, clock: CallClock) -> Tur
 
 
 def take_cuda(work: Callable[[], object], launches: int, gpu: "Gpu") -> TurnTimes:
-    """Time calls by events, the stream held while they are enqueued, and by the wall clock.
+    """Time calls by events, the stream kept waiting while they are enqueued, and by the wall clock.
 
     One goes ahead, untimed; it also takes the memory that was given back after the last turn, so
     that three processes share a device which holds the peak of one.
@@ -212,7 +205,7 @@ def warm_up_arm(take: Callable[[int], TurnTimes], *, seconds: float) -> float:
 
 
 def keep_heap() -> bool:
-    """Have the C library keep what was freed, in blocks of up to 32 MiB; False where it can't be told to."""
+    """Have the C library keep what was freed, in blocks of up to 32 MiB; False where it has no such switch."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):

@@ -28,8 +28,7 @@ Engine = Callable[[Sequence[Job], Act], Iterator[Record | Lost]]
 
 def one_by_one(cells: Sequence[Job], act: Act) -> Iterator[Record]:
     """Do cells in order, alone on the machine, as readings of time and memory want it."""
-    for cell in cells:
-        yield act(cell, 0)
+    return (act(cell, 0) for cell in cells)
 
 
 def local(slots: int) -> Engine:
