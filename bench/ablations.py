@@ -32,72 +32,67 @@ if TYPE_CHECKING:
 PROGRAM = "python -m bench.ablations"
 NAMES = (*EXPERIMENTS, *TRAININGS)
 TABLES = {name.removeprefix("table"): name for name in NAMES if name.startswith("table")}
-TEXTS = {
-    "--experiment": "or the path of your own file; repeatable "
-    f"(default: what the paper has: {', '.join(PAPER)}; beyond it: {', '.join(BEYOND)})",
-    "--all": "everything, what is beyond the paper too",
-    "--table": "a table of the paper; repeatable",
-    "--dataset": "",
-    "--root": "",
-    "--budget": "how long to train",
-    "--recipe": "how to train (default: the data set's usual one)",
-    "--backbone": "resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
-    "--seeds": "trainings of each row",
-    "--device": "where to measure; meta only counts and predicts",
-    "--engine": "what runs the trainings: this machine's devices, or the Ray cluster of RAY_ADDRESS",
-    "--slots": "trainings at once (default: one for each GPU; two without one); small networks may share a GPU",
-    "--out": "",
-    "--evaluate": "judge a published checkpoint on --dataset instead of training; needs --network",
-    "--network": "of the checkpoint, e.g. mmseg/ann-r50",
-    "--evaluation": "how it is judged (default: whole images)",
-    "--fresh": "",
-}
-SETTINGS: cli.Settings = {
-    "--all": {"action": "store_true"},
-    "--table": {"action": "append", "default": [], "choices": tuple(TABLES)},
-    "--budget": {"choices": BUDGETS, "default": "quick"},
-    "--recipe": {"choices": tuple(RECIPES)},
-    "--backbone": {"metavar": "NAME"},
-    "--seeds": {"type": cli.positive, "default": 3, "metavar": "N"},
-    "--engine": {"choices": ("local", "ray"), "default": "local"},
-    "--slots": {"type": cli.positive, "metavar": "N"},
-    "--out": {"default": Path("results/ablations")},
-    "--evaluate": {"type": Path, "metavar": "CHECKPOINT"},
-    "--network": {"metavar": "NAME"},
-    "--evaluation": {"metavar": "NAME"},
-}
 
 
 def parser() -> cli.Parser:
     """Describe the command line."""
-    parser = cli.Parser(PROGRAM, __doc__.partition("\n")[2])
-    parser.add(TEXTS, SETTINGS)
-    return parser
+    texts = {
+        "--experiment": "or the path of your own file; repeatable "
+        f"(default: what the paper has: {', '.join(PAPER)}; beyond it: {', '.join(BEYOND)})",
+        "--all": "everything, what is beyond the paper too",
+        "--table": "a table of the paper; repeatable",
+        "--dataset": "",
+        "--root": "",
+        "--budget": "how long to train",
+        "--recipe": "how to train (default: the data set's usual one)",
+        "--backbone": "resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
+        "--seeds": "trainings of each row",
+        "--device": "where to measure; meta only counts and predicts",
+        "--engine": "what runs the trainings: this machine's devices, or the Ray cluster of RAY_ADDRESS",
+        "--slots": "trainings at once (default: one for each GPU; two without one); small networks may share a GPU",
+        "--out": "",
+        "--evaluate": "judge a published checkpoint on --dataset instead of training; needs --network",
+        "--network": "of the checkpoint, e.g. mmseg/ann-r50",
+        "--evaluation": "how it is judged (default: whole images)",
+        "--fresh": "",
+    }
+    settings: cli.Options = {
+        "--all": {"action": "store_true"},
+        "--table": {"action": "append", "default": [], "choices": tuple(TABLES)},
+        "--budget": {"choices": BUDGETS, "default": "quick"},
+        "--recipe": {"choices": tuple(RECIPES)},
+        "--backbone": {"metavar": "NAME"},
+        "--seeds": {"type": cli.positive, "default": 3, "metavar": "N"},
+        "--engine": {"choices": ("local", "ray"), "default": "local"},
+        "--slots": {"type": cli.positive, "metavar": "N"},
+        "--out": {"default": Path("results/ablations")},
+        "--evaluate": {"type": Path, "metavar": "CHECKPOINT"},
+        "--network": {"metavar": "NAME"},
+        "--evaluation": {"metavar": "NAME"},
+    }
+    return cli.Parser(PROGRAM, __doc__, texts, settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = parser().parse_args(arguments)
     if options.evaluate is not None:
-        return evaluate(options)
+        return evaluate_published(options)
     chosen = experiments(options)
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         with cli.locked(options.out):
             run_experiments(chosen, options)
-    elif not _run_together(chosen, options):
-        return 0
+    else:  # this is one of torchrun's processes, of which one writes
+        cells = [cell for experiment in chosen for cell in experiment.cells]
+        writes = os.environ.get("RANK", "0") == "0"
+        with cli.locked(options.out) if writes else nullcontext():
+            if not run.run_under_torchrun(cells, options.out, device=options.device):
+                return 0
     return reports.write_report(options.out, options.out / "report")
 
 
-def _run_together(chosen: Sequence[Experiment], options: Namespace) -> bool:
-    """Train as one of torchrun's processes; whether this is the one that writes."""
-    cells = [cell for experiment in chosen for cell in experiment.cells]
-    writes = os.environ.get("RANK", "0") == "0"
-    with cli.locked(options.out) if writes else nullcontext():
-        return run.run_under_torchrun(cells, options.out, device=options.device)
-
-
-def _setting(options: Namespace) -> Setting:
+def setting_of(options: Namespace) -> Setting:
+    """Read on which data and how to train."""
     return Setting(
         dataset=options.dataset,
         root=options.root,
@@ -108,7 +103,7 @@ def _setting(options: Namespace) -> Setting:
     )
 
 
-def evaluate(options: Namespace) -> int:
+def evaluate_published(options: Namespace) -> int:
     """Evaluate a checkpoint and print its table.
 
     Not by the runner: a file that doesn't fit its network is a wrong input, and each call is a record.
@@ -119,7 +114,7 @@ def evaluate(options: Namespace) -> int:
     if options.network is None:
         msg = "--evaluate needs the network of the checkpoint; pass for example --network mmseg/ann-r50"
         raise ValueError(msg)
-    setting, device = _setting(options), run.resolve_device(options.device)
+    setting, device = setting_of(options), run.resolve_device(options.device)
     protocol = options.evaluation
     with cli.locked(options.out):
         cell, accuracy = training.evaluate_checkpoint(
@@ -138,7 +133,7 @@ def experiments(options: Namespace) -> tuple[Experiment, ...]:
     Raises:
         ValueError: an experiment is not known, a file holds none, or the setting does not fit.
     """
-    setting = _setting(options)
+    setting = setting_of(options)
     names = [*options.experiment, *(TABLES[number] for number in options.table)]
     names += NAMES if options.all else () if names else PAPER
     return tuple(find_experiment(name, setting) for name in dict.fromkeys(names))

@@ -17,8 +17,8 @@ from experiments.training import DATASETS
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-# Options by name, each with what argparse is given of it.
-Settings = Mapping[str, Mapping[str, Any]]
+# What argparse is given of options, beside their texts.
+Options = Mapping[str, Mapping[str, Any]]
 
 COMPUTING = ("auto", "cpu", "cuda")
 
@@ -33,15 +33,20 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line and exit status 2."""
 
-    def __init__(self, prog: str, description: str = "") -> None:
+    def __init__(
+        self, prog: str, document: str, texts: Mapping[str, str], settings: Options
+    ) -> None:
+        """Describe a program by what stands behind the first line of its document, and by its options."""
+        description = document.partition("\n")[2]
         super().__init__(prog=prog, description=description, formatter_class=_Help)
+        self.add(texts, settings)
 
-    def add(self, texts: Mapping[str, str], settings: Settings, *, group: str = "") -> None:
+    def add(self, texts: Mapping[str, str], settings: Options, *, group: str = "") -> None:
         """Add options, each with its help (if empty, the usual one) and settings over those that are shared."""
         place = self.add_argument_group(group) if group else self
         for name, text in texts.items():
             given = {**SHARED.get(name, {}), **settings.get(name, {})}
-            place.add_argument(name, help=text or TEXTS.get(name), **given)
+            place.add_argument(name, help=text or SHARED_TEXTS.get(name), **given)
 
     def parse_args(self, *given: Any, **options: Any) -> Any:  # noqa: ANN401
         """Parse, or tell the shell what could come next."""
@@ -81,7 +86,7 @@ def positive_seconds(text: str) -> float:
     return value
 
 
-SHARED: Settings = {
+SHARED: Options = {
     "--block": {"action": "extend", "nargs": "+", "metavar": "NAME"},
     "--size": {"type": size, "action": "append", "metavar": "WxH"},
     "--channels": {"type": positive},
@@ -99,7 +104,7 @@ SHARED: Settings = {
     "--rounds": {"type": positive},
     "--level": {"type": float, "metavar": "CHANCE"},
 }
-TEXTS = {
+SHARED_TEXTS = {
     "--batch": "maps at once",
     "--mode": "forward, or forward and backward",
     "--dataset": "what to train on",

@@ -33,41 +33,6 @@ from experiments.spec import Cell, OwnModule, Protocol
 PROGRAM = "python -m bench.efficiency"
 BUDGETS_S = {"cpu": 75.0, "cuda": 6.0, "meta": 0.0}
 DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
-TEXTS = {
-    "--size": "size of the feature map, WIDTHxHEIGHT; may be given several times (default: 256x128)",
-    "--block": "a block by name, NAME:IMPLEMENTATION for another way to compute it (e.g. apnb:fast, nb:sdpa), "
-    "or package.module:factory for your own module; one or more "
-    f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
-    "--channels": "channels of the map",
-    "--key-channels": "channels of query and key",
-    "--batch": "",
-    "--device": "where to measure; meta only counts and predicts",
-    "--dtype": "type of weights and maps",
-    "--mode": "",
-    "--protocol": "this suite's, or what the paper's released scripts did, flaws included",
-    "--budget": "seconds for timing, shared among the blocks by their work (default: 75, on a GPU 6)",
-    "--format": "what standard output gets",
-    "--out": "",
-    "--fresh": "",
-    "--predict": "predict times from datasheets and run nothing; one or more of "
-    f"{', '.join(DEVICES)} (none: all of them)",
-}
-COMPARING_TEXTS = {
-    "--compare": "arms to run by turns; the verdict is on B",
-    "--margin": "what does not matter (default: 0.02, 2 %%)",
-    "--rounds": "rounds of fresh processes (default: 20)",
-    "--level": "of a wrong verdict on each side, shared by the sizes (default: 0.001)",
-}
-SETTINGS: cli.Settings = {
-    "--channels": {"default": 2048},
-    "--key-channels": {"default": 256},
-    "--protocol": {"choices": get_args(Protocol), "default": "strict"},
-    "--budget": {"type": cli.positive_seconds, "metavar": "S"},
-    "--format": {"choices": ("table", "markdown", "latex", "csv", "json"), "default": "table"},
-    "--out": {"default": Path("results/efficiency")},
-    "--predict": {"nargs": "*", "metavar": "DEVICE"},
-    "--compare": {"nargs": 2, "metavar": ("A", "B")},
-}
 # What a comparison fixes beforehand, and what does not go with one.
 OF_COMPARISONS = ("margin", "rounds", "level")
 NOT_OF_COMPARISONS = ("block", "protocol", "budget", "fresh", "predict")
@@ -75,9 +40,43 @@ NOT_OF_COMPARISONS = ("block", "protocol", "budget", "fresh", "predict")
 
 def parser() -> cli.Parser:
     """Describe the command line."""
-    parser = cli.Parser(PROGRAM, __doc__.partition("\n")[2])
-    parser.add(TEXTS, SETTINGS)
-    parser.add(COMPARING_TEXTS, SETTINGS, group="comparing two arms")
+    texts = {
+        "--size": "size of the feature map, WIDTHxHEIGHT; may be given several times (default: 256x128)",
+        "--block": "a block by name, NAME:IMPLEMENTATION for another way to compute it (e.g. apnb:fast, nb:sdpa), "
+        "or package.module:factory for your own module; one or more "
+        f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
+        "--channels": "channels of the map",
+        "--key-channels": "channels of query and key",
+        "--batch": "",
+        "--device": "where to measure; meta only counts and predicts",
+        "--dtype": "type of weights and maps",
+        "--mode": "",
+        "--protocol": "this suite's, or what the paper's released scripts did, flaws included",
+        "--budget": "seconds for timing, shared among the blocks by their work (default: 75, on a GPU 6)",
+        "--format": "what standard output gets",
+        "--out": "",
+        "--fresh": "",
+        "--predict": "predict times from datasheets and run nothing; one or more of "
+        f"{', '.join(DEVICES)} (none: all of them)",
+    }
+    comparing = {
+        "--compare": "arms to run by turns; the verdict is on B",
+        "--margin": "what does not matter (default: 0.02, 2 %%)",
+        "--rounds": "rounds of fresh processes (default: 20)",
+        "--level": "of a wrong verdict on each side, shared by the sizes (default: 0.001)",
+    }
+    settings: cli.Options = {
+        "--channels": {"default": 2048},
+        "--key-channels": {"default": 256},
+        "--protocol": {"choices": get_args(Protocol), "default": "strict"},
+        "--budget": {"type": cli.positive_seconds, "metavar": "S"},
+        "--format": {"choices": ("table", "markdown", "latex", "csv", "json"), "default": "table"},
+        "--out": {"default": Path("results/efficiency")},
+        "--predict": {"nargs": "*", "metavar": "DEVICE"},
+        "--compare": {"nargs": 2, "metavar": ("A", "B")},
+    }
+    parser = cli.Parser(PROGRAM, __doc__, texts, settings)
+    parser.add(comparing, settings, group="comparing two arms")
     return parser
 
 
@@ -161,11 +160,7 @@ def _print(
 
 
 def _predict(options: Namespace) -> int:
-    """Print what the blocks would take on known devices; of those that were measured, the error too.
-
-    Raises:
-        ValueError: a device is not known, or the protocol is the paper's.
-    """
+    """Print what the blocks would take on known devices; of those that were measured, the error too."""
     if options.protocol == "paper":
         msg = "--predict knows no protocol of the paper's, which says how to measure; leave one of them out"
         raise ValueError(msg)
@@ -184,19 +179,16 @@ def _predict(options: Namespace) -> int:
 
 
 def _require_that_options_fit(options: Namespace) -> None:
-    """Refuse options of a comparison without one, and of a measurement beside one.
-
-    Raises:
-        ValueError: an option does not go with `--compare`, or goes with that alone.
-    """
+    """Refuse options of a comparison without one, and of a measurement beside one."""
     if not options.compare:
         for name in OF_COMPARISONS:
             if getattr(options, name) is not None:
                 msg = f"--{name} goes with --compare; add --compare A B, or leave it out"
                 raise ValueError(msg)
         return
+    usual = parser().parse_args([])
     for name in NOT_OF_COMPARISONS:
-        if getattr(options, name) != parser().get_default(name):
+        if getattr(options, name) != getattr(usual, name):
             msg = f"--{name} does not go with --compare, which names its arms and sets their time; leave it out"
             raise ValueError(msg)
     if options.device == "meta":

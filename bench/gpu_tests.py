@@ -7,7 +7,6 @@ from bench.records import Failure
 from bench.workers import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
-LOG = "gpu-tests.txt"
 
 
 def files() -> tuple[str, ...]:
@@ -19,7 +18,7 @@ def files() -> tuple[str, ...]:
     )
 
 
-def run(log: Path, *, limit_s: float) -> int:
+def run_gpu_tests(log: Path, *, limit_s: float) -> int:
     """Run them, what they print into a file, and say how they ended; 0 if they passed."""
     chosen = files()
     if not chosen:

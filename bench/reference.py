@@ -40,22 +40,6 @@ CELL_BUDGETS_S = {"cpu": 8.0, "cuda": 4.0}
 # Trainings of small networks fill a GPU to a few percent; each wants some cores for its images.
 MOST_TRAININGS = 5
 CORES_A_TRAINING = 3
-TEXTS = {
-    "--minutes": "time for the whole",
-    "--out": "folder of the records",
-    "--device": "what to measure",
-    "--no-tests": "leave the GPU tests out",
-    "--look": "does each kind run, and is it right? measures nothing",
-    "--dataset": "",
-    "--root": "",
-}
-SETTINGS: cli.Settings = {
-    "--minutes": {"type": cli.positive_seconds, "default": 9.0},
-    "--out": {"required": True},
-    "--device": {"choices": cli.COMPUTING},
-    "--no-tests": {"action": "store_true"},
-    "--look": {"action": "store_true"},
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,9 +58,23 @@ class Clock:
 
 def parser() -> cli.Parser:
     """Describe the command line."""
-    parser = cli.Parser(PROGRAM, __doc__.partition("\n")[2])
-    parser.add(TEXTS, SETTINGS)
-    return parser
+    texts = {
+        "--minutes": "time for the whole",
+        "--out": "folder of the records",
+        "--device": "what to measure",
+        "--no-tests": "leave the GPU tests out",
+        "--look": "does each kind run, and is it right? measures nothing",
+        "--dataset": "",
+        "--root": "",
+    }
+    settings: cli.Options = {
+        "--minutes": {"type": cli.positive_seconds, "default": 9.0},
+        "--out": {"required": True},
+        "--device": {"choices": cli.COMPUTING},
+        "--no-tests": {"action": "store_true"},
+        "--look": {"action": "store_true"},
+    }
+    return cli.Parser(PROGRAM, __doc__, texts, settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_steps(options: Namespace, setting: Setting, *, device: str, clock: Clock) -> int:
     """Test and measure until the time is over; return the exit status."""
-    status = 0
-    if device == "cuda" and not options.no_tests:
-        status = gpu_tests.run(options.out / gpu_tests.LOG, limit_s=TESTS_SHARE * clock.left_s)
+    tests = device == "cuda" and not options.no_tests
+    log = options.out / "gpu-tests.txt"
+    status = gpu_tests.run_gpu_tests(log, limit_s=TESTS_SHARE * clock.left_s) if tests else 0
     plan = planned(setting, device=device)
     total = sum(cell.is_executed for step in plan for cell in step.cells)
     records = measured(plan, options.out, device=device, clock=clock)
@@ -138,10 +136,7 @@ def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> I
 
 
 def until(clock: Clock, *, at_once: int, ahead: Callable[[Job], object]) -> run.Engine:
-    """An engine that begins no cell when the time is up, and gives each a share of it.
-
-    So many cells run at once; `ahead` is called with each before it begins.
-    """
+    """An engine that begins no cell when the time is up, gives each a share of it, and calls `ahead` with it before."""
 
     def engine(cells: Sequence[Job], act: run.Act) -> Iterator[Record | run.Lost]:
         for first in range(0, len(cells), at_once):
@@ -164,13 +159,12 @@ def trainings_at_once(cells: Sequence[Job], *, device: str) -> int:
     """How many trainings share a GPU: as many as have cores, if the largest step fits so often."""
     if device != "cuda":
         return run.default_slots(device)
-    largest = 0
+    needs = [run.predicted_need(None)]
     for cell in cells:
         if isinstance(cell, Measurement) and cell.mode == "train":
             record = run.predicted_record(cell, run.environment_of("meta", cell))
-            memory = record.measures.predicted
-            largest = max(largest, memory.peak_bytes if memory else 0)
-    fits = run.available_bytes("cuda") // (largest + run.PROCESS_BYTES)
+            needs.append(run.predicted_need(record.measures.predicted))
+    fits = run.available_bytes("cuda") // max(needs)
     cores = run.environment_of(device, cells[0]).cores
     return max(1, min(MOST_TRAININGS, cores // CORES_A_TRAINING, fits))
 
@@ -205,7 +199,9 @@ def predicting(
         yield ahead
         _exhaust(records)
         return
-    with ThreadPoolExecutor(1, "predictions", initializer=_give_way) as pool:
+    # Where it is a thread's, what is measured comes first.
+    give_way = partial(os.nice, 10) if sys.platform == "linux" else None
+    with ThreadPoolExecutor(1, "predictions", initializer=give_way) as pool:
         drained = pool.submit(_exhaust, records)
         try:
             yield lambda _: None
@@ -213,11 +209,6 @@ def predicting(
             stopped.set()
             raise
     drained.result()
-
-
-def _give_way() -> None:
-    if sys.platform == "linux":  # where it is a thread's: what is measured comes first
-        os.nice(10)
 
 
 def _exhaust(records: Iterator[Record]) -> None:

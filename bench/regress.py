@@ -27,62 +27,63 @@ from bench.regression import DEFAULT_BLOCKS, SideError, make_plan, run_gate
 
 PROGRAM = "python -m bench.regress"
 HISTORY = "history"
-TEXTS = {
-    "--base": "what the head is held against: a revision, or a folder of records",
-    "--head": "what is judged (default: the working tree as it is)",
-    "--block": "a block or network by name, NAME:IMPLEMENTATION, or package.module:factory of the revision; "
-    f"one or more (default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
-    "--experiment": "the cells of an experiment, by name or file",
-    "--size": "of the map; may be given several times (default: 32x32, on a GPU 256x128)",
-    "--channels": "channels of the map (default: 512, on a GPU 2048)",
-    "--key-channels": "channels of query and key (default: 64, on a GPU 256)",
-    "--batch": "",
-    "--mode": "",
-    "--dtype": "number format",
-    "--device": "where to measure",
-}
-FIXED_TEXTS = {
-    "--exact-only": "no clock: the exact gates alone",
-    "--margin": "of a time that does not matter (default: 0.05, on a GPU 0.02)",
-    "--rounds": "of fresh processes",
-    "--level": "of a wrong verdict on each side, shared by the cells",
-    "--planted": "of extra work that the control must notice (default: 0.1, or twice a larger margin)",
-    "--accept": "write every exact change down as wanted, with the reason",
-    "--accepted": "of accepted changes",
-}
-SETTINGS: cli.Settings = {
-    "--base": {"required": True, "metavar": "REF|DIR"},
-    "--head": {"metavar": "REF|DIR"},
-    "--device": {"choices": cli.COMPUTING},
-    "--exact-only": {"action": "store_true"},
-    "--rounds": {"default": ROUNDS},
-    "--level": {"default": LEVEL},
-    "--planted": {"type": float, "metavar": "SHARE"},
-    "--accept": {"metavar": "REASON"},
-    "--accepted": {"type": Path, "default": Path("regressions.jsonl"), "metavar": "FILE"},
-    "--out": {"default": Path("results/regress")},
-}
 
 
 def parser() -> cli.Parser:
     """Describe the command line of the gate."""
-    parser = cli.Parser(PROGRAM, __doc__.partition("\n")[2])
-    parser.add(TEXTS, SETTINGS)
-    parser.add(FIXED_TEXTS, SETTINGS, group="what is fixed beforehand")
-    parser.add({"--out": "folder of records and reports"}, SETTINGS)
+    texts = {
+        "--base": "what the head is held against: a revision, or a folder of records",
+        "--head": "what is judged (default: the working tree as it is)",
+        "--block": "a block or network by name, NAME:IMPLEMENTATION, or package.module:factory of the revision; "
+        f"one or more (default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
+        "--experiment": "the cells of an experiment, by name or file",
+        "--size": "of the map; may be given several times (default: 32x32, on a GPU 256x128)",
+        "--channels": "channels of the map (default: 512, on a GPU 2048)",
+        "--key-channels": "channels of query and key (default: 64, on a GPU 256)",
+        "--batch": "",
+        "--mode": "",
+        "--dtype": "number format",
+        "--device": "where to measure",
+    }
+    fixed = {
+        "--exact-only": "no clock: the exact gates alone",
+        "--margin": "of a time that does not matter (default: 0.05, on a GPU 0.02)",
+        "--rounds": "of fresh processes",
+        "--level": "of a wrong verdict on each side, shared by the cells",
+        "--planted": "of extra work that the control must notice (default: 0.1, or twice a larger margin)",
+        "--accept": "write every exact change down as wanted, with the reason",
+        "--accepted": "of accepted changes",
+    }
+    settings: cli.Options = {
+        "--base": {"required": True, "metavar": "REF|DIR"},
+        "--head": {"metavar": "REF|DIR"},
+        "--device": {"choices": cli.COMPUTING},
+        "--exact-only": {"action": "store_true"},
+        "--rounds": {"default": ROUNDS},
+        "--level": {"default": LEVEL},
+        "--planted": {"type": float, "metavar": "SHARE"},
+        "--accept": {"metavar": "REASON"},
+        "--accepted": {"type": Path, "default": Path("regressions.jsonl"), "metavar": "FILE"},
+        "--out": {"default": Path("results/regress")},
+    }
+    parser = cli.Parser(PROGRAM, __doc__, texts, settings)
+    parser.add(fixed, settings, group="what is fixed beforehand")
+    parser.add({"--out": "folder of records and reports"}, settings)
     return parser
 
 
 def history_parser() -> cli.Parser:
     """Describe the command line of the history."""
-    about = "Draw each series of records per device, step changes marked; it judges nothing."
-    parser = cli.Parser(f"{PROGRAM} {HISTORY}", about)
-    records = "folder with the records of many runs"
-    parser.add_argument("records", type=Path, metavar="DIR", help=records)
-    parser.add(
-        {"--out": "folder of charts and table"}, {"--out": {"default": Path("results/history")}}
-    )
-    return parser
+    texts = {
+        "records": "folder with the records of many runs",
+        "--out": "folder of charts and table",
+    }
+    settings: cli.Options = {
+        "records": {"type": Path, "metavar": "DIR"},
+        "--out": {"default": Path("results/history")},
+    }
+    about = "\nDraw each series of records per device, step changes marked; it judges nothing."
+    return cli.Parser(f"{PROGRAM} {HISTORY}", about, texts, settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -105,26 +105,17 @@ def play_match(
 ) -> Comparison:
     """Play a match, if both arms fit, and sign what was read.
 
-    Args:
-        match: who plays, and how.
-        arms: what is known of both beforehand.
-        where: the environment.
-        axes: of the comparison.
-        on_step: called after each round.
-        compares_outputs: whether the first round's processes leave what their modules give.
+    Of both arms it is given what is known beforehand. `on_step` is called after each round; with
+    `compares_outputs` the first round's processes leave what their modules give.
     """
     cell, settings = match.first, match.settings
     comparison = Comparison(
         first=arms[0],
         second=arms[1],
         size=str(cell.size),
-        batch=cell.batch,
-        dtype=cell.dtype,
-        mode=cell.mode,
         axes=dict(axes),
-        margin=settings.margin,
-        level=settings.level,
-        comparisons=settings.comparisons,
+        **{name: getattr(cell, name) for name in ("batch", "dtype", "mode")},
+        **{name: getattr(settings, name) for name in ("margin", "level", "comparisons")},
         environment=where,
         created_at=timestamp(),
     )

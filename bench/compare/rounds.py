@@ -41,7 +41,6 @@ class Settings:
     Attributes:
         margin: share of a time that does not matter.
         level: chance of a wrong verdict in any of the comparisons, for each side.
-        rounds: how many.
         comparisons: how many comparisons share the level.
         turn_s: seconds of one turn of short calls.
         round_s: seconds of all turns of one round, if calls are not longer.
@@ -64,10 +63,8 @@ class Settings:
         least = fewest_rounds(self.level, comparisons=self.comparisons)
         if self.rounds < least:
             shared = f" shared by {self.comparisons} comparisons" if self.comparisons > 1 else ""
-            msg = (
-                f"{self.rounds} rounds decide nothing at level {self.level:g}{shared}, even if all agree; "
-                f"pass at least {least}"
-            )
+            nothing = f"{self.rounds} rounds decide nothing at level {self.level:g}{shared}"
+            msg = f"{nothing}, even if all agree; pass at least {least}"
             raise ValueError(msg)
 
 
@@ -134,8 +131,6 @@ class Match:
     Attributes:
         first: the arm that is compared with, and once more its control.
         second: the arm that the verdict is about.
-        device: where.
-        settings: how many rounds, and how long a turn and a round are.
         start: what makes an arm's process, e.g. with another interpreter.
         read_memory: read the memory of a call in every round.
         planted: share of each turn of the second arm that is done once more and not counted.
@@ -186,7 +181,7 @@ class Match:
             turns = [(name, players[name].turn(self.launches[name])) for name in order * self.laps]
         return RoundRecord(
             order="".join(LETTERS[name] for name in order),
-            readings=_readings(turns),
+            readings=_readings_by_clock(turns),
             load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             memory=_added_memory(ready) if self.read_memory else None,
         )
@@ -209,13 +204,13 @@ class Match:
 
 def _added_memory(ready: Mapping[Name, Ready]) -> ArmReadings | None:
     """What a call of each arm added in this round; None where one was not read or is nothing."""
-    added = {name: arm.memory.added_bytes if arm.memory else None for name, arm in ready.items()}
+    added = {name: (arm.memory and arm.memory.added_bytes) or 0.0 for name, arm in ready.items()}
     if not all(added.values()):
         return None
-    return ArmReadings(**{name: (float(value or 0),) for name, value in added.items()})
+    return ArmReadings(**{name: (float(value),) for name, value in added.items()})
 
 
-def _readings(turns: Sequence[tuple[Name, TurnTimes]]) -> dict[ClockName, ArmReadings]:
+def _readings_by_clock(turns: Sequence[tuple[Name, TurnTimes]]) -> dict[ClockName, ArmReadings]:
     clocks: list[ClockName] = list(turns[0][1])  # type: ignore[arg-type]  # checked by pydantic
     return {
         clock: ArmReadings(

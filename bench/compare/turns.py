@@ -25,12 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.measure import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S, CallClock, HostClock, collector_off
+from bench import measure
+from bench.measure import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S, Gpu, HostClock, TorchGpu
 from bench.records import MeasuredMemory, Model
 from experiments.spec import Cell
 
 if TYPE_CHECKING:
-    from bench.measure import Gpu
     from bench.workloads import Workload
 
 ArmDevice = Literal["cpu", "cuda"]
@@ -64,8 +64,6 @@ class ArmTask:
     """What an arm's process is to do.
 
     Attributes:
-        cell: what to build.
-        device: where.
         outputs: where to leave what the module gives, in the first round.
         read_memory: read the memory of a call in other rounds too.
         planted: share of each turn that is done once more and not counted, a slowdown for controls.
@@ -92,7 +90,7 @@ def play_arm() -> Generator[Ready | TurnTimes | None, Any, None]:
 
 def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
     """Make the arm ready, then time so many calls whenever a number comes."""
-    from bench.workloads import make_workload, warm_device
+    from bench.workloads import make_workload, warm_device  # brings torch
 
     cell, device = task.cell, task.device
     warm_device(cell, device)
@@ -100,16 +98,13 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
     # In inference under autocast all calls share what it has cast, as in cells.
     with work.numbers() if cell.mode == "eval" else nullcontext():
         refill(work, seed=cell.seed)
-        memory = None
-        if task.outputs is not None or task.read_memory:
-            from bench.measure import measure_memory
-
-            memory = measure_memory(work, device=device)
+        reads = task.outputs is not None or task.read_memory
+        memory = measure.measure_memory(work, device=device) if reads else None
         if task.outputs is not None:
             save_outputs(work, task.outputs)
         keep_heap()  # after the memory was read, which is to be the usual one
         take = plant(timed_turns(work, device), task.planted)
-        with collector_off():
+        with measure.collector_off():
             call_s = warm_up_arm(take, seconds=WARM_S[device])
             launches = yield Ready(call_s=call_s, memory=memory)
             while True:
@@ -122,8 +117,6 @@ def timed_turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int]
         clock = HostClock()
         return lambda launches: take_cpu(work, launches, clock)
     import torch
-
-    from bench.measure import TorchGpu
 
     gpu = TorchGpu()
 
@@ -150,23 +143,21 @@ def plant(take: Callable[[int], TurnTimes], share: float) -> Callable[[int], Tur
     return slowed
 
 
-def take_cpu(work: Callable[[], object], launches: int, clock: CallClock) -> TurnTimes:
+def take_cpu(work: Callable[[], object], launches: int, clock: measure.CallClock) -> TurnTimes:
     """Time calls by the process clock (all threads summed) and by the wall clock.
 
     Where calls are short one goes ahead, untimed: another process has had the caches.
     """
     if launches > 1:
         work()
-    wall_s = clock.wall_s()
-    process_s = clock.process_s()
+    began_s, process_s = clock.wall_s(), clock.process_s()
     for _ in range(launches):
         work()
-    process_s = clock.process_s() - process_s
-    wall_s = clock.wall_s() - wall_s
+    process_s, wall_s = clock.process_s() - process_s, clock.wall_s() - began_s
     return {"process": process_s / launches, "wall": wall_s / launches}
 
 
-def take_cuda(work: Callable[[], object], launches: int, gpu: "Gpu") -> TurnTimes:
+def take_cuda(work: Callable[[], object], launches: int, gpu: Gpu) -> TurnTimes:
     """Time calls by events, the stream kept waiting while they are enqueued, and by the wall clock.
 
     One goes ahead, untimed; it also takes the memory that was given back after the last turn, so

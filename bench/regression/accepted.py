@@ -64,17 +64,6 @@ def apply_accepted(findings: Iterable[Finding], known: Sequence[Accepted]) -> tu
     return tuple(map(apply, findings))
 
 
-def require_reason(reason: str) -> None:
-    """Refuse to accept changes without a reason.
-
-    Raises:
-        ValueError: none is given.
-    """
-    if not reason.strip():
-        msg = "--accept needs a reason; say why the change is wanted"
-        raise ValueError(msg)
-
-
 def accept(
     findings: Iterable[Finding], path: Path, *, reason: str, at: str
 ) -> tuple[Accepted, ...]:
@@ -84,7 +73,9 @@ def accept(
         ValueError: no reason is given.
         OSError: the file can't be written.
     """
-    require_reason(reason)
+    if not reason.strip():
+        msg = "--accept needs a reason; say why the change is wanted"
+        raise ValueError(msg)
     changes = tuple(
         Accepted(
             **{name: getattr(finding, name) for name in ("cell", "quantity", "before", "after")},

@@ -34,15 +34,11 @@ class Examined:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What the exact gates say of it."""
-        lacks = [is_unavailable(record) for record in (self.base, self.head)]
-        if lacks[0] != lacks[1]:
-            return (exact.new(self.head) if lacks[0] else exact.gone(self.base),)
+        failures = (self.base.failure, self.head.failure)
+        base_lacks, head_lacks = (fail and fail.kind == "unavailable" for fail in failures)
+        if bool(base_lacks) != bool(head_lacks):
+            return (exact.new(self.head) if base_lacks else exact.gone(self.base),)
         return exact.compare_records(self.base, self.head, agreement=self.agreement)
-
-
-def is_unavailable(record: Record) -> bool:
-    """Whether a side does not have the cell."""
-    return record.failure is not None and record.failure.kind == "unavailable"
 
 
 def examine(

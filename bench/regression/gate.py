@@ -31,6 +31,9 @@ from bench.regression.revisions import RevisionSide, sides
 from bench.run import RECORDS_FILE, timestamp
 from bench.workers import Worker
 
+# Both sides, the exact findings, and comparisons by turns.
+Compared = tuple[SideRecord, SideRecord, tuple[Finding, ...], tuple[Comparison, ...]]
+
 
 def run_gate(plan: Plan, *, on_step: OnStep = lambda _: None) -> Outcome:
     """Compare, and write records and comparisons into the plan's folder.
@@ -42,28 +45,40 @@ def run_gate(plan: Plan, *, on_step: OnStep = lambda _: None) -> Outcome:
     began_s = time.monotonic()
     known = accepted.read_accepted(plan.accepted)
     if plan.accept is not None:
-        accepted.require_reason(plan.accept)
-    outcome = of_folders(plan) if plan.is_of_folders else of_revisions(plan, on_step=on_step)
-    findings = accepted.apply_accepted(outcome.findings, known)
+        accepted.accept((), plan.accepted, reason=plan.accept, at="")  # refuses an empty reason now
+    if plan.is_of_folders:
+        base, head, findings, comparisons = of_folders(plan)
+        timed = bool(comparisons)
+    else:
+        base, head, findings, comparisons = of_revisions(plan, on_step=on_step)
+        timed = not plan.exact_only
+    findings = accepted.apply_accepted((*findings, *verdicts.findings(comparisons)), known)
     if plan.accept is not None:
         new = accepted.accept(findings, plan.accepted, reason=plan.accept, at=timestamp())
         findings = accepted.apply_accepted(findings, new)
-    update = {"created_at": timestamp(), "seconds": time.monotonic() - began_s}
-    return outcome.model_copy(update={"findings": findings, **update})
+    return Outcome(
+        base=base,
+        head=head,
+        findings=findings,
+        controls=verdicts.controls(comparisons),
+        timed=timed,
+        rules=rules(comparisons),
+        created_at=timestamp(),
+        seconds=time.monotonic() - began_s,
+    )
 
 
-def of_folders(plan: Plan) -> Outcome:
+def of_folders(plan: Plan) -> Compared:
     """Compare what two runs have written."""
     assert plan.head is not None, "is_of_folders"
     paths = (Path(plan.base), Path(plan.head))
     records = [folders.read_folder(path) for path in paths]
-    base, head = (folders.side(path, of) for path, of in zip(paths, records, strict=True))
+    base, head = map(folders.side, paths, records)
     comparisons = folders.by_turns(paths[1], base.environment, head.environment)
-    findings = folders.compare_folders(*records)
-    return _outcome(base, head, findings, comparisons, timed=bool(comparisons))
+    return base, head, folders.compare_folders(*records), comparisons
 
 
-def of_revisions(plan: Plan, *, on_step: OnStep) -> Outcome:
+def of_revisions(plan: Plan, *, on_step: OnStep) -> Compared:
     """Check both out, examine them, and let them take turns."""
     for name in (f"base/{RECORDS_FILE}", f"head/{RECORDS_FILE}", COMPARISONS_FILE):
         path = plan.out / name
@@ -85,26 +100,7 @@ def of_revisions(plan: Plan, *, on_step: OnStep) -> Outcome:
         )
         for side, record in zip(pair, records, strict=True)
     )
-    findings = tuple(finding for cell in examined for finding in cell.findings)
-    return _outcome(base, head, findings, comparisons, timed=not plan.exact_only)
-
-
-def _outcome(
-    base: SideRecord,
-    head: SideRecord,
-    findings: Sequence[Finding],
-    comparisons: Sequence[Comparison],
-    *,
-    timed: bool,
-) -> Outcome:
-    return Outcome(
-        base=base,
-        head=head,
-        findings=(*findings, *verdicts.findings(comparisons)),
-        controls=verdicts.controls(comparisons),
-        timed=timed,
-        rules=rules(comparisons),
-    )
+    return base, head, tuple(finding for cell in examined for finding in cell.findings), comparisons
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +119,9 @@ class RevisionTimer:
         runnable = [cell for cell in examined if cell.runs]
         if not runnable:
             return ()
-        smallest = min(runnable, key=_base_macs)
+        counts = [cell.base.measures.counts for cell in runnable]
+        macs = [count.macs if count else 0 for count in counts]
+        smallest = runnable[macs.index(min(macs))]
         comparisons: list[Comparison] = []
         for role in verdicts.EXPECTED:
             comparisons.append(self.play(smallest, role=role, shared=1))
@@ -137,12 +135,9 @@ class RevisionTimer:
         return tuple(comparisons)
 
     def play(self, cell: Examined, *, role: str, shared: int) -> Comparison:
-        """Play one comparison and write it down.
+        """Play one comparison and write it down; so many share the level.
 
-        Args:
-            cell: what is compared.
-            role: `untouched` or `planted` for a control, whose sides are both the base; else `cell` or `again`.
-            shared: how many comparisons share the level.
+        The role is `untouched` or `planted` for a control, whose sides are both the base; else `cell` or `again`.
         """
         plan, is_control = self.plan, role in verdicts.EXPECTED
         sides = (self.sides[0], self.sides[0] if is_control else self.sides[1])
@@ -178,11 +173,6 @@ class RevisionTimer:
         )
         append_line(plan.out / COMPARISONS_FILE, comparison)
         return comparison
-
-
-def _base_macs(cell: Examined) -> int:
-    counts = cell.base.measures.counts
-    return counts.macs if counts else 0
 
 
 def rules(comparisons: Sequence[Comparison]) -> tuple[str, ...]:

@@ -32,13 +32,9 @@ class Plan:
         base: revision or folder of records.
         head: the same; None for the working tree as it is.
         asks: the cells, by name; folders need none.
-        device: where.
-        settings: margin, level, rounds.
         planted: share of extra work of the control that has to read SLOWER.
-        exact_only: run the exact gates alone.
         accept: reason with which every change is accepted.
         accepted: file of accepted changes.
-        out: folder of what is written.
     """
 
     base: str

@@ -36,7 +36,6 @@ class RevisionSide:
     """A revision that can be run.
 
     Attributes:
-        name: as on the command line.
         commit: of the checkout, `-dirty` if changed since.
         code: twelve digits of the Python files.
         path: folder of links, the first on the path of its processes.
@@ -61,12 +60,10 @@ class RevisionSide:
     @property
     def variables(self) -> Mapping[str, str]:
         """Environment variables of its processes."""
-        source = self.path / "src"
-        places = [self.path, *([source] if source.is_dir() else [])]
-        return {
-            **{name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
-            "PYTHONPATH": os.pathsep.join(map(str, places)),
-        }
+        places = [place for place in (self.path, self.path / "src") if place.is_dir()]
+        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
+        variables.pop("PYTHONSAFEPATH", None)
+        return variables
 
 
 def repository(folder: Path) -> Path:
@@ -91,9 +88,8 @@ def resolve_revision(top: Path, revision: str) -> str:
     Raises:
         ValueError: this clone has none of that name.
     """
-    done = _git(
-        top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
-    )
+    verify = ("rev-parse", "--verify", "--quiet", "--end-of-options")
+    done = _git(top, *verify, f"{revision}^{{commit}}")
     if done.returncode:
         msg = (
             f"revision {revision!r} is not in this clone, nor is it a folder; pass a commit, branch or tag that it has "
@@ -117,15 +113,15 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
         SideError: a revision has no library where the other one has.
     """
     top = repository(folder)
-    commits = [resolve_revision(top, base), resolve_revision(top, head) if head else None]
+    commits = [resolve_revision(top, revision) for revision in (base, head) if revision]
     with tempfile.TemporaryDirectory(prefix="regress-") as temporary:
         trees: list[Path] = []
         try:
-            for revision in filter(None, commits):
+            for revision in commits:
                 trees.append(Path(temporary) / f"tree{len(trees)}")
                 add = ("worktree", "add", "--detach", "--quiet", str(trees[-1]), revision)
                 _require_success(_git(top, *add), f"revision {revision} can't be checked out")
-            roots = [trees[0], trees[1] if commits[1] else top]
+            roots = [*trees, top][:2]
             names = [base, head or WORKING_TREE]
             libraries = [(root / LIBRARY / "__init__.py").exists() for root in roots]
             if any(libraries) and not all(libraries):

@@ -26,24 +26,21 @@ def judge_comparison(comparison: Comparison) -> Decision:
 
 def controls(comparisons: Sequence[Comparison]) -> tuple[Control, ...]:
     """Those of the comparisons that are controls, and what they read."""
-    return tuple(
-        Control.model_validate(
-            {
-                "name": comparison.gate_role,
-                "cell": comparison.gate_cell,
-                "expected": EXPECTED[comparison.gate_role],
-                **_control_fields(comparison),
-            }
-        )
-        for comparison in comparisons
-        if comparison.gate_role in EXPECTED
-    )
+    return tuple(map(_control, filter(is_control, comparisons)))
 
 
-def _control_fields(comparison: Comparison) -> dict[str, object]:
+def is_control(comparison: Comparison) -> bool:
+    """Whether the verdict that it has to give is known."""
+    return comparison.gate_role in EXPECTED
+
+
+def _control(comparison: Comparison) -> Control:
+    fields = {"verdict": "INCONCLUSIVE", "reason": _why_unmeasured(comparison)}
     if comparison.rounds:
-        return _fields(judge_comparison(comparison))
-    return {"verdict": "INCONCLUSIVE", "reason": _why_unmeasured(comparison)}
+        fields = _fields(judge_comparison(comparison))
+    role = comparison.gate_role
+    about = {"name": role, "cell": comparison.gate_cell, "expected": EXPECTED[role]}
+    return Control.model_validate(about | fields)
 
 
 def _fields(decision: Decision) -> dict[str, Any]:
@@ -59,7 +56,7 @@ def findings(comparisons: Sequence[Comparison]) -> tuple[Finding, ...]:
     """Time and memory of the cells; one that was measured again is worse only if both times say so."""
     cells: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
-        if comparison.gate_role not in EXPECTED:
+        if not is_control(comparison):
             cells.setdefault(comparison.gate_cell, []).append(comparison)
     return tuple(finding for group in cells.values() for finding in _of_cell(group))
 
@@ -73,9 +70,9 @@ def _of_cell(group: Sequence[Comparison]) -> Iterator[Finding]:
     again = {
         finding.quantity: finding.verdict
         for comparison in repeated[:1]
-        for finding in _of_comparison(comparison)
+        for finding in _of_rounds(comparison)
     }
-    for finding in _of_comparison(first):
+    for finding in _of_rounds(first):
         if not repeated or finding.verdict not in MEASURED_WORSE:
             yield finding
             continue
@@ -85,7 +82,7 @@ def _of_cell(group: Sequence[Comparison]) -> Iterator[Finding]:
         yield finding.model_copy(update={"verdict": kept, "reason": reason})
 
 
-def _of_comparison(comparison: Comparison) -> Iterator[Finding]:
+def _of_rounds(comparison: Comparison) -> Iterator[Finding]:
     """By the clock that decides, and by the memory where every round has a reading."""
     if not comparison.rounds:
         return

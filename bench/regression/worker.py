@@ -15,7 +15,7 @@ from bench.compare import ArmTask, refill, save_outputs, take_turns
 from bench.predict import predict_cell  # noqa: F401  # what counts and predicts
 from bench.records import Checksum, Failure, Record, error_failure, one_line
 from bench.regression.requests import Ask, outline, requested_cell
-from bench.run import PROCESS_BYTES, available_bytes, environment_of, make_record, predicted_record
+from bench.run import available_bytes, environment_of, make_record, predicted_need, predicted_record
 from bench.workloads import find_factory, make_workload
 from experiments.spec import Cell, OwnModule
 
@@ -57,8 +57,7 @@ def examine_cell(ask: Ask, device: str, *, weights: Path, outputs: Path) -> Reco
     record = predicted_record(cell, environment_of(device, cell))
     if record.failure is not None:
         return record
-    predicted = record.measures.predicted
-    needs = (predicted.peak_bytes if predicted else 0) + PROCESS_BYTES
+    needs = predicted_need(record.measures.predicted)
     if needs > available_bytes(device):  # type: ignore[arg-type]  # a device
         return record
     try:

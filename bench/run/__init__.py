@@ -7,6 +7,7 @@ from bench.run.job_records import (
     environment_of,
     make_record,
     memory_failure,
+    predicted_need,
     predicted_record,
     resolve_device,
     timestamp,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ann.spec import UnavailableError
-from bench.records import Environment, Failure, Measures, Record, one_line
+from bench.records import Environment, Failure, Measures, PredictedMemory, Record, one_line
 from bench.run import environment, process
 from bench.run.job_code import code_digest
 from experiments.spec import Job
@@ -25,7 +25,7 @@ def resolve_device(device: str) -> str:
     """Turn `auto` into `cuda` where there is a GPU, else `cpu`.
 
     Raises:
-        ValueError: cuda was asked for and there is none.
+        ValueError: it is `cuda` and there is none.
     """
     import torch  # seconds
 
@@ -74,7 +74,7 @@ def make_record(
     cell: Job, source: Source, where: Environment, outcome: Measures | Failure | None = None
 ) -> Record:
     """Put a cell's outcome into a record."""
-    call = cell.call
+    names = ("batch", "dtype", "mode", "protocol", "implementation")
     return Record(
         source=source,
         experiment=cell.experiment,
@@ -82,11 +82,7 @@ def make_record(
         subject=cell.name,
         axes=dict(cell.axes),
         size=str(cell.size),
-        batch=call.batch,
-        dtype=call.dtype,
-        mode=call.mode,
-        protocol=call.protocol,
-        implementation=call.implementation,
+        **{name: getattr(cell.call, name) for name in names},
         environment=where,
         created_at=timestamp(),
         measures=outcome if isinstance(outcome, Measures) else Measures(),
@@ -159,8 +155,12 @@ def _foresee(cell: Job, where: Environment) -> Failure | None:
         predicted = _predictions(cell, where.device).predicted
     except Exception:  # noqa: BLE001  # what can't be predicted is simply tried
         return None
-    needs = (predicted.peak_bytes if predicted else 0) + PROCESS_BYTES
-    return memory_failure(needs, where, who="needs")
+    return memory_failure(predicted_need(predicted), where, who="needs")
+
+
+def predicted_need(memory: PredictedMemory | None) -> int:
+    """Bytes of a process at the peak of its call."""
+    return (memory.peak_bytes if memory else 0) + PROCESS_BYTES
 
 
 def memory_failure(needs: int, where: Environment, *, who: str) -> Failure | None:

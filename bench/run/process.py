@@ -53,12 +53,21 @@ def run_task(task: Task) -> Measures | Failure:
     until `end_kept`: to load torch and CUDA takes longer there than most cells. All others have
     one of their own.
     """
-    if shares(task):
-        with _KEEPING:
-            return _run_in_kept(task)
-    end_kept()  # it would hold memory of the device, and be another process on it
-    with Worker(TARGET) as worker:
-        return worker.ask(task, limit_s=task.cell.time_limit_s)
+    if not shares(task):
+        end_kept()  # it would keep memory of the device, and be another process on it
+        with Worker(TARGET) as worker:
+            return worker.ask(task, limit_s=task.cell.time_limit_s)
+    with _KEEPING:
+        while _KEPT and _KEPT[-1].is_gone():
+            _KEPT.pop().end()
+        worker = _KEPT.pop() if _KEPT else Worker(TARGET).start()
+        try:
+            return worker.ask(task, limit_s=task.cell.time_limit_s)
+        finally:
+            if worker.goes_on:
+                _KEPT.append(worker)
+            else:
+                worker.end()
 
 
 def shares(task: Task) -> bool:
@@ -83,19 +92,6 @@ def end_kept() -> None:
     with _KEEPING:
         while _KEPT:
             _KEPT.pop().end()
-
-
-def _run_in_kept(task: Task) -> Measures | Failure:
-    while _KEPT and _KEPT[-1].is_gone():
-        _KEPT.pop().end()
-    worker = _KEPT.pop() if _KEPT else Worker(TARGET).start()
-    try:
-        return worker.ask(task, limit_s=task.cell.time_limit_s)
-    finally:
-        if worker.goes_on:
-            _KEPT.append(worker)
-        else:
-            worker.end()
 
 
 def tidy_process() -> bool:

@@ -8,6 +8,7 @@ leaves a record that says so.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bench import training
@@ -22,7 +23,7 @@ from bench.run.job_records import (
     predicted_record,
     resolve_device,
 )
-from bench.run.pool import Engine, Lost, one_by_one
+from bench.run.pool import Engine, Lost, in_order
 from experiments.spec import Job, TrainingJob
 
 RECORDS_FILE = "records.jsonl"
@@ -41,7 +42,7 @@ def run_cells(
     *,
     source: Source,
     device: str,
-    engine: Engine = one_by_one,
+    engine: Engine = in_order,
     slots: int = 1,
 ) -> Iterator[Record]:
     """Predict or measure each cell; yield the records as they come, those of earlier runs first.
@@ -63,16 +64,10 @@ def run_cells(
     device = "meta" if source == "predicted" else device
     rows = {_row(record.experiment, record.axes, record.cell) for record in _read(path, source)}
     chosen = [cell for cell in cells if source == "predicted" or cell.is_executed]
-    wheres = _wheres(chosen, device, slots=slots)
+    wheres: dict[str, Environment] = {}
+    for cell in chosen:
+        wheres |= dict.fromkeys(_ids(cell, device), environment_of(device, cell, slots=slots))
     fits = finished(out, wheres, source=source)
-
-    def again(record: Record, cell: Job) -> Record:
-        """Two rows of a table may want one measurement; it is made once and written for each."""
-        row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
-        same = record.model_copy(update={**row, "cell": cell.id})
-        if _row(same.experiment, same.axes, same.cell) not in rows:
-            append_line(path, same)
-        return same
 
     def act(cell: Job, slot: int) -> Record:
         where = wheres[cell.id]
@@ -80,6 +75,7 @@ def run_cells(
             return predicted_record(cell, where)
         return measured_record(cell, where, folder=folder, slot=slot, slots=slots)
 
+    again = partial(_again, path=path, rows=rows)
     groups: dict[frozenset[str], list[Job]] = {}
     for cell in chosen:
         ids = _ids(cell, device)
@@ -102,11 +98,6 @@ def run_cells(
             process.end_kept()
 
 
-def _wheres(cells: Sequence[Job], device: str, *, slots: int) -> dict[str, Environment]:
-    pairs = ((cell, environment_of(device, cell, slots=slots)) for cell in cells)
-    return {name: where for cell, where in pairs for name in _ids(cell, device)}
-
-
 def _ids(cell: Job, device: str) -> tuple[str, ...]:
     """Ids of one measurement, the cell's own first: it may name the run's device or leave it open."""
     other = {"auto": device, device: "auto"}.get(cell.device)
@@ -114,6 +105,15 @@ def _ids(cell: Job, device: str) -> tuple[str, ...]:
     if device == "meta" or other is None:
         return (cell.id,)
     return cell.id, replace(cell, device=other).id  # type: ignore[arg-type]  # one of the two
+
+
+def _again(record: Record, cell: Job, *, path: Path, rows: set[tuple[object, ...]]) -> Record:
+    """Two rows of a table may want one measurement; it is made once and written for each."""
+    row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
+    same = record.model_copy(update={**row, "cell": cell.id})
+    if _row(same.experiment, same.axes, same.cell) not in rows:
+        append_line(path, same)
+    return same
 
 
 def finished(
@@ -138,7 +138,7 @@ def _row(experiment: str, axes: Mapping[str, object], cell_id: str) -> tuple[obj
 
 
 def _still_holds(old: Record, where: Environment) -> bool:
-    """Whether a record was made by this code on this machine, and is no accident worth another try."""
+    """Whether a record was made by this code on this machine, and is no accident to try again."""
     if old.environment is None or (old.failure and old.failure.kind in ("error", "timeout")):
         return False
     same_code = old.environment.code == where.code

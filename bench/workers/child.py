@@ -1,4 +1,4 @@
-"""The process of a worker: it answers what it is asked, and ends with the one that started it.
+"""The process of a worker: it answers messages, and ends with the one that started it.
 
 A target is `package.module:function`. A plain function answers one message. A generator function
 answers several: a message is what its `yield` gives, what it yields next is the answer, and what it
@@ -13,6 +13,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -102,17 +103,14 @@ def end_with(descriptor: int) -> None:
 
 def offer_to_oom_killer() -> None:
     """Ask the kernel to end this process rather than the run, should memory end."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    except OSError:
-        return
 
 
 def ask_in_fork(function: Callable[[Any], Any], message: object, *, limit_s: float) -> Any:  # noqa: ANN401
     """Ask in a fork of this process, which has all that is loaded here; threads must not have run.
 
-    Returns:
-        The answer, or a Failure as a worker's.
+    The answer may be a Failure, as a worker's.
     """
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()

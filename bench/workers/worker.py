@@ -147,12 +147,6 @@ class Worker:
             self._log.close()
 
 
-def call(target: str, message: object, *, limit_s: float) -> Any:  # noqa: ANN401
-    """Ask a process of its own one question; a Failure if there is no answer."""
-    with Worker(target) as worker:
-        return worker.ask(message, limit_s=limit_s)
-
-
 def end_all() -> None:
     """End all that this process has running; who waits for one learns that it was killed."""
     for process in tuple(RUNNING):

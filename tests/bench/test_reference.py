@@ -282,7 +282,7 @@ def run_tests(tmp_path, monkeypatch):
 
     def run(does, limit_s=60):
         written(tmp_path, does)
-        return gpu_tests.run(log, limit_s=limit_s), log
+        return gpu_tests.run_gpu_tests(log, limit_s=limit_s), log
 
     return run
 
@@ -320,7 +320,7 @@ def test_gpu_tests_end_with_the_run(run_tests, tmp_path):
     code = (
         "from pathlib import Path; from bench import gpu_tests;"
         f"gpu_tests.ROOT = Path({str(tmp_path)!r});"
-        "gpu_tests.run(gpu_tests.ROOT / 'log.txt', limit_s=60)"
+        "gpu_tests.run_gpu_tests(gpu_tests.ROOT / 'log.txt', limit_s=60)"
     )
     run = subprocess.Popen([sys.executable, "-c", code])
     assert select.select([reader], [], [], 60)[0]
@@ -332,7 +332,7 @@ def test_gpu_tests_end_with_the_run(run_tests, tmp_path):
 
 def test_where_there_are_no_tests_that_is_said(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gpu_tests, "ROOT", tmp_path)
-    assert gpu_tests.run(tmp_path / "log.txt", limit_s=5) == 0
+    assert gpu_tests.run_gpu_tests(tmp_path / "log.txt", limit_s=5) == 0
     assert capsys.readouterr().out == "GPU tests: there are none beside this code\n"
 
 
@@ -357,7 +357,7 @@ def test_the_command_measures_into_its_folder_and_says_how_far_it_came(tmp_path,
 def test_gpu_tests_come_first_and_their_status_is_the_commands(
     tmp_path, monkeypatch, words, device, status
 ):
-    monkeypatch.setattr(gpu_tests, "run", lambda log, limit_s: 7)
+    monkeypatch.setattr(gpu_tests, "run_gpu_tests", lambda log, limit_s: 7)
     monkeypatch.setattr(reference, "measured", lambda *given, **named: iter(()))
     options = reference.parser().parse_args(["--out", str(tmp_path), *words])
     clock = reference.Clock(limit_s=60, now=lambda: 1.0)
