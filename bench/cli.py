@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from bench.records import Record
 
+# What argparse is given of options, beside their texts.
+Options = Mapping[str, Mapping[str, Any]]
 
-LOCK = ".lock"
 COMPUTING = ("auto", "cpu", "cuda")
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        """Add the default where there is one that says something."""
-        if action.default is None or action.default is False:
+        if action.default is None or action.default is False:  # which says nothing
             return action.help
         return super()._get_help_string(action)
 
@@ -34,8 +34,20 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line and exit status 2."""
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401
-        super().__init__(formatter_class=_Help, **options)
+    def __init__(
+        self, prog: str, document: str, texts: Mapping[str, str], settings: Options
+    ) -> None:
+        """Describe a program by what stands behind the first line of its document, and by its options."""
+        description = document.partition("\n")[2]
+        super().__init__(prog=prog, description=description, formatter_class=_Help)
+        self.add(texts, settings)
+
+    def add(self, texts: Mapping[str, str], settings: Options, *, group: str = "") -> None:
+        """Add options, each with its help (if empty, the usual one) and settings over those that are shared."""
+        place = self.add_argument_group(group) if group else self
+        for name, text in texts.items():
+            given = {**SHARED.get(name, {}), **settings.get(name, {})}
+            place.add_argument(name, help=text or SHARED_TEXTS.get(name), **given)
 
     def parse_args(self, *given: Any, **options: Any) -> Any:  # noqa: ANN401
         """Parse, or tell the shell what could come next."""
@@ -45,11 +57,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and nothing else."""
         self.exit(2, f"{self.prog}: error: {message}\n")
-
-
-def option(parser: argparse._ActionsContainer, name: str, **changes: Any) -> None:  # noqa: ANN401
-    """Add an option to a parser or a group of it; what all commands say of it is in `SHARED`."""
-    parser.add_argument(name, **SHARED.get(name, {}) | changes)
 
 
 def size(text: str) -> Size:
@@ -80,35 +87,31 @@ def positive_seconds(text: str) -> float:
     return value
 
 
-SHARED: dict[str, dict[str, Any]] = {
+SHARED: Options = {
     "--block": {"action": "extend", "nargs": "+", "metavar": "NAME"},
     "--size": {"type": size, "action": "append", "metavar": "WxH"},
     "--channels": {"type": positive},
     "--key-channels": {"type": positive},
-    "--batch": {"type": positive, "default": 1, "help": "maps at once"},
+    "--batch": {"type": positive, "default": 1},
     "--dtype": {"choices": get_args(Dtype), "default": "float32"},
-    "--mode": {
-        "choices": get_args(Mode),
-        "default": "eval",
-        "help": "forward, or forward and backward",
-    },
+    "--mode": {"choices": get_args(Mode), "default": "eval"},
     "--device": {"choices": (*COMPUTING, "meta"), "default": "auto"},
     "--experiment": {"action": "append", "default": [], "metavar": "NAME"},
-    "--dataset": {"choices": tuple(DATASETS), "default": "scenes", "help": "what to train on"},
-    "--root": {
-        "default": "",
-        "metavar": "PATH",
-        "help": "folder of the data set; the scenes need none",
-    },
-    "--out": {
-        "type": Path,
-        "metavar": "DIR",
-        "help": "folder of the records; a run that was ended goes on there",
-    },
-    "--fresh": {"action": "store_true", "help": "measure again what has records"},
+    "--dataset": {"choices": tuple(DATASETS), "default": "scenes"},
+    "--root": {"default": "", "metavar": "PATH"},
+    "--out": {"type": Path, "metavar": "DIR"},
+    "--fresh": {"action": "store_true"},
     "--margin": {"type": float, "metavar": "SHARE"},
     "--rounds": {"type": positive},
     "--level": {"type": float, "metavar": "CHANCE"},
+}
+SHARED_TEXTS = {
+    "--batch": "maps at once",
+    "--mode": "forward, or forward and backward",
+    "--dataset": "what to train on",
+    "--root": "folder of the data set; the scenes need none",
+    "--out": "folder of the records; a run that was ended goes on there",
+    "--fresh": "measure again what has records",
 }
 
 
@@ -120,9 +123,8 @@ def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoRetu
         sys.stderr.write(f"{program}: error: {error}\n")
         status = 2
     except KeyboardInterrupt:
-        sys.stderr.write(
-            f"{program}: interrupted; finished records are kept, call again to go on\n"
-        )
+        kept = "finished records are kept, call again to go on"
+        sys.stderr.write(f"{program}: interrupted; {kept}\n")
         status = 130
     raise SystemExit(status)
 
@@ -139,7 +141,7 @@ def locked(folder: Path) -> Iterator[Path]:
     """
     from filelock import FileLock, Timeout  # not for --help
 
-    lock = FileLock(folder / LOCK, blocking=False)
+    lock = FileLock(folder / ".lock", blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -164,13 +166,7 @@ def follow(
     total: int,
     show: "Callable[[Sequence[Record]], RenderableType] | None" = None,
 ) -> "tuple[Record, ...]":
-    """Collect records as they come, under a progress bar.
-
-    Args:
-        records: what a run yields.
-        total: how many it will yield.
-        show: draws what there is so far above the bar, so that a table fills in.
-    """
+    """Collect records as they come, `total` in all, under a progress bar; `show` draws what there is above it."""
     collected: list[Record] = []
     with progress("measuring", total=total) as step:
         for record in records:
@@ -186,23 +182,18 @@ def progress(text: str, *, total: int) -> Iterator[Callable[..., None]]:
     Gives what is to be called after each step: with what is done next, and perhaps with a function that
     draws something above the bar.
     """
-    from rich.console import Console, Group  # not for --help
+    from rich import progress as bars  # not for --help
+    from rich.console import Console, Group
     from rich.live import Live
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda *_: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    bar = bars.Progress(
+        *(bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn()),
+        *(bars.TimeElapsedColumn(), bars.TextColumn("left"), bars.TimeRemainingColumn()),
+    )
     task = bar.add_task(text, total=total)
     with Live(bar, console=console, transient=True, refresh_per_second=4) as live:
 

@@ -25,26 +25,19 @@ def offer(parser: argparse.ArgumentParser) -> None:
         import argcomplete  # optional, and of no use to a run
     except ImportError:
         return
-    attach(parser)
-    argcomplete.autocomplete(parser)
-
-
-def attach(parser: argparse.ArgumentParser) -> None:
-    """Give every option that takes names the names it takes."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other list of them
         if action.dest in COMPLETERS:
             setattr(action, "completer", COMPLETERS[action.dest])  # noqa: B010 - argcomplete's field
+    argcomplete.autocomplete(parser)
 
 
-def _arms(names: Iterable[str]) -> Completer:
-    known = tuple(names)
-
+def _arms(*names: str) -> Completer:
     def complete(prefix: str, **_: Any) -> Iterable[str]:  # noqa: ANN401
         """Names; after the colon, the ways to compute one."""
         name, colon, _rest = prefix.partition(":")
         if not colon:
-            return known
-        return [f"{name}:{way}" for way in get_args(Implementation)] if name in known else ()
+            return names
+        return [f"{name}:{way}" for way in get_args(Implementation)] if name in names else ()
 
     return complete
 
@@ -57,9 +50,9 @@ def _experiments(prefix: str, **_: Any) -> Iterable[str]:  # noqa: ANN401
 
 
 COMPLETERS: dict[str, Completer] = {
-    "block": _arms(BLOCKS),
-    "compare": _arms((*BLOCKS, *NETWORKS)),
-    "network": _arms(NETWORKS),
+    "block": _arms(*BLOCKS),
+    "compare": _arms(*BLOCKS, *NETWORKS),
+    "network": _arms(*NETWORKS),
     "predict": lambda **_: tuple(DEVICES),
     "experiment": _experiments,
 }

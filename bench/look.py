@@ -1,6 +1,6 @@
 """Does every kind of cell run on this device, and is it right? `python -m bench.reference --look`.
 
-One call of each kind on small maps in one process, with all that its probes read, held against the plain
+One call of each kind on small maps in one process, with all that its probes read, compared with the plain
 block in float64 with the same weights and inputs, its gradients too; then one short training. The figures
 are of small maps, and of a process that is not fresh: they tell faults and are no results.
 """
@@ -9,11 +9,18 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from ann.spec import BlockSpec, Size
+from bench.measure import float64_errors, measure_cell, measure_memory
+from bench.predict import fake, make_fake, predict_memory
+from bench.records import NO_GRAPH, Failure, error_failure
+from bench.run import Task, run_task, tidy_process
+from bench.workloads import make_workload, unswitched
 from experiments import reference
 from experiments.paper import table1
 from experiments.spec import Measurement, TrainingJob
@@ -26,16 +33,12 @@ IMAGE = Size(width=129, height=65)
 # Of outputs: the largest difference over the largest value.
 TOLERANCES = {
     "float32": 1e-4,
-    "tf32": 5e-3,
-    "float16": 5e-3,
-    "autocast-float16": 5e-3,
-    "bfloat16": 3e-2,
-    "autocast-bfloat16": 3e-2,
+    **dict.fromkeys(("tf32", "float16", "autocast-float16"), 5e-3),
+    **dict.fromkeys(("bfloat16", "autocast-bfloat16"), 3e-2),
 }
 # Of gradients, which pass through more roundings: a product that is missing is off by about 1.
 GRADIENT_TOLERANCE, SHORT_GRADIENT_TOLERANCE = 5e-3, 0.2
-ITERATIONS, TRAINING_LIMIT_S = 20, 120.0
-BUDGET_S = 0.3
+BUDGET_S, ITERATIONS, TRAINING_LIMIT_S = 0.3, 20, 120.0
 # Launches that are timed for what the profiler leaves behind, and the share by which they may differ.
 LAUNCHES, SLOWER = 2000, 0.2
 MEBI = 2**20
@@ -45,7 +48,7 @@ MEBI = 2**20
 class KindResult:
     """Outcome of one kind; `state` is `ok`, `wrong`, `failed`, or `lacks` where the device has no such thing."""
 
-    what: str
+    what: str = ""
     state: str = "ok"
     seconds: float = 0.0
     error: float | None = None
@@ -59,35 +62,18 @@ class KindResult:
     def line(self) -> str:
         """The kind in a line."""
         parts = [f"{self.state:6} {self.what:45} {self.seconds:5.1f} s"]
-        parts += [f"error {self.error:.1e}"] if self.error is not None else []
-        parts += [f"gradients {self.gradient_error:.1e}"] if self.gradient_error is not None else []
-        parts += [f"memory {self.memory:.3f} of predicted"] if self.memory is not None else []
+        readings = {
+            "error {:.1e}": self.error,
+            "gradients {:.1e}": self.gradient_error,
+            "memory {:.3f} of predicted": self.memory,
+        }
+        parts += [text.format(value) for text, value in readings.items() if value is not None]
         parts += [" ".join(self.clocks), " ".join(self.kernels), *self.notes, self.reason]
         return "  ".join(filter(None, parts))
 
 
-@dataclass(kw_only=True, slots=True)
-class _Tally:
-    left: int = 0
-    why_left: str = ""
-    results: list[KindResult] = field(default_factory=list)
-
-    def counts(self) -> str:
-        """How many kinds are in each state."""
-        words = {"ok": "right", "wrong": "wrong", "failed": "failed", "lacks": "not on this device"}
-        states = [result.state for result in self.results]
-        parts = [f"{states.count(state)} {word}" for state, word in words.items()]
-        without = sum(
-            any(note.startswith("no CUDA graph") for note in result.notes)
-            for result in self.results
-        )
-        parts += [f"{without} without a CUDA graph"] if without else []
-        parts += [f"{self.left} not looked at: {self.why_left}"] if self.left else []
-        return ", ".join(parts)
-
-
 def kinds(device: str) -> tuple[Measurement, ...]:
-    """One small cell of each kind that is executed, in order of worth, what is compiled last.
+    """One small cell of each kind that is executed, the most needed first, what is compiled last.
 
     A kind is a block in one implementation, mode, number format and protocol with its probes, or a
     network of Table 2; of the model zoo's networks, which have the same parts, one training step.
@@ -95,24 +81,18 @@ def kinds(device: str) -> tuple[Measurement, ...]:
     smallest: dict[tuple[object, ...], Measurement] = {}
     for cell in (cell for step in reference.steps(Setting()) for cell in step.cells):
         if isinstance(cell, Measurement) and cell.is_executed and (key := _kind(cell)) is not None:
-            smallest.setdefault(key, _small(cell, device))
-    return tuple(
-        sorted(smallest.values(), key=reference.is_compiled)
-    )  # the order is kept beside that
+            size = MAPS[device] if isinstance(cell.subject, BlockSpec) else IMAGE
+            smallest.setdefault(key, replace(cell, size=size, budget_s=BUDGET_S, preceded_by=()))
+    return tuple(sorted(smallest.values(), key=reference.is_compiled))  # otherwise in order
 
 
 def _kind(cell: Measurement) -> tuple[object, ...] | None:
     if isinstance(cell.subject, BlockSpec):
-        profiled = cell.probes == ("operations",)
-        return cell.name, cell.mode, cell.dtype, cell.protocol, cell.implementation, profiled
+        call = (cell.name, cell.mode, cell.dtype, cell.protocol, cell.implementation)
+        return *call, cell.probes == ("operations",)
     if cell.experiment == "table2":
         return (cell.name,)
     return ("network",) if cell.mode == "train" else None
-
-
-def _small(cell: Measurement, device: str) -> Measurement:
-    size = MAPS[device] if isinstance(cell.subject, BlockSpec) else IMAGE
-    return replace(cell, size=size, budget_s=BUDGET_S, preceded_by=())
 
 
 def name(cell: Measurement) -> str:
@@ -123,45 +103,47 @@ def name(cell: Measurement) -> str:
 
 
 def run(out: Path, setting: Setting, *, device: str, has_time: Callable[[], bool]) -> int:
-    """Look at all kinds; print a line each and the summary.
+    """Look at all kinds while there is time, and at a short training on the setting's data in any case.
 
-    Args:
-        out: folder for the lines as JSON.
-        setting: on which data the short training is.
-        device: `cpu` or `cuda`.
-        has_time: whether another kind may be begun; the training is looked at in any case.
-
-    Returns:
-        The exit status: 1 if anything failed or was wrong.
+    Prints a line each, which the folder gets as JSON, and the summary; 1 if anything failed or was wrong.
     """
-    tally = _Tally()
-    (out / FILE).write_text("", encoding="utf-8")  # of this look alone
-    for result in _results(setting, tally, device=device, has_time=has_time):
-        tally.results.append(result)
-        sys.stdout.write(result.line() + "\n")
-        sys.stdout.flush()
-        with (out / FILE).open("a", encoding="utf-8") as file:
+    results: list[KindResult] = []
+    left: list[str] = []
+    with (out / FILE).open("w", encoding="utf-8") as file:  # of this look alone
+        for result in _look_at_all(setting, left, device=device, has_time=has_time):
+            results.append(result)
+            sys.stdout.write(result.line() + "\n")
             file.write(json.dumps(asdict(result)) + "\n")
-    sys.stdout.write(f"{tally.counts()}; see {FILE}\n")
-    return int(any(result.state in ("wrong", "failed") for result in tally.results))
+            sys.stdout.flush()
+            file.flush()
+    sys.stdout.write(f"{', '.join((*_tally(results), *left))}; see {FILE}\n")
+    return int(any(result.state in ("wrong", "failed") for result in results))
 
 
-def _results(
-    setting: Setting, tally: _Tally, *, device: str, has_time: Callable[[], bool]
+def _tally(results: list[KindResult]) -> Iterator[str]:
+    words = {"ok": "right", "wrong": "wrong", "failed": "failed", "lacks": "not on this device"}
+    for state, word in words.items():
+        yield f"{sum(result.state == state for result in results)} {word}"
+    without = sum(any(note.startswith(NO_GRAPH) for note in result.notes) for result in results)
+    if without:
+        yield f"{without} without a CUDA graph"
+
+
+def _look_at_all(
+    setting: Setting, left: list[str], *, device: str, has_time: Callable[[], bool]
 ) -> Iterator[KindResult]:
-    from bench.run import tidy_process
-
+    """Results as they come; `left` gets how many kinds were not looked at, and why."""
     launched_s = _launch_s() if device == "cuda" else 0.0
-    left = list(kinds(device))
-    while left and not tally.why_left:
-        if not has_time():
-            tally.why_left = "the time was up"
-            break
-        cell = left.pop(0)
-        yield _attempt(name(cell), partial(look, cell, device))
-        if not tidy_process():
-            tally.why_left = "the device computes no more"
-    tally.left = len(left)
+    cells, why_left = list(kinds(device)), ""
+    while cells and not why_left:
+        if has_time():
+            cell = cells.pop(0)
+            yield _attempt(name(cell), partial(look, cell, device))
+            why_left = "" if tidy_process() else "the device computes no more"
+        else:
+            why_left = "the time was up"
+    if cells:
+        left.append(f"{len(cells)} not looked at: {why_left}")
     if device == "cuda":
         yield _attempt("launch after the profiler", lambda: _launches(launched_s))
         for block in ("nb", "apnb"):
@@ -172,9 +154,6 @@ def _results(
 
 def _attempt(what: str, act: Callable[[], KindResult]) -> KindResult:
     """Do it; whatever goes wrong is what we look for."""
-    from bench.records import error_failure
-    from bench.workloads import unswitched
-
     began_s = time.monotonic()
     try:
         with unswitched():
@@ -182,19 +161,16 @@ def _attempt(what: str, act: Callable[[], KindResult]) -> KindResult:
     except Exception as error:  # noqa: BLE001
         failure = error_failure(error)
         state = "lacks" if failure.kind == "unavailable" else "failed"
-        result = KindResult(what=what, state=state, reason=failure.reason)
+        result = KindResult(state=state, reason=failure.reason)
     result.what, result.seconds = what, time.monotonic() - began_s
     return result
 
 
 def look(cell: Measurement, device: str) -> KindResult:
-    """Read all that a cell's probes read, and hold its call against float64."""
-    from bench.measure import float64_errors, measure_cell
-
+    """Read all that a cell's probes read, and compare its call with float64."""
     measures = measure_cell(cell, device)  # type: ignore[arg-type]  # a device that computes
     added = measures.memory.requested_bytes if measures.memory else None
     result = KindResult(
-        what=name(cell),
         memory=added / _predicted_bytes(cell) if added else None,
         clocks=tuple(dict.fromkeys(timing.clock for timing in measures.timings)),
         notes=tuple(note for timing in measures.timings for note in timing.notes),
@@ -218,8 +194,6 @@ def _wrong(cell: Measurement, result: KindResult) -> str:
 
 
 def _predicted_bytes(cell: Measurement) -> int:
-    from bench.predict import fake, make_fake, predict_memory
-
     with fake.on("cuda"):
         work = make_fake(cell, "cuda")
         predicted = predict_memory(work.module, work.inputs, mode=cell.mode, numbers=work.numbers)
@@ -228,8 +202,6 @@ def _predicted_bytes(cell: Measurement) -> int:
 
 def _launch_s() -> float:
     """What the host needs to launch one small kernel."""
-    import torch
-
     small = torch.zeros(8, device="cuda")
     for _ in range(2):  # the first time is for loading
         torch.cuda.synchronize()
@@ -244,23 +216,15 @@ def _launches(before_s: float) -> KindResult:
     """Whether the profiler leaves launches as quick as they were, since cells share a process."""
     after_s = _launch_s()
     reason = f"{before_s * 1e6:.2f} us before, {after_s * 1e6:.2f} us after"
-    slower = after_s > (1 + SLOWER) * before_s
-    return KindResult(what="", state="wrong" if slower else "ok", reason=reason)
+    is_slower = after_s > (1 + SLOWER) * before_s
+    return KindResult(state="wrong" if is_slower else "ok", reason=reason)
 
 
 def _workspace(block: str) -> KindResult:
     """What a block of Table 1 requests with and without cuDNN, whose convolutions may take a workspace."""
-    import torch
-
-    from bench.measure import measure_memory
-    from bench.workloads import make_workload
-
-    cell = next(
-        cell
-        for cell in table1.EXPERIMENT.cells
-        if isinstance(cell, Measurement)
-        and (cell.name, cell.size, cell.protocol) == (block, table1.TESTING, "strict")
-    )
+    wanted = (block, table1.TESTING, "strict")
+    cells = (cell for cell in table1.EXPERIMENT.cells if isinstance(cell, Measurement))
+    cell = next(cell for cell in cells if (cell.name, cell.size, cell.protocol) == wanted)
     work = make_workload(cell, "cuda")
     readings = [f"{_predicted_bytes(cell) / MEBI:.1f} MiB predicted"]
     for enabled in (True, False):
@@ -270,21 +234,17 @@ def _workspace(block: str) -> KindResult:
         finally:
             torch.backends.cudnn.enabled = True
         readings.append(f"{requested / MEBI:.1f} {'with' if enabled else 'without'} cuDNN")
-    return KindResult(what="", reason=", ".join(readings))
+    return KindResult(reason=", ".join(readings))
 
 
 def _train(setting: Setting, device: str) -> KindResult:
     """Twenty iterations in a process of its own, as the ablations train."""
-    from bench.records import Failure
-    from bench.run import Task, run_task
-
-    steps = reference.steps(setting)
-    cells = (cell for step in steps for cell in step.cells)
+    cells = (cell for step in reference.steps(setting) for cell in step.cells)
     cell = next(cell for cell in cells if isinstance(cell, TrainingJob))
     short = replace(cell.training, iterations=ITERATIONS)
-    cell = replace(cell, training=short, time_limit_s=TRAINING_LIMIT_S)
-    outcome = run_task(Task(cell=cell, device=device))
+    short_cell = replace(cell, training=short, time_limit_s=TRAINING_LIMIT_S)
+    outcome = run_task(Task(cell=short_cell, device=device))
     if isinstance(outcome, Failure):
-        return KindResult(what="", state="failed", reason=f"{outcome.kind}: {outcome.reason}")
+        return KindResult(state="failed", reason=f"{outcome.kind}: {outcome.reason}")
     assert outcome.accuracy is not None, "that is its probe"
-    return KindResult(what="", reason=f"{ITERATIONS} iterations of {cell.name}")
+    return KindResult(reason=f"{ITERATIONS} iterations of {cell.name}")

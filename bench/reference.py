@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,19 +20,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bench import cli
+from bench import cli, gpu_tests, run, training
+from bench.records import Record
 from experiments import machine, reference
 from experiments.reference import Step
 from experiments.spec import Job, Measurement, TrainingJob
 from experiments.training import Setting
-
-if TYPE_CHECKING:
-    from argparse import Namespace
-
-    from bench.records import Record
-    from bench.run import Act, Engine, Lost
 
 PROGRAM = "python -m bench.reference"
 # Of the whole time, for the tests and for one cell.
@@ -45,8 +40,6 @@ CELL_BUDGETS_S = {"cpu": 8.0, "cuda": 4.0}
 # Trainings of small networks fill a GPU to a few percent; each wants some cores for its images.
 MOST_TRAININGS = 5
 CORES_A_TRAINING = 3
-TESTS_LOG = "gpu-tests.txt"
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,16 +58,23 @@ class Clock:
 
 def parser() -> cli.Parser:
     """Describe the command line."""
-    parser = cli.Parser(prog=PROGRAM, description=__doc__.partition("\n")[2])
-    add = partial(cli.option, parser)
-    add("--minutes", type=cli.positive_seconds, default=9.0, help="time for the whole")
-    add("--out", required=True, help="folder of the records")
-    add("--device", choices=cli.COMPUTING, help="what to measure")
-    add("--no-tests", action="store_true", help="leave the GPU tests out")
-    add("--look", action="store_true", help="does each kind run, and is it right? measures nothing")
-    add("--dataset")
-    add("--root")
-    return parser
+    texts = {
+        "--minutes": "time for the whole",
+        "--out": "folder of the records",
+        "--device": "what to measure",
+        "--no-tests": "leave the GPU tests out",
+        "--look": "does each kind run, and is it right? measures nothing",
+        "--dataset": "",
+        "--root": "",
+    }
+    settings: cli.Options = {
+        "--minutes": {"type": cli.positive_seconds, "default": 9.0},
+        "--out": {"required": True},
+        "--device": {"choices": cli.COMPUTING},
+        "--no-tests": {"action": "store_true"},
+        "--look": {"action": "store_true"},
+    }
+    return cli.Parser(PROGRAM, __doc__, texts, settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,57 +83,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = Setting(dataset=options.dataset, root=options.root)
     with cli.locked(options.out):
         clock = Clock(limit_s=60 * options.minutes, started_s=time.monotonic())
-        from bench.run import resolve_device  # brings torch, not for --help
-        from bench.training import find_data
+        device = run.resolve_device(options.device)
+        training.find_data(cell for step in reference.steps(setting) for cell in step.cells)
+        if not options.look:
+            return run_steps(options, setting, device=device, clock=clock)
+        from bench import look  # brings torch, not for --help
 
-        device = resolve_device(options.device)
-        find_data(cell for step in reference.steps(setting) for cell in step.cells)
-        if options.look:
-            from bench import look
-
-            return look.run(options.out, setting, device=device, has_time=lambda: clock.left_s > 0)
-        return run(options, setting, device=device, clock=clock)
+        return look.run(options.out, setting, device=device, has_time=lambda: clock.left_s > 0)
 
 
-def run(options: "Namespace", setting: Setting, *, device: str, clock: Clock) -> int:
+def run_steps(options: Namespace, setting: Setting, *, device: str, clock: Clock) -> int:
     """Test and measure until the time is over; return the exit status."""
-    status = 0
-    if device == "cuda" and not options.no_tests:
-        status = _run_tests(options.out / TESTS_LOG, limit_s=TESTS_SHARE * clock.left_s)
+    tests = device == "cuda" and not options.no_tests
+    log = options.out / "gpu-tests.txt"
+    status = gpu_tests.run_gpu_tests(log, limit_s=TESTS_SHARE * clock.left_s) if tests else 0
     plan = planned(setting, device=device)
     total = sum(cell.is_executed for step in plan for cell in step.cells)
-    records = cli.follow(
-        _logged(measured(plan, options.out, device=device, clock=clock), clock), total=total
-    )
-    sys.stdout.write(summary(records, total, clock=clock))
+    records = measured(plan, options.out, device=device, clock=clock)
+    finished = cli.follow(_logged(records, clock), total=total)
+    sys.stdout.write(summary(finished, total, clock=clock))
     return status
 
 
 def planned(setting: Setting, *, device: str) -> tuple[Step, ...]:
     """All steps, with as much time for a cell as the device needs, less the cells that ask nothing of a GPU."""
-    return tuple(
-        replace(
-            step,
-            cells=tuple(
-                replace(cell, budget_s=min(cell.budget_s, CELL_BUDGETS_S[device]))
-                if isinstance(cell, Measurement)
-                else cell
-                for cell in step.cells
-                if device != "cuda" or reference.needs_device(cell)
-            ),
-        )
-        for step in reference.steps(setting)
-    )
+
+    def limited(cell: Job) -> Job:
+        if not isinstance(cell, Measurement):
+            return cell
+        return replace(cell, budget_s=min(cell.budget_s, CELL_BUDGETS_S[device]))
+
+    steps = []
+    for step in reference.steps(setting):
+        cells = (cell for cell in step.cells if device != "cuda" or reference.needs_device(cell))
+        steps.append(replace(step, cells=tuple(map(limited, cells))))
+    return tuple(steps)
 
 
-def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> Iterator["Record"]:
+def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> Iterator[Record]:
     """Measure one cell after the other until the time is up; trainings several at once on a GPU."""
-    from bench.run import run_cells
-
-    measure = partial(run_cells, out=out, source="measured", device=device)
+    measure = partial(run.run_cells, out=out, source="measured", device=device)
     cells = [cell for step in plan for cell in step.cells]
     first: list[Job] = [machine.CELL] if CELL_SHARE * clock.limit_s >= machine.BUDGET_S else []
-    with _predicting(cells, out, device=device, clock=clock) as ahead:
+    with predicting(cells, out, device=device, clock=clock) as ahead:
         # In one run as far as can be: the process that a GPU's cells share ends with it.
         for trains, group in groupby(plan, key=lambda step: step.trains):
             group_cells = [*first, *(cell for step in group for cell in step.cells)]
@@ -143,17 +135,10 @@ def measured(plan: Sequence[Step], out: Path, *, device: str, clock: Clock) -> I
             yield from measure(group_cells, engine=engine, slots=at_once)
 
 
-def until(clock: Clock, *, at_once: int, ahead: Callable[[Job], object]) -> "Engine":
-    """An engine that begins no cell when the time is up, and gives each a share of it.
+def until(clock: Clock, *, at_once: int, ahead: Callable[[Job], object]) -> run.Engine:
+    """An engine that begins no cell when the time is up, gives each a share of it, and calls `ahead` with it before."""
 
-    Args:
-        clock: what is left.
-        at_once: cells that run at the same time.
-        ahead: called with each cell before it begins.
-    """
-    from bench.run import local
-
-    def engine(cells: Sequence[Job], act: "Act") -> "Iterator[Record | Lost]":
+    def engine(cells: Sequence[Job], act: run.Act) -> Iterator[Record | run.Lost]:
         for first in range(0, len(cells), at_once):
             if clock.left_s <= 0:
                 return
@@ -165,171 +150,99 @@ def until(clock: Clock, *, at_once: int, ahead: Callable[[Job], object]) -> "Eng
             ]
             for cell in batch:
                 ahead(cell)
-            yield from local(at_once)(batch, act)
+            yield from run.local(at_once)(batch, act)
 
     return engine
 
 
 def trainings_at_once(cells: Sequence[Job], *, device: str) -> int:
     """How many trainings share a GPU: as many as have cores, if the largest step fits so often."""
-    from bench.run import (
-        PROCESS_BYTES,
-        available_bytes,
-        default_slots,
-        environment_of,
-        predicted_record,
-    )
-
     if device != "cuda":
-        return default_slots(device)
-    largest = 0
+        return run.default_slots(device)
+    needs = [run.predicted_need(None)]
     for cell in cells:
         if isinstance(cell, Measurement) and cell.mode == "train":
-            memory = predicted_record(cell, environment_of("meta", cell)).measures.predicted
-            largest = max(largest, memory.peak_bytes if memory else 0)
-    fits = available_bytes("cuda") // (largest + PROCESS_BYTES)
-    cores = environment_of(device, cells[0]).cores
+            record = run.predicted_record(cell, run.environment_of("meta", cell))
+            needs.append(run.predicted_need(record.measures.predicted))
+    fits = run.available_bytes("cuda") // max(needs)
+    cores = run.environment_of(device, cells[0]).cores
     return max(1, min(MOST_TRAININGS, cores // CORES_A_TRAINING, fits))
 
 
 @contextmanager
-def _predicting(
+def predicting(
     cells: Sequence[Job], out: Path, *, device: str, clock: Clock
 ) -> Iterator[Callable[[Job], object]]:
     """Predict all cells; gives what is to be called before a cell is measured.
 
-    On a GPU a thread goes ahead, so that the device waits for no prediction. On a processor that would
-    disturb every reading: there each cell is predicted just before it runs, and what is left at the end.
+    On a GPU a thread goes ahead, so that the device waits for no prediction; the end of the block waits
+    for it, and raises what went wrong there. On a processor that would disturb every reading: there each
+    cell is predicted just before it runs, and what is left at the end.
     """
-    from bench.run import one_by_one, run_cells
-
     stopped = threading.Event()
     least_s = LONGEST_PREDICTION_S if device == "cuda" else 0.0
 
-    def engine(cells: Sequence[Job], act: "Act") -> "Iterator[Record | Lost]":
+    def engine(cells: Sequence[Job], act: run.Act) -> Iterator[Record | run.Lost]:
         for cell in cells:
             if stopped.is_set() or clock.left_s <= least_s:
                 return
-            yield from one_by_one([cell], act)
+            yield act(cell, 0)
 
-    predicted = run_cells(cells, out, source="predicted", device=device, engine=engine)
-    if device == "cuda":
-        with _drained(predicted, stopped):
-            yield lambda _: None
+    records = run.run_cells(cells, out, source="predicted", device=device, engine=engine)
+    if device != "cuda":
+        left = {cell.id for cell in cells}
+
+        def ahead(cell: Job) -> None:
+            while cell.id in left and (record := next(records, None)) is not None:
+                left.discard(record.cell)
+
+        yield ahead
+        _exhaust(records)
         return
-    left = {cell.id for cell in cells}
-
-    def ahead(cell: Job) -> None:
-        while cell.id in left:
-            item = next(predicted, None)
-            if item is None:
-                return
-            left.discard(item.cell)
-
-    yield ahead
-    for _ in predicted:
-        continue
-
-
-@contextmanager
-def _drained(records: Iterator["Record"], stopped: threading.Event) -> Iterator[None]:
-    """Take records in a thread; the end of the block waits for it, and raises what went wrong there."""
-
-    def drain() -> None:
-        if sys.platform == "linux":  # where it is a thread's: what is measured comes first
-            os.nice(10)
-        for _ in records:
-            continue
-
-    with ThreadPoolExecutor(1, thread_name_prefix="predictions") as pool:
-        drained = pool.submit(drain)
+    # Where it is a thread's, what is measured comes first.
+    give_way = partial(os.nice, 10) if sys.platform == "linux" else None
+    with ThreadPoolExecutor(1, "predictions", initializer=give_way) as pool:
+        drained = pool.submit(_exhaust, records)
         try:
-            yield
+            yield lambda _: None
         except BaseException:
             stopped.set()
             raise
     drained.result()
 
 
-def _logged(records: Iterator["Record"], clock: Clock) -> Iterator["Record"]:
+def _exhaust(records: Iterator[Record]) -> None:
+    for _ in records:
+        continue
+
+
+def _logged(records: Iterator[Record], clock: Clock) -> Iterator[Record]:
     """Say a line for each record on standard error where that is no terminal, which has a bar."""
-    for item in records:
+    for record in records:
         if not sys.stderr.isatty():
-            failure = item.failure
-            outcome = f"{failure.kind}: {failure.reason}" if failure else "measured"
-            spent_s = clock.limit_s - clock.left_s
-            sys.stderr.write(f"{spent_s:5.0f} s  {_name(item)}: {outcome}\n")
-        yield item
+            sys.stderr.write(f"{clock.limit_s - clock.left_s:5.0f} s  {_line(record)}\n")
+        yield record
 
 
-def _name(item: "Record") -> str:
-    unusual = [value for value in (item.dtype, item.protocol) if value not in ("float32", "strict")]
-    return " ".join((item.experiment, item.subject, item.size, item.mode, *unusual))
+def _line(record: Record) -> str:
+    unusual = (
+        name for name in (record.dtype, record.protocol) if name not in ("float32", "strict")
+    )
+    names = (record.experiment, record.subject, record.size, record.mode, *unusual)
+    failure = record.failure
+    outcome = f"{failure.kind}: {failure.reason}" if failure else "measured"
+    return f"{' '.join(names)}: {outcome}"
 
 
-def summary(records: Sequence["Record"], total: int, *, clock: Clock) -> str:
+def summary(records: Sequence[Record], total: int, *, clock: Clock) -> str:
     """Say in a few lines what was done and what was not."""
-    done = [item for item in records if item.experiment != machine.NAME]
-    good = [item for item in done if item.failure is None]
-    lines = [f"{len(good)} of {total} cells measured in {clock.limit_s - clock.left_s:.0f} s"]
+    done = [record for record in records if record.experiment != machine.NAME]
+    failed = [record for record in done if record.failure is not None]
+    spent_s = clock.limit_s - clock.left_s
+    lines = [f"{len(done) - len(failed)} of {total} cells measured in {spent_s:.0f} s"]
     if total > len(done):
         lines.append(f"{total - len(done)} not begun: the time was up; call again to go on")
-    lines += [
-        f"{_name(item)}: {item.failure.kind}: {item.failure.reason}"
-        for item in done
-        if item.failure is not None
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def tests() -> tuple[str, ...]:
-    """Files that have tests for a GPU; all others would be imported in vain, which takes most of a minute."""
-    folder = ROOT / "tests"
-    return tuple(
-        str(path.relative_to(ROOT))
-        for path in sorted(folder.rglob("test_*.py"))
-        if "mark.gpu" in path.read_text(encoding="utf-8")
-    )
-
-
-def _run_tests(log: Path, *, limit_s: float) -> int:
-    """Run the tests that need a GPU in a process that ends with this one; 0 if they passed."""
-    files = tests()
-    if not files:
-        sys.stdout.write("GPU tests: there are none beside this code\n")
-        return 0
-    arguments = [
-        *("-q", "-m", "gpu", "-p", "no:cacheprovider"),
-        # Neither a file that can't be imported here keeps others from being run, nor a warning of another version.
-        *("-o", "addopts=--import-mode=importlib", "--continue-on-collection-errors"),
-        *("-W", "default"),
-        *files,
-    ]
-    from bench.records import Failure  # brings pydantic, not for --help
-    from bench.workers import call
-
-    # Of these tests alone, should they die before they say a word.
-    log.write_text("", encoding="utf-8")
-    outcome = call("bench.reference:run_pytest", (arguments, ROOT, log), limit_s=limit_s)
-    if isinstance(outcome, Failure) and outcome.kind == "timeout":
-        sys.stdout.write(f"GPU tests: not done after {limit_s:.0f} s; see {log.name}\n")
-        return 1
-    last = (log.read_text(encoding="utf-8").strip().splitlines() or ["no output"])[-1]
-    sys.stdout.write(f"GPU tests: {last}; see {log.name}\n")
-    return int(outcome != 0)
-
-
-def run_pytest(message: tuple[Sequence[str], Path, Path]) -> int:
-    """Run tests in this process, whose output goes into a file; return pytest's exit status."""
-    arguments, root, log = message
-    with log.open("w", encoding="utf-8") as file:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(file.fileno(), stream.fileno())
-    import pytest
-
-    os.chdir(root)
-    sys.path.insert(0, str(root))
-    return int(pytest.main(list(arguments)))
+    return "\n".join([*lines, *map(_line, failed)]) + "\n"
 
 
 if __name__ == "__main__":

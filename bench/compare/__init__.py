@@ -3,13 +3,12 @@
 from bench.compare.compare import (
     BESIDE_ROUNDS,
     OnStep,
-    Settings,
     arm_record,
     compare_arms,
     compare_outputs,
     play_match,
 )
-from bench.compare.rounds import Match, Name, Start
+from bench.compare.rounds import Match, Name, Settings
 from bench.compare.turns import (
     ArmDevice,
     ArmTask,

@@ -14,11 +14,9 @@ to three minutes on two cores.
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from bench.analysis import LEVEL, MARGIN, ROUNDS, fewest_rounds
-from bench.compare.rounds import ArmError, Match, Name
+from bench.compare.rounds import ArmError, Match, Name, Settings
 from bench.compare.turns import ArmDevice
 from bench.records import (
     COMPARISONS_FILE,
@@ -26,61 +24,18 @@ from bench.records import (
     ArmRecord,
     Comparison,
     Environment,
-    Measures,
+    Record,
     RoundRecord,
     append_line,
 )
-from bench.run import (
-    PROCESS_BYTES,
-    environment_of,
-    memory_failure,
-    predicted_record,
-    timestamp,
-)
+from bench.run import PROCESS_BYTES, environment_of, memory_failure, predicted_record, timestamp
 from experiments.spec import Cell
 from experiments.variants import write
 
 OnStep = Callable[[str], object]
 
-# Steps that `on_step` is told of beside the rounds.
+# Calls of `on_step` beside those of the rounds.
 BESIDE_ROUNDS = 2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """What is fixed before anything runs.
-
-    Attributes:
-        margin: share of a time that does not matter.
-        level: chance of a wrong verdict in any of the comparisons, for each side.
-        rounds: how many.
-        comparisons: how many comparisons share the level.
-        turn_s: seconds of one turn of short calls.
-        round_s: seconds of all turns of one round, if calls are not longer.
-    """
-
-    margin: float = MARGIN
-    level: float = LEVEL
-    rounds: int = ROUNDS
-    comparisons: int = 1
-    turn_s: float = 0.02
-    round_s: float = 1.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.margin < 1:
-            msg = f"margin {self.margin:g} is not a share between 0 and 1; pass for example {MARGIN:g}"
-            raise ValueError(msg)
-        if not 0 < self.level < 0.5:
-            msg = f"level {self.level:g} is not between 0 and 0.5; pass for example {LEVEL:g}"
-            raise ValueError(msg)
-        least = fewest_rounds(self.level, comparisons=self.comparisons)
-        if self.rounds < least:
-            shared = f" shared by {self.comparisons} comparisons" if self.comparisons > 1 else ""
-            msg = (
-                f"{self.rounds} rounds decide nothing at level {self.level:g}{shared}, even if all agree; "
-                f"pass at least {least}"
-            )
-            raise ValueError(msg)
 
 
 def compare(
@@ -98,7 +53,7 @@ def compare(
         second: the arm that the verdict is about.
         device: where.
         settings: margin, level and rounds; the usual ones if None.
-        on_step: is told what has been done, `settings.rounds + 2` times.
+        on_step: called with what has been done, `settings.rounds + BESIDE_ROUNDS` times.
 
     Returns:
         Every reading, or the failure of the arm that could not be run.
@@ -107,25 +62,18 @@ def compare(
         ValueError: the cells differ in size, batch, type, mode or random numbers.
     """
     _require_alike(first, second)
-    settings = settings or Settings()
     began_s = time.monotonic()
     environments = [environment_of(device, cell) for cell in (first, second)]
     codes = dict.fromkeys(environment.code or "" for environment in environments)
     where = environments[0].model_copy(update={"code": "+".join(codes)})
     arms = [
-        arm_record(
-            predicted_record(cell, where).measures,
-            cell.id,
-            name=write(cell.name, cell.implementation),
-        )
+        arm_record(predicted_record(cell, where), write(cell.name, cell.implementation))
         for cell in (first, second)
     ]
     on_step("predicted")
     axes = {name: value for name, value in first.axes.items() if name not in ("block", "network")}
-    match = Match(first, second, device=device, turn_s=settings.turn_s, round_s=settings.round_s)
-    comparison = play_match(
-        match, arms, where, axes=axes, settings=settings, on_step=on_step, compares_outputs=True
-    )
+    match = Match(first, second, device=device, settings=settings or Settings())
+    comparison = play_match(match, arms, where, axes=axes, on_step=on_step, compares_outputs=True)
     return comparison.model_copy(update={"seconds": time.monotonic() - began_s})
 
 
@@ -152,68 +100,55 @@ def play_match(
     where: Environment,
     *,
     axes: Mapping[str, str | int | float],
-    settings: Settings,
     on_step: OnStep,
     compares_outputs: bool = False,
 ) -> Comparison:
     """Play a match, if both arms fit, and sign what was read.
 
-    Args:
-        match: who plays, and how.
-        arms: what is known of both beforehand.
-        where: the environment.
-        axes: of the comparison.
-        settings: margin, level and rounds.
-        on_step: is told of each round.
-        compares_outputs: whether the first round's processes leave what their modules give.
+    Of both arms it is given what is known beforehand. `on_step` is called after each round; with
+    `compares_outputs` the first round's processes leave what their modules give.
     """
-    cell = match.first
-    blank = Comparison(
+    cell, settings = match.first, match.settings
+    comparison = Comparison(
         first=arms[0],
         second=arms[1],
         size=str(cell.size),
-        batch=cell.batch,
-        dtype=cell.dtype,
-        mode=cell.mode,
         axes=dict(axes),
-        margin=settings.margin,
-        level=settings.level,
-        comparisons=settings.comparisons,
+        **{name: getattr(cell, name) for name in ("batch", "dtype", "mode")},
+        **{name: getattr(settings, name) for name in ("margin", "level", "comparisons")},
         environment=where,
         created_at=timestamp(),
     )
+    sides: tuple[Name, ...] = ("first", "second")
     rounds: list[RoundRecord] = []
     agreement = Agreement()
     try:
         require_room(arms, where)
         with tempfile.TemporaryDirectory() as folder:
-            paths = (Path(folder) / "first.pt", Path(folder) / "second.pt")
-            outputs: dict[Name, Path] = {}
-            if compares_outputs:
-                outputs = {"first": paths[0], "second": paths[1]}
+            outputs = {name: Path(folder) / name for name in sides if compares_outputs}
             for record in match.play(settings.rounds, outputs):
                 if outputs and not rounds:
-                    agreement = compare_outputs(*paths)
+                    agreement = compare_outputs(*outputs.values())
                     on_step("outputs compared")
                 rounds.append(record)
                 on_step(f"round {len(rounds)}")
     except ArmError as error:
-        return blank.model_copy(update={"failure": error.failure})
-    played = {
-        name: getattr(blank, name).model_copy(
+        return comparison.model_copy(update={"failure": error.failure})
+    played: dict[str, ArmRecord] = {
+        name: arm.model_copy(
             update={"launches": match.launches[name], "memory": match.ready[name].memory}
         )
-        for name in ("first", "second")
+        for name, arm in zip(sides, arms, strict=True)
     }
-    return blank.model_copy(update={**played, "rounds": tuple(rounds), "agreement": agreement})
+    return comparison.model_copy(update={**played, "rounds": tuple(rounds), "agreement": agreement})
 
 
-def arm_record(measures: Measures, cell: str, *, name: str) -> ArmRecord:
+def arm_record(record: Record, name: str) -> ArmRecord:
     """What is known of an arm before it runs."""
-    predicted, counts = measures.predicted, measures.counts
+    predicted, counts = record.measures.predicted, record.measures.counts
     return ArmRecord(
         arm=name,
-        cell=cell,
+        cell=record.cell,
         macs=counts.macs if counts else None,
         predicted_peak_bytes=predicted.peak_bytes if predicted else None,
         predicted_increment_bytes=predicted.increment_bytes if predicted else None,
@@ -240,7 +175,7 @@ def require_room(arms: Sequence[ArmRecord], where: Environment) -> None:
     needs = [(peak or 0, rise or 0) for peak, rise in (first, first, second)]
     standing = sum(peak - rise for peak, rise in needs)
     whole = standing + max(rise for _, rise in needs) + 3 * PROCESS_BYTES
-    failure = memory_failure(whole, where, said="three processes by turns need")
+    failure = memory_failure(whole, where, who="three processes by turns need")
     if failure is not None:
         raise ArmError(failure)
 
@@ -258,11 +193,12 @@ def compare_outputs(first: Path, second: Path) -> Agreement:
         return Agreement(reason="an output is empty")
     gap, size = 0.0, 0.0
     for pair in zip(left, right, strict=True):
-        for one, other in zip(*(item.flatten().split(2**22) for item in pair), strict=True):
-            if not (one.isfinite().all() and other.isfinite().all()):
+        for chunks in zip(*(item.flatten().split(2**22) for item in pair), strict=True):
+            if not all(chunk.isfinite().all() for chunk in chunks):
                 return Agreement(reason="an output is not finite")
-            gap = max(gap, float((one.double() - other.double()).abs().max()))
-            size = max(size, float(one.double().abs().max()))
+            true, other = (chunk.double() for chunk in chunks)
+            gap = max(gap, float((true - other).abs().max()))
+            size = max(size, float(true.abs().max()))
     if not size:
         return Agreement(reason="all outputs are zero")
     return Agreement(max_relative_error=gap / size)

@@ -9,19 +9,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
+from bench.analysis import LEVEL, MARGIN, ROUNDS, fewest_rounds
 from bench.compare.turns import ArmDevice, ArmTask, Ready, TurnTimes, thread_variables
 from bench.records import ArmReadings, ClockName, Failure, RoundRecord
 from bench.workers import Worker
 from experiments.spec import Cell
 from experiments.variants import write
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 Name = Literal["first", "control", "second"]
-# The worker of an arm, not yet started, and what it is told first.
+# The worker of an arm, not yet started, and its first message.
 Start = Callable[[Name, ArmTask], tuple[Worker, object]]
 
 # A first, then C, its control; a round that begins with B has them the other way round.
@@ -33,6 +32,40 @@ LETTERS: Mapping[Name, str] = {"first": "A", "control": "C", "second": "B"}
 MOST_LAPS = 24
 LONGEST_TURN_S = 0.5  # of the slowest arm, unless a single call takes longer
 MOST_LAUNCHES = 100_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What is fixed before anything runs.
+
+    Attributes:
+        margin: share of a time that does not matter.
+        level: chance of a wrong verdict in any of the comparisons, for each side.
+        comparisons: how many comparisons share the level.
+        turn_s: seconds of one turn of short calls.
+        round_s: seconds of all turns of one round, if calls are not longer.
+    """
+
+    margin: float = MARGIN
+    level: float = LEVEL
+    rounds: int = ROUNDS
+    comparisons: int = 1
+    turn_s: float = 0.02
+    round_s: float = 1.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < 1:
+            msg = f"margin {self.margin:g} is not a share between 0 and 1; pass for example {MARGIN:g}"
+            raise ValueError(msg)
+        if not 0 < self.level < 0.5:
+            msg = f"level {self.level:g} is not between 0 and 0.5; pass for example {LEVEL:g}"
+            raise ValueError(msg)
+        least = fewest_rounds(self.level, comparisons=self.comparisons)
+        if self.rounds < least:
+            shared = f" shared by {self.comparisons} comparisons" if self.comparisons > 1 else ""
+            nothing = f"{self.rounds} rounds decide nothing at level {self.level:g}{shared}"
+            msg = f"{nothing}, even if all agree; pass at least {least}"
+            raise ValueError(msg)
 
 
 class ArmError(RuntimeError):
@@ -52,7 +85,10 @@ def start_arm(name: Name, task: ArmTask) -> tuple[Worker, object]:
 
 @dataclass(slots=True)
 class Player:
-    """An arm's process; a context that starts and ends it."""
+    """An arm's process; a context that starts and ends it.
+
+    What it answers may be an ArmError: it can't be run, dies, or takes longer than its cell's limit.
+    """
 
     task: ArmTask
     name: Name = "first"
@@ -69,32 +105,23 @@ class Player:
         self.worker.end()
 
     def ready(self) -> Ready:
-        """Wait until it is warm.
-
-        Raises:
-            ArmError: it can't be run, or dies, or takes longer than its cell's limit.
-        """
+        """Wait until it is warm."""
         answer = self._receive()
         assert isinstance(answer, Ready), answer
         return answer
 
     def turn(self, launches: int) -> TurnTimes:
-        """Let it make so many calls, and wait.
-
-        Raises:
-            ArmError: it dies, or takes longer than its cell's limit.
-        """
+        """Let it make so many calls, and wait."""
         self.worker.send(launches)
-        times: TurnTimes = self._receive()
-        return times
+        return self._receive()
 
     def _receive(self) -> Any:  # noqa: ANN401
         cell = self.task.cell
         answer = self.worker.receive(limit_s=cell.time_limit_s)
-        if not isinstance(answer, Failure):
-            return answer
-        reason = f"{write(cell.name, cell.implementation)}: {answer.reason}"
-        raise ArmError(answer.model_copy(update={"reason": reason}))
+        if isinstance(answer, Failure):
+            reason = f"{write(cell.name, cell.implementation)}: {answer.reason}"
+            raise ArmError(answer.model_copy(update={"reason": reason}))
+        return answer
 
 
 @dataclass(slots=True)
@@ -104,24 +131,20 @@ class Match:
     Attributes:
         first: the arm that is compared with, and once more its control.
         second: the arm that the verdict is about.
-        device: where.
-        turn_s: seconds of one turn of short calls.
-        round_s: seconds of all turns of one round, if calls are not longer.
         start: what makes an arm's process, e.g. with another interpreter.
         read_memory: read the memory of a call in every round.
-        planted: share of each turn of the second arm that is done once more and not said.
+        planted: share of each turn of the second arm that is done once more and not counted.
         least_launches: calls in a turn at least.
         launches: calls in a turn of each arm, after the first round.
         laps: how often a round goes through its order.
-        ready: what each process said of itself in the first round.
+        ready: what each process answered in the first round.
     """
 
     first: Cell
     second: Cell
     _: KW_ONLY
     device: ArmDevice
-    turn_s: float
-    round_s: float
+    settings: Settings
     start: Start = start_arm
     read_memory: bool = False
     planted: float = 0.0
@@ -130,21 +153,16 @@ class Match:
     laps: int = field(init=False, default=1)
     ready: Mapping[Name, Ready] = field(init=False, default_factory=dict)
 
-    def play(self, rounds: int, outputs: "Mapping[Name, Path]") -> Iterator[RoundRecord]:
-        """Play rounds; each as it ends.
-
-        Args:
-            rounds: how many.
-            outputs: files into which the first round's processes put what their modules give.
+    def play(self, rounds: int, outputs: Mapping[Name, Path]) -> Iterator[RoundRecord]:
+        """Play so many rounds; each as it ends, the first with files for what the modules give.
 
         Raises:
             ArmError: an arm can't be run, or dies, or takes longer than its cell's limit.
         """
         for number in range(rounds):
-            order = ORDERS[number % len(ORDERS)]
-            yield self._round(order, {} if number else outputs)
+            yield self._round(ORDERS[number % len(ORDERS)], {} if number else outputs)
 
-    def _round(self, order: tuple[Name, ...], outputs: "Mapping[Name, Path]") -> RoundRecord:
+    def _round(self, order: tuple[Name, ...], outputs: Mapping[Name, Path]) -> RoundRecord:
         with ExitStack() as stack:
             players: dict[Name, Player] = {}
             for name in LETTERS:
@@ -161,7 +179,12 @@ class Match:
                 self.ready = ready
                 self.plan(ready)
             turns = [(name, players[name].turn(self.launches[name])) for name in order * self.laps]
-        return _recorded(order, turns, memory=_added_memory(ready) if self.read_memory else None)
+        return RoundRecord(
+            order="".join(LETTERS[name] for name in order),
+            readings=_readings_by_clock(turns),
+            load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            memory=_added_memory(ready) if self.read_memory else None,
+        )
 
     def plan(self, ready: Mapping[Name, Ready]) -> None:
         """How many calls make a turn, and how often it goes round; as in the first round in all others.
@@ -171,32 +194,27 @@ class Match:
         beside 17 of the same block have looked like a difference of a quarter.
         """
         calls_s = {name: max(arm.call_s, 1e-9) for name, arm in ready.items()}
-        wanted = math.ceil(self.turn_s / min(calls_s.values()))
+        wanted = math.ceil(self.settings.turn_s / min(calls_s.values()))
         most = int(LONGEST_TURN_S / max(calls_s.values()))
         launches = max(self.least_launches, min(wanted, most, MOST_LAUNCHES))
         self.launches = dict.fromkeys(calls_s, launches)
-        laps = int(self.round_s / (2 * launches * sum(calls_s.values())))
+        laps = int(self.settings.round_s / (2 * launches * sum(calls_s.values())))
         self.laps = max(1, min(MOST_LAPS, laps))
 
 
 def _added_memory(ready: Mapping[Name, Ready]) -> ArmReadings | None:
     """What a call of each arm added in this round; None where one was not read or is nothing."""
-    added = {name: arm.memory.added_bytes if arm.memory else None for name, arm in ready.items()}
+    added = {name: (arm.memory and arm.memory.added_bytes) or 0.0 for name, arm in ready.items()}
     if not all(added.values()):
         return None
-    return ArmReadings(**{name: (float(value or 0),) for name, value in added.items()})
+    return ArmReadings(**{name: (float(value),) for name, value in added.items()})
 
 
-def _recorded(
-    order: Sequence[Name], turns: Sequence[tuple[Name, TurnTimes]], *, memory: ArmReadings | None
-) -> RoundRecord:
+def _readings_by_clock(turns: Sequence[tuple[Name, TurnTimes]]) -> dict[ClockName, ArmReadings]:
     clocks: list[ClockName] = list(turns[0][1])  # type: ignore[arg-type]  # checked by pydantic
-    readings = {
+    return {
         clock: ArmReadings(
             **{arm: tuple(times[clock] for name, times in turns if name == arm) for arm in LETTERS}
         )
         for clock in clocks
     }
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    letters = "".join(LETTERS[name] for name in order)
-    return RoundRecord(order=letters, readings=readings, load_average=load, memory=memory)

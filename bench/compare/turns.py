@@ -1,4 +1,4 @@
-"""Worker of one arm in one round: builds, warms up, and takes its turns when it is told.
+"""Worker of one arm in one round: builds, warms up, and takes turns as messages come.
 
 Spawned, not forked: a fork of a process whose OpenMP threads have run hangs, and forks of one that
 only loaded torch would all have their libraries at the same addresses, so that the luck of a layout
@@ -25,19 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.measure import (
-    LAUNCH_S,
-    LONGEST_HOLD_S,
-    QUEUE_S,
-    CallClock,
-    HostClock,
-    collector_off,
-)
+from bench import measure
+from bench.measure import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S, Gpu, HostClock, TorchGpu
 from bench.records import MeasuredMemory, Model
 from experiments.spec import Cell
 
 if TYPE_CHECKING:
-    from bench.measure import Gpu
     from bench.workloads import Workload
 
 ArmDevice = Literal["cpu", "cuda"]
@@ -68,14 +61,12 @@ def thread_variables(variables: Mapping[str, str], device: ArmDevice) -> dict[st
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmTask:
-    """What an arm's process is told.
+    """What an arm's process is to do.
 
     Attributes:
-        cell: what to build.
-        device: where.
         outputs: where to leave what the module gives, in the first round.
         read_memory: read the memory of a call in other rounds too.
-        planted: share of each turn that is done once more and not said, a slowdown for controls.
+        planted: share of each turn that is done once more and not counted, a slowdown for controls.
     """
 
     cell: Cell
@@ -86,7 +77,7 @@ class ArmTask:
 
 
 class Ready(Model):
-    """Warm: seconds of a call, and what was read of the first one if that was asked for."""
+    """Warm: seconds of a call, and what was read of the first one where that was wanted."""
 
     call_s: float
     memory: MeasuredMemory | None = None
@@ -99,7 +90,7 @@ def play_arm() -> Generator[Ready | TurnTimes | None, Any, None]:
 
 def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
     """Make the arm ready, then time so many calls whenever a number comes."""
-    from bench.workloads import make_workload, warm_device
+    from bench.workloads import make_workload, warm_device  # brings torch
 
     cell, device = task.cell, task.device
     warm_device(cell, device)
@@ -107,16 +98,13 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
     # In inference under autocast all calls share what it has cast, as in cells.
     with work.numbers() if cell.mode == "eval" else nullcontext():
         refill(work, seed=cell.seed)
-        memory = None
-        if task.outputs is not None or task.read_memory:
-            from bench.measure import measure_memory
-
-            memory = measure_memory(work, device=device)
+        reads = task.outputs is not None or task.read_memory
+        memory = measure.measure_memory(work, device=device) if reads else None
         if task.outputs is not None:
             save_outputs(work, task.outputs)
         keep_heap()  # after the memory was read, which is to be the usual one
         take = plant(timed_turns(work, device), task.planted)
-        with collector_off():
+        with measure.collector_off():
             call_s = warm_up_arm(take, seconds=WARM_S[device])
             launches = yield Ready(call_s=call_s, memory=memory)
             while True:
@@ -129,8 +117,6 @@ def timed_turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int]
         clock = HostClock()
         return lambda launches: take_cpu(work, launches, clock)
     import torch
-
-    from bench.measure import TorchGpu
 
     gpu = TorchGpu()
 
@@ -157,24 +143,22 @@ def plant(take: Callable[[int], TurnTimes], share: float) -> Callable[[int], Tur
     return slowed
 
 
-def take_cpu(work: Callable[[], object], launches: int, clock: CallClock) -> TurnTimes:
+def take_cpu(work: Callable[[], object], launches: int, clock: measure.CallClock) -> TurnTimes:
     """Time calls by the process clock (all threads summed) and by the wall clock.
 
     Where calls are short one goes ahead, untimed: another process has had the caches.
     """
     if launches > 1:
         work()
-    wall_s = clock.wall_s()
-    process_s = clock.process_s()
+    began_s, process_s = clock.wall_s(), clock.process_s()
     for _ in range(launches):
         work()
-    process_s = clock.process_s() - process_s
-    wall_s = clock.wall_s() - wall_s
+    process_s, wall_s = clock.process_s() - process_s, clock.wall_s() - began_s
     return {"process": process_s / launches, "wall": wall_s / launches}
 
 
-def take_cuda(work: Callable[[], object], launches: int, gpu: "Gpu") -> TurnTimes:
-    """Time calls by events, the stream held while they are enqueued, and by the wall clock.
+def take_cuda(work: Callable[[], object], launches: int, gpu: Gpu) -> TurnTimes:
+    """Time calls by events, the stream kept waiting while they are enqueued, and by the wall clock.
 
     One goes ahead, untimed; it also takes the memory that was given back after the last turn, so
     that three processes share a device which holds the peak of one.
@@ -212,7 +196,7 @@ def warm_up_arm(take: Callable[[int], TurnTimes], *, seconds: float) -> float:
 
 
 def keep_heap() -> bool:
-    """Have the C library keep what was freed, in blocks of up to 32 MiB; False where it can't be told to."""
+    """Have the C library keep what was freed, in blocks of up to 32 MiB; False where it has no such switch."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):

@@ -28,17 +28,17 @@ class Accepted(Model):
 
     def covers(self, finding: Finding) -> bool:
         """Whether this is that change."""
-        return (
-            (self.cell, self.quantity) == (finding.cell, finding.quantity)
-            and _is_close(self.before, finding.before, exact=finding.quantity != OUTPUTS)
-            and _is_close(self.after, finding.after, exact=finding.quantity != OUTPUTS)
+        if (self.cell, self.quantity) != (finding.cell, finding.quantity):
+            return False
+        return all(
+            left == right or (self.quantity == OUTPUTS and _is_close(left, right))
+            for left, right in ((self.before, finding.before), (self.after, finding.after))
         )
 
 
-def _is_close(one: Amount, other: Amount, *, exact: bool) -> bool:
-    if exact or not (isinstance(one, int | float) and isinstance(other, int | float)):
-        return one == other
-    return math.isclose(one, other, rel_tol=CLOSE)
+def _is_close(left: Amount, right: Amount) -> bool:
+    numbers = isinstance(left, int | float) and isinstance(right, int | float)
+    return numbers and math.isclose(left, right, rel_tol=CLOSE)  # type: ignore[arg-type]
 
 
 def read_accepted(path: Path) -> tuple[Accepted, ...]:
@@ -54,14 +54,14 @@ def read_accepted(path: Path) -> tuple[Accepted, ...]:
 
 def apply_accepted(findings: Iterable[Finding], known: Sequence[Accepted]) -> tuple[Finding, ...]:
     """Call what was accepted ACCEPTED, with its reason."""
-    return tuple(_applied(finding, known) for finding in findings)
 
+    def apply(finding: Finding) -> Finding:
+        reasons = [f"accepted: {change.reason}" for change in known if change.covers(finding)]
+        if finding.verdict != "CHANGED" or not reasons:
+            return finding
+        return finding.model_copy(update={"verdict": "ACCEPTED", "reason": reasons[-1]})
 
-def _applied(finding: Finding, known: Sequence[Accepted]) -> Finding:
-    reasons = [change.reason for change in known if change.covers(finding)]
-    if finding.verdict != "CHANGED" or not reasons:
-        return finding
-    return finding.model_copy(update={"verdict": "ACCEPTED", "reason": f"accepted: {reasons[-1]}"})
+    return tuple(map(apply, findings))
 
 
 def accept(
@@ -78,10 +78,7 @@ def accept(
         raise ValueError(msg)
     changes = tuple(
         Accepted(
-            cell=finding.cell,
-            quantity=finding.quantity,
-            before=finding.before,
-            after=finding.after,
+            **{name: getattr(finding, name) for name in ("cell", "quantity", "before", "after")},
             reason=reason.strip(),
             accepted_at=at,
         )

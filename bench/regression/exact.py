@@ -6,6 +6,7 @@ may change: they have to agree within a tolerance of the number format, stated h
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bench.records import (
     Agreement,
@@ -52,59 +53,55 @@ def compare_records(
         agreement: how far the outputs themselves differ, where both were at hand; else their
             checksums are compared.
     """
-    cell = cell_name(head)
     if base.failure or head.failure:
         return (_runs(base, head),)
-    counted = [
-        Finding(cell=cell, quantity=quantity, kind="exact", **_moved(before, after), unit=unit)  # type: ignore[arg-type]
-        for quantity, unit, before, after in _quantities(base, head)
-    ]
-    return (*counted, _outputs(base, head, agreement))
+    findings = []
+    for quantity, unit, before, after in _quantities(base, head):
+        numbers = isinstance(before, int | float) and isinstance(after, int | float)
+        ratio = after / before if numbers and before else None  # type: ignore[operator]
+        verdict: FindingVerdict = "SAME" if before == after else "CHANGED"
+        findings.append(_finding(head, quantity, verdict, (before, after), unit=unit, ratio=ratio))
+    return (*findings, _outputs(base, head, agreement))
+
+
+def _finding(
+    record: Record,
+    quantity: str,
+    verdict: FindingVerdict,
+    sides: tuple[Amount, Amount],
+    **fields: Any,  # noqa: ANN401  # other fields of a finding
+) -> Finding:
+    return Finding(
+        cell=cell_name(record),
+        quantity=quantity,
+        kind="exact",
+        verdict=verdict,
+        before=sides[0],
+        after=sides[1],
+        **fields,
+    )
 
 
 def gone(base: Record) -> Finding:
     """A cell that only the base has."""
-    return _presence(base, "CHANGED", ("there", "gone"), "the head does not have it")
+    reason = "the head does not have it"
+    return _finding(base, "cell", "CHANGED", ("there", "gone"), reason=reason)
 
 
 def new(head: Record) -> Finding:
     """A cell that only the head has."""
-    return _presence(head, "NEW", ("not there", "there"), "the base does not have it")
-
-
-def _presence(
-    record: Record, verdict: FindingVerdict, sides: tuple[str, str], reason: str
-) -> Finding:
-    before, after = sides
-    return Finding(
-        cell=cell_name(record),
-        quantity="cell",
-        kind="exact",
-        verdict=verdict,
-        before=before,
-        after=after,
-        reason=reason,
-    )
+    reason = "the base does not have it"
+    return _finding(head, "cell", "NEW", ("not there", "there"), reason=reason)
 
 
 def _runs(base: Record, head: Record) -> Finding:
     verdict: FindingVerdict = "SHOWN" if base.failure and head.failure else "FIXED"
     if head.failure and not base.failure:
         verdict = "FAILED"
-    reasons = [
-        f"{side}: {record.failure.reason}"
-        for side, record in (("base", base), ("head", head))
-        if record.failure is not None
-    ]
-    return Finding(
-        cell=cell_name(head),
-        quantity="runs",
-        kind="exact",
-        verdict=verdict,
-        before=base.failure.kind if base.failure else "yes",
-        after=head.failure.kind if head.failure else "yes",
-        reason="; ".join(reasons),
-    )
+    failures = {"base": base.failure, "head": head.failure}
+    reasons = (f"{side}: {failure.reason}" for side, failure in failures.items() if failure)
+    before, after = (failure.kind if failure else "yes" for failure in failures.values())
+    return _finding(head, "runs", verdict, (before, after), reason="; ".join(reasons))
 
 
 def _quantities(base: Record, head: Record) -> list[ExactRow]:
@@ -118,11 +115,11 @@ def _quantities(base: Record, head: Record) -> list[ExactRow]:
             ("MACs", "MAC", before.macs, after.macs),
             *_operators(before.ledger, after.ledger),
         ]
-    peaks = base.measures.predicted, head.measures.predicted
-    if peaks[0] and peaks[1]:
-        increments = peaks[0].increment_bytes, peaks[1].increment_bytes
+    old, new = base.measures.predicted, head.measures.predicted
+    if old and new:
+        increments = (old.increment_bytes, new.increment_bytes)
         rows += [
-            ("predicted peak", "bytes", peaks[0].peak_bytes, peaks[1].peak_bytes),
+            ("predicted peak", "bytes", old.peak_bytes, new.peak_bytes),
             ("predicted memory of a call", "bytes", *increments),
         ]
     return rows
@@ -135,36 +132,19 @@ def _operators(base: Sequence[Operator], head: Sequence[Operator]) -> list[Exact
     rows: list[ExactRow] = [("calls of operators", "calls", total, later)]
     for name in sorted({*sides[0], *sides[1]}):
         pair = [side.get(name) for side in sides]
-        calls = [operator.calls if operator else 0 for operator in pair]
-        macs = [operator.macs if operator else 0 for operator in pair]
-        for text, unit, (before, after) in (("calls", "calls", calls), ("MACs", "MAC", macs)):
+        for text, unit in (("calls", "calls"), ("MACs", "MAC")):
+            before, after = (getattr(operator, text.lower(), 0) for operator in pair)
             if before != after:
                 rows.append((f"{text} of {name}", unit, before, after))
     return rows
 
 
-def _moved(before: Amount, after: Amount) -> dict[str, object]:
-    numbers = isinstance(before, int | float) and isinstance(after, int | float)
-    ratio = after / before if numbers and before else None  # type: ignore[operator]
-    verdict: FindingVerdict = "SAME" if before == after else "CHANGED"
-    return {"before": before, "after": after, "verdict": verdict, "ratio": ratio}
-
-
 def _outputs(base: Record, head: Record, agreement: Agreement | None) -> Finding:
-    """Outputs themselves where both were at hand, else what the records hold of them."""
+    """Outputs themselves where both were at hand, else what the records have of them."""
     sums = base.measures.outputs, head.measures.outputs
     verdict, reason = _agreed(sums, agreement, TOLERANCES[head.dtype])
     before, after = (side[0].mix if side else None for side in sums)
-    return Finding(
-        cell=cell_name(head),
-        quantity=OUTPUTS,
-        kind="exact",
-        verdict=verdict,
-        unit="checksum",
-        before=before,
-        after=after,
-        reason=reason,
-    )
+    return _finding(head, OUTPUTS, verdict, (before, after), unit="checksum", reason=reason)
 
 
 def _agreed(

@@ -4,7 +4,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -15,8 +15,6 @@ from bench.regression.requests import Ask, outline
 from bench.regression.revisions import RevisionSide, SideError
 from bench.run import environment_of, make_record
 from bench.workers import Worker
-
-LACKS = ("ImportError: ", "ModuleNotFoundError: ")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,15 +34,11 @@ class Examined:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What the exact gates say of it."""
-        if is_unavailable(self.base) != is_unavailable(self.head):
-            finding = exact.new(self.head) if is_unavailable(self.base) else exact.gone(self.base)
-            return (finding,)
+        failures = (self.base.failure, self.head.failure)
+        base_lacks, head_lacks = (fail and fail.kind == "unavailable" for fail in failures)
+        if bool(base_lacks) != bool(head_lacks):
+            return (exact.new(self.head) if base_lacks else exact.gone(self.base),)
         return exact.compare_records(self.base, self.head, agreement=self.agreement)
-
-
-def is_unavailable(record: Record) -> bool:
-    """Whether a side does not have the cell."""
-    return record.failure is not None and record.failure.kind == "unavailable"
 
 
 def examine(
@@ -71,15 +65,14 @@ def examine(
                 on_step(f"{ask.arm} {ask.size}")
             both = all(path.exists() for path in outputs)
             agreement = compare_outputs(*outputs) if both else None
-            examined.append(
-                Examined(ask=ask, base=records[0], head=records[1], agreement=agreement)
-            )
+            base, head = records
+            examined.append(Examined(ask=ask, base=base, head=head, agreement=agreement))
             for path in (weights, *outputs):
                 path.unlink(missing_ok=True)
-    records = [record for cell in examined for record in (cell.base, cell.head)]
-    if records and all(map(is_unavailable, records)):
-        reason = records[-1].failure.reason if records[-1].failure else ""
-        msg = f"neither side has what was asked for: {reason}"
+    failures = [record.failure for cell in examined for record in (cell.base, cell.head)]
+    reasons = [failure.reason for failure in failures if failure and failure.kind == "unavailable"]
+    if reasons and len(reasons) == len(failures):
+        msg = f"neither side has what was asked for: {reasons[-1]}"
         raise ValueError(msg)
     return tuple(examined)
 
@@ -106,27 +99,27 @@ class Examiner:
             SideError: the side's library lacks what the suite needs, or its process can't be started.
         """
         blank = outline(ask)
-        message = {"ask": ask.as_json(), "weights": str(weights), "outputs": str(outputs)}
+        message = {"ask": asdict(ask), "weights": str(weights), "outputs": str(outputs)}
         worker = self.worker or self._start()
         answer = worker.ask(message, limit_s=blank.time_limit_s)
         if isinstance(answer, Failure):
             worker.end()
             self.worker = None
             where = environment_of(self.device, blank)
-            answer = make_record(blank, "predicted", where, failure=answer)
+            answer = make_record(blank, "predicted", where, answer)
         assert isinstance(answer, Record), answer
         assert answer.environment is not None, "a worker says where it is"
         code = {"commit": self.side.commit, "code": self.side.code}
-        environment = answer.environment.model_copy(update=code)
-        return answer.model_copy(update={"environment": environment})
+        where = answer.environment.model_copy(update=code)
+        return answer.model_copy(update={"environment": where})
 
     def _start(self) -> Worker:
         worker = self.worker = self.side.worker("examine_cells").start()
         answer = worker.ask(self.device, limit_s=math.inf)
         if not isinstance(answer, Failure):
             return worker
-        if answer.reason.startswith(LACKS):
-            lack = answer.reason.partition(": ")[2]
+        kind, _, lack = answer.reason.partition(": ")
+        if kind in ("ImportError", "ModuleNotFoundError"):
             msg = f"{self.side.name}: its library lacks what this suite needs ({lack}); choose a later revision"
         else:
             reason = worker.last_words() or answer.reason

@@ -1,10 +1,10 @@
 """Comparison of two folders of records: exact gates on the cells that both have; separate runs' times are only shown.
 
-Times are judged where they were taken by turns: where `comparisons.jsonl` beside the head's folder
+Times have verdicts where they were taken by turns: where `comparisons.jsonl` beside the head's folder
 has comparisons of these two commits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.analysis import median_interval
@@ -13,6 +13,7 @@ from bench.records import (
     Comparison,
     Environment,
     Finding,
+    FindingKind,
     Record,
     SideRecord,
     cell_name,
@@ -22,12 +23,10 @@ from bench.records import (
 from bench.regression import exact
 from bench.regression.verdicts import EXPECTED
 
-# What makes times of one another's; a prediction depends on the last ones alone.
+# What makes times comparable; a prediction depends on the last one alone.
 MACHINE = ("device", "device_name", "driver", "cuda", "compute_capability", "cores", "threads")
 VERSIONS = ("torch",)
 PRECISION_FLAGS = ("matmul_precision", "conv_precision", "fp32_precision")
-ACCIDENTS = ("foreseen", "timeout", "unavailable")
-APART = "by separate runs, which decide nothing"
 
 
 def is_records(folder: str) -> bool:
@@ -77,8 +76,7 @@ def compare_folders(base: Sequence[Record], head: Sequence[Record]) -> tuple[Fin
             elif source == "predicted":
                 findings.append(exact.new(record))
         if source == "predicted":
-            reason = "the head's folder does not have it"
-            shown = {"verdict": "SHOWN", "reason": reason}
+            shown = {"verdict": "SHOWN", "reason": "the head's folder does not have it"}
             absent = (record for key, record in before.items() if key not in after)
             findings += [exact.gone(record).model_copy(update=shown) for record in absent]
     return tuple(findings)
@@ -86,13 +84,13 @@ def compare_folders(base: Sequence[Record], head: Sequence[Record]) -> tuple[Fin
 
 def _findings_of(base: Record, head: Record) -> tuple[Finding, ...]:
     refuse_others(base, head)
-    if base.source == "predicted":
-        return exact.compare_records(base, head)
-    if base.failure or head.failure:
-        (finding,) = exact.compare_records(base, head)
-        accident = head.failure is not None and head.failure.kind in ACCIDENTS
-        return (finding.model_copy(update={"verdict": "SHOWN"}) if accident else finding,)
-    return _shown(base, head)
+    if base.source == "measured" and not (base.failure or head.failure):
+        return tuple(_shown(base, head))
+    findings = exact.compare_records(base, head)
+    accidents = ("foreseen", "timeout", "unavailable")
+    if base.source == "measured" and head.failure and head.failure.kind in accidents:
+        return tuple(finding.model_copy(update={"verdict": "SHOWN"}) for finding in findings)
+    return findings
 
 
 def refuse_others(base: Record, head: Record) -> None:
@@ -104,48 +102,43 @@ def refuse_others(base: Record, head: Record) -> None:
     if base.environment is None or head.environment is None:
         return
     fields = VERSIONS if base.source == "predicted" else (*MACHINE, *VERSIONS)
-    sides = [
-        {
-            **{name: getattr(environment, name) for name in fields},
-            **{name: environment.flags.get(name) for name in PRECISION_FLAGS},
-        }
-        for environment in (base.environment, head.environment)
-    ]
-    for name, value in sides[0].items():
-        if value != sides[1][name]:
+    before, after = (
+        {name: getattr(where, name) for name in fields}
+        | {name: where.flags.get(name) for name in PRECISION_FLAGS}
+        for where in (base.environment, head.environment)
+    )
+    for name, value in before.items():
+        if value != after[name]:
             msg = (
-                f"{cell_name(head)}: {name} differs: {value} in the base, {sides[1][name]} in the head; "
+                f"{cell_name(head)}: {name} differs: {value} in the base, {after[name]} in the head; "
                 "compare records of one device, driver, torch and precision setting"
             )
             raise ValueError(msg)
 
 
-def _shown(base: Record, head: Record) -> tuple[Finding, ...]:
+def _shown(base: Record, head: Record) -> Iterator[Finding]:
     """Medians of the first clock, and measured memory."""
     sides = (base.measures, head.measures)
-    findings = []
-    timings = [measures.timings[:1] for measures in sides]
-    if all(timings):
-        medians = [median_interval(timing.samples_s).median for (timing,) in timings]
-        findings.append(_apart(head, "time", "s", medians))
+    if all(measures.timings for measures in sides):
+        medians = [median_interval(measures.timings[0].samples_s).median for measures in sides]
+        yield _apart(head, "time", "s", medians)
     added = [measures.memory.added_bytes if measures.memory else None for measures in sides]
     if all(added):
-        findings.append(_apart(head, "memory", "bytes", [float(value or 0) for value in added]))
-    return tuple(findings)
+        yield _apart(head, "memory", "bytes", [float(value or 0) for value in added])
 
 
-def _apart(head: Record, quantity: str, unit: str, values: Sequence[float]) -> Finding:
+def _apart(head: Record, kind: FindingKind, unit: str, values: Sequence[float]) -> Finding:
     before, after = values
     return Finding(
         cell=cell_name(head),
-        quantity=quantity,
-        kind="time" if quantity == "time" else "memory",
+        quantity=kind,
+        kind=kind,
         verdict="SHOWN",
         unit=unit,
         before=before,
         after=after,
         ratio=after / before if before else None,
-        reason=APART,
+        reason="by separate runs, which decide nothing",
     )
 
 

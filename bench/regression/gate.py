@@ -8,23 +8,16 @@ is measured once more in new processes; both times count.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
 
-from bench.compare import (
-    ArmTask,
-    Match,
-    Name,
-    OnStep,
-    arm_record,
-    play_match,
-    thread_variables,
-)
+from bench.compare import ArmTask, Match, Name, OnStep, arm_record, play_match, thread_variables
 from bench.records import (
     COMPARISONS_FILE,
     MEASURED_WORSE,
     Comparison,
+    Finding,
     Outcome,
     SideRecord,
     append_line,
@@ -38,6 +31,9 @@ from bench.regression.revisions import RevisionSide, sides
 from bench.run import RECORDS_FILE, timestamp
 from bench.workers import Worker
 
+# Both sides, the exact findings, and comparisons by turns.
+Compared = tuple[SideRecord, SideRecord, tuple[Finding, ...], tuple[Comparison, ...]]
+
 
 def run_gate(plan: Plan, *, on_step: OnStep = lambda _: None) -> Outcome:
     """Compare, and write records and comparisons into the plan's folder.
@@ -48,69 +44,63 @@ def run_gate(plan: Plan, *, on_step: OnStep = lambda _: None) -> Outcome:
     """
     began_s = time.monotonic()
     known = accepted.read_accepted(plan.accepted)
-    if plan.accept is not None and not plan.accept.strip():
-        msg = "--accept needs a reason; say why the change is wanted"
-        raise ValueError(msg)
-    outcome = of_folders(plan) if plan.is_of_folders else of_revisions(plan, on_step=on_step)
-    findings = accepted.apply_accepted(outcome.findings, known)
+    if plan.accept is not None:
+        accepted.accept((), plan.accepted, reason=plan.accept, at="")  # refuses an empty reason now
+    if plan.is_of_folders:
+        base, head, findings, comparisons = of_folders(plan)
+        timed = bool(comparisons)
+    else:
+        base, head, findings, comparisons = of_revisions(plan, on_step=on_step)
+        timed = not plan.exact_only
+    findings = accepted.apply_accepted((*findings, *verdicts.findings(comparisons)), known)
     if plan.accept is not None:
         new = accepted.accept(findings, plan.accepted, reason=plan.accept, at=timestamp())
         findings = accepted.apply_accepted(findings, new)
-    seconds = time.monotonic() - began_s
-    return outcome.model_copy(
-        update={"findings": findings, "created_at": timestamp(), "seconds": seconds}
+    return Outcome(
+        base=base,
+        head=head,
+        findings=findings,
+        controls=verdicts.controls(comparisons),
+        timed=timed,
+        rules=rules(comparisons),
+        created_at=timestamp(),
+        seconds=time.monotonic() - began_s,
     )
 
 
-def of_folders(plan: Plan) -> Outcome:
+def of_folders(plan: Plan) -> Compared:
     """Compare what two runs have written."""
     assert plan.head is not None, "is_of_folders"
     paths = (Path(plan.base), Path(plan.head))
     records = [folders.read_folder(path) for path in paths]
-    base, head = (folders.side(path, of) for path, of in zip(paths, records, strict=True))
-    findings = folders.compare_folders(*records)
+    base, head = map(folders.side, paths, records)
     comparisons = folders.by_turns(paths[1], base.environment, head.environment)
-    return Outcome(
-        base=base,
-        head=head,
-        findings=(*findings, *verdicts.findings(comparisons)),
-        controls=verdicts.controls(comparisons),
-        timed=bool(comparisons),
-        rules=rules(comparisons),
-    )
+    return base, head, folders.compare_folders(*records), comparisons
 
 
-def of_revisions(plan: Plan, *, on_step: OnStep) -> Outcome:
+def of_revisions(plan: Plan, *, on_step: OnStep) -> Compared:
     """Check both out, examine them, and let them take turns."""
     for name in (f"base/{RECORDS_FILE}", f"head/{RECORDS_FILE}", COMPARISONS_FILE):
         path = plan.out / name
         if path.exists():  # of an earlier run
             path.replace(path.with_suffix(".jsonl.bak"))
-    with sides(Path.cwd(), plan.base, plan.head) as (base, head):
-        examined = examine.examine(plan.asks, (base, head), device=plan.device, on_step=on_step)
+    comparisons: tuple[Comparison, ...] = ()
+    with sides(Path.cwd(), plan.base, plan.head) as pair:
+        examined = examine.examine(plan.asks, pair, device=plan.device, on_step=on_step)
         for name in ("base", "head"):
             for cell in examined:
                 append_line(plan.out / name / RECORDS_FILE, getattr(cell, name))
-        comparisons: tuple[Comparison, ...] = ()
         if not plan.exact_only:
-            timer = RevisionTimer(plan=plan, sides=(base, head), on_step=on_step)
+            timer = RevisionTimer(plan=plan, sides=pair, on_step=on_step)
             comparisons = timer.time_cells(examined)
     records = (examined[0].base, examined[0].head) if examined else (None, None)
-    base_record, head_record = (
+    base, head = (
         SideRecord(
             name=side.name, commit=side.commit, environment=record.environment if record else None
         )
-        for side, record in zip((base, head), records, strict=True)
+        for side, record in zip(pair, records, strict=True)
     )
-    findings = tuple(finding for cell in examined for finding in cell.findings)
-    return Outcome(
-        base=base_record,
-        head=head_record,
-        findings=(*findings, *verdicts.findings(comparisons)),
-        controls=verdicts.controls(comparisons),
-        timed=not plan.exact_only,
-        rules=rules(comparisons),
-    )
+    return base, head, tuple(finding for cell in examined for finding in cell.findings), comparisons
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,9 +119,12 @@ class RevisionTimer:
         runnable = [cell for cell in examined if cell.runs]
         if not runnable:
             return ()
+        counts = [cell.base.measures.counts for cell in runnable]
+        macs = [count.macs if count else 0 for count in counts]
+        smallest = runnable[macs.index(min(macs))]
         comparisons: list[Comparison] = []
         for role in verdicts.EXPECTED:
-            comparisons.append(self.play(min(runnable, key=_base_macs), role=role, shared=1))
+            comparisons.append(self.play(smallest, role=role, shared=1))
             if not verdicts.controls(comparisons)[-1].holds:
                 return tuple(comparisons)
         for cell in runnable:
@@ -142,12 +135,9 @@ class RevisionTimer:
         return tuple(comparisons)
 
     def play(self, cell: Examined, *, role: str, shared: int) -> Comparison:
-        """Play one comparison and write it down.
+        """Play one comparison and write it down; so many share the level.
 
-        Args:
-            cell: what is compared.
-            role: `untouched` or `planted` for a control, whose sides are both the base; else `cell` or `again`.
-            shared: how many comparisons share the level.
+        The role is `untouched` or `planted` for a control, whose sides are both the base; else `cell` or `again`.
         """
         plan, is_control = self.plan, role in verdicts.EXPECTED
         sides = (self.sides[0], self.sides[0] if is_control else self.sides[1])
@@ -155,30 +145,21 @@ class RevisionTimer:
 
         def start(name: Name, task: ArmTask) -> tuple[Worker, object]:
             side = sides[name == "second"]
-            message = {
-                "cell": cell.ask.as_json(),
-                "device": task.device,
-                "read_memory": task.read_memory,
-                "planted": task.planted,
-            }
+            names = ("device", "read_memory", "planted")
+            message = {name: getattr(task, name) for name in names} | {"cell": asdict(cell.ask)}
             return side.worker("play", **thread_variables(side.variables, task.device)), message
 
         match = Match(
             *[outline(cell.ask)] * 2,
             device=plan.device,
-            turn_s=plan.settings.turn_s,
-            round_s=plan.settings.round_s,
+            settings=replace(plan.settings, comparisons=shared),
             start=start,
             read_memory=True,
             planted=plan.planted if role == "planted" else 0.0,
             least_launches=ceil(1 / plan.planted) if is_control else 1,
         )
         arms = [
-            arm_record(
-                record.measures,
-                record.cell,
-                name=f"{record.subject}@{side.commit or side.name}",
-            )
+            arm_record(record, f"{record.subject}@{side.commit or side.name}")
             for record, side in zip(records, sides, strict=True)
         ]
         where = cell.head.environment
@@ -188,16 +169,10 @@ class RevisionTimer:
             arms,
             where,
             axes={**cell.head.axes, "gate_role": role, "gate_cell": cell_name(cell.head)},
-            settings=replace(plan.settings, comparisons=shared),
             on_step=lambda step: self.on_step(f"{cell.ask.arm} {cell.ask.size}: {step}"),
         )
         append_line(plan.out / COMPARISONS_FILE, comparison)
         return comparison
-
-
-def _base_macs(cell: Examined) -> int:
-    counts = cell.base.measures.counts
-    return counts.macs if counts else 0
 
 
 def rules(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
@@ -216,8 +191,7 @@ def rules(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     )
     if not fixed:
         return (exact_rule,)
-    timed_rule = (
-        f"By turns in fresh processes, fixed beforehand: {'; '.join(fixed)}; exact sign tests. "
-        "Worse is what reads so twice."
+    by_turns = (
+        f"By turns in fresh processes, fixed beforehand: {'; '.join(fixed)}; exact sign tests."
     )
-    return exact_rule, timed_rule
+    return exact_rule, f"{by_turns} Worse is what reads so twice."

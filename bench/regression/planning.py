@@ -22,24 +22,19 @@ SHAPES: dict[str, dict[str, Any]] = {
     "cpu": {"size": [Size(width=32, height=32)], "channels": 512, "key_channels": 64},
     "cuda": {"size": [Size(width=256, height=128)], "channels": 2048, "key_channels": 256},
 }
-EXAMINATIONS = 2  # of a cell, one on each side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What was asked for on the command line.
+    """What the command line wants.
 
     Attributes:
         base: revision or folder of records.
         head: the same; None for the working tree as it is.
         asks: the cells, by name; folders need none.
-        device: where.
-        settings: margin, level, rounds.
         planted: share of extra work of the control that has to read SLOWER.
-        exact_only: run the exact gates alone.
         accept: reason with which every change is accepted.
         accepted: file of accepted changes.
-        out: folder of what is written.
     """
 
     base: str
@@ -62,8 +57,7 @@ class Plan:
         """
         sides = [self.base, self.head or WORKING_TREE]
         have_records = [
-            folders.is_records(self.base),
-            self.head is not None and folders.is_records(self.head),
+            bool(side) and folders.is_records(side or "") for side in (self.base, self.head)
         ]
         if any(have_records) and not all(have_records):
             msg = (
@@ -76,9 +70,9 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """How often `on_step` is told of something, if no cell is measured twice."""
+        """Calls of `on_step`, if no cell is measured twice: two examinations of each, and all rounds."""
         timed = 0 if self.exact_only else (len(self.asks) + 2) * self.settings.rounds
-        return EXAMINATIONS * len(self.asks) + timed
+        return 2 * len(self.asks) + timed
 
 
 def make_plan(options: Namespace) -> Plan:
@@ -96,23 +90,14 @@ def make_plan(options: Namespace) -> Plan:
             f"pass for example {2 * margin:g}"
         )
         raise ValueError(msg)
-    plan = Plan(
-        base=options.base,
-        head=options.head,
-        device=device,
-        exact_only=options.exact_only,
-        planted=planted,
-        accept=options.accept,
-        accepted=options.accepted,
-        out=options.out,
-    )
+    names = ("base", "head", "exact_only", "accept", "accepted", "out")
+    given = {name: getattr(options, name) for name in names}
+    plan = Plan(device=device, planted=planted, **given)
     if plan.is_of_folders:
         return plan
     asks = requested_cells(options, device)
-    settings = Settings(
-        margin=margin, level=options.level, rounds=options.rounds, comparisons=len(asks)
-    )
-    return replace(plan, asks=asks, settings=settings)
+    fixed = {"margin": margin, "level": options.level, "rounds": options.rounds}
+    return replace(plan, asks=asks, settings=Settings(**fixed, comparisons=len(asks)))
 
 
 def requested_cells(options: Namespace, device: str) -> tuple[Ask, ...]:
@@ -120,8 +105,7 @@ def requested_cells(options: Namespace, device: str) -> tuple[Ask, ...]:
     names = options.block or ([] if options.experiment else requests.DEFAULT_BLOCKS)
     shape = {name: getattr(options, name) or usual for name, usual in SHAPES[device].items()}
     sizes = shape.pop("size")
-    blocks = requests.of_blocks(
-        names, sizes, **shape, batch=options.batch, mode=options.mode, dtype=options.dtype
-    )
+    shape |= {name: getattr(options, name) for name in ("batch", "mode", "dtype")}
+    blocks = requests.of_blocks(names, sizes, **shape)
     experiments = map(requests.of_experiment, dict.fromkeys(options.experiment))
     return (*blocks, *(ask for asks in experiments for ask in asks))

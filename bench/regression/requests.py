@@ -5,7 +5,7 @@ a block whose definition changed is measured as each side defines it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ann.spec import Size
@@ -14,7 +14,6 @@ from experiments import select, variants
 from experiments.spec import Dtype, Measurement, Mode, OwnModule
 
 DEFAULT_BLOCKS = ("apnb", "afnb-bottleneck", "nb")
-EXECUTED = {"memory", "timing"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,10 +39,6 @@ class Ask:
     experiment: str = ""
     axes: Mapping[str, str | int | float] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, object]:
-        """The fields as JSON has them."""
-        return asdict(self)
-
 
 def requested_cell(ask: Ask) -> Measurement:
     """Build the cell from the catalogue of this process.
@@ -51,12 +46,16 @@ def requested_cell(ask: Ask) -> Measurement:
     Raises:
         ValueError: there is no such block, implementation, experiment or cell.
     """
-    if ask.experiment:
-        return _of_experiment(ask)
-    widths = {"channels": ask.channels, "key_channels": ask.key_channels}
-    settings = {"batch": ask.batch, "dtype": ask.dtype, "mode": ask.mode}
-    size = Size.parse(ask.size)
-    return select.arm_cell(ask.arm, size, experiment=GATE_EXPERIMENT, **widths, **settings)
+    if not ask.experiment:
+        names = ("channels", "key_channels", "batch", "dtype", "mode")
+        settings = {name: getattr(ask, name) for name in names}
+        size = Size.parse(ask.size)
+        return select.arm_cell(ask.arm, size, experiment=GATE_EXPERIMENT, **settings)
+    for known, cell in _comparable(ask.experiment):
+        if known == ask:
+            return replace(cell, time_limit_s=select.ARM_LIMIT_S)
+    msg = f"experiment {ask.experiment!r} has no cell {ask.arm} {ask.size} with {dict(ask.axes)}"
+    raise ValueError(msg)
 
 
 def outline(ask: Ask) -> Measurement:
@@ -99,43 +98,26 @@ def of_experiment(text: str) -> tuple[Ask, ...]:
     Raises:
         ValueError: there is no such experiment, or it has no such cell.
     """
-    known = str(Path(text).resolve()) if text.endswith(".py") else text
-    asks = tuple(
-        Ask(
-            arm=variants.write(cell.name, cell.implementation),
-            size=str(cell.size),
-            batch=cell.batch,
-            dtype=cell.dtype,
-            mode=cell.mode,
-            experiment=known,
-            axes=dict(cell.axes),
-        )
-        for cell in _comparable(text)
-    )
+    asks = tuple(ask for ask, _ in _comparable(text))
     if not asks:
         msg = f"experiment {text!r} has no cell whose time and memory are read; pass another"
         raise ValueError(msg)
     return asks
 
 
-def _comparable(experiment: str) -> Iterator[Measurement]:
+def _comparable(experiment: str) -> Iterator[tuple[Ask, Measurement]]:
+    path = str(Path(experiment).resolve()) if experiment.endswith(".py") else experiment
     for cell in select.find_experiment(experiment).cells:
-        if (
-            isinstance(cell, Measurement)
-            and set(cell.probes) >= EXECUTED
-            and cell.protocol == "strict"
-        ):
-            yield cell
-
-
-def _of_experiment(ask: Ask) -> Measurement:
-    for cell in _comparable(ask.experiment):
-        same = (str(cell.size), cell.batch, cell.dtype, cell.mode)
-        if (
-            dict(cell.axes) == dict(ask.axes)
-            and same == (ask.size, ask.batch, ask.dtype, ask.mode)
-            and variants.write(cell.name, cell.implementation) == ask.arm
-        ):
-            return replace(cell, time_limit_s=select.ARM_LIMIT_S)
-    msg = f"experiment {ask.experiment!r} has no cell {ask.arm} {ask.size} with {dict(ask.axes)}"
-    raise ValueError(msg)
+        if not isinstance(cell, Measurement) or cell.protocol != "strict":
+            continue
+        if {"memory", "timing"}.issubset(cell.probes):
+            ask = Ask(
+                arm=variants.write(cell.name, cell.implementation),
+                size=str(cell.size),
+                batch=cell.batch,
+                dtype=cell.dtype,
+                mode=cell.mode,
+                experiment=path,
+                axes=dict(cell.axes),
+            )
+            yield ask, cell

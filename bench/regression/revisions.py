@@ -36,7 +36,6 @@ class RevisionSide:
     """A revision that can be run.
 
     Attributes:
-        name: as it was asked for.
         commit: of the checkout, `-dirty` if changed since.
         code: twelve digits of the Python files.
         path: folder of links, the first on the path of its processes.
@@ -61,12 +60,10 @@ class RevisionSide:
     @property
     def variables(self) -> Mapping[str, str]:
         """Environment variables of its processes."""
-        source = self.path / "src"
-        places = [self.path, *([source] if source.is_dir() else [])]
-        return {
-            **{name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
-            "PYTHONPATH": os.pathsep.join(map(str, places)),
-        }
+        places = [place for place in (self.path, self.path / "src") if place.is_dir()]
+        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
+        variables.pop("PYTHONSAFEPATH", None)
+        return variables
 
 
 def repository(folder: Path) -> Path:
@@ -91,9 +88,8 @@ def resolve_revision(top: Path, revision: str) -> str:
     Raises:
         ValueError: this clone has none of that name.
     """
-    done = _git(
-        top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
-    )
+    verify = ("rev-parse", "--verify", "--quiet", "--end-of-options")
+    done = _git(top, *verify, f"{revision}^{{commit}}")
     if done.returncode:
         msg = (
             f"revision {revision!r} is not in this clone, nor is it a folder; pass a commit, branch or tag that it has "
@@ -117,18 +113,19 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
         SideError: a revision has no library where the other one has.
     """
     top = repository(folder)
-    commits = [resolve_revision(top, base), resolve_revision(top, head) if head else None]
+    commits = [resolve_revision(top, revision) for revision in (base, head) if revision]
     with tempfile.TemporaryDirectory(prefix="regress-") as temporary:
         trees: list[Path] = []
         try:
-            for number, revision in enumerate(filter(None, commits)):
-                trees.append(Path(temporary) / f"tree{number}")
-                _check_out(top, trees[-1], revision)
-            roots = [trees[0], trees[1] if commits[1] else top]
+            for revision in commits:
+                trees.append(Path(temporary) / f"tree{len(trees)}")
+                add = ("worktree", "add", "--detach", "--quiet", str(trees[-1]), revision)
+                _require_success(_git(top, *add), f"revision {revision} can't be checked out")
+            roots = [*trees, top][:2]
             names = [base, head or WORKING_TREE]
             libraries = [(root / LIBRARY / "__init__.py").exists() for root in roots]
             if any(libraries) and not all(libraries):
-                # It would be compared with the running one, which nobody asked for.
+                # It would be compared with the running one, which nobody wants.
                 lacking = names[libraries.index(False)]
                 msg = f"revision {lacking!r} has no library {LIBRARY!r}, and the other one has; pass two that have"
                 raise SideError(msg)
@@ -146,13 +143,6 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
         finally:
             for tree in trees:
                 _git(top, "worktree", "remove", "--force", "--force", str(tree))
-
-
-def _check_out(top: Path, tree: Path, revision: str) -> None:
-    done = _git(top, "worktree", "add", "--detach", "--quiet", str(tree), revision)
-    if done.returncode:
-        msg = f"revision {revision} can't be checked out: {_last_line(done.stderr)}"
-        raise ValueError(msg)
 
 
 def link(root: Path, links: Path) -> Path:
@@ -192,24 +182,19 @@ def interpreter(root: Path, top: Path, *, name: str) -> str:
     done = subprocess.run(  # noqa: S603
         command, cwd=root, env=variables, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        msg = f"revision {name!r}: uv can't install its packages: {_last_line(done.stderr)}"
-        raise ValueError(msg)
+    _require_success(done, f"revision {name!r}: uv can't install its packages")
     return str(root / ".venv" / "bin" / "python")
 
 
 def _requirements(root: Path) -> bytes | None:
-    for name in ("uv.lock", "pyproject.toml"):
-        if (root / name).exists():
-            return (root / name).read_bytes()
-    return None
+    paths = (root / name for name in ("uv.lock", "pyproject.toml"))
+    return next((path.read_bytes() for path in paths if path.exists()), None)
 
 
 def _digest(root: Path) -> str:
     """Twelve digits of all Python files that git knows or would add."""
-    listed = _git(
-        root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.py"
-    )
+    which = ("--cached", "--others", "--exclude-standard", "--", "*.py")
+    listed = _git(root, "ls-files", "-z", *which)
     digest = hashlib.sha256()
     for name in sorted(filter(None, listed.stdout.split("\0"))):
         path = root / name
@@ -231,6 +216,8 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "no reason was given"
+def _require_success(done: subprocess.CompletedProcess[str], failure: str) -> None:
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        msg = f"{failure}: {last}"
+        raise ValueError(msg)

@@ -1,8 +1,8 @@
 """Verdicts on time and memory from interleaved comparisons; a pure function of their readings."""
 
 import statistics
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from bench.analysis import Decision, decide, decide_comparison, rounds_of
 from bench.records import (
@@ -13,29 +13,10 @@ from bench.records import (
     Comparison,
     Control,
     Finding,
-    FindingKind,
-    FindingVerdict,
 )
 
 EXPECTED = {"untouched": "SAME", "planted": "SLOWER"}
-OF_MEMORY: dict[str, FindingVerdict] = {"SLOWER": "MORE", "FASTER": "LESS"}
-NO_ROUNDS = "there are no rounds"
-
-
-class Quantity(NamedTuple):
-    """One quantity of a comparison: what was read in each round, and what the rule says of it."""
-
-    name: str
-    kind: FindingKind
-    unit: str
-    rounds: tuple[ArmReadings, ...]
-    decision: Decision
-
-    @property
-    def verdict(self) -> FindingVerdict:
-        """The rule's verdict in words for this kind."""
-        verdict = self.decision.verdict
-        return OF_MEMORY.get(verdict, verdict) if self.kind == "memory" else verdict
+OF_MEMORY = {"SLOWER": "MORE", "FASTER": "LESS"}
 
 
 def judge_comparison(comparison: Comparison) -> Decision:
@@ -45,99 +26,97 @@ def judge_comparison(comparison: Comparison) -> Decision:
 
 def controls(comparisons: Sequence[Comparison]) -> tuple[Control, ...]:
     """Those of the comparisons that are controls, and what they read."""
-    return tuple(
-        _control_of(comparison) for comparison in comparisons if comparison.gate_role in EXPECTED
-    )
+    return tuple(map(_control, filter(is_control, comparisons)))
 
 
-def _control_of(comparison: Comparison) -> Control:
+def is_control(comparison: Comparison) -> bool:
+    """Whether the verdict that it has to give is known."""
+    return comparison.gate_role in EXPECTED
+
+
+def _control(comparison: Comparison) -> Control:
+    fields = {"verdict": "INCONCLUSIVE", "reason": _why_unmeasured(comparison)}
+    if comparison.rounds:
+        fields = _fields(judge_comparison(comparison))
     role = comparison.gate_role
     about = {"name": role, "cell": comparison.gate_cell, "expected": EXPECTED[role]}
-    if not comparison.rounds:
-        reason = comparison.failure.reason if comparison.failure else NO_ROUNDS
-        return Control(**about, verdict="INCONCLUSIVE", reason=reason)  # type: ignore[arg-type]
-    decision = judge_comparison(comparison)
-    return Control(
-        **about,  # type: ignore[arg-type]  # checked by pydantic
-        verdict=decision.verdict,
-        ratio=decision.ratio.median,
-        low=decision.ratio.low,
-        high=decision.ratio.high,
-        reason=decision.reason,
-    )
+    return Control.model_validate(about | fields)
+
+
+def _fields(decision: Decision) -> dict[str, Any]:
+    ratio = {"ratio": decision.ratio.median, "low": decision.ratio.low, "high": decision.ratio.high}
+    return {"verdict": decision.verdict, "reason": decision.reason, **ratio}
+
+
+def _why_unmeasured(comparison: Comparison) -> str:
+    return comparison.failure.reason if comparison.failure else "there are no rounds"
 
 
 def findings(comparisons: Sequence[Comparison]) -> tuple[Finding, ...]:
     """Time and memory of the cells; one that was measured again is worse only if both times say so."""
     cells: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
-        if comparison.gate_role not in EXPECTED:
+        if not is_control(comparison):
             cells.setdefault(comparison.gate_cell, []).append(comparison)
-    return tuple(finding for cell, group in cells.items() for finding in _of_cell(cell, group))
+    return tuple(finding for group in cells.values() for finding in _of_cell(group))
 
 
-def _of_cell(cell: str, group: Sequence[Comparison]) -> list[Finding]:
+def _of_cell(group: Sequence[Comparison]) -> Iterator[Finding]:
     first, repeated = group[0], [other for other in group if other.gate_role == "again"]
     if not first.rounds:
-        reason = first.failure.reason if first.failure else NO_ROUNDS
-        reason = f"not measured: {reason}"
-        return [Finding(cell=cell, quantity="time", kind="time", verdict="SHOWN", reason=reason)]
-    again = {quantity.name: quantity for quantity in quantities(repeated[0])} if repeated else {}
-    rows = []
-    for quantity in quantities(first):
-        finding = _finding_of(cell, quantity, launches=first.second.launches)
-        if repeated and finding.verdict in MEASURED_WORSE:
-            finding = _confirmed(finding, again.get(quantity.name))
-        rows.append(finding)
-    return rows
+        fields = {"quantity": "time", "kind": "time", "verdict": "SHOWN"}
+        reason = f"not measured: {_why_unmeasured(first)}"
+        yield Finding.model_validate({"cell": first.gate_cell, "reason": reason, **fields})
+    again = {
+        finding.quantity: finding.verdict
+        for comparison in repeated[:1]
+        for finding in _of_rounds(comparison)
+    }
+    for finding in _of_rounds(first):
+        if not repeated or finding.verdict not in MEASURED_WORSE:
+            yield finding
+            continue
+        verdict = again.get(finding.quantity, "not measured")
+        reason = f"{finding.reason}; measured again in new processes: {verdict}"
+        kept = finding.verdict if verdict == finding.verdict else "INCONCLUSIVE"
+        yield finding.model_copy(update={"verdict": kept, "reason": reason})
 
 
-def quantities(comparison: Comparison) -> tuple[Quantity, ...]:
-    """The clock that decides, and the memory where every round has a reading."""
+def _of_rounds(comparison: Comparison) -> Iterator[Finding]:
+    """By the clock that decides, and by the memory where every round has a reading."""
     if not comparison.rounds:
-        return ()
+        return
     clock = comparison.clocks[0]
     rounds, decision = rounds_of(comparison, clock), judge_comparison(comparison)
-    time = Quantity(CLOCK_TIMES[clock], "time", "s", rounds, decision)
-    memory = tuple(one.memory for one in comparison.rounds if one.memory)
-    if len(memory) < len(rounds):
-        return (time,)
-    decision = decide(
-        memory,
-        margin=comparison.margin,
-        level=comparison.level,
-        comparisons=comparison.comparisons,
-    )
-    return time, Quantity(CALL_MEMORY, "memory", "bytes", memory, decision)
+    yield _finding_of(comparison, rounds, _fields(decision), (CLOCK_TIMES[clock], "time", "s"))
+    memory = tuple(played.memory for played in comparison.rounds if played.memory)
+    if len(memory) == len(rounds):
+        rule = {name: getattr(comparison, name) for name in ("margin", "level", "comparisons")}
+        fields = _fields(decide(memory, **rule))
+        fields["verdict"] = OF_MEMORY.get(fields["verdict"], fields["verdict"])
+        yield _finding_of(comparison, memory, fields, (CALL_MEMORY, "memory", "bytes"))
 
 
-def _confirmed(finding: Finding, again: Quantity | None) -> Finding:
-    """Keep a bad verdict only if the second measurement says the same."""
-    verdict = again.verdict if again else "not measured"
-    reason = f"{finding.reason}; measured again in new processes: {verdict}"
-    kept = finding.verdict if verdict == finding.verdict else "INCONCLUSIVE"
-    return finding.model_copy(update={"verdict": kept, "reason": reason})
-
-
-def _finding_of(cell: str, quantity: Quantity, *, launches: int) -> Finding:
+def _finding_of(
+    comparison: Comparison,
+    rounds: Sequence[ArmReadings],
+    fields: dict[str, Any],
+    names: tuple[str, Any, str],
+) -> Finding:
     before, after = (
-        tuple(statistics.median(getattr(readings, side)) for readings in quantity.rounds)
+        tuple(statistics.median(getattr(readings, side)) for readings in rounds)
         for side in ("first", "second")
     )
-    decision = quantity.decision
+    quantity, kind, unit = names
     return Finding(
-        cell=cell,
-        quantity=quantity.name,
-        kind=quantity.kind,
-        verdict=quantity.verdict,
-        unit=quantity.unit,
+        cell=comparison.gate_cell,
+        quantity=quantity,
+        kind=kind,
+        unit=unit,
         before=statistics.median(before),
         after=statistics.median(after),
-        ratio=decision.ratio.median,
-        low=decision.ratio.low,
-        high=decision.ratio.high,
-        reason=decision.reason,
         before_rounds=before,
         after_rounds=after,
-        launches=launches,
+        launches=comparison.second.launches,
+        **fields,
     )

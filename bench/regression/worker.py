@@ -15,13 +15,7 @@ from bench.compare import ArmTask, refill, save_outputs, take_turns
 from bench.predict import predict_cell  # noqa: F401  # what counts and predicts
 from bench.records import Checksum, Failure, Record, error_failure, one_line
 from bench.regression.requests import Ask, outline, requested_cell
-from bench.run import (
-    PROCESS_BYTES,
-    available_bytes,
-    environment_of,
-    make_record,
-    predicted_record,
-)
+from bench.run import available_bytes, environment_of, make_record, predicted_need, predicted_record
 from bench.workloads import find_factory, make_workload
 from experiments.spec import Cell, OwnModule
 
@@ -30,7 +24,7 @@ def play() -> Generator[Any, Any, None]:
     """Answer as an arm does, to a task whose cell is a request."""
     message = yield None
     cell = requested_cell(Ask(**message["cell"]))
-    yield from take_turns(ArmTask(**{**message, "cell": cell}))
+    yield from take_turns(ArmTask(**message | {"cell": cell}))
 
 
 def examine_cells() -> Generator[Any, Any, None]:
@@ -44,31 +38,26 @@ def examine_cells() -> Generator[Any, Any, None]:
 
 
 def examine_cell(ask: Ask, device: str, *, weights: Path, outputs: Path) -> Record:
-    """Count, predict, and run one call.
+    """Count, predict, and run one call; the record has a failure if the cell can't be built or run here.
 
     Args:
-        ask: the cell in words.
+        ask: the cell by name.
         device: where the call is run.
         weights: file for weights and inputs; what it has is used where it fits, else it is written.
         outputs: file for what the module gives.
-
-    Returns:
-        The record; with a failure if the cell can't be built or run here.
     """
     try:
         cell = requested_cell(ask)
         if isinstance(cell.subject, OwnModule):
             find_factory(cell.subject.factory)
     except ValueError as error:
-        blank = outline(ask)
+        cell = outline(ask)
         failure = Failure(kind="unavailable", reason=one_line(error))
-        where = environment_of(device, blank)
-        return make_record(blank, "predicted", where, failure=failure)
+        return make_record(cell, "predicted", environment_of(device, cell), failure)
     record = predicted_record(cell, environment_of(device, cell))
     if record.failure is not None:
         return record
-    predicted = record.measures.predicted
-    needs = (predicted.peak_bytes if predicted else 0) + PROCESS_BYTES
+    needs = predicted_need(record.measures.predicted)
     if needs > available_bytes(device):  # type: ignore[arg-type]  # a device
         return record
     try:
@@ -91,9 +80,9 @@ def _run_once(cell: Cell, device: str, *, weights: Path, outputs: Path) -> tuple
     work = make_workload(cell, device, prepare=prepare)
     refill(work, seed=cell.seed)
     if given is not None:
-        for own, other in zip(work.inputs, given["inputs"], strict=False):
-            if own.shape == other.shape:
-                own.copy_(other)
+        for tensor, other in zip(work.inputs, given["inputs"], strict=False):
+            if tensor.shape == other.shape:
+                tensor.copy_(other)
     else:
         torch.save({**saved, "inputs": [item.cpu() for item in work.inputs]}, weights)
     torch.manual_seed(cell.seed)
@@ -104,10 +93,9 @@ def _run_once(cell: Cell, device: str, *, weights: Path, outputs: Path) -> tuple
 
 def _take_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
     """Use the other side's weights where all names and shapes agree; else each keeps its own."""
-    sides = [
-        {name: item.shape for name, item in side.items()} for side in (module.state_dict(), weights)
-    ]
-    if sides[0] == sides[1]:
+    sides = (module.state_dict(), weights)
+    before, after = ({name: item.shape for name, item in side.items()} for side in sides)
+    if before == after:
         module.load_state_dict(weights)
 
 

@@ -11,10 +11,12 @@ import platform
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.measure import current_nvml
 from bench.records import Environment
 
 DeviceKind = Literal["cpu", "cuda", "meta"]
@@ -46,46 +48,42 @@ ROOT = Path(__file__).resolve().parents[2]
 CGROUPS = Path("/sys/fs/cgroup")
 # Share by which the sizes of one device may differ, as the driver and CUDA tell them.
 SAME_DEVICE = 0.05
-_FINGERPRINTED = (
-    "device",
-    "device_name",
-    "cores",
-    "threads",
-    "torch",
-    "cuda",
-    "cudnn",
-    "driver",
-    "compute_capability",
-    "flags",
-)
 
 
 def describe(device: DeviceKind) -> Environment:
     """Describe this process's machine and settings, for a device that is there.
 
     Raises:
-        ValueError: CUDA is asked for and torch finds none.
+        ValueError: the device is `cuda` and torch finds none.
     """
+    import psutil
     import torch
 
-    of_gpu = _gpu(torch) if device == "cuda" else {}
-    of_machine = {
+    packages = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    limits = (limit for limit, _ in cgroup_limits())
+    of_machine: dict[str, Any] = {
         "device_name": processor_name(),
-        "memory_bytes": _host_memory_bytes(),
+        "memory_bytes": min([int(psutil.virtual_memory().total), *limits]),
         "flags": precision_flags(torch),
     }
+    # The rest of a kernel's release is its builder's free text.
+    release = re.match(r"[0-9.]*[0-9]", platform.release())
     return Environment(
         device=device,
-        cores=_cores(),
+        cores=len(affinity) or os.cpu_count() or 1,
         threads=torch.get_num_threads(),
-        os=_system(),
+        os=f"{platform.system()} {release.group() if release else ''}".strip(),
         python=platform.python_version(),
         torch=str(torch.__version__),
-        packages=_packages(),
+        packages=packages,
         cuda=torch.version.cuda,
         commit=commit(ROOT),
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        **{**of_machine, **of_gpu},
+        **(of_machine | (_gpu(torch) if device == "cuda" else {})),
     )
 
 
@@ -95,7 +93,8 @@ def fingerprint(environment: Environment) -> str:
     Load, commit, memory and the Python packages are not in it. Of the driver its branch is, as
     580 of 580.159.03: two machines of one kind seldom have the same patch, and kernels come with torch.
     """
-    content = environment.model_dump(include=set(_FINGERPRINTED))
+    machine = {"device", "device_name", "cores", "threads", "driver", "compute_capability"}
+    content = environment.model_dump(include=machine | {"torch", "cuda", "cudnn", "flags"})
     if environment.driver:
         content["driver"] = environment.driver.partition(".")[0]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -104,58 +103,46 @@ def fingerprint(environment: Environment) -> str:
 def available_bytes(device: DeviceKind) -> int:
     """Bytes that this process can still take on a device; for `meta` those of the host.
 
-    On CUDA the driver's free bytes and those that torch's allocator holds without using. The driver
-    is asked through NVML where it can be: a run that only starts processes has no CUDA context, and
-    with one it would count as one more process on the device (as `mem_get_info` makes it in torch
-    2.11 and 2.15).
+    On CUDA the driver's free bytes and those that torch's allocator has without using. NVML tells them where it
+    can: a run that only starts processes has no CUDA context, and with one it would count as one more
+    process on the device (as `mem_get_info` makes it in torch 2.11 and 2.15).
 
     Raises:
-        ValueError: CUDA is asked for and torch finds none.
+        ValueError: as `describe`.
     """
     if device != "cuda":
         import psutil
 
-        free = int(psutil.virtual_memory().available)
-        limits = [limit - used for limit, used in cgroup_limits()]
-        return max(0, min([free, *limits]))
+        limits = (limit - used for limit, used in cgroup_limits())
+        return max(0, min([int(psutil.virtual_memory().available), *limits]))
     import torch
 
     _require_cuda(torch)
-    cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return _free_bytes(torch) + cached
-
-
-def _free_bytes(torch: Any) -> int:  # noqa: ANN401  # a module
-    from bench.measure import current_nvml
-
     nvml = current_nvml(torch)
-    seen = nvml.memory_bytes() if nvml else None
-    has = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    free, total = (nvml.memory_bytes() if nvml else None) or (0, 0)
+    size = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     # NVML may know the whole device where this process has a part of it (MIG).
-    if seen is not None and abs(seen[1] - has) < SAME_DEVICE * has:
-        return seen[0]
-    return int(torch.cuda.mem_get_info()[0])
+    if abs(total - size) >= SAME_DEVICE * size:
+        free = int(torch.cuda.mem_get_info()[0])
+    return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
 
 
 def has_context(device: DeviceKind) -> bool:
     """Whether this process has a CUDA context, and so counts as one on the device."""
     import torch
 
-    return (
-        device == "cuda"
-        and torch.cuda.is_initialized()
-        and torch._C._cuda_hasPrimaryContext(torch.cuda.current_device())  # noqa: SLF001  # no other way
-    )
+    if device != "cuda" or not torch.cuda.is_initialized():
+        return False
+    return torch._C._cuda_hasPrimaryContext(torch.cuda.current_device())  # noqa: SLF001  # no other way
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Name of the processor as its maker writes it, else its architecture."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), flags=re.MULTILINE)
+        names = re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), flags=re.MULTILINE)
     except OSError:
-        found = None
-    name = found.group(1) if found else platform.processor() or platform.machine()
-    return " ".join(name.split())
+        names = []
+    return " ".join((*names, platform.processor() or platform.machine())[0].split())
 
 
 def commit(root: Path) -> str | None:
@@ -177,7 +164,7 @@ def commit(root: Path) -> str | None:
 def precision_flags(torch: Any) -> dict[str, str]:  # noqa: ANN401 - a module
     """Switches of torch and environment variables under which the same code runs differently."""
     backends = torch.backends
-    switches = {
+    flags = {
         "matmul_precision": backends.cuda.matmul.fp32_precision,
         "conv_precision": backends.cudnn.conv.fp32_precision,
         "fp32_precision": backends.fp32_precision,
@@ -189,8 +176,8 @@ def precision_flags(torch: Any) -> dict[str, str]:  # noqa: ANN401 - a module
         "sdp_math": backends.cuda.math_sdp_enabled(),
         "sdp_cudnn": backends.cuda.cudnn_sdp_enabled(),
     }
-    variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    return {name: str(value) for name, value in {**switches, **variables}.items()}
+    flags |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return {name: str(value) for name, value in flags.items()}
 
 
 def _require_cuda(torch: Any) -> None:  # noqa: ANN401
@@ -200,53 +187,23 @@ def _require_cuda(torch: Any) -> None:  # noqa: ANN401
 
 
 def _gpu(torch: Any) -> dict[str, Any]:  # noqa: ANN401
-    from bench.measure import current_nvml
-
     _require_cuda(torch)
-    seen = torch.cuda.get_device_properties(torch.cuda.current_device())
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     nvml = current_nvml(torch)
     power = nvml.power_limit_w() if nvml else None
     return {
-        "device_name": seen.name,
-        "memory_bytes": seen.total_memory,
-        "compute_capability": f"{seen.major}.{seen.minor}",
+        "device_name": properties.name,
+        "memory_bytes": properties.total_memory,
+        "compute_capability": f"{properties.major}.{properties.minor}",
         "cudnn": str(torch.backends.cudnn.version()),
         "driver": nvml.driver_version() if nvml else None,
         "flags": {
             **precision_flags(torch),
             "processor": processor_name(),
-            "l2_bytes": str(seen.L2_cache_size),
+            "l2_bytes": str(properties.L2_cache_size),
             **({"power_limit_w": f"{power:g}"} if power is not None else {}),
         },
     }
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _system() -> str:
-    # The rest of a kernel's release is its builder's free text.
-    release = re.match(r"[0-9.]*[0-9]", platform.release())
-    return f"{platform.system()} {release.group() if release else ''}".strip()
-
-
-def _packages() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _host_memory_bytes() -> int:
-    import psutil
-
-    return min([int(psutil.virtual_memory().total), *(limit for limit, _ in cgroup_limits())])
 
 
 def cgroup_limits(
@@ -257,7 +214,7 @@ def cgroup_limits(
         lines = membership.read_text().splitlines()
     except OSError:
         return []
-    found = []
+    limits = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -269,8 +226,8 @@ def cgroup_limits(
             continue
         # Inside a container the group is often mounted as the root itself.
         for folder in {base / path.lstrip("/"), base}:
-            found += _limit(folder, names)
-    return found
+            limits += _limit(folder, names)
+    return limits
 
 
 def _limit(folder: Path, names: tuple[str, str, str]) -> list[tuple[int, int]]:

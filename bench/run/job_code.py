@@ -39,15 +39,11 @@ _NOT_MEASURING = (
 def code_digest(cell: Job, device: str) -> str:
     """Twelve digits that change with the code that a cell measures and the code that measures it.
 
-    Args:
-        cell: what is done.
-        device: where; on `meta` it is predicted.
+    On the device `meta` that is what predicts it.
     """
-    parts = (
-        *_measured_code(cell),
-        digest(_measuring_code(cell, device), skip=_NOT_MEASURING, ends=_MEASURING),
-    )
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
+    measuring = digest(_measuring_code(cell, device), skip=_NOT_MEASURING, ends=_MEASURING)
+    parts = "".join((*_measured_code(cell), measuring))
+    return hashlib.sha256(parts.encode()).hexdigest()[:12]
 
 
 def _measured_code(cell: Job) -> Iterator[str]:
@@ -66,9 +62,8 @@ def _measured_code(cell: Job) -> Iterator[str]:
     else:
         yield digest(["ann.blocks"])
     if not isinstance(subject, OwnModule):
-        rewriting = _IMPLEMENTING.get(
-            cell.call.implementation, ("ann.implementations", "ann.attention")
-        )
+        fused = ("ann.implementations", "ann.attention")
+        rewriting = _IMPLEMENTING.get(cell.call.implementation, fused)
         yield digest(["ann.build", *rewriting], skip=("ann.network", "experiments"), ends=_CHOOSING)
 
 

@@ -26,10 +26,9 @@ Act = Callable[[Job, int], Record]
 Engine = Callable[[Sequence[Job], Act], Iterator[Record | Lost]]
 
 
-def one_by_one(cells: Sequence[Job], act: Act) -> Iterator[Record]:
+def in_order(cells: Sequence[Job], act: Act) -> Iterator[Record]:
     """Do cells in order, alone on the machine, as readings of time and memory want it."""
-    for cell in cells:
-        yield act(cell, 0)
+    return (act(cell, 0) for cell in cells)
 
 
 def local(slots: int) -> Engine:
@@ -61,4 +60,4 @@ def local(slots: int) -> Engine:
                 while wait(futures, timeout=0.1).not_done:
                     end_all()
 
-    return engine if slots > 1 else one_by_one
+    return engine if slots > 1 else in_order

@@ -5,15 +5,19 @@ the run that started them, however that ends: a run that is killed leaves nothin
 the machine from the next one, or write into the same checkpoint.
 """
 
+import gc
+import os
 import threading
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.records import Failure, Measures
+from bench import measure, training
+from bench.records import NO_GRAPH, Failure, Measures, error_failure
 from bench.workers import Worker
-from experiments.spec import Job, MachineCheck, Measurement, OwnModule
+from experiments.spec import Evaluation, Job, MachineCheck, Measurement, OwnModule, TrainingJob
 
-TARGET = "bench.run.worker:measure_cells"
+TARGET = f"{__name__}:measure_cells"
 # The process that cells share, between two of them.
 _KEPT: list[Worker] = []
 _KEEPING = threading.Lock()
@@ -21,11 +25,9 @@ _KEEPING = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """What a process is told to measure.
+    """What a process is to measure.
 
     Attributes:
-        cell: what to measure.
-        device: where.
         folder: of the records, for what a training leaves beside them.
         code: digest of the code, as records have it; a training goes on with a checkpoint of the same.
         slot: which of the cells that run at once this is.
@@ -51,12 +53,21 @@ def run_task(task: Task) -> Measures | Failure:
     until `end_kept`: to load torch and CUDA takes longer there than most cells. All others have
     one of their own.
     """
-    if shares(task):
-        with _KEEPING:
-            return _run_in_kept(task)
-    end_kept()  # it would hold memory of the device, and be another process on it
-    with Worker(TARGET) as worker:
-        return _outcome(worker, task)
+    if not shares(task):
+        end_kept()  # it would keep memory of the device, and be another process on it
+        with Worker(TARGET) as worker:
+            return worker.ask(task, limit_s=task.cell.time_limit_s)
+    with _KEEPING:
+        while _KEPT and _KEPT[-1].is_gone():
+            _KEPT.pop().end()
+        worker = _KEPT.pop() if _KEPT else Worker(TARGET).start()
+        try:
+            return worker.ask(task, limit_s=task.cell.time_limit_s)
+        finally:
+            if worker.goes_on:
+                _KEPT.append(worker)
+            else:
+                worker.end()
 
 
 def shares(task: Task) -> bool:
@@ -67,16 +78,13 @@ def shares(task: Task) -> bool:
     never sets a maximum back, compiled code stays, somebody's own module may leave anything behind,
     and a training starts processes.
     """
+    if task.device != "cuda" or task.threads is not None:
+        return False
     match task.cell:
-        case Measurement() as cell:
-            leaves_traces = (
-                cell.protocol == "paper"
-                or cell.implementation in ("compiled", "fast-compiled")
-                or isinstance(cell.subject, OwnModule)
-            )
+        case Measurement(protocol="strict") as cell if not isinstance(cell.subject, OwnModule):
+            return cell.implementation not in ("compiled", "fast-compiled")
         case other:
-            leaves_traces = not (isinstance(other, MachineCheck) and other.reads == "ceilings")
-    return task.device == "cuda" and task.threads is None and not leaves_traces
+            return isinstance(other, MachineCheck) and other.reads == "ceilings"
 
 
 def end_kept() -> None:
@@ -86,28 +94,8 @@ def end_kept() -> None:
             _KEPT.pop().end()
 
 
-def _run_in_kept(task: Task) -> Measures | Failure:
-    while _KEPT and _KEPT[-1].is_gone():
-        _KEPT.pop().end()
-    worker = _KEPT.pop() if _KEPT else Worker(TARGET).start()
-    try:
-        return _outcome(worker, task)
-    finally:
-        if worker.goes_on:
-            _KEPT.append(worker)
-        else:
-            worker.end()
-
-
-def _outcome(worker: Worker, task: Task) -> Measures | Failure:
-    outcome: Measures | Failure = worker.ask(task, limit_s=task.cell.time_limit_s)
-    return outcome
-
-
 def tidy_process() -> bool:
     """Give back what tensors of a GPU took that are gone; return whether it still computes."""
-    import gc
-
     import torch
 
     gc.collect()
@@ -118,3 +106,55 @@ def tidy_process() -> bool:
         except RuntimeError:  # what was measured before is good
             return False
     return True
+
+
+def measure_cells() -> Generator[Measures | Failure, Task, Measures | Failure]:
+    """In the process: answer each task with its outcome; the last one after which it can't be shared."""
+    task = yield  # type: ignore[misc]  # the first question
+    while True:
+        outcome = measured_outcome(task)
+        if not (shares(task) and is_clean(outcome) and tidy_process()):
+            return outcome
+        task = yield outcome
+
+
+def measured_outcome(task: Task) -> Measures | Failure:
+    """Measure a cell in this process."""
+    if task.threads is not None:
+        take_slot(task)
+    try:
+        match task.cell:
+            case TrainingJob() as cell:
+                accuracy = training.train_cell(cell, task.device, task.folder, code=task.code)
+                return Measures(accuracy=accuracy)
+            case Evaluation():
+                return Failure(kind="error", reason="checkpoints are evaluated by bench.ablations")
+            case cell:
+                measure.waiting.count = int(task.waits_on_device)
+                return measure.measure_cell(cell, task.device)  # type: ignore[arg-type]  # a device
+    except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
+        return error_failure(error)
+
+
+def is_clean(outcome: Measures | Failure) -> bool:
+    """Whether what a cell leaves behind is known.
+
+    Not after a failure, unless nothing was run, and not after a capture that failed: nobody knows in
+    what state that leaves the allocator and the streams.
+    """
+    if isinstance(outcome, Failure):
+        return outcome.kind == "unavailable"
+    notes = (note for timing in outcome.timings for note in timing.notes)
+    return not any(note.startswith(NO_GRAPH) for note in notes)
+
+
+def take_slot(task: Task) -> None:
+    """Take this slot's GPU and its share of the processor, before torch is loaded.
+
+    Where there are more slots than GPUs, some share one.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(task.threads)
+    if task.device == "cuda":
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = shown.split(",") if shown else list(map(str, range(task.gpus)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[task.slot % len(names)]

@@ -9,13 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench.records import Failure, Record, one_line
 from bench.run.pool import Act, Engine, Lost
 from experiments.spec import Job
-
-Resource = Literal["CPU", "GPU"]
 
 SOURCES = Path(__file__).resolve().parents[2]
 # Not sent to the workers: environments, results, history.
@@ -48,98 +46,74 @@ def ray(device: str) -> Engine:
             include_dashboard=False,
         )
         try:
-            yield from _Tasks(core, act, "GPU" if device == "cuda" else "CPU").go(cells)
+            yield from _run(core, act, cells, resource="GPU" if device == "cuda" else "CPU")
         finally:
             core.shutdown()
 
     return engine
 
 
-class _Tasks:
-    """The cells that a cluster has been given and has not brought back."""
+def _run(
+    core: Any,  # noqa: ANN401  # a module
+    act: Act,
+    cells: Sequence[Job],
+    *,
+    resource: str,
+) -> Iterator[Record | Lost]:
+    """Start all cells and give each as it ends, those of a worker or node that died after some tries.
 
-    def __init__(self, core: Any, act: Act, resource: Resource) -> None:  # noqa: ANN401  # a module
-        def do(cell: Job) -> Record:
-            # Ray shows a task its own GPU alone, so that every one is slot 0.
-            return act(cell, 0)
+    Raises:
+        OSError: the cluster itself is gone.
+    """
+    errors = core.exceptions
+    wants = {"num_gpus": 1} if resource == "GPU" else {"num_cpus": 1}
+    # Ray shows a task its own GPU alone, so that every one is slot 0.
+    task = core.remote(max_retries=0, **wants)(lambda cell: act(cell, 0))
+    tries = Counter(cell.id for cell in cells)
+    running = {task.remote(cell): cell for cell in cells}
+    hopeful_s = time.monotonic()
 
-        wants = {"num_gpus": 1} if resource == "GPU" else {"num_cpus": 1}
-        self.core = core
-        self.resource = resource
-        self.task = core.remote(max_retries=0, **wants)(do)
-        self.running: dict[Any, Job] = {}
-        self.tries: Counter[str] = Counter()
-        self.hopeful_s = time.monotonic()
-
-    def go(self, cells: Sequence[Job]) -> Iterator[Record | Lost]:
-        """Start all and give each as it ends.
-
-        Raises:
-            OSError: the cluster itself is gone.
-        """
-        for cell in cells:
-            self.start(cell)
-        while self.running:
-            for done in self.wait():
-                yield from self.take(done)
-            if self.is_hopeless():
-                yield from self.give_up()
-
-    def start(self, cell: Job) -> None:
-        """Give a cell to the cluster, perhaps again."""
-        self.tries[cell.id] += 1
-        self.running[self.task.remote(cell)] = cell
-
-    def wait(self) -> list[Any]:
-        """Return what has ended, nothing if that takes long."""
-        try:
-            done, _ = self.core.wait(list(self.running), timeout=ASK_EVERY_S)
-        except self.core.exceptions.RayError as error:
-            msg = f"the Ray cluster is gone ({one_line(error)}); finished records are kept, call again to go on"
-            raise OSError(msg) from error
-        return done
-
-    def take(self, done: Any) -> Iterator[Record | Lost]:  # noqa: ANN401  # a reference of Ray's
-        """Give the record of a task that has ended, or start it again."""
-        cell = self.running.pop(done)
-        errors = self.core.exceptions
-        try:
-            record = self.core.get(done)
-        except errors.RayTaskError as error:
-            yield self.lose(cell, error.cause or error)
-        except errors.RayError as error:
-            if self.tries[cell.id] <= RETRIES:
-                self.start(cell)
-            else:
-                yield self.lose(cell, error)
-        else:
-            yield record
-
-    def lose(self, cell: Job, error: Exception) -> Lost:
-        """Say why there is no record of a cell."""
-        full = isinstance(error, self.core.exceptions.OutOfMemoryError | MemoryError)
-        count = self.tries[cell.id]
-        after = f" ({count} tries)" if count > 1 else ""
+    def lost(cell: Job, error: Exception) -> Lost:
+        full = isinstance(error, errors.OutOfMemoryError | MemoryError)
+        after = f" ({tries[cell.id]} tries)" if tries[cell.id] > 1 else ""
         reason = f"lost by the cluster{after}: {one_line(error)}"
         failure = Failure(kind="out-of-memory" if full else "error", reason=reason)
         return Lost(cell=cell, failure=failure)
 
-    def is_hopeless(self) -> bool:
-        """Whether for long no node has had what a cell needs."""
-        if any(
-            node["Alive"] and node["Resources"].get(self.resource, 0) >= 1
-            for node in self.core.nodes()
-        ):
-            self.hopeful_s = time.monotonic()
-        return time.monotonic() - self.hopeful_s > PATIENCE_S
+    while running:
+        for done in _ended(core, list(running)):
+            cell = running.pop(done)
+            try:
+                outcome = core.get(done)
+            except errors.RayTaskError as error:
+                outcome = lost(cell, error.cause or error)
+            except errors.RayError as error:
+                if tries[cell.id] <= RETRIES:
+                    tries[cell.id] += 1
+                    running[task.remote(cell)] = cell
+                    continue
+                outcome = lost(cell, error)
+            yield outcome
+        if _has_node(core, resource):
+            hopeful_s = time.monotonic()
+        if time.monotonic() - hopeful_s > PATIENCE_S:
+            break
+    seconds = f"{PATIENCE_S:.0f} s"
+    reason = f"no node of the cluster has had a {resource} for {seconds}; add one and call again"
+    for waiting, cell in running.items():
+        core.cancel(waiting, force=True)
+        yield Lost(cell=cell, failure=Failure(kind="error", reason=reason))
 
-    def give_up(self) -> Iterator[Lost]:
-        """Lose all that is left."""
-        reason = (
-            f"no node of the cluster has had a {self.resource} for {PATIENCE_S:.0f} s; "
-            "add one and call again"
-        )
-        for waiting, cell in self.running.items():
-            self.core.cancel(waiting, force=True)
-            yield Lost(cell=cell, failure=Failure(kind="error", reason=reason))
-        self.running.clear()
+
+def _ended(core: Any, running: list[Any]) -> list[Any]:  # noqa: ANN401
+    """What has ended; nothing if that takes long."""
+    try:
+        done, _ = core.wait(running, timeout=ASK_EVERY_S)
+    except core.exceptions.RayError as error:
+        msg = f"the Ray cluster is gone ({one_line(error)}); finished records are kept, call again to go on"
+        raise OSError(msg) from error
+    return done
+
+
+def _has_node(core: Any, resource: str) -> bool:  # noqa: ANN401
+    return any(node["Alive"] and node["Resources"].get(resource, 0) >= 1 for node in core.nodes())

@@ -5,54 +5,28 @@ stopped. A cell that is too large for the device is not started, one that dies o
 leaves a record that says so.
 """
 
-import sys
-import threading
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
-from ann.spec import UnavailableError
-from bench.records import (
-    Environment,
-    Failure,
-    Measures,
-    Record,
-    append_line,
-    one_line,
-    read_records,
+from bench import training
+from bench.records import Environment, Measures, Record, append_line, read_records
+from bench.run import process
+from bench.run.environment import fingerprint
+from bench.run.job_records import (
+    Source,
+    environment_of,
+    make_record,
+    measured_record,
+    predicted_record,
+    resolve_device,
 )
-from bench.run import environment, process
-from bench.run.job_code import code_digest
-from bench.run.pool import Act, Engine, Lost, one_by_one
-from experiments.spec import Job
-
-Source = Literal["predicted", "measured"]
+from bench.run.pool import Engine, Lost, in_order
+from experiments.spec import Job, TrainingJob
 
 RECORDS_FILE = "records.jsonl"
-ROOT = Path(__file__).resolve().parents[2]
-# Bytes that a process with torch in it takes before it has a tensor.
-PROCESS_BYTES = 600 * 2**20
-
-
-def resolve_device(device: str) -> str:
-    """Turn `auto` into `cuda` where there is a GPU, else `cpu`.
-
-    Raises:
-        ValueError: cuda was asked for and there is none.
-    """
-    import torch  # seconds
-
-    has_gpu = torch.cuda.is_available()
-    if device == "auto":
-        return "cuda" if has_gpu else "cpu"
-    if device == "cuda" and not has_gpu:
-        msg = "device 'cuda': torch finds no NVIDIA GPU here; pass --device cpu, or meta for predictions alone"
-        raise ValueError(msg)
-    return device
 
 
 def set_records_aside(out: Path) -> None:
@@ -62,24 +36,13 @@ def set_records_aside(out: Path) -> None:
         path.replace(path.with_suffix(".jsonl.bak"))
 
 
-def default_slots(device: str) -> int:
-    """How many trainings share a machine: one for each GPU, two on a processor with as many cores."""
-    return _gpus() if device == "cuda" else min(2, _describe(device).cores)
-
-
-def _gpus() -> int:
-    import torch
-
-    return max(1, torch.cuda.device_count())
-
-
 def run_cells(
     cells: Sequence[Job],
     out: Path,
     *,
     source: Source,
     device: str,
-    engine: Engine = one_by_one,
+    engine: Engine = in_order,
     slots: int = 1,
 ) -> Iterator[Record]:
     """Predict or measure each cell; yield the records as they come, those of earlier runs first.
@@ -87,7 +50,7 @@ def run_cells(
     Args:
         cells: what to do; one of which nothing is executed is not measured.
         out: folder of the records.
-        source: `predicted` or `measured`.
+        source: of the records.
         device: `cpu` or `cuda`, for cells that don't name one; predictions are made on `meta`.
         engine: what runs cells: one by one wherever time or memory is read; trainings may run at
             once.
@@ -97,38 +60,39 @@ def run_cells(
         ValueError: the folder holds something that is no record.
         OSError: the folder can't be written.
     """
-    path = out / RECORDS_FILE
+    path, folder = out / RECORDS_FILE, out.resolve()
     device = "meta" if source == "predicted" else device
-    kept = {_row(item.experiment, item.axes, item.cell) for item in _read(path, source)}
-    asked = [cell for cell in cells if source == "predicted" or cell.is_executed]
+    rows = {_row(record.experiment, record.axes, record.cell) for record in _read(path, source)}
+    chosen = [cell for cell in cells if source == "predicted" or cell.is_executed]
     wheres: dict[str, Environment] = {}
-    for cell in asked:
-        where = environment_of(device, cell, slots=slots)
-        wheres |= dict.fromkeys(_ids(cell, device), where)
+    for cell in chosen:
+        wheres |= dict.fromkeys(_ids(cell, device), environment_of(device, cell, slots=slots))
     fits = finished(out, wheres, source=source)
-    todo: dict[str, Job] = {}
-    twins: dict[str, list[Job]] = {}
-    for cell in asked:
-        first, *others = _ids(cell, device)
-        seen = next((fits[name] for name in (first, *others) if name in fits), None)
-        twin = next((name for name in (first, *others) if name in todo), None)
-        if seen is not None:
-            yield _again(seen, cell, path=path, kept=kept)
-        elif twin is not None:
-            twins.setdefault(twin, []).append(cell)
+
+    def act(cell: Job, slot: int) -> Record:
+        where = wheres[cell.id]
+        if source == "predicted":
+            return predicted_record(cell, where)
+        return measured_record(cell, where, folder=folder, slot=slot, slots=slots)
+
+    again = partial(_again, path=path, rows=rows)
+    groups: dict[frozenset[str], list[Job]] = {}
+    for cell in chosen:
+        ids = _ids(cell, device)
+        record = next((fits[name] for name in ids if name in fits), None)
+        if record is not None:
+            yield again(record, cell)
         else:
-            todo[first] = cell
-    if source == "predicted":
-        act: Act = partial(_predict_where, wheres)
-    else:
-        act = partial(_measure_where, wheres, folder=out.resolve(), slots=slots)
+            groups.setdefault(frozenset(ids), []).append(cell)
+    twins = {first.id: others for first, *others in groups.values()}
     try:
-        for ended in engine(list(todo.values()), act):
-            new = ended if isinstance(ended, Record) else _without(ended, source, wheres)
+        for ended in engine([group[0] for group in groups.values()], act):
+            new = ended
+            if isinstance(new, Lost):
+                new = make_record(new.cell, source, wheres[new.cell.id], new.failure)
             append_line(path, new)
             yield new
-            for cell in twins.get(new.cell, ()):
-                yield _again(new, cell, path=path, kept=kept)
+            yield from (again(new, cell) for cell in twins[new.cell])
     finally:
         if source == "measured":
             process.end_kept()
@@ -143,26 +107,11 @@ def _ids(cell: Job, device: str) -> tuple[str, ...]:
     return cell.id, replace(cell, device=other).id  # type: ignore[arg-type]  # one of the two
 
 
-def _predict_where(wheres: Mapping[str, Environment], cell: Job, slot: int) -> Record:
-    del slot  # predictions need no device
-    return predicted_record(cell, wheres[cell.id])
-
-
-def _measure_where(
-    wheres: Mapping[str, Environment], cell: Job, slot: int, *, folder: Path, slots: int
-) -> Record:
-    return measured_record(cell, wheres[cell.id], folder=folder, slot=slot, slots=slots)
-
-
-def _without(lost: Lost, source: Source, wheres: Mapping[str, Environment]) -> Record:
-    return make_record(lost.cell, source, wheres[lost.cell.id], failure=lost.failure)
-
-
-def _again(seen: Record, cell: Job, *, path: Path, kept: set[tuple[object, ...]]) -> Record:
-    """Two rows of a table may ask for one measurement; it is made once and written for each."""
+def _again(record: Record, cell: Job, *, path: Path, rows: set[tuple[object, ...]]) -> Record:
+    """Two rows of a table may want one measurement; it is made once and written for each."""
     row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
-    same = seen.model_copy(update={**row, "cell": cell.id})
-    if _row(same.experiment, same.axes, same.cell) not in kept:
+    same = record.model_copy(update={**row, "cell": cell.id})
+    if _row(same.experiment, same.axes, same.cell) not in rows:
         append_line(path, same)
     return same
 
@@ -171,7 +120,7 @@ def finished(
     out: Path, wheres: Mapping[str, Environment], *, source: Source = "measured"
 ) -> dict[str, Record]:
     """Records by cell, of those that were made before in the environment in which they would be made now."""
-    latest = {item.cell: item for item in _read(out / RECORDS_FILE, source)}
+    latest = {record.cell: record for record in _read(out / RECORDS_FILE, source)}
     return {
         cell: latest[cell]
         for cell, where in wheres.items()
@@ -180,8 +129,8 @@ def finished(
 
 
 def _read(path: Path, source: Source) -> tuple[Record, ...]:
-    old = read_records(path) if path.exists() else ()
-    return tuple(item for item in old if item.source == source)
+    records = read_records(path) if path.exists() else ()
+    return tuple(record for record in records if record.source == source)
 
 
 def _row(experiment: str, axes: Mapping[str, object], cell_id: str) -> tuple[object, ...]:
@@ -189,156 +138,38 @@ def _row(experiment: str, axes: Mapping[str, object], cell_id: str) -> tuple[obj
 
 
 def _still_holds(old: Record, where: Environment) -> bool:
-    """Whether a record was made by this code on this machine, and is no accident worth another try."""
-    if old.environment is None or (
-        old.failure is not None and old.failure.kind in ("error", "timeout")
-    ):
+    """Whether a record was made by this code on this machine, and is no accident to try again."""
+    if old.environment is None or (old.failure and old.failure.kind in ("error", "timeout")):
         return False
     same_code = old.environment.code == where.code
-    return same_code and environment.fingerprint(old.environment) == environment.fingerprint(where)
+    return same_code and fingerprint(old.environment) == fingerprint(where)
 
 
-def environment_of(device: str, cell: Job, *, slots: int = 1) -> Environment:
-    """Describe this machine, the threads that a cell gets of it, and the code that it runs."""
-    found = _describe(device)
-    threads = max(1, found.threads // slots)
-    own = {"code": code_digest(cell, device), "threads": threads}
-    call = cell.call
-    if call.protocol == "strict":
-        from bench.workloads import format_flags  # brings torch
+def run_under_torchrun(cells: Sequence[Job], out: Path, *, device: str) -> bool:
+    """Train and evaluate, each cell by all processes of torchrun; whether this one writes, and may go on to report.
 
-        own["flags"] = found.flags | format_flags(call.dtype, device)
-    return found.model_copy(update=own)
+    Of the cells the trainings are done, and of these what has no record yet.
 
-
-_describe = cache(environment.describe)
-
-
-def timestamp() -> str:
-    """The time as records have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def make_record(cell: Job, source: str, where: Environment, **outcome: Any) -> Record:  # noqa: ANN401
-    """Put a cell's outcome, its measures or its failure, into a record."""
-    call = cell.call
-    return Record(
-        source=source,  # type: ignore[arg-type]  # checked by pydantic
-        experiment=cell.experiment,
-        cell=cell.id,
-        subject=cell.name,
-        axes=dict(cell.axes),
-        size=str(cell.size),
-        batch=call.batch,
-        dtype=call.dtype,
-        mode=call.mode,
-        protocol=call.protocol,
-        implementation=call.implementation,
-        environment=where,
-        created_at=timestamp(),
-        **outcome,
-    )
-
-
-def predicted_record(cell: Job, where: Environment) -> Record:
-    """Count and predict on fake tensors, here and now; no execution, no memory.
-
-    What depends on a device follows the cell's, or else the GPU of this machine if it has one.
+    Raises:
+        ValueError: the device or a data set is not there, or a training diverged.
     """
-    try:
-        return make_record(cell, "predicted", where, measures=_predictions(cell, _aim()))
-    except UnavailableError as error:
-        failure = Failure(kind="unavailable", reason=one_line(error))
-    except Exception as error:  # noqa: BLE001  # somebody's own module may raise anything
-        failure = Failure(kind="error", reason=f"can't be predicted: {one_line(error)}")
-    return make_record(cell, "predicted", where, failure=failure)
-
-
-def _aim() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _predictions(cell: Job, aim: str) -> Measures:
-    from bench.predict import predict_cell
-
-    # Neither the seed nor the training changes what one call does.
-    same = replace(cell.call, seed=0, probes=())
-    key = (same.id, aim)
-    # Standard output is for results, and somebody's own module may print; it is the whole process's,
-    # so that of the threads that wait for trainings one at a time may turn it aside.
-    if key not in _MEMO:  # else there is no need to wait for another's
-        with _PREDICTING:
-            if key not in _MEMO:
-                with redirect_stdout(sys.stderr):
-                    _MEMO[key] = predict_cell(same, aim)  # type: ignore[arg-type]  # it computes
-    return _MEMO[key]
-
-
-_MEMO: dict[tuple[str, str], Measures] = {}
-_PREDICTING = threading.Lock()
-
-
-def measured_record(
-    cell: Job, where: Environment, *, folder: Path | None = None, slot: int = 0, slots: int = 1
-) -> Record:
-    """Execute a cell in a process that is not this one, unless it can't fit or its device is not there.
-
-    Args:
-        cell: what to run.
-        where: the environment, whose device is meant.
-        folder: of the records, for what a training leaves beside them.
-        slot: which of the cells that run at once this is; it says which GPU it gets.
-        slots: how many run at once.
-    """
-    failure = _foresee(cell, where)
-    if failure is not None:
-        return make_record(cell, "measured", where, failure=failure)
-    task = process.Task(
-        cell=cell,
-        device=where.device,
-        folder=folder,
-        code=where.code,
-        slot=slot,
-        threads=where.threads if slots > 1 else None,
-        gpus=_gpus() if where.device == "cuda" else 0,
-        waits_on_device=environment.has_context(where.device),
-    )
-    outcome = process.run_task(task)
-    if isinstance(outcome, Failure):
-        return make_record(cell, "measured", where, failure=outcome)
-    return make_record(cell, "measured", where, measures=outcome)
-
-
-def _foresee(cell: Job, where: Environment) -> Failure | None:
-    if cell.device not in ("auto", where.device):
-        reason = f"measured on {cell.device} alone, and this run is on {where.device}"
-        return Failure(kind="unavailable", reason=reason)
-    try:
-        predicted = _predictions(cell, where.device).predicted
-    except Exception:  # noqa: BLE001  # what can't be predicted is simply tried
-        return None
-    needs = (predicted.peak_bytes if predicted else 0) + PROCESS_BYTES
-    return memory_failure(needs, where, said="needs")
-
-
-def memory_failure(needs: int, where: Environment, *, said: str) -> Failure | None:
-    """Why so many bytes can't be had; None if they can.
-
-    Args:
-        needs: bytes.
-        where: the environment, whose device is meant.
-        said: who needs them, as the reason begins.
-    """
-    try:
-        has = environment.available_bytes(where.device)
-    except (RuntimeError, ValueError) as error:  # it was there when the run began
-        reason = f"device {where.device!r} does not answer any more: {one_line(error)}"
-        return Failure(kind="error", reason=reason)
-    if needs <= has:
-        return None
-    reason = (
-        f"{said} {needs / 2**30:.1f} GiB by prediction, {has / 2**30:.1f} GiB are free; not started"
-    )
-    return Failure(kind="foreseen", reason=reason, needs_bytes=needs)
+    resolved = resolve_device(device)
+    trainings = [cell for cell in cells if isinstance(cell, TrainingJob)]
+    with training.processes(resolved) as device_of_process:
+        first = training.place().rank == 0
+        together = {"processes": os.environ.get("WORLD_SIZE", "1")}
+        wheres = {}
+        for cell in trainings:
+            where = environment_of(resolved, cell)
+            wheres[cell.id] = where.model_copy(update={"flags": where.flags | together})
+        # Read before anything is written, so that all processes leave the same cells out.
+        done = finished(out, wheres)
+        for cell in trainings:
+            where = wheres[cell.id]
+            if cell.id in done:
+                continue
+            accuracy = training.train_cell(cell, str(device_of_process), out, code=where.code)
+            if first:
+                record = make_record(cell, "measured", where, Measures(accuracy=accuracy))
+                append_line(out / RECORDS_FILE, record)
+    return first

@@ -1,4 +1,4 @@
 """Worker processes that may die: whatever becomes of one is an answer or a failure."""
 
 from bench.workers.child import ask_in_fork
-from bench.workers.worker import Worker, call, end_all
+from bench.workers.worker import Worker, end_all

@@ -1,4 +1,4 @@
-"""The process of a worker: it answers what it is asked, and ends with the one that started it.
+"""The process of a worker: it answers messages, and ends with the one that started it.
 
 A target is `package.module:function`. A plain function answers one message. A generator function
 answers several: a message is what its `yield` gives, what it yields next is the answer, and what it
@@ -13,6 +13,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -43,11 +44,8 @@ def decode(data: bytes, form: Format) -> Any:  # noqa: ANN401
 
 
 def _as_json(item: Model) -> dict[str, object]:
-    kind = type(item)
-    return {
-        "model": f"{kind.__module__}:{kind.__qualname__}",
-        "fields": json.loads(item.model_dump_json()),
-    }
+    name = f"{type(item).__module__}:{type(item).__qualname__}"
+    return {"model": name, "fields": json.loads(item.model_dump_json())}
 
 
 def _from_json(content: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -58,8 +56,7 @@ def _from_json(content: dict[str, Any]) -> Any:  # noqa: ANN401
 
 def run_child(descriptor: int, target: str, form: Format) -> None:
     """Answer on a connection until the other side goes; standard input ends with it."""
-    # A terminal sends it to all; who started this process ends it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: who started this process ends it
     end_with(os.dup(0))  # somebody may put another file in its place
     offer_to_oom_killer()
     answer_all(Connection(descriptor), target, form)
@@ -75,7 +72,7 @@ def answer_all(connection: Connection, target: str, form: Format = "pickle") -> 
         except EOFError:
             return
         try:
-            session = session or _open(find_target(target))
+            session = session or _session(find_target(target))
             answer = session.send(decode(data, form))
         except StopIteration as end:
             answer, goes_on = end.value, False
@@ -84,14 +81,13 @@ def answer_all(connection: Connection, target: str, form: Format = "pickle") -> 
         connection.send_bytes(encode([answer, goes_on], form))
 
 
-def _open(target: Callable[..., Any]) -> Session:
-    session: Session = target() if inspect.isgeneratorfunction(target) else _one_answer(target)
+def _session(target: Callable[..., Any]) -> Session:
+    def answer_once() -> Session:
+        return target((yield))
+
+    session: Session = target() if inspect.isgeneratorfunction(target) else answer_once()
     next(session)
     return session
-
-
-def _one_answer(function: Callable[[Any], Any]) -> Session:
-    return function((yield))
 
 
 def end_with(descriptor: int) -> None:
@@ -107,25 +103,33 @@ def end_with(descriptor: int) -> None:
 
 def offer_to_oom_killer() -> None:
     """Ask the kernel to end this process rather than the run, should memory end."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    except OSError:
-        return
 
 
 def ask_in_fork(function: Callable[[Any], Any], message: object, *, limit_s: float) -> Any:  # noqa: ANN401
     """Ask in a fork of this process, which has all that is loaded here; threads must not have run.
 
-    Returns:
-        The answer, or a Failure as a worker's.
+    The answer may be a Failure, as a worker's.
     """
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    child = context.Process(target=_answer, args=(function, message, theirs, ours), daemon=True)
+
+    def answer() -> None:
+        ours.close()
+        parent = multiprocessing.parent_process()
+        assert parent is not None, "this is a fork"
+        end_with(parent.sentinel)
+        try:
+            theirs.send(function(message))
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong is the answer
+            theirs.send(error_failure(error))
+
+    child = context.Process(target=answer, daemon=True)
     child.start()
     theirs.close()
     try:
-        answer = ours.recv() if ours.poll(limit_s) else timeout_failure(limit_s)
+        return ours.recv() if ours.poll(limit_s) else timeout_failure(limit_s)
     except (EOFError, OSError):
         child.join()
         return exit_failure(child.exitcode)
@@ -133,19 +137,3 @@ def ask_in_fork(function: Callable[[Any], Any], message: object, *, limit_s: flo
         ours.close()
         child.kill()
         child.join()
-    return answer
-
-
-def _answer(
-    function: Callable[[Any], Any], message: object, connection: Connection, other: Connection
-) -> None:
-    other.close()
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "this is a fork"
-    end_with(parent.sentinel)
-    answer: object
-    try:
-        answer = function(message)
-    except Exception as error:  # noqa: BLE001  # whatever goes wrong is the answer
-        answer = error_failure(error)
-    connection.send(answer)

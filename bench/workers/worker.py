@@ -32,6 +32,7 @@ class Worker:
             and what it writes is kept for the reason of its death instead of shown.
         variables: environment variables of the process; those of this one if None.
         folder: in which it runs.
+        log: file for what it writes, where that is to be kept.
         goes_on: whether it answers another message.
     """
 
@@ -39,6 +40,7 @@ class Worker:
     python: str | None = None
     variables: Mapping[str, str] | None = None
     folder: Path | None = None
+    log: Path | None = None
     goes_on: bool = field(init=False, default=False)
     process: "subprocess.Popen[bytes] | None" = field(init=False, default=None)
     _connection: Connection = field(init=False)
@@ -58,6 +60,10 @@ class Worker:
     def start(self) -> Self:
         """Start it, for whoever ends it."""
         try:
+            if self.log:
+                self._log = self.log.open("w+b")
+            elif self.python:
+                self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until the worker ends
             self._connection, theirs = multiprocessing.Pipe()
             with theirs:
                 self.process = self._started(theirs.fileno())
@@ -69,9 +75,7 @@ class Worker:
 
     def _started(self, descriptor: int) -> "subprocess.Popen[bytes]":
         code = f"from bench.workers.child import run_child; run_child{descriptor, self.target, self._form}"
-        if self.python:
-            self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until the worker ends
-        else:
+        if not self.python:
             code = f"import sys; sys.path[:] = {list(map(str, sys.path))}; {code}"
         # The interpreter is the running one or that of an environment made here.
         return subprocess.Popen(  # noqa: S603
@@ -85,7 +89,7 @@ class Worker:
         )
 
     def ask(self, message: object, *, limit_s: float) -> Any:  # noqa: ANN401
-        """Send a message and wait for its answer, or the Failure in its place."""
+        """Send a message and wait for its answer, as `receive` does."""
         self.send(message)
         return self.receive(limit_s=limit_s)
 
@@ -112,14 +116,13 @@ class Worker:
     def _death(self, limit_s: float) -> Failure:
         assert self.process is not None, "it was started"
         try:
-            code = self.process.wait(limit_s)
+            return exit_failure(self.process.wait(limit_s), self.last_words())
         except subprocess.TimeoutExpired:
             reason = "the process neither answers nor ends; ended"
             return Failure(kind="timeout", reason=reason)
-        return exit_failure(code, self.last_words())
 
     def last_words(self) -> str:
-        """Last line that another interpreter wrote; nothing of this one, which shows all."""
+        """Last line that it wrote, where that is kept; nothing where all is shown."""
         if self._log is None:
             return ""
         self._log.seek(0)
@@ -142,12 +145,6 @@ class Worker:
             RUNNING.discard(self.process)
         if self._log is not None:
             self._log.close()
-
-
-def call(target: str, message: object, *, limit_s: float) -> Any:  # noqa: ANN401
-    """Ask a process of its own one question; a Failure if there is no answer."""
-    with Worker(target) as worker:
-        return worker.ask(message, limit_s=limit_s)
 
 
 def end_all() -> None:

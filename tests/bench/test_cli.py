@@ -15,8 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_an_error_is_one_line_and_status_2(capsys):
-    parser = cli.Parser(prog="prog")
-    parser.add_argument("--size", type=cli.size)
+    parser = cli.Parser("prog", "", {"--size": ""}, {})
     with pytest.raises(SystemExit) as stop:
         parser.parse_args(["--size", "3*4"])
     assert stop.value.code == 2

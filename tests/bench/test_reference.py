@@ -8,9 +8,9 @@ import threading
 import psutil
 import pytest
 
-from bench import reference
+from bench import gpu_tests, reference
 from bench.records import Environment, Failure, Measures, PredictedMemory, Record, read_records
-from bench.run import environment, process, runner
+from bench.run import environment, job_records, process, runner
 from experiments import machine as ceilings
 from experiments.beyond.crossover import OUTWARDS
 from experiments.catalogue import EXPERIMENTS
@@ -53,9 +53,9 @@ def test_no_cell_is_timed_longer_than_the_device_needs(device):
 def machine(monkeypatch):
     """A GPU on which a cell takes 3.5 s in a process that is there, and 10 s in a new one; nothing is executed."""
     gpu = Machine()
-    monkeypatch.setattr(runner, "_describe", lambda device: HERE)
+    monkeypatch.setattr(job_records, "_describe", lambda device: HERE)
     monkeypatch.setattr(runner, "measured_record", gpu.measure)
-    stand_in(monkeypatch, runner, "predicted_record", gpu.predict)
+    stand_in(monkeypatch, job_records, "predicted_record", gpu.predict)
     stand_in(monkeypatch, environment, "available_bytes", lambda _: 139 * GIB)
     monkeypatch.setattr(process, "end_kept", gpu.end)
     return gpu
@@ -72,14 +72,14 @@ class Machine:
             self.now_s += (3.5 if shares and self.is_warm else 10.0) / slots
             self.is_warm, self.at_once = shares, max(self.at_once, slots)
             self.measured.append(cell)
-        return runner.make_record(cell, "measured", where)
+        return job_records.make_record(cell, "measured", where)
 
     def predict(self, cell, where):
         self.predicted.append(cell)
         peak = PredictedMemory(
             peak_bytes=GIB, increment_bytes=1, input_bytes=1, parameter_bytes=1, peak_operator="o"
         )
-        return runner.make_record(cell, "predicted", where, measures=Measures(predicted=peak))
+        return job_records.make_record(cell, "predicted", where, Measures(predicted=peak))
 
     def end(self):
         self.is_warm = False
@@ -136,7 +136,7 @@ def test_trainings_share_a_gpu_as_far_as_cores_and_memory_go(machine):
     assert reference.trainings_at_once(cells, device="cuda") == 5
     few = HERE.model_copy(update={"cores": 7})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_describe", lambda device: few)
+        patch.setattr(job_records, "_describe", lambda device: few)
         assert reference.trainings_at_once(cells, device="cuda") == 2
         stand_in(patch, environment, "available_bytes", lambda _: 2 * GIB)
         assert reference.trainings_at_once(cells, device="cuda") == 1
@@ -144,7 +144,7 @@ def test_trainings_share_a_gpu_as_far_as_cores_and_memory_go(machine):
 
 def test_each_training_on_a_gpu_needs_memory_for_its_process_too(machine, monkeypatch):
     cells = next(step for step in plan("cuda") if step.trains).cells
-    two = 2 * (GIB + runner.PROCESS_BYTES)
+    two = 2 * (GIB + job_records.PROCESS_BYTES)
     for has, at_once in [(two, 2), (two - 1, 1)]:
         stand_in(monkeypatch, environment, "available_bytes", lambda _, has=has: has)
         assert reference.trainings_at_once(cells, device="cuda") == at_once
@@ -184,7 +184,7 @@ def test_what_goes_wrong_in_a_prediction_ends_the_run(machine, tmp_path, monkeyp
         msg = "no space left"
         raise OSError(msg)
 
-    stand_in(monkeypatch, runner, "predicted_record", fail)
+    stand_in(monkeypatch, job_records, "predicted_record", fail)
     with pytest.raises(OSError, match="no space left"):
         machine.spend(1, tmp_path)
 
@@ -198,11 +198,11 @@ def test_predictions_end_with_a_run_that_is_interrupted(machine, tmp_path, monke
         return Machine.predict(machine, cell, where)
 
     def run():
-        with reference._predicting(cells, tmp_path, device="cuda", clock=clock):
+        with reference.predicting(cells, tmp_path, device="cuda", clock=clock):
             assert begun.wait(60)
             raise KeyboardInterrupt
 
-    stand_in(monkeypatch, runner, "predicted_record", predict)
+    stand_in(monkeypatch, job_records, "predicted_record", predict)
     with pytest.raises(KeyboardInterrupt):
         run()
     assert len(machine.predicted) < len(cells)
@@ -210,7 +210,7 @@ def test_predictions_end_with_a_run_that_is_interrupted(machine, tmp_path, monke
 
 def test_no_prediction_is_begun_that_a_run_on_a_gpu_would_wait_for(machine, tmp_path):
     clock = reference.Clock(limit_s=reference.LONGEST_PREDICTION_S, now=lambda: 1.0)
-    with reference._predicting(cells_of("cuda"), tmp_path, device="cuda", clock=clock):
+    with reference.predicting(cells_of("cuda"), tmp_path, device="cuda", clock=clock):
         pass
     assert machine.predicted == []
 
@@ -251,7 +251,7 @@ def test_a_log_gets_a_line_for_each_record(capsys):
 
 
 def test_only_files_that_have_gpu_tests_are_collected():
-    files = reference.tests()
+    files = gpu_tests.files()
     assert "tests/bench/measure/test_cuda_timer.py" in files
     assert "tests/bench/run/test_runner.py" not in files
     assert "tests/bench/test_reference.py" not in files
@@ -273,16 +273,16 @@ def written(folder, does):
 
 
 @pytest.fixture
-def gpu_tests(tmp_path, monkeypatch):
+def run_tests(tmp_path, monkeypatch):
     """Run GPU tests of another tree than this one, whose test does what is told; the status and the log."""
-    monkeypatch.setattr(reference, "ROOT", tmp_path)
+    monkeypatch.setattr(gpu_tests, "ROOT", tmp_path)
     (tmp_path / "tests").mkdir()
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu\nfilterwarnings = error\n")
     log = tmp_path / "log.txt"
 
     def run(does, limit_s=60):
         written(tmp_path, does)
-        return reference._run_tests(log, limit_s=limit_s), log
+        return gpu_tests.run_gpu_tests(log, limit_s=limit_s), log
 
     return run
 
@@ -296,31 +296,31 @@ def gpu_tests(tmp_path, monkeypatch):
     ],
 )
 def test_the_gpu_tests_leave_their_output_and_say_how_they_ended(
-    gpu_tests, capsys, does, status, said
+    run_tests, capsys, does, status, said
 ):
-    found, log = gpu_tests(does)
+    found, log = run_tests(does)
     assert found == status
     assert capsys.readouterr().out.startswith(f"GPU tests: {said} ")
     assert said in log.read_text()
 
 
-def test_gpu_tests_that_take_too_long_are_ended_and_said_so(gpu_tests, capsys):
-    status, _ = gpu_tests("time.sleep(60)", limit_s=1e-3)
+def test_gpu_tests_that_take_too_long_are_ended_and_said_so(run_tests, capsys):
+    status, _ = run_tests("time.sleep(60)", limit_s=1e-3)
     assert status == 1
     assert capsys.readouterr().out == "GPU tests: not done after 0 s; see log.txt\n"
     assert multiprocessing.active_children() == []
 
 
-def test_gpu_tests_end_with_the_run(gpu_tests, tmp_path):
+def test_gpu_tests_end_with_the_run(run_tests, tmp_path):
     pids = tmp_path / "pids"
     os.mkfifo(pids)
     reader = os.open(pids, os.O_RDONLY | os.O_NONBLOCK)
     tell = f"open({str(pids)!r}, 'w').write(str(os.getpid()))"
     written(tmp_path, f"{tell}; time.sleep(60)")
     code = (
-        "from pathlib import Path; from bench import reference;"
-        f"reference.ROOT = Path({str(tmp_path)!r});"
-        "reference._run_tests(reference.ROOT / 'log.txt', limit_s=60)"
+        "from pathlib import Path; from bench import gpu_tests;"
+        f"gpu_tests.ROOT = Path({str(tmp_path)!r});"
+        "gpu_tests.run_gpu_tests(gpu_tests.ROOT / 'log.txt', limit_s=60)"
     )
     run = subprocess.Popen([sys.executable, "-c", code])
     assert select.select([reader], [], [], 60)[0]
@@ -331,8 +331,8 @@ def test_gpu_tests_end_with_the_run(gpu_tests, tmp_path):
 
 
 def test_where_there_are_no_tests_that_is_said(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(reference, "ROOT", tmp_path)
-    assert reference._run_tests(tmp_path / "log.txt", limit_s=5) == 0
+    monkeypatch.setattr(gpu_tests, "ROOT", tmp_path)
+    assert gpu_tests.run_gpu_tests(tmp_path / "log.txt", limit_s=5) == 0
     assert capsys.readouterr().out == "GPU tests: there are none beside this code\n"
 
 
@@ -357,11 +357,11 @@ def test_the_command_measures_into_its_folder_and_says_how_far_it_came(tmp_path,
 def test_gpu_tests_come_first_and_their_status_is_the_commands(
     tmp_path, monkeypatch, words, device, status
 ):
-    monkeypatch.setattr(reference, "_run_tests", lambda log, limit_s: 7)
+    monkeypatch.setattr(gpu_tests, "run_gpu_tests", lambda log, limit_s: 7)
     monkeypatch.setattr(reference, "measured", lambda *given, **named: iter(()))
     options = reference.parser().parse_args(["--out", str(tmp_path), *words])
     clock = reference.Clock(limit_s=60, now=lambda: 1.0)
-    assert reference.run(options, Setting(), device=device, clock=clock) == status
+    assert reference.run_steps(options, Setting(), device=device, clock=clock) == status
 
 
 @pytest.mark.parametrize("look", [[], ["--look"]])

@@ -173,7 +173,7 @@ def test_an_order_and_its_opposite_make_up_for_drift():
 
 
 def planned(*calls_s):
-    match = Match(cell(), cell(), device="cpu", turn_s=0.02, round_s=1.5)
+    match = Match(cell(), cell(), device="cpu", settings=paired.Settings(turn_s=0.02, round_s=1.5))
     match.plan({name: Ready(call_s=call_s) for name, call_s in zip(LETTERS, calls_s, strict=True)})
     return match
 

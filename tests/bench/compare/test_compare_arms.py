@@ -24,7 +24,7 @@ from bench.records.record import (
     PredictedMemory,
     Record,
 )
-from bench.run import runner
+from bench.run import job_records
 from experiments.spec import Cell
 from tests.standing_in import stand_in
 
@@ -62,7 +62,7 @@ class Known:
 
     def __init__(self, first, second, **how):
         Known.asked = (first, second, how)
-        self.first = first
+        self.first, self.settings = first, how["settings"]
         self.launches = {"first": 3, "control": 4, "second": 5}
         sizes = {"first": 30, "control": 40, "second": 50}
         self.ready = {name: Ready(call_s=1.0, memory=memory(size)) for name, size in sizes.items()}
@@ -108,14 +108,14 @@ def recorded(one, **measures):
 def made_up(monkeypatch):
     """Matches, predictions and the machine, all made up."""
     monkeypatch.setattr(compare, "Match", Known)
-    stand_in(monkeypatch, runner, "predicted_record", predict)
+    stand_in(monkeypatch, job_records, "predicted_record", predict)
     stand_in(
         monkeypatch,
-        runner,
+        job_records,
         "environment_of",
         lambda device, one: WHERE.model_copy(update={"device": device}),
     )
-    stand_in(monkeypatch, runner, "memory_failure", lambda *_, **__: None)
+    stand_in(monkeypatch, job_records, "memory_failure", lambda *_, **__: None)
 
 
 def compared(first=None, second=None, **options):
@@ -157,12 +157,13 @@ def test_the_match_is_of_both_arms_for_as_long_as_asked():
     compared(device="cuda", settings=replace(FEW, turn_s=0.3, round_s=4.0))
     first, second, how = Known.asked
     assert (first.name, second.name) == ("nb", "apnb")
-    assert how == {"device": "cuda", "turn_s": 0.3, "round_s": 4.0}
+    assert how == {"device": "cuda", "settings": replace(FEW, turn_s=0.3, round_s=4.0)}
 
 
 def test_unless_said_otherwise_turns_are_of_twenty_milliseconds_for_a_second_and_a_half():
     compared(settings=None)
-    assert Known.asked[-1] == {"device": "cpu", "turn_s": 0.02, "round_s": 1.5}
+    settings = compare.Settings(turn_s=0.02, round_s=1.5)
+    assert Known.asked[-1] == {"device": "cpu", "settings": settings}
 
 
 def test_arms_that_differ_are_refused_with_what_each_has():
@@ -197,7 +198,7 @@ def test_an_arm_has_its_own_calls_and_memory_and_predictions():
 
 
 def test_an_arm_that_cannot_be_predicted_is_tried_without(monkeypatch):
-    stand_in(monkeypatch, runner, "predicted_record", lambda one, _: recorded(one))
+    stand_in(monkeypatch, job_records, "predicted_record", lambda one, _: recorded(one))
     made = compared()
     assert made.first.macs is made.first.predicted_peak_bytes is None
     assert made.first.predicted_increment_bytes is None
@@ -220,7 +221,7 @@ def test_the_environment_has_the_code_of_both_arms_once(monkeypatch, codes, said
     known = dict(zip(("nb", "apnb"), codes, strict=True))
     stand_in(
         monkeypatch,
-        runner,
+        job_records,
         "environment_of",
         lambda _, one: WHERE.model_copy(update={"code": known[one.name]}),
     )
@@ -256,10 +257,10 @@ def arm(peak, rise):
 def test_three_processes_stand_and_one_is_at_its_peak(monkeypatch, first, second, needs):
     asked = []
     stand_in(
-        monkeypatch, runner, "memory_failure", lambda *given, said: asked.append((*given, said))
+        monkeypatch, job_records, "memory_failure", lambda *given, who: asked.append((*given, who))
     )
     compare.require_room([arm(*first), arm(*second)], WHERE)
-    processes = 3 * runner.PROCESS_BYTES
+    processes = 3 * job_records.PROCESS_BYTES
     assert asked == [(needs + processes, WHERE, "three processes by turns need")]
 
 
@@ -267,7 +268,7 @@ def test_three_processes_stand_and_one_is_at_its_peak(monkeypatch, first, second
 @pytest.mark.parametrize("at", [0, 1])
 def test_what_an_arm_needs_is_not_asked_where_it_is_not_known(monkeypatch, unknown, at):
     asked = []
-    stand_in(monkeypatch, runner, "memory_failure", lambda *given, **_: asked.append(given))
+    stand_in(monkeypatch, job_records, "memory_failure", lambda *given, **_: asked.append(given))
     arms = [arm(100, 30)]
     arms.insert(at, arm(*unknown))
     compare.require_room(arms, WHERE)
@@ -276,7 +277,7 @@ def test_what_an_arm_needs_is_not_asked_where_it_is_not_known(monkeypatch, unkno
 
 def test_without_room_nothing_is_played(monkeypatch):
     failure = Failure(kind="foreseen", reason="too large")
-    stand_in(monkeypatch, runner, "memory_failure", lambda *_, **__: failure)
+    stand_in(monkeypatch, job_records, "memory_failure", lambda *_, **__: failure)
     Known.played = False
     assert (compared().failure, Known.played) == (failure, False)
 

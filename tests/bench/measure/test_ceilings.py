@@ -135,7 +135,7 @@ def test_efficiency_measures_nothing_on_meta(measured, tmp_path):
 def test_an_experiment_begins_with_the_machine(measured, tmp_path):
     small = replace(cell(axes={"block": "nb"}), size=Size(width=4, height=4))
     options = ablations.parser().parse_args(["--device", "cpu", "--out", str(tmp_path)])
-    ablations.run([Experiment(name="e", question="?", cells=(small,))], options)
+    ablations.run_experiments([Experiment(name="e", question="?", cells=(small,))], options)
     assert measured == [asked.CELL, small]
 
 

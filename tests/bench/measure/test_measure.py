@@ -12,7 +12,7 @@ from ann.spec import BlockSpec, Size, UnavailableError
 from bench.measure import measure
 from bench.predict.predict import predict_cell
 from bench.records.record import ToolCount
-from bench.run import runner
+from bench.run import job_records
 from bench.workloads import workload
 from experiments.paper import table1
 from experiments.spec import Cell, MachineCheck, OwnModule
@@ -102,7 +102,7 @@ def test_what_the_processor_lacks_is_predicted_for_cuda(changes):
 
 def test_a_prediction_that_is_unavailable_is_a_record_that_says_so():
     asked = cell(dtype="tf32", device="cpu")
-    made = runner.predicted_record(asked, runner.environment_of("meta", asked))
+    made = job_records.predicted_record(asked, job_records.environment_of("meta", asked))
     assert made.failure.kind == "unavailable"
     assert made.failure.reason.startswith("tf32 is a format")
 
@@ -237,7 +237,7 @@ def test_an_error_of_what_is_compiled_stays_what_it_is():
 @pytest.mark.slow
 def test_a_process_says_that_a_kernel_is_unavailable():
     asked = cell(implementation="sdpa-efficient", probes=("timing",))
-    made = runner.measured_record(asked, runner.environment_of("cpu", asked))
+    made = job_records.measured_record(asked, job_records.environment_of("cpu", asked))
     assert made.failure.kind == "unavailable"
     assert made.implementation == "sdpa-efficient"
 
@@ -248,18 +248,18 @@ def test_without_a_compiler_compiled_code_is_unavailable(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     asked = cell(implementation="compiled", probes=("timing",))
-    made = runner.measured_record(asked, runner.environment_of("cpu", asked))
+    made = job_records.measured_record(asked, job_records.environment_of("cpu", asked))
     assert made.failure.kind == "unavailable"
     assert "install a C++ compiler" in made.failure.reason
 
 
 def test_the_environment_of_a_gpu_has_the_precision_of_the_cell(monkeypatch):
-    here = runner.environment_of("cpu", cell())
-    monkeypatch.setattr(runner, "_describe", lambda device: here)
+    here = job_records.environment_of("cpu", cell())
+    monkeypatch.setattr(job_records, "_describe", lambda device: here)
     for dtype, expected in (("tf32", "tf32"), ("float32", "ieee")):
-        flags = runner.environment_of("cuda", cell(dtype=dtype)).flags
+        flags = job_records.environment_of("cuda", cell(dtype=dtype)).flags
         assert (flags["matmul_precision"], flags["conv_precision"]) == (expected, expected)
-    assert runner.environment_of("cuda", cell(dtype="bfloat16")).flags == here.flags
+    assert job_records.environment_of("cuda", cell(dtype="bfloat16")).flags == here.flags
 
 
 def test_ids_of_plain_cells_are_those_of_before():

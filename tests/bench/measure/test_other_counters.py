@@ -16,9 +16,9 @@ from bench.measure import other_counters
 from bench.predict import ledger
 from bench.records import Failure
 from bench.run import process
-from bench.workers import call
 from bench.workloads import workload
 from experiments.spec import Cell
+from tests.bench.workers.answering import call
 
 NB = Cell(
     experiment="test",

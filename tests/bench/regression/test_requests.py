@@ -1,6 +1,7 @@
 """Requests for cells: a side builds each from its own catalogue, and of an experiment by its axes."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -12,7 +13,7 @@ def test_a_block_is_built_as_the_catalogue_of_its_process_has_it():
     (ask,) = requests.of_blocks(
         ["afnb:fast"], [Size(width=5, height=4)], channels=6, key_channels=2
     )
-    cell = requests.requested_cell(requests.Ask(**json.loads(json.dumps(ask.as_json()))))
+    cell = requests.requested_cell(requests.Ask(**json.loads(json.dumps(asdict(ask)))))
     assert (cell.subject.channels, cell.subject.low_channels, cell.implementation) == (6, 3, "fast")
     assert (str(cell.size), cell.name) == ("5x4", "afnb")
     assert str(requests.outline(ask).size) == "5x4"
@@ -22,7 +23,7 @@ def test_the_cells_of_an_experiment_are_found_again_by_their_axes():
     asks = requests.of_experiment("table1")
     assert len(asks) > 3
     for ask in asks:
-        found = requests.requested_cell(requests.Ask(**json.loads(json.dumps(ask.as_json()))))
+        found = requests.requested_cell(requests.Ask(**json.loads(json.dumps(asdict(ask)))))
         assert (dict(found.axes), str(found.size)) == (ask.axes, ask.size)
         assert found.protocol == "strict"
 

@@ -208,7 +208,8 @@ def planted_match(share=0.1, seconds=0.01):
 
     cell = Cell(experiment="regress", axes={"block": "b"}, subject=None, size=None)
     settings = {"read_memory": True, "planted": share, "least_launches": 10}
-    match = Match(cell, cell, device="cpu", turn_s=0.02, round_s=0.4, start=start, **settings)
+    times = Settings(turn_s=0.02, round_s=0.4)
+    match = Match(cell, cell, device="cpu", settings=times, start=start, **settings)
     return match, arms
 
 

@@ -1,6 +1,7 @@
 """What a side's process does with a cell, and what becomes of one that dies."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_what_does_not_fit_is_not_run(examine, monkeypatch, tmp_path):
 
 
 def test_it_answers_until_the_other_side_goes(examine, tmp_path):
-    ask = Ask(arm="worker_blocks:small", size="5x4", channels=3).as_json()
+    ask = asdict(Ask(arm="worker_blocks:small", size="5x4", channels=3))
     files = {name: str(tmp_path / name) for name in ("weights", "outputs")}
     other = {**ask, "arm": "worker_blocks:nowhere"}
     session = worker.examine_cells()
@@ -203,7 +204,7 @@ def test_an_arm_is_told_what_its_task_is(monkeypatch):
     served = []
     stand_in(monkeypatch, turns, "take_turns", lambda task: served.append(task) or iter(()))
     message = {
-        "cell": Ask(arm="apnb:fast", size="5x4", channels=8, key_channels=4).as_json(),
+        "cell": asdict(Ask(arm="apnb:fast", size="5x4", channels=8, key_channels=4)),
         "device": "cpu",
         "read_memory": True,
         "planted": 0.1,

@@ -7,7 +7,7 @@ from bench.records.record import Failure, Measures
 
 
 def serve():
-    """Answer as `bench.run.worker.measure_cells` does."""
+    """Answer as `bench.run.process.measure_cells` does."""
     task = yield
     while True:
         name = task.cell.name

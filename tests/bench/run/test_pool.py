@@ -26,7 +26,7 @@ def made(cell, slot):
 
 
 def test_one_by_one_keeps_the_order():
-    assert [item.subject for item in pool.one_by_one(CELLS, made)] == list("0123456")
+    assert [item.subject for item in pool.in_order(CELLS, made)] == list("0123456")
 
 
 def test_slots_do_every_cell_once():
@@ -52,7 +52,7 @@ def test_no_two_cells_at_once_have_the_same_slot():
 
 
 def test_a_single_slot_is_one_by_one():
-    assert pool.local(1) is pool.one_by_one
+    assert pool.local(1) is pool.in_order
 
 
 def test_what_an_act_raises_reaches_the_caller():

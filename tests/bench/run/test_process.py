@@ -15,7 +15,7 @@ from ann.spec import Size
 from bench.compare import turns
 from bench.compare.rounds import Player
 from bench.records.record import Failure
-from bench.run import pool, process, runner
+from bench.run import job_records, pool, process
 from experiments.spec import Cell, OwnModule
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -154,7 +154,7 @@ def test_a_process_that_cannot_be_started_is_a_failure(monkeypatch, number, kind
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    found = runner.measured_record(CELLS[0], runner.environment_of("cpu", CELLS[0]))
+    found = job_records.measured_record(CELLS[0], job_records.environment_of("cpu", CELLS[0]))
     assert (found.failure.kind, found.failure.reason) == (
         kind,
         f"no process could be started for it: {os.strerror(number)}",

@@ -10,7 +10,7 @@ from ann.spec import BlockSpec, Size
 from bench.predict import predict
 from bench.records import files, record
 from bench.records.record import Environment, Failure, Measures
-from bench.run import runner
+from bench.run import job_records, runner
 from bench.run.pool import Lost
 from experiments.spec import Cell, OwnModule
 from tests.standing_in import stand_in
@@ -88,7 +88,9 @@ def test_a_second_run_measures_nothing(tmp_path, monkeypatch):
 
 def test_a_clock_that_jumps_back_loses_and_repeats_nothing(tmp_path, monkeypatch):
     hours = iter(range(12, 0, -1))
-    stand_in(monkeypatch, runner, "timestamp", lambda: f"2026-01-01T{next(hours):02}:00:00+00:00")
+    stand_in(
+        monkeypatch, job_records, "timestamp", lambda: f"2026-01-01T{next(hours):02}:00:00+00:00"
+    )
     cells = [SMALL, replace(SMALL, mode="train")]
     first = run(cells[:1], tmp_path, source="predicted")
     both = run(cells, tmp_path, source="predicted")
@@ -133,17 +135,19 @@ def test_a_prediction_for_a_named_device_is_one_of_its_own(tmp_path):
 @pytest.mark.parametrize("has_context", [True, False])
 def test_a_process_is_told_whether_the_run_itself_is_on_the_device(monkeypatch, has_context):
     told = []
-    monkeypatch.setattr(runner.environment, "has_context", lambda device: has_context)
-    stand_in(monkeypatch, runner.process, "run_task", lambda task: told.append(task) or Measures())
-    runner.measured_record(SMALL, HERE)
+    monkeypatch.setattr(job_records.environment, "has_context", lambda device: has_context)
+    stand_in(
+        monkeypatch, job_records.process, "run_task", lambda task: told.append(task) or Measures()
+    )
+    job_records.measured_record(SMALL, HERE)
     assert [task.waits_on_device for task in told] == [has_context]
 
 
 def test_changed_code_is_measured_again(tmp_path, own, monkeypatch):
     cell = own("fine")
     first = run([cell], tmp_path, "predicted")
-    stand_in(monkeypatch, runner, "code_digest", lambda *_: "other")
-    monkeypatch.setattr(runner, "_MEMO", {})
+    stand_in(monkeypatch, job_records, "code_digest", lambda *_: "other")
+    monkeypatch.setattr(job_records, "_MEMO", {})
     again = run([cell], tmp_path, "predicted")
     assert again[0].environment.code == "other" != first[0].environment.code
     assert len(record.read_records(tmp_path)) == 2
@@ -157,7 +161,7 @@ def test_starting_over_puts_the_old_records_aside(tmp_path):
 
 
 def test_what_a_module_prints_does_not_reach_standard_output(tmp_path, own, capfd, monkeypatch):
-    monkeypatch.setattr(runner, "_MEMO", {})
+    monkeypatch.setattr(job_records, "_MEMO", {})
     run([own("fine")], tmp_path)
     assert "chatter" not in capfd.readouterr().out
 
@@ -167,12 +171,12 @@ def test_a_prediction_turns_standard_output_aside_while_no_other_thread_may(monk
 
     def without_output(cell, aim):
         assert sys.stdout is sys.stderr
-        assert not runner._PREDICTING.acquire(blocking=False)
+        assert not job_records._PREDICTING.acquire(blocking=False)
         return Measures()
 
-    monkeypatch.setattr(runner, "_MEMO", {})
+    monkeypatch.setattr(job_records, "_MEMO", {})
     stand_in(monkeypatch, predict, "predict_cell", without_output)
-    assert runner._predictions(SMALL, "cpu") == Measures()
+    assert job_records._predictions(SMALL, "cpu") == Measures()
     assert sys.stdout is out
 
 
@@ -198,8 +202,8 @@ def test_a_cell_past_its_limit_is_ended(tmp_path, own):
 
 
 def test_a_cell_that_cannot_fit_is_not_started(tmp_path, monkeypatch):
-    stand_in(monkeypatch, runner.environment, "available_bytes", lambda _: 2**30)
-    stand_in(monkeypatch, runner.process, "run_task", lambda _: pytest.fail("started"))
+    stand_in(monkeypatch, job_records.environment, "available_bytes", lambda _: 2**30)
+    stand_in(monkeypatch, job_records.process, "run_task", lambda _: pytest.fail("started"))
     big = replace(SMALL, subject=BlockSpec(), size=Size(height=128, width=256))
     (seen,) = run([big], tmp_path)
     assert seen.failure.kind == "foreseen"
@@ -228,10 +232,10 @@ def test_a_gpu_that_disappears_costs_the_cells_that_come_then_and_no_other(tmp_p
             raise found
         return found
 
-    stand_in(monkeypatch, runner.environment, "available_bytes", available)
+    stand_in(monkeypatch, job_records.environment, "available_bytes", available)
     stand_in(
         monkeypatch,
-        runner.process,
+        job_records.process,
         "run_task",
         lambda task: done.append(task.cell.seed) or Measures(),
     )
@@ -262,13 +266,15 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="finds no NVIDIA GPU here; pass --device cpu"):
-        runner.resolve_device("cuda")
+        job_records.resolve_device("cuda")
 
 
 def test_cells_that_share_the_threads_are_known_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "_describe", lambda device: HERE)
-    shared = runner.environment_of("cpu", SMALL, slots=2)
+    monkeypatch.setattr(job_records, "_describe", lambda device: HERE)
+    shared = job_records.environment_of("cpu", SMALL, slots=2)
     assert shared.threads == 2
-    files.append_line(tmp_path / runner.RECORDS_FILE, runner.make_record(SMALL, "measured", shared))
+    files.append_line(
+        tmp_path / runner.RECORDS_FILE, job_records.make_record(SMALL, "measured", shared)
+    )
     assert list(runner.finished(tmp_path, {SMALL.id: shared})) == [SMALL.id]
-    assert runner.finished(tmp_path, {SMALL.id: runner.environment_of("cpu", SMALL)}) == {}
+    assert runner.finished(tmp_path, {SMALL.id: job_records.environment_of("cpu", SMALL)}) == {}

@@ -11,7 +11,7 @@ from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size
 from bench.measure import measure, nvml
 from bench.records.record import Failure, Measures, Timing
-from bench.run import process, runner, worker
+from bench.run import process, runner
 from bench.workers import Worker
 from bench.workers import worker as workers
 from bench.workloads import number_formats
@@ -146,7 +146,7 @@ TIMING = Timing(clock="cuda-events", samples_s=(1.0,))
     ],
 )
 def test_what_a_cell_leaves_behind_is_known_or_not(outcome, clean):
-    assert worker.is_clean(outcome) is clean
+    assert process.is_clean(outcome) is clean
 
 
 @pytest.fixture
@@ -156,8 +156,8 @@ def serving(monkeypatch):
 
     def serve(*outcomes, device="cuda"):
         answers, left = [], list(outcomes)
-        monkeypatch.setattr(worker, "measured_outcome", lambda task: left.pop(0))
-        session = worker.measure_cells()
+        monkeypatch.setattr(process, "measured_outcome", lambda task: left.pop(0))
+        session = process.measure_cells()
         next(session)
         try:
             while True:
@@ -204,7 +204,7 @@ def test_a_process_knows_whether_another_of_the_run_waits_on_the_device(monkeypa
     seen = []
     monkeypatch.setattr(nvml.waiting, "count", 0)
     stand_in(monkeypatch, measure, "measure_cell", lambda *_: seen.append(nvml.waiting.count))
-    worker.measured_outcome(process.Task(cell=PLAIN, device="cuda", waits_on_device=waits))
+    process.measured_outcome(process.Task(cell=PLAIN, device="cuda", waits_on_device=waits))
     assert seen == [int(waits)]
 
 
@@ -270,7 +270,7 @@ def test_slots_beyond_the_gpus_share_them(monkeypatch, shown, gpus, given):
         if shown:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
         monkeypatch.setenv("OMP_NUM_THREADS", "9")
-        worker.take_slot(
+        process.take_slot(
             process.Task(cell=TRAINING, device="cuda", slot=slot, threads=3, gpus=gpus)
         )
         seen.append(os.environ["CUDA_VISIBLE_DEVICES"])

@@ -6,6 +6,14 @@ import stat
 import struct
 import sys
 
+from bench.workers import Worker
+
+
+def call(target, message, *, limit_s):
+    """Ask a process of its own one question."""
+    with Worker(target) as worker:
+        return worker.ask(message, limit_s=limit_s)
+
 
 def double(number):
     return 2 * number

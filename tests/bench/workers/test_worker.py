@@ -13,7 +13,8 @@ from bench.compare.turns import Ready
 from bench.records.failure import error_failure
 from bench.records.record import Failure, MeasuredMemory
 from bench.workers import child, worker
-from bench.workers.worker import Worker, call
+from bench.workers.worker import Worker
+from tests.bench.workers.answering import call
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE = "tests.bench.workers.answering"
