@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import reports
-from bench import cli, run, training
-from bench.records import Measures, Record, append_line
+from bench import cli, training
 from experiments import machine
 from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
@@ -28,6 +27,8 @@ from experiments.training import Setting
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from bench.records import Record
 
 PROGRAM = "python -m bench.ablations"
 NAMES = (*EXPERIMENTS, *TRAININGS)
@@ -83,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with cli.locked(options.out):
             run_experiments(chosen, options)
     else:  # this is one of torchrun's processes, of which one writes
+        from bench import run  # as in other functions, not for --help
+
         cells = [cell for experiment in chosen for cell in experiment.cells]
         writes = os.environ.get("RANK", "0") == "0"
         with cli.locked(options.out) if writes else nullcontext():
@@ -114,6 +117,9 @@ def evaluate_published(options: Namespace) -> int:
     if options.network is None:
         msg = "--evaluate needs the network of the checkpoint; pass for example --network mmseg/ann-r50"
         raise ValueError(msg)
+    from bench import run
+    from bench.records import Measures, append_line
+
     setting, device = setting_of(options), run.resolve_device(options.device)
     protocol = options.evaluation
     with cli.locked(options.out):
@@ -141,6 +147,8 @@ def experiments(options: Namespace) -> tuple[Experiment, ...]:
 
 def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> None:
     """Predict all cells, train what is trained, then measure one cell after the other, under one progress bar."""
+    from bench import run
+
     device = run.resolve_device(options.device)
     cells = tuple(cell for experiment in experiments for cell in experiment.cells)
     if device != "meta":
@@ -162,7 +170,7 @@ def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> No
     cli.follow(records, total=len(cells) + len(alone) + len(trained), show=_trained)
 
 
-def _trained(records: Sequence[Record]) -> "RenderableType":
+def _trained(records: "Sequence[Record]") -> "RenderableType":
     """The tables of what was trained so far, as they fill in."""
     of_trainings = [record for record in records if record.experiment in TRAININGS]
     if not any(record.measures.accuracy for record in of_trainings):

@@ -19,16 +19,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import reports
 from ann.catalogue import BLOCKS
 from ann.spec import Size
-from bench import cli, compare, run
+from bench import cli
 from bench.analysis import DEVICES, find_device
-from bench.records import Comparison, Record, read_records
 from experiments import machine, select
 from experiments.spec import Cell, OwnModule, Protocol
+
+if TYPE_CHECKING:
+    from bench.records import Comparison, Record
 
 PROGRAM = "python -m bench.efficiency"
 BUDGETS_S = {"cpu": 75.0, "cuda": 6.0, "meta": 0.0}
@@ -101,7 +103,7 @@ def _settings(options: Namespace) -> dict[str, Any]:
 
 
 def share_budget(
-    cells: Sequence[Cell], records: Sequence[Record], budget_s: float
+    cells: Sequence[Cell], records: "Sequence[Record]", budget_s: float
 ) -> tuple[Cell, ...]:
     """Share the time: half of it equally, half by work, so that small blocks get enough calls too."""
     work = [item.measures.counts.macs if item.measures.counts else 0 for item in records]
@@ -127,6 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
     """Print what needs no execution, then what was measured."""
+    from bench import run  # as in other functions, not for --help
+
     _import_factories(measurements)
     device = run.resolve_device(options.device)
     began = run.timestamp()
@@ -151,7 +155,7 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
 
 
 def _print(
-    rows: Sequence[Record] | Sequence[Comparison], tables: Sequence["reports.Table"], form: str
+    rows: "Sequence[Record] | Sequence[Comparison]", tables: "Sequence[reports.Table]", form: str
 ) -> None:
     if form == "table":
         reports.show(tables)
@@ -161,6 +165,9 @@ def _print(
 
 def _predict(options: Namespace) -> int:
     """Print what the blocks would take on known devices; of those that were measured, the error too."""
+    from bench import run
+    from bench.records import read_records
+
     if options.protocol == "paper":
         msg = "--predict knows no protocol of the paper's, which says how to measure; leave one of them out"
         raise ValueError(msg)
@@ -212,6 +219,8 @@ def pairs(options: Namespace) -> tuple[tuple[Cell, Cell], ...]:
 
 def _compare(options: Namespace) -> int:
     """Compare by turns and print the verdict; status 1 where an arm could not be run."""
+    from bench import compare, run
+
     arms = pairs(options)
     given = {name: getattr(options, name) for name in OF_COMPARISONS}
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -227,7 +236,7 @@ def _compare(options: Namespace) -> int:
     return int(any(comparison.failure is not None for comparison in comparisons))
 
 
-def _say_what_is_old(measured: Sequence[Record], *, began: str, out: Path) -> None:
+def _say_what_is_old(measured: "Sequence[Record]", *, began: str, out: Path) -> None:
     rows = [item for item in measured if item.experiment != machine.NAME]
     old = sum(item.created_at < began for item in rows)
     if old:

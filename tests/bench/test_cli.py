@@ -136,7 +136,7 @@ def test_progress_goes_to_standard_error_on_a_terminal(monkeypatch):
     assert "apnb" in error.getvalue()
 
 
-@pytest.mark.parametrize("command", ["efficiency", "ablations", "reference"])
+@pytest.mark.parametrize("command", ["efficiency", "ablations"])
 def test_help_loads_nothing_that_takes_long(command):
     code = f"import sys; from bench import {command}\n"
     code += f"try: {command}.main(['--help'])\nexcept SystemExit: pass\n"
