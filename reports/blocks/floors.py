@@ -1,25 +1,13 @@
 """Floors of a row of the frame at the ceilings of a machine, and the table of a block's operators."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 from bench.analysis import FUSING, Ceilings, Floor, floors, median_interval, policy_of
 from bench.records import OperatorTime
-from reports.model import (
-    GIGA,
-    MEBI,
-    Column,
-    Field,
-    Mark,
-    Row,
-    Table,
-    Value,
-    measuring_conditions,
-    percent_column,
-    ratio_of,
-    tabulate,
-    text_column,
-    time_column,
-)
+from reports import model
+from reports.model import Column, Field, Mark, Row, Table, Value
 
 NOT_ITS_OWN = Mark(
     "compiled or exported: its operators are fused, and the ledger is that of the module it was made from"
@@ -34,6 +22,7 @@ SHARE = (
     "A share is floor over time. It passes 100 % where a cache holds what an earlier operator left, or where "
     "others slowed the machine while its ceilings were taken."
 )
+OPERATOR_TIME = "Times of operators are medians of the profiler's runs."
 # What the profiler calls an operator of the ledger, beside its own name.
 PROFILER = {"relu": ("clamp_min",), "clone": ("copy_",), "mean": ("sum", "div_")}
 CONVOLUTIONS = ("convolution", "convolution_backward")
@@ -65,51 +54,51 @@ def floor_bound(lowest: tuple[Floor, ...] | Mark) -> Value:
     """What most of the floor is spent on."""
     if isinstance(lowest, Mark):
         return None
-    spent: dict[str, float] = {}
+    spent: dict[str, float] = defaultdict(float)
     for floor in lowest:
-        spent[floor.bound] = spent.get(floor.bound, 0.0) + floor.time_s
+        spent[floor.bound] += floor.time_s
     return max(spent, key=lambda name: spent[name], default="")
 
 
 def operator_table(row: Row, lowest: Sequence[Floor], *, name: str) -> Table:
     """Each operator of a block: its work, its floor and, where it was profiled, its time."""
-    paired = sorted(zip(lowest, row["ledger"], strict=True), key=lambda pair: -pair[0].time_s)
+    whole_s = sum(floor.time_s for floor in lowest)
+    profiled = row["operations"] or ()
     lines = [
-        {"floor": floor, "work": work, "time": operator_time(floor.name, row["operations"] or ())}
-        for floor, work in paired
+        {
+            "floor": floor,
+            "work": work,
+            "part": floor.time_s / whole_s,
+            "time": operator_time(floor.name, profiled),
+        }
+        for floor, work in zip(lowest, row["ledger"], strict=True)
         if floor.time_s
     ]
-    return tabulate(
-        lines,
-        _operator_fields(sum(floor.time_s for floor in lowest)),
+    return model.tabulate(
+        sorted(lines, key=itemgetter("part"), reverse=True),
+        OPERATOR_FIELDS,
         name=name,
         title=f"Roofline by operator: {row['axes']['block']} at {row['size']} on {row['device_name']}",
-        caption=measuring_conditions([row]),
+        caption=model.measuring_conditions([row]),
     )
 
 
-def _operator_fields(whole_s: float) -> tuple[Field, ...]:
-    return (
-        Field(text_column("operator"), lambda row: row["floor"].name.removeprefix("aten.")),
-        Field(Column("calls"), lambda row: row["floor"].calls),
-        Field(Column("FLOPs", "G", 2, GIGA), lambda row: row["work"].flops),
-        Field(Column("moved", "MiB", 1, MEBI, "bytes"), lambda row: row["work"].moved_bytes),
-        Field(time_column("floor", "", 3), lambda row: row["floor"].time_s, note=FLOOR),
-        Field(percent_column("of the floor", 1), lambda row: row["floor"].time_s / whole_s),
-        Field(text_column("bound by"), lambda row: row["floor"].bound),
-        Field(
-            time_column(digits=3),
-            lambda row: row["time"],
-            optional=True,
-            note="Times of operators are medians of the profiler's runs.",
-        ),
-        Field(
-            percent_column("share"),
-            lambda row: ratio_of(row["floor"].time_s, row["time"]),
-            optional=True,
-            note=SHARE,
-        ),
-    )
+OPERATOR_FIELDS = (
+    Field(model.text_column("operator"), lambda row: row["floor"].name.removeprefix("aten.")),
+    Field(Column("calls"), lambda row: row["floor"].calls),
+    Field(Column("FLOPs", "G", 2, model.GIGA), lambda row: row["work"].flops),
+    Field(Column("moved", "MiB", 1, model.MEBI, "bytes"), lambda row: row["work"].moved_bytes),
+    Field(model.time_column("floor", "", 3), lambda row: row["floor"].time_s, note=FLOOR),
+    Field(model.percent_column("of the floor", 1), itemgetter("part")),
+    Field(model.text_column("bound by"), lambda row: row["floor"].bound),
+    Field(model.time_column(digits=3), itemgetter("time"), optional=True, note=OPERATOR_TIME),
+    Field(
+        model.percent_column("share"),
+        lambda row: model.ratio_of(row["floor"].time_s, row["time"]),
+        optional=True,
+        note=SHARE,
+    ),
+)
 
 
 def operator_time(name: str, profiled: Iterable[OperatorTime]) -> float | None:

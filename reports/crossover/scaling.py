@@ -48,12 +48,7 @@ def upper_half(sizes: Mapping[int, object]) -> tuple[int, ...]:
     return tuple(above if len(above) >= LEAST_FITTED else ordered[-LEAST_FITTED:])
 
 
-def exponent(
-    points: Mapping[int, float],
-    sizes: Collection[int] | None = None,
-    *,
-    confidence: float = CONFIDENCE,
-) -> Interval | None:
+def exponent(points: Mapping[int, float], sizes: Collection[int] | None = None) -> Interval | None:
     """Fit `k` of `N ** k`; None with fewer than three points, or with one that has no logarithm.
 
     The interval is Student's for the slope of a straight line. It comes from the scatter of the sizes
@@ -63,7 +58,6 @@ def exponent(
     Args:
         points: cost by size N.
         sizes: those that count, where they have a point; the upper half of the range if None.
-        confidence: that the interval holds `k`.
     """
     sizes = upper_half(points) if sizes is None else [size for size in sizes if size in points]
     if len(sizes) < LEAST_FITTED or any(points[size] <= 0 for size in sizes):
@@ -76,20 +70,20 @@ def exponent(
     freedom = len(sizes) - 2
     rests = sum((y - level - slope * x) ** 2 for x, y in zip(across, up, strict=True))
     error = math.sqrt(rests / freedom / (len(sizes) - 1) / statistics.variance(across))
-    reach = float(stdtrit(freedom, (1 + confidence) / 2)) * error
+    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     return Interval(slope, slope - reach, slope + reach)
 
 
 def ratios(above: Curve, below: Curve) -> dict[int, Interval]:
     """Divide two curves where both have a point; the ends are those of the least and the most favourable case."""
-    return {
-        size: Interval(
-            above[size].median / below[size].median,
-            _low(above[size]) / _high(below[size]),
-            _high(above[size]) / _low(below[size]),
+    shared: dict[int, Interval] = {}
+    for size in sorted(above.keys() & below.keys()):
+        over, under = above[size], below[size]
+        (over_low, over_high), (under_low, under_high) = over.ends, under.ends
+        shared[size] = Interval(
+            over.median / under.median, over_low / under_high, over_high / under_low
         )
-        for size in sorted(above.keys() & below.keys())
-    }
+    return shared
 
 
 def crossing(above: Curve, below: Curve) -> Crossing | None:
@@ -101,14 +95,14 @@ def crossing(above: Curve, below: Curve) -> Crossing | None:
     if len(shared) < LEAST_SHARED:
         return None
     return Crossing(
-        at=_size_above_one({size: ratio.median for size, ratio in shared.items()}),
-        low=_size_above_one({size: _high(ratio) for size, ratio in shared.items()}),
-        high=_size_above_one({size: _low(ratio) for size, ratio in shared.items()}),
+        at=_last_crossing({size: ratio.median for size, ratio in shared.items()}),
+        low=_last_crossing({size: ratio.ends[1] for size, ratio in shared.items()}),
+        high=_last_crossing({size: ratio.ends[0] for size, ratio in shared.items()}),
         ratios=shared,
     )
 
 
-def _size_above_one(ratio: Mapping[int, float]) -> float:
+def _last_crossing(ratio: Mapping[int, float]) -> float:
     """Size from which the ratio stays above 1."""
     if ratio[max(ratio)] <= 1:
         return math.inf
@@ -117,11 +111,3 @@ def _size_above_one(ratio: Mapping[int, float]) -> float:
             down, up = math.log(ratio[before]), math.log(ratio[after])
             return float(before * (after / before) ** (-down / (up - down)))
     return 0.0
-
-
-def _low(value: Interval) -> float:
-    return value.median if value.low is None else value.low
-
-
-def _high(value: Interval) -> float:
-    return value.median if value.high is None else value.high

@@ -60,10 +60,13 @@ def svg_of(
         FigureCanvasSVG(canvas)
         draw(canvas.add_subplot())
         out = io.StringIO()
-        canvas.savefig(
-            out, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-        )
-    return themed(out.getvalue(), name)
+        undated = {"Date": None, "Creator": None}
+        canvas.savefig(out, format="svg", transparent=True, metadata=undated)
+    drawing = out.getvalue()
+    drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
+    for number, colour in enumerate(COLOURS, start=1):
+        drawing = drawing.replace(colour, f"var(--series-{number}, {colour})")
+    return re.sub(r'\bid="|href="#|url\(#', rf"\g<0>{name}-", drawing)
 
 
 def use_log_axes(axes: "Axes", ticks: Mapping[int, str], *, xlabel: str, ylabel: str) -> None:
@@ -75,13 +78,3 @@ def use_log_axes(axes: "Axes", ticks: Mapping[int, str], *, xlabel: str, ylabel:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.grid(visible=True, which="major", color=INK, alpha=0.15, linewidth=0.6)
-
-
-def themed(svg: str, name: str) -> str:
-    """Let the page choose the colours, and make the identifiers this figure's own."""
-    drawing = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    for number, colour in enumerate(COLOURS, start=1):
-        drawing = drawing.replace(colour, f"var(--series-{number}, {colour})")
-    drawing = re.sub(r'\bid="', f'id="{name}-', drawing)
-    drawing = re.sub(r'href="#', f'href="#{name}-', drawing)
-    return re.sub(r"url\(#", f"url(#{name}-", drawing)
