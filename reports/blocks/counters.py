@@ -25,11 +25,16 @@ NOTES = (
 
 def counter_tables(frame: Frame) -> tuple[Table, ...]:
     """Three tables: GMACs by tool, their shares of ours, and the tools; none where no tool counted."""
-    counted = [row for row in model.rows_of_experiment(frame, "counters") if row["rivals"]]
-    rows = list({row["axes"]["block"]: row for row in counted}.values())
+    asked = [row for row in model.rows_of_experiment(frame, "counters") if row["rivals"]]
+    rows = [
+        {**row, "counted": {count.tool: _counted_macs(count) for count in row["rivals"]}}
+        for row in {row["axes"]["block"]: row for row in asked}.values()
+    ]
     if not rows:
         return ()
-    tools = tuple(dict.fromkeys(count.tool for row in rows for count in row["rivals"]))
+    tools: dict[str, ToolCount] = {}
+    for count in (count for row in rows for count in row["rivals"]):
+        tools.setdefault(count.tool, count)
     versions = dict.fromkeys(
         f"torch {row['environment'].torch}, Python {row['environment'].python}"
         for row in rows
@@ -38,26 +43,26 @@ def counter_tables(frame: Frame) -> tuple[Table, ...]:
     where = f"Counted with {' and '.join(versions)}"
     common: dict[str, Any] = {"caption": f"{where}; one image, float32.", "notes": NOTES}
     named = (model.text_column("block"), model.text_column("size"))
-    names = [(row["axes"]["block"], row["axes"]["size"]) for row in rows]
     gmacs = (Column(tool, "GMAC", 2, model.GIGA, "macs") for tool in ("ours", *tools))
-    ours = [model.predicted_value(row, "macs") for row in rows]
-    counts = [[_tool_macs(row, tool) for tool in tools] for row in rows]
-    shares = [[_tool_share(row, tool) for tool in tools] for row in rows]
+    counts, shares = [], []
+    for row in rows:
+        name = (row["axes"]["block"], row["axes"]["size"])
+        macs = [row["counted"].get(tool, model.UNMEASURED) for tool in tools]
+        counts.append((*name, model.predicted_value(row, "macs"), *macs))
+        shares.append((*name, *(_share(row, number) for number in macs)))
     return (
         Table(
             name="counters",
             title="What other tools count",
             columns=(*named, *gmacs),
-            rows=tuple(
-                (*name, own, *line) for name, own, line in zip(names, ours, counts, strict=True)
-            ),
+            rows=tuple(counts),
             **common,
         ),
         Table(
             name="counters-shares",
             title="What other tools count, as a share of our ledger",
             columns=(*named, *(model.percent_column(tool, 1) for tool in tools)),
-            rows=tuple((*name, *line) for name, line in zip(names, shares, strict=True)),
+            rows=tuple(shares),
             **common,
         ),
         Table(
@@ -69,7 +74,7 @@ def counter_tables(frame: Frame) -> tuple[Table, ...]:
                 model.text_column("of"),
                 model.text_column("not counted", wide=True),
             ),
-            rows=tuple(_tool_row(rows, tool) for tool in tools),
+            rows=tuple(_tool_row(rows, first) for first in tools.values()),
             caption=f"{where}.",
         ),
     )
@@ -103,22 +108,13 @@ def _missed(row: Row, macs: float) -> tuple[str, ...] | None:
     return tuple(ATTENTION if name == "bmm" else name for name in names)
 
 
-def _tool_macs(row: Row, tool: str) -> float | Mark:
-    """The tool's number as MACs, or why there is none."""
-    count = _count_of(row, tool)
-    if count is None:
-        return model.UNMEASURED
+def _counted_macs(count: ToolCount) -> float | Mark:
     if count.reported is None:
-        return Mark(f"{tool}: {count.reason}")
+        return Mark(f"{count.tool}: {count.reason}")
     return count.reported / PER_MAC[count.unit]
 
 
-def _count_of(row: Row, tool: str) -> ToolCount | None:
-    return next((count for count in row["rivals"] if count.tool == tool), None)
-
-
-def _tool_share(row: Row, tool: str) -> Value:
-    macs = _tool_macs(row, tool)
+def _share(row: Row, macs: float | Mark) -> Value:
     if isinstance(macs, Mark) or not row["macs"]:
         return macs if isinstance(macs, Mark) else None
     names = _missed(row, macs)
@@ -128,11 +124,11 @@ def _tool_share(row: Row, tool: str) -> Value:
     return Interval(macs / row["macs"], note=note)
 
 
-def _tool_row(rows: Sequence[Row], tool: str) -> tuple[Value, ...]:
-    first = next(count for row in rows if (count := _count_of(row, tool)))
-    start = (tool, first.version, f"{first.unit}s")
-    numbers = ((row, _tool_macs(row, tool)) for row in rows)
-    known = [(row, macs) for row, macs in numbers if not isinstance(macs, Mark)]
+def _tool_row(rows: Sequence[Row], first: ToolCount) -> tuple[Value, ...]:
+    """A tool by its first count: its least share of our MACs, and what it misses."""
+    start = (first.tool, first.version, f"{first.unit}s")
+    counts = [(row, row["counted"].get(first.tool)) for row in rows]
+    known = [(row, macs) for row, macs in counts if isinstance(macs, float)]
     shares = {row["axes"]["block"]: macs / row["macs"] for row, macs in known if row["macs"]}
     if not shares:
         return *start, Mark(first.reason or ""), None, None

@@ -8,7 +8,7 @@ from typing import Literal
 
 from reports import model
 from reports.blocks.operations import PROFILED, fig2_tables
-from reports.model import Chapter, Column, Field, Frame, Row, Table, Value
+from reports.model import Chapter, Column, Field, Frame, Row, Table, Value, memory_column
 
 # Of the paper and of the command: their blocks are compared with floors and datasheets too.
 BLOCK_TITLES = {"efficiency": "Efficiency", "table1": "Table 1"}
@@ -26,6 +26,7 @@ WHOLE = (
     "Workspaces, cached blocks and the driver's context are not in it; the paper does not say what "
     "its figure holds."
 )
+COLD = "Cold: the GPU's caches were emptied before every call."
 
 
 def _paper_operations(row: Row) -> Value:
@@ -42,34 +43,29 @@ def _stored(row: Row) -> Value:
     return row["parameters"] + row["buffers"]
 
 
+optional_field = partial(Field, optional=True)
 INCREMENT = Field(
-    model.memory_column("memory", "predicted", best="min"),
+    replace(memory_column("memory", "predicted"), best="min"),
     model.predicted_increment,
     note=model.INCREMENT_NOTE,
 )
-PUBLISHED_MEMORY = model.published_field(
-    model.memory_column("memory", "published", 0), "memory_bytes"
-)
+PUBLISHED_MEMORY = model.published_field(memory_column("memory", "published", 0), "memory_bytes")
 BLOCK_COUNTS = (
     model.PARAMETERS_FIELD,
     *model.WORK_FIELDS,
     model.published_field(
         Column("GFLOPs", "", 1, model.GIGA, "operations", "published"), "operations"
     ),
-    Field(
+    optional_field(
         Column("count by paper's rules", "G", 1, model.GIGA, "operations"),
         _paper_operations,
-        optional=True,
         note=COUNT_NOTE,
     ),
     model.published_ratio("operations", _paper_operations),
     INCREMENT,
     PUBLISHED_MEMORY,
-    Field(
-        model.memory_column("by paper's procedure", "predicted", 0),
-        _paper_bytes,
-        optional=True,
-        note=PROCEDURE,
+    optional_field(
+        memory_column("by paper's procedure", "predicted", 0), _paper_bytes, note=PROCEDURE
     ),
     model.published_ratio("memory_bytes", _paper_bytes),
 )
@@ -83,15 +79,13 @@ NETWORK_COUNTS = (
     model.published_ratio("parameters", _stored, optional=False, note=""),
     *model.WORK_FIELDS,
     PUBLISHED_MEMORY,
-    Field(
-        model.memory_column("memory in all", "predicted", 0),
-        partial(model.predicted_value, column="predicted_peak_bytes"),
-        note=WHOLE,
+    model.predicted_field(
+        memory_column("memory in all", "predicted", 0), "predicted_peak_bytes", WHOLE
     ),
     model.published_ratio(
         "memory_bytes", itemgetter("predicted_peak_bytes"), 2, optional=False, note=""
     ),
-    replace(INCREMENT, column=model.memory_column("of a call", "predicted", 0), note=""),
+    replace(INCREMENT, column=memory_column("of a call", "predicted", 0), note=""),
 )
 
 
@@ -102,28 +96,23 @@ def _timing_fields(digits: int, *, unit: Literal["ms", "s"] = "ms") -> tuple[Fie
         model.published_field(column("time", "published", digits), "time_s"),
         model.time_field(digits + 1, unit=unit),
         model.published_ratio("time_s", model.median_time),
-        Field(
-            column("CPU time", digits=digits),
-            partial(model.median_time, clocks=("process",)),
-            optional=True,
+        optional_field(
+            column("CPU time", digits=digits), partial(model.median_time, clocks=("process",))
         ),
-        Field(
+        optional_field(
             column("time, cold", digits=digits + 1),
             partial(model.median_time, cache="cold"),
-            optional=True,
-            note="Cold: the GPU's caches were emptied before every call.",
+            note=COLD,
         ),
-        Field(
+        optional_field(
             column("time by paper's procedure", digits=digits),
             lambda row: model.median_time(row["paper"], clocks=("wall", *model.CLOCK_ORDER)),
-            optional=True,
         ),
         model.MEASURED_MEMORY,
         Field(Column("workspace", "MiB", 1, model.MEBI, "bytes"), model.workspace),
-        Field(
-            model.memory_column("memory by paper's procedure", "measured", 0),
+        optional_field(
+            memory_column("memory by paper's procedure", "measured", 0),
             lambda row: row["paper"]["measured_paper_bytes"],
-            optional=True,
             note=PROCEDURE,
         ),
     )
@@ -135,18 +124,17 @@ def efficiency_tables(frame: Frame, experiment: str = "efficiency") -> tuple[Tab
     Table 1 of the paper, NB and APNB at two sizes with C = 2048, is one of the experiments.
     """
     rows = model.with_paper(model.rows_of_experiment(frame, experiment))
-    name, size, *settings = model.BLOCK_FIELDS
-    counted = (*model.BLOCK_FIELDS, *BLOCK_COUNTS)
-    timed = (name, size, *model.device_column(rows), *settings, *_timing_fields(1))
-    return _table_pair(rows, counted, timed, name=experiment, title=BLOCK_TITLES[experiment])
+    axes = (model.BLOCK_FIELDS[:2], model.BLOCK_FIELDS[2:])
+    about = {"name": experiment, "title": BLOCK_TITLES[experiment]}
+    return _table_pair(rows, axes, BLOCK_COUNTS, _timing_fields(1), **about)
 
 
 def table2_tables(frame: Frame) -> tuple[Table, Table]:
     """Table 2 of the paper: three whole networks on 2048x1024 images."""
     rows = model.with_paper(model.rows_of_experiment(frame, "table2"))
-    counted = (*NETWORK_FIELDS, *NETWORK_COUNTS)
-    timed = (*NETWORK_FIELDS, *model.device_column(rows), *_timing_fields(3, unit="s"))
-    return _table_pair(rows, counted, timed, name="table2", title="Table 2")
+    timings = _timing_fields(3, unit="s")
+    about = {"name": "table2", "title": "Table 2"}
+    return _table_pair(rows, (NETWORK_FIELDS, ()), NETWORK_COUNTS, timings, **about)
 
 
 def own_tables(frame: Frame, experiment: str) -> tuple[Table, ...]:
@@ -156,21 +144,22 @@ def own_tables(frame: Frame, experiment: str) -> tuple[Table, ...]:
     if not rows:
         return ()
     axes = tuple(map(model.axis_field, dict.fromkeys(name for row in rows for name in row["axes"])))
-    counted = (*axes, *BLOCK_COUNTS)
-    timed = (*axes, *model.device_column(rows), *_timing_fields(1))
-    name, title = model.slug("own", experiment), experiment.replace("_", " ")
-    return _table_pair(rows, counted, timed, name=name, title=title)
+    about = {"name": model.slug("own", experiment), "title": experiment.replace("_", " ")}
+    return _table_pair(rows, (axes, ()), BLOCK_COUNTS, _timing_fields(1), **about)
 
 
 def _table_pair(
     rows: Sequence[Row],
-    counted: Sequence[Field],
-    timed: Sequence[Field],
+    axes: tuple[Sequence[Field], Sequence[Field]],
+    counts: Sequence[Field],
+    timings: Sequence[Field],
     *,
     name: str,
     title: str,
 ) -> tuple[Table, Table]:
-    """What needs no execution, and what was measured."""
+    """What needs no execution, and what was measured; a device stands between the axes."""
+    counted = (*axes[0], *axes[1], *counts)
+    timed = (*axes[0], *model.device_column(rows), *axes[1], *timings)
     # What needs no execution is the same on every device.
     groups = model.by_axes(rows, "subject", "mode", "dtype", "batch").values()
     once = [{**same[0], "device_name": None} for same in groups]
@@ -179,7 +168,6 @@ def _table_pair(
         counted,
         name=f"{name}-predicted",
         title=f"{title}: what needs no execution",
-        caption=model.measuring_conditions(once),
         group_by=_places(counted, "size"),
     )
     # Best is best on one device, so that with several each has its group.
@@ -196,7 +184,6 @@ def _table_pair(
         timed,
         name=f"{name}-measured",
         title=f"{title}: measured",
-        caption=model.measuring_conditions(rows),
         notes=notes or (["The document names no device."] if documents else []),
         group_by=(*_places(timed, "size"), *several),
     )

@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
+from typing import Any
 
 from bench.analysis import FUSING, Ceilings, Floor, floors, median_interval, policy_of
 from bench.records import OperatorTime
 from reports import model
-from reports.model import Column, Field, Mark, Row, Table, Value
+from reports.model import Column, Field, Mark, Row, Table
 
 NOT_ITS_OWN = Mark(
     "compiled or exported: its operators are fused, and the ledger is that of the module it was made from"
@@ -23,6 +24,7 @@ SHARE = (
     "others slowed the machine while its ceilings were taken."
 )
 OPERATOR_TIME = "Times of operators are medians of the profiler's runs."
+FLOOR_FIELD = Field(model.time_column("floor", "", 3), itemgetter("floor"), note=FLOOR)
 # What the profiler calls an operator of the ledger, beside its own name.
 PROFILER = {"relu": ("clamp_min",), "clone": ("copy_",), "mean": ("sum", "div_")}
 CONVOLUTIONS = ("convolution", "convolution_backward")
@@ -45,19 +47,16 @@ def row_floors(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
         return Mark(str(error))
 
 
-def total_floor(lowest: tuple[Floor, ...] | Mark) -> Value:
-    """Floor of the whole in seconds."""
-    return lowest if isinstance(lowest, Mark) else sum(floor.time_s for floor in lowest)
-
-
-def floor_bound(lowest: tuple[Floor, ...] | Mark) -> Value:
-    """What most of the floor is spent on."""
+def floor_entries(row: Row, reached: Ceilings) -> dict[str, Any]:
+    """The floors of a row's operators, their sum in seconds and what most of it is spent on; or why there are none."""
+    lowest = row_floors(row, reached)
     if isinstance(lowest, Mark):
-        return None
+        return {"floors": lowest, "floor": lowest, "bound": None}
     spent: dict[str, float] = defaultdict(float)
     for floor in lowest:
         spent[floor.bound] += floor.time_s
-    return max(spent, key=lambda name: spent[name], default="")
+    bound = max(spent, key=lambda name: spent[name], default="")
+    return {"floors": lowest, "floor": sum(floor.time_s for floor in lowest), "bound": bound}
 
 
 def operator_table(row: Row, lowest: Sequence[Floor], *, name: str) -> Table:
@@ -66,9 +65,11 @@ def operator_table(row: Row, lowest: Sequence[Floor], *, name: str) -> Table:
     profiled = row["operations"] or ()
     lines = [
         {
-            "floor": floor,
+            "operator": floor.name.removeprefix("aten."),
             "work": work,
+            "floor": floor.time_s,
             "part": floor.time_s / whole_s,
+            "bound": floor.bound,
             "time": operator_time(floor.name, profiled),
         }
         for floor, work in zip(lowest, row["ledger"], strict=True)
@@ -84,20 +85,15 @@ def operator_table(row: Row, lowest: Sequence[Floor], *, name: str) -> Table:
 
 
 OPERATOR_FIELDS = (
-    Field(model.text_column("operator"), lambda row: row["floor"].name.removeprefix("aten.")),
-    Field(Column("calls"), lambda row: row["floor"].calls),
+    Field(model.text_column("operator"), itemgetter("operator")),
+    Field(Column("calls"), lambda row: row["work"].calls),
     Field(Column("FLOPs", "G", 2, model.GIGA), lambda row: row["work"].flops),
     Field(Column("moved", "MiB", 1, model.MEBI, "bytes"), lambda row: row["work"].moved_bytes),
-    Field(model.time_column("floor", "", 3), lambda row: row["floor"].time_s, note=FLOOR),
+    FLOOR_FIELD,
     Field(model.percent_column("of the floor", 1), itemgetter("part")),
-    Field(model.text_column("bound by"), lambda row: row["floor"].bound),
+    Field(model.text_column("bound by"), itemgetter("bound")),
     Field(model.time_column(digits=3), itemgetter("time"), optional=True, note=OPERATOR_TIME),
-    Field(
-        model.percent_column("share"),
-        lambda row: model.ratio_of(row["floor"].time_s, row["time"]),
-        optional=True,
-        note=SHARE,
-    ),
+    model.share_field("floor", "time", optional=True, note=SHARE),
 )
 
 

@@ -59,12 +59,12 @@ def fig2_figures(frame: Frame) -> tuple[Figure, ...]:
     As in the paper operations below 1 ms are left out of the bars, and those below 0.5 % of the largest sum, by which
     alone it goes where fewer than three reach 1 ms. The sum counts them all.
     """
-    drawn = ((table, _time_columns(table)) for table in fig2_tables(frame))
-    return tuple(_bars(table, series) for table, series in drawn if len(series) > 1)
-
-
-def _time_columns(table: Table) -> list[int]:
-    return [at for at, column in enumerate(table.columns) if column.unit == "ms"]
+    figures = []
+    for table in fig2_tables(frame):
+        series = [at for at, column in enumerate(table.columns) if column.unit == "ms"]
+        if len(series) > 1:
+            figures.append(_bars(table, series))
+    return tuple(figures)
 
 
 def _bars(table: Table, series: Sequence[int]) -> Figure:

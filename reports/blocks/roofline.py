@@ -12,7 +12,7 @@ from bench.analysis import Ceilings, ceiling_rate, measured_ceilings, recognise_
 from bench.records import Ceiling
 from reports import model
 from reports.blocks import efficiency, variants
-from reports.blocks.floors import FLOOR, SHARE, floor_bound, operator_table, row_floors, total_floor
+from reports.blocks.floors import FLOOR_FIELD, SHARE, floor_entries, operator_table, row_floors
 from reports.blocks.operations import PROFILED
 from reports.blocks.predicted_times import comparison_fields, predicted_time_tables
 from reports.model import Chapter, Column, Field, Frame, Mark, Row, Table, Value
@@ -57,7 +57,7 @@ def _floor_tables(frame: Frame, reached: Ceilings, suffix: str) -> Iterator[Tabl
     slowest = list[Row]()
     for experiment in FLOORED_TITLES:
         rows = [
-            {**row, "floors": row_floors(row, reached), "time": model.median_time(row)}
+            {**row, **floor_entries(row, reached), "time": model.median_time(row)}
             for row in model.rows_of_experiment(frame, experiment)
             if row["protocol"] == "strict" and model.timing_of(row)
         ]
@@ -88,10 +88,7 @@ def _ceiling_table(machine: Row, suffix: str) -> Table:
     rate = partial(Column, unit="G/s", digits=1, scale=model.GIGA, base="per_second")
     stated = (
         Field(rate("datasheet"), itemgetter("stated")),
-        Field(
-            model.percent_column("share"),
-            lambda row: model.ratio_of(row["reached"], row["stated"]),
-        ),
+        model.share_field("reached", "stated"),
     )
     return model.tabulate(
         lines,
@@ -123,24 +120,13 @@ def _block_table(rows: Sequence[Row], experiment: str, suffix: str) -> Table:
         (
             *model.BLOCK_FIELDS,
             model.time_field(2, best=None),
-            Field(
-                model.time_column("floor", "", 3),
-                lambda row: total_floor(row["floors"]),
-                note=FLOOR,
-            ),
-            Field(
-                model.percent_column("share"),
-                lambda row: model.ratio_of(total_floor(row["floors"]), row["time"]),
-                note=SHARE,
-            ),
-            Field(
-                model.text_column("bound by"), lambda row: floor_bound(row["floors"]), note=BOUND
-            ),
+            FLOOR_FIELD,
+            model.share_field("floor", "time", note=SHARE),
+            Field(model.text_column("bound by"), itemgetter("bound"), note=BOUND),
             *(expected or ()),
         ),
         name=f"roofline-{experiment}{suffix}",
         title=f"Roofline of {FLOORED_TITLES[experiment]}: time beside its floor on {device_name}",
-        caption=model.measuring_conditions(rows),
         group_by=(1,),
     )
 

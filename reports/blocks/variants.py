@@ -55,7 +55,6 @@ def _implementations(device: str, rows: Sequence[Row], suffix: str) -> Table:
         ),
         name=f"implementations{suffix}",
         title=f"Implementations: the same block in other ways, {device or 'no device'}",
-        caption=model.measuring_conditions(rows),
         group_by=(1, 2),
     )
 

@@ -44,10 +44,8 @@ def crossover_answer(study: Study) -> str:
 def crossing_words(crossed: Crossing) -> tuple[str, str]:
     """Yes with the size, no, or that it cannot be decided; in a sentence, and as the label of a figure."""
     smallest, largest = (square_map(end(crossed.ratios)) for end in (min, max))
-    low, at, high = (
-        square_map(size) if 0 < size < math.inf else ""
-        for size in (crossed.low, crossed.at, crossed.high)
-    )
+    sizes = (crossed.low, crossed.at, crossed.high)
+    low, at, high = (crossing_size(size, among=crossed.ratios) for size in sizes)
     if crossed.high == 0:
         return (
             f"yes, at every size measured; the size from which it pays is below the smallest, {smallest}",
@@ -61,7 +59,7 @@ def crossing_words(crossed: Crossing) -> tuple[str, str]:
     if crossed.high == math.inf:
         return (
             f"it cannot be decided up to the largest size, {largest}; not below {low}"
-            if low
+            if crossed.low
             else f"it cannot be decided, the intervals of the times overlap up to the largest size, {largest}",
             "undecided up to the largest size",
         )

@@ -22,21 +22,16 @@ class Study:
     Attributes:
         device: its name; empty where nothing was executed.
         dtype: the number format.
-        number: of the study among those of the records, from 0.
+        suffix: parts the names of its tables and figures from those of other studies; the first has none.
         arms: by size N the row of each arm, plain ones first within their family.
         anchored: by number of anchors S the row of each arm, at one size.
     """
 
     device: str
     dtype: str
-    number: int
+    suffix: str
     arms: Mapping[str, Mapping[int, Row]]
     anchored: Mapping[str, Mapping[int, Row]]
-
-    @property
-    def suffix(self) -> str:
-        """Distinguishes the names of this study's tables and figures; the first has none."""
-        return f"-{self.number + 1}" if self.number else ""
 
     @property
     def place(self) -> str:
@@ -118,14 +113,15 @@ def crossover_studies(frame: Frame) -> tuple[Study, ...]:
     timed = dict.fromkeys(
         (str(row["device_name"]), str(row["dtype"])) for row in rows if row["timings"]
     )
-    studies = []
-    for number, (device, dtype) in enumerate(timed or [("", str(rows[0]["dtype"]))]):
+    studies: list[Study] = []
+    for device, dtype in timed or [("", str(rows[0]["dtype"]))]:
         here = model.of_device([row for row in rows if row["dtype"] == dtype], device)
         arms = _by_arm((row for row in here if "anchors" not in row["axes"]), model.pixels)
         anchored = _by_arm(
             (row for row in here if "anchors" in row["axes"]), lambda row: row["axes"]["anchors"]
         )
-        studies.append(Study(device, dtype, number, arms, anchored))
+        suffix = f"-{len(studies) + 1}" if studies else ""
+        studies.append(Study(device, dtype, suffix, arms, anchored))
     return tuple(studies)
 
 

@@ -18,7 +18,7 @@ from reports.crossover.answer import (
 )
 from reports.crossover.curves import CROSSOVER, Study, crossover_studies, time_bounds
 from reports.crossover.scaling import Crossing, exponent, upper_half
-from reports.model import Chapter, Column, Field, Frame, Mark, Row, Table, Value
+from reports.model import Chapter, Column, Frame, Mark, Row, Table, Value
 
 REFERENCE = "apnb"
 CROSSING = (
@@ -37,26 +37,22 @@ SIZE_CROSSED = ("APNB faster from", "at the earliest", "at the latest")
 ARM, SIZE, _ = model.ARM_FIELDS
 MEMORIES = (
     model.MEASURED_MEMORY,
-    Field(
+    model.predicted_field(
         model.memory_column("memory", "predicted"),
-        partial(model.predicted_value, column="predicted_increment_bytes"),
-        note=model.INCREMENT_NOTE,
+        "predicted_increment_bytes",
+        model.INCREMENT_NOTE,
     ),
 )
 
 
 def crossover_tables(frame: Frame) -> tuple[Table, ...]:
     """All tables that the records of `crossover` support."""
-    return tuple(table for study in crossover_studies(frame) for table in _study_tables(study))
-
-
-def _study_tables(study: Study) -> Iterator[Table]:
-    if study.device:
-        yield crossing_table(study)
-    yield exponent_table(study)
-    yield size_table(study)
-    if study.anchored:
-        yield anchor_table(study)
+    tables: list[Table] = []
+    for study in crossover_studies(frame):
+        tables += [crossing_table(study)] if study.device else []
+        tables += [exponent_table(study), size_table(study)]
+        tables += [anchor_table(study)] if study.anchored else []
+    return tuple(tables)
 
 
 def crossing_table(study: Study) -> Table:
@@ -153,7 +149,6 @@ def size_table(study: Study) -> Table:
         (SIZE, ARM, model.time_field(2), time_ratio, *MEMORIES, memory_ratio),
         name=f"crossover-sizes{study.suffix}",
         title=f"Crossover: time and memory against N, {study.place}",
-        caption=model.measuring_conditions(study.rows),
         group_by=(0,),
     )
 
@@ -174,7 +169,6 @@ def anchor_table(study: Study) -> Table:
         (anchors, ARM, model.time_field(2), time_ratio, *MEMORIES),
         name=f"crossover-anchors{study.suffix}",
         title=f"Crossover: time and memory against S at {rows[0]['size']}, {study.place}",
-        caption=model.measuring_conditions(rows),
         notes=tuple(filter(None, (_growth(study, arm) for arm in study.anchored))),
         group_by=(0,),
     )

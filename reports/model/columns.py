@@ -4,7 +4,7 @@ A note says how a number was made, and why it differs from the printed one.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
 from typing import Any, Literal
@@ -13,6 +13,8 @@ from bench.records import Record
 from reports.model import values
 from reports.model.table import DASH, GIGA, MEBI, MEGA, MILLI, Column, Mark, Source, Table, Value
 from reports.model.values import Row
+
+TimeUnit = Literal["ms", "s"]
 
 INCREMENT_NOTE = (
     "Memory is what one call adds to its input and parameters; predicted memory is that of the live "
@@ -42,6 +44,7 @@ def tabulate(
     rows: Sequence[Row],
     fields: Sequence[Field],
     *,
+    caption: str | None = None,
     notes: Sequence[str] = (),
     **about: Any,  # noqa: ANN401
 ) -> Table:
@@ -50,6 +53,7 @@ def tabulate(
     Args:
         rows: of the frame, in the order of the table.
         fields: its columns.
+        caption: how the rows were measured if there is none.
         notes: after those of the columns.
         about: the other fields of `Table`.
     """
@@ -63,6 +67,7 @@ def tabulate(
     return Table(
         columns=tuple(field.column for field, _ in kept),
         rows=tuple(zip(*(column for _, column in kept), strict=True)),
+        caption=values.measuring_conditions(rows) if caption is None else caption,
         notes=tuple(filter(None, every_note)),
         origins=tuple(map(_origins, rows)),
         **about,
@@ -85,29 +90,31 @@ def text_column(name: str, *, wide: bool = False) -> Column:
     return Column(name, align="left", wide=wide)
 
 
-def memory_column(
-    name: str, source: Source, digits: int = 1, best: Literal["min"] | None = None
-) -> Column:
+def memory_column(name: str, source: Source, digits: int = 1) -> Column:
     """Make a column of memory in MiB; what a document prints as MB is that too."""
     unit = "MB" if source == "published" else "MiB"
-    return Column(name, unit, digits, MEBI, "bytes", source, best=best)
+    return Column(name, unit, digits, MEBI, "bytes", source)
 
 
 def time_column(
-    name: str = "time",
-    source: Source = "measured",
-    digits: int = 2,
-    *,
-    unit: Literal["ms", "s"] = "ms",
-    best: Literal["min"] | None = None,
+    name: str = "time", source: Source = "measured", digits: int = 2, *, unit: TimeUnit = "ms"
 ) -> Column:
     """Make a column of times."""
-    return Column(name, unit, digits, MILLI if unit == "ms" else 1, "seconds", source, best=best)
+    return Column(name, unit, digits, MILLI if unit == "ms" else 1, "seconds", source)
 
 
 def percent_column(name: str, digits: int = 0) -> Column:
     """Make a column of shares, in percent."""
     return Column(name, "%", digits, 0.01, "share")
+
+
+def share_field(above: str, below: str, *, optional: bool = False, note: str = "") -> Field:
+    """Make the column of the share that one entry of a row is of another."""
+
+    def share(row: Row) -> Value:
+        return values.ratio_of(row[above], row[below])
+
+    return Field(percent_column("share"), share, optional, note)
 
 
 def axis_field(name: str, column: Column | None = None, *, optional: bool = False) -> Field:
@@ -122,17 +129,25 @@ def device_column(rows: Sequence[Row]) -> tuple[Field, ...]:
     return (Field(text_column("device"), itemgetter("device_name")),) if several else ()
 
 
-def time_field(
-    digits: int, *, unit: Literal["ms", "s"] = "ms", best: Literal["min"] | None = "min"
-) -> Field:
+def time_field(digits: int, *, unit: TimeUnit = "ms", best: Literal["min"] | None = "min") -> Field:
     """Make the column of measured times with their intervals, or why there are none."""
-    column = time_column(digits=digits, unit=unit, best=best)
+    column = replace(time_column(digits=digits, unit=unit), best=best)
     return Field(column, values.time_value, note=TIME_NOTE)
+
+
+def predicted_field(column: Column, name: str, note: str = "") -> Field:
+    """Make a column of a number that needed no execution, by the name that the frame has for it."""
+    return Field(column, partial(values.predicted_value, column=name), note=note)
 
 
 def published_field(column: Column, name: str, *, optional: bool = True) -> Field:
     """Make a column of what the documents print: `name` is that of the frame after `published_`."""
-    return Field(column, lambda row: values.published_value(row, name), optional)
+
+    def printed(row: Row) -> Value:
+        number = row[f"published_{name}"]
+        return values.UNPUBLISHED if number is None else number
+
+    return Field(column, printed, optional)
 
 
 def published_ratio(
@@ -160,14 +175,10 @@ def reference_ratios(
         other = reference(row)
         return None if other is None else values.ratio_of(read(row), read(other))
 
+    time = partial(over, values.median_time)
     memory = partial(over, itemgetter("predicted_increment_bytes"))
     return (
-        Field(
-            Column("time ratio", "", 2),
-            partial(over, values.median_time),
-            optional=True,
-            note=note,
-        ),
+        Field(Column("time ratio", "", 2), time, optional=True, note=note),
         Field(Column("memory ratio", "", 2, source=source), memory, note=note),
     )
 
@@ -181,17 +192,13 @@ BLOCK_FIELDS = (
     ),
 )
 ARM_FIELDS = (axis_field("block", text_column("arm")), axis_field("size"), axis_field("mode"))
-PARAMETERS_FIELD = Field(
-    Column("params", "M", 2, MEGA), lambda row: values.predicted_value(row, "parameters")
-)
-WORK_FIELDS = tuple(
-    Field(
-        Column(name, "G", 2, GIGA, best="min"), partial(values.predicted_value, column=name.lower())
-    )
-    for name in ("MACs", "FLOPs")
+PARAMETERS_FIELD = predicted_field(Column("params", "M", 2, MEGA), "parameters")
+WORK_FIELDS = (
+    predicted_field(Column("MACs", "G", 2, GIGA, best="min"), "macs"),
+    predicted_field(Column("FLOPs", "G", 2, GIGA, best="min"), "flops"),
 )
 MEASURED_MEMORY = Field(
-    memory_column("memory", "measured", best="min"),
+    replace(memory_column("memory", "measured"), best="min"),
     lambda row: values.measured_value(row, row["memory_bytes"]),
     note=INCREMENT_NOTE,
 )

@@ -28,12 +28,6 @@ FAILURE_WORDS = {
 }
 
 
-def published_value(row: Row, column: str) -> Value:
-    """Give a document's number, or the dash that says that there is none."""
-    value = row[f"published_{column}"]
-    return UNPUBLISHED if value is None else value
-
-
 def predicted_value(row: Row, column: str) -> Value:
     """Give a number that needed no execution, or in its place the failure or the dash that says why."""
     if row[column] is None and row["failure"] is not None:
@@ -84,15 +78,17 @@ def time_interval(timing: Timing | None) -> Interval | None:
         return None
     kept = without_rejected(timing.samples_s, timing.rejected)
     time = median_interval(kept or timing.samples_s, confidence=0.99)
-    notes = [] if kept else ["every sample was rejected: the GPU's clock was low or throttled"]
-    notes += ["host-bound: the GPU waited for the host"] if timing.host_bound else []
-    if len(timing.samples_s) < MIN_SAMPLES:
-        notes.append(f"calls that fitted into the time: {len(timing.samples_s)}")
-    elif not timing.steady:
-        notes.append("the warm-up never became steady")
+    calls = len(timing.samples_s)
+    doubts = {
+        "every sample was rejected: the GPU's clock was low or throttled": not kept,
+        "host-bound: the GPU waited for the host": timing.host_bound,
+        f"calls that fitted into the time: {calls}": calls < MIN_SAMPLES,
+        "the warm-up never became steady": calls >= MIN_SAMPLES and not timing.steady,
+    }
+    notes = "; ".join(doubt for doubt, is_so in doubts.items() if is_so)
     narrow = is_conclusive(kept, relative=CONCLUSIVE_WIDTH[timing.clock])
     doubtful = not (kept and timing.steady and narrow)
-    return Interval(time.median, time.low, time.high, doubtful, "; ".join(notes))
+    return Interval(time.median, time.low, time.high, doubtful, notes)
 
 
 def median_time(
