@@ -25,10 +25,10 @@ NOTES = (
 
 def counter_tables(frame: Frame) -> tuple[Table, ...]:
     """Three tables: GMACs by tool, their shares of ours, and the tools; none where no tool counted."""
-    asked = [row for row in model.rows_of_experiment(frame, "counters") if row["rivals"]]
+    counted = [row for row in model.rows_of_experiment(frame, "counters") if row["rivals"]]
     rows = [
         {**row, "counted": {count.tool: _counted_macs(count) for count in row["rivals"]}}
-        for row in {row["axes"]["block"]: row for row in asked}.values()
+        for row in {row["axes"]["block"]: row for row in counted}.values()
     ]
     if not rows:
         return ()
@@ -49,7 +49,7 @@ def counter_tables(frame: Frame) -> tuple[Table, ...]:
         name = (row["axes"]["block"], row["axes"]["size"])
         macs = [row["counted"].get(tool, model.UNMEASURED) for tool in tools]
         counts.append((*name, model.predicted_value(row, "macs"), *macs))
-        shares.append((*name, *(_share(row, number) for number in macs)))
+        shares.append((*name, *(_ledger_share(row, number) for number in macs)))
     return (
         Table(
             name="counters",
@@ -81,12 +81,7 @@ def counter_tables(frame: Frame) -> tuple[Table, ...]:
 
 
 def missed_operators(ledger: Sequence[Operator], macs: float) -> tuple[str, ...] | None:
-    """Operators whose MACs make up what a count lacks; None where no set of them does, within 1 % of the whole.
-
-    Args:
-        ledger: ours, of the same call.
-        macs: what the tool counted.
-    """
+    """Operators whose MACs make up what a count lacks; None where no set of them does, within 1 % of the whole."""
     rows = [row for row in ledger if row.macs]
     total = sum(row.macs for row in rows)
     sets = chain.from_iterable(combinations(rows, size) for size in range(len(rows) + 1))
@@ -114,7 +109,7 @@ def _counted_macs(count: ToolCount) -> float | Mark:
     return count.reported / PER_MAC[count.unit]
 
 
-def _share(row: Row, macs: float | Mark) -> Value:
+def _ledger_share(row: Row, macs: float | Mark) -> Value:
     if isinstance(macs, Mark) or not row["macs"]:
         return macs if isinstance(macs, Mark) else None
     names = _missed(row, macs)

@@ -7,17 +7,13 @@ own shows the light ones. The same frame gives the same bytes.
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from reports import model
 from reports.crossover import CROSSOVER
-from reports.model import Chapter, Column, Figure, Frame, Row, Table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from reports.model import Chapter, Column, Figure, Frame, Plot, Row, Table
 
 BLOCK_ORDER = ("nb", "apnb", "apnb-concat", "nb-bottleneck", "apnb-bottleneck", "dnl")
-MEMORY = Column("predicted memory", "MiB", 2, model.MEBI, "predicted_increment_bytes")
+PREDICTED_MEMORY = Column("predicted memory", "MiB", 2, model.MEBI, "predicted_increment_bytes")
 MACS = Column("MACs", "GMAC", 2, model.GIGA, "macs")
 
 BlockSeries = Mapping[str, Mapping[int, int]]
@@ -25,7 +21,10 @@ BlockSeries = Mapping[str, Mapping[int, int]]
 
 def size_figures(frame: Frame) -> tuple[Figure, ...]:
     """Predicted memory and MACs of one call against the number of positions N of the map."""
-    figures = (_size_figure(frame, MEMORY, name="memory"), _size_figure(frame, MACS, name="macs"))
+    figures = (
+        _size_figure(frame, PREDICTED_MEMORY, name="memory"),
+        _size_figure(frame, MACS, name="macs"),
+    )
     return tuple(figure for figure in figures if figure is not None)
 
 
@@ -75,7 +74,7 @@ def _is_usual(row: Row) -> bool:
     )
 
 
-def _draw_series(axes: "Axes", series: BlockSeries, column: Column) -> None:
+def _draw_series(axes: Plot, series: BlockSeries, column: Column) -> None:
     ends = []
     styles = zip(model.COLOURS, model.MARKERS, series.items(), strict=False)
     for colour, marker, (block, points) in styles:

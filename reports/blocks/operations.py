@@ -1,13 +1,9 @@
 """Fig. 2 of the paper: time of each group of operations of NB and APNB, as a table and as bars."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from reports import model
-from reports.model import Chapter, Column, Figure, Frame, Mark, Row, Table, Value, short
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from reports.model import Chapter, Column, Figure, Frame, Mark, Plot, Row, Table, Value, short
 
 PROFILED = "fig2"
 SHOWN_S = 1e-3
@@ -92,7 +88,7 @@ def _bars(table: Table, series: Sequence[int]) -> Figure:
     )
 
 
-def _draw_bars(axes: "Axes", names: Sequence[str], bars: Mapping[str, Sequence[float]]) -> None:
+def _draw_bars(axes: Plot, names: Sequence[str], bars: Mapping[str, Sequence[float]]) -> None:
     thick = 0.8 / len(bars)
     for which, (label, heights) in enumerate(bars.items()):
         places = [at + thick * (which - (len(bars) - 1) / 2) for at in range(len(names))]

@@ -52,7 +52,8 @@ def _device_fields(device: Datasheet) -> Iterator[Field]:
         return row["published_time_s"] if is_of_device else None
 
     def measured(row: Row) -> Value:
-        here = (at for at in row["measured"] if recognise_device(at["device_name"]) is device)
+        rows = row["measured"]
+        here = (other for other in rows if recognise_device(other["device_name"]) is device)
         return next(filter(None, map(model.median_time, here)), None)
 
     def known(row: Row) -> Value:

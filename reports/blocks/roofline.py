@@ -15,7 +15,7 @@ from reports.blocks import efficiency, variants
 from reports.blocks.floors import FLOOR_FIELD, SHARE, floor_entries, operator_table, row_floors
 from reports.blocks.operations import PROFILED
 from reports.blocks.predicted_times import comparison_fields, predicted_time_tables
-from reports.model import Chapter, Column, Field, Frame, Mark, Row, Table, Value
+from reports.model import Chapter, Column, Field, Frame, Mark, Row, Table
 
 CEILINGS = "ceilings"
 FLOORED_TITLES = efficiency.BLOCK_TITLES | variants.VARIANT_TITLES
@@ -77,25 +77,18 @@ def _floor_tables(frame: Frame, reached: Ceilings, suffix: str) -> Iterator[Tabl
 def _ceiling_table(machine: Row, suffix: str) -> Table:
     """What the machine reached, and where its maker says what it could, the share of that."""
     device = recognise_device(machine["device_name"])
-    lines = [
-        {
-            "ceiling": "copy, bytes" if at.kind == "copy" else f"product in {at.dtype}, FLOPs",
-            "reached": ceiling_rate(at) or Mark(at.reason or "nothing was timed"),
-            "stated": _stated(at, device.ceilings) if device else None,
-        }
-        for at in machine[CEILINGS]
-    ]
+    stated = device.ceilings if device else None
     rate = partial(Column, unit="G/s", digits=1, scale=model.GIGA, base="per_second")
-    stated = (
+    limits = (
         Field(rate("datasheet"), itemgetter("stated")),
         model.share_field("reached", "stated"),
     )
     return model.tabulate(
-        lines,
+        [_ceiling_line(ceiling, stated) for ceiling in machine[CEILINGS]],
         (
             Field(model.text_column("ceiling"), itemgetter("ceiling")),
             Field(rate("rate", source="measured"), itemgetter("reached")),
-            *(stated if device else ()),
+            *(limits if device else ()),
         ),
         name=f"roofline-ceilings{suffix}",
         title=f"Ceilings of {machine['device_name']}",
@@ -104,8 +97,15 @@ def _ceiling_table(machine: Row, suffix: str) -> Table:
     )
 
 
-def _stated(ceiling: Ceiling, stated: Ceilings) -> Value:
-    return stated.bandwidth if ceiling.kind == "copy" else stated.products.get(ceiling.dtype)
+def _ceiling_line(ceiling: Ceiling, stated: Ceilings | None) -> Row:
+    rate = ceiling_rate(ceiling)
+    reached = Mark(ceiling.reason or "nothing was timed") if rate is None else rate
+    if ceiling.kind == "copy":
+        name, limit = "copy, bytes", stated and stated.bandwidth
+    else:
+        name = f"product in {ceiling.dtype}, FLOPs"
+        limit = stated and stated.products.get(ceiling.dtype)
+    return {"ceiling": name, "reached": reached, "stated": limit}
 
 
 def _block_table(rows: Sequence[Row], experiment: str, suffix: str) -> Table:

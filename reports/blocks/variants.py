@@ -1,7 +1,7 @@
 """Tables of blocks in other ways of computing them, and in other number formats."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from reports import model
@@ -16,20 +16,23 @@ KERNEL_NOTE = (
 PLAIN_RATIO = (
     "A ratio is this row over the same block as the documents wrote it; above 1 it needs more."
 )
-FORMATS = ("float32", "autocast-float16", "autocast-bfloat16")
+COMPARED_FORMATS = ("float32", "autocast-float16", "autocast-bfloat16")
+# What a cell of the matrix of formats reads, the column of a format, and the note on both.
+MEASURED_MATRICES: dict[str, tuple[Callable[[Row], Value], Callable[[str], Column], str]] = {
+    "time": (model.time_value, partial(model.time_column, digits=1), model.TIME_NOTE),
+    "memory": (
+        lambda row: model.measured_value(row, row["memory_bytes"], first=True),
+        partial(model.memory_column, source="measured"),
+        model.INCREMENT_NOTE,
+    ),
+}
 WHOSE = {"cpu": "the CPU", "cuda": "CUDA"}
-
-
-def _by_device(rows: Sequence[Row]) -> Iterable[tuple[str, list[Row], str]]:
-    """Each device with its rows, and what parts the names of its tables from those of others."""
-    for number, device in enumerate(model.device_names(rows), start=1):
-        yield device, model.of_device(rows, device), f"-{number}" if number > 1 else ""
 
 
 def implementation_tables(frame: Frame) -> tuple[Table, ...]:
     """Each block in each way of computing it: time, memory, their ratios to the plain block, and the kernel."""
     rows = model.rows_of_experiment(frame, "implementations")
-    return tuple(_implementations(*group) for group in _by_device(rows))
+    return tuple(_implementations(*group) for group in model.by_device(rows))
 
 
 def _implementations(device: str, rows: Sequence[Row], suffix: str) -> Table:
@@ -81,25 +84,11 @@ def precision_tables(frame: Frame) -> tuple[Table, ...]:
 
 
 def _precision_tables(rows: Sequence[Row]) -> Iterator[Table]:
-    for device, group, suffix in _by_device(rows):
+    for device, group, suffix in model.by_device(rows):
         here = _with_odd_ones(group)
-        if device:
-            yield _matrix(
-                here,
-                model.time_value,
-                partial(model.time_column, digits=1),
-                notes=(model.TIME_NOTE,),
-                name=f"precision-time{suffix}",
-                title=f"time, {device}",
-            )
-            yield _matrix(
-                here,
-                lambda row: model.measured_value(row, row["memory_bytes"], first=True),
-                partial(model.memory_column, source="measured"),
-                notes=(model.INCREMENT_NOTE,),
-                name=f"precision-memory{suffix}",
-                title=f"memory, {device}",
-            )
+        for kind, (value, column, note) in MEASURED_MATRICES.items() if device else ():
+            about = {"name": f"precision-{kind}{suffix}", "title": f"{kind}, {device}"}
+            yield _matrix(here, value, column, notes=(note,), **about)
         if not suffix:
             yield _matrix(
                 here,
@@ -164,7 +153,7 @@ def _arm_setting(row: Row) -> tuple[Value, ...]:
     return tuple(field.value(row) for field in model.ARM_FIELDS)
 
 
-def _rules_note(rows: Iterable[Row]) -> str:
+def _rules_note(rows: Sequence[Row]) -> str:
     """Whose rules the predictions followed, by size where that differs."""
     sizes: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
@@ -178,21 +167,18 @@ def _rules_note(rows: Iterable[Row]) -> str:
 
 def _plain_under_autocast(rows: Sequence[Row]) -> str:
     """Plain NB under autocast beside float32, in words, at the largest size."""
-    plain = [
+    plain = (
         row
         for row in rows
         if (row["axes"].get("block"), row["axes"].get("mode")) == ("nb", "eval")
         and row["predicted_increment_bytes"]
-    ]
-    largest = max(map(model.pixels, plain), default=0)
-    need = {
-        str(row["dtype"]): row["predicted_increment_bytes"] / model.MEBI
-        for row in plain
-        if model.pixels(row) == largest
-    }
-    if not need.keys() >= set(FORMATS):
+    )
+    sizes = model.grouped(plain, model.pixels)
+    largest = sizes.get(max(sizes, default=0), ())
+    need = {row["dtype"]: row["predicted_increment_bytes"] / model.MEBI for row in largest}
+    if not need.keys() >= set(COMPARED_FORMATS):
         return ""
-    full, half, brain = (need[dtype] for dtype in FORMATS)
+    full, half, brain = (need[dtype] for dtype in COMPARED_FORMATS)
     more = "more" if brain > full else "less"
     return (
         f"Plain NB in inference is predicted to need {brain:.0f} MiB under bfloat16 autocast, {more} than the "

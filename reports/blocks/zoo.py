@@ -22,7 +22,7 @@ ZOOS = {"zoo_ann": "Model zoo: ANN", "zoo_dnl": "Model zoo: DNLNet"}
 ZOO_DATASETS = ("cityscapes", "ade20k", "voc2012aug")
 ACCURACIES = {"mIoU": "miou_percent", "mIoU, scales and flip": "miou_ms_flip_percent"}
 SCORE = partial(Column, unit="%", digits=2, base="percent", source="published")
-MEMORY = partial(Column, "memory", scale=model.GIBI, base="bytes")
+ZOO_MEMORY = partial(Column, "memory", scale=model.GIBI, base="bytes")
 SPEED = partial(Column, "speed", "fps", 2, base="per second")
 
 
@@ -86,11 +86,13 @@ def _speed(row: Row) -> Value:
 ZOO_FIELDS = (
     model.PARAMETERS_FIELD,
     Field(Column("MACs", "G", 1, model.GIGA), lambda row: row["eval"]["macs"], optional=True),
-    model.published_field(MEMORY("GB", 1, source="published"), "memory_bytes", optional=False),
-    Field(MEMORY("GiB", 2, source="predicted"), _training_bytes),
+    model.published_field(ZOO_MEMORY("GB", 1, source="published"), "memory_bytes", optional=False),
+    Field(ZOO_MEMORY("GiB", 2, source="predicted"), _training_bytes),
     model.published_ratio("memory_bytes", _training_bytes, 2, optional=False),
     Field(
-        MEMORY("GiB", 2, source="measured"), lambda row: row["train"]["memory_bytes"], optional=True
+        ZOO_MEMORY("GiB", 2, source="measured"),
+        lambda row: row["train"]["memory_bytes"],
+        optional=True,
     ),
     model.published_field(SPEED(source="published"), "fps", optional=False),
     Field(SPEED(source="measured"), _speed, optional=True),

@@ -7,17 +7,14 @@ The lower panel has predicted memory as lines and measured memory as markers.
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from reports import model
 from reports.crossover.answer import contests, crossing_words, crossover_answer, square_map
 from reports.crossover.curves import Study, crossover_studies
 from reports.crossover.scaling import Crossing, exponent
 from reports.crossover.tables import size_table
-from reports.model import COLOURS, MEBI, MILLI, Chapter, Figure, Frame
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from reports.model import COLOURS, MEBI, MILLI, Chapter, Figure, Frame, Plot
 
 # Dashes tell the families apart where colours are alike.
 DASHES = {"nb": (0, (5, 2))}
@@ -35,7 +32,7 @@ def crossover_figure(study: Study) -> Figure:
     """Draw a study: time above memory, over the same sizes."""
     name = f"crossover-figure{study.suffix}"
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Plot) -> None:
         if not study.device:
             _draw_memory(axes, study)
             return
@@ -93,7 +90,7 @@ def _drawn_arms(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
         yield arm, style | {"markersize": 4}
 
 
-def _draw_times(axes: "Axes", study: Study) -> None:
+def _draw_times(axes: Plot, study: Study) -> None:
     for arm, style in _drawn_arms(study):
         times = study.times(arm)
         if times:
@@ -118,7 +115,7 @@ def _draw_times(axes: "Axes", study: Study) -> None:
         _mark_crossing(axes, best)
 
 
-def _say_why_it_ends(axes: "Axes", study: Study, arm: str, colour: str) -> None:
+def _say_why_it_ends(axes: Plot, study: Study, arm: str, colour: str) -> None:
     times = study.medians(arm)
     last = max(times)
     larger = {size: row for size, row in study.arms[arm].items() if size > last}
@@ -136,7 +133,7 @@ def _say_why_it_ends(axes: "Axes", study: Study, arm: str, colour: str) -> None:
     )
 
 
-def _mark_crossing(axes: "Axes", crossed: Crossing) -> None:
+def _mark_crossing(axes: Plot, crossed: Crossing) -> None:
     """Shade where the crossing may be, with a line where the medians cross."""
     smallest, largest = min(crossed.ratios), max(crossed.ratios)
     low, at, high = (
@@ -159,7 +156,7 @@ def _mark_crossing(axes: "Axes", crossed: Crossing) -> None:
     )
 
 
-def _draw_memory(axes: "Axes", study: Study) -> None:
+def _draw_memory(axes: Plot, study: Study) -> None:
     for arm, style in _drawn_arms(study):
         predicted = study.numbers(arm, "predicted_increment_bytes")
         measured = study.numbers(arm, "memory_bytes")
@@ -171,7 +168,7 @@ def _draw_memory(axes: "Axes", study: Study) -> None:
 
 
 def _use_size_axes(
-    axes: "Axes", study: Study, ylabel: str, *, legend: Literal["lower right", "upper left"]
+    axes: Plot, study: Study, ylabel: str, *, legend: Literal["lower right", "upper left"]
 ) -> None:
     sides = {size: round(math.sqrt(size)) for size in study.sizes}
     model.use_log_axes(

@@ -16,7 +16,6 @@ from reports.model import Interval
 
 CONFIDENCE = 0.95
 LEAST_FITTED = 3
-LEAST_SHARED = 2
 
 Curve = Mapping[int, Interval]
 
@@ -54,10 +53,7 @@ def exponent(points: Mapping[int, float], sizes: Collection[int] | None = None) 
     The interval is Student's for the slope of a straight line. It comes from the scatter of the sizes
     about the line, each measured in a process of its own, so that it holds what differs from process
     to process, which the samples of one process do not show, and a bend of the curve too.
-
-    Args:
-        points: cost by size N.
-        sizes: those that count, where they have a point; the upper half of the range if None.
+    Of the costs by size N those at `sizes` count, where there are any; the upper half of the range without `sizes`.
     """
     sizes = upper_half(points) if sizes is None else [size for size in sizes if size in points]
     if len(sizes) < LEAST_FITTED or any(points[size] <= 0 for size in sizes):
@@ -92,7 +88,7 @@ def crossing(above: Curve, below: Curve) -> Crossing | None:
     Between two sizes both curves are taken as power laws (straight in the logarithms).
     """
     shared = ratios(above, below)
-    if len(shared) < LEAST_SHARED:
+    if len(shared) < 2:
         return None
     return Crossing(
         at=_last_crossing({size: ratio.median for size, ratio in shared.items()}),

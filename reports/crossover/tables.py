@@ -8,14 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 
 from reports import model
-from reports.crossover.answer import (
-    TOO_FEW,
-    contests,
-    crossing_size,
-    crossover_answer,
-    interval_text,
-    square_map,
-)
+from reports.crossover import answer
 from reports.crossover.curves import CROSSOVER, Study, crossover_studies, time_bounds
 from reports.crossover.scaling import Crossing, exponent, upper_half
 from reports.model import Chapter, Column, Frame, Mark, Row, Table, Value
@@ -67,23 +60,23 @@ def crossing_table(study: Study) -> Table:
             model.text_column("largest size"),
             ratio("NB / APNB, largest"),
         ),
-        rows=tuple((name, *_crossing_row(at)) for name, at in contests(study).items()),
+        rows=tuple((name, *_crossing_row(at)) for name, at in answer.contests(study).items()),
         caption=model.measuring_conditions(study.rows),
-        notes=(crossover_answer(study), CROSSING),
+        notes=(answer.crossover_answer(study), CROSSING),
     )
 
 
 def _crossing_row(crossing: Crossing | None) -> tuple[Value, ...]:
     if crossing is None:
-        return (Mark(TOO_FEW),) * 7
+        return (Mark(answer.TOO_FEW),) * 7
     ratios = crossing.ratios
     smallest, largest = min(ratios), max(ratios)
     sizes = (crossing.at, crossing.low, crossing.high)
     return (
-        *(crossing_size(size, among=ratios) for size in sizes),
-        square_map(smallest),
+        *(answer.crossing_size(size, among=ratios) for size in sizes),
+        answer.square_map(smallest),
         ratios[smallest],
-        square_map(largest),
+        answer.square_map(largest),
         ratios[largest],
     )
 
@@ -129,7 +122,7 @@ def _exponents(study: Study, arm: str) -> Iterator[Value]:
 
 
 def _range(sizes: tuple[int, ...]) -> tuple[Value, Value]:
-    return (square_map(sizes[0]), square_map(sizes[-1])) if sizes else (None, None)
+    return (answer.square_map(sizes[0]), answer.square_map(sizes[-1])) if sizes else (None, None)
 
 
 def _exact_exponent(curve: Mapping[int, float], sizes: Collection[int]) -> Value:
@@ -183,7 +176,7 @@ def _growth(study: Study, arm: str) -> str:
     if fit is None:
         return ""
     return (
-        f"Time of {arm} grows as S to the power of {interval_text(fit)} from S = {chosen[0]} to "
+        f"Time of {arm} grows as S to the power of {answer.interval_text(fit)} from S = {chosen[0]} to "
         f"{chosen[-1]}, with a 95 % interval."
     )
 

@@ -24,12 +24,12 @@ from reports.model.columns import (
     time_column,
     time_field,
 )
-from reports.model.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of, use_log_axes
+from reports.model.drawing import COLOURS, INK, MARKERS, Figure, Plot, short, svg_of, use_log_axes
 from reports.model.frame import BY_COMMAND, Frame, build_frame, grouped
 from reports.model.layout import LaidCell, Layout, decimal, lay_out, plain, slug
 from reports.model.rows import (
     by_axes,
-    device_names,
+    by_device,
     of_device,
     pixels,
     rows_of,

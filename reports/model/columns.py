@@ -50,12 +50,8 @@ def tabulate(
 ) -> Table:
     """Make a table; an optional column that says nothing is left out.
 
-    Args:
-        rows: of the frame, in the order of the table.
-        fields: its columns.
-        caption: how the rows were measured if there is none.
-        notes: after those of the columns.
-        about: the other fields of `Table`.
+    Without a caption it says how the rows were measured; the notes stand after those of the columns; `about` are the
+    other fields of `Table`.
     """
     filled = [(field, [field.value(row) for row in rows]) for field in fields]
     kept = [
@@ -110,11 +106,12 @@ def percent_column(name: str, digits: int = 0) -> Column:
 
 def share_field(above: str, below: str, *, optional: bool = False, note: str = "") -> Field:
     """Make the column of the share that one entry of a row is of another."""
-
-    def share(row: Row) -> Value:
-        return values.ratio_of(row[above], row[below])
-
+    share = partial(_ratio, above=itemgetter(above), below=itemgetter(below))
     return Field(percent_column("share"), share, optional, note)
+
+
+def _ratio(row: Row, *, above: Callable[[Row], Value], below: Callable[[Row], Value]) -> Value:
+    return values.ratio_of(above(row), below(row))
 
 
 def axis_field(name: str, column: Column | None = None, *, optional: bool = False) -> Field:
@@ -159,10 +156,7 @@ def published_ratio(
     note: str = RATIO_NOTE,
 ) -> Field:
     """Make the column of the published number over ours."""
-
-    def ratio(row: Row) -> Value:
-        return values.ratio_of(row[f"published_{name}"], ours(row))
-
+    ratio = partial(_ratio, above=itemgetter(f"published_{name}"), below=ours)
     return Field(Column("ratio", "", digits), ratio, optional, note)
 
 

@@ -4,12 +4,15 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reports.model.table import Table
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib import axes as matplotlib_axes
+
+# Not imported for this: matplotlib takes longer than all of reports.
+Plot: TypeAlias = "matplotlib_axes.Axes"
 
 # Okabe and Ito's colours, which readers with any colour vision tell apart (jfly.uni-koeln.de/color).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9")
@@ -48,7 +51,7 @@ def short(value: float) -> str:
 
 
 def svg_of(
-    draw: Callable[["Axes"], None], name: str, *, width: float = 6.4, height: float = 3.8
+    draw: Callable[[Plot], None], name: str, *, width: float = 6.4, height: float = 3.8
 ) -> str:
     """Draw on axes of their own and give the SVG text, in the page's colours; `name` goes before its identifiers."""
     import matplotlib as mpl
@@ -69,7 +72,7 @@ def svg_of(
     return re.sub(r'\bid="|href="#|url\(#', rf"\g<0>{name}-", drawing)
 
 
-def use_log_axes(axes: "Axes", ticks: Mapping[int, str], *, xlabel: str, ylabel: str) -> None:
+def use_log_axes(axes: Plot, ticks: Mapping[int, str], *, xlabel: str, ylabel: str) -> None:
     """Make both axes logarithmic, with these ticks below and plain numbers at the side."""
     from matplotlib.ticker import NullLocator
 

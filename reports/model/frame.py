@@ -91,7 +91,7 @@ def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = 
     columns = {cell: _printed_columns(by_cell[cell], at) for at, cell in enumerate(by_cell)}
     rows, joined = [], set[str]()
     ran = (record for record in records if record.source != "published")
-    for same in grouped(ran, _identity).values():
+    for same in grouped(ran, lambda at: (*DESCRIBED(vars(at)), *sorted(at.axes.items()))).values():
         experiment, axes = _documented_as(same[0]), same[0].axes.items()
         candidates = by_experiment.get(experiment, ())
         match = next((each.cell for each in candidates if each.axes.items() <= axes), "")
@@ -106,10 +106,6 @@ def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = 
     )
     whole = [{column: row.get(column) for column in FRAME_COLUMNS} for row in rows]
     return pd.DataFrame(whole, columns=list(FRAME_COLUMNS), dtype=object)
-
-
-def _identity(record: Record) -> tuple[object, ...]:
-    return *DESCRIBED(vars(record)), *sorted(record.axes.items())
 
 
 def _documented_as(record: Record) -> str:

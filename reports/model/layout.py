@@ -40,8 +40,18 @@ class Layout:
 def lay_out(table: Table) -> Layout:
     """Turn the values of a table into text, number its notes and find the best of each group."""
     labels: dict[str, str] = {}
-    groups = _row_groups(table)
-    best = _best_cells(table, groups)
+
+    def group(index: int) -> list[Value]:
+        return [table.rows[index][at] for at in table.group_by]
+
+    groups = [list(indexes) for _, indexes in itertools.groupby(range(len(table.rows)), group)]
+    best = {
+        (row, at)
+        for at, column in enumerate(table.columns)
+        if column.best
+        for indexes in groups
+        for row in _leading({row: table.rows[row][at] for row in indexes}, column.best)
+    }
     rows = tuple(
         tuple(
             LaidCell(text_of(value, column), _note_label(value, labels), (index, at) in best)
@@ -51,7 +61,7 @@ def lay_out(table: Table) -> Layout:
     )
     labelled = ((label, note) for note, label in labels.items())
     notes = (*(("", note) for note in table.notes), *labelled)
-    return Layout(rows, notes, frozenset(group[0] for group in groups[1:]))
+    return Layout(rows, notes, frozenset(indexes[0] for indexes in groups[1:]))
 
 
 def _note_label(value: Value, labels: dict[str, str]) -> str:
@@ -98,28 +108,9 @@ def _interval_text(value: Interval, column: Column) -> str:
     return f"{text}?" if value.inconclusive else text
 
 
-def _row_groups(table: Table) -> list[list[int]]:
-    def key(index: int) -> list[Value]:
-        return [table.rows[index][at] for at in table.group_by]
-
-    return [list(indexes) for _, indexes in itertools.groupby(range(len(table.rows)), key)]
-
-
-def _best_cells(table: Table, groups: list[list[int]]) -> frozenset[tuple[int, int]]:
-    return frozenset(
-        (row, at)
-        for at, column in enumerate(table.columns)
-        if column.best
-        for group in groups
-        for row in _leading(
-            {row: table.rows[row][at] for row in group}, smallest=column.best == "min"
-        )
-    )
-
-
-def _leading(values: Mapping[int, Value], *, smallest: bool) -> list[int]:
+def _leading(values: Mapping[int, Value], best: str) -> list[int]:
     """Rows of the best value, and of those whose interval overlaps its interval; none where all are alike."""
-    sign = 1 if smallest else -1
+    sign = 1 if best == "min" else -1
     numbers = {
         row: sign * number
         for row, value in values.items()

@@ -1,6 +1,6 @@
-"""Rows of the frame, and how they are joined: by what was asked, by device, by protocol."""
+"""Rows of the frame, and how they are joined: by axes, by device, by protocol."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from reports.model.frame import Frame, grouped
@@ -34,10 +34,11 @@ def by_axes(rows: Iterable[RowT], *columns: str) -> dict[tuple[Any, ...], list[R
     return grouped(rows, lambda row: axes_of(row, *columns))
 
 
-def device_names(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Names of the devices that ran something; one empty name where none did."""
+def by_device(rows: Sequence[RowT]) -> Iterator[tuple[str, list[RowT], str]]:
+    """Each device that ran something, or an empty name; its rows, and what tells names of its tables from others'."""
     names = dict.fromkeys(str(row["device_name"]) for row in rows if row["device_name"])
-    return tuple(names) or (("",) if rows else ())
+    for number, device in enumerate(names or [""] * bool(rows), start=1):
+        yield device, of_device(rows, device), f"-{number}" if number > 1 else ""
 
 
 def of_device(rows: Sequence[RowT], device: str) -> list[RowT]:
