@@ -8,7 +8,7 @@ from typing import Literal
 
 from reports import model
 from reports.blocks.operations import PROFILED, fig2_tables
-from reports.model import Chapter, Column, Field, Frame, Row, Table, Value, memory_column
+from reports.model import Column, Field, Table, memory_column, published_field, published_ratio
 
 # Of the paper and of the command: their blocks are compared with floors and datasheets too.
 BLOCK_TITLES = {"efficiency": "Efficiency", "table1": "Table 1"}
@@ -29,15 +29,15 @@ WHOLE = (
 COLD = "Cold: the GPU's caches were emptied before every call."
 
 
-def _paper_operations(row: Row) -> Value:
+def _paper_operations(row: model.Row) -> model.Value:
     return row["paper"]["paper_operations"] or row["paper_operations"]
 
 
-def _paper_bytes(row: Row) -> Value:
+def _paper_bytes(row: model.Row) -> model.Value:
     return row["paper"]["predicted_paper_bytes"]
 
 
-def _stored(row: Row) -> Value:
+def _stored(row: model.Row) -> model.Value:
     if row["parameters"] is None or row["buffers"] is None:
         return model.UNPREDICTED
     return row["parameters"] + row["buffers"]
@@ -49,42 +49,38 @@ INCREMENT = Field(
     model.predicted_increment,
     note=model.INCREMENT_NOTE,
 )
-PUBLISHED_MEMORY = model.published_field(memory_column("memory", "published", 0), "memory_bytes")
+PUBLISHED_MEMORY = published_field(memory_column("memory", "published", 0), "memory_bytes")
 BLOCK_COUNTS = (
     model.PARAMETERS_FIELD,
     *model.WORK_FIELDS,
-    model.published_field(
-        Column("GFLOPs", "", 1, model.GIGA, "operations", "published"), "operations"
-    ),
+    published_field(Column("GFLOPs", "", 1, model.GIGA, "operations", "published"), "operations"),
     optional_field(
         Column("count by paper's rules", "G", 1, model.GIGA, "operations"),
         _paper_operations,
         note=COUNT_NOTE,
     ),
-    model.published_ratio("operations", _paper_operations),
+    published_ratio("operations", _paper_operations),
     INCREMENT,
     PUBLISHED_MEMORY,
     optional_field(
         memory_column("by paper's procedure", "predicted", 0), _paper_bytes, note=PROCEDURE
     ),
-    model.published_ratio("memory_bytes", _paper_bytes),
+    published_ratio("memory_bytes", _paper_bytes),
 )
 NETWORK_FIELDS = (model.axis_field("network"), model.axis_field("size"))
 NETWORK_COUNTS = (
-    model.published_field(
+    published_field(
         Column("params", "M", 2, model.MEGA, "", "published"), "parameters", optional=False
     ),
     model.PARAMETERS_FIELD,
     Field(Column("params, buffers", "M", 2, model.MEGA), _stored, note=STORED),
-    model.published_ratio("parameters", _stored, optional=False, note=""),
+    published_ratio("parameters", _stored, optional=False, note=""),
     *model.WORK_FIELDS,
     PUBLISHED_MEMORY,
     model.predicted_field(
         memory_column("memory in all", "predicted", 0), "predicted_peak_bytes", WHOLE
     ),
-    model.published_ratio(
-        "memory_bytes", itemgetter("predicted_peak_bytes"), 2, optional=False, note=""
-    ),
+    published_ratio("memory_bytes", itemgetter("predicted_peak_bytes"), 2, optional=False, note=""),
     replace(INCREMENT, column=memory_column("of a call", "predicted", 0), note=""),
 )
 
@@ -93,9 +89,9 @@ def _timing_fields(digits: int, *, unit: Literal["ms", "s"] = "ms") -> tuple[Fie
     """Columns of what was measured, with times in that unit: published, ours, their ratio, memory."""
     column = partial(model.time_column, unit=unit)
     return (
-        model.published_field(column("time", "published", digits), "time_s"),
+        published_field(column("time", "published", digits), "time_s"),
         model.time_field(digits + 1, unit=unit),
-        model.published_ratio("time_s", model.median_time),
+        published_ratio("time_s", model.median_time),
         optional_field(
             column("CPU time", digits=digits), partial(model.median_time, clocks=("process",))
         ),
@@ -118,7 +114,7 @@ def _timing_fields(digits: int, *, unit: Literal["ms", "s"] = "ms") -> tuple[Fie
     )
 
 
-def efficiency_tables(frame: Frame, experiment: str = "efficiency") -> tuple[Table, Table]:
+def efficiency_tables(frame: model.Frame, experiment: str = "efficiency") -> tuple[Table, Table]:
     """Blocks by what needs no execution, and by what was measured; a row per block, size and device.
 
     Table 1 of the paper, NB and APNB at two sizes with C = 2048, is one of the experiments.
@@ -129,7 +125,7 @@ def efficiency_tables(frame: Frame, experiment: str = "efficiency") -> tuple[Tab
     return _table_pair(rows, axes, BLOCK_COUNTS, _timing_fields(1), **about)
 
 
-def table2_tables(frame: Frame) -> tuple[Table, Table]:
+def table2_tables(frame: model.Frame) -> tuple[Table, Table]:
     """Table 2 of the paper: three whole networks on 2048x1024 images."""
     rows = model.with_paper(model.rows_of_experiment(frame, "table2"))
     timings = _timing_fields(3, unit="s")
@@ -137,7 +133,7 @@ def table2_tables(frame: Frame) -> tuple[Table, Table]:
     return _table_pair(rows, (NETWORK_FIELDS, ()), NETWORK_COUNTS, timings, **about)
 
 
-def own_tables(frame: Frame, experiment: str) -> tuple[Table, ...]:
+def own_tables(frame: model.Frame, experiment: str) -> tuple[Table, ...]:
     """Somebody's own experiment: a column for each axis of its cells, then as `efficiency_tables`."""
     chosen = frame[(frame["experiment"] == experiment) & frame["accuracy"].isna()]
     rows = model.with_paper(model.rows_of(chosen))
@@ -149,7 +145,7 @@ def own_tables(frame: Frame, experiment: str) -> tuple[Table, ...]:
 
 
 def _table_pair(
-    rows: Sequence[Row],
+    rows: Sequence[model.Row],
     axes: tuple[Sequence[Field], Sequence[Field]],
     counts: Sequence[Field],
     timings: Sequence[Field],
@@ -174,7 +170,7 @@ def _table_pair(
     several = _places(timed, "device")
     order = list(dict.fromkeys(row["device_name"] for row in rows))
 
-    def place(row: Row) -> tuple[int, int]:
+    def place(row: model.Row) -> tuple[int, int]:
         return model.pixels(row), order.index(row["device_name"]) if several else 0
 
     documents = dict.fromkeys(row["document"].device for row in rows if row["document"])
@@ -195,7 +191,7 @@ def _places(fields: Sequence[Field], name: str) -> tuple[int, ...]:
     return tuple(at for at, field in enumerate(fields) if field.column.name == name)
 
 
-CHAPTER = Chapter(
+CHAPTER = model.Chapter(
     10,
     {
         "table1": partial(efficiency_tables, experiment="table1"),

@@ -13,22 +13,21 @@ from reports.crossover import CROSSOVER
 from reports.model import Chapter, Column, Figure, Frame, Plot, Row, Table
 
 BLOCK_ORDER = ("nb", "apnb", "apnb-concat", "nb-bottleneck", "apnb-bottleneck", "dnl")
-PREDICTED_MEMORY = Column("predicted memory", "MiB", 2, model.MEBI, "predicted_increment_bytes")
-MACS = Column("MACs", "GMAC", 2, model.GIGA, "macs")
+DRAWN_COLUMNS = {
+    "memory": Column("predicted memory", "MiB", 2, model.MEBI, "predicted_increment_bytes"),
+    "macs": Column("MACs", "GMAC", 2, model.GIGA, "macs"),
+}
 
 BlockSeries = Mapping[str, Mapping[int, int]]
 
 
 def size_figures(frame: Frame) -> tuple[Figure, ...]:
     """Predicted memory and MACs of one call against the number of positions N of the map."""
-    figures = (
-        _size_figure(frame, PREDICTED_MEMORY, name="memory"),
-        _size_figure(frame, MACS, name="macs"),
-    )
+    figures = (_size_figure(frame, name, column) for name, column in DRAWN_COLUMNS.items())
     return tuple(figure for figure in figures if figure is not None)
 
 
-def _size_figure(frame: Frame, column: Column, *, name: str) -> Figure | None:
+def _size_figure(frame: Frame, name: str, column: Column) -> Figure | None:
     series = _series(frame, column.base)
     sizes = sorted(set[int]().union(*series.values()))
     if len(sizes) < 2:

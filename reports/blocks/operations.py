@@ -75,14 +75,11 @@ def _bars(table: Table, series: Sequence[int]) -> Figure:
         for which, at in enumerate(series)
     }
     sums = ", ".join(f"{label} {short(heights[-1])} ms" for label, heights in bars.items())
+    width = max(6.4, 1.5 * len(names))
     return Figure(
         name=table.name,
         title=f"{table.title} (figure)",
-        svg=model.svg_of(
-            lambda axes: _draw_bars(axes, names, bars),
-            table.name,
-            width=max(6.4, 1.5 * len(names)),
-        ),
+        svg=model.svg_of(lambda axes: _draw_bars(axes, names, bars), table.name, width=width),
         alternative=f"Bars of the time of each operation of at least {short(least / model.MILLI)} ms. In all: {sums}.",
         data=table,
     )

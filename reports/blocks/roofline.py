@@ -79,15 +79,12 @@ def _ceiling_table(machine: Row, suffix: str) -> Table:
     device = recognise_device(machine["device_name"])
     stated = device.ceilings if device else None
     rate = partial(Column, unit="G/s", digits=1, scale=model.GIGA, base="per_second")
-    limits = (
-        Field(rate("datasheet"), itemgetter("stated")),
-        model.share_field("reached", "stated"),
-    )
+    limits = (Field(rate("datasheet"), itemgetter("stated")), model.share_field("rate", "stated"))
     return model.tabulate(
         [_ceiling_line(ceiling, stated) for ceiling in machine[CEILINGS]],
         (
             Field(model.text_column("ceiling"), itemgetter("ceiling")),
-            Field(rate("rate", source="measured"), itemgetter("reached")),
+            Field(rate("rate", source="measured"), itemgetter("rate")),
             *(limits if device else ()),
         ),
         name=f"roofline-ceilings{suffix}",
@@ -105,7 +102,7 @@ def _ceiling_line(ceiling: Ceiling, stated: Ceilings | None) -> Row:
     else:
         name = f"product in {ceiling.dtype}, FLOPs"
         limit = stated and stated.products.get(ceiling.dtype)
-    return {"ceiling": name, "reached": reached, "stated": limit}
+    return {"ceiling": name, "rate": reached, "stated": limit}
 
 
 def _block_table(rows: Sequence[Row], experiment: str, suffix: str) -> Table:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 
 from reports import model
 from reports.model import Chapter, Column, Field, Frame, Interval, Mark, Row, Table, Value
@@ -40,12 +41,9 @@ def _implementations(device: str, rows: Sequence[Row], suffix: str) -> Table:
     time_ratio, memory_ratio = model.reference_ratios(
         lambda row: plain.get(_setting_of(row)), PLAIN_RATIO
     )
-    order = list(dict.fromkeys(_setting_of(row)[0] for row in rows))
+    blocks = model.grouped(rows, lambda row: _setting_of(row)[0]).values()
     return model.tabulate(
-        sorted(
-            rows,
-            key=lambda row: (row["mode"], model.pixels(row), order.index(_setting_of(row)[0])),
-        ),
+        sorted(chain(*blocks), key=lambda row: (row["mode"], model.pixels(row))),
         (
             *model.ARM_FIELDS,
             model.time_field(1),

@@ -46,6 +46,7 @@ def crossing_words(crossed: Crossing) -> tuple[str, str]:
     smallest, largest = (square_map(end(crossed.ratios)) for end in (min, max))
     sizes = (crossed.low, crossed.at, crossed.high)
     low, at, high = (crossing_size(size, among=crossed.ratios) for size in sizes)
+    wins = "the best APNB wins\n"
     if crossed.high == 0:
         return (
             f"yes, at every size measured; the size from which it pays is below the smallest, {smallest}",
@@ -66,12 +67,9 @@ def crossing_words(crossed: Crossing) -> tuple[str, str]:
     if crossed.low == 0:
         return (
             f"yes, from {high} on at the latest; below, the intervals of the times overlap",
-            f"the best APNB wins\nfrom {high} on at the latest",
+            f"{wins}from {high} on at the latest",
         )
-    return (
-        f"yes, from about {at} on (between {low} and {high})",
-        f"the best APNB wins\nfrom {at} on",
-    )
+    return f"yes, from about {at} on (between {low} and {high})", f"{wins}from {at} on"
 
 
 def _at_the_largest(study: Study, best: Crossing) -> str:

@@ -74,11 +74,9 @@ def ratios(above: Curve, below: Curve) -> dict[int, Interval]:
     """Divide two curves where both have a point; the ends are those of the least and the most favourable case."""
     shared: dict[int, Interval] = {}
     for size in sorted(above.keys() & below.keys()):
-        over, under = above[size], below[size]
-        (over_low, over_high), (under_low, under_high) = over.ends, under.ends
-        shared[size] = Interval(
-            over.median / under.median, over_low / under_high, over_high / under_low
-        )
+        up, down = above[size], below[size]
+        (up_low, up_high), (down_low, down_high) = up.ends, down.ends
+        shared[size] = Interval(up.median / down.median, up_low / down_high, up_high / down_low)
     return shared
 
 

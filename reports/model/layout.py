@@ -111,11 +111,8 @@ def _interval_text(value: Interval, column: Column) -> str:
 def _leading(values: Mapping[int, Value], best: str) -> list[int]:
     """Rows of the best value, and of those whose interval overlaps its interval; none where all are alike."""
     sign = 1 if best == "min" else -1
-    numbers = {
-        row: sign * number
-        for row, value in values.items()
-        if (number := number_of(value)) is not None
-    }
+    bare = {row: number_of(value) for row, value in values.items()}
+    numbers = {row: sign * number for row, number in bare.items() if number is not None}
     if len(set(numbers.values())) < 2:
         return []
 
