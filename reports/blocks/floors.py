@@ -13,7 +13,6 @@ from reports.model import Column, Field, Mark, Row, Table
 NOT_ITS_OWN = Mark(
     "compiled or exported: its operators are fused, and the ledger is that of the module it was made from"
 )
-UNCOUNTED = Mark("the records hold no ledger of this row")
 FLOOR = (
     "The floor adds up the operators, each the longest of three times: its products at the peak of their "
     "number format, its other operations at that of float32, its bytes at the speed of the copy. It knows "
@@ -40,7 +39,7 @@ def row_floors(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
     if is_fused(row):
         return NOT_ITS_OWN
     if not row["ledger"]:
-        return UNCOUNTED
+        return Mark("the records hold no ledger of this row")
     try:
         return floors(row["ledger"], reached, policy_of(row["dtype"], row["environment"]))
     except ValueError as error:

@@ -1,9 +1,10 @@
 """Tables of blocks in other ways of computing them, and in other number formats."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
+from operator import itemgetter
 
 from reports import model
 from reports.model import Chapter, Column, Field, Frame, Interval, Mark, Row, Table, Value
@@ -78,41 +79,31 @@ def _kernel(row: Row) -> Value:
 
 def precision_tables(frame: Frame) -> tuple[Table, ...]:
     """Time, measured and predicted memory of each arm in each number format; three tables a device."""
-    return tuple(_precision_tables(model.rows_of_experiment(frame, "precision")))
-
-
-def _precision_tables(rows: Sequence[Row]) -> Iterator[Table]:
-    for device, group, suffix in model.by_device(rows):
-        here = _with_odd_ones(group)
+    tables: list[Table] = []
+    for device, rows, suffix in model.by_device(model.rows_of_experiment(frame, "precision")):
+        here = _with_predictions(rows)
         for kind, (value, column, note) in MEASURED_MATRICES.items() if device else ():
             about = {"name": f"precision-{kind}{suffix}", "title": f"{kind}, {device}"}
-            yield _matrix(here, value, column, notes=(note,), **about)
+            tables.append(_matrix(here, value, column, notes=(note,), **about))
         if not suffix:
-            yield _matrix(
-                here,
-                _by_rules,
-                partial(model.memory_column, source="predicted"),
-                notes=(model.INCREMENT_NOTE, _rules_note(here), _plain_under_autocast(here)),
-                name="precision-predicted",
-                title="predicted memory",
-            )
+            column = partial(model.memory_column, source="predicted")
+            notes = (model.INCREMENT_NOTE, _rules_note(here), _plain_under_autocast(here))
+            about = {"name": "precision-predicted", "title": "predicted memory"}
+            tables.append(_matrix(here, itemgetter("predicted"), column, notes=notes, **about))
+    return tuple(tables)
 
 
-def _by_rules(row: Row) -> Value:
-    """Predicted memory, marked where it is by another device's rules than its neighbours'."""
-    value = model.predicted_value(row, "predicted_increment_bytes")
-    if not row["is_odd"] or not isinstance(value, int | float):
-        return value
-    return Interval(value, note=model.BY_CUDA)
-
-
-def _with_odd_ones(rows: Sequence[Row]) -> list[Row]:
-    """Mark rows that are predicted for CUDA where others of their size are for the CPU."""
-    here = {row["axes"].get("size") for row in rows if row["predicted_device"] == "cpu"}
-    return [
-        {**row, "is_odd": row["predicted_device"] == "cuda" and row["axes"].get("size") in here}
-        for row in rows
-    ]
+def _with_predictions(rows: Sequence[Row]) -> list[Row]:
+    """Rows with their predicted memory, marked as odd where it is for CUDA and others of its size are for the CPU."""
+    sizes = {row["axes"].get("size") for row in rows if row["predicted_device"] == "cpu"}
+    marked = []
+    for row in rows:
+        value = model.predicted_value(row, "predicted_increment_bytes")
+        is_odd = row["predicted_device"] == "cuda" and row["axes"].get("size") in sizes
+        if is_odd and isinstance(value, int | float):
+            value = Interval(value, note=model.BY_CUDA)
+        marked.append({**row, "is_odd": is_odd, "predicted": value})
+    return marked
 
 
 def _matrix(
@@ -128,7 +119,10 @@ def _matrix(
     dtypes = tuple(dict.fromkeys(str(row["dtype"]) for row in rows))
     ordered = sorted(rows, key=lambda row: (model.pixels(row), row["axes"].get("mode", "")))
     lines = []
-    for setting, same in model.grouped(ordered, _arm_setting).items():
+    settings = model.grouped(
+        ordered, lambda row: tuple(field.value(row) for field in model.ARM_FIELDS)
+    )
+    for setting, same in settings.items():
         values = {str(row["dtype"]): value(row) for row in same}
         lines.append((*setting, *(values.get(dtype, model.UNMEASURED) for dtype in dtypes)))
     kept = [line for line in lines if not all(isinstance(cell, Mark) for cell in line[3:])]
@@ -145,10 +139,6 @@ def _matrix(
         notes=tuple(filter(None, (notes[0], left_out, *notes[1:]))),
         group_by=(1, 2),
     )
-
-
-def _arm_setting(row: Row) -> tuple[Value, ...]:
-    return tuple(field.value(row) for field in model.ARM_FIELDS)
 
 
 def _rules_note(rows: Sequence[Row]) -> str:
