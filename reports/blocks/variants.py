@@ -96,7 +96,7 @@ def precision_tables(frame: Frame) -> tuple[Table, ...]:
 def _with_predictions(rows: Sequence[Row]) -> list[Row]:
     """Rows with their predicted memory, marked as odd where it is for CUDA and others of its size are for the CPU."""
     sizes = {row["axes"].get("size") for row in rows if row["predicted_device"] == "cpu"}
-    marked = []
+    marked: list[Row] = []
     for row in rows:
         value = model.predicted_value(row, "predicted_increment_bytes")
         is_odd = row["predicted_device"] == "cuda" and row["axes"].get("size") in sizes

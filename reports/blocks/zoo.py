@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 
 from reports import model
-from reports.model import Chapter, Column, Field, Frame, Row, Table, Value
+from reports.model import Chapter, Column, Field, Frame, Row, Table
 
 TRAINING_NOTE = (
     "Memory is that of training: everything alive at the peak of one forward and backward, without the "
@@ -68,33 +69,26 @@ def _both_modes(same: Sequence[Row]) -> Row:
         rows = sorted(same, key=lambda row: not row[reading])
         return next((row for row in rows if row["mode"] == mode), dict.fromkeys(same[0]))
 
-    modes = {"train": first("train", "memory_bytes"), "eval": first("eval", "timings")}
-    return {**same[0], **modes, "both": same}
-
-
-def _training_bytes(row: Row) -> Value:
-    peak = row["train"]["predicted_peak_bytes"]
-    return model.UNPREDICTED if peak is None else peak
-
-
-def _speed(row: Row) -> Value:
-    """Images per second of the forward pass."""
-    time = model.median_time(row["eval"])
-    return None if time is None else row["eval"]["batch"] / time.median
+    training, inference = first("train", "memory_bytes"), first("eval", "timings")
+    peak, time = training["predicted_peak_bytes"], model.median_time(inference)
+    return {
+        **same[0],
+        "both": same,
+        "peak": model.UNPREDICTED if peak is None else peak,
+        "memory": training["memory_bytes"],
+        "macs": inference["macs"],
+        "speed": inference["batch"] / time.median if time else None,
+    }
 
 
 ZOO_FIELDS = (
     model.PARAMETERS_FIELD,
-    Field(Column("MACs", "G", 1, model.GIGA), lambda row: row["eval"]["macs"], optional=True),
+    Field(Column("MACs", "G", 1, model.GIGA), itemgetter("macs"), optional=True),
     model.published_field(ZOO_MEMORY("GB", 1, source="published"), "memory_bytes", optional=False),
-    Field(ZOO_MEMORY("GiB", 2, source="predicted"), _training_bytes),
-    model.published_ratio("memory_bytes", _training_bytes, 2, optional=False),
-    Field(
-        ZOO_MEMORY("GiB", 2, source="measured"),
-        lambda row: row["train"]["memory_bytes"],
-        optional=True,
-    ),
+    Field(ZOO_MEMORY("GiB", 2, source="predicted"), itemgetter("peak")),
+    model.published_ratio("memory_bytes", itemgetter("peak"), 2, optional=False),
+    Field(ZOO_MEMORY("GiB", 2, source="measured"), itemgetter("memory"), optional=True),
     model.published_field(SPEED(source="published"), "fps", optional=False),
-    Field(SPEED(source="measured"), _speed, optional=True),
+    Field(SPEED(source="measured"), itemgetter("speed"), optional=True),
 )
 CHAPTER = Chapter(30, {name: partial(zoo_tables, experiment=name) for name in ZOOS})

@@ -7,7 +7,7 @@ The lower panel has predicted memory as lines and measured memory as markers.
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from reports import model
 from reports.crossover.answer import contests, crossing_words, crossover_answer, square_map
@@ -107,7 +107,8 @@ def _draw_times(axes: Plot, study: Study) -> None:
                 **style,
             )
             _say_why_it_ends(axes, study, arm, style["color"])
-    _use_size_axes(axes, study, "time of one call (ms)", legend="lower right")
+    _use_size_axes(axes, study, "time of one call (ms)")
+    axes.legend(frameon=False, loc="lower right", fontsize=8, handlelength=3)
     # For the words at the ends of the lines.
     axes.margins(y=0.1)
     best = contests(study)["best against best"]
@@ -164,12 +165,11 @@ def _draw_memory(axes: Plot, study: Study) -> None:
             values = [value / MEBI for value in curve.values()]
             axes.plot(list(curve), values, **style | {hidden: ""})
         axes.plot([], [], label=_curve_label(arm, predicted, noisy=False), **style)
-    _use_size_axes(axes, study, "memory of one call (MiB)", legend="upper left")
+    _use_size_axes(axes, study, "memory of one call (MiB)")
+    axes.legend(frameon=False, loc="upper left", fontsize=8, handlelength=3)
 
 
-def _use_size_axes(
-    axes: Plot, study: Study, ylabel: str, *, legend: Literal["lower right", "upper left"]
-) -> None:
+def _use_size_axes(axes: Plot, study: Study, ylabel: str) -> None:
     sides = {size: round(math.sqrt(size)) for size in study.sizes}
     model.use_log_axes(
         axes,
@@ -177,7 +177,6 @@ def _use_size_axes(
         xlabel="side of the square map, whose N is side \N{MULTIPLICATION SIGN} side",
         ylabel=ylabel,
     )
-    axes.legend(frameon=False, loc=legend, fontsize=8, handlelength=3)
 
 
 CHAPTER = Chapter(50, figures=crossover_figures)

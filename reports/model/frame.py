@@ -90,8 +90,11 @@ def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = 
     by_experiment = grouped(by_cell.values(), lambda document: document.experiment)
     columns = {cell: _printed_columns(by_cell[cell], at) for at, cell in enumerate(by_cell)}
     rows, joined = [], set[str]()
-    ran = (record for record in records if record.source != "published")
-    for same in grouped(ran, lambda at: (*DESCRIBED(vars(at)), *sorted(at.axes.items()))).values():
+    alike = grouped(
+        (record for record in records if record.source != "published"),
+        lambda record: (*DESCRIBED(vars(record)), *sorted(record.axes.items())),
+    )
+    for same in alike.values():
         experiment, axes = _documented_as(same[0]), same[0].axes.items()
         candidates = by_experiment.get(experiment, ())
         match = next((each.cell for each in candidates if each.axes.items() <= axes), "")

@@ -122,7 +122,7 @@ def group_times(operations: Iterable[OperatorTime]) -> dict[str, float]:
     for operator in operations:
         if operator.samples_s:
             groups[operator.group] += median_interval(operator.samples_s).median
-    return groups
+    return dict(groups)
 
 
 def describe_machine(environment: Environment) -> str:
