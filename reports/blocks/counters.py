@@ -6,25 +6,12 @@ are what the number lacks.
 
 from collections.abc import Sequence
 from itertools import chain, combinations
+from operator import itemgetter
 from typing import Any
 
 from bench.records import Operator, ToolCount
-from reports.model import (
-    GIGA,
-    UNMEASURED,
-    Chapter,
-    Column,
-    Frame,
-    Interval,
-    Mark,
-    Row,
-    Table,
-    Value,
-    percent_column,
-    predicted_value,
-    rows_of_experiment,
-    text_column,
-)
+from reports import model
+from reports.model import Chapter, Column, Frame, Interval, Mark, Row, Table, Value
 
 # A tool may add a little that is no matrix work (norms, pooling), or count a bias as another does not.
 COUNT_TOLERANCE = 0.01
@@ -37,85 +24,75 @@ NOTES = (
 
 
 def counter_tables(frame: Frame) -> tuple[Table, ...]:
-    """Three tables: GMACs by tool, their shares of ours, and the tools; none where no tool was asked."""
-    counted = [row for row in rows_of_experiment(frame, "counters") if row["rivals"]]
-    rows = list({row["axes"]["block"]: row for row in counted}.values())
+    """Three tables: GMACs by tool, their shares of ours, and the tools; none where no tool counted."""
+    counted = [row for row in model.rows_of_experiment(frame, "counters") if row["rivals"]]
+    rows = [
+        {**row, "counted": {count.tool: _counted_macs(count) for count in row["rivals"]}}
+        for row in {row["axes"]["block"]: row for row in counted}.values()
+    ]
     if not rows:
         return ()
-    tools = tuple(dict.fromkeys(count.tool for row in rows for count in row["rivals"]))
+    tools: dict[str, ToolCount] = {}
+    for count in (count for row in rows for count in row["rivals"]):
+        tools.setdefault(count.tool, count)
     versions = dict.fromkeys(
         f"torch {row['environment'].torch}, Python {row['environment'].python}"
         for row in rows
         if row["environment"]
     )
     where = f"Counted with {' and '.join(versions)}"
-    gmacs = {tool: Column(tool, "GMAC", 2, GIGA, "macs") for tool in ("ours", *tools)}
     common: dict[str, Any] = {"caption": f"{where}; one image, float32.", "notes": NOTES}
-    named = (text_column("block"), text_column("size"))
+    named = (model.text_column("block"), model.text_column("size"))
+    gmacs = (Column(tool, "GMAC", 2, model.GIGA, "macs") for tool in ("ours", *tools))
+    counts, shares = [], []
+    for row in rows:
+        name = (row["axes"]["block"], row["axes"]["size"])
+        macs = [row["counted"].get(tool, model.UNMEASURED) for tool in tools]
+        counts.append((*name, model.predicted_value(row, "macs"), *macs))
+        shares.append((*name, *(_ledger_share(row, number) for number in macs)))
     return (
         Table(
             name="counters",
             title="What other tools count",
-            columns=(*named, *gmacs.values()),
-            rows=tuple(
-                (
-                    *_block_name(row),
-                    predicted_value(row, "macs"),
-                    *(_tool_macs(row, tool) for tool in tools),
-                )
-                for row in rows
-            ),
+            columns=(*named, *gmacs),
+            rows=tuple(counts),
             **common,
         ),
         Table(
             name="counters-shares",
             title="What other tools count, as a share of our ledger",
-            columns=(*named, *(percent_column(tool, 1) for tool in tools)),
-            rows=tuple(
-                (*_block_name(row), *(_tool_share(row, tool) for tool in tools)) for row in rows
-            ),
+            columns=(*named, *(model.percent_column(tool, 1) for tool in tools)),
+            rows=tuple(shares),
             **common,
         ),
         Table(
             name="counters-tools",
             title="The tools, and what they miss",
             columns=(
-                *map(text_column, ("tool", "version", "says")),
-                percent_column("least share", 1),
-                text_column("of"),
-                text_column("not counted", wide=True),
+                *map(model.text_column, ("tool", "version", "says")),
+                model.percent_column("least share", 1),
+                model.text_column("of"),
+                model.text_column("not counted", wide=True),
             ),
-            rows=tuple(_tool_row(rows, tool) for tool in tools),
+            rows=tuple(_tool_row(rows, first) for first in tools.values()),
             caption=f"{where}.",
         ),
     )
 
 
-def counted_macs(count: ToolCount) -> float | None:
-    """The tool's number as MACs."""
-    return None if count.reported is None else count.reported / PER_MAC[count.unit]
-
-
 def missed_operators(ledger: Sequence[Operator], macs: float) -> tuple[str, ...] | None:
-    """Operators whose MACs make up what a count lacks; None where no set of them does, within 1 % of the whole.
-
-    Args:
-        ledger: ours, of the same call.
-        macs: what the tool counted.
-    """
+    """Operators whose MACs make up what a count lacks; None where no set of them does, within 1 % of the whole."""
     rows = [row for row in ledger if row.macs]
     total = sum(row.macs for row in rows)
     sets = chain.from_iterable(combinations(rows, size) for size in range(len(rows) + 1))
     lack, nearest = min(
         ((abs(total - macs - sum(row.macs for row in chosen)), chosen) for chosen in sets),
-        key=lambda pair: pair[0],
+        key=itemgetter(0),
     )
-    return tuple(map(_operator_name, nearest)) if lack <= COUNT_TOLERANCE * total else None
-
-
-def _operator_name(operator: Operator) -> str:
-    name = operator.name.removeprefix("aten.")
-    return ATTENTION if "scaled_dot_product" in name else name
+    if lack > COUNT_TOLERANCE * total:
+        return None
+    names = (operator.name.removeprefix("aten.") for operator in nearest)
+    return tuple(ATTENTION if "scaled_dot_product" in name else name for name in names)
 
 
 def _missed(row: Row, macs: float) -> tuple[str, ...] | None:
@@ -126,24 +103,13 @@ def _missed(row: Row, macs: float) -> tuple[str, ...] | None:
     return tuple(ATTENTION if name == "bmm" else name for name in names)
 
 
-def _block_name(row: Row) -> tuple[Value, Value]:
-    return row["axes"]["block"], row["axes"]["size"]
+def _counted_macs(count: ToolCount) -> float | Mark:
+    if count.reported is None:
+        return Mark(f"{count.tool}: {count.reason}")
+    return count.reported / PER_MAC[count.unit]
 
 
-def _tool_count(row: Row, tool: str) -> ToolCount | None:
-    return next((count for count in row["rivals"] if count.tool == tool), None)
-
-
-def _tool_macs(row: Row, tool: str) -> float | Mark:
-    count = _tool_count(row, tool)
-    if count is None:
-        return UNMEASURED
-    macs = counted_macs(count)
-    return Mark(f"{tool}: {count.reason}") if macs is None else macs
-
-
-def _tool_share(row: Row, tool: str) -> Value:
-    macs = _tool_macs(row, tool)
+def _ledger_share(row: Row, macs: float | Mark) -> Value:
     if isinstance(macs, Mark) or not row["macs"]:
         return macs if isinstance(macs, Mark) else None
     names = _missed(row, macs)
@@ -153,19 +119,18 @@ def _tool_share(row: Row, tool: str) -> Value:
     return Interval(macs / row["macs"], note=note)
 
 
-def _tool_row(rows: Sequence[Row], tool: str) -> tuple[Value, ...]:
-    counts = [(row, count) for row in rows if (count := _tool_count(row, tool))]
-    first = counts[0][1]
-    known = [(row, macs) for row, count in counts if (macs := counted_macs(count)) is not None]
+def _tool_row(rows: Sequence[Row], first: ToolCount) -> tuple[Value, ...]:
+    """A tool by its first count: its least share of our MACs, and what it misses."""
+    start = (first.tool, first.version, f"{first.unit}s")
+    counts = [(row, row["counted"].get(first.tool)) for row in rows]
+    known = [(row, macs) for row, macs in counts if isinstance(macs, float)]
     shares = {row["axes"]["block"]: macs / row["macs"] for row, macs in known if row["macs"]}
-    start = (tool, first.version, f"{first.unit}s")
     if not shares:
         return *start, Mark(first.reason or ""), None, None
-    missed = (_missed(row, macs) for row, macs in known if row["ledger"])
-    unknown = ("what no set of operators makes up",)
-    lacks = dict.fromkeys(
-        name for names in missed for name in (unknown if names is None else names)
-    )
+    lacks: dict[str, None] = {}
+    for row, macs in known:
+        names = _missed(row, macs) if row["ledger"] else ()
+        lacks |= dict.fromkeys(("what no set of operators makes up",) if names is None else names)
     least = min(shares, key=lambda block: shares[block])
     return *start, shares[least], least, ", ".join(lacks) or "nothing of these"
 

@@ -1,51 +1,16 @@
 """Tables of blocks and networks: Tables 1 and 2, what a command measured, and experiments of users."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from typing import Literal
 
+from reports import model
 from reports.blocks.operations import PROFILED, fig2_tables
-from reports.model import (
-    BLOCK_FIELDS,
-    CLOCK_ORDER,
-    GIGA,
-    INCREMENT_NOTE,
-    MEASURED_MEMORY,
-    MEBI,
-    MEGA,
-    PARAMETERS_FIELD,
-    UNPREDICTED,
-    WORK_FIELDS,
-    Chapter,
-    Column,
-    Field,
-    Frame,
-    Row,
-    Table,
-    Value,
-    axis_field,
-    by_axes,
-    device_column,
-    measuring_conditions,
-    median_time,
-    memory_column,
-    pixels,
-    predicted_increment,
-    predicted_value,
-    published_field,
-    published_ratio,
-    rows_of,
-    rows_of_experiment,
-    slug,
-    tabulate,
-    time_column,
-    time_field,
-    with_paper,
-    workspace,
-)
+from reports.model import Column, Field, Table, memory_column, published_field, published_ratio
 
-# Of the paper and of the command: their blocks are held against floors and datasheets too.
+# Of the paper and of the command: their blocks are compared with floors and datasheets too.
 BLOCK_TITLES = {"efficiency": "Efficiency", "table1": "Table 1"}
 COUNT_NOTE = (
     "FLOPs count 2 per MAC and add softmax, norms and pooling. The paper's rules count 1 for each MAC "
@@ -61,177 +26,164 @@ WHOLE = (
     "Workspaces, cached blocks and the driver's context are not in it; the paper does not say what "
     "its figure holds."
 )
+COLD = "Cold: the GPU's caches were emptied before every call."
 
 
-def _paper_operations(row: Row) -> Value:
+def _paper_operations(row: model.Row) -> model.Value:
     return row["paper"]["paper_operations"] or row["paper_operations"]
 
 
-def _paper_bytes(row: Row) -> Value:
-    size: int | None = row["paper"]["predicted_paper_bytes"]
-    return size
+def _paper_bytes(row: model.Row) -> model.Value:
+    return row["paper"]["predicted_paper_bytes"]
 
 
-def _stored(row: Row) -> Value:
+def _stored(row: model.Row) -> model.Value:
     if row["parameters"] is None or row["buffers"] is None:
-        return UNPREDICTED
-    total: int = row["parameters"] + row["buffers"]
-    return total
+        return model.UNPREDICTED
+    return row["parameters"] + row["buffers"]
 
 
+optional_field = partial(Field, optional=True)
 INCREMENT = Field(
-    memory_column("memory", "predicted", best="min"), predicted_increment, note=INCREMENT_NOTE
+    replace(memory_column("memory", "predicted"), best="min"),
+    model.predicted_increment,
+    note=model.INCREMENT_NOTE,
 )
 PUBLISHED_MEMORY = published_field(memory_column("memory", "published", 0), "memory_bytes")
 BLOCK_COUNTS = (
-    PARAMETERS_FIELD,
-    *WORK_FIELDS,
-    published_field(Column("GFLOPs", "", 1, GIGA, "operations", "published"), "operations"),
-    Field(
-        Column("count by paper's rules", "G", 1, GIGA, "operations"),
+    model.PARAMETERS_FIELD,
+    *model.WORK_FIELDS,
+    published_field(Column("GFLOPs", "", 1, model.GIGA, "operations", "published"), "operations"),
+    optional_field(
+        Column("count by paper's rules", "G", 1, model.GIGA, "operations"),
         _paper_operations,
-        optional=True,
         note=COUNT_NOTE,
     ),
     published_ratio("operations", _paper_operations),
     INCREMENT,
     PUBLISHED_MEMORY,
-    Field(
-        memory_column("by paper's procedure", "predicted", 0),
-        _paper_bytes,
-        optional=True,
-        note=PROCEDURE,
+    optional_field(
+        memory_column("by paper's procedure", "predicted", 0), _paper_bytes, note=PROCEDURE
     ),
     published_ratio("memory_bytes", _paper_bytes),
 )
-NETWORK_FIELDS = (axis_field("network"), axis_field("size"))
+NETWORK_FIELDS = (model.axis_field("network"), model.axis_field("size"))
 NETWORK_COUNTS = (
-    published_field(Column("params", "M", 2, MEGA, "", "published"), "parameters", optional=False),
-    PARAMETERS_FIELD,
-    Field(Column("params, buffers", "M", 2, MEGA), _stored, note=STORED),
+    published_field(
+        Column("params", "M", 2, model.MEGA, "", "published"), "parameters", optional=False
+    ),
+    model.PARAMETERS_FIELD,
+    Field(Column("params, buffers", "M", 2, model.MEGA), _stored, note=STORED),
     published_ratio("parameters", _stored, optional=False, note=""),
-    *WORK_FIELDS,
+    *model.WORK_FIELDS,
     PUBLISHED_MEMORY,
-    Field(
-        memory_column("memory in all", "predicted", 0),
-        lambda row: predicted_value(row, "predicted_peak_bytes"),
-        note=WHOLE,
+    model.predicted_field(
+        memory_column("memory in all", "predicted", 0), "predicted_peak_bytes", WHOLE
     ),
-    published_ratio(
-        "memory_bytes", lambda row: row["predicted_peak_bytes"], 2, optional=False, note=""
-    ),
+    published_ratio("memory_bytes", itemgetter("predicted_peak_bytes"), 2, optional=False, note=""),
     replace(INCREMENT, column=memory_column("of a call", "predicted", 0), note=""),
 )
 
 
 def _timing_fields(digits: int, *, unit: Literal["ms", "s"] = "ms") -> tuple[Field, ...]:
     """Columns of what was measured, with times in that unit: published, ours, their ratio, memory."""
-    column = partial(time_column, unit=unit)
+    column = partial(model.time_column, unit=unit)
     return (
         published_field(column("time", "published", digits), "time_s"),
-        time_field(digits + 1, unit=unit),
-        published_ratio("time_s", median_time),
-        Field(
-            column("CPU time", digits=digits),
-            partial(median_time, clocks=("process",)),
-            optional=True,
+        model.time_field(digits + 1, unit=unit),
+        published_ratio("time_s", model.median_time),
+        optional_field(
+            column("CPU time", digits=digits), partial(model.median_time, clocks=("process",))
         ),
-        Field(
+        optional_field(
             column("time, cold", digits=digits + 1),
-            partial(median_time, cache="cold"),
-            optional=True,
-            note="Cold: the GPU's caches were emptied before every call.",
+            partial(model.median_time, cache="cold"),
+            note=COLD,
         ),
-        Field(
+        optional_field(
             column("time by paper's procedure", digits=digits),
-            lambda row: median_time(row["paper"], clocks=("wall", *CLOCK_ORDER)),
-            optional=True,
+            lambda row: model.median_time(row["paper"], clocks=("wall", *model.CLOCK_ORDER)),
         ),
-        MEASURED_MEMORY,
-        Field(Column("workspace", "MiB", 1, MEBI, "bytes"), workspace),
-        Field(
+        model.MEASURED_MEMORY,
+        Field(Column("workspace", "MiB", 1, model.MEBI, "bytes"), model.workspace),
+        optional_field(
             memory_column("memory by paper's procedure", "measured", 0),
             lambda row: row["paper"]["measured_paper_bytes"],
-            optional=True,
             note=PROCEDURE,
         ),
     )
 
 
-def efficiency_tables(frame: Frame, experiment: str = "efficiency") -> tuple[Table, Table]:
+def efficiency_tables(frame: model.Frame, experiment: str = "efficiency") -> tuple[Table, Table]:
     """Blocks by what needs no execution, and by what was measured; a row per block, size and device.
 
     Table 1 of the paper, NB and APNB at two sizes with C = 2048, is one of the experiments.
     """
-    rows = with_paper(rows_of_experiment(frame, experiment))
-    name, size, *settings = BLOCK_FIELDS
-    counted = (*BLOCK_FIELDS, *BLOCK_COUNTS)
-    timed = (name, size, *device_column(rows), *settings, *_timing_fields(1))
-    return _table_pair(rows, counted, timed, name=experiment, title=BLOCK_TITLES[experiment])
+    rows = model.with_paper(model.rows_of_experiment(frame, experiment))
+    axes = (model.BLOCK_FIELDS[:2], model.BLOCK_FIELDS[2:])
+    about = {"name": experiment, "title": BLOCK_TITLES[experiment]}
+    return _table_pair(rows, axes, BLOCK_COUNTS, _timing_fields(1), **about)
 
 
-def table2_tables(frame: Frame) -> tuple[Table, Table]:
+def table2_tables(frame: model.Frame) -> tuple[Table, Table]:
     """Table 2 of the paper: three whole networks on 2048x1024 images."""
-    rows = with_paper(rows_of_experiment(frame, "table2"))
-    counted = (*NETWORK_FIELDS, *NETWORK_COUNTS)
-    timed = (*NETWORK_FIELDS, *device_column(rows), *_timing_fields(3, unit="s"))
-    return _table_pair(rows, counted, timed, name="table2", title="Table 2")
+    rows = model.with_paper(model.rows_of_experiment(frame, "table2"))
+    timings = _timing_fields(3, unit="s")
+    about = {"name": "table2", "title": "Table 2"}
+    return _table_pair(rows, (NETWORK_FIELDS, ()), NETWORK_COUNTS, timings, **about)
 
 
-def own_tables(frame: Frame, experiment: str) -> tuple[Table, ...]:
+def own_tables(frame: model.Frame, experiment: str) -> tuple[Table, ...]:
     """Somebody's own experiment: a column for each axis of its cells, then as `efficiency_tables`."""
     chosen = frame[(frame["experiment"] == experiment) & frame["accuracy"].isna()]
-    rows = with_paper(rows_of(chosen))
+    rows = model.with_paper(model.rows_of(chosen))
     if not rows:
         return ()
-    axes = tuple(map(axis_field, dict.fromkeys(name for row in rows for name in row["axes"])))
-    counted = (*axes, *BLOCK_COUNTS)
-    timed = (*axes, *device_column(rows), *_timing_fields(1))
-    title = experiment.replace("_", " ")
-    return _table_pair(rows, counted, timed, name=slug("own", experiment), title=title)
+    axes = tuple(map(model.axis_field, dict.fromkeys(name for row in rows for name in row["axes"])))
+    about = {"name": model.slug("own", experiment), "title": experiment.replace("_", " ")}
+    return _table_pair(rows, (axes, ()), BLOCK_COUNTS, _timing_fields(1), **about)
 
 
 def _table_pair(
-    rows: Sequence[Row],
-    counted: Sequence[Field],
-    timed: Sequence[Field],
+    rows: Sequence[model.Row],
+    axes: tuple[Sequence[Field], Sequence[Field]],
+    counts: Sequence[Field],
+    timings: Sequence[Field],
     *,
     name: str,
     title: str,
 ) -> tuple[Table, Table]:
-    """What needs no execution, and what was measured."""
+    """What needs no execution, and what was measured; a device stands between the axes."""
+    counted = (*axes[0], *axes[1], *counts)
+    timed = (*axes[0], *model.device_column(rows), *axes[1], *timings)
     # What needs no execution is the same on every device.
-    groups = by_axes(rows, "subject", "mode", "dtype", "batch").values()
+    groups = model.by_axes(rows, "subject", "mode", "dtype", "batch").values()
     once = [{**same[0], "device_name": None} for same in groups]
-    predicted = tabulate(
+    predicted = model.tabulate(
         once,
         counted,
         name=f"{name}-predicted",
         title=f"{title}: what needs no execution",
-        caption=measuring_conditions(once),
         group_by=_places(counted, "size"),
     )
     # Best is best on one device, so that with several each has its group.
     several = _places(timed, "device")
     order = list(dict.fromkeys(row["device_name"] for row in rows))
-    measured = tabulate(
-        sorted(
-            rows, key=lambda row: (pixels(row), order.index(row["device_name"]) if several else 0)
-        ),
+
+    def place(row: model.Row) -> tuple[int, int]:
+        return model.pixels(row), order.index(row["device_name"]) if several else 0
+
+    documents = dict.fromkeys(row["document"].device for row in rows if row["document"])
+    notes = [f"The published times are of a {device}." for device in documents if device]
+    measured = model.tabulate(
+        sorted(rows, key=place),
         timed,
         name=f"{name}-measured",
         title=f"{title}: measured",
-        caption=measuring_conditions(rows),
-        notes=_published_devices(rows),
+        notes=notes or (["The document names no device."] if documents else []),
         group_by=(*_places(timed, "size"), *several),
     )
     return predicted, measured
-
-
-def _published_devices(rows: Iterable[Row]) -> list[str]:
-    devices = dict.fromkeys(row["document"].device for row in rows if row["document"])
-    notes = [f"The published times are of a {device}." for device in devices if device]
-    return notes or (["The document names no device."] if devices else [])
 
 
 def _places(fields: Sequence[Field], name: str) -> tuple[int, ...]:
@@ -239,7 +191,7 @@ def _places(fields: Sequence[Field], name: str) -> tuple[int, ...]:
     return tuple(at for at, field in enumerate(fields) if field.column.name == name)
 
 
-CHAPTER = Chapter(
+CHAPTER = model.Chapter(
     10,
     {
         "table1": partial(efficiency_tables, experiment="table1"),

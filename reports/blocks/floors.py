@@ -1,30 +1,18 @@
 """Floors of a row of the frame at the ceilings of a machine, and the table of a block's operators."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Any
 
 from bench.analysis import FUSING, Ceilings, Floor, floors, median_interval, policy_of
 from bench.records import OperatorTime
-from reports.model import (
-    GIGA,
-    MEBI,
-    Column,
-    Field,
-    Mark,
-    Row,
-    Table,
-    Value,
-    measuring_conditions,
-    percent_column,
-    ratio_of,
-    tabulate,
-    text_column,
-    time_column,
-)
+from reports import model
+from reports.model import Column, Field, Mark, Row, Table
 
 NOT_ITS_OWN = Mark(
     "compiled or exported: its operators are fused, and the ledger is that of the module it was made from"
 )
-UNCOUNTED = Mark("the records hold no ledger of this row")
 FLOOR = (
     "The floor adds up the operators, each the longest of three times: its products at the peak of their "
     "number format, its other operations at that of float32, its bytes at the speed of the copy. It knows "
@@ -34,6 +22,8 @@ SHARE = (
     "A share is floor over time. It passes 100 % where a cache holds what an earlier operator left, or where "
     "others slowed the machine while its ceilings were taken."
 )
+OPERATOR_TIME = "Times of operators are medians of the profiler's runs."
+FLOOR_FIELD = Field(model.time_column("floor", "", 3), itemgetter("floor"), note=FLOOR)
 # What the profiler calls an operator of the ledger, beside its own name.
 PROFILER = {"relu": ("clamp_min",), "clone": ("copy_",), "mean": ("sum", "div_")}
 CONVOLUTIONS = ("convolution", "convolution_backward")
@@ -49,67 +39,61 @@ def row_floors(row: Row, reached: Ceilings) -> tuple[Floor, ...] | Mark:
     if is_fused(row):
         return NOT_ITS_OWN
     if not row["ledger"]:
-        return UNCOUNTED
+        return Mark("the records hold no ledger of this row")
     try:
         return floors(row["ledger"], reached, policy_of(row["dtype"], row["environment"]))
     except ValueError as error:
         return Mark(str(error))
 
 
-def total_floor(lowest: tuple[Floor, ...] | Mark) -> Value:
-    """Floor of the whole in seconds."""
-    return lowest if isinstance(lowest, Mark) else sum(floor.time_s for floor in lowest)
-
-
-def floor_bound(lowest: tuple[Floor, ...] | Mark) -> Value:
-    """What most of the floor is spent on."""
+def floor_entries(row: Row, reached: Ceilings) -> dict[str, Any]:
+    """The floors of a row's operators, their sum in seconds and what most of it is spent on; or why there are none."""
+    lowest = row_floors(row, reached)
     if isinstance(lowest, Mark):
-        return None
-    spent: dict[str, float] = {}
+        return {"floors": lowest, "floor": lowest, "bound": None}
+    spent: dict[str, float] = defaultdict(float)
     for floor in lowest:
-        spent[floor.bound] = spent.get(floor.bound, 0.0) + floor.time_s
-    return max(spent, key=lambda name: spent[name], default="")
+        spent[floor.bound] += floor.time_s
+    bound = max(spent, key=lambda name: spent[name], default="")
+    return {"floors": lowest, "floor": sum(floor.time_s for floor in lowest), "bound": bound}
 
 
 def operator_table(row: Row, lowest: Sequence[Floor], *, name: str) -> Table:
     """Each operator of a block: its work, its floor and, where it was profiled, its time."""
-    paired = sorted(zip(lowest, row["ledger"], strict=True), key=lambda pair: -pair[0].time_s)
+    whole_s = sum(floor.time_s for floor in lowest)
+    profiled = row["operations"] or ()
     lines = [
-        {"floor": floor, "work": work, "time": operator_time(floor.name, row["operations"] or ())}
-        for floor, work in paired
+        {
+            "operator": floor.name.removeprefix("aten."),
+            "work": work,
+            "floor": floor.time_s,
+            "part": floor.time_s / whole_s,
+            "bound": floor.bound,
+            "time": operator_time(floor.name, profiled),
+        }
+        for floor, work in zip(lowest, row["ledger"], strict=True)
         if floor.time_s
     ]
-    return tabulate(
-        lines,
-        _operator_fields(sum(floor.time_s for floor in lowest)),
+    return model.tabulate(
+        sorted(lines, key=itemgetter("part"), reverse=True),
+        OPERATOR_FIELDS,
         name=name,
         title=f"Roofline by operator: {row['axes']['block']} at {row['size']} on {row['device_name']}",
-        caption=measuring_conditions([row]),
+        caption=model.measuring_conditions([row]),
     )
 
 
-def _operator_fields(whole_s: float) -> tuple[Field, ...]:
-    return (
-        Field(text_column("operator"), lambda row: row["floor"].name.removeprefix("aten.")),
-        Field(Column("calls"), lambda row: row["floor"].calls),
-        Field(Column("FLOPs", "G", 2, GIGA), lambda row: row["work"].flops),
-        Field(Column("moved", "MiB", 1, MEBI, "bytes"), lambda row: row["work"].moved_bytes),
-        Field(time_column("floor", "", 3), lambda row: row["floor"].time_s, note=FLOOR),
-        Field(percent_column("of the floor", 1), lambda row: row["floor"].time_s / whole_s),
-        Field(text_column("bound by"), lambda row: row["floor"].bound),
-        Field(
-            time_column(digits=3),
-            lambda row: row["time"],
-            optional=True,
-            note="Times of operators are medians of the profiler's runs.",
-        ),
-        Field(
-            percent_column("share"),
-            lambda row: ratio_of(row["floor"].time_s, row["time"]),
-            optional=True,
-            note=SHARE,
-        ),
-    )
+OPERATOR_FIELDS = (
+    Field(model.text_column("operator"), itemgetter("operator")),
+    Field(Column("calls"), lambda row: row["work"].calls),
+    Field(Column("FLOPs", "G", 2, model.GIGA), lambda row: row["work"].flops),
+    Field(Column("moved", "MiB", 1, model.MEBI, "bytes"), lambda row: row["work"].moved_bytes),
+    FLOOR_FIELD,
+    Field(model.percent_column("of the floor", 1), itemgetter("part")),
+    Field(model.text_column("bound by"), itemgetter("bound")),
+    Field(model.time_column(digits=3), itemgetter("time"), optional=True, note=OPERATOR_TIME),
+    model.share_field("floor", "time", optional=True, note=SHARE),
+)
 
 
 def operator_time(name: str, profiled: Iterable[OperatorTime]) -> float | None:

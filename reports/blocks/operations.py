@@ -1,32 +1,9 @@
 """Fig. 2 of the paper: time of each group of operations of NB and APNB, as a table and as bars."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from reports.model import (
-    COLOURS,
-    MILLI,
-    Chapter,
-    Column,
-    Figure,
-    Frame,
-    Mark,
-    Row,
-    Table,
-    Value,
-    group_times,
-    measuring_conditions,
-    number_of,
-    ratio_of,
-    rows_of_experiment,
-    short,
-    svg_of,
-    text_column,
-    time_column,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from reports import model
+from reports.model import Chapter, Column, Figure, Frame, Mark, Plot, Row, Table, Value, short
 
 PROFILED = "fig2"
 SHOWN_S = 1e-3
@@ -34,19 +11,18 @@ SHOWN_S = 1e-3
 
 def fig2_tables(frame: Frame) -> tuple[Table, ...]:
     """Time of each group of operations, NB beside APNB; a table for each size and device."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows_of_experiment(frame, PROFILED):
-        if row["operations"]:
-            groups.setdefault((row["size"], row["device_name"]), []).append(row)
+    rows = [row for row in model.rows_of_experiment(frame, PROFILED) if row["operations"]]
+    groups = model.grouped(rows, lambda row: (row["size"], row["device_name"]))
     return tuple(
-        _operations(rows, *place, number=number)
-        for number, (place, rows) in enumerate(groups.items(), start=1)
+        _operations(same, PROFILED if number == 1 else f"{PROFILED}-{number}")
+        for number, same in enumerate(groups.values(), start=1)
     )
 
 
-def _operations(rows: Sequence[Row], size: str, device: str, *, number: int) -> Table:
+def _operations(rows: Sequence[Row], name: str) -> Table:
     times = {
-        row["axes"].get("block", row["subject"]): group_times(row["operations"]) for row in rows
+        row["axes"].get("block", row["subject"]): model.group_times(row["operations"])
+        for row in rows
     }
     blocks = tuple(times.values())
     largest = sorted(
@@ -58,16 +34,17 @@ def _operations(rows: Sequence[Row], size: str, device: str, *, number: int) -> 
         *((group, *(block.get(group, absent) for block in blocks)) for group in largest),
         ("sum", *(sum(block.values()) for block in blocks)),
     ]
-    columns = [text_column("operations"), *(time_column(name, digits=3) for name in times)]
+    columns = [model.text_column("operations"), *(model.time_column(at, digits=3) for at in times)]
     if len(times) == 2:
         columns.append(Column(" / ".join(times), "", 1))
-        lines = [(*line, ratio_of(line[1], line[2])) for line in lines]
+        lines = [(*line, model.ratio_of(line[1], line[2])) for line in lines]
+    place = f"{rows[0]['size']} on {rows[0]['device_name']}"
     return Table(
-        name="fig2" if number == 1 else f"fig2-{number}",
-        title=f"Fig. 2: operations of {' and '.join(times)} at {size} on {device}",
+        name=name,
+        title=f"Fig. 2: operations of {' and '.join(times)} at {place}",
         columns=tuple(columns),
         rows=tuple(lines),
-        caption=measuring_conditions(rows),
+        caption=model.measuring_conditions(rows),
         notes=("Medians over runs, from the profiler; profiling itself slows short operations.",),
     )
 
@@ -78,54 +55,48 @@ def fig2_figures(frame: Frame) -> tuple[Figure, ...]:
     As in the paper operations below 1 ms are left out of the bars, and those below 0.5 % of the largest sum, by which
     alone it goes where fewer than three reach 1 ms. The sum counts them all.
     """
-    drawn = ((table, _time_columns(table)) for table in fig2_tables(frame))
-    return tuple(_bars(table, series) for table, series in drawn if len(series) > 1)
-
-
-def _time_columns(table: Table) -> list[int]:
-    return [at for at, column in enumerate(table.columns) if column.unit == "ms"]
+    figures = []
+    for table in fig2_tables(frame):
+        series = [at for at, column in enumerate(table.columns) if column.unit == "ms"]
+        if len(series) > 1:
+            figures.append(_bars(table, series))
+    return tuple(figures)
 
 
 def _bars(table: Table, series: Sequence[int]) -> Figure:
-    numbers = [[number_of(row[at]) or 0.0 for at in series] for row in table.rows]
-    largest = max(max(row) for row in numbers)
+    numbers = [[model.number_of(row[at]) or 0.0 for at in series] for row in table.rows]
+    largest = max(map(max, numbers))
     enough = sum(max(row) >= SHOWN_S for row in numbers) > 3
     least = max(SHOWN_S, largest / 200) if enough else largest / 200
     shown = [at for at, row in enumerate(numbers) if max(row) >= least or at == len(numbers) - 1]
     names = [str(table.rows[at][0]) for at in shown]
-    values = [[numbers[at][which] / MILLI for at in shown] for which in range(len(series))]
-    labels = [table.columns[at].name.upper() for at in series]
-
-    def draw(axes: "Axes") -> None:
-        _draw_bars(axes, names, values, labels=labels)
-
-    sums = ", ".join(
-        f"{label} {short(line[-1])} ms" for label, line in zip(labels, values, strict=True)
-    )
+    bars = {
+        table.columns[at].name.upper(): [numbers[row][which] / model.MILLI for row in shown]
+        for which, at in enumerate(series)
+    }
+    sums = ", ".join(f"{label} {short(heights[-1])} ms" for label, heights in bars.items())
+    width = max(6.4, 1.5 * len(names))
     return Figure(
         name=table.name,
         title=f"{table.title} (figure)",
-        svg=svg_of(draw, table.name, width=max(6.4, 1.5 * len(names))),
-        alternative=f"Bars of the time of each operation of at least {short(least / MILLI)} ms. In all: {sums}.",
+        svg=model.svg_of(lambda axes: _draw_bars(axes, names, bars), table.name, width=width),
+        alternative=f"Bars of the time of each operation of at least {short(least / model.MILLI)} ms. In all: {sums}.",
         data=table,
     )
 
 
-def _draw_bars(
-    axes: "Axes", names: Sequence[str], values: Sequence[Sequence[float]], *, labels: Sequence[str]
-) -> None:
-    thick = 0.8 / len(values)
-    for which, (line, label) in enumerate(zip(values, labels, strict=True)):
-        places = [at + thick * (which - (len(values) - 1) / 2) for at in range(len(names))]
-        bars = axes.bar(places, line, thick * 0.94, color=COLOURS[which], label=label)
-        axes.bar_label(
-            bars, [short(value) if value else "" for value in line], padding=2, fontsize=9
-        )
+def _draw_bars(axes: Plot, names: Sequence[str], bars: Mapping[str, Sequence[float]]) -> None:
+    thick = 0.8 / len(bars)
+    for which, (label, heights) in enumerate(bars.items()):
+        places = [at + thick * (which - (len(bars) - 1) / 2) for at in range(len(names))]
+        drawn = axes.bar(places, heights, thick * 0.94, color=model.COLOURS[which], label=label)
+        labels = [short(height) if height else "" for height in heights]
+        axes.bar_label(drawn, labels, padding=2, fontsize=9)
     axes.set_xticks(range(len(names)), names)
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel("time of one call (ms)")
     axes.margins(y=0.12)
-    axes.legend(frameon=False, loc="upper left", ncols=len(labels))
+    axes.legend(frameon=False, loc="upper left", ncols=len(bars))
 
 
 CHAPTER = Chapter(10, figures=fig2_figures)

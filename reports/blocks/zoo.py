@@ -1,31 +1,11 @@
 """The model zoo's pages: every row beside what the records say of its cost, and its accuracy as printed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from operator import itemgetter
 
-from reports.model import (
-    GIBI,
-    GIGA,
-    PARAMETERS_FIELD,
-    UNPREDICTED,
-    Chapter,
-    Column,
-    Field,
-    Frame,
-    Row,
-    Table,
-    Value,
-    axis_field,
-    axis_value,
-    by_axes,
-    measuring_conditions,
-    median_time,
-    published_field,
-    published_ratio,
-    rows_of_experiment,
-    tabulate,
-)
+from reports import model
+from reports.model import Chapter, Column, Field, Frame, Row, Table
 
 TRAINING_NOTE = (
     "Memory is that of training: everything alive at the peak of one forward and backward, without the "
@@ -36,38 +16,38 @@ SPEED_NOTE = (
     "device, at 769x769 of a window that slides over the whole image."
 )
 ZOO_ROW = (
-    *map(axis_field, ("network", "dataset", "crop")),
-    Field(Column("steps"), axis_value("schedule")),
+    *map(model.axis_field, ("network", "dataset", "crop")),
+    model.axis_field("schedule", Column("steps")),
 )
 ZOOS = {"zoo_ann": "Model zoo: ANN", "zoo_dnl": "Model zoo: DNLNet"}
 ZOO_DATASETS = ("cityscapes", "ade20k", "voc2012aug")
+ACCURACIES = {"mIoU": "miou_percent", "mIoU, scales and flip": "miou_ms_flip_percent"}
+SCORE = partial(Column, unit="%", digits=2, base="percent", source="published")
+ZOO_MEMORY = partial(Column, "memory", scale=model.GIBI, base="bytes")
+SPEED = partial(Column, "speed", "fps", 2, base="per second")
 
 
 def zoo_tables(frame: Frame, experiment: str) -> tuple[Table, Table]:
     """One page of the model zoo: every row beside what the records say, then its accuracy."""
-    groups = by_axes(rows_of_experiment(frame, experiment)).values()
+    groups = model.by_axes(model.rows_of_experiment(frame, experiment)).values()
     rows = sorted(map(_both_modes, groups), key=_zoo_order)
-    score = partial(Column, unit="%", digits=2, base="percent", source="published")
-    accuracies = {"mIoU": "miou_percent", "mIoU, scales and flip": "miou_ms_flip_percent"}
+    scores = [
+        model.published_field(SCORE(name), column, optional=False)
+        for name, column in ACCURACIES.items()
+    ]
     return (
-        tabulate(
+        model.tabulate(
             rows,
-            (*ZOO_ROW, *_zoo_fields()),
+            (*ZOO_ROW, *ZOO_FIELDS),
             name=experiment,
             title=ZOOS[experiment],
-            caption=measuring_conditions(mode for row in rows for mode in row["both"]),
+            caption=model.measuring_conditions(mode for row in rows for mode in row["both"]),
             notes=(TRAINING_NOTE, SPEED_NOTE),
             group_by=(1,),
         ),
-        tabulate(
+        model.tabulate(
             rows,
-            (
-                *ZOO_ROW,
-                *(
-                    published_field(score(name), column, optional=False)
-                    for name, column in accuracies.items()
-                ),
-            ),
+            (*ZOO_ROW, *scores),
             name=f"{experiment}-accuracy",
             title=f"{ZOOS[experiment]}: accuracy",
             caption="Published numbers alone.",
@@ -77,51 +57,38 @@ def zoo_tables(frame: Frame, experiment: str) -> tuple[Table, Table]:
 
 
 def _zoo_order(row: Row) -> tuple[int, int]:
-    axes: Mapping[str, Any] = row["axes"]
-    dataset = axes.get("dataset", "")
-    return (ZOO_DATASETS.index(dataset) if dataset in ZOO_DATASETS else 3, axes.get("schedule", 0))
+    dataset = row["axes"].get("dataset", "")
+    place = ZOO_DATASETS.index(dataset) if dataset in ZOO_DATASETS else len(ZOO_DATASETS)
+    return place, row["axes"].get("schedule", 0)
 
 
 def _both_modes(same: Sequence[Row]) -> Row:
     """The row of a network with its readings in training and in inference; of several devices the one that has one."""
-    nothing: Row = dict.fromkeys(same[0])
 
     def first(mode: str, reading: str) -> Row:
-        rows: Iterable[Row] = sorted(same, key=lambda row: not row[reading])
-        return next((row for row in rows if row["mode"] == mode), nothing)
+        rows = sorted(same, key=lambda row: not row[reading])
+        return next((row for row in rows if row["mode"] == mode), dict.fromkeys(same[0]))
 
-    modes = {"train": first("train", "memory_bytes"), "eval": first("eval", "timings")}
-    return {**same[0], **modes, "both": same}
-
-
-def _zoo_fields() -> tuple[Field, ...]:
-    memory = partial(Column, "memory", scale=GIBI, base="bytes")
-    speed = partial(Column, "speed", "fps", 2, base="per second")
-    return (
-        PARAMETERS_FIELD,
-        Field(Column("MACs", "G", 1, GIGA), lambda row: row["eval"]["macs"], optional=True),
-        published_field(memory("GB", 1, source="published"), "memory_bytes", optional=False),
-        Field(memory("GiB", 2, source="predicted"), _training_bytes),
-        published_ratio("memory_bytes", _training_bytes, 2, optional=False),
-        Field(
-            memory("GiB", 2, source="measured"),
-            lambda row: row["train"]["memory_bytes"],
-            optional=True,
-        ),
-        published_field(speed(source="published"), "fps", optional=False),
-        Field(speed(source="measured"), _speed, optional=True),
-    )
+    training, inference = first("train", "memory_bytes"), first("eval", "timings")
+    peak, time = training["predicted_peak_bytes"], model.median_time(inference)
+    return {
+        **same[0],
+        "both": same,
+        "peak": model.UNPREDICTED if peak is None else peak,
+        "memory": training["memory_bytes"],
+        "macs": inference["macs"],
+        "speed": inference["batch"] / time.median if time else None,
+    }
 
 
-def _training_bytes(row: Row) -> Value:
-    peak: int | None = row["train"]["predicted_peak_bytes"]
-    return UNPREDICTED if peak is None else peak
-
-
-def _speed(row: Row) -> Value:
-    """Images per second of the forward pass."""
-    time = median_time(row["eval"])
-    return None if time is None else row["eval"]["batch"] / time.median
-
-
+ZOO_FIELDS = (
+    model.PARAMETERS_FIELD,
+    Field(Column("MACs", "G", 1, model.GIGA), itemgetter("macs"), optional=True),
+    model.published_field(ZOO_MEMORY("GB", 1, source="published"), "memory_bytes", optional=False),
+    Field(ZOO_MEMORY("GiB", 2, source="predicted"), itemgetter("peak")),
+    model.published_ratio("memory_bytes", itemgetter("peak"), 2, optional=False),
+    Field(ZOO_MEMORY("GiB", 2, source="measured"), itemgetter("memory"), optional=True),
+    model.published_field(SPEED(source="published"), "fps", optional=False),
+    Field(SPEED(source="measured"), itemgetter("speed"), optional=True),
+)
 CHAPTER = Chapter(30, {name: partial(zoo_tables, experiment=name) for name in ZOOS})

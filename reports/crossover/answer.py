@@ -6,96 +6,81 @@ was measured. What the intervals of the two times don't decide is said to be und
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from reports.crossover.curves import Study
 from reports.crossover.scaling import Crossing, crossing
 from reports.model import Interval
 
 QUESTION = "Is asymmetric sampling still worth it with fused attention?"
+TOO_FEW = "fewer than two sizes have a time of both"
 
 
-@dataclass(frozen=True, slots=True)
-class Contest:
-    """NB against APNB, each in one form or in the fastest of several.
+def contests(study: Study) -> dict[str, Crossing | None]:
+    """From which size APNB is the faster one: plain against plain, best NB against plain APNB, best against best.
 
-    Attributes:
-        name: of the comparison.
-        crossing: from which size APNB is the faster one; None where fewer than two sizes have both times.
-        nb: the arm that stands for NB, by size.
-        apnb: the arm that stands for APNB, by size.
+    None where fewer than two sizes have both times.
     """
-
-    name: str
-    crossing: Crossing | None
-    nb: Mapping[int, str]
-    apnb: Mapping[int, str]
-
-
-def contests(study: Study) -> tuple[Contest, ...]:
-    """Plain against plain, best NB against plain APNB, best against best."""
-    plain_nb, plain_apnb = (
-        (times, dict.fromkeys(times, arm))
-        for arm, times in ((arm, study.times(arm)) for arm in ("nb", "apnb"))
-    )
-    best_nb, best_apnb = study.best("nb"), study.best("apnb")
-    sides = {
-        "plain against plain": (plain_nb, plain_apnb),
-        "best NB against plain APNB": (best_nb, plain_apnb),
-        "best against best": (best_nb, best_apnb),
+    nb, apnb = study.times("nb"), study.times("apnb")
+    best_nb, best_apnb = study.best("nb")[0], study.best("apnb")[0]
+    return {
+        "plain against plain": crossing(nb, apnb),
+        "best NB against plain APNB": crossing(best_nb, apnb),
+        "best against best": crossing(best_nb, best_apnb),
     }
-    return tuple(
-        Contest(name, crossing(nb[0], apnb[0]), nb[1], apnb[1])
-        for name, (nb, apnb) in sides.items()
-    )
 
 
 def crossover_answer(study: Study) -> str:
     """Answer the question for one device and number format, from its records alone."""
-    plain, _, best = contests(study)
+    plain, _, best = contests(study).values()
     start = f"{QUESTION} On {study.place}:"
     fused = [arm for arm in study.family("nb") if ":" in arm and study.times(arm)]
-    if best.crossing is None or not fused:
-        missing = (
-            "fewer than two sizes have a time of both" if fused else "no fused attention was timed"
-        )
+    if best is None or not fused:
+        missing = TOO_FEW if fused else "no fused attention was timed"
         return f"{start} it cannot be decided, {missing}."
-    sentences = [
-        f"{start} best against best, {crossing_verdict(best.crossing)}.",
-        _at_the_largest(study, best, best.crossing),
-    ]
-    if plain.crossing is not None:
-        sentences.append(f"Plain against plain, {crossing_verdict(plain.crossing)}.")
-    return " ".join(sentences)
+    of_plain = f" Plain against plain, {crossing_words(plain)[0]}." if plain else ""
+    return f"{start} best against best, {crossing_words(best)[0]}. {_at_the_largest(study, best)}{of_plain}"
 
 
-def crossing_verdict(crossed: Crossing) -> str:
-    """Yes with the size, no, or that it cannot be decided."""
+def crossing_words(crossed: Crossing) -> tuple[str, str]:
+    """Yes with the size, no, or that it cannot be decided; in a sentence, and as the label of a figure."""
     smallest, largest = (square_map(end(crossed.ratios)) for end in (min, max))
+    sizes = (crossed.low, crossed.at, crossed.high)
+    low, at, high = (crossing_size(size, among=crossed.ratios) for size in sizes)
+    wins = "the best APNB wins\n"
     if crossed.high == 0:
-        return f"yes, at every size measured; the size from which it pays is below the smallest, {smallest}"
-    if crossed.low == math.inf:
-        return f"no, not up to the largest size measured, {largest}"
-    low, high = crossed.low, crossed.high
-    if high == math.inf:
         return (
-            f"it cannot be decided, the intervals of the times overlap up to the largest size, {largest}"
-            if low == 0
-            else f"it cannot be decided up to the largest size, {largest}; not below {square_map(low)}"
+            f"yes, at every size measured; the size from which it pays is below the smallest, {smallest}",
+            "the best APNB wins at every size",
         )
-    if low == 0:
-        return f"yes, from {square_map(high)} on at the latest; below, the intervals of the times overlap"
-    return f"yes, from about {square_map(crossed.at)} on (between {square_map(low)} and {square_map(high)})"
+    if crossed.low == math.inf:
+        return (
+            f"no, not up to the largest size measured, {largest}",
+            "the best NB wins at the largest size",
+        )
+    if crossed.high == math.inf:
+        return (
+            f"it cannot be decided up to the largest size, {largest}; not below {low}"
+            if crossed.low
+            else f"it cannot be decided, the intervals of the times overlap up to the largest size, {largest}",
+            "undecided up to the largest size",
+        )
+    if crossed.low == 0:
+        return (
+            f"yes, from {high} on at the latest; below, the intervals of the times overlap",
+            f"{wins}from {high} on at the latest",
+        )
+    return f"yes, from about {at} on (between {low} and {high})", f"{wins}from {at} on"
 
 
-def _at_the_largest(study: Study, best: Contest, crossed: Crossing) -> str:
-    size = max(crossed.ratios)
-    nb, apnb = best.nb[size], best.apnb[size]
+def _at_the_largest(study: Study, best: Crossing) -> str:
+    size = max(best.ratios)
+    nb, apnb = (study.best(block)[1][size] for block in ("nb", "apnb"))
     memory = study.memory_ratio(nb, apnb, size)
+    of_memory = f", and {memory[0]:.2g} times the memory, {memory[1]}" if memory else ""
     return (
         f"At {square_map(size)}, the largest size with both times, {nb} takes "
-        f"{interval_text(crossed.ratios[size])} times as long as {apnb}"
-    ) + (f", and {memory[0]:.2g} times the memory, {memory[1]}." if memory else ".")
+        f"{interval_text(best.ratios[size])} times as long as {apnb}{of_memory}."
+    )
 
 
 def square_map(size: float) -> str:
@@ -106,8 +91,8 @@ def square_map(size: float) -> str:
 
 def interval_text(ratio: Interval) -> str:
     """A ratio with its ends."""
-    ends = ", ".join(f"{end:.3g}" for end in (ratio.low, ratio.high) if end is not None)
-    return f"{ratio.median:.3g} [{ends}]"
+    low, high = ratio.ends
+    return f"{ratio.median:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def crossing_size(size: float, *, among: Mapping[int, object]) -> str:

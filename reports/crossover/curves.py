@@ -3,20 +3,12 @@
 An arm is a block and how it is computed, e.g. `nb:sdpa`; its family is the block.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from reports.model import (
-    CONCLUSIVE_WIDTH,
-    Frame,
-    Interval,
-    Row,
-    of_device,
-    pixels,
-    rows_of_experiment,
-    time_interval,
-    timing_of,
-)
+from reports import model
+from reports.model import Frame, Interval, Row
 
 CROSSOVER = "crossover"
 # Half an interval as a share, where calls were too few for one: processes of one machine differ by less.
@@ -30,21 +22,16 @@ class Study:
     Attributes:
         device: its name; empty where nothing was executed.
         dtype: the number format.
-        number: of the study among those of the records, from 0.
+        suffix: parts the names of its tables and figures from those of other studies; the first has none.
         arms: by size N the row of each arm, plain ones first within their family.
         anchored: by number of anchors S the row of each arm, at one size.
     """
 
     device: str
     dtype: str
-    number: int
+    suffix: str
     arms: Mapping[str, Mapping[int, Row]]
     anchored: Mapping[str, Mapping[int, Row]]
-
-    @property
-    def suffix(self) -> str:
-        """Distinguishes the names of this study's tables and figures; the first has none."""
-        return f"-{self.number + 1}" if self.number else ""
 
     @property
     def place(self) -> str:
@@ -59,7 +46,7 @@ class Study:
     @property
     def sizes(self) -> dict[int, str]:
         """Sizes as written, by N, from small to large."""
-        sizes = {pixels(row): str(row["axes"]["size"]) for row in self.rows}
+        sizes = {model.pixels(row): str(row["axes"]["size"]) for row in self.rows}
         return dict(sorted(sizes.items()))
 
     def times(self, arm: str) -> dict[int, Interval]:
@@ -67,10 +54,14 @@ class Study:
         bounds = {size: time_bounds(row) for size, row in self.arms.get(arm, {}).items()}
         return {size: time for size, time in bounds.items() if time is not None}
 
+    def medians(self, arm: str) -> dict[int, float]:
+        """Median seconds of one call by N, where they were read."""
+        return {size: time.median for size, time in self.times(arm).items()}
+
     def numbers(self, arm: str, column: str) -> dict[int, float]:
         """A column of the frame by N, where there is a number."""
-        rows = self.arms.get(arm, {})
-        return {at: float(row[column]) for at, row in rows.items() if row[column] is not None}
+        rows = self.arms.get(arm, {}).items()
+        return {size: float(row[column]) for size, row in rows if row[column] is not None}
 
     def memory_ratio(self, above: str, below: str, size: int) -> tuple[float, str] | None:
         """Memory of one arm over another's, measured where both were, else predicted; and which it is."""
@@ -103,44 +94,44 @@ def time_bounds(row: Row) -> Interval | None:
     counts as narrow on that clock. Where calls were too few for an interval it holds them all, and a
     quarter of the median each way.
     """
-    timing = timing_of(row)
-    time = time_interval(timing)
+    timing = model.timing_of(row)
+    time = model.time_interval(timing)
     if timing is None or time is None:
         return None
-    known = [end for end in (time.low, time.high) if end is not None]
-    share = CONCLUSIVE_WIDTH[timing.clock] if known else FEW
-    ends = [time.median * (1 - share), time.median * (1 + share), *(known or timing.samples_s)]
+    few = time.low is None
+    share = FEW if few else model.CONCLUSIVE_WIDTH[timing.clock]
+    known = timing.samples_s if few else time.ends
+    ends = [time.median * (1 - share), time.median * (1 + share), *known]
     return Interval(time.median, min(ends), max(ends))
 
 
 def crossover_studies(frame: Frame) -> tuple[Study, ...]:
     """One study for each device and format that was timed; where none was, one of what was predicted."""
-    rows = rows_of_experiment(frame, CROSSOVER)
+    rows = model.rows_of_experiment(frame, CROSSOVER)
     if not rows:
         return ()
     timed = dict.fromkeys(
         (str(row["device_name"]), str(row["dtype"])) for row in rows if row["timings"]
     )
-    places = list(timed) or [("", str(rows[0]["dtype"]))]
-    return tuple(_study(rows, *place, number) for number, place in enumerate(places))
+    studies: list[Study] = []
+    for device, dtype in timed or [("", str(rows[0]["dtype"]))]:
+        here = model.of_device([row for row in rows if row["dtype"] == dtype], device)
+        arms = _by_arm((row for row in here if "anchors" not in row["axes"]), model.pixels)
+        anchored = _by_arm(
+            (row for row in here if "anchors" in row["axes"]), lambda row: row["axes"]["anchors"]
+        )
+        suffix = f"-{len(studies) + 1}" if studies else ""
+        studies.append(Study(device, dtype, suffix, arms, anchored))
+    return tuple(studies)
 
 
-def _study(rows: Sequence[Row], device: str, dtype: str, number: int) -> Study:
-    here = of_device([row for row in rows if row["dtype"] == dtype], device)
-    return Study(
-        device,
-        dtype,
-        number,
-        _by_arm([row for row in here if "anchors" not in row["axes"]], pixels),
-        _by_arm(
-            [row for row in here if "anchors" in row["axes"]], lambda row: row["axes"]["anchors"]
-        ),
-    )
+def _by_arm(rows: Iterable[Row], place: Callable[[Row], int]) -> dict[str, dict[int, Row]]:
+    families = {"nb": 0, "apnb": 1}
 
+    def order(row: Row) -> tuple[int, int]:
+        return families.get(str(row["axes"]["block"]).partition(":")[0], 2), place(row)
 
-def _by_arm(rows: Sequence[Row], place: Callable[[Row], int]) -> dict[str, dict[int, Row]]:
-    arms: dict[str, dict[int, Row]] = {}
-    for row in sorted(rows, key=place):
-        arms.setdefault(str(row["axes"]["block"]), {})[place(row)] = row
-    order = {"nb": 0, "apnb": 1}
-    return dict(sorted(arms.items(), key=lambda item: order.get(item[0].partition(":")[0], 2)))
+    arms: dict[str, dict[int, Row]] = defaultdict(dict)
+    for row in sorted(rows, key=order):
+        arms[str(row["axes"]["block"])][place(row)] = row
+    return dict(arms)

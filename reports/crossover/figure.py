@@ -6,30 +6,15 @@ The lower panel has predicted memory as lines and measured memory as markers.
 """
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from reports.crossover.answer import contests, crossover_answer, square_map
+from reports import model
+from reports.crossover.answer import contests, crossing_words, crossover_answer, square_map
 from reports.crossover.curves import Study, crossover_studies
-from reports.crossover.scaling import Crossing, exponent, upper_half
+from reports.crossover.scaling import Crossing, exponent
 from reports.crossover.tables import size_table
-from reports.model import (
-    COLOURS,
-    GIBI,
-    INK,
-    MARKERS,
-    MEBI,
-    MILLI,
-    Chapter,
-    Figure,
-    Frame,
-    short,
-    svg_of,
-    use_log_axes,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from reports.model import COLOURS, MEBI, MILLI, Chapter, Figure, Frame, Plot
 
 # Dashes tell the families apart where colours are alike.
 DASHES = {"nb": (0, (5, 2))}
@@ -47,7 +32,7 @@ def crossover_figure(study: Study) -> Figure:
     """Draw a study: time above memory, over the same sizes."""
     name = f"crossover-figure{study.suffix}"
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Plot) -> None:
         if not study.device:
             _draw_memory(axes, study)
             return
@@ -60,149 +45,137 @@ def crossover_figure(study: Study) -> Figure:
     return Figure(
         name=name,
         title=f"Crossover: cost of one call against the size of the map, {study.place}",
-        svg=svg_of(draw, name, height=7.2 if study.device else 3.8),
-        alternative=figure_words(study),
+        svg=model.svg_of(draw, name, height=7.2 if study.device else 3.8),
+        alternative=_figure_words(study),
         data=size_table(study),
     )
 
 
-def figure_words(study: Study) -> str:
-    """What the figure shows, without it."""
+def _figure_words(study: Study) -> str:
     sizes = tuple(study.sizes.values())
-    times = {arm: _medians(study, arm) for arm in study.arms}
+    times = {arm: study.medians(arm) for arm in study.arms}
     memory = {arm: study.numbers(arm, "predicted_increment_bytes") for arm in study.arms}
-    sentences = [
-        f"Lines over square maps from {sizes[0]} to {sizes[-1]}.",
-        f"Time of one call: {_last_values(times, MILLI, 'ms')}." if study.device else "",
-        f"Predicted memory: {_last_values(memory, MEBI, 'MiB')}.",
-        crossover_answer(study) if study.device else "",
-    ]
-    return " ".join(filter(None, sentences))
-
-
-def _medians(study: Study, arm: str) -> dict[int, float]:
-    return {size: time.median for size, time in study.times(arm).items()}
+    sentences = [f"Lines over square maps from {sizes[0]} to {sizes[-1]}."]
+    if study.device:
+        sentences.append(f"Time of one call: {_last_values(times, MILLI, 'ms')}.")
+    sentences.append(f"Predicted memory: {_last_values(memory, MEBI, 'MiB')}.")
+    if study.device:
+        sentences.append(crossover_answer(study))
+    return " ".join(sentences)
 
 
 def _last_values(curves: Mapping[str, Mapping[int, float]], scale: float, unit: str) -> str:
     """Each arm's value at its largest size."""
     return ", ".join(
-        f"{arm} {short(curve[max(curve)] / scale)} {unit} at {square_map(max(curve))}"
+        f"{arm} {model.short(curve[max(curve)] / scale)} {unit} at {square_map(max(curve))}"
         for arm, curve in curves.items()
         if curve
     )
 
 
 def _curve_label(arm: str, curve: Mapping[int, float], *, noisy: bool = True) -> str:
-    fit = exponent(curve, upper_half(curve))
-    if fit is None or fit.low is None or fit.high is None:
+    fit = exponent(curve)
+    if fit is None:
         return arm
-    ends = f" [{fit.low:.2f}, {fit.high:.2f}]" if noisy else ""
+    low, high = fit.ends
+    ends = f" [{low:.2f}, {high:.2f}]" if noisy else ""
     return f"{arm}: N^{fit.median:.2f}{ends}"
 
 
-def _style(arm: str, at: int) -> dict[str, Any]:
-    dashes = DASHES.get(arm.partition(":")[0], "-")
-    return {"color": COLOURS[at], "marker": MARKERS[at], "linestyle": dashes, "linewidth": 1.6}
+def _drawn_arms(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The arms that there are colours for, each with the style of its line."""
+    for arm, colour, marker in zip(study.arms, COLOURS, model.MARKERS, strict=False):
+        dashes = DASHES.get(arm.partition(":")[0], "-")
+        style = {"color": colour, "marker": marker, "linestyle": dashes, "linewidth": 1.6}
+        yield arm, style | {"markersize": 4}
 
 
-def _draw_times(axes: "Axes", study: Study) -> None:
-    for at, arm in enumerate(list(study.arms)[: len(COLOURS)]):
+def _draw_times(axes: Plot, study: Study) -> None:
+    for arm, style in _drawn_arms(study):
         times = study.times(arm)
         if times:
+            errors = [
+                (time.median - time.ends[0], time.ends[1] - time.median) for time in times.values()
+            ]
             axes.errorbar(
                 list(times),
                 [time.median / MILLI for time in times.values()],
-                yerr=(
-                    [(time.median - (time.low or time.median)) / MILLI for time in times.values()],
-                    [((time.high or time.median) - time.median) / MILLI for time in times.values()],
-                ),
-                label=_curve_label(arm, _medians(study, arm)),
-                markersize=4,
+                yerr=[[error / MILLI for error in side] for side in zip(*errors, strict=True)],
+                label=_curve_label(arm, study.medians(arm)),
                 elinewidth=1,
                 capsize=2,
-                **_style(arm, at),
+                **style,
             )
-            _say_why_it_ends(axes, study, arm, at=at)
+            _say_why_it_ends(axes, study, arm, style["color"])
     _use_size_axes(axes, study, "time of one call (ms)")
     axes.legend(frameon=False, loc="lower right", fontsize=8, handlelength=3)
     # For the words at the ends of the lines.
     axes.margins(y=0.1)
-    best = contests(study)[-1].crossing
+    best = contests(study)["best against best"]
     if best is not None:
         _mark_crossing(axes, best)
 
 
-def _say_why_it_ends(axes: "Axes", study: Study, arm: str, *, at: int) -> None:
-    times = _medians(study, arm)
+def _say_why_it_ends(axes: Plot, study: Study, arm: str, colour: str) -> None:
+    times = study.medians(arm)
     last = max(times)
     larger = {size: row for size, row in study.arms[arm].items() if size > last}
     failure = next((row["failure"] for row in larger.values() if row["failure"]), None)
     if failure is None or not failure.needs_bytes:
         return
     axes.annotate(
-        f"{arm} needs {failure.needs_bytes / GIBI:.0f} GiB at {square_map(min(larger))}",
+        f"{arm} needs {failure.needs_bytes / model.GIBI:.0f} GiB at {square_map(min(larger))}",
         (last, times[last] / MILLI),
         xytext=(0, 7),
         textcoords="offset points",
         ha="right",
         fontsize=8,
-        color=COLOURS[at],
+        color=colour,
     )
 
 
-def _mark_crossing(axes: "Axes", crossed: Crossing) -> None:
+def _mark_crossing(axes: Plot, crossed: Crossing) -> None:
     """Shade where the crossing may be, with a line where the medians cross."""
     smallest, largest = min(crossed.ratios), max(crossed.ratios)
-    low, high = (min(max(end, smallest), largest) for end in (crossed.low, crossed.high))
+    low, at, high = (
+        min(max(size, smallest), largest) for size in (crossed.low, crossed.at, crossed.high)
+    )
     if crossed.high > 0 and crossed.low < math.inf and low < high:
-        axes.axvspan(low, high, color=INK, alpha=0.08, linewidth=0)
+        axes.axvspan(low, high, color=model.INK, alpha=0.08, linewidth=0)
     if 0 < crossed.at < math.inf:
-        axes.axvline(crossed.at, color=INK, alpha=0.5, linewidth=1, linestyle=":")
+        axes.axvline(crossed.at, color=model.INK, alpha=0.5, linewidth=1, linestyle=":")
+    beyond = crossed.at == math.inf
     axes.annotate(
-        _crossing_words(crossed),
-        (min(max(crossed.at, smallest), largest), 0.97),
+        crossing_words(crossed)[1],
+        (at, 0.97),
         xycoords=("data", "axes fraction"),
-        xytext=(-5 if crossed.at == math.inf else 5, 0),
+        xytext=(-5 if beyond else 5, 0),
         textcoords="offset points",
-        ha="right" if crossed.at == math.inf else "left",
+        ha="right" if beyond else "left",
         va="top",
         fontsize=8,
     )
 
 
-def _crossing_words(crossed: Crossing) -> str:
-    if crossed.high == 0:
-        return "the best APNB wins at every size"
-    if crossed.low == math.inf:
-        return "the best NB wins at the largest size"
-    if crossed.high == math.inf:
-        return "undecided up to the largest size"
-    if crossed.low == 0:
-        return f"the best APNB wins\nfrom {square_map(crossed.high)} on at the latest"
-    return f"the best APNB wins\nfrom {square_map(crossed.at)} on"
-
-
-def _draw_memory(axes: "Axes", study: Study) -> None:
-    for at, arm in enumerate(list(study.arms)[: len(COLOURS)]):
+def _draw_memory(axes: Plot, study: Study) -> None:
+    for arm, style in _drawn_arms(study):
         predicted = study.numbers(arm, "predicted_increment_bytes")
         measured = study.numbers(arm, "memory_bytes")
-        style = _style(arm, at)
         for curve, hidden in ((predicted, "marker"), (measured, "linestyle")):
             values = [value / MEBI for value in curve.values()]
-            axes.plot(list(curve), values, markersize=4, **style | {hidden: ""})
-        axes.plot([], [], markersize=4, label=_curve_label(arm, predicted, noisy=False), **style)
+            axes.plot(list(curve), values, **style | {hidden: ""})
+        axes.plot([], [], label=_curve_label(arm, predicted, noisy=False), **style)
     _use_size_axes(axes, study, "memory of one call (MiB)")
     axes.legend(frameon=False, loc="upper left", fontsize=8, handlelength=3)
 
 
-def _use_size_axes(axes: "Axes", study: Study, what: str) -> None:
+def _use_size_axes(axes: Plot, study: Study, ylabel: str) -> None:
     sides = {size: round(math.sqrt(size)) for size in study.sizes}
-    use_log_axes(
+    model.use_log_axes(
         axes,
         {size: "" if side in UNLABELLED_SIDES else str(side) for size, side in sides.items()},
         xlabel="side of the square map, whose N is side \N{MULTIPLICATION SIGN} side",
-        ylabel=what,
+        ylabel=ylabel,
     )
 
 

@@ -16,7 +16,6 @@ from reports.model import Interval
 
 CONFIDENCE = 0.95
 LEAST_FITTED = 3
-LEAST_SHARED = 2
 
 Curve = Mapping[int, Interval]
 
@@ -48,22 +47,13 @@ def upper_half(sizes: Mapping[int, object]) -> tuple[int, ...]:
     return tuple(above if len(above) >= LEAST_FITTED else ordered[-LEAST_FITTED:])
 
 
-def exponent(
-    points: Mapping[int, float],
-    sizes: Collection[int] | None = None,
-    *,
-    confidence: float = CONFIDENCE,
-) -> Interval | None:
+def exponent(points: Mapping[int, float], sizes: Collection[int] | None = None) -> Interval | None:
     """Fit `k` of `N ** k`; None with fewer than three points, or with one that has no logarithm.
 
     The interval is Student's for the slope of a straight line. It comes from the scatter of the sizes
     about the line, each measured in a process of its own, so that it holds what differs from process
     to process, which the samples of one process do not show, and a bend of the curve too.
-
-    Args:
-        points: cost by size N.
-        sizes: those that count, where they have a point; the upper half of the range if None.
-        confidence: that the interval holds `k`.
+    Of the costs by size N those at `sizes` count, where there are any; the upper half of the range without `sizes`.
     """
     sizes = upper_half(points) if sizes is None else [size for size in sizes if size in points]
     if len(sizes) < LEAST_FITTED or any(points[size] <= 0 for size in sizes):
@@ -76,20 +66,18 @@ def exponent(
     freedom = len(sizes) - 2
     rests = sum((y - level - slope * x) ** 2 for x, y in zip(across, up, strict=True))
     error = math.sqrt(rests / freedom / (len(sizes) - 1) / statistics.variance(across))
-    reach = float(stdtrit(freedom, (1 + confidence) / 2)) * error
+    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     return Interval(slope, slope - reach, slope + reach)
 
 
 def ratios(above: Curve, below: Curve) -> dict[int, Interval]:
     """Divide two curves where both have a point; the ends are those of the least and the most favourable case."""
-    return {
-        size: Interval(
-            above[size].median / below[size].median,
-            _low(above[size]) / _high(below[size]),
-            _high(above[size]) / _low(below[size]),
-        )
-        for size in sorted(above.keys() & below.keys())
-    }
+    shared: dict[int, Interval] = {}
+    for size in sorted(above.keys() & below.keys()):
+        up, down = above[size], below[size]
+        (up_low, up_high), (down_low, down_high) = up.ends, down.ends
+        shared[size] = Interval(up.median / down.median, up_low / down_high, up_high / down_low)
+    return shared
 
 
 def crossing(above: Curve, below: Curve) -> Crossing | None:
@@ -98,17 +86,17 @@ def crossing(above: Curve, below: Curve) -> Crossing | None:
     Between two sizes both curves are taken as power laws (straight in the logarithms).
     """
     shared = ratios(above, below)
-    if len(shared) < LEAST_SHARED:
+    if len(shared) < 2:
         return None
     return Crossing(
-        at=_size_above_one({size: ratio.median for size, ratio in shared.items()}),
-        low=_size_above_one({size: _high(ratio) for size, ratio in shared.items()}),
-        high=_size_above_one({size: _low(ratio) for size, ratio in shared.items()}),
+        at=_last_crossing({size: ratio.median for size, ratio in shared.items()}),
+        low=_last_crossing({size: ratio.ends[1] for size, ratio in shared.items()}),
+        high=_last_crossing({size: ratio.ends[0] for size, ratio in shared.items()}),
         ratios=shared,
     )
 
 
-def _size_above_one(ratio: Mapping[int, float]) -> float:
+def _last_crossing(ratio: Mapping[int, float]) -> float:
     """Size from which the ratio stays above 1."""
     if ratio[max(ratio)] <= 1:
         return math.inf
@@ -117,11 +105,3 @@ def _size_above_one(ratio: Mapping[int, float]) -> float:
             down, up = math.log(ratio[before]), math.log(ratio[after])
             return float(before * (after / before) ** (-down / (up - down)))
     return 0.0
-
-
-def _low(value: Interval) -> float:
-    return value.median if value.low is None else value.low
-
-
-def _high(value: Interval) -> float:
-    return value.median if value.high is None else value.high

@@ -7,27 +7,29 @@ from reports.model.columns import (
     INCREMENT_NOTE,
     MEASURED_MEMORY,
     PARAMETERS_FIELD,
-    RATIO_NOTE,
     TIME_NOTE,
     WORK_FIELDS,
     Field,
     axis_field,
-    axis_value,
     device_column,
     memory_column,
     percent_column,
+    predicted_field,
     published_field,
     published_ratio,
+    reference_ratios,
+    share_field,
     tabulate,
+    text_column,
     time_column,
     time_field,
 )
-from reports.model.drawing import COLOURS, INK, MARKERS, Figure, short, svg_of, use_log_axes
-from reports.model.frame import BY_COMMAND, Frame, build_frame
-from reports.model.layout import LaidCell, Layout, decimal, lay_out
+from reports.model.drawing import COLOURS, INK, MARKERS, Figure, Plot, short, svg_of, use_log_axes
+from reports.model.frame import BY_COMMAND, Frame, build_frame, grouped
+from reports.model.layout import LaidCell, Layout, decimal, lay_out, plain, slug
 from reports.model.rows import (
     by_axes,
-    device_names,
+    by_device,
     of_device,
     pixels,
     rows_of,
@@ -40,7 +42,6 @@ from reports.model.table import (
     MEBI,
     MEGA,
     MILLI,
-    PERCENT,
     Column,
     Interval,
     Mark,
@@ -50,9 +51,7 @@ from reports.model.table import (
     Table,
     Value,
     number_of,
-    text_column,
 )
-from reports.model.text import plain, slug
 from reports.model.values import (
     BY_CUDA,
     CLOCK_ORDER,
@@ -69,7 +68,6 @@ from reports.model.values import (
     median_time,
     predicted_increment,
     predicted_value,
-    published_value,
     ratio_of,
     time_interval,
     time_value,

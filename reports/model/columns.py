@@ -4,31 +4,17 @@ A note says how a number was made, and why it differs from the printed one.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from operator import itemgetter
 from typing import Any, Literal
 
 from bench.records import Record
-from reports.model.table import (
-    GIGA,
-    MEBI,
-    MEGA,
-    MILLI,
-    PERCENT,
-    Column,
-    Mark,
-    Source,
-    Table,
-    Value,
-    text_column,
-)
-from reports.model.values import (
-    Row,
-    measured_value,
-    predicted_value,
-    published_value,
-    ratio_of,
-    time_value,
-)
+from reports.model import values
+from reports.model.table import DASH, GIGA, MEBI, MEGA, MILLI, Column, Mark, Source, Table, Value
+from reports.model.values import Row
+
+TimeUnit = Literal["ms", "s"]
 
 INCREMENT_NOTE = (
     "Memory is what one call adds to its input and parameters; predicted memory is that of the live "
@@ -58,32 +44,34 @@ def tabulate(
     rows: Sequence[Row],
     fields: Sequence[Field],
     *,
+    caption: str | None = None,
     notes: Sequence[str] = (),
     **about: Any,  # noqa: ANN401
 ) -> Table:
     """Make a table; an optional column that says nothing is left out.
 
-    Args:
-        rows: of the frame, in the order of the table.
-        fields: its columns.
-        notes: after those of the columns.
-        about: the other fields of `Table`.
+    Without a caption it says how the rows were measured; the notes stand after those of the columns; `about` are the
+    other fields of `Table`.
     """
-    values = [[field.value(row) for row in rows] for field in fields]
+    filled = [(field, [field.value(row) for row in rows]) for field in fields]
     kept = [
         (field, column)
-        for field, column in zip(fields, values, strict=True)
-        if not field.optional
-        or any(value not in (None, "") and not _is_dash(value) for value in column)
+        for field, column in filled
+        if not (field.optional and all(map(_says_nothing, column)))
     ]
     every_note = dict.fromkeys((*(field.note for field, _ in kept), *notes))
     return Table(
         columns=tuple(field.column for field, _ in kept),
-        rows=tuple(zip(*(values for _, values in kept), strict=True)),
-        notes=tuple(note for note in every_note if note),
+        rows=tuple(zip(*(column for _, column in kept), strict=True)),
+        caption=values.measuring_conditions(rows) if caption is None else caption,
+        notes=tuple(filter(None, every_note)),
         origins=tuple(map(_origins, rows)),
         **about,
     )
+
+
+def _says_nothing(value: Value) -> bool:
+    return value in (None, "") or (isinstance(value, Mark) and value.text == DASH)
 
 
 def _origins(row: Row) -> tuple[Record, ...]:
@@ -93,62 +81,70 @@ def _origins(row: Row) -> tuple[Record, ...]:
     return tuple({id(record): record for record in records}.values())
 
 
-def _is_dash(value: Value) -> bool:
-    return isinstance(value, Mark) and value.text == "-"
+def text_column(name: str, *, wide: bool = False) -> Column:
+    """Make a column of text; a wide one may wrap."""
+    return Column(name, align="left", wide=wide)
 
 
-def axis_value(name: str) -> Callable[[Row], Value]:
-    """Read one axis; empty where a row does not have it."""
-    return lambda row: row["axes"].get(name, "")
+def memory_column(name: str, source: Source, digits: int = 1) -> Column:
+    """Make a column of memory in MiB; what a document prints as MB is that too."""
+    unit = "MB" if source == "published" else "MiB"
+    return Column(name, unit, digits, MEBI, "bytes", source)
 
 
-def axis_field(name: str, heading: str = "") -> Field:
-    """Make a column of text from an axis, named after it unless a heading is given."""
-    return Field(text_column(heading or name.replace("_", " ")), axis_value(name))
+def time_column(
+    name: str = "time", source: Source = "measured", digits: int = 2, *, unit: TimeUnit = "ms"
+) -> Column:
+    """Make a column of times."""
+    return Column(name, unit, digits, MILLI if unit == "ms" else 1, "seconds", source)
+
+
+def percent_column(name: str, digits: int = 0) -> Column:
+    """Make a column of shares, in percent."""
+    return Column(name, "%", digits, 0.01, "share")
+
+
+def share_field(above: str, below: str, *, optional: bool = False, note: str = "") -> Field:
+    """Make the column of the share that one entry of a row is of another."""
+    share = partial(_ratio, above=itemgetter(above), below=itemgetter(below))
+    return Field(percent_column("share"), share, optional, note)
+
+
+def _ratio(row: Row, *, above: Callable[[Row], Value], below: Callable[[Row], Value]) -> Value:
+    return values.ratio_of(above(row), below(row))
+
+
+def axis_field(name: str, column: Column | None = None, *, optional: bool = False) -> Field:
+    """Make a column from an axis, empty where a row lacks it; without `column` of text, named after the axis."""
+    column = column or text_column(name.replace("_", " "))
+    return Field(column, lambda row: row["axes"].get(name, ""), optional)
 
 
 def device_column(rows: Sequence[Row]) -> tuple[Field, ...]:
     """A column that names the device, where there are several."""
     several = len({row["device_name"] for row in rows if row["device_name"]}) > 1
-    return (Field(text_column("device"), lambda row: row["device_name"]),) if several else ()
+    return (Field(text_column("device"), itemgetter("device_name")),) if several else ()
 
 
-def memory_column(
-    name: str, source: Source, digits: int = 1, best: Literal["min"] | None = None
-) -> Column:
-    """Make a column of memory in MiB; what a document prints as MB is that too."""
-    unit = "MB" if source == "published" else "MiB"
-    return Column(name, unit, digits, MEBI, "bytes", source, best=best)
-
-
-def time_column(
-    name: str = "time",
-    source: Source = "measured",
-    digits: int = 2,
-    *,
-    unit: Literal["ms", "s"] = "ms",
-    best: Literal["min"] | None = None,
-) -> Column:
-    """Make a column of times."""
-    return Column(name, unit, digits, MILLI if unit == "ms" else 1, "seconds", source, best=best)
-
-
-def percent_column(name: str, digits: int = 0) -> Column:
-    """Make a column of shares, in percent."""
-    return Column(name, "%", digits, PERCENT, "share")
-
-
-def time_field(
-    digits: int, *, unit: Literal["ms", "s"] = "ms", best: Literal["min"] | None = "min"
-) -> Field:
+def time_field(digits: int, *, unit: TimeUnit = "ms", best: Literal["min"] | None = "min") -> Field:
     """Make the column of measured times with their intervals, or why there are none."""
-    column = time_column(digits=digits, unit=unit, best=best)
-    return Field(column, time_value, note=TIME_NOTE)
+    column = replace(time_column(digits=digits, unit=unit), best=best)
+    return Field(column, values.time_value, note=TIME_NOTE)
+
+
+def predicted_field(column: Column, name: str, note: str = "") -> Field:
+    """Make a column of a number that needed no execution, by the name that the frame has for it."""
+    return Field(column, partial(values.predicted_value, column=name), note=note)
 
 
 def published_field(column: Column, name: str, *, optional: bool = True) -> Field:
     """Make a column of what the documents print: `name` is that of the frame after `published_`."""
-    return Field(column, lambda row: published_value(row, name), optional)
+
+    def printed(row: Row) -> Value:
+        number = row[f"published_{name}"]
+        return values.UNPUBLISHED if number is None else number
+
+    return Field(column, printed, optional)
 
 
 def published_ratio(
@@ -160,31 +156,43 @@ def published_ratio(
     note: str = RATIO_NOTE,
 ) -> Field:
     """Make the column of the published number over ours."""
-
-    def ratio(row: Row) -> Value:
-        return ratio_of(row[f"published_{name}"], ours(row))
-
+    ratio = partial(_ratio, above=itemgetter(f"published_{name}"), below=ours)
     return Field(Column("ratio", "", digits), ratio, optional, note)
+
+
+def reference_ratios(
+    reference: Callable[[Row], Row | None], note: str, *, source: Source = ""
+) -> tuple[Field, Field]:
+    """Make the columns of time and of predicted memory over those of a row's reference, where it has one."""
+
+    def over(read: Callable[[Row], Value], row: Row) -> Value:
+        other = reference(row)
+        return None if other is None else values.ratio_of(read(row), read(other))
+
+    time = partial(over, values.median_time)
+    memory = partial(over, itemgetter("predicted_increment_bytes"))
+    return (
+        Field(Column("time ratio", "", 2), time, optional=True, note=note),
+        Field(Column("memory ratio", "", 2, source=source), memory, note=note),
+    )
 
 
 BLOCK_FIELDS = (
     axis_field("block"),
     axis_field("size"),
     *(
-        Field(Column(name.replace("_", " ")), axis_value(name), optional=True)
+        axis_field(name, Column(name.replace("_", " ")), optional=True)
         for name in ("channels", "key_channels", "batch", "dtype", "mode")
     ),
 )
-ARM_FIELDS = (axis_field("block", "arm"), axis_field("size"), axis_field("mode"))
-PARAMETERS_FIELD = Field(
-    Column("params", "M", 2, MEGA), lambda row: predicted_value(row, "parameters")
-)
+ARM_FIELDS = (axis_field("block", text_column("arm")), axis_field("size"), axis_field("mode"))
+PARAMETERS_FIELD = predicted_field(Column("params", "M", 2, MEGA), "parameters")
 WORK_FIELDS = (
-    Field(Column("MACs", "G", 2, GIGA, best="min"), lambda row: predicted_value(row, "macs")),
-    Field(Column("FLOPs", "G", 2, GIGA, best="min"), lambda row: predicted_value(row, "flops")),
+    predicted_field(Column("MACs", "G", 2, GIGA, best="min"), "macs"),
+    predicted_field(Column("FLOPs", "G", 2, GIGA, best="min"), "flops"),
 )
 MEASURED_MEMORY = Field(
-    memory_column("memory", "measured", best="min"),
-    lambda row: measured_value(row, row["memory_bytes"]),
+    replace(memory_column("memory", "measured"), best="min"),
+    lambda row: values.measured_value(row, row["memory_bytes"]),
     note=INCREMENT_NOTE,
 )

@@ -4,12 +4,15 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reports.model.table import Table
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib import axes as matplotlib_axes
+
+# Not imported for this: matplotlib takes longer than all of reports.
+Plot: TypeAlias = "matplotlib_axes.Axes"
 
 # Okabe and Ito's colours, which readers with any colour vision tell apart (jfly.uni-koeln.de/color).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9")
@@ -48,7 +51,7 @@ def short(value: float) -> str:
 
 
 def svg_of(
-    draw: Callable[["Axes"], None], name: str, *, width: float = 6.4, height: float = 3.8
+    draw: Callable[[Plot], None], name: str, *, width: float = 6.4, height: float = 3.8
 ) -> str:
     """Draw on axes of their own and give the SVG text, in the page's colours; `name` goes before its identifiers."""
     import matplotlib as mpl
@@ -60,13 +63,16 @@ def svg_of(
         FigureCanvasSVG(canvas)
         draw(canvas.add_subplot())
         out = io.StringIO()
-        canvas.savefig(
-            out, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-        )
-    return themed(out.getvalue(), name)
+        undated = {"Date": None, "Creator": None}
+        canvas.savefig(out, format="svg", transparent=True, metadata=undated)
+    drawing = out.getvalue()
+    drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
+    for number, colour in enumerate(COLOURS, start=1):
+        drawing = drawing.replace(colour, f"var(--series-{number}, {colour})")
+    return re.sub(r'\bid="|href="#|url\(#', rf"\g<0>{name}-", drawing)
 
 
-def use_log_axes(axes: "Axes", ticks: Mapping[int, str], *, xlabel: str, ylabel: str) -> None:
+def use_log_axes(axes: Plot, ticks: Mapping[int, str], *, xlabel: str, ylabel: str) -> None:
     """Make both axes logarithmic, with these ticks below and plain numbers at the side."""
     from matplotlib.ticker import NullLocator
 
@@ -75,13 +81,3 @@ def use_log_axes(axes: "Axes", ticks: Mapping[int, str], *, xlabel: str, ylabel:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.grid(visible=True, which="major", color=INK, alpha=0.15, linewidth=0.6)
-
-
-def themed(svg: str, name: str) -> str:
-    """Let the page choose the colours, and make the identifiers this figure's own."""
-    drawing = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    for number, colour in enumerate(COLOURS, start=1):
-        drawing = drawing.replace(colour, f"var(--series-{number}, {colour})")
-    drawing = re.sub(r'\bid="', f'id="{name}-', drawing)
-    drawing = re.sub(r'href="#', f'href="#{name}-', drawing)
-    return re.sub(r"url\(#", f"url(#{name}-", drawing)

@@ -1,14 +1,14 @@
-"""Records to one data frame: a row for each thing that was asked, its published, predicted and measured readings.
+"""Records to one data frame: a row for each cell and device, its published, predicted and measured readings.
 
 Everything is in base units. Records of one cell are joined by what they describe (experiment, subject, axes, size,
 batch, dtype, mode, protocol); the latest of a kind wins, and readings of different devices stay apart, in rows of
 their own. Published records join where their axes agree.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from bench.records import MeasuredMemory, Record, read_records
 from reports.model.table import GIBI, GIGA, MEBI, MEGA, MILLI
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 # Not imported for this: pandas takes longer than all of reports.
 Frame: TypeAlias = "pd.DataFrame"
 
+ItemT = TypeVar("ItemT")
+KeyT = TypeVar("KeyT", bound=Hashable)
+
 PUBLISHED = Path(__file__).parents[1] / "published"
 IDENTITY = ("experiment", "subject", "size", "batch", "dtype", "mode", "protocol")
+DESCRIBED = itemgetter(*IDENTITY)
 # What `bench.efficiency` measures, and whose published numbers stand beside it.
 BY_COMMAND = {"efficiency": "table1"}
 # What a printed number is in base units: the column, and what to multiply by. MB and GB are the scripts' 2 ** 20 and
@@ -53,6 +57,14 @@ FRAME_COLUMNS = (
 )
 
 
+def grouped(items: Iterable[ItemT], key: Callable[[ItemT], KeyT]) -> dict[KeyT, list[ItemT]]:
+    """Items by their key; keys and items in the order of their first appearance."""
+    groups: dict[KeyT, list[ItemT]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
 def published_records() -> tuple[Record, ...]:
     """Read the documents' own numbers, which come with this package."""
     return read_records(PUBLISHED)
@@ -61,49 +73,50 @@ def published_records() -> tuple[Record, ...]:
 def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = None) -> Frame:
     """Join records into a frame with the columns `FRAME_COLUMNS`.
 
+    A document joins a record if its axes are among those of the record and it is of the same experiment.
+
     Args:
         records: of runs; those with `source="published"` count as documents.
         documents: published records; those of this package by default.
 
     Returns:
-        One row for each thing asked and device, in the order of first appearance, then a row with protocol
+        One row for each cell and device, in the order of first appearance, then a row with protocol
         `published` for each published record that nothing joined. A reading that is not there is None.
     """
     import pandas as pd
 
     printed = published_records() if documents is None else documents
     by_cell = {document.cell: document for document in (*printed, *_only(records, "published"))}
-    documents = list(by_cell.values())
-    by_experiment: dict[str, list[Record]] = {}
-    for document in documents:
-        by_experiment.setdefault(document.experiment, []).append(document)
-    rows, joined = [], set()
-    for same in _alike(record for record in records if record.source != "published"):
-        candidates = by_experiment.get(_documented_as(same[0]), ())
-        match = next((document for document in candidates if joins(same[0], document)), None)
-        if match is not None and match.experiment == same[0].experiment:
-            joined.add(match.cell)
-        rows.extend(_joined_rows(same, match))
-    rows.extend(_published_row(document) for document in documents if document.cell not in joined)
-    places = {id(d.document): at for at, d in enumerate(documents) if d.document is not None}
-    for row in rows:
-        row["published_place"] = places.get(id(row.get("document")))
+    by_experiment = grouped(by_cell.values(), lambda document: document.experiment)
+    columns = {cell: _printed_columns(by_cell[cell], at) for at, cell in enumerate(by_cell)}
+    rows, joined = [], set[str]()
+    alike = grouped(
+        (record for record in records if record.source != "published"),
+        lambda record: (*DESCRIBED(vars(record)), *sorted(record.axes.items())),
+    )
+    for same in alike.values():
+        experiment, axes = _documented_as(same[0]), same[0].axes.items()
+        candidates = by_experiment.get(experiment, ())
+        match = next((each.cell for each in candidates if each.axes.items() <= axes), "")
+        if match and experiment == same[0].experiment:
+            joined.add(match)
+        rows.extend(_joined_rows(same, columns.get(match, {})))
+    alone = {"protocol": "published"}
+    rows.extend(
+        _identity_columns(document) | alone | columns[cell]
+        for cell, document in by_cell.items()
+        if cell not in joined
+    )
     whole = [{column: row.get(column) for column in FRAME_COLUMNS} for row in rows]
     return pd.DataFrame(whole, columns=list(FRAME_COLUMNS), dtype=object)
 
 
-def joins(record: Record, document: Record) -> bool:
-    """Tell whether a published record is about what a record measured.
-
-    The axes of the document must be among those of the record. What the command line measures (experiment
-    `efficiency`) joins Table 1 where it is what the paper measured: the default widths, batch 1, float32, no gradients.
-    """
-    same = document.experiment == _documented_as(record)
-    return same and document.axes.items() <= record.axes.items()
-
-
 def _documented_as(record: Record) -> str:
-    """The experiment of the documents that a record is about."""
+    """The experiment of the documents that a record is about.
+
+    What the command line measures (experiment `efficiency`) is that of Table 1 where it is what the paper measured:
+    the default widths, batch 1, float32, no gradients.
+    """
     plain = not {"channels", "key_channels"} & record.axes.keys()
     usual = (record.batch, record.dtype, record.mode) == (1, "float32", "eval")
     name = record.experiment
@@ -114,60 +127,45 @@ def _only(records: Iterable[Record], source: str) -> list[Record]:
     return [record for record in records if record.source == source]
 
 
-def _alike(records: Iterable[Record]) -> list[list[Record]]:
-    described = itemgetter(*IDENTITY)
-    groups: dict[tuple[object, ...], list[Record]] = {}
-    for record in records:
-        identity = *described(vars(record)), *sorted(record.axes.items())
-        groups.setdefault(identity, []).append(record)
-    return list(groups.values())
-
-
-def _latest(records: Iterable[Record]) -> Record | None:
+def _latest(records: Sequence[Record]) -> Record:
     # max() keeps the first of equals, and of two records without a time the later line is the newer one.
-    return max(reversed(list(records)), key=lambda record: record.created_at, default=None)
+    return max(reversed(records), key=lambda record: record.created_at)
 
 
-def _joined_rows(same: list[Record], document: Record | None) -> list[dict[str, Any]]:
-    predicted = _latest(_only(same, "predicted"))
-    shared = _identity_columns(same[0]) | _printed_columns(document)
-    shared |= _predicted_columns(predicted) if predicted else {}
-    devices: dict[str, list[Record]] = {}
-    for record in _only(same, "measured"):
-        name = record.environment.device_name if record.environment else ""
-        devices.setdefault(name, []).append(record)
-    latest = (_latest(group) for group in devices.values())
-    origins = (predicted,) if predicted else ()
+def _joined_rows(same: list[Record], printed: dict[str, Any]) -> list[dict[str, Any]]:
+    shared = _identity_columns(same[0]) | printed
+    predicted = _only(same, "predicted")
+    origins = (_latest(predicted),) if predicted else ()
+    for record in origins:
+        shared |= _predicted_columns(record)
+    by_device = grouped(
+        _only(same, "measured"),
+        lambda record: record.environment.device_name if record.environment else "",
+    )
     rows = [
         shared | _measured_columns(record, shared) | {"origins": (*origins, record)}
-        for record in latest
-        if record is not None
+        for record in map(_latest, by_device.values())
     ]
     return rows or [shared | {"origins": origins}]
-
-
-def _published_row(document: Record) -> dict[str, Any]:
-    return _identity_columns(document) | {"protocol": "published"} | _printed_columns(document)
 
 
 def _identity_columns(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in IDENTITY} | {"axes": dict(record.axes)}
 
 
-def _printed_columns(document: Record | None) -> dict[str, Any]:
-    if document is None:
-        return {}
-    row: dict[str, Any] = {"document": document.document}
-    for name, value in document.measures.printed.items():
-        if name in PRINTED:
-            column, factor = PRINTED[name]
-            row[column] = value * factor
-    return row
+def _printed_columns(document: Record, place: int) -> dict[str, Any]:
+    scaled = {
+        PRINTED[name][0]: value * PRINTED[name][1]
+        for name, value in document.measures.printed.items()
+        if name in PRINTED
+    }
+    where = {"document": document.document, "published_place": place}
+    return scaled | (where if document.document else {})
 
 
 def _predicted_columns(record: Record) -> dict[str, Any]:
-    row: dict[str, Any] = {"environment": record.environment, "failure": record.failure}
     counts, memory = record.measures.counts, record.measures.predicted
+    row: dict[str, Any] = {"environment": record.environment, "failure": record.failure}
     if counts:
         row |= {name: getattr(counts, name) for name in COUNT_COLUMNS}
     if memory:

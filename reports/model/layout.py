@@ -2,6 +2,7 @@
 
 import itertools
 import string
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -39,32 +40,36 @@ class Layout:
 def lay_out(table: Table) -> Layout:
     """Turn the values of a table into text, number its notes and find the best of each group."""
     labels: dict[str, str] = {}
-    groups = _row_groups(table)
-    best = _best_cells(table, groups)
+
+    def group(index: int) -> list[Value]:
+        return [table.rows[index][at] for at in table.group_by]
+
+    groups = [list(indexes) for _, indexes in itertools.groupby(range(len(table.rows)), group)]
+    best = {
+        (row, at)
+        for at, column in enumerate(table.columns)
+        if column.best
+        for indexes in groups
+        for row in _leading({row: table.rows[row][at] for row in indexes}, column.best)
+    }
     rows = tuple(
         tuple(
-            _laid_cell(value, column, labels=labels, best=(index, position) in best)
-            for position, (value, column) in enumerate(zip(row, table.columns, strict=True))
+            LaidCell(text_of(value, column), _note_label(value, labels), (index, at) in best)
+            for at, (value, column) in enumerate(zip(row, table.columns, strict=True))
         )
         for index, row in enumerate(table.rows)
     )
-    notes = (
-        *(("", note) for note in table.notes),
-        *((label, note) for note, label in labels.items()),
-    )
-    return Layout(rows, notes, frozenset(group[0] for group in groups[1:]))
+    labelled = ((label, note) for note, label in labels.items())
+    notes = (*(("", note) for note in table.notes), *labelled)
+    return Layout(rows, notes, frozenset(indexes[0] for indexes in groups[1:]))
 
 
-def _laid_cell(value: Value, column: Column, *, labels: dict[str, str], best: bool) -> LaidCell:
+def _note_label(value: Value, labels: dict[str, str]) -> str:
+    """Give the label of a value's note, a new one if no value had it yet: a to z, then aa, ab and so on."""
     note = value.note if isinstance(value, Mark | Interval | Spread) else ""
-    label = labels.setdefault(note, _note_label(len(labels))) if note else ""
-    return LaidCell(text_of(value, column), label, best)
-
-
-def _note_label(index: int) -> str:
-    """Give a to z, then aa, ab and so on."""
-    first, last = divmod(index, 26)
-    return (string.ascii_lowercase[first - 1] if first else "") + string.ascii_lowercase[last]
+    first, last = divmod(len(labels), 26)
+    new = (string.ascii_lowercase[first - 1] if first else "") + string.ascii_lowercase[last]
+    return labels.setdefault(note, new) if note else ""
 
 
 def text_of(value: Value, column: Column) -> str:
@@ -97,49 +102,39 @@ def _interval_text(value: Interval, column: Column) -> str:
     # Four digits say all that a reading of a time can; more would only make the column wide.
     digits = max(0, min(column.digits, 3 - len(str(int(abs(shown)))) + 1))
     text = decimal(shown, digits)
-    if value.low is not None and value.high is not None:
-        low, high = (decimal(end / column.scale, digits) for end in (value.low, value.high))
+    if value.low is not None:
+        low, high = (decimal(end / column.scale, digits) for end in value.ends)
         text = f"{text} [{low}, {high}]"
     return f"{text}?" if value.inconclusive else text
 
 
-def _row_groups(table: Table) -> list[list[int]]:
-    def key(index: int) -> list[Value]:
-        return [table.rows[index][at] for at in table.group_by]
-
-    return [list(indexes) for _, indexes in itertools.groupby(range(len(table.rows)), key)]
-
-
-def _best_cells(table: Table, groups: list[list[int]]) -> frozenset[tuple[int, int]]:
-    return frozenset(
-        (row, position)
-        for position, column in enumerate(table.columns)
-        if column.best
-        for group in groups
-        for row in _leading(
-            {row: table.rows[row][position] for row in group}, smallest=column.best == "min"
-        )
-    )
-
-
-def _leading(values: Mapping[int, Value], *, smallest: bool) -> list[int]:
+def _leading(values: Mapping[int, Value], best: str) -> list[int]:
     """Rows of the best value, and of those whose interval overlaps its interval; none where all are alike."""
-    sign = 1 if smallest else -1
-    numbers = {
-        row: sign * number
-        for row, value in values.items()
-        if (number := number_of(value)) is not None
-    }
+    sign = 1 if best == "min" else -1
+    bare = {row: number_of(value) for row, value in values.items()}
+    numbers = {row: sign * number for row, number in bare.items() if number is not None}
     if len(set(numbers.values())) < 2:
         return []
-    best = min(numbers, key=lambda row: numbers[row])
-    reach = max(sign * end for end in _ends(values[best]))
-    leading = [row for row in numbers if min(sign * end for end in _ends(values[row])) <= reach]
+
+    def ends(row: int) -> list[float]:
+        value = values[row]
+        return [sign * end for end in value.ends] if isinstance(value, Interval) else [numbers[row]]
+
+    reach = max(ends(min(numbers, key=lambda row: numbers[row])))
+    leading = [row for row in numbers if min(ends(row)) <= reach]
     return leading if len(leading) < len(numbers) else []
 
 
-def _ends(value: Value) -> tuple[float, ...]:
-    if isinstance(value, Interval) and value.low is not None and value.high is not None:
-        return value.low, value.high
-    number = number_of(value)
-    return () if number is None else (number,)
+def plain(text: str) -> str:
+    """Put text on one line and drop control characters, so that no record can steer a terminal or break a row."""
+    joined = " ".join(str(text).split())
+    # Nearly always so, and much quicker than a look at each letter.
+    if joined.isprintable():
+        return joined
+    return "".join(c for c in joined if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
+
+
+def slug(*parts: str) -> str:
+    """Make a file name of letters, digits and hyphens, whatever a record says."""
+    joined = " ".join(parts).lower()
+    return "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in joined).split())

@@ -1,9 +1,9 @@
-"""Rows of the frame, and how they are joined: by what was asked, by device, by protocol."""
+"""Rows of the frame, and how they are joined: by axes, by device, by protocol."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from reports.model.frame import Frame
+from reports.model.frame import Frame, grouped
 from reports.model.values import Row
 
 RowT = TypeVar("RowT", bound=Row)
@@ -24,32 +24,30 @@ def rows_of(frame: Frame) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def axes_of(row: Row) -> tuple[tuple[str, Any], ...]:
-    """The axes of a row, by which it is compared with others."""
-    return tuple(sorted(row["axes"].items()))
+def axes_of(row: Row, *columns: str) -> tuple[Any, ...]:
+    """The axes of a row and the columns that are named, by which it is compared with others."""
+    return (*sorted(row["axes"].items()), *(row[column] for column in columns))
 
 
-def by_axes(rows: Iterable[RowT], *columns: str) -> dict[Hashable, list[RowT]]:
-    """Rows of one thing asked together: those that agree in their axes, and in the columns that are named."""
-    groups: dict[Hashable, list[RowT]] = {}
-    for row in rows:
-        key = (axes_of(row), *(row[column] for column in columns)) if columns else axes_of(row)
-        groups.setdefault(key, []).append(row)
-    return groups
+def by_axes(rows: Iterable[RowT], *columns: str) -> dict[tuple[Any, ...], list[RowT]]:
+    """Rows that agree in their axes, and in the columns that are named."""
+    return grouped(rows, lambda row: axes_of(row, *columns))
 
 
-def device_names(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Names of the devices that ran something; one empty name where none did."""
+def by_device(rows: Sequence[RowT]) -> Iterator[tuple[str, list[RowT], str]]:
+    """Each device that ran something, or an empty name; its rows, and what tells names of its tables from others'."""
     names = dict.fromkeys(str(row["device_name"]) for row in rows if row["device_name"])
-    return tuple(names) or (("",) if rows else ())
+    for number, device in enumerate(names or [""] * bool(rows), start=1):
+        yield device, of_device(rows, device), f"-{number}" if number > 1 else ""
 
 
 def of_device(rows: Sequence[RowT], device: str) -> list[RowT]:
     """Rows of a device, and those that nothing was executed of, e.g. of a run that was ended; all without a device."""
+    if not device:
+        return list(rows)
     here = [row for row in rows if row["device_name"] == device]
     known = by_axes(here)
-    unread = [row for row in rows if not row["device_name"] and axes_of(row) not in known]
-    return here + unread if device else list(rows)
+    return here + [row for row in rows if not row["device_name"] and axes_of(row) not in known]
 
 
 def with_paper(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,7 +16,6 @@ DASH = "-"
 MEBI, GIBI = 2**20, 2**30
 MEGA, GIGA = 10**6, 10**9
 MILLI = 1e-3
-PERCENT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,13 @@ class Interval:
     high: float | None = None
     inconclusive: bool = False
     note: str = ""
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where the interval begins and ends; the median twice where there is none."""
+        if self.low is None or self.high is None:
+            return self.median, self.median
+        return self.low, self.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +103,6 @@ class Column:
         return "_".join("".join(c if c.isalnum() else " " for c in words).split()).lower()
 
 
-def text_column(name: str, *, wide: bool = False) -> Column:
-    """Make a column of text; a wide one may wrap."""
-    return Column(name, align="left", wide=wide)
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table as data.
@@ -129,9 +130,8 @@ class Table:
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
-                msg = (
-                    f"table {self.name!r}: {len(row)} values for {len(self.columns)} columns: {row}"
-                )
+                counts = f"{len(row)} values for {len(self.columns)} columns"
+                msg = f"table {self.name!r}: {counts}: {row}"
                 raise ValueError(msg)
 
 
@@ -154,5 +154,4 @@ def number_of(value: Value) -> float | None:
             return value.mean
         case int() | float():
             return value
-        case _:
-            return None
+    return None

@@ -1,5 +1,6 @@
 """What a row of the frame says about time, memory and the machine, as values for a table."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ Row = Mapping[str, Any]
 
 UNPUBLISHED = Mark("the documents give no number for this row")
 UNMEASURED = Mark("not measured: the records hold no reading of this row")
+UNREAD = Mark("this device or probe gives no such reading")
 UNPREDICTED = Mark("the records hold no prediction for this row")
 BY_CUDA = "by the rules of CUDA for autocast and attention kernels"
 # GPU events before host clocks: they leave out what the host adds.
@@ -26,18 +28,11 @@ FAILURE_WORDS = {
 }
 
 
-def published_value(row: Row, column: str) -> Value:
-    """Give a document's number, or the dash that says that there is none."""
-    value = row[f"published_{column}"]
-    return UNPUBLISHED if value is None else value
-
-
 def predicted_value(row: Row, column: str) -> Value:
     """Give a number that needed no execution, or in its place the failure or the dash that says why."""
-    value: int | None = row[column]
-    if value is None and row["failure"] is not None:
+    if row[column] is None and row["failure"] is not None:
         return measured_value(row, None, first=column == "parameters")
-    return UNPREDICTED if value is None else value
+    return UNPREDICTED if row[column] is None else row[column]
 
 
 def predicted_increment(row: Row) -> Value:
@@ -54,27 +49,24 @@ def measured_value(row: Row, value: Value, *, first: bool = False) -> Value:
         return value
     failure = row["failure"]
     if failure is None:
-        return (
-            Mark("this device or probe gives no such reading") if row["device_name"] else UNMEASURED
-        )
+        return UNREAD if row["device_name"] else UNMEASURED
     note = f"{FAILURE_WORDS[failure.kind]}: {failure.reason}"
     if not first:
         return Mark(note)
-    needs = f"needs {failure.needs_bytes / GIBI:.1f} GiB" if failure.needs_bytes else None
-    return Mark(note, needs or FAILURE_WORDS[failure.kind])
+    needs = failure.needs_bytes
+    return Mark(note, f"needs {needs / GIBI:.1f} GiB" if needs else FAILURE_WORDS[failure.kind])
 
 
 def timing_of(
     row: Row, *, clocks: Sequence[str] = CLOCK_ORDER, cache: str = "hot"
 ) -> Timing | None:
     """Choose the timing by the first of `clocks` that the row has."""
-    ranked = [
+    usable = (
         timing
-        for clock in clocks
         for timing in row["timings"] or ()
-        if timing.clock == clock and timing.cache == cache and timing.samples_s
-    ]
-    return ranked[0] if ranked else None
+        if timing.clock in clocks and timing.cache == cache and timing.samples_s
+    )
+    return min(usable, key=lambda timing: clocks.index(timing.clock), default=None)
 
 
 def time_interval(timing: Timing | None) -> Interval | None:
@@ -86,18 +78,17 @@ def time_interval(timing: Timing | None) -> Interval | None:
         return None
     kept = without_rejected(timing.samples_s, timing.rejected)
     time = median_interval(kept or timing.samples_s, confidence=0.99)
-    notes = [] if kept else ["every sample was rejected: the GPU's clock was low or throttled"]
-    notes += ["host-bound: the GPU waited for the host"] if timing.host_bound else []
-    notes += _doubts(timing)
+    calls = len(timing.samples_s)
+    doubts = {
+        "every sample was rejected: the GPU's clock was low or throttled": not kept,
+        "host-bound: the GPU waited for the host": timing.host_bound,
+        f"calls that fitted into the time: {calls}": calls < MIN_SAMPLES,
+        "the warm-up never became steady": calls >= MIN_SAMPLES and not timing.steady,
+    }
+    notes = "; ".join(doubt for doubt, is_so in doubts.items() if is_so)
     narrow = is_conclusive(kept, relative=CONCLUSIVE_WIDTH[timing.clock])
     doubtful = not (kept and timing.steady and narrow)
-    return Interval(time.median, time.low, time.high, doubtful, "; ".join(notes))
-
-
-def _doubts(timing: Timing) -> list[str]:
-    if len(timing.samples_s) < MIN_SAMPLES:
-        return [f"calls that fitted into the time: {len(timing.samples_s)}"]
-    return [] if timing.steady else ["the warm-up never became steady"]
+    return Interval(time.median, time.low, time.high, doubtful, notes)
 
 
 def median_time(
@@ -108,11 +99,9 @@ def median_time(
     return None if time is None else Interval(time.median)
 
 
-def time_value(row: Row, *, clocks: Sequence[str] = CLOCK_ORDER, cache: str = "hot") -> Value:
+def time_value(row: Row) -> Value:
     """Time of one call in seconds with its interval, or why there is none."""
-    return measured_value(
-        row, time_interval(timing_of(row, clocks=clocks, cache=cache)), first=True
-    )
+    return measured_value(row, time_interval(timing_of(row)), first=True)
 
 
 def ratio_of(above: Value, below: Value) -> Value:
@@ -129,20 +118,18 @@ def workspace(row: Row) -> Value:
 
 def group_times(operations: Iterable[OperatorTime]) -> dict[str, float]:
     """Seconds of each operation group: the medians of its operators, added up."""
-    groups: dict[str, float] = {}
+    groups: dict[str, float] = defaultdict(float)
     for operator in operations:
         if operator.samples_s:
-            median = median_interval(operator.samples_s).median
-            groups[operator.group] = groups.get(operator.group, 0.0) + median
-    return groups
+            groups[operator.group] += median_interval(operator.samples_s).median
+    return dict(groups)
 
 
 def describe_machine(environment: Environment) -> str:
     """One phrase on where readings were taken."""
     if environment.device == "cuda":
-        return (
-            f"{environment.device_name}, torch {environment.torch}, CUDA {environment.cuda or '?'}"
-        )
+        cuda = environment.cuda or "?"
+        return f"{environment.device_name}, torch {environment.torch}, CUDA {cuda}"
     threads = f"{environment.threads} thread{'s' if environment.threads != 1 else ''}"
     return f"{environment.device_name} ({threads}), torch {environment.torch}"
 
