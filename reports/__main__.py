@@ -116,18 +116,19 @@ def _show(report: "RecordReport", formats: Sequence[str], *, out: Path | None) -
     if "terminal" in formats:
         from rich.console import Console
 
-        from reports.render import shorten_report, to_terminal
+        from reports.render import TerminalTable, shorten_report
 
         console = Console()
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = 120
         writes = "--format markdown prints it, --out DIR writes it."
-        chosen = shorten_report(report.tables, where=f"All of it is in {out}." if out else writes)
-        for table in chosen.tables:
-            console.print(to_terminal(table))
+        where = f"All of it is in {out}." if out else writes
+        tables, line = shorten_report(report.tables, where=where)
+        for table in tables:
+            console.print(TerminalTable(table))
             console.print()
-        if chosen.line:
-            console.print(chosen.line, markup=False, highlight=False, soft_wrap=True)
+        if line:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     if out is None:
         for _, text in _report_files(report, [name for name in formats if name != "html"]):
             sys.stdout.write(f"{text}\n")

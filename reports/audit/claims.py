@@ -116,7 +116,6 @@ def _claims_of(
 
 
 def _of_plain_form(rows: Iterable[Row], base: str, column: str) -> int | None:
-    """What the first row of a block in its plain form says that says it."""
     values = (row[column] for row in rows if row["axes"]["block"] == base)
     return next((value for value in values if value is not None), None)
 
@@ -128,6 +127,10 @@ def _text_claims(rows: AuditRows) -> Iterator[Claim]:
         for size, experiment in (("256x128", "table1"), ("96x96", "table1"), ("256x128", "fig2"))
     )
     smaller = _nb_over_apnb(_block_memory, large)
+    needed = dict.fromkeys(
+        f"{each.value:.1f} ({each.form})" for each in smaller if each.label == "predicted increment"
+    )
+    adds = f"of what one call adds: {' or '.join(needed)}" if needed else ""
     above, below = map(readings.products, small)
     label = "MACs of the matrix products, NB over APNB"
     claims: dict[str, dict[str, Any]] = {
@@ -148,7 +151,7 @@ def _text_claims(rows: AuditRows) -> Iterator[Claim]:
             "where": "Abstract",
             "what": "APNB smaller, 256x128",
             "readings": smaller,
-            "remarks": {"paper's protocol only": _needed(smaller)},
+            "remarks": {"paper's protocol only": adds},
         },
         "eq13-saved": {
             "where": "Eq. 13",
@@ -166,12 +169,6 @@ def _text_claims(rows: AuditRows) -> Iterator[Claim]:
 
 def _nb_over_apnb(read_rows: ReadRows, blocks: Iterable[Iterable[Row]]) -> tuple[OurReading, ...]:
     return tuple(readings.quotients(*map(read_rows, blocks)))
-
-
-def _needed(factors: Iterable[OurReading]) -> str:
-    needs = (each for each in factors if each.label == "predicted increment")
-    texts = dict.fromkeys(f"{need.value:.1f} ({need.form})" for need in needs)
-    return f"of what one call adds: {' or '.join(texts)}" if texts else ""
 
 
 def _fewer_macs(blocks: Iterable[Iterable[Row]], of_what: str) -> str:

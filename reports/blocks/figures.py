@@ -1,8 +1,4 @@
-"""Figures of memory and MACs of one call against the size of the map.
-
-Text and lines take the colour of the page they stand on, and the series colours change with its theme; a file of its
-own shows the light ones. The same frame gives the same bytes.
-"""
+"""Figures of memory and MACs of one call against the size of the map."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -92,15 +88,9 @@ def _draw_series(axes: Plot, series: BlockSeries, column: Column) -> None:
     for value, size, block, colour in sorted(ends):
         height = axes.transData.transform((size, value))[1]
         lowest = max(height, lowest + 14)
-        axes.annotate(
-            block,
-            (size, value),
-            xytext=(8, (lowest - height) * 72 / axes.figure.dpi),
-            textcoords="offset points",
-            color=colour,
-            va="center",
-            fontweight="bold",
-        )
+        offset = (8, (lowest - height) * 72 / axes.figure.dpi)
+        style = {"color": colour, "va": "center", "fontweight": "bold"}
+        model.label_point(axes, block, (size, value), offset=offset, **style)
 
 
 CHAPTER = Chapter(20, figures=size_figures)

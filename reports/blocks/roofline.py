@@ -11,10 +11,8 @@ from operator import itemgetter
 from bench.analysis import Ceilings, ceiling_rate, measured_ceilings, recognise_device
 from bench.records import Ceiling
 from reports import model
-from reports.blocks import efficiency, variants
-from reports.blocks.floors import FLOOR_FIELD, SHARE, floor_entries, operator_table, row_floors
+from reports.blocks import efficiency, floors, variants
 from reports.blocks.operations import PROFILED
-from reports.blocks.predicted_times import comparison_fields, predicted_time_tables
 from reports.model import Chapter, Column, Field, Frame, Mark, Row, Table
 
 CEILINGS = "ceilings"
@@ -28,7 +26,7 @@ BOUND = "Bound by: what most of the floor is spent on."
 def roofline_tables(frame: Frame) -> tuple[Table, ...]:
     """Ceilings, blocks and operators of each machine whose ceilings are on record; then predictions."""
     tables = machine_tables(frame)
-    return (*tables, *predicted_time_tables(frame)) if tables else ()
+    return (*tables, *floors.predicted_time_tables(frame)) if tables else ()
 
 
 def machine_tables(frame: Frame) -> tuple[Table, ...]:
@@ -57,7 +55,7 @@ def _floor_tables(frame: Frame, reached: Ceilings, suffix: str) -> Iterator[Tabl
     slowest = list[Row]()
     for experiment in FLOORED_TITLES:
         rows = [
-            {**row, **floor_entries(row, reached), "time": model.median_time(row)}
+            {**row, **floors.floor_entries(row, reached), "time": model.median_time(row)}
             for row in model.rows_of_experiment(frame, experiment)
             if row["protocol"] == "strict" and model.timing_of(row)
         ]
@@ -68,10 +66,10 @@ def _floor_tables(frame: Frame, reached: Ceilings, suffix: str) -> Iterator[Tabl
             slowest += sorted(known, key=lambda row: row["time"].median)[-1:]
     profiled = [row for row in model.rows_of_experiment(frame, PROFILED) if row["operations"]]
     for row in profiled or slowest[:1]:
-        lowest = row_floors(row, reached)
+        lowest = floors.row_floors(row, reached)
         if not isinstance(lowest, Mark):
             name = f"roofline-operators-{row['axes']['block']}{suffix}".replace(":", "-")
-            yield operator_table(row, lowest, name=name)
+            yield floors.operator_table(row, lowest, name=name)
 
 
 def _ceiling_table(machine: Row, suffix: str) -> Table:
@@ -109,7 +107,7 @@ def _block_table(rows: Sequence[Row], experiment: str, suffix: str) -> Table:
     """Times beside their floors, and beside what was to be expected of a known device."""
     device_name = rows[0]["device_name"]
     device = recognise_device(device_name)
-    expected = device and comparison_fields(
+    expected = device and floors.comparison_fields(
         device, f"by {device.title}'s datasheet", model.median_time
     )
     return model.tabulate(
@@ -117,8 +115,8 @@ def _block_table(rows: Sequence[Row], experiment: str, suffix: str) -> Table:
         (
             *model.BLOCK_FIELDS,
             model.time_field(2, best=None),
-            FLOOR_FIELD,
-            model.share_field("floor", "time", note=SHARE),
+            floors.FLOOR_FIELD,
+            model.share_field("floor", "time", note=floors.SHARE),
             Field(model.text_column("bound by"), itemgetter("bound"), note=BOUND),
             *(expected or ()),
         ),

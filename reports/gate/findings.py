@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench import records
 from bench.records import Control, Finding, FindingVerdict, Outcome, SideRecord
-from reports.gate import github, junit, pytest_benchmark
+from reports.gate import other_tools
 from reports.gate.wording import amount, headline
 from reports.model import Column, Interval, Mark, Table, describe_machine, text_column
 from reports.render import escape_markdown, to_markdown
@@ -143,11 +143,13 @@ def write_reports(outcome: Outcome, folder: Path) -> str:
     (folder / "pytest-benchmark").mkdir(exist_ok=True)
     files = {
         "summary.md": job_summary(outcome),
-        "junit.xml": junit.to_junit(outcome),
-        "github-action-benchmark.json": json.dumps(github.benchmark_entries(outcome), indent=1),
+        "junit.xml": other_tools.to_junit(outcome),
+        "github-action-benchmark.json": json.dumps(
+            other_tools.benchmark_entries(outcome), indent=1
+        ),
     }
     for side in ("base", "head"):
-        report = pytest_benchmark.side_report(outcome, side)
+        report = other_tools.side_report(outcome, side)
         files[f"pytest-benchmark/{side}.json"] = json.dumps(report, indent=1)
     for name, content in files.items():
         (folder / name).write_text(content, encoding="utf-8")

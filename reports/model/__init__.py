@@ -1,6 +1,6 @@
 """Rows and tables: frame, columns, values."""
 
-from reports.model.chapter import Chapter
+from reports.model.chapter import Chapter, Figure, Section
 from reports.model.columns import (
     ARM_FIELDS,
     BLOCK_FIELDS,
@@ -24,7 +24,16 @@ from reports.model.columns import (
     time_column,
     time_field,
 )
-from reports.model.drawing import COLOURS, INK, MARKERS, Figure, Plot, short, svg_of, use_log_axes
+from reports.model.drawing import (
+    COLOURS,
+    INK,
+    MARKERS,
+    Plot,
+    label_point,
+    short,
+    svg_of,
+    use_log_axes,
+)
 from reports.model.frame import BY_COMMAND, Frame, build_frame, grouped
 from reports.model.layout import LaidCell, Layout, decimal, lay_out, plain, slug
 from reports.model.rows import (
@@ -46,7 +55,6 @@ from reports.model.table import (
     Interval,
     Mark,
     Number,
-    Section,
     Spread,
     Table,
     Value,

@@ -15,10 +15,10 @@ UNMEASURED = Mark("not measured: the records hold no reading of this row")
 UNREAD = Mark("this device or probe gives no such reading")
 UNPREDICTED = Mark("the records hold no prediction for this row")
 BY_CUDA = "by the rules of CUDA for autocast and attention kernels"
-# GPU events before host clocks: they leave out what the host adds.
-CLOCK_ORDER = ("cuda-events", "cuda-graph", "wall", "process")
-# Half an interval as a share of its median: a processor that others use too can't do better.
+# Half an interval as a share of its median: a processor that others use too can't do better. GPU events come before
+# host clocks, since they leave out what the host adds.
 CONCLUSIVE_WIDTH = {"cuda-events": 0.01, "cuda-graph": 0.01, "wall": 0.05, "process": 0.05}
+CLOCK_ORDER = tuple(CONCLUSIVE_WIDTH)
 FAILURE_WORDS = {
     "out-of-memory": "out of memory",
     "foreseen": "too large",

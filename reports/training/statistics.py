@@ -35,32 +35,29 @@ class Difference(NamedTuple):
     seeds: tuple[object, ...]
 
     @property
-    def has_interval(self) -> bool:
-        """Whether there are enough seeds, and a spread among them."""
-        enough = len(self.seeds) >= MIN_SEEDS
-        return enough and self.deviation is not None and self.deviation > LEAST_DEVIATION
-
-    @property
-    def _error(self) -> float:
-        assert self.deviation is not None
-        return self.deviation / len(self.seeds) ** 0.5
+    def error(self) -> float | None:
+        """Of the mean; None with too few seeds or no spread among them, which have no interval."""
+        count, deviation = len(self.seeds), self.deviation or 0.0
+        return (
+            deviation / count**0.5 if count >= MIN_SEEDS and deviation > LEAST_DEVIATION else None
+        )
 
     def interval(self, confidence: float = T_CONFIDENCE) -> tuple[float, float] | None:
         """Two-sided t interval of the mean, None where there is none."""
-        if not self.has_interval:
+        if self.error is None:
             return None
         from scipy.special import stdtrit
 
-        reach = float(stdtrit(len(self.seeds) - 1, (1 + confidence) / 2)) * self._error
+        reach = float(stdtrit(len(self.seeds) - 1, (1 + confidence) / 2)) * self.error
         return self.mean - reach, self.mean + reach
 
     def p_value(self, threshold: float = 0.0) -> float | None:
         """Two-sided p-value of the mean being `threshold`, None where there is no interval."""
-        if not self.has_interval:
+        if self.error is None:
             return None
         from scipy.special import stdtr
 
-        return float(2 * stdtr(len(self.seeds) - 1, -abs(self.mean - threshold) / self._error))
+        return float(2 * stdtr(len(self.seeds) - 1, -abs(self.mean - threshold) / self.error))
 
 
 def paired(above: Scores, below: Scores) -> Difference | None:
