@@ -1,4 +1,7 @@
-"""Floors of blocks at the ceilings that a machine reached itself and at those of known devices, by their datasheets."""
+"""Floors of blocks: at the ceilings that a machine reached itself, and at those that makers of known devices state.
+
+Both follow from the ledger of a block (`bench.analysis.roofline`, `bench.analysis.devices`).
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -148,7 +151,6 @@ def _predicted_times(frame: Frame, experiment: str, devices: Sequence[Datasheet]
 
 
 def _device_fields(device: Datasheet) -> Iterator[Field]:
-    """Predicted time, and if there is one to compare it with, the published or measured one and the error."""
 
     def published(row: Row) -> float | None:
         document = row["document"]
@@ -160,10 +162,9 @@ def _device_fields(device: Datasheet) -> Iterator[Field]:
         here = (other for other in rows if recognise_device(other["device_name"]) is device)
         return next(filter(None, map(model.median_time, here)), None)
 
-    def known(row: Row) -> Value:
-        return measured(row) or published(row)
-
-    predicted, error = comparison_fields(device, device.title, known)
+    predicted, error = comparison_fields(
+        device, device.title, lambda row: measured(row) or published(row)
+    )
     yield predicted
     yield Field(model.time_column(device.title, "published"), published, optional=True)
     yield Field(model.time_column(device.title), measured, optional=True)
@@ -187,17 +188,14 @@ def comparison_fields(
 
 
 def _predicted_time(row: Row, device: Datasheet) -> Value:
-    """Predict the time of one call on a device at the least, or say why it can't be had there."""
     if is_fused(row):
         return NOT_ITS_OWN
     if not row["ledger"]:
         return model.predicted_value(row, "macs")
-    needs = (row["predicted_peak_bytes"] or 0) / model.GIBI
-    has = device.memory_bytes / model.GIBI
+    needs, has = (row["predicted_peak_bytes"] or 0) / model.GIBI, device.memory_bytes / model.GIBI
     if needs > has:
-        return Mark(
-            f"too large: needs {needs:.1f} GiB by prediction, {device.title} has {has:.0f} GiB"
-        )
+        too_large = f"too large: needs {needs:.1f} GiB by prediction"
+        return Mark(f"{too_large}, {device.title} has {has:.0f} GiB")
     try:
         return analysis.floor_total_s(row["ledger"], device.ceilings, policy_of(row["dtype"]))
     except ValueError as reason:

@@ -1,8 +1,4 @@
-"""How near blocks come to what their machine can do: its ceilings, times beside floors, operators, predictions.
-
-A floor follows from the ledger of a block and the ceilings that the machine reached itself at the start of the run
-(`bench.analysis.roofline`); a prediction from those that the maker of a device states (`bench.analysis.devices`).
-"""
+"""How near blocks come to what their machine can do: its ceilings, times beside floors, operators, predictions."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -51,7 +47,6 @@ def _machine_of(row: Row) -> tuple[str, int] | None:
 
 
 def _floor_tables(frame: Frame, reached: Ceilings, suffix: str) -> Iterator[Table]:
-    """Tables of what a machine ran, beside the floors there."""
     slowest = list[Row]()
     for experiment in FLOORED_TITLES:
         rows = [
@@ -73,7 +68,6 @@ def _floor_tables(frame: Frame, reached: Ceilings, suffix: str) -> Iterator[Tabl
 
 
 def _ceiling_table(machine: Row, suffix: str) -> Table:
-    """What the machine reached, and where its maker says what it could, the share of that."""
     device = recognise_device(machine["device_name"])
     stated = device.ceilings if device else None
     rate = partial(Column, unit="G/s", digits=1, scale=model.GIGA, base="per_second")
@@ -104,9 +98,7 @@ def _ceiling_line(ceiling: Ceiling, stated: Ceilings | None) -> Row:
 
 
 def _block_table(rows: Sequence[Row], experiment: str, suffix: str) -> Table:
-    """Times beside their floors, and beside what was to be expected of a known device."""
-    device_name = rows[0]["device_name"]
-    device = recognise_device(device_name)
+    device = recognise_device(rows[0]["device_name"])
     expected = device and floors.comparison_fields(
         device, f"by {device.title}'s datasheet", model.median_time
     )
@@ -121,7 +113,7 @@ def _block_table(rows: Sequence[Row], experiment: str, suffix: str) -> Table:
             *(expected or ()),
         ),
         name=f"roofline-{experiment}{suffix}",
-        title=f"Roofline of {FLOORED_TITLES[experiment]}: time beside its floor on {device_name}",
+        title=f"Roofline of {FLOORED_TITLES[experiment]}: time beside its floor on {rows[0]['device_name']}",
         group_by=(1,),
     )
 

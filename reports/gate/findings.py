@@ -34,12 +34,7 @@ MEANINGS: dict[FindingVerdict, str] = {
 REASON_COLUMNS = (Column("ratio", digits=3), text_column("why", wide=True))
 FINDING_COLUMNS = (
     *map(text_column, ("verdict", "cell", "quantity")),
-    *map(Column, ("base", "head")),
-    *REASON_COLUMNS,
-)
-CONTROL_COLUMNS = (
-    *map(text_column, ("control", "cell", "has to read", "reads")),
-    *REASON_COLUMNS,
+    *(*map(Column, ("base", "head")), *REASON_COLUMNS),
 )
 
 
@@ -50,6 +45,7 @@ def outcome_tables(outcome: Outcome) -> tuple[Table, ...]:
     verdicts = {finding.verdict for finding in moved}
     meanings = (f"{word}: {text}." for word, text in MEANINGS.items() if word in verdicts)
     notes = (RATIO_MEANING, *meanings)
+    named = map(text_column, ("control", "cell", "has to read", "reads"))
     failed = "this machine cannot decide"
     tables = (
         _finding_table(outcome, moved, "moved", title="What moved, the worst first", notes=notes),
@@ -57,7 +53,7 @@ def outcome_tables(outcome: Outcome) -> tuple[Table, ...]:
         Table(
             name="controls",
             title="Controls: questions whose answers are known",
-            columns=CONTROL_COLUMNS,
+            columns=(*named, *REASON_COLUMNS),
             rows=tuple(
                 (
                     *(control.name, control.cell, control.expected),
@@ -105,8 +101,7 @@ def _ratio_interval(of: Finding | Control) -> Interval | None:
 
 def _side_name(side: SideRecord) -> str:
     dirty = "-dirty" if (side.commit or "").endswith("-dirty") else ""
-    commit = f" ({side.commit[:10]}{dirty})" if side.commit else ""
-    return f"{side.name}{commit}"
+    return f"{side.name} ({side.commit[:10]}{dirty})" if side.commit else side.name
 
 
 def environment_changes(outcome: Outcome) -> str:

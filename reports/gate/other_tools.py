@@ -7,6 +7,7 @@ actions/toolkit, packages/core/src/command.ts. Entries are those of github-actio
 """
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 from xml.etree import ElementTree as ET
@@ -17,8 +18,6 @@ from reports.model import plain
 
 MESSAGE_ESCAPES = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 PROPERTY_ESCAPES = MESSAGE_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
-SKIPPED = ("INCONCLUSIVE", "NEW", "SHOWN")
-SUITES = ("exact", "time", "memory")
 
 
 def annotations(outcome: Outcome) -> str:
@@ -26,15 +25,12 @@ def annotations(outcome: Outcome) -> str:
     lines = []
     for finding in (each for each in worst_first(outcome.findings) if each.is_worse):
         title = plain(f"{finding.verdict}: {finding.cell}, {finding.quantity}")
-        message = _message(f"{finding_sentence(finding)}. {finding.reason}")
+        message = plain(f"{finding_sentence(finding)}. {finding.reason}").translate(MESSAGE_ESCAPES)
         lines.append(f"::error title={title.translate(PROPERTY_ESCAPES)}::{message}\n")
     if outcome.undecided and not lines:
-        lines.append(f"::warning title=Not decided::{_message(headline(outcome))}\n")
+        message = plain(headline(outcome)).translate(MESSAGE_ESCAPES)
+        lines.append(f"::warning title=Not decided::{message}\n")
     return "".join(lines)
-
-
-def _message(text: str) -> str:
-    return plain(text).translate(MESSAGE_ESCAPES)
 
 
 def benchmark_entries(outcome: Outcome) -> list[dict[str, str | float]]:
@@ -61,7 +57,7 @@ def to_junit(outcome: Outcome) -> str:
     """Write a suite each for the exact gates, time, memory and the controls."""
     root = ET.Element("testsuites", name="bench.regress", time=f"{outcome.seconds:.3f}")
     findings = worst_first(outcome.findings)
-    for kind in SUITES:
+    for kind in ("exact", "time", "memory"):
         _add_suite(root, kind, [_test_case(each) for each in findings if each.kind == kind])
     _add_suite(root, "controls", [_control_case(control) for control in outcome.controls])
     ET.indent(root)
@@ -69,14 +65,12 @@ def to_junit(outcome: Outcome) -> str:
 
 
 def _add_suite(root: ET.Element, name: str, cases: list[ET.Element]) -> None:
-    if not cases:
-        return
-    counts = {
-        word: str(sum(case.find(tag) is not None for case in cases))
-        for word, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
-    }
-    suite = ET.SubElement(root, "testsuite", {"name": name, "tests": str(len(cases)), **counts})
-    suite.extend(cases)
+    tags = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+    if cases:
+        kinds = Counter(case[0].tag for case in cases if len(case))
+        counts = {word: str(kinds[tag]) for word, tag in tags.items()}
+        suite = ET.SubElement(root, "testsuite", {"name": name, "tests": str(len(cases)), **counts})
+        suite.extend(cases)
 
 
 def _test_case(finding: Finding) -> ET.Element:
@@ -85,7 +79,7 @@ def _test_case(finding: Finding) -> ET.Element:
     message = plain(finding_sentence(finding))
     if finding.is_worse:
         ET.SubElement(case, "failure", type=verdict, message=message).text = plain(reason)
-    elif verdict in SKIPPED:
+    elif verdict in ("INCONCLUSIVE", "NEW", "SHOWN"):
         ET.SubElement(case, "skipped", message=plain(f"{verdict}: {reason}"))
     else:
         ET.SubElement(case, "system-out").text = plain(f"{message}. {reason}")

@@ -19,15 +19,12 @@ STEP_RULE = (
 
 def history_table(series: Sequence[TimeSeries]) -> Table:
     """All series, those with the latest steps first within a device."""
-    ordered = sorted(
-        series, key=lambda each: (each.device, -len(each.steps), each.quantity, each.cell)
-    )
     rows = []
-    for each in ordered:
+    for each in sorted(series, key=lambda s: (s.device, -len(s.steps), s.quantity, s.cell)):
         first, last = each.points[0].value, each.points[-1].value
         amounts = (_amount(first, each), _amount(last, each), last / first)
-        steps = _steps_text(each) or "none"
-        rows.append((each.device, each.quantity, each.cell, len(each.points), *amounts, steps))
+        named = (each.device, each.quantity, each.cell)
+        rows.append((*named, len(each.points), *amounts, _steps_text(each) or "none"))
     return Table(
         name="history",
         title="History of runs",

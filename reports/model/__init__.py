@@ -10,6 +10,7 @@ from reports.model.columns import (
     TIME_NOTE,
     WORK_FIELDS,
     Field,
+    TimeUnit,
     axis_field,
     device_column,
     memory_column,
