@@ -71,6 +71,7 @@ from reports.model.values import (
     UNPUBLISHED,
     Row,
     describe_machine,
+    failure_mark,
     group_times,
     measured_value,
     measuring_conditions,

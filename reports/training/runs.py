@@ -57,9 +57,7 @@ class Arm:
         # What a run said comes before what a prediction could not.
         for row in sorted(self.rows, key=lambda row: row["device_name"] is None):
             if row["axes"].get(SEED, seed) == seed and row["failure"] is not None:
-                mark = model.measured_value(row, None, first=True)
-                assert isinstance(mark, Mark)
-                return mark
+                return model.failure_mark(row["failure"], first=True)
         if seed in self.runs:
             return Mark("no class of this group is in the data or was predicted")
         return UNMEASURED
@@ -107,8 +105,8 @@ class TrainingStudy:
         if not self.runs:
             return "Nothing was trained; predicted without execution." if self.arms else ""
         scores = [row["accuracy"] for row in self.runs]
-        iterations = _range_of(score.iterations for score in scores)
-        images = _range_of(score.train_images for score in scores)
+        iterations = _range_of([score.iterations for score in scores])
+        images = _range_of([score.train_images for score in scores])
         machines = [model.describe_machine(e) for row in self.runs if (e := row["environment"])]
         protocols = _joined_words(f"'{score.protocol}'" for score in scores if score.protocol)
         parts = (
@@ -138,9 +136,8 @@ def _joined_words(words: Iterable[str]) -> str:
     return " and ".join(dict.fromkeys(filter(None, words)))
 
 
-def _range_of(numbers: Iterable[int]) -> str:
-    ordered = sorted(numbers)
-    low, high = ordered[0], ordered[-1]
+def _range_of(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 

@@ -24,13 +24,13 @@ MIOU_COLUMN = partial(Column, unit="%", digits=2, base="percent", source="measur
 def training_tables(frame: Frame) -> tuple[Table, ...]:
     """Every table of what was trained: by experiment and setting, then the comparisons by setting."""
     tables: list[Table] = []
-    settings: dict[str, list[TrainingStudy]] = {}
-    for study in training_studies(frame):
-        settings.setdefault(str(sorted(study.setting.items(), key=str)), []).append(study)
+    studies = training_studies(frame)
+    for study in studies:
         tables.append(study_table(study))
         was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
         if was_run and study.seeds:
             tables.append(_seed_table(study))
+    settings = model.grouped(studies, lambda study: str(sorted(study.setting.items(), key=str)))
     return (*tables, *(table for same in settings.values() for table in verdict_tables(same)))
 
 
@@ -66,8 +66,9 @@ def _seed_table(study: TrainingStudy) -> Table:
     def score(arm: Arm, seed: object) -> Value:
         return arm.missing(seed) if (value := arm.scores().get(seed)) is None else value
 
-    columns = ((seed, MIOU_COLUMN(f"seed {seed}")) for seed in study.seeds)
-    fields = (_arm_field(column, partial(score, seed=seed)) for seed, column in columns)
+    fields = (
+        _arm_field(MIOU_COLUMN(f"seed {seed}"), partial(score, seed=seed)) for seed in study.seeds
+    )
     return _tabulate(study, *fields, after="seeds", what=": mIoU of every seed")
 
 
@@ -135,7 +136,6 @@ def _cost(arm: Arm, name: str, mode: str) -> Value:
 
 
 def _step_time(arm: Arm) -> Value:
-    """Median over the runs of the median time of a step, in seconds."""
     times = [run["accuracy"].step_time_s for run in arm.runs.values()]
     medians = [statistics.median(samples) for samples in times if samples]
     return statistics.median(medians) if medians else None
