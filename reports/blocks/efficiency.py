@@ -21,11 +21,9 @@ PROCEDURE = (
 )
 STORED = "The paper's count agrees with parameters and batch norm buffers together."
 WHOLE = (
-    "Memory in all is everything alive at the peak: parameters, input and what the call adds. "
-    "Workspaces, cached blocks and the driver's context are not in it; the paper does not say what "
-    "its figure holds."
+    "Memory in all is everything alive at the peak: parameters, input and what the call adds. Workspaces, cached "
+    "blocks and the driver's context are not in it; the paper does not say what its figure holds."
 )
-COLD = "Cold: the GPU's caches were emptied before every call."
 
 
 def _paper_operations(row: model.Row) -> model.Value:
@@ -95,7 +93,7 @@ def _timing_fields(digits: int, *, unit: model.TimeUnit = "ms") -> tuple[Field, 
         optional_field(
             column("time, cold", digits=digits + 1),
             partial(model.median_time, cache="cold"),
-            note=COLD,
+            note="Cold: the GPU's caches were emptied before every call.",
         ),
         optional_field(
             column("time by paper's procedure", digits=digits),

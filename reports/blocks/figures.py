@@ -19,15 +19,13 @@ BlockSeries = Mapping[str, Mapping[int, int]]
 
 def size_figures(frame: Frame) -> tuple[Figure, ...]:
     """Predicted memory and MACs of one call against the number of positions N of the map."""
-    figures = (_size_figure(frame, name, column) for name, column in DRAWN_COLUMNS.items())
-    return tuple(figure for figure in figures if figure is not None)
+    drawn = ((name, column, _series(frame, column.base)) for name, column in DRAWN_COLUMNS.items())
+    # Each block in it has two sizes or more.
+    return tuple(_size_figure(name, column, series) for name, column, series in drawn if series)
 
 
-def _size_figure(frame: Frame, name: str, column: Column) -> Figure | None:
-    series = _series(frame, column.base)
+def _size_figure(name: str, column: Column, series: BlockSeries) -> Figure:
     sizes = sorted(set[int]().union(*series.values()))
-    if len(sizes) < 2:
-        return None
     title = f"{column.name[0].upper()}{column.name[1:]} of one call"
     last = {block: points[max(points)] / column.scale for block, points in series.items()}
     ends = ", ".join(f"{block} {model.short(at)} {column.unit}" for block, at in last.items())

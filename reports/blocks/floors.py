@@ -20,9 +20,8 @@ NOT_ITS_OWN = Mark(
     "compiled or exported: its operators are fused, and the ledger is that of the module it was made from"
 )
 FLOOR = (
-    "The floor adds up the operators, each the longest of three times: its products at the peak of their "
-    "number format, its other operations at that of float32, its bytes at the speed of the copy. It knows "
-    "no launches."
+    "The floor adds up the operators, each the longest of three times: its products at the peak of their number "
+    "format, its other operations at that of float32, its bytes at the speed of the copy. It knows no launches."
 )
 SHARE = (
     "A share is floor over time. It passes 100 % where a cache holds what an earlier operator left, or where "

@@ -50,12 +50,11 @@ def _operations(rows: Sequence[Row], name: str) -> Table:
 
 def fig2_figures(frame: Frame) -> tuple[Figure, ...]:
     """Fig. 2 of the paper: time of each operation of NB and APNB, the sum as the last pair of bars."""
-    figures = []
-    for table in fig2_tables(frame):
-        series = [at for at, column in enumerate(table.columns) if column.unit == "ms"]
-        if len(series) > 1:
-            figures.append(_bars(table, series))
-    return tuple(figures)
+    return tuple(
+        _bars(table, series)
+        for table in fig2_tables(frame)
+        if len(series := [at for at, each in enumerate(table.columns) if each.unit == "ms"]) > 1
+    )
 
 
 def _bars(table: Table, series: Sequence[int]) -> Figure:

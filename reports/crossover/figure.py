@@ -61,7 +61,6 @@ def _figure_words(study: Study) -> str:
 
 
 def _last_values(curves: Mapping[str, Mapping[int, float]], scale: float, unit: str) -> str:
-    """Each arm's value at its largest size."""
     return ", ".join(
         f"{arm} {model.short(curve[max(curve)] / scale)} {unit} at {square_map(max(curve))}"
         for arm, curve in curves.items()

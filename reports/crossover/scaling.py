@@ -84,7 +84,6 @@ def crossing(above: Curve, below: Curve) -> Crossing | None:
 
 
 def _last_crossing(ratio: Mapping[int, float]) -> float:
-    """Size from which the ratio stays above 1."""
     if ratio[max(ratio)] <= 1:
         return math.inf
     for before, after in reversed(list(pairwise(ratio))):

@@ -145,7 +145,6 @@ def _benchmark(finding: Finding, rounds: Sequence[float]) -> dict[str, Any]:
 
 
 def _stats(rounds: Sequence[float], *, launches: int) -> dict[str, Any]:
-    """The numbers that its tables show; `rounds` sorted."""
     median, mean = statistics.median(rounds), statistics.fmean(rounds)
     several = len(rounds) > 1
     deviation = statistics.stdev(rounds) if several else 0.0

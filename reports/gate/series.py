@@ -125,7 +125,6 @@ def _of_record(record: Record) -> Iterator[tuple[SeriesKey, Point]]:
 
 
 def _of_comparison(comparison: Comparison) -> Iterator[tuple[SeriesKey, Point]]:
-    """The head's time, as the median over rounds."""
     where, at = comparison.environment, comparison.created_at
     is_cell = comparison.gate_role == "cell" and comparison.rounds
     if not is_cell or where is None or not _is_moment(at):
@@ -172,7 +171,6 @@ def _steps_at(places: Sequence[int], values: Sequence[float]) -> tuple[LevelStep
 
 
 def _level_starts(logs: Sequence[float], offset: int) -> list[int]:
-    """Where levels begin, in order, the first left out."""
     places = range(LEVEL_POINTS, len(logs) - LEVEL_POINTS + 1)
     if not places:
         return []

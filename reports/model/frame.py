@@ -121,9 +121,9 @@ def _latest(records: Sequence[Record]) -> Record:
 
 
 def _joined_rows(same: list[Record], printed: dict[str, Any]) -> list[dict[str, Any]]:
-    shared = _identity_columns(same[0]) | printed
     predicted = _only(same, "predicted")
     origins = (_latest(predicted),) if predicted else ()
+    shared = _identity_columns(same[0]) | printed
     for record in origins:
         shared |= _predicted_columns(record)
     by_device = grouped(

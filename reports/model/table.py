@@ -42,7 +42,6 @@ class Spread:
 
     mean: float
     deviation: float | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,10 +183,7 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     ]
     # Settings of the trainings; where nothing was trained, of the predictions.
     every = [setting for row, setting in named if _is_training(row)] or [each for _, each in named]
-    settings: list[dict[str, Any]] = []
-    for setting in every:
-        if setting not in settings:
-            settings.append(setting)
+    settings = [setting for at, setting in enumerate(every) if setting not in every[:at]]
 
     def key_of(row: Row) -> tuple[Any, ...]:
         return tuple(row["axes"].get(name, "") for name in axes)
