@@ -74,8 +74,8 @@ def report_tables(frame: Frame) -> tuple[Table, ...]:
         Chapter(90, {"evaluation": training.evaluation_tables}),
     )
     named = {name for chapter in known for name in chapter.tables} | {*ACCURACY, *trained}
-    own = {name: partial(blocks.own_tables, experiment=name) for name in sorted(recorded - named)}
-    ordered = sorted((*known, Chapter(35, own)), key=lambda chapter: chapter.order)
+    rest = {name: partial(blocks.own_tables, experiment=name) for name in sorted(recorded - named)}
+    ordered = sorted((*known, Chapter(35, rest)), key=lambda chapter: chapter.order)
     tables = [
         table
         for chapter in ordered
