@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -50,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.records is None:
         parser.print_help()
         return 0
-    usual = REPORT_FORMATS if options.out else REPORT_FORMATS[:1]
-    formats = tuple(dict.fromkeys(options.formats or usual))
+    formats = options.formats or (REPORT_FORMATS if options.out else REPORT_FORMATS[:1])
+    formats = tuple(dict.fromkeys(formats))
     collects = gc.isenabled()
     # Records have no cycles; searching a hundred thousand of them for some takes longer than reading them.
     gc.disable()
@@ -86,14 +87,8 @@ def _report_files(report: "RecordReport", formats: Sequence[str]) -> Iterator[tu
             yield from ((f"{table.name}.{ending}", render(table)) for table in report.tables)
         elif name == "html":
             records, names = record_anchors(report.tables)
-            page = report_page(
-                report.tables,
-                report.figures,
-                overview=report.overview,
-                sources=report.sources,
-                addresses=names,
-            )
-            yield "index.html", page
+            page = partial(report_page, report.tables, report.figures, overview=report.overview)
+            yield "index.html", page(sources=report.sources, addresses=names)
             if records:
                 yield RAW, raw_page(records, names)
             yield from ((f"{figure.name}.svg", figure.svg) for figure in report.figures)
@@ -106,9 +101,8 @@ def _check_folder(folder: Path) -> None:
         msg = f"--out {str(folder)!r}: {error.strerror}; give a folder that can be made and written to"
         raise ValueError(msg) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        msg = (
-            f"--out {str(folder)!r} is not writable; give another folder, or change its permissions"
-        )
+        what = f"--out {str(folder)!r} is not writable"
+        msg = f"{what}; give another folder, or change its permissions"
         raise ValueError(msg)
 
 
@@ -116,18 +110,19 @@ def _show(report: "RecordReport", formats: Sequence[str], *, out: Path | None) -
     if "terminal" in formats:
         from rich.console import Console
 
-        from reports.render import shorten_report, to_terminal
+        from reports.render import TerminalTable, shorten_report
 
         console = Console()
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = 120
         writes = "--format markdown prints it, --out DIR writes it."
-        chosen = shorten_report(report.tables, where=f"All of it is in {out}." if out else writes)
-        for table in chosen.tables:
-            console.print(to_terminal(table))
+        where = f"All of it is in {out}." if out else writes
+        tables, line = shorten_report(report.tables, where=where)
+        for table in tables:
+            console.print(TerminalTable(table))
             console.print()
-        if chosen.line:
-            console.print(chosen.line, markup=False, highlight=False, soft_wrap=True)
+        if line:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     if out is None:
         for _, text in _report_files(report, [name for name in formats if name != "html"]):
             sys.stdout.write(f"{text}\n")

@@ -7,12 +7,12 @@ from rich.console import Console, Group, RenderableType
 
 from bench.records import Model
 from reports.model import Table
-from reports.render import FILE_FORMATS, to_terminal
+from reports.render import FILE_FORMATS, TerminalTable
 
 
 def drawn(tables: Iterable[Table]) -> RenderableType:
     """Tables as rich shows them."""
-    return Group(*map(to_terminal, tables))
+    return Group(*map(TerminalTable, tables))
 
 
 def show(tables: Iterable[Table]) -> None:

@@ -7,7 +7,7 @@ from reports import training
 from reports.audit import AuditVerdict, Claim, judge_claim, published_claims
 from reports.crossover import crossover_answer, crossover_studies
 from reports.gate import comparison_sentence
-from reports.model import Frame, Section
+from reports.model import Frame, Section, grouped
 from reports.training import ComparisonResult, TrainingStudy
 
 NOTHING = "The records hold nothing of this kind."
@@ -51,16 +51,15 @@ def _number_sentences(
     verdicts: Sequence[tuple[Claim, AuditVerdict]], kinds: Sequence[str]
 ) -> Iterator[str]:
     for kind in kinds:
-        places: dict[str, list[str]] = {}
-        for claim, verdict in verdicts:
-            if verdict.kind == kind:
-                places.setdefault(claim.where, []).append(claim.what.replace(", ", " "))
-        count = sum(map(len, places.values()))
-        if count:
-            listed = "; ".join(
-                f"{where}: {', '.join(dict.fromkeys(what))}" for where, what in places.items()
-            )
-            yield f"{count} of {len(verdicts)} published efficiency numbers are {STANDS[kind]} ({listed})."
+        claims = [claim for claim, verdict in verdicts if verdict.kind == kind]
+        places = grouped(claims, lambda claim: claim.where)
+        listed = "; ".join(
+            f"{where}: {', '.join(dict.fromkeys(claim.what.replace(', ', ' ') for claim in same))}"
+            for where, same in places.items()
+        )
+        if claims:
+            of = f"{len(claims)} of {len(verdicts)} published efficiency numbers"
+            yield f"{of} are {STANDS[kind]} ({listed})."
 
 
 def _comparison_sentences(

@@ -7,12 +7,10 @@ from operator import itemgetter
 from bench.records import Environment, Record
 from reports.model import BY_COMMAND, GIBI, Column, Table, text_column
 
-UNSAID = "the records do not say; measured again by: python -m bench.{}"
 WORDED = itemgetter(
     *("device", "device_name", "os", "cores", "threads", "memory_bytes", "compute_capability"),
     *("python", "torch", "cuda", "cudnn", "driver", "commit", "code"),
 )
-WIDE = ("system", "versions", "packages", "switches")
 
 
 def source_tables(records: Sequence[Record]) -> tuple[Table, ...]:
@@ -31,12 +29,16 @@ def environment_table(records: Sequence[Record]) -> Table:
         if key not in words:
             words[key] = _environment_words(where)
         counted[words[key]] += 1
-    names = ("device", "system", "versions", "packages", "switches", "commit", "code")
-    columns = [text_column(name, wide=name in WIDE) for name in names]
+    wide = (text_column(n, wide=True) for n in ("system", "versions", "packages", "switches"))
     return Table(
         name="environments",
         title="Environments",
-        columns=(*columns, Column("records")),
+        columns=(
+            text_column("device"),
+            *wide,
+            *map(text_column, ("commit", "code")),
+            Column("records"),
+        ),
         rows=tuple((*cells, count) for cells, count in counted.items()),
         caption="Each machine, version and switch under which records were taken.",
     )
@@ -53,15 +55,12 @@ def _environment_words(where: Environment) -> tuple[str, ...]:
     }
     known = {name: value for name, value in versions.items() if value}
     memory = f"{where.memory_bytes / GIBI:.1f} GiB"
+    named = (known, where.packages, where.flags)
     return (
         f"{where.device}: {where.device_name}",
         f"{where.os}, {where.cores} cores, {where.threads} threads, {memory}",
-        *(
-            ", ".join(f"{name} {value}" for name, value in named.items())
-            for named in (known, where.packages, where.flags)
-        ),
-        where.commit or "",
-        where.code or "",
+        *(", ".join(f"{name} {value}" for name, value in each.items()) for each in named),
+        *(where.commit or "", where.code or ""),
     )
 
 
@@ -69,9 +68,10 @@ def command_table(records: Sequence[Record]) -> Table:
     """Every command that left records; for records that name none, the one that measures the same again."""
     counted: Counter[tuple[str, str]] = Counter()
     for record in records:
-        again = f"ablations --experiment {record.experiment}"
-        again = "efficiency" if record.experiment in BY_COMMAND else again
-        counted[record.command or UNSAID.format(again), record.experiment] += 1
+        name = record.experiment
+        again = "efficiency" if name in BY_COMMAND else f"ablations --experiment {name}"
+        unsaid = f"the records do not say; measured again by: python -m bench.{again}"
+        counted[record.command or unsaid, name] += 1
     return Table(
         name="commands",
         title="Commands",

@@ -24,7 +24,6 @@ ACCURACY = {
     "table6": ("Table 6: components, Cityscapes validation set", ("network",), 1),
     "table7": ("Table 7: sampling, Cityscapes validation set", ("sampler", "grids"), 1),
 }
-FURTHER_ORDER = 35
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def build_report(path: Path) -> RecordReport:
 
 
 def chapters() -> Iterator[Chapter]:
-    """What the modules of these rooms make: each one's `CHAPTER`, so that a new one is a file and no more."""
+    """The `CHAPTER` of each module of these rooms, so that a new one is a file and no more."""
     for room in (blocks, crossover):
         for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
             chapter = getattr(import_module(module.name), "CHAPTER", None)
@@ -75,10 +74,8 @@ def report_tables(frame: Frame) -> tuple[Table, ...]:
         Chapter(90, {"evaluation": training.evaluation_tables}),
     )
     named = {name for chapter in known for name in chapter.tables} | {*ACCURACY, *trained}
-    further = {
-        name: partial(blocks.own_tables, experiment=name) for name in sorted(recorded - named)
-    }
-    ordered = sorted((*known, Chapter(FURTHER_ORDER, further)), key=lambda chapter: chapter.order)
+    rest = {name: partial(blocks.own_tables, experiment=name) for name in sorted(recorded - named)}
+    ordered = sorted((*known, Chapter(35, rest)), key=lambda chapter: chapter.order)
     tables = [
         table
         for chapter in ordered
@@ -101,10 +98,8 @@ def report_figures(frame: Frame, folder: Path | None = None) -> tuple[Figure, ..
 def accuracy_table(frame: Frame, experiment: str) -> Table:
     """Tables 3 to 7 of the paper: mean intersection over union as printed."""
     title, axes, digits = ACCURACY[experiment]
-    printed = [
-        row for row in model.rows_of_experiment(frame, experiment) if row["document"] is not None
-    ]
-    places = {row["published_place"]: row for row in printed}
+    rows = model.rows_of_experiment(frame, experiment)
+    places = {row["published_place"]: row for row in rows if row["document"] is not None}
     score = Column("mIoU", "%", digits, 1, "percent", "published", best="max")
     return model.tabulate(
         [places[place] for place in sorted(places)],

@@ -26,7 +26,7 @@ from reports import report
 from reports.audit import audit
 from reports.model import frame
 from reports.model.table import Table
-from reports.render import csv, html, latex, markdown, to_terminal
+from reports.render import TerminalTable, csv, html, latex, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
@@ -200,7 +200,7 @@ def check(table: Table):
     assert "\x1b" not in markdown.to_markdown(table)
     assert "\x1b" not in csv.to_csv(table)
     assert "\\input{/etc" not in latex.to_latex(table)
-    to_terminal(table)
+    TerminalTable(table)
     page = html.report_page([table], title=table.title)
     reader = Escape()
     reader.feed(page)

@@ -148,11 +148,11 @@ def test_every_other_form_of_a_report_is_as_kept(kept, report):
 
 
 def test_predicted_times_on_known_devices_are_as_kept(kept):
-    from reports.blocks import predicted_times
+    from reports.blocks import floors
     from reports.model import frame
     from reports.render import markdown
 
-    tables = predicted_times.predicted_time_tables(frame.build_frame(record.read_records(INTEL)))
+    tables = floors.predicted_time_tables(frame.build_frame(record.read_records(INTEL)))
     kept("intel/predictions.md", joined({one.name: markdown.to_markdown(one) for one in tables}))
 
 
@@ -160,14 +160,14 @@ def test_predicted_times_on_known_devices_are_as_kept(kept):
 def test_an_outcome_is_as_kept_in_every_form(kept, name, tmp_path):
     from reports import show
     from reports.gate import findings as regress
-    from reports.gate import github
+    from reports.gate import other_tools
 
     found = outcome.read_outcome(OUTCOMES[name])
     regress.write_reports(found, tmp_path)
     (tmp_path / outcome.OUTCOME_FILE).unlink()
     texts = texts_of(tmp_path, ".md", ".xml", ".json") | {
         "terminal.txt": printed(lambda: show(regress.outcome_tables(found))),
-        "annotations.txt": github.annotations(found),
+        "annotations.txt": other_tools.annotations(found),
         "status.txt": f"{found.status} {regress.headline(found)}",
     }
     kept(f"outcomes/{name}.txt", joined(texts))

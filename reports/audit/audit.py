@@ -1,9 +1,8 @@
 """The audit: every published efficiency number against the records, with a verdict that follows from the numbers.
 
-A reading agrees where it rounds to what is printed ("to the digit") or is within 1 % of it. The verdict is the best
-of: our reading to the digit, the paper's protocol to the digit, ours within 1 %, the paper's protocol within 1 %.
-A number that can be counted and that no reading meets is not derivable; one that needs a device that the records
-do not have is not checked.
+The verdict is the best of: our reading rounds to the digit that is printed, the paper's protocol does, ours is within
+1 %, the paper's protocol is. A number that can be counted and that no reading meets is not derivable; one that needs a
+device that the records do not have is not checked.
 """
 
 from typing import NamedTuple
@@ -35,9 +34,8 @@ class AuditVerdict(NamedTuple):
 
 def judge_claim(claim: Claim) -> AuditVerdict:
     """Set the readings of a claim against what is printed."""
-    verdict = _judge(claim)
-    remark = claim.remarks.get(verdict.kind, "")
-    return verdict._replace(why=f"{verdict.why}; {remark}") if remark else verdict
+    kind, reading, why = _judge(claim)
+    return AuditVerdict(kind, reading, "; ".join(filter(None, (why, claim.remarks.get(kind)))))
 
 
 def _judge(claim: Claim) -> AuditVerdict:

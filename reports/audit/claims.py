@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from reports.audit import readings
 from reports.audit.readings import AuditRows, Claim, Need, OurReading, read_columns
@@ -116,62 +116,52 @@ def _claims_of(
 
 
 def _of_plain_form(rows: Iterable[Row], base: str, column: str) -> int | None:
-    """What the first row of a block in its plain form says that says it."""
     values = (row[column] for row in rows if row["axes"]["block"] == base)
     return next((value for value in values if value is not None), None)
 
 
 def _text_claims(rows: AuditRows) -> Iterator[Claim]:
-    """Factors that the text prints: readings of NB over those of APNB."""
-    large, small, timed = (
+    large, small, profiled = (
         [rows.blocks(base, size, experiment=experiment) for base in BLOCK_NAMES]
         for size, experiment in (("256x128", "table1"), ("96x96", "table1"), ("256x128", "fig2"))
     )
     smaller = _nb_over_apnb(_block_memory, large)
+    needed = dict.fromkeys(
+        f"{each.value:.1f} ({each.form})" for each in smaller if each.label == "predicted increment"
+    )
+    of_call = f"of what one call adds: {' or '.join(needed)}" if needed else ""
     above, below = map(readings.products, small)
     label = "MACs of the matrix products, NB over APNB"
-    claims: dict[str, dict[str, Any]] = {
-        "fig2-faster": {
-            "where": "Fig. 2",
-            "what": "APNB faster, 256x128",
-            "readings": _nb_over_apnb(readings.operation_sums, timed),
-            "device": "gpu",
-        },
-        "abstract-faster": {
-            "where": "Abstract",
-            "what": "APNB faster, 256x128",
-            "readings": _nb_over_apnb(readings.times, large),
-            "device": "gpu",
-            "remarks": dict.fromkeys(VERDICT_KINDS, _fewer_macs(large, "fewer MACs")),
-        },
-        "abstract-smaller": {
-            "where": "Abstract",
-            "what": "APNB smaller, 256x128",
-            "readings": smaller,
-            "remarks": {"paper's protocol only": _needed(smaller)},
-        },
-        "eq13-saved": {
-            "where": "Eq. 13",
-            "what": "matrix products saved, 96x96",
-            "readings": (OurReading(above / below, label),) if above and below else (),
-            "remarks": {"reproduced": _fewer_macs(small, "for the whole block")},
-        },
+    saved = (OurReading(above / below, label),) if above and below else ()
+    summed = _nb_over_apnb(readings.operation_sums, profiled)
+    timed = _nb_over_apnb(readings.times, large)
+    fewer = dict.fromkeys(map(str, VERDICT_KINDS), _fewer_macs(large, "fewer MACs"))
+    adds = {"paper's protocol only": of_call}
+    whole = {"reproduced": _fewer_macs(small, "for the whole block")}
+    claims: Mapping[str, tuple[str, str, tuple[OurReading, ...], Need, Mapping[str, str]]] = {
+        "fig2-faster": ("Fig. 2", "APNB faster, 256x128", summed, "gpu", {}),
+        "abstract-faster": ("Abstract", "APNB faster, 256x128", timed, "gpu", fewer),
+        "abstract-smaller": ("Abstract", "APNB smaller, 256x128", smaller, "none", adds),
+        "eq13-saved": ("Eq. 13", "matrix products saved, 96x96", saved, "none", whole),
     }
     documents = rows.documents("claims", "claim")
-    for name, fields in claims.items():
+    for name, (where, what, ours, needs, remarks) in claims.items():
         if (name,) in documents:
             printed = documents[name,]["published_times"]
-            yield Claim(unit="times", digits=0, printed=printed, **fields)
+            yield Claim(
+                where=where,
+                what=what,
+                unit="times",
+                printed=printed,
+                digits=0,
+                readings=ours,
+                device=needs,
+                remarks=remarks,
+            )
 
 
 def _nb_over_apnb(read_rows: ReadRows, blocks: Iterable[Iterable[Row]]) -> tuple[OurReading, ...]:
     return tuple(readings.quotients(*map(read_rows, blocks)))
-
-
-def _needed(factors: Iterable[OurReading]) -> str:
-    needs = (each for each in factors if each.label == "predicted increment")
-    texts = dict.fromkeys(f"{need.value:.1f} ({need.form})" for need in needs)
-    return f"of what one call adds: {' or '.join(texts)}" if texts else ""
 
 
 def _fewer_macs(blocks: Iterable[Iterable[Row]], of_what: str) -> str:

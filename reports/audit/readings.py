@@ -152,10 +152,9 @@ def _reading_on_device(row: Row, value: float, label: str) -> OurReading:
 
 
 def quotients(above: Iterable[OurReading], below: Iterable[OurReading]) -> Iterator[OurReading]:
-    """Ratios of readings of the same kind and device.
+    """Ratios of readings of the same kind, device and form; NB's plain form stands in for one in which it was not read.
 
-    Form is divided by like form; where NB was not read in the form of an APNB, its plain form stands in (in NB the
-    concatenation does not raise the peak).
+    In NB the concatenation does not raise the peak.
     """
     over = {(each.label, each.protocol, each.form, each.device): each for each in above}
     for reading in below:

@@ -1,5 +1,5 @@
 """Tables and figures of blocks: time, memory, operations."""
 
 from reports.blocks.efficiency import efficiency_tables, own_tables
-from reports.blocks.predicted_times import predicted_time_tables
+from reports.blocks.floors import predicted_time_tables
 from reports.blocks.roofline import machine_tables

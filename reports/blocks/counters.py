@@ -51,27 +51,20 @@ def counter_tables(frame: Frame) -> tuple[Table, ...]:
         counts.append((*name, model.predicted_value(row, "macs"), *macs))
         shares.append((*name, *(_ledger_share(row, number) for number in macs)))
     return (
+        Table("counters", "What other tools count", (*named, *gmacs), rows=tuple(counts), **common),
         Table(
-            name="counters",
-            title="What other tools count",
-            columns=(*named, *gmacs),
-            rows=tuple(counts),
-            **common,
-        ),
-        Table(
-            name="counters-shares",
-            title="What other tools count, as a share of our ledger",
-            columns=(*named, *(model.percent_column(tool, 1) for tool in tools)),
+            "counters-shares",
+            "What other tools count, as a share of our ledger",
+            (*named, *(model.percent_column(tool, 1) for tool in tools)),
             rows=tuple(shares),
             **common,
         ),
         Table(
-            name="counters-tools",
-            title="The tools, and what they miss",
-            columns=(
+            "counters-tools",
+            "The tools, and what they miss",
+            (
                 *map(model.text_column, ("tool", "version", "says")),
-                model.percent_column("least share", 1),
-                model.text_column("of"),
+                *(model.percent_column("least share", 1), model.text_column("of")),
                 model.text_column("not counted", wide=True),
             ),
             rows=tuple(_tool_row(rows, first) for first in tools.values()),
@@ -113,14 +106,12 @@ def _ledger_share(row: Row, macs: float | Mark) -> Value:
     if isinstance(macs, Mark) or not row["macs"]:
         return macs if isinstance(macs, Mark) else None
     names = _missed(row, macs)
-    note = f"not counted: {', '.join(names)}" if names else ""
-    if names is None:
-        note = "no set of operators makes up the difference"
+    unexplained = "" if names is not None else "no set of operators makes up the difference"
+    note = f"not counted: {', '.join(names)}" if names else unexplained
     return Interval(macs / row["macs"], note=note)
 
 
 def _tool_row(rows: Sequence[Row], first: ToolCount) -> tuple[Value, ...]:
-    """A tool by its first count: its least share of our MACs, and what it misses."""
     start = (first.tool, first.version, f"{first.unit}s")
     counts = [(row, row["counted"].get(first.tool)) for row in rows]
     known = [(row, macs) for row, macs in counts if isinstance(macs, float)]

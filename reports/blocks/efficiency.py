@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
-from typing import Literal
 
 from reports import model
 from reports.blocks.operations import PROFILED, fig2_tables
@@ -22,11 +21,9 @@ PROCEDURE = (
 )
 STORED = "The paper's count agrees with parameters and batch norm buffers together."
 WHOLE = (
-    "Memory in all is everything alive at the peak: parameters, input and what the call adds. "
-    "Workspaces, cached blocks and the driver's context are not in it; the paper does not say what "
-    "its figure holds."
+    "Memory in all is everything alive at the peak: parameters, input and what the call adds. Workspaces, cached "
+    "blocks and the driver's context are not in it; the paper does not say what its figure holds."
 )
-COLD = "Cold: the GPU's caches were emptied before every call."
 
 
 def _paper_operations(row: model.Row) -> model.Value:
@@ -67,7 +64,6 @@ BLOCK_COUNTS = (
     ),
     published_ratio("memory_bytes", _paper_bytes),
 )
-NETWORK_FIELDS = (model.axis_field("network"), model.axis_field("size"))
 NETWORK_COUNTS = (
     published_field(
         Column("params", "M", 2, model.MEGA, "", "published"), "parameters", optional=False
@@ -85,8 +81,7 @@ NETWORK_COUNTS = (
 )
 
 
-def _timing_fields(digits: int, *, unit: Literal["ms", "s"] = "ms") -> tuple[Field, ...]:
-    """Columns of what was measured, with times in that unit: published, ours, their ratio, memory."""
+def _timing_fields(digits: int, *, unit: model.TimeUnit = "ms") -> tuple[Field, ...]:
     column = partial(model.time_column, unit=unit)
     return (
         published_field(column("time", "published", digits), "time_s"),
@@ -98,7 +93,7 @@ def _timing_fields(digits: int, *, unit: Literal["ms", "s"] = "ms") -> tuple[Fie
         optional_field(
             column("time, cold", digits=digits + 1),
             partial(model.median_time, cache="cold"),
-            note=COLD,
+            note="Cold: the GPU's caches were emptied before every call.",
         ),
         optional_field(
             column("time by paper's procedure", digits=digits),
@@ -115,10 +110,7 @@ def _timing_fields(digits: int, *, unit: Literal["ms", "s"] = "ms") -> tuple[Fie
 
 
 def efficiency_tables(frame: model.Frame, experiment: str = "efficiency") -> tuple[Table, Table]:
-    """Blocks by what needs no execution, and by what was measured; a row per block, size and device.
-
-    Table 1 of the paper, NB and APNB at two sizes with C = 2048, is one of the experiments.
-    """
+    """Blocks, as those of Table 1 of the paper, by what needs no execution, and by what was measured on each device."""
     rows = model.with_paper(model.rows_of_experiment(frame, experiment))
     axes = (model.BLOCK_FIELDS[:2], model.BLOCK_FIELDS[2:])
     about = {"name": experiment, "title": BLOCK_TITLES[experiment]}
@@ -128,9 +120,9 @@ def efficiency_tables(frame: model.Frame, experiment: str = "efficiency") -> tup
 def table2_tables(frame: model.Frame) -> tuple[Table, Table]:
     """Table 2 of the paper: three whole networks on 2048x1024 images."""
     rows = model.with_paper(model.rows_of_experiment(frame, "table2"))
-    timings = _timing_fields(3, unit="s")
+    axes = ((model.axis_field("network"), model.axis_field("size")), ())
     about = {"name": "table2", "title": "Table 2"}
-    return _table_pair(rows, (NETWORK_FIELDS, ()), NETWORK_COUNTS, timings, **about)
+    return _table_pair(rows, axes, NETWORK_COUNTS, _timing_fields(3, unit="s"), **about)
 
 
 def own_tables(frame: model.Frame, experiment: str) -> tuple[Table, ...]:
@@ -153,7 +145,6 @@ def _table_pair(
     name: str,
     title: str,
 ) -> tuple[Table, Table]:
-    """What needs no execution, and what was measured; a device stands between the axes."""
     counted = (*axes[0], *axes[1], *counts)
     timed = (*axes[0], *model.device_column(rows), *axes[1], *timings)
     # What needs no execution is the same on every device.
@@ -168,15 +159,13 @@ def _table_pair(
     )
     # Best is best on one device, so that with several each has its group.
     several = _places(timed, "device")
-    order = list(dict.fromkeys(row["device_name"] for row in rows))
-
-    def place(row: model.Row) -> tuple[int, int]:
-        return model.pixels(row), order.index(row["device_name"]) if several else 0
-
+    if several:
+        order = list(dict.fromkeys(row["device_name"] for row in rows))
+        rows = sorted(rows, key=lambda row: order.index(row["device_name"]))
     documents = dict.fromkeys(row["document"].device for row in rows if row["document"])
     notes = [f"The published times are of a {device}." for device in documents if device]
     measured = model.tabulate(
-        sorted(rows, key=place),
+        sorted(rows, key=model.pixels),
         timed,
         name=f"{name}-measured",
         title=f"{title}: measured",
@@ -187,7 +176,6 @@ def _table_pair(
 
 
 def _places(fields: Sequence[Field], name: str) -> tuple[int, ...]:
-    """Where a column of that name is; nowhere if there is none."""
     return tuple(at for at, field in enumerate(fields) if field.column.name == name)
 
 

@@ -1,8 +1,4 @@
-"""Figures of memory and MACs of one call against the size of the map.
-
-Text and lines take the colour of the page they stand on, and the series colours change with its theme; a file of its
-own shows the light ones. The same frame gives the same bytes.
-"""
+"""Figures of memory and MACs of one call against the size of the map."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -23,15 +19,13 @@ BlockSeries = Mapping[str, Mapping[int, int]]
 
 def size_figures(frame: Frame) -> tuple[Figure, ...]:
     """Predicted memory and MACs of one call against the number of positions N of the map."""
-    figures = (_size_figure(frame, name, column) for name, column in DRAWN_COLUMNS.items())
-    return tuple(figure for figure in figures if figure is not None)
+    drawn = ((name, column, _series(frame, column.base)) for name, column in DRAWN_COLUMNS.items())
+    # Each block in it has two sizes or more.
+    return tuple(_size_figure(name, column, series) for name, column, series in drawn if series)
 
 
-def _size_figure(frame: Frame, name: str, column: Column) -> Figure | None:
-    series = _series(frame, column.base)
+def _size_figure(name: str, column: Column, series: BlockSeries) -> Figure:
     sizes = sorted(set[int]().union(*series.values()))
-    if len(sizes) < 2:
-        return None
     title = f"{column.name[0].upper()}{column.name[1:]} of one call"
     last = {block: points[max(points)] / column.scale for block, points in series.items()}
     ends = ", ".join(f"{block} {model.short(at)} {column.unit}" for block, at in last.items())
@@ -92,15 +86,9 @@ def _draw_series(axes: Plot, series: BlockSeries, column: Column) -> None:
     for value, size, block, colour in sorted(ends):
         height = axes.transData.transform((size, value))[1]
         lowest = max(height, lowest + 14)
-        axes.annotate(
-            block,
-            (size, value),
-            xytext=(8, (lowest - height) * 72 / axes.figure.dpi),
-            textcoords="offset points",
-            color=colour,
-            va="center",
-            fontweight="bold",
-        )
+        offset = (8, (lowest - height) * 72 / axes.figure.dpi)
+        style = {"color": colour, "va": "center", "fontweight": "bold"}
+        model.label_point(axes, block, (size, value), offset=offset, **style)
 
 
 CHAPTER = Chapter(20, figures=size_figures)

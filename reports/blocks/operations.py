@@ -6,7 +6,6 @@ from reports import model
 from reports.model import Chapter, Column, Figure, Frame, Mark, Plot, Row, Table, Value, short
 
 PROFILED = "fig2"
-SHOWN_S = 1e-3
 
 
 def fig2_tables(frame: Frame) -> tuple[Table, ...]:
@@ -50,24 +49,21 @@ def _operations(rows: Sequence[Row], name: str) -> Table:
 
 
 def fig2_figures(frame: Frame) -> tuple[Figure, ...]:
-    """Fig. 2 of the paper: time of each operation of NB and APNB, the sum as the last pair of bars.
-
-    As in the paper operations below 1 ms are left out of the bars, and those below 0.5 % of the largest sum, by which
-    alone it goes where fewer than three reach 1 ms. The sum counts them all.
-    """
-    figures = []
-    for table in fig2_tables(frame):
-        series = [at for at, column in enumerate(table.columns) if column.unit == "ms"]
-        if len(series) > 1:
-            figures.append(_bars(table, series))
-    return tuple(figures)
+    """Fig. 2 of the paper: time of each operation of NB and APNB, the sum as the last pair of bars."""
+    return tuple(
+        _bars(table, series)
+        for table in fig2_tables(frame)
+        if len(series := [at for at, each in enumerate(table.columns) if each.unit == "ms"]) > 1
+    )
 
 
 def _bars(table: Table, series: Sequence[int]) -> Figure:
+    # As in the paper operations below 1 ms are left out of the bars, not of the sum, and those below 0.5 % of the
+    # largest sum, by which alone it goes where fewer than three reach 1 ms.
     numbers = [[model.number_of(row[at]) or 0.0 for at in series] for row in table.rows]
     largest = max(map(max, numbers))
-    enough = sum(max(row) >= SHOWN_S for row in numbers) > 3
-    least = max(SHOWN_S, largest / 200) if enough else largest / 200
+    enough = sum(max(row) >= model.MILLI for row in numbers) > 3
+    least = max(model.MILLI if enough else 0, largest / 200)
     shown = [at for at, row in enumerate(numbers) if max(row) >= least or at == len(numbers) - 1]
     names = [str(table.rows[at][0]) for at in shown]
     bars = {

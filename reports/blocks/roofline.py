@@ -1,8 +1,4 @@
-"""How near blocks come to what their machine can do: its ceilings, times beside floors, operators, predictions.
-
-A floor follows from the ledger of a block and the ceilings that the machine reached itself at the start of the run
-(`bench.analysis.roofline`); a prediction from those that the maker of a device states (`bench.analysis.devices`).
-"""
+"""How near blocks come to what their machine can do: its ceilings, times beside floors, operators, predictions."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -11,10 +7,8 @@ from operator import itemgetter
 from bench.analysis import Ceilings, ceiling_rate, measured_ceilings, recognise_device
 from bench.records import Ceiling
 from reports import model
-from reports.blocks import efficiency, variants
-from reports.blocks.floors import FLOOR_FIELD, SHARE, floor_entries, operator_table, row_floors
+from reports.blocks import efficiency, floors, variants
 from reports.blocks.operations import PROFILED
-from reports.blocks.predicted_times import comparison_fields, predicted_time_tables
 from reports.model import Chapter, Column, Field, Frame, Mark, Row, Table
 
 CEILINGS = "ceilings"
@@ -28,7 +22,7 @@ BOUND = "Bound by: what most of the floor is spent on."
 def roofline_tables(frame: Frame) -> tuple[Table, ...]:
     """Ceilings, blocks and operators of each machine whose ceilings are on record; then predictions."""
     tables = machine_tables(frame)
-    return (*tables, *predicted_time_tables(frame)) if tables else ()
+    return (*tables, *floors.predicted_time_tables(frame)) if tables else ()
 
 
 def machine_tables(frame: Frame) -> tuple[Table, ...]:
@@ -53,11 +47,10 @@ def _machine_of(row: Row) -> tuple[str, int] | None:
 
 
 def _floor_tables(frame: Frame, reached: Ceilings, suffix: str) -> Iterator[Table]:
-    """Tables of what a machine ran, beside the floors there."""
     slowest = list[Row]()
     for experiment in FLOORED_TITLES:
         rows = [
-            {**row, **floor_entries(row, reached), "time": model.median_time(row)}
+            {**row, **floors.floor_entries(row, reached), "time": model.median_time(row)}
             for row in model.rows_of_experiment(frame, experiment)
             if row["protocol"] == "strict" and model.timing_of(row)
         ]
@@ -68,14 +61,13 @@ def _floor_tables(frame: Frame, reached: Ceilings, suffix: str) -> Iterator[Tabl
             slowest += sorted(known, key=lambda row: row["time"].median)[-1:]
     profiled = [row for row in model.rows_of_experiment(frame, PROFILED) if row["operations"]]
     for row in profiled or slowest[:1]:
-        lowest = row_floors(row, reached)
+        lowest = floors.row_floors(row, reached)
         if not isinstance(lowest, Mark):
             name = f"roofline-operators-{row['axes']['block']}{suffix}".replace(":", "-")
-            yield operator_table(row, lowest, name=name)
+            yield floors.operator_table(row, lowest, name=name)
 
 
 def _ceiling_table(machine: Row, suffix: str) -> Table:
-    """What the machine reached, and where its maker says what it could, the share of that."""
     device = recognise_device(machine["device_name"])
     stated = device.ceilings if device else None
     rate = partial(Column, unit="G/s", digits=1, scale=model.GIGA, base="per_second")
@@ -106,10 +98,8 @@ def _ceiling_line(ceiling: Ceiling, stated: Ceilings | None) -> Row:
 
 
 def _block_table(rows: Sequence[Row], experiment: str, suffix: str) -> Table:
-    """Times beside their floors, and beside what was to be expected of a known device."""
-    device_name = rows[0]["device_name"]
-    device = recognise_device(device_name)
-    expected = device and comparison_fields(
+    device = recognise_device(rows[0]["device_name"])
+    expected = device and floors.comparison_fields(
         device, f"by {device.title}'s datasheet", model.median_time
     )
     return model.tabulate(
@@ -117,13 +107,13 @@ def _block_table(rows: Sequence[Row], experiment: str, suffix: str) -> Table:
         (
             *model.BLOCK_FIELDS,
             model.time_field(2, best=None),
-            FLOOR_FIELD,
-            model.share_field("floor", "time", note=SHARE),
+            floors.FLOOR_FIELD,
+            model.share_field("floor", "time", note=floors.SHARE),
             Field(model.text_column("bound by"), itemgetter("bound"), note=BOUND),
             *(expected or ()),
         ),
         name=f"roofline-{experiment}{suffix}",
-        title=f"Roofline of {FLOORED_TITLES[experiment]}: time beside its floor on {device_name}",
+        title=f"Roofline of {FLOORED_TITLES[experiment]}: time beside its floor on {rows[0]['device_name']}",
         group_by=(1,),
     )
 

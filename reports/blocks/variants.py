@@ -62,12 +62,11 @@ def _implementations(device: str, rows: Sequence[Row], suffix: str) -> Table:
 
 
 def _setting_of(row: Row) -> tuple[str, ...]:
-    """The plain block of a row, its size and its mode."""
     return str(row["axes"]["block"]).partition(":")[0], row["axes"]["size"], row["mode"]
 
 
 def _kernel(row: Row) -> Value:
-    """The operators of the forward pass in short, without the words that all of them share."""
+    # Without the words that all of them share.
     names = dict.fromkeys(
         name.removeprefix("_scaled_dot_product_")
         .replace("attention_", "")
@@ -115,7 +114,6 @@ def _matrix(
     name: str,
     title: str,
 ) -> Table:
-    """Arms down, number formats across."""
     dtypes = tuple(dict.fromkeys(str(row["dtype"]) for row in rows))
     ordered = sorted(rows, key=lambda row: (model.pixels(row), row["axes"].get("mode", "")))
     lines = []
@@ -142,26 +140,19 @@ def _matrix(
 
 
 def _rules_note(rows: Sequence[Row]) -> str:
-    """Whose rules the predictions followed, by size where that differs."""
     sizes: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
         if row["predicted_device"] and not row["is_odd"]:
             sizes[row["predicted_device"]][str(row["axes"].get("size", ""))] = None
     whose = " and ".join(f"{WHOSE[device]} ({', '.join(of)})" for device, of in sizes.items())
-    return (
-        f"Predictions of autocast and fused attention follow the rules of {whose}." if whose else ""
-    )
+    rules = "Predictions of autocast and fused attention follow the rules of"
+    return f"{rules} {whose}." if whose else ""
 
 
 def _plain_under_autocast(rows: Sequence[Row]) -> str:
-    """Plain NB under autocast beside float32, in words, at the largest size."""
-    plain = (
-        row
-        for row in rows
-        if (row["axes"].get("block"), row["axes"].get("mode")) == ("nb", "eval")
-        and row["predicted_increment_bytes"]
-    )
-    sizes = model.grouped(plain, model.pixels)
+    axes = {"block": "nb", "mode": "eval"}.items()
+    plain = (row for row in rows if row["axes"].items() >= axes)
+    sizes = model.grouped((row for row in plain if row["predicted_increment_bytes"]), model.pixels)
     largest = sizes.get(max(sizes, default=0), ())
     need = {row["dtype"]: row["predicted_increment_bytes"] / model.MEBI for row in largest}
     if not need.keys() >= set(COMPARED_FORMATS):

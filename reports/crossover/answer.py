@@ -1,7 +1,7 @@
 """The answer in a sentence: from which size of the map APNB beats NB, once attention is fused.
 
-NB and APNB are compared plain against plain, and best against best: at each size the fastest arm that
-was measured. What the intervals of the two times don't decide is said to be undecided.
+The best is at each size the fastest arm that was measured. What the intervals of the two times don't decide is said to
+be undecided.
 """
 
 import math
@@ -11,15 +11,11 @@ from reports.crossover.curves import Study
 from reports.crossover.scaling import Crossing, crossing
 from reports.model import Interval
 
-QUESTION = "Is asymmetric sampling still worth it with fused attention?"
 TOO_FEW = "fewer than two sizes have a time of both"
 
 
 def contests(study: Study) -> dict[str, Crossing | None]:
-    """From which size APNB is the faster one: plain against plain, best NB against plain APNB, best against best.
-
-    None where fewer than two sizes have both times.
-    """
+    """From which size APNB is the faster one, in three comparisons; None where fewer than two sizes have both times."""
     nb, apnb = study.times("nb"), study.times("apnb")
     best_nb, best_apnb = study.best("nb")[0], study.best("apnb")[0]
     return {
@@ -32,7 +28,7 @@ def contests(study: Study) -> dict[str, Crossing | None]:
 def crossover_answer(study: Study) -> str:
     """Answer the question for one device and number format, from its records alone."""
     plain, _, best = contests(study).values()
-    start = f"{QUESTION} On {study.place}:"
+    start = f"Is asymmetric sampling still worth it with fused attention? On {study.place}:"
     fused = [arm for arm in study.family("nb") if ":" in arm and study.times(arm)]
     if best is None or not fused:
         missing = TOO_FEW if fused else "no fused attention was timed"

@@ -4,8 +4,9 @@ An arm is a block and how it is computed, e.g. `nb:sdpa`; its family is the bloc
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 
 from reports import model
 from reports.model import Frame, Interval, Row
@@ -17,21 +18,13 @@ FEW = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """The rows of one device and number format.
+    """The rows of one device and number format."""
 
-    Attributes:
-        device: its name; empty where nothing was executed.
-        dtype: the number format.
-        suffix: parts the names of its tables and figures from those of other studies; the first has none.
-        arms: by size N the row of each arm, plain ones first within their family.
-        anchored: by number of anchors S the row of each arm, at one size.
-    """
-
-    device: str
+    device: str  # empty where nothing was executed
     dtype: str
-    suffix: str
-    arms: Mapping[str, Mapping[int, Row]]
-    anchored: Mapping[str, Mapping[int, Row]]
+    suffix: str  # of the names of its tables and figures; the first study has none
+    arms: Mapping[str, Mapping[int, Row]]  # by size N, plain ones first within their family
+    anchored: Mapping[str, Mapping[int, Row]]  # by number of anchors S, at one size
 
     @property
     def place(self) -> str:
@@ -46,8 +39,7 @@ class Study:
     @property
     def sizes(self) -> dict[int, str]:
         """Sizes as written, by N, from small to large."""
-        sizes = {model.pixels(row): str(row["axes"]["size"]) for row in self.rows}
-        return dict(sorted(sizes.items()))
+        return dict(sorted((model.pixels(row), str(row["axes"]["size"])) for row in self.rows))
 
     def times(self, arm: str) -> dict[int, Interval]:
         """Seconds of one call by N, where they were read."""
@@ -90,9 +82,8 @@ class Study:
 def time_bounds(row: Row) -> Interval | None:
     """Time of one call, with an interval that holds what another process may read as well.
 
-    The interval of the samples speaks of one process, so that its half is widened to the share that
-    counts as narrow on that clock. Where calls were too few for an interval it holds them all, and a
-    quarter of the median each way.
+    That of the samples speaks of one process, so that its half is widened to the share that counts as narrow on that
+    clock. Where calls were too few for one it holds them all, and a quarter of the median each way.
     """
     timing = model.timing_of(row)
     time = model.time_interval(timing)
@@ -116,22 +107,16 @@ def crossover_studies(frame: Frame) -> tuple[Study, ...]:
     studies: list[Study] = []
     for device, dtype in timed or [("", str(rows[0]["dtype"]))]:
         here = model.of_device([row for row in rows if row["dtype"] == dtype], device)
-        arms = _by_arm((row for row in here if "anchors" not in row["axes"]), model.pixels)
-        anchored = _by_arm(
-            (row for row in here if "anchors" in row["axes"]), lambda row: row["axes"]["anchors"]
-        )
+        sized = [(model.pixels(row), row) for row in here if "anchors" not in row["axes"]]
+        counted = [(row["axes"]["anchors"], row) for row in here if "anchors" in row["axes"]]
         suffix = f"-{len(studies) + 1}" if studies else ""
-        studies.append(Study(device, dtype, suffix, arms, anchored))
+        studies.append(Study(device, dtype, suffix, _by_arm(sized), _by_arm(counted)))
     return tuple(studies)
 
 
-def _by_arm(rows: Iterable[Row], place: Callable[[Row], int]) -> dict[str, dict[int, Row]]:
+def _by_arm(placed: Iterable[tuple[int, Row]]) -> dict[str, dict[int, Row]]:
     families = {"nb": 0, "apnb": 1}
-
-    def order(row: Row) -> tuple[int, int]:
-        return families.get(str(row["axes"]["block"]).partition(":")[0], 2), place(row)
-
     arms: dict[str, dict[int, Row]] = defaultdict(dict)
-    for row in sorted(rows, key=order):
-        arms[str(row["axes"]["block"])][place(row)] = row
-    return dict(arms)
+    for place, row in sorted(placed, key=itemgetter(0)):
+        arms[str(row["axes"]["block"])][place] = row
+    return dict(sorted(arms.items(), key=lambda arm: families.get(arm[0].partition(":")[0], 2)))

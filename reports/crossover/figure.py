@@ -1,8 +1,7 @@
-"""The figure of the experiment `crossover`: time and memory of each arm against the size of the map.
+"""The figure of the experiment `crossover`: time above memory of each arm against the size of the map.
 
-The upper panel has the measured times with their intervals and marks where the fastest form of APNB
-overtakes the fastest of NB; a line ends where an arm was not run, with the reason if it was too large.
-The lower panel has predicted memory as lines and measured memory as markers.
+The place where the fastest form of APNB overtakes the fastest of NB is marked; a line ends where an arm was not run,
+with the reason if it was too large. Predicted memory are lines, measured memory markers.
 """
 
 import math
@@ -16,16 +15,13 @@ from reports.crossover.scaling import Crossing, exponent
 from reports.crossover.tables import size_table
 from reports.model import COLOURS, MEBI, MILLI, Chapter, Figure, Frame, Plot
 
-# Dashes tell the families apart where colours are alike.
-DASHES = {"nb": (0, (5, 2))}
 # Sides whose labels would cover each other on the axis go without.
 UNLABELLED_SIDES = (96, 192, 384)
 
 
 def crossover_figures(frame: Frame) -> tuple[Figure, ...]:
     """One figure for each study over two sizes or more."""
-    studies = crossover_studies(frame)
-    return tuple(crossover_figure(study) for study in studies if len(study.sizes) > 1)
+    return tuple(map(crossover_figure, (s for s in crossover_studies(frame) if len(s.sizes) > 1)))
 
 
 def crossover_figure(study: Study) -> Figure:
@@ -65,7 +61,6 @@ def _figure_words(study: Study) -> str:
 
 
 def _last_values(curves: Mapping[str, Mapping[int, float]], scale: float, unit: str) -> str:
-    """Each arm's value at its largest size."""
     return ", ".join(
         f"{arm} {model.short(curve[max(curve)] / scale)} {unit} at {square_map(max(curve))}"
         for arm, curve in curves.items()
@@ -85,7 +80,8 @@ def _curve_label(arm: str, curve: Mapping[int, float], *, noisy: bool = True) ->
 def _drawn_arms(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     """The arms that there are colours for, each with the style of its line."""
     for arm, colour, marker in zip(study.arms, COLOURS, model.MARKERS, strict=False):
-        dashes = DASHES.get(arm.partition(":")[0], "-")
+        # Dashes tell the families apart where colours are alike.
+        dashes = (0, (5, 2)) if arm.partition(":")[0] == "nb" else "-"
         style = {"color": colour, "marker": marker, "linestyle": dashes, "linewidth": 1.6}
         yield arm, style | {"markersize": 4}
 
@@ -94,18 +90,12 @@ def _draw_times(axes: Plot, study: Study) -> None:
     for arm, style in _drawn_arms(study):
         times = study.times(arm)
         if times:
-            errors = [
-                (time.median - time.ends[0], time.ends[1] - time.median) for time in times.values()
-            ]
-            axes.errorbar(
-                list(times),
-                [time.median / MILLI for time in times.values()],
-                yerr=[[error / MILLI for error in side] for side in zip(*errors, strict=True)],
-                label=_curve_label(arm, study.medians(arm)),
-                elinewidth=1,
-                capsize=2,
-                **style,
-            )
+            ends = [(time.median, *time.ends) for time in times.values()]
+            down = [(middle - low) / MILLI for middle, low, _ in ends]
+            up = [(high - middle) / MILLI for middle, _, high in ends]
+            style |= {"label": _curve_label(arm, study.medians(arm)), "elinewidth": 1, "capsize": 2}
+            heights = [middle / MILLI for middle, *_ in ends]
+            axes.errorbar(list(times), heights, yerr=[down, up], **style)
             _say_why_it_ends(axes, study, arm, style["color"])
     _use_size_axes(axes, study, "time of one call (ms)")
     axes.legend(frameon=False, loc="lower right", fontsize=8, handlelength=3)
@@ -123,15 +113,9 @@ def _say_why_it_ends(axes: Plot, study: Study, arm: str, colour: str) -> None:
     failure = next((row["failure"] for row in larger.values() if row["failure"]), None)
     if failure is None or not failure.needs_bytes:
         return
-    axes.annotate(
-        f"{arm} needs {failure.needs_bytes / model.GIBI:.0f} GiB at {square_map(min(larger))}",
-        (last, times[last] / MILLI),
-        xytext=(0, 7),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-        color=colour,
-    )
+    text = f"{arm} needs {failure.needs_bytes / model.GIBI:.0f} GiB at {square_map(min(larger))}"
+    style = {"ha": "right", "fontsize": 8, "color": colour}
+    model.label_point(axes, text, (last, times[last] / MILLI), offset=(0, 7), **style)
 
 
 def _mark_crossing(axes: Plot, crossed: Crossing) -> None:
@@ -140,21 +124,14 @@ def _mark_crossing(axes: Plot, crossed: Crossing) -> None:
     low, at, high = (
         min(max(size, smallest), largest) for size in (crossed.low, crossed.at, crossed.high)
     )
-    if crossed.high > 0 and crossed.low < math.inf and low < high:
+    # Empty where the crossing is beyond all sizes.
+    if low < high:
         axes.axvspan(low, high, color=model.INK, alpha=0.08, linewidth=0)
     if 0 < crossed.at < math.inf:
         axes.axvline(crossed.at, color=model.INK, alpha=0.5, linewidth=1, linestyle=":")
-    beyond = crossed.at == math.inf
-    axes.annotate(
-        crossing_words(crossed)[1],
-        (at, 0.97),
-        xycoords=("data", "axes fraction"),
-        xytext=(-5 if beyond else 5, 0),
-        textcoords="offset points",
-        ha="right" if beyond else "left",
-        va="top",
-        fontsize=8,
-    )
+    offset, side = ((-5, 0), "right") if crossed.at == math.inf else ((5, 0), "left")
+    style = {"xycoords": ("data", "axes fraction"), "ha": side, "va": "top", "fontsize": 8}
+    model.label_point(axes, crossing_words(crossed)[1], (at, 0.97), offset=offset, **style)
 
 
 def _draw_memory(axes: Plot, study: Study) -> None:

@@ -1,9 +1,8 @@
 """How a cost grows with the size of the map, and where the costs of two things cross.
 
-The exponent is the slope of the logarithms over the upper half of the range (of its logarithm). Over
-all of it the slope would be too small: a call costs `a + b N + c N^2`, in which the constant and, for
-NB, the projections weigh most on small maps. So it is the exponent at the sizes it is said of, which
-for NB nears 2 only where N is far above 2 C = 4096.
+The exponent is the slope of the logarithms over the upper half of the range. Over all of it it would be too small: a
+call costs `a + b N + c N^2`, in which the constant and, for NB, the projections weigh most on small maps. So it is that
+of the sizes it is said of, which for NB nears 2 only where N is far above 2 C = 4096.
 """
 
 import math
@@ -22,19 +21,12 @@ Curve = Mapping[int, Interval]
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """Size N from which the second of two curves stays below the first.
+    """Size N from which the second of two curves stays below the first: 0 from the smallest on, inf where never."""
 
-    Attributes:
-        at: by the medians; 0 where it does so from the smallest size on, inf where not at the largest.
-        low: where it can be at the earliest, by the ends of the intervals; 0 and inf as above.
-        high: at the latest.
-        ratios: of the first over the second at every size that both have.
-    """
-
-    at: float
-    low: float
-    high: float
-    ratios: Mapping[int, Interval]
+    at: float  # by the medians
+    low: float  # at the earliest, by the ends of the intervals
+    high: float  # at the latest
+    ratios: Mapping[int, Interval]  # of the first over the second at every size that both have
 
 
 def upper_half(sizes: Mapping[int, object]) -> tuple[int, ...]:
@@ -48,12 +40,10 @@ def upper_half(sizes: Mapping[int, object]) -> tuple[int, ...]:
 
 
 def exponent(points: Mapping[int, float], sizes: Collection[int] | None = None) -> Interval | None:
-    """Fit `k` of `N ** k`; None with fewer than three points, or with one that has no logarithm.
+    """Fit `k` of `N ** k` at `sizes` or the upper half; None with fewer than three points or one without a logarithm.
 
-    The interval is Student's for the slope of a straight line. It comes from the scatter of the sizes
-    about the line, each measured in a process of its own, so that it holds what differs from process
-    to process, which the samples of one process do not show, and a bend of the curve too.
-    Of the costs by size N those at `sizes` count, where there are any; the upper half of the range without `sizes`.
+    The interval is Student's for the slope of a straight line, from the scatter of the sizes about it. Each was read in
+    a process of its own, so that it holds what differs from process to process, and a bend of the curve too.
     """
     sizes = upper_half(points) if sizes is None else [size for size in sizes if size in points]
     if len(sizes) < LEAST_FITTED or any(points[size] <= 0 for size in sizes):
@@ -75,16 +65,13 @@ def ratios(above: Curve, below: Curve) -> dict[int, Interval]:
     shared: dict[int, Interval] = {}
     for size in sorted(above.keys() & below.keys()):
         up, down = above[size], below[size]
-        (up_low, up_high), (down_low, down_high) = up.ends, down.ends
-        shared[size] = Interval(up.median / down.median, up_low / down_high, up_high / down_low)
+        low, high = up.ends[0] / down.ends[1], up.ends[1] / down.ends[0]
+        shared[size] = Interval(up.median / down.median, low, high)
     return shared
 
 
 def crossing(above: Curve, below: Curve) -> Crossing | None:
-    """Find the size from which `below` stays below `above`; None where they share fewer than two sizes.
-
-    Between two sizes both curves are taken as power laws (straight in the logarithms).
-    """
+    """Find from where `below` stays below `above`, straight in the logarithms; None with less than two shared sizes."""
     shared = ratios(above, below)
     if len(shared) < 2:
         return None
@@ -97,7 +84,6 @@ def crossing(above: Curve, below: Curve) -> Crossing | None:
 
 
 def _last_crossing(ratio: Mapping[int, float]) -> float:
-    """Size from which the ratio stays above 1."""
     if ratio[max(ratio)] <= 1:
         return math.inf
     for before, after in reversed(list(pairwise(ratio))):

@@ -1,8 +1,4 @@
-"""Tables of the experiment `crossover`: where APNB overtakes NB, and how their costs grow.
-
-Each study, a device and a number format, has four: the crossing with the answer in words, fitted
-exponents, every size and arm, and the number of anchors.
-"""
+"""Tables of the experiment `crossover`, for each device and number format: where APNB overtakes NB, how costs grow."""
 
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
@@ -11,9 +7,8 @@ from reports import model
 from reports.crossover import answer
 from reports.crossover.curves import CROSSOVER, Study, crossover_studies, time_bounds
 from reports.crossover.scaling import Crossing, exponent, upper_half
-from reports.model import Chapter, Column, Frame, Mark, Row, Table, Value
+from reports.model import Chapter, Column, Frame, Mark, Table, Value
 
-REFERENCE = "apnb"
 CROSSING = (
     "The crossing is interpolated between two sizes, straight in the logarithms. Its ends follow from the "
     "intervals of the times, half of which is taken as 5 % at least (1 % on a GPU), since another "
@@ -25,8 +20,7 @@ FIT = (
     "noise, hence no interval. A call costs a + b N + c N^2 with equal parts of N and N^2 at N = 2 C "
     "for NB, so that its exponent nears 2 beyond that size alone."
 )
-TO_REFERENCE = f"A ratio is that arm over {REFERENCE} at the same size; above 1 the arm needs more."
-SIZE_CROSSED = ("APNB faster from", "at the earliest", "at the latest")
+TO_APNB = "A ratio is that arm over apnb at the same size; above 1 the arm needs more."
 ARM, SIZE, _ = model.ARM_FIELDS
 MEMORIES = (
     model.MEASURED_MEMORY,
@@ -51,11 +45,12 @@ def crossover_tables(frame: Frame) -> tuple[Table, ...]:
 def crossing_table(study: Study) -> Table:
     """From which size APNB is the faster one, in three comparisons, with the answer in words."""
     ratio = partial(Column, digits=2, source="measured")
+    crossed = ("APNB faster from", "at the earliest", "at the latest")
     return Table(
         name=f"crossover{study.suffix}",
         title=f"Crossover: from which size APNB beats NB, {study.place}",
         columns=(
-            *map(model.text_column, ("compared", *SIZE_CROSSED, "smallest size")),
+            *map(model.text_column, ("compared", *crossed, "smallest size")),
             ratio("NB / APNB, smallest"),
             model.text_column("largest size"),
             ratio("NB / APNB, largest"),
@@ -70,14 +65,11 @@ def _crossing_row(crossing: Crossing | None) -> tuple[Value, ...]:
     if crossing is None:
         return (Mark(answer.TOO_FEW),) * 7
     ratios = crossing.ratios
-    smallest, largest = min(ratios), max(ratios)
     sizes = (crossing.at, crossing.low, crossing.high)
+    small, large = min(ratios), max(ratios)
     return (
         *(answer.crossing_size(size, among=ratios) for size in sizes),
-        answer.square_map(smallest),
-        ratios[smallest],
-        answer.square_map(largest),
-        ratios[largest],
+        *(answer.square_map(small), ratios[small], answer.square_map(large), ratios[large]),
     )
 
 
@@ -86,10 +78,8 @@ def exponent_table(study: Study) -> Table:
     number = partial(Column, digits=2)
     timed = (
         *map(model.text_column, ("timed from", "to")),
-        number("time", source="measured"),
-        number("memory", source="measured"),
-        number("MACs there"),
-        number("memory there", source="predicted"),
+        *(number(name, source="measured") for name in ("time", "memory")),
+        *(number("MACs there"), number("memory there", source="predicted")),
     )
     return Table(
         name=f"crossover-exponents{study.suffix}",
@@ -98,8 +88,7 @@ def exponent_table(study: Study) -> Table:
             ARM.column,
             *(timed if study.device else ()),
             *map(model.text_column, ("all from", "to the largest")),
-            number("MACs"),
-            number("memory", source="predicted"),
+            *(number("MACs"), number("memory", source="predicted")),
         ),
         rows=tuple((arm, *_exponents(study, arm)) for arm in study.arms),
         caption=model.measuring_conditions(study.rows),
@@ -132,9 +121,9 @@ def _exact_exponent(curve: Mapping[int, float], sizes: Collection[int]) -> Value
 
 def size_table(study: Study) -> Table:
     """Every size and arm: time, memory, and how many times plain APNB's that is."""
-    plain = {row["size"]: row for row in study.arms.get(REFERENCE, {}).values()}
+    plain = {row["size"]: row for row in study.arms.get("apnb", {}).values()}
     time_ratio, memory_ratio = model.reference_ratios(
-        lambda row: plain.get(row["size"]), TO_REFERENCE, source="predicted"
+        lambda row: plain.get(row["size"]), TO_APNB, source="predicted"
     )
     order = list(study.sizes.values())
     return model.tabulate(
@@ -150,12 +139,9 @@ def anchor_table(study: Study) -> Table:
     """Time and memory of APNB against the number of anchors S."""
     rows = [row for arm in study.anchored.values() for row in arm.values()]
     rows.sort(key=lambda row: row["axes"]["anchors"])
-
-    def fewest(row: Row) -> Row:
-        return next(iter(study.anchored[row["axes"]["block"]].values()))
-
+    fewest = {arm: next(iter(sizes.values())) for arm, sizes in study.anchored.items()}
     note = f"A ratio is to the same arm with S = {rows[0]['axes']['anchors']}."
-    time_ratio, _ = model.reference_ratios(fewest, note)
+    time_ratio, _ = model.reference_ratios(lambda row: fewest[row["axes"]["block"]], note)
     anchors = model.axis_field("anchors", Column("anchors S"))
     return model.tabulate(
         rows,
@@ -168,7 +154,6 @@ def anchor_table(study: Study) -> Table:
 
 
 def _growth(study: Study, arm: str) -> str:
-    """Fit the exponent of S over the upper half of the range, in words."""
     bounds = {anchors: time_bounds(row) for anchors, row in study.anchored[arm].items()}
     times = {anchors: time.median for anchors, time in bounds.items() if time is not None}
     chosen = upper_half(times)

@@ -2,14 +2,13 @@
 
 import statistics
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from bench.analysis import decide_comparison, rounds_of
 from bench.records import CLOCK_TIMES, Comparison
 from reports import model
 from reports.model import MILLI, Column, Interval, Mark, Table, Value, memory_column, text_column
 
-UNPREDICTABLE = Mark("this arm can't be predicted")
-NO_READING = Mark("this device gives no such reading")
 RATIO_TEXT = (
     "A ratio is the time of the arm over that of the one it is held against: the median over rounds, each in fresh "
     "processes that take turns, with its exact 99 % interval. A/A is the arm it is held against, over itself; "
@@ -31,25 +30,17 @@ OUTPUTS_TEXT = (
 ARM_COLUMNS = tuple(map(text_column, ("of", "against", "size")))
 VERDICT_COLUMNS = (
     *ARM_COLUMNS,
-    text_column("clock"),
-    text_column("verdict"),
-    Column("ratio", digits=3),
-    Column("A/A", digits=3),
+    *map(text_column, ("clock", "verdict")),
+    *(Column(name, digits=3) for name in ("ratio", "A/A")),
     Column("bar", "%", 1, 0.01, "share"),
     text_column("rounds"),
     *(Column(arm, "ms", 3, MILLI, "seconds", "measured") for arm in ("of", "against")),
 )
-MEMORY_COLUMNS = (
-    *ARM_COLUMNS,
-    Column("outputs differ by"),
-    Column("MACs, ratio", digits=3),
-    memory_column("of", "predicted"),
-    memory_column("against", "predicted"),
-    Column("ratio", digits=3, source="predicted"),
-    memory_column("of", "measured"),
-    memory_column("against", "measured"),
-    Column("ratio", digits=3, source="measured"),
-)
+
+
+def _memory_columns(source: Literal["predicted", "measured"]) -> tuple[Column, ...]:
+    both = (memory_column(arm, source) for arm in ("of", "against"))
+    return (*both, Column("ratio", digits=3, source=source))
 
 
 def comparison_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
@@ -70,7 +61,10 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
         Table(
             name="comparisons-memory",
             title="The same arms: memory of a call, and whether they give the same",
-            columns=MEMORY_COLUMNS,
+            columns=(
+                *(*ARM_COLUMNS, Column("outputs differ by"), Column("MACs, ratio", digits=3)),
+                *(*_memory_columns("predicted"), *_memory_columns("measured")),
+            ),
             rows=tuple(map(_memory_row, comparisons)),
             notes=(MEMORY_TEXT, OUTPUTS_TEXT),
         ),
@@ -85,10 +79,9 @@ def comparison_sentence(comparison: Comparison) -> str:
         return f"{arms}: not compared ({reason})"
     clock = comparison.clocks[0]
     decision = decide_comparison(comparison, clock)
-    ratio = decision.ratio
-    ends = "" if ratio.low is None else f" [{ratio.low:.3f}, {ratio.high:.3f}]"
-    share = f"{ratio.median:.3f}{ends} of its {CLOCK_TIMES[clock]}"
-    return f"{arms}: {decision.verdict}, {share} ({decision.reason})"
+    median, low, high = decision.ratio.median, decision.ratio.low, decision.ratio.high
+    share = f"{median:.3f}" if low is None else f"{median:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{arms}: {decision.verdict}, {share} of its {CLOCK_TIMES[clock]} ({decision.reason})"
 
 
 def _verdict_rows(comparison: Comparison) -> Iterator[tuple[Value, ...]]:
@@ -101,44 +94,37 @@ def _verdict_rows(comparison: Comparison) -> Iterator[tuple[Value, ...]]:
         return
     for clock in comparison.clocks:
         decision, rounds = decide_comparison(comparison, clock), rounds_of(comparison, clock)
-        verdict = decision.verdict
-        beyond = max(decision.above, decision.below)
+        verdict, ratios = decision.verdict, (decision.ratio, decision.control)
+        decisive = decision.within if verdict == "SAME" else (decision.above, decision.below)
         times = ([each.second for each in rounds], [each.first for each in rounds])
         yield (
             *arms,
             CLOCK_TIMES[clock],
             Mark(decision.reason, verdict) if verdict == "INCONCLUSIVE" else verdict,
-            *(
-                Interval(each.median, each.low, each.high)
-                for each in (decision.ratio, decision.control)
-            ),
+            *(Interval(ratio.median, ratio.low, ratio.high) for ratio in ratios),
             decision.bar,
-            f"{min(decision.within) if verdict == 'SAME' else beyond} of {decision.rounds}",
+            f"{(min if verdict == 'SAME' else max)(decisive)} of {decision.rounds}",
             *(statistics.median(map(statistics.median, turns)) for turns in times),
         )
 
 
 def _memory_row(comparison: Comparison) -> tuple[Value, ...]:
-    arms = (comparison.second, comparison.first)
+    of, against = arms = (comparison.second, comparison.first)
     predicted = [arm.predicted_increment_bytes for arm in arms]
     measured = [arm.memory.added_bytes if arm.memory else None for arm in arms]
     error = comparison.agreement.max_relative_error
     difference: Value = Mark(comparison.agreement.reason or "not compared")
     if error is not None:
         difference = "not at all" if error == 0 else f"{error:.1e}"
-    unread = NO_READING if comparison.rounds else Mark("not compared")
+    unpredictable = Mark("this arm can't be predicted")
+    unread = Mark("this device gives no such reading" if comparison.rounds else "not compared")
+    counted = (model.ratio_of(of.macs, against.macs), *predicted, model.ratio_of(*predicted))
+    read = (*measured, model.ratio_of(*measured))
     return (
-        *(arm.arm for arm in arms),
-        comparison.size,
-        difference,
-        *_filled([model.ratio_of(*(arm.macs for arm in arms))], UNPREDICTABLE),
-        *_filled([*predicted, model.ratio_of(*predicted)], UNPREDICTABLE),
-        *_filled([*measured, model.ratio_of(*measured)], unread),
+        *(of.arm, against.arm, comparison.size, difference),
+        *(unpredictable if value is None else value for value in counted),
+        *(unread if value is None else value for value in read),
     )
-
-
-def _filled(values: Sequence[Value], missing: Mark) -> Iterator[Value]:
-    return (missing if value is None else value for value in values)
 
 
 def _measured_on(comparisons: Sequence[Comparison]) -> str:

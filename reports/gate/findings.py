@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench import records
 from bench.records import Control, Finding, FindingVerdict, Outcome, SideRecord
-from reports.gate import github, junit, pytest_benchmark
+from reports.gate import other_tools
 from reports.gate.wording import amount, headline
 from reports.model import Column, Interval, Mark, Table, describe_machine, text_column
 from reports.render import escape_markdown, to_markdown
@@ -34,12 +34,7 @@ MEANINGS: dict[FindingVerdict, str] = {
 REASON_COLUMNS = (Column("ratio", digits=3), text_column("why", wide=True))
 FINDING_COLUMNS = (
     *map(text_column, ("verdict", "cell", "quantity")),
-    *map(Column, ("base", "head")),
-    *REASON_COLUMNS,
-)
-CONTROL_COLUMNS = (
-    *map(text_column, ("control", "cell", "has to read", "reads")),
-    *REASON_COLUMNS,
+    *(*map(Column, ("base", "head")), *REASON_COLUMNS),
 )
 
 
@@ -50,6 +45,7 @@ def outcome_tables(outcome: Outcome) -> tuple[Table, ...]:
     verdicts = {finding.verdict for finding in moved}
     meanings = (f"{word}: {text}." for word, text in MEANINGS.items() if word in verdicts)
     notes = (RATIO_MEANING, *meanings)
+    named = map(text_column, ("control", "cell", "has to read", "reads"))
     failed = "this machine cannot decide"
     tables = (
         _finding_table(outcome, moved, "moved", title="What moved, the worst first", notes=notes),
@@ -57,7 +53,7 @@ def outcome_tables(outcome: Outcome) -> tuple[Table, ...]:
         Table(
             name="controls",
             title="Controls: questions whose answers are known",
-            columns=CONTROL_COLUMNS,
+            columns=(*named, *REASON_COLUMNS),
             rows=tuple(
                 (
                     *(control.name, control.cell, control.expected),
@@ -105,8 +101,7 @@ def _ratio_interval(of: Finding | Control) -> Interval | None:
 
 def _side_name(side: SideRecord) -> str:
     dirty = "-dirty" if (side.commit or "").endswith("-dirty") else ""
-    commit = f" ({side.commit[:10]}{dirty})" if side.commit else ""
-    return f"{side.name}{commit}"
+    return f"{side.name} ({side.commit[:10]}{dirty})" if side.commit else side.name
 
 
 def environment_changes(outcome: Outcome) -> str:
@@ -143,11 +138,13 @@ def write_reports(outcome: Outcome, folder: Path) -> str:
     (folder / "pytest-benchmark").mkdir(exist_ok=True)
     files = {
         "summary.md": job_summary(outcome),
-        "junit.xml": junit.to_junit(outcome),
-        "github-action-benchmark.json": json.dumps(github.benchmark_entries(outcome), indent=1),
+        "junit.xml": other_tools.to_junit(outcome),
+        "github-action-benchmark.json": json.dumps(
+            other_tools.benchmark_entries(outcome), indent=1
+        ),
     }
     for side in ("base", "head"):
-        report = pytest_benchmark.side_report(outcome, side)
+        report = other_tools.side_report(outcome, side)
         files[f"pytest-benchmark/{side}.json"] = json.dumps(report, indent=1)
     for name, content in files.items():
         (folder / name).write_text(content, encoding="utf-8")

@@ -1,10 +1,10 @@
-"""Time series of readings per device, from the records of many runs, and where they change their level. No torch.
+"""Time series of readings per device, from the records of many runs, and where they change their level.
 
 Steps follow a plain rule for charts, never for a gate. Within a stretch, the place is looked for that leaves the least
-sum of absolute differences from the medians of both parts. It is a step if both parts have `LEVEL_POINTS` points or
-more and their medians differ by more than the margin and by more than `SCATTERS` times the scatter. That is 1.0483
-times the median absolute difference of neighbours, a standard deviation for normal noise, and few steps don't change
-it. Then both parts are looked through likewise. In logarithms, so that a doubling and a halving are as far.
+sum of absolute differences from the medians of both parts. It is a step if their medians differ by more than the margin
+and by more than `SCATTERS` times the scatter: 1.0483 times the median absolute difference of neighbours, a standard
+deviation for normal noise, which few steps don't change. Then both parts are looked through likewise. In logarithms, so
+that a doubling and a halving are as far.
 """
 
 import math
@@ -31,7 +31,7 @@ SeriesKey = tuple[str, str, str]  # device, quantity, cell
 class LevelStep(NamedTuple):
     """A change of level, between the medians before and after."""
 
-    at: int  # index of the first point of the new level
+    at: int  # the first point of the new level
     before: float
     after: float
 
@@ -70,10 +70,9 @@ class TimeSeries(NamedTuple):
 
 
 def read_series(folder: Path) -> tuple[TimeSeries, ...]:
-    """Series of all records and comparisons below a folder, by device, quantity and cell.
+    """Series of all records and comparisons below a folder, of which there must be some, by device, quantity and cell.
 
-    Of a gate's output the head is taken; its base is another run's head. Without such a folder or records it is a
-    ValueError.
+    Of a gate's output the head is taken; its base is another run's head.
     """
     if not folder.is_dir():
         msg = f"folder {str(folder)!r} does not exist; give one that holds the records of runs"
@@ -126,10 +125,9 @@ def _of_record(record: Record) -> Iterator[tuple[SeriesKey, Point]]:
 
 
 def _of_comparison(comparison: Comparison) -> Iterator[tuple[SeriesKey, Point]]:
-    """The head's time, as the median over rounds."""
     where, at = comparison.environment, comparison.created_at
-    is_cell = comparison.gate_role == "cell" and _is_moment(at)
-    if not (is_cell and comparison.rounds) or where is None:
+    is_cell = comparison.gate_role == "cell" and comparison.rounds
+    if not is_cell or where is None or not _is_moment(at):
         return
     clock = comparison.clocks[0]
     medians = [statistics.median(each.second) for each in rounds_of(comparison, clock)]
@@ -173,11 +171,15 @@ def _steps_at(places: Sequence[int], values: Sequence[float]) -> tuple[LevelStep
 
 
 def _level_starts(logs: Sequence[float], offset: int) -> list[int]:
-    """Where levels begin, in order, the first left out."""
     places = range(LEVEL_POINTS, len(logs) - LEVEL_POINTS + 1)
     if not places:
         return []
-    place = min(places, key=lambda at: _deviations(logs[:at]) + _deviations(logs[at:]))
+
+    def deviations(part: Sequence[float]) -> float:
+        middle = statistics.median(part)
+        return sum(abs(value - middle) for value in part)
+
+    place = min(places, key=lambda at: deviations(logs[:at]) + deviations(logs[at:]))
     before, after = logs[:place], logs[place:]
     scatter = 1.0483 * statistics.median(abs(later - sooner) for sooner, later in pairwise(logs))
     apart = abs(statistics.median(after) - statistics.median(before))
@@ -185,8 +187,3 @@ def _level_starts(logs: Sequence[float], offset: int) -> list[int]:
         return []
     place += offset
     return [*_level_starts(before, offset), place, *_level_starts(after, place)]
-
-
-def _deviations(part: Sequence[float]) -> float:
-    middle = statistics.median(part)
-    return sum(abs(value - middle) for value in part)

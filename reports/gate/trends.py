@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from reports import model
 from reports.gate.series import EXACT, TimeSeries
 from reports.gate.wording import amount
-from reports.model import COLOURS, Column, Figure, Table, plain, text_column
+from reports.model import COLOURS, Column, Figure, Plot, Table, plain, text_column
 from reports.render import report_page, to_markdown
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 PER_CHART = len(COLOURS)
 STEP_RULE = (
@@ -23,15 +19,12 @@ STEP_RULE = (
 
 def history_table(series: Sequence[TimeSeries]) -> Table:
     """All series, those with the latest steps first within a device."""
-    ordered = sorted(
-        series, key=lambda each: (each.device, -len(each.steps), each.quantity, each.cell)
-    )
     rows = []
-    for each in ordered:
+    for each in sorted(series, key=lambda s: (s.device, -len(s.steps), s.quantity, s.cell)):
         first, last = each.points[0].value, each.points[-1].value
         amounts = (_amount(first, each), _amount(last, each), last / first)
-        steps = _steps_text(each) or "none"
-        rows.append((each.device, each.quantity, each.cell, len(each.points), *amounts, steps))
+        named = (each.device, each.quantity, each.cell)
+        rows.append((*named, len(each.points), *amounts, _steps_text(each) or "none"))
     return Table(
         name="history",
         title="History of runs",
@@ -58,11 +51,9 @@ def _steps_text(series: TimeSeries) -> str:
 
 def history_figures(series: Sequence[TimeSeries]) -> tuple[Figure, ...]:
     """A chart for each device and quantity, of so many lines at most; of what is exact only what has moved."""
-    groups: dict[tuple[str, str], list[TimeSeries]] = {}
-    for each in series:
-        # A single point makes no line.
-        if len(each.points) > 1 and (each.steps or each.quantity not in EXACT):
-            groups.setdefault((each.device, each.quantity), []).append(each)
+    # A single point makes no line.
+    drawn = (s for s in series if len(s.points) > 1 and (s.steps or s.quantity not in EXACT))
+    groups = model.grouped(drawn, lambda each: (each.device, each.quantity))
     return tuple(
         _chart(lines[start : start + PER_CHART], number=start // PER_CHART)
         for lines in groups.values()
@@ -74,32 +65,24 @@ def _chart(lines: Sequence[TimeSeries], *, number: int) -> Figure:
     device, quantity = lines[0].device, lines[0].quantity
     name = model.slug("history", device, quantity, *([str(number + 1)] if number else []))
 
-    def draw(axes: "Axes") -> None:
-        _draw_time_series(axes, lines)
-        axes.set_ylabel(f"{quantity}, over the first run's")
-
     steps = [f"{plain(line.cell)}: {_steps_text(line)}" for line in lines if line.steps]
     counts = f"{len(lines)} cells over {_count_commits(lines)} commits"
-    data = Table(
-        name=name,
-        title="Data of the chart",
-        columns=(*map(text_column, ("cell", "run", "commit")), Column("value")),
-        rows=tuple(
-            (line.cell, point.at, point.commit[:10], _amount(point.value, line))
-            for line in lines
-            for point in line.points
-        ),
+    rows = tuple(
+        (line.cell, point.at, point.commit[:10], _amount(point.value, line))
+        for line in lines
+        for point in line.points
     )
+    columns = (*map(text_column, ("cell", "run", "commit")), Column("value"))
     return Figure(
         name=name,
         title=f"{plain(quantity)} on {plain(device)}",
-        svg=model.svg_of(draw, name),
+        svg=model.svg_of(lambda axes: _draw_time_series(axes, lines), name),
         alternative=f"Lines of {counts}. Steps: {' / '.join(steps) or 'none'}.",
-        data=data,
+        data=Table(name=name, title="Data of the chart", columns=columns, rows=rows),
     )
 
 
-def _draw_time_series(axes: "Axes", lines: Sequence[TimeSeries]) -> None:
+def _draw_time_series(axes: Plot, lines: Sequence[TimeSeries]) -> None:
     from matplotlib.dates import ConciseDateFormatter, date2num
 
     for colour, marker, line in zip(COLOURS, model.MARKERS, lines, strict=False):
@@ -109,14 +92,14 @@ def _draw_time_series(axes: "Axes", lines: Sequence[TimeSeries]) -> None:
         axes.plot(across, up, marker=marker, markersize=4, color=colour, label=plain(line.cell))
         for step in line.steps:
             axes.axvline(across[step.at], color=colour, linestyle=":", linewidth=1)
-            place = (across[step.at], up[step.at])
-            style: Any = {"textcoords": "offset points", "xytext": (4, 6), "fontsize": 9}
-            axes.annotate(f"\N{MULTIPLICATION SIGN}{step.ratio:.3f}", place, color=colour, **style)
+            text, point = f"\N{MULTIPLICATION SIGN}{step.ratio:.3f}", (across[step.at], up[step.at])
+            model.label_point(axes, text, point, offset=(4, 6), fontsize=9, color=colour)
     axes.xaxis_date()
     short = ConciseDateFormatter(axes.xaxis.get_major_locator())  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(short)
     axes.margins(y=0.15)
     axes.legend(frameon=False, fontsize=8)
+    axes.set_ylabel(f"{lines[0].quantity}, over the first run's")
 
 
 def _count_commits(series: Sequence[TimeSeries]) -> int:

@@ -12,9 +12,8 @@ def headline(outcome: Outcome) -> str:
     word, findings = STATUS_WORDS[outcome.status], outcome.findings
     if outcome.status == WORSE:
         worse = [finding for finding in worst_first(findings) if finding.is_worse]
-        return (
-            f"{word}: {len(worse)} of {len(findings)} findings; first {finding_sentence(worse[0])}"
-        )
+        counted = f"{len(worse)} of {len(findings)} findings"
+        return f"{word}: {counted}; first {finding_sentence(worse[0])}"
     if outcome.status == UNDECIDED:
         return f"{word}: {outcome.undecided}"
     verdicts = [finding.verdict for finding in findings]
@@ -38,8 +37,8 @@ def ratio_text(finding: Finding) -> str:
     """The ratio with its interval in parentheses; empty where there is none."""
     if finding.ratio is None or finding.verdict in ("NEW", "FIXED"):
         return ""
-    low, high = finding.low, finding.high
-    ends = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+    unknown = finding.low is None or finding.high is None
+    ends = "" if unknown else f" [{finding.low:.3f}, {finding.high:.3f}]"
     return f" (ratio {finding.ratio:.3f}{ends})"
 
 

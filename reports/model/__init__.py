@@ -1,6 +1,6 @@
 """Rows and tables: frame, columns, values."""
 
-from reports.model.chapter import Chapter
+from reports.model.chapter import Chapter, Figure, Section
 from reports.model.columns import (
     ARM_FIELDS,
     BLOCK_FIELDS,
@@ -10,6 +10,7 @@ from reports.model.columns import (
     TIME_NOTE,
     WORK_FIELDS,
     Field,
+    TimeUnit,
     axis_field,
     device_column,
     memory_column,
@@ -24,7 +25,16 @@ from reports.model.columns import (
     time_column,
     time_field,
 )
-from reports.model.drawing import COLOURS, INK, MARKERS, Figure, Plot, short, svg_of, use_log_axes
+from reports.model.drawing import (
+    COLOURS,
+    INK,
+    MARKERS,
+    Plot,
+    label_point,
+    short,
+    svg_of,
+    use_log_axes,
+)
 from reports.model.frame import BY_COMMAND, Frame, build_frame, grouped
 from reports.model.layout import LaidCell, Layout, decimal, lay_out, plain, slug
 from reports.model.rows import (
@@ -46,7 +56,6 @@ from reports.model.table import (
     Interval,
     Mark,
     Number,
-    Section,
     Spread,
     Table,
     Value,
@@ -62,6 +71,7 @@ from reports.model.values import (
     UNPUBLISHED,
     Row,
     describe_machine,
+    failure_mark,
     group_times,
     measured_value,
     measuring_conditions,

@@ -1,25 +1,36 @@
-"""A chapter of the report: what a module makes of the records of its experiments."""
+"""What a report is made of: chapters, the figures beside their tables, the sentences ahead of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from reports.model.drawing import Figure
 from reports.model.frame import Frame
 from reports.model.table import Table
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """A question and the sentences that answer it."""
+
+    heading: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing, what it shows in words, and its numbers."""
+
+    name: str
+    title: str
+    svg: str
+    alternative: str
+    data: Table
+
+
+@dataclass(frozen=True, slots=True)
 class Chapter:
-    """What a module makes of the records of its experiments.
+    """What a module of `reports.blocks` or `reports.crossover` makes of records, under the name `CHAPTER`."""
 
-    `reports.report` finds it under the name `CHAPTER` in every module of `reports.blocks` and `reports.crossover`.
-
-    Attributes:
-        order: its place in the report, small ones first.
-        tables: what makes the tables of an experiment, by its name; called where a run has records of it.
-        figures: what makes figures, of whatever the frame supports.
-    """
-
-    order: int
+    order: int  # its place in the report
+    # By the name of an experiment; called where a run has records of it.
     tables: Mapping[str, Callable[[Frame], tuple[Table, ...]]] = field(default_factory=dict)
     figures: Callable[[Frame], tuple[Figure, ...]] = lambda _: ()

@@ -1,7 +1,4 @@
-"""Columns and how their values follow from a row of the frame; the tables pick from these.
-
-A note says how a number was made, and why it differs from the printed one.
-"""
+"""Columns and how their values follow from a row of the frame; the tables pick from these."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,15 +26,12 @@ TIME_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column and how its value follows from a row; an optional one goes where it says nothing.
-
-    Its note stands under every table that the column is in.
-    """
+    """A column and how its value follows from a row."""
 
     column: Column
     value: Callable[[Row], Value]
-    optional: bool = False
-    note: str = ""
+    optional: bool = False  # left out where it says nothing
+    note: str = ""  # under every table that the column is in: how a number was made, why it isn't the printed one
 
 
 def tabulate(
@@ -50,10 +44,9 @@ def tabulate(
 ) -> Table:
     """Make a table; an optional column that says nothing is left out.
 
-    Without a caption it says how the rows were measured; the notes stand after those of the columns; `about` are the
-    other fields of `Table`.
+    Without a caption it says how the rows were measured; the notes stand after those of the columns.
     """
-    filled = [(field, [field.value(row) for row in rows]) for field in fields]
+    filled = ((field, [field.value(row) for row in rows]) for field in fields)
     kept = [
         (field, column)
         for field, column in filled

@@ -1,15 +1,16 @@
-"""What all figures share: colours that follow the page, the type, and SVG text from a drawing."""
+"""What all figures share: colours that follow the page and its theme, the type, and SVG text from a drawing.
+
+A file of its own shows the light colours. The same drawing gives the same bytes.
+"""
 
 import io
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-from reports.model.table import Table
 
 if TYPE_CHECKING:
     from matplotlib import axes as matplotlib_axes
+    from matplotlib.text import Annotation
 
 # Not imported for this: matplotlib takes longer than all of reports.
 Plot: TypeAlias = "matplotlib_axes.Axes"
@@ -32,17 +33,6 @@ STYLE: Any = {
         ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A drawing, what it shows in words, and its numbers."""
-
-    name: str
-    title: str
-    svg: str
-    alternative: str
-    data: Table
 
 
 def short(value: float) -> str:
@@ -70,6 +60,18 @@ def svg_of(
     for number, colour in enumerate(COLOURS, start=1):
         drawing = drawing.replace(colour, f"var(--series-{number}, {colour})")
     return re.sub(r'\bid="|href="#|url\(#', rf"\g<0>{name}-", drawing)
+
+
+def label_point(
+    axes: Plot,
+    text: str,
+    point: tuple[float, float],
+    *,
+    offset: tuple[float, float],
+    **style: Any,  # noqa: ANN401
+) -> "Annotation":
+    """Write beside a point, so many points of type from it."""
+    return axes.annotate(text, point, xytext=offset, textcoords="offset points", **style)
 
 
 def use_log_axes(axes: Plot, ticks: Mapping[int, str], *, xlabel: str, ylabel: str) -> None:

@@ -24,7 +24,6 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 IDENTITY = ("experiment", "subject", "size", "batch", "dtype", "mode", "protocol")
-DESCRIBED = itemgetter(*IDENTITY)
 # What `bench.efficiency` measures, and whose published numbers stand beside it.
 BY_COMMAND = {"efficiency": "table1"}
 # What a printed number is in base units: the column, and what to multiply by. MB and GB are the scripts' 2 ** 20 and
@@ -71,17 +70,10 @@ def published_records() -> tuple[Record, ...]:
 
 
 def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = None) -> Frame:
-    """Join records into a frame with the columns `FRAME_COLUMNS`.
+    """Join records to rows of `FRAME_COLUMNS`, with None for what is not there.
 
-    A document joins a record if its axes are among those of the record and it is of the same experiment.
-
-    Args:
-        records: of runs; those with `source="published"` count as documents.
-        documents: published records; those of this package by default.
-
-    Returns:
-        One row for each cell and device, in the order of first appearance, then a row with protocol
-        `published` for each published record that nothing joined. A reading that is not there is None.
+    A document, by default of this package, joins a record of its experiment whose axes hold its own. Rows stand in the
+    order of first appearance, then one with protocol `published` for each that nothing joined.
     """
     import pandas as pd
 
@@ -92,7 +84,7 @@ def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = 
     rows, joined = [], set[str]()
     alike = grouped(
         (record for record in records if record.source != "published"),
-        lambda record: (*DESCRIBED(vars(record)), *sorted(record.axes.items())),
+        lambda record: (*itemgetter(*IDENTITY)(vars(record)), *sorted(record.axes.items())),
     )
     for same in alike.values():
         experiment, axes = _documented_as(same[0]), same[0].axes.items()
@@ -112,11 +104,7 @@ def build_frame(records: Sequence[Record], documents: Sequence[Record] | None = 
 
 
 def _documented_as(record: Record) -> str:
-    """The experiment of the documents that a record is about.
-
-    What the command line measures (experiment `efficiency`) is that of Table 1 where it is what the paper measured:
-    the default widths, batch 1, float32, no gradients.
-    """
+    # What a command measures is that of Table 1 where it is what the paper measured.
     plain = not {"channels", "key_channels"} & record.axes.keys()
     usual = (record.batch, record.dtype, record.mode) == (1, "float32", "eval")
     name = record.experiment
@@ -133,9 +121,9 @@ def _latest(records: Sequence[Record]) -> Record:
 
 
 def _joined_rows(same: list[Record], printed: dict[str, Any]) -> list[dict[str, Any]]:
-    shared = _identity_columns(same[0]) | printed
     predicted = _only(same, "predicted")
     origins = (_latest(predicted),) if predicted else ()
+    shared = _identity_columns(same[0]) | printed
     for record in origins:
         shared |= _predicted_columns(record)
     by_device = grouped(

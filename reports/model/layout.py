@@ -66,7 +66,7 @@ def lay_out(table: Table) -> Layout:
 
 def _note_label(value: Value, labels: dict[str, str]) -> str:
     """Give the label of a value's note, a new one if no value had it yet: a to z, then aa, ab and so on."""
-    note = value.note if isinstance(value, Mark | Interval | Spread) else ""
+    note = value.note if isinstance(value, Mark | Interval) else ""
     first, last = divmod(len(labels), 26)
     new = (string.ascii_lowercase[first - 1] if first else "") + string.ascii_lowercase[last]
     return labels.setdefault(note, new) if note else ""

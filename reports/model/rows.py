@@ -8,9 +8,6 @@ from reports.model.values import Row
 
 RowT = TypeVar("RowT", bound=Row)
 
-# What a row of the paper's protocol alone has no reading of under the strict one.
-NOT_READ = {"device_name": None, "memory_bytes": None, "timings": None, "failure": None}
-
 
 def rows_of_experiment(frame: Frame, experiment: str) -> list[dict[str, Any]]:
     """Rows of one experiment, as mappings."""
@@ -61,8 +58,10 @@ def with_paper(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         here = [other for other in same if other["device_name"] == row["device_name"]]
         joined.append(row | {"paper": next(iter(here or same), nothing)})
     both = by_axes(strict)
+    # A row of the paper's protocol alone has no reading under the strict one.
+    unread = dict.fromkeys(("device_name", "memory_bytes", "timings", "failure"))
     alone = [row for axes, same in paper.items() if axes not in both for row in same]
-    return sorted([*joined, *(row | NOT_READ | {"paper": row} for row in alone)], key=pixels)
+    return sorted([*joined, *(row | unread | {"paper": row} for row in alone)], key=pixels)
 
 
 def pixels(row: Row) -> int:

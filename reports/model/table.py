@@ -42,7 +42,6 @@ class Spread:
 
     mean: float
     deviation: float | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +65,17 @@ Value = str | int | float | Interval | Spread | Number | Mark | None
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column.
-
-    Attributes:
-        name: what the values are.
-        unit: the unit that is printed.
-        digits: digits after the point.
-        scale: base units in one printed unit; a value is divided by it.
-        base: the base unit, for CSV.
-        source: `published`, `predicted` or `measured`, printed with the name.
-        align: side of the column.
-        best: mark the smallest or the largest value of each group of rows.
-        wide: of text that may wrap.
-    """
+    """One column."""
 
     name: str
-    unit: str = ""
-    digits: int = 0
-    scale: float = 1.0
-    base: str = ""
-    source: Source = ""
+    unit: str = ""  # as printed
+    digits: int = 0  # after the point
+    scale: float = 1.0  # base units in one printed unit; a value is divided by it
+    base: str = ""  # the base unit, for CSV
+    source: Source = ""  # printed with the name
     align: Literal["left", "right"] = "right"
-    best: Literal["min", "max"] | None = None
-    wide: bool = False
+    best: Literal["min", "max"] | None = None  # which value of each group of rows is marked
+    wide: bool = False  # of text that may wrap
 
     @property
     def heading(self) -> str:
@@ -105,42 +92,25 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as data.
+    """A table as data."""
 
-    Attributes:
-        name: file name without its ending.
-        title: one line.
-        columns: what the values of a row are, in order.
-        rows: values in base units.
-        caption: on what machine and by what protocol.
-        notes: what a reader needs to compare the numbers.
-        group_by: indexes of the columns whose change begins a new group of rows.
-        origins: the records behind each row, where they are known.
-    """
-
-    name: str
+    name: str  # of its file, without the ending
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Value, ...], ...]
-    caption: str = ""
-    notes: tuple[str, ...] = field(default=())
-    group_by: tuple[int, ...] = ()
+    caption: str = ""  # on what machine and by what protocol
+    notes: tuple[str, ...] = ()  # what a reader needs to compare the numbers
+    group_by: tuple[int, ...] = ()  # indexes of the columns whose change begins a new group of rows
+    # The records behind each row, where they are known.
     origins: tuple[tuple["Record", ...], ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
-                counts = f"{len(row)} values for {len(self.columns)} columns"
-                msg = f"table {self.name!r}: {counts}: {row}"
+                msg = (
+                    f"table {self.name!r}: {len(row)} values for {len(self.columns)} columns: {row}"
+                )
                 raise ValueError(msg)
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A question and the sentences that answer it."""
-
-    heading: str
-    sentences: tuple[str, ...]
 
 
 def number_of(value: Value) -> float | None:

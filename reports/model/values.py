@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.analysis import MIN_SAMPLES, is_conclusive, median_interval, without_rejected
-from bench.records import Environment, OperatorTime, Timing
+from bench.records import Environment, Failure, OperatorTime, Timing
 from reports.model.table import GIBI, Interval, Mark, Value, number_of
 
 Row = Mapping[str, Any]
@@ -15,10 +15,10 @@ UNMEASURED = Mark("not measured: the records hold no reading of this row")
 UNREAD = Mark("this device or probe gives no such reading")
 UNPREDICTED = Mark("the records hold no prediction for this row")
 BY_CUDA = "by the rules of CUDA for autocast and attention kernels"
-# GPU events before host clocks: they leave out what the host adds.
-CLOCK_ORDER = ("cuda-events", "cuda-graph", "wall", "process")
-# Half an interval as a share of its median: a processor that others use too can't do better.
+# Half an interval as a share of its median: a processor that others use too can't do better. GPU events come before
+# host clocks, since they leave out what the host adds.
 CONCLUSIVE_WIDTH = {"cuda-events": 0.01, "cuda-graph": 0.01, "wall": 0.05, "process": 0.05}
+CLOCK_ORDER = tuple(CONCLUSIVE_WIDTH)
 FAILURE_WORDS = {
     "out-of-memory": "out of memory",
     "foreseen": "too large",
@@ -47,14 +47,16 @@ def measured_value(row: Row, value: Value, *, first: bool = False) -> Value:
     """Give a measured value; the failure or the dash in its place where there is none."""
     if value is not None:
         return value
-    failure = row["failure"]
-    if failure is None:
-        return UNREAD if row["device_name"] else UNMEASURED
-    note = f"{FAILURE_WORDS[failure.kind]}: {failure.reason}"
-    if not first:
-        return Mark(note)
-    needs = failure.needs_bytes
-    return Mark(note, f"needs {needs / GIBI:.1f} GiB" if needs else FAILURE_WORDS[failure.kind])
+    if row["failure"] is not None:
+        return failure_mark(row["failure"], first=first)
+    return UNREAD if row["device_name"] else UNMEASURED
+
+
+def failure_mark(failure: Failure, *, first: bool) -> Mark:
+    """Say why there is no value; the first in a row says it in a word."""
+    word, needs = FAILURE_WORDS[failure.kind], failure.needs_bytes
+    note = f"{word}: {failure.reason}"
+    return Mark(note, f"needs {needs / GIBI:.1f} GiB" if needs else word) if first else Mark(note)
 
 
 def timing_of(
@@ -70,10 +72,7 @@ def timing_of(
 
 
 def time_interval(timing: Timing | None) -> Interval | None:
-    """Median and 99 % interval of one call in seconds, without the rejected samples.
-
-    Where every sample was rejected all of them count, and the value is inconclusive.
-    """
+    """Median and 99 % interval of one call in seconds, without the rejected samples; of all where no other is left."""
     if timing is None:
         return None
     kept = without_rejected(timing.samples_s, timing.rejected)

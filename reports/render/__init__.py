@@ -9,7 +9,7 @@ from reports.render.latex import to_latex
 from reports.render.markdown import escape_markdown, to_markdown
 from reports.render.records_page import raw_page, record_anchors
 from reports.render.shortlist import shorten_report
-from reports.render.terminal import to_terminal
+from reports.render.terminal import TerminalTable
 
 # Formats of which each table is a file: how it ends, and what writes it.
 FILE_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {

@@ -8,14 +8,11 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from bench.records import Record
 from reports import model
-from reports.model import Column, Interval, LaidCell, Layout, Spread, Table, Value
-
-if TYPE_CHECKING:
-    from bench.records import Record
-    from reports.model import Figure, Section
+from reports.model import Column, Figure, Interval, LaidCell, Layout, Section, Spread, Table, Value
 
 TEMPLATES = Path(__file__).parent
 RAW = "records.html"
@@ -58,18 +55,16 @@ class Grid(NamedTuple):
 
 def report_page(
     tables: Sequence[Table],
-    figures: Sequence["Figure"] = (),
+    figures: Sequence[Figure] = (),
     *,
     title: str = "Efficiency and ablations",
-    overview: Sequence["Section"] = (),
+    overview: Sequence[Section] = (),
     sources: Sequence[Table] = (),
     addresses: Mapping[int, str] | None = None,
 ) -> str:
-    """Write the page; everything that comes from records is escaped by the template engine.
+    """Write the page: overview, tables, figures each with its numbers, sources; the template engine escapes all of it.
 
-    The answers of the overview come ahead of everything, then tables, figures each with its numbers, and the sources,
-    which are environments and commands. Without `addresses`, which are the places of records in the page of raw
-    records by their `id`, rows have no links.
+    Rows link to their records where `addresses` has the places of these in the page of raw records, by their `id`.
     """
     import jinja2
     from markupsafe import Markup
@@ -103,9 +98,8 @@ def _grid(table: Table, addresses: Mapping[int, str] | None) -> Grid:
         tuple(map(_html_cell, laid, values, table.columns))
         for laid, values in zip(layout.rows, table.rows, strict=True)
     )
-    if not addresses or not any(table.origins):
-        return Grid(table, layout, rows, ())
-    return Grid(table, layout, rows, tuple(tuple(_links(row, addresses)) for row in table.origins))
+    linked = table.origins if addresses and any(table.origins) else ()
+    return Grid(table, layout, rows, tuple(tuple(_links(row, addresses or {})) for row in linked))
 
 
 def _html_cell(laid: LaidCell, value: Value, column: Column) -> HtmlCell:
@@ -120,7 +114,7 @@ def _html_cell(laid: LaidCell, value: Value, column: Column) -> HtmlCell:
     return HtmlCell(laid, repr(number), f"{text} {column.base}".rstrip())
 
 
-def _links(origins: Sequence["Record"], addresses: Mapping[int, str]) -> Iterator[Link]:
+def _links(origins: Sequence[Record], addresses: Mapping[int, str]) -> Iterator[Link]:
     for record in origins[:SHOWN_LINKS]:
         address = f"{RAW}#{addresses[id(record)]}"
         label = model.plain(f"{record.source[:1]}:{record.cell}")[:10]

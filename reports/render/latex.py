@@ -79,10 +79,9 @@ def _latex_heading(column: Column) -> str:
     """Name, source and unit on lines of their own, so that wide tables stay narrow."""
     named = textwrap.wrap(column.name, 10, break_long_words=False)
     lines = [escape_latex(line) for line in (*named, column.source, column.unit) if line]
-    if len(lines) == 1:
-        return lines[0]
     stacked = r" \\ ".join(lines)
-    return rf"\begin{{tabular}}[b]{{@{{}}{_column_type(column)}@{{}}}}{stacked}\end{{tabular}}"
+    inner = rf"\begin{{tabular}}[b]{{@{{}}{_column_type(column)}@{{}}}}{stacked}\end{{tabular}}"
+    return stacked if len(lines) == 1 else inner
 
 
 def _latex_cell(cell: LaidCell, column: Column) -> str:

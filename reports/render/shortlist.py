@@ -1,7 +1,7 @@
 """What of a report a terminal shows: what the records say; how much else there is stands in one line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reports.model import Table
 
@@ -9,18 +9,10 @@ MOST_SHOWN_ROWS = 80
 UNCHECKED = "not checked here"
 
 
-@dataclass(frozen=True, slots=True)
-class Shortlist:
-    """Tables in the order in which they are printed, and a line on what is left out; empty where nothing is."""
-
-    tables: tuple[Table, ...]
-    line: str
-
-
-def shorten_report(tables: Sequence[Table], *, where: str) -> Shortlist:
+def shorten_report(tables: Sequence[Table], *, where: str) -> tuple[tuple[Table, ...], str]:
     """Leave out tables without a row of ours and what the audit did not check, and shorten what is long.
 
-    The audit comes last, just above the prompt; `where` tells how to see the rest, for the line.
+    The audit comes last, just above the prompt; then a line, if any, on what is left out and `where` to see it.
     """
     audits = [table for table in tables if table.name == "audit"]
     others = [table for table in tables if table.name != "audit"]
@@ -29,9 +21,8 @@ def shorten_report(tables: Sequence[Table], *, where: str) -> Shortlist:
     left = []
     published = [table.name for table in others if not _has_ours(table)]
     if published:
-        plural = "s" if len(published) > 1 else ""
-        names = ", ".join(published)
-        left.append(f"{len(published)} table{plural} of published numbers alone ({names})")
+        kind = "tables" if len(published) > 1 else "table"
+        left.append(f"{len(published)} {kind} of published numbers alone ({', '.join(published)})")
     whole, seen = (sum(len(table.rows) for table in each) for each in (audits, checked))
     if whole > seen:
         left.append(
@@ -39,12 +30,9 @@ def shorten_report(tables: Sequence[Table], *, where: str) -> Shortlist:
         )
     longer = [table for table in shown if len(table.rows) > MOST_SHOWN_ROWS]
     left += [f"{len(table.rows) - MOST_SHOWN_ROWS} rows of {table.name}" for table in longer]
-    line = f"Not shown: {'; '.join(left)}. {where}" if left else ""
     part = slice(MOST_SHOWN_ROWS)
-    return Shortlist(
-        tuple(replace(each, rows=each.rows[part], origins=each.origins[part]) for each in shown),
-        line,
-    )
+    short = (replace(each, rows=each.rows[part], origins=each.origins[part]) for each in shown)
+    return tuple(short), f"Not shown: {'; '.join(left)}. {where}" if left else ""
 
 
 def _has_ours(table: Table) -> bool:

@@ -14,16 +14,14 @@ from reports.model import Column, LaidCell, Table, lay_out, plain
 WRAPPED = 24
 
 
-class Drawing:
-    """A table that rich draws; what is too wide for the terminal goes on below, beside its first columns again."""
+class TerminalTable:
+    """A table that rich prints; what is too wide for the terminal goes on below, beside its first columns again."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self.layout = lay_out(table)
-        texts = zip(*self.layout.rows, strict=True) if table.rows else ([] for _ in table.columns)
-        widths = [
-            _widths(column, cells) for column, cells in zip(table.columns, texts, strict=True)
-        ]
+        cells = [[row[at] for row in self.layout.rows] for at in range(len(table.columns))]
+        widths = list(map(_widths, table.columns, cells))
         self.least = [least for least, _ in widths]
         self.wanted = [wanted for _, wanted in widths]
 
@@ -59,19 +57,12 @@ class Drawing:
         return drawn
 
 
-def to_terminal(table: Table) -> Drawing:
-    """Make what `rich.console.Console.print` shows: title, table, caption and notes."""
-    return Drawing(table)
-
-
 def _column_groups(
     columns: Sequence[Column], least: Sequence[int], width: int
 ) -> list[tuple[list[int], int]]:
-    """Share the columns out so that each part fits; the first, which name the rows, are in every part.
-
-    Gaps of one are tried before a table is parted.
-    """
+    """Share the columns out so that each part fits; the first, which name the rows, are in every part."""
     everything = list(range(len(columns)))
+    # Gaps of one before a table is parted.
     for gap in (2, 1):
         if sum(least) + gap * (len(columns) - 1) <= width:
             return [(everything, gap)]

@@ -14,11 +14,11 @@ ArmKey = tuple[str, ...]
 
 
 class PaperTable(NamedTuple):
-    """A table of trainings: where it stands, what about, and its axes in the order in which an arm is named."""
+    """A table of trainings."""
 
     place: str
     topic: str
-    axes: tuple[str, ...]
+    axes: tuple[str, ...]  # in the order in which an arm is named
 
 
 PAPER_TABLES = {

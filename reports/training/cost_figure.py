@@ -1,15 +1,26 @@
 """What a point of mIoU costs: mIoU against MACs, a figure for each study."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reports.model import COLOURS, GIGA, INK, Figure, Frame, Spread, short, svg_of
+from reports.model import (
+    COLOURS,
+    GIGA,
+    INK,
+    Figure,
+    Frame,
+    Plot,
+    Spread,
+    label_point,
+    short,
+    svg_of,
+)
 from reports.training.claims import arm_name
 from reports.training.runs import TrainingStudy, training_studies
 from reports.training.tables import miou_spread, study_table
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.text import Annotation
 
 # Where a label may stand about its point, in points of type, the first that is free.
@@ -44,7 +55,7 @@ def cost_figures(frame: Frame) -> tuple[Figure, ...]:
 def _scatter_figure(study: TrainingStudy, arms: Sequence[ScoredArm], *, call: str) -> Figure:
     style: Any = {"color": COLOURS[0], "marker": "o", "markersize": 5, "linewidth": 1.2}
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Plot) -> None:
         for _, macs, score in arms:
             axes.errorbar(macs, score.mean, yerr=score.deviation or None, capsize=3, **style)
         axes.margins(x=0.18, y=0.12)
@@ -64,7 +75,7 @@ def _scatter_figure(study: TrainingStudy, arms: Sequence[ScoredArm], *, call: st
     )
 
 
-def _label_points(axes: "Axes", arms: Sequence[ScoredArm]) -> None:
+def _label_points(axes: Plot, arms: Sequence[ScoredArm]) -> None:
     """Write each name beside its point, where it covers neither another name nor a point if there is such a place."""
     from matplotlib.backends.backend_agg import RendererAgg
 
@@ -72,17 +83,15 @@ def _label_points(axes: "Axes", arms: Sequence[ScoredArm]) -> None:
     renderer = RendererAgg(640, 380, axes.figure.dpi)  # type: ignore[no-untyped-call]
     dots = [tuple(axes.transData.transform((macs, score.mean))) for _, macs, score in arms]
     taken: list[Annotation] = []
-    style: dict[str, Any]
     for name, macs, score in arms:
+        label = partial(label_point, axes, name, (macs, score.mean), fontsize=9)
         for offset, side, height in LABEL_PLACES:
-            style = {"textcoords": "offset points", "ha": side, "va": height, "fontsize": 9}
-            label = axes.annotate(name, (macs, score.mean), xytext=offset, **style)
-            box = label.get_window_extent(renderer)
+            text = label(offset=offset, ha=side, va=height)
+            box = text.get_window_extent(renderer)
             covers = box.count_overlaps([other.get_window_extent(renderer) for other in taken])
             if not covers and not box.count_contains(dots):
                 break
-            label.remove()
+            text.remove()
         else:
-            style = {"textcoords": "offset points", "fontsize": 9}
-            label = axes.annotate(name, (macs, score.mean), xytext=LABEL_PLACES[0][0], **style)
-        taken.append(label)
+            text = label(offset=LABEL_PLACES[0][0])
+        taken.append(text)

@@ -6,7 +6,7 @@ A training leaves `pictures/<cell>.npz` beside its records: `images` uint8 [k, 3
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,6 @@ from reports.training.claims import arm_name
 from reports.training.runs import TrainingStudy
 
 Array = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 SHOWN_NETWORKS = ("paper/baseline", "paper/nb", "paper/apnb", "paper/afnb+apnb")
 NO_LABEL = 255
 PICTURE_ARRAYS = ("images", "labels", "predictions", "palette")
@@ -41,19 +40,14 @@ class Predictions:
     classes: tuple[str, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Short names of the networks."""
-        return tuple(map(short_name, self.predictions))
-
     def of_image(self, at: int) -> list[Array]:
         """Each network's prediction of one image [h, w]."""
         return [prediction[at] for prediction in self.predictions.values()]
 
 
-def short_name(network: str) -> str:
-    """Name a network in a word."""
-    return "full" if network == "paper/afnb+apnb" else arm_name((network,))
+def short_names(networks: Iterable[str]) -> list[str]:
+    """Name each network in a word."""
+    return ["full" if name == "paper/afnb+apnb" else arm_name((name,)) for name in networks]
 
 
 class Ring(NamedTuple):
@@ -76,8 +70,7 @@ def gather_predictions(study: TrainingStudy, files: Mapping[str, Path]) -> Predi
     seed = max(available, key=lambda seed: len(available[seed]), default=None)
     if seed is None or len(available[seed]) < 2:
         return None
-    paths = {name: files[runs[name][seed]["cell"]] for name in available[seed]}
-    arrays, missing = _read_alike(paths)
+    arrays, missing = _read_alike({n: files[runs[n][seed]["cell"]] for n in available[seed]})
     if len(arrays) < 2:
         return None
     first = next(iter(arrays.values()))
@@ -88,7 +81,6 @@ def gather_predictions(study: TrainingStudy, files: Mapping[str, Path]) -> Predi
 
 
 def _read_alike(paths: Mapping[str, Path]) -> tuple[dict[str, dict[str, Array]], dict[str, str]]:
-    """Pictures of each network that shows the same images as the first, and why there are none of the others."""
     alike: dict[str, dict[str, Array]] = {}
     missing = dict.fromkeys(SHOWN_NETWORKS, "no pictures of it")
     for name, path in paths.items():
@@ -149,8 +141,8 @@ def rings(predictions: Sequence[Array], label: Array) -> tuple[Ring, ...]:
     return tuple(regions)
 
 
-def disagreement(predictions: Sequence[Array], label: Array) -> Mask:
+def disagreement(predictions: Sequence[Array], label: Array) -> npt.NDArray[np.bool_]:
     """Mark the pixels [h, w] that count and on which the networks do not all say the same."""
     stack = np.stack(predictions)
-    mask: Mask = (stack != stack[:1]).any(axis=0) & (label != NO_LABEL)
+    mask: npt.NDArray[np.bool_] = (stack != stack[:1]).any(axis=0) & (label != NO_LABEL)
     return mask

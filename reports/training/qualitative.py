@@ -11,7 +11,7 @@ import numpy as np
 
 from reports.model import Column, Figure, Frame, Table, Value, plain, text_column
 from reports.training import predictions
-from reports.training.predictions import NO_LABEL, Array, Predictions, Ring, short_name
+from reports.training.predictions import NO_LABEL, Array, Predictions, Ring, short_names
 from reports.training.runs import trained_experiments, training_studies
 
 Rings = Sequence[Sequence[Ring]]  # of each image
@@ -51,6 +51,7 @@ def _figure_of(pictures: Predictions) -> Figure:
 
 def _pixel_table(pictures: Predictions, rings: Rings) -> Table:
     percent = partial(Column, unit="%", digits=1, scale=0.01, base="share", source="measured")
+    names = (*short_names(pictures.predictions), "not all say the same")
     rows: list[tuple[Value, ...]] = []
     for at, regions in enumerate(rings):
         label, masks = pictures.labels[at], pictures.of_image(at)
@@ -59,7 +60,6 @@ def _pixel_table(pictures: Predictions, rings: Rings) -> Table:
         parts.append(predictions.disagreement(masks, label))
         shares = [float(p.sum() / labelled.sum()) if labelled.any() else None for p in parts]
         rows.append((f"image {at + 1}", *shares, len(regions)))
-    names = (*pictures.names, "not all say the same")
     return Table(
         name=pictures.study.file_name("pictures", pictures.study.experiment, after="data"),
         title="Pixels that are right",
@@ -70,15 +70,17 @@ def _pixel_table(pictures: Predictions, rings: Rings) -> Table:
 
 
 def _alternative(pictures: Predictions, rings: Rings, data: Table) -> str:
-    columns = f"each as input, as truth and as {', '.join(pictures.names)} label it"
+    names = short_names(pictures.predictions)
+    columns = f"each as input, as truth and as {', '.join(names)} label it"
     sentences = [f"{len(rings)} validation images, {columns} (seed {pictures.seed}).", RING_NOTE]
     for row, regions in zip(data.rows, rings, strict=True):
-        shares = zip(pictures.names, row[1:], strict=False)
+        shares = zip(names, row[1:], strict=False)
         right = ", ".join(f"{n} {100 * v:.0f} %" for n, v in shares if isinstance(v, float))
         places = ", ".join(f"{100 * ring.share:.1f} %" for ring in regions) or "nothing"
         image = str(row[0]).capitalize()
         sentences.append(f"{image}: right are {right}; ringed {places} of the image.")
-    sentences += [f"Without {short_name(name)}: {why}." for name, why in pictures.missing.items()]
+    lacking = zip(short_names(pictures.missing), pictures.missing.values(), strict=True)
+    sentences += [f"Without {name}: {why}." for name, why in lacking]
     return plain(" ".join(sentences))
 
 
@@ -86,7 +88,7 @@ def _drawing(pictures: Predictions, rings: Rings, *, identifier: str) -> str:
     height, width = pictures.labels.shape[1:]
     tall = WIDTH * height / width
     size = f'width="{WIDTH:.1f}" height="{tall:.1f}"'
-    heads = ("input", "truth", *pictures.names)
+    heads = ("input", "truth", *short_names(pictures.predictions))
     colours = _colours(pictures.palette)
     parts = [_text(at * (WIDTH + GAP), TITLE - 8, head, bold=True) for at, head in enumerate(heads)]
     for at, regions in enumerate(rings):
@@ -119,7 +121,6 @@ def _text(x: float, y: float, text: str, *, bold: bool = False) -> str:
 
 
 def _legend(pictures: Predictions, top: float, across: float) -> tuple[list[str], float]:
-    """Swatches of the classes that are in the pictures, and where they end."""
     maps = (pictures.labels, *pictures.predictions.values())
     present: set[int] = set().union(*(np.unique(each[:IMAGES]).tolist() for each in maps))
     colours = _colours(pictures.palette)
@@ -139,7 +140,6 @@ def _legend(pictures: Predictions, top: float, across: float) -> tuple[list[str]
 
 
 def _colours(palette: Array) -> Array:
-    """A colour for each of the 256 values; those without one are black."""
     table: Array = np.zeros((256, 3), np.uint8)
     table[: min(len(palette), NO_LABEL)] = palette[:NO_LABEL]
     return table

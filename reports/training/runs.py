@@ -14,7 +14,7 @@ from reports.model import UNMEASURED, Frame, Mark, Row, slug
 from reports.training.claims import PAPER_TABLES, ArmKey
 
 if TYPE_CHECKING:
-    from bench.records import Accuracy, Document
+    from bench.records import Document
 
 SEED = "seed"
 SHARED_AXES = ("dataset", "budget")
@@ -44,12 +44,12 @@ class Arm:
 
     def scores(self, group: str | None = None) -> dict[object, float]:
         """MIoU by seed, in percent, of all classes or of a named group of them."""
-        scores = {}
-        for seed, row in self.runs.items():
-            accuracy: Accuracy = row["accuracy"]
-            if group is None or group in accuracy.groups:
-                classes = accuracy.groups[group] if group else None
-                scores[seed] = mean_iou(accuracy.confusion, classes)
+        accuracies = {seed: row["accuracy"] for seed, row in self.runs.items()}
+        scores = {
+            seed: mean_iou(accuracy.confusion, accuracy.groups[group] if group else None)
+            for seed, accuracy in accuracies.items()
+            if group is None or group in accuracy.groups
+        }
         return {seed: score for seed, score in scores.items() if score is not None}
 
     def missing(self, seed: object) -> Mark:
@@ -57,9 +57,7 @@ class Arm:
         # What a run said comes before what a prediction could not.
         for row in sorted(self.rows, key=lambda row: row["device_name"] is None):
             if row["axes"].get(SEED, seed) == seed and row["failure"] is not None:
-                mark = model.measured_value(row, None, first=True)
-                assert isinstance(mark, Mark)
-                return mark
+                return model.failure_mark(row["failure"], first=True)
         if seed in self.runs:
             return Mark("no class of this group is in the data or was predicted")
         return UNMEASURED
@@ -107,8 +105,8 @@ class TrainingStudy:
         if not self.runs:
             return "Nothing was trained; predicted without execution." if self.arms else ""
         scores = [row["accuracy"] for row in self.runs]
-        iterations = _range_of(score.iterations for score in scores)
-        images = _range_of(score.train_images for score in scores)
+        iterations = _range_of([score.iterations for score in scores])
+        images = _range_of([score.train_images for score in scores])
         machines = [model.describe_machine(e) for row in self.runs if (e := row["environment"])]
         protocols = _joined_words(f"'{score.protocol}'" for score in scores if score.protocol)
         parts = (
@@ -130,7 +128,7 @@ class TrainingStudy:
         return slug(*before, self.name, str(self.number) if self.number > 1 else "", after)
 
     def arm(self, key: ArmKey) -> Arm | None:
-        """Find an arm by the values of its axes."""
+        """The arm of these values of its axes."""
         return next((arm for arm in self.arms if arm.key == key), None)
 
 
@@ -138,9 +136,8 @@ def _joined_words(words: Iterable[str]) -> str:
     return " and ".join(dict.fromkeys(filter(None, words)))
 
 
-def _range_of(numbers: Iterable[int]) -> str:
-    ordered = sorted(numbers)
-    low, high = ordered[0], ordered[-1]
+def _range_of(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
@@ -160,15 +157,14 @@ def trained_experiments(frame: Frame) -> tuple[str, ...]:
 
 def training_studies(frame: Frame) -> tuple[TrainingStudy, ...]:
     """Every study, by experiment and setting, with a row for each arm that was run or printed."""
-    studies = [study for name in trained_experiments(frame) for study in _studies_of(frame, name)]
-    alike: dict[str, list[Mapping[str, Any]]] = {}
-    for study in studies:
-        settings = alike.setdefault(slug(study.name), [])
-        if study.setting not in settings:
-            settings.append(study.setting)
-    return tuple(
-        replace(study, number=1 + alike[slug(study.name)].index(study.setting)) for study in studies
-    )
+    settings: dict[str, list[Mapping[str, Any]]] = {}
+    studies = []
+    for study in (s for name in trained_experiments(frame) for s in _studies_of(frame, name)):
+        alike = settings.setdefault(slug(study.name), [])
+        if study.setting not in alike:
+            alike.append(study.setting)
+        studies.append(replace(study, number=1 + alike.index(study.setting)))
+    return tuple(studies)
 
 
 def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
@@ -187,11 +183,12 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     ]
     # Settings of the trainings; where nothing was trained, of the predictions.
     every = [setting for row, setting in named if _is_training(row)] or [each for _, each in named]
-    settings: list[dict[str, Any]] = []
-    for setting in every:
-        if setting not in settings:
-            settings.append(setting)
-    documents = _by_values(printed, axes)
+    settings = [setting for at, setting in enumerate(every) if setting not in every[:at]]
+
+    def key_of(row: Row) -> tuple[Any, ...]:
+        return tuple(row["axes"].get(name, "") for name in axes)
+
+    documents = model.grouped(printed, key_of)
     for setting in settings:
         # Every setting which has the axes of a prediction shares it.
         here = (
@@ -199,7 +196,7 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
             for row, beside in named
             if beside == setting or (not _is_training(row) and beside.items() <= setting.items())
         )
-        recorded, arms = _by_values(here, axes), []
+        recorded, arms = model.grouped(here, key_of), []
         for key in documents | recorded:
             place: Row = documents[key][0] if key in documents else {}
             values = place.get("published_miou_percent"), place.get("published_anchors")
@@ -210,10 +207,3 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
 
 def _is_training(row: Row) -> bool:
     return SEED in row["axes"] or row["accuracy"] is not None
-
-
-def _by_values(rows: Iterable[Row], axes: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row["axes"].get(name, "") for name in axes), []).append(row)
-    return groups

@@ -35,32 +35,29 @@ class Difference(NamedTuple):
     seeds: tuple[object, ...]
 
     @property
-    def has_interval(self) -> bool:
-        """Whether there are enough seeds, and a spread among them."""
-        enough = len(self.seeds) >= MIN_SEEDS
-        return enough and self.deviation is not None and self.deviation > LEAST_DEVIATION
-
-    @property
-    def _error(self) -> float:
-        assert self.deviation is not None
-        return self.deviation / len(self.seeds) ** 0.5
+    def error(self) -> float | None:
+        """Of the mean; None with too few seeds or no spread among them, which have no interval."""
+        count, deviation = len(self.seeds), self.deviation or 0.0
+        return (
+            deviation / count**0.5 if count >= MIN_SEEDS and deviation > LEAST_DEVIATION else None
+        )
 
     def interval(self, confidence: float = T_CONFIDENCE) -> tuple[float, float] | None:
         """Two-sided t interval of the mean, None where there is none."""
-        if not self.has_interval:
+        if self.error is None:
             return None
         from scipy.special import stdtrit
 
-        reach = float(stdtrit(len(self.seeds) - 1, (1 + confidence) / 2)) * self._error
+        reach = float(stdtrit(len(self.seeds) - 1, (1 + confidence) / 2)) * self.error
         return self.mean - reach, self.mean + reach
 
     def p_value(self, threshold: float = 0.0) -> float | None:
         """Two-sided p-value of the mean being `threshold`, None where there is no interval."""
-        if not self.has_interval:
+        if self.error is None:
             return None
         from scipy.special import stdtr
 
-        return float(2 * stdtr(len(self.seeds) - 1, -abs(self.mean - threshold) / self._error))
+        return float(2 * stdtr(len(self.seeds) - 1, -abs(self.mean - threshold) / self.error))
 
 
 def paired(above: Scores, below: Scores) -> Difference | None:
@@ -74,9 +71,8 @@ def paired(above: Scores, below: Scores) -> Difference | None:
 
 
 def seed_verdict(difference: Difference | None, *, threshold: float = 0.0) -> SeedVerdict:
-    """Say whether a difference is above `threshold`: 0 for a gain, minus the margin for "no loss".
+    """Say whether the whole interval of a difference is above or below `threshold`: 0, or minus the margin of no loss.
 
-    Supported where the whole interval is above it, not supported where the whole interval is below it, else undecided.
     A claim that is just false is so called supported in at most 2.5 % of cases.
     """
     ends = difference.interval() if difference else None
@@ -88,14 +84,13 @@ def seed_verdict(difference: Difference | None, *, threshold: float = 0.0) -> Se
 
 
 def holm(p_values: Sequence[float | None], *, level: float = 1 - T_CONFIDENCE) -> tuple[bool, ...]:
-    """Tell which differences stand when all are tested at once, by Holm's step-down rule.
+    """Tell which differences stand, so that the chance that any is called wrongly is at most `level` (Holm's rule).
 
-    The chance that any of them is called wrongly is at most `level`. None counts for no test.
+    None counts for no test.
     """
     order = sorted((value, at) for at, value in enumerate(p_values) if value is not None)
-    passed = itertools.takewhile(
-        lambda step: step[1][0] <= level / (len(order) - step[0]), enumerate(order)
-    )
+    steps = enumerate(order)
+    passed = itertools.takewhile(lambda s: s[1][0] <= level / (len(order) - s[0]), steps)
     standing = {at for _, (_, at) in passed}
     return tuple(at in standing for at in range(len(p_values)))
 
@@ -130,11 +125,11 @@ def tau(printed: Sequence[float], ours: Sequence[Scores]) -> Tau | None:
     reference = np.array([number for number, _ in pairs])
     seeds = list(dict.fromkeys(seed for _, scores in pairs for seed in scores))
     table = np.array([[scores.get(seed, np.nan) for seed in seeds] for _, scores in pairs])
-    (value,) = _tau_b(reference, np.nanmean(table, axis=1, keepdims=True))
+    (value,) = _tau_b(reference, np.nanmean(table, axis=1, keepdims=True)).tolist()
     if np.isnan(value):
         return None
     if len(seeds) < MIN_SEEDS or any(len(scores) < 2 for _, scores in pairs):
-        return Tau(float(value), None, None, len(pairs), len(seeds))
+        return Tau(value, None, None, len(pairs), len(seeds))
     drawn = table[:, _resamples(len(seeds))]
     # Over what is there; a resample that leaves an arm bare has no part.
     kept = ~np.isnan(drawn).all(axis=-1).any(axis=0)
@@ -143,7 +138,7 @@ def tau(printed: Sequence[float], ours: Sequence[Scores]) -> Tau | None:
     # Ends are values that were drawn: a tau between two steps is no tau.
     low = np.quantile(taus, (1 - T_CONFIDENCE) / 2, method="lower")
     high = np.quantile(taus, (1 + T_CONFIDENCE) / 2, method="higher")
-    return Tau(float(value), float(low), float(high), len(pairs), len(seeds))
+    return Tau(value, float(low), float(high), len(pairs), len(seeds))
 
 
 def _resamples(count: int) -> npt.NDArray[np.integer[Any]]:

@@ -1,12 +1,13 @@
-"""Tables of what was trained: Tables 6 and 7 beside the paper's, every seed, what the text compares."""
+"""Tables of what was trained: Tables 6 and 7 beside the paper's, every seed, what the text compares, checkpoints."""
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from bench.analysis import class_iou, mean_iou
 from reports import model
-from reports.model import GIGA, Column, Field, Frame, Mark, Spread, Table, Value, memory_column
+from reports.model import GIGA, Column, Field, Frame, Mark, Row, Spread, Table, Value, memory_column
 from reports.training.claims import PAPER_TABLES
 from reports.training.runs import SEED, Arm, TrainingStudy, training_studies
 from reports.training.verdicts import ranking_notes, verdict_tables
@@ -23,13 +24,13 @@ MIOU_COLUMN = partial(Column, unit="%", digits=2, base="percent", source="measur
 def training_tables(frame: Frame) -> tuple[Table, ...]:
     """Every table of what was trained: by experiment and setting, then the comparisons by setting."""
     tables: list[Table] = []
-    settings: dict[str, list[TrainingStudy]] = {}
-    for study in training_studies(frame):
-        settings.setdefault(str(sorted(study.setting.items(), key=str)), []).append(study)
+    studies = training_studies(frame)
+    for study in studies:
         tables.append(study_table(study))
         was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
         if was_run and study.seeds:
             tables.append(_seed_table(study))
+    settings = model.grouped(studies, lambda study: str(sorted(study.setting.items(), key=str)))
     return (*tables, *(table for same in settings.values() for table in verdict_tables(same)))
 
 
@@ -65,8 +66,9 @@ def _seed_table(study: TrainingStudy) -> Table:
     def score(arm: Arm, seed: object) -> Value:
         return arm.missing(seed) if (value := arm.scores().get(seed)) is None else value
 
-    columns = ((seed, MIOU_COLUMN(f"seed {seed}")) for seed in study.seeds)
-    fields = (_arm_field(column, partial(score, seed=seed)) for seed, column in columns)
+    fields = (
+        _arm_field(MIOU_COLUMN(f"seed {seed}"), partial(score, seed=seed)) for seed in study.seeds
+    )
     return _tabulate(study, *fields, after="seeds", what=": mIoU of every seed")
 
 
@@ -134,7 +136,38 @@ def _cost(arm: Arm, name: str, mode: str) -> Value:
 
 
 def _step_time(arm: Arm) -> Value:
-    """Median over the runs of the median time of a step, in seconds."""
     times = [run["accuracy"].step_time_s for run in arm.runs.values()]
     medians = [statistics.median(samples) for samples in times if samples]
     return statistics.median(medians) if medians else None
+
+
+def evaluation_tables(frame: Frame) -> tuple[Table, ...]:
+    """A table for each checkpoint that was evaluated."""
+    rows = enumerate(model.rows_of_experiment(frame, "evaluation"), start=1)
+    return tuple(
+        _class_table(frame, row, number) for number, row in rows if row["accuracy"] is not None
+    )
+
+
+def _class_table(frame: Frame, row: Row, number: int) -> Table:
+    accuracy, axes = row["accuracy"], row["axes"]
+    ious = zip(accuracy.classes, class_iou(accuracy.confusion), strict=True)
+    protocol = f"evaluated by {accuracy.protocol!r} on the {accuracy.split} set"
+    published = ", ".join(
+        f"{row['published_miou_percent']:.2f} ({row['axes'].get('crop', '')}, {row['axes'].get('schedule', '')})"
+        for row in model.rows_of(frame[frame["protocol"] == "published"])
+        if all(row["axes"].get(name) == axes[name] for name in ("network", "dataset"))
+        and row["published_miou_percent"] is not None
+    )
+    missing = "The documents give no mIoU of this network on this set."
+    return Table(
+        name="evaluation" if number == 1 else f"evaluation-{number}",
+        title=f"{axes['network']} on {axes['dataset']}, checkpoint {axes['checkpoint']}",
+        columns=(model.text_column("class"), Column("IoU", "%", 2, 1, "percent", "measured")),
+        rows=(
+            *((name, None if iou is None else 100 * iou) for name, iou in ious),
+            ("mean", mean_iou(accuracy.confusion)),
+        ),
+        caption=f"{protocol}; {model.measuring_conditions([row])}",
+        notes=(f"Published mIoU by crop and iterations: {published}." if published else missing,),
+    )

@@ -68,7 +68,7 @@ def _doubt(difference: Difference | None, above: Arm, below: Arm) -> str:
     if difference is None:
         lacking = next((arm for arm in (below, above) if not arm.scores()), None)
         return f"{arm_name(lacking.key)} has no score" if lacking else "no seed has both rows"
-    if difference.has_interval:
+    if difference.error is not None:
         return ""
     count = len(difference.seeds)
     if count < MIN_SEEDS:
@@ -89,11 +89,7 @@ def verdict_tables(studies: Sequence[TrainingStudy]) -> Iterator[Table]:
             title=studies[0].title("Differences by group of classes"),
             columns=(*COMPARISON_COLUMNS, *(POINTS(name) for name in groups)),
             rows=tuple(
-                (
-                    place_of(result.comparison.experiment),
-                    result.comparison.title,
-                    *(_interval_of(result.groups.get(name), result.why) for name in groups),
-                )
+                (*_named(result), *(_interval_of(result.groups.get(n), result.why) for n in groups))
                 for result in results
             ),
             caption=conditions,
@@ -127,8 +123,7 @@ def _verdict_table(
         ),
         rows=tuple(
             (
-                place_of(result.comparison.experiment),
-                result.comparison.title,
+                *_named(result),
                 UNPUBLISHED if result.printed is None else result.printed,
                 _interval_of(result.difference, result.why),
                 len(result.difference.seeds) if result.difference else 0,
@@ -142,6 +137,10 @@ def _verdict_table(
         notes=(DIFFERENCE_RULE, family_note, ALONE, *ranking_notes(studies)),
         group_by=(0,),
     )
+
+
+def _named(result: ComparisonResult) -> tuple[str, str]:
+    return place_of(result.comparison.experiment), result.comparison.title
 
 
 def _interval_of(difference: Difference | None, why: str) -> Value:

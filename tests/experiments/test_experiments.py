@@ -65,7 +65,7 @@ def test_the_papers_script_ran_the_small_size_before_the_large_one():
 
 def test_experiments_records_and_reports_load_without_torch():
     code = "import experiments.catalogue, experiments.machine, bench.records.record, bench.analysis.roofline;"
-    code += "import reports.report, reports.blocks.predicted_times, reports.audit.audit, sys;"
+    code += "import reports.report, reports.blocks.floors, reports.audit.audit, sys;"
     code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -11,7 +11,7 @@ from reports.audit import audit
 from reports.blocks import efficiency, operations, zoo
 from reports.model import frame
 from reports.model.layout import lay_out, text_of
-from reports.render import csv, latex, markdown, to_terminal
+from reports.render import TerminalTable, csv, latex, markdown
 
 
 def column(table, heading):
@@ -47,7 +47,7 @@ def both(records):
 
 def shown(table, width=110):
     console = Console(file=io.StringIO(), width=width, legacy_windows=False)
-    console.print(to_terminal(table))
+    console.print(TerminalTable(table))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 

@@ -19,7 +19,7 @@ from bench.records.record import (
     Timing,
 )
 from reports import report
-from reports.blocks import floors, predicted_times, roofline
+from reports.blocks import floors, roofline
 from reports.model import frame
 from reports.model.frame import published_records
 from reports.model.layout import lay_out
@@ -245,7 +245,7 @@ def test_a_known_device_shows_how_far_its_datasheet_was_off(on_gpu):
 
 def predicted_table(records, *names, documents=()):
     chosen = [DEVICES[name] for name in names]
-    (table,) = predicted_times.predicted_time_tables(frame.build_frame(records, documents), chosen)
+    (table,) = floors.predicted_time_tables(frame.build_frame(records, documents), chosen)
     return table
 
 
@@ -309,20 +309,22 @@ def test_what_could_not_be_counted_is_a_row_with_its_reason(make):
 
 
 def test_every_known_device_is_predicted_where_none_is_named(make):
-    (table,) = predicted_times.predicted_time_tables(frame.build_frame([asked(make, "nb")], []))
+    (table,) = floors.predicted_time_tables(frame.build_frame([asked(make, "nb")], []))
     named = [column.name for column in table.columns if column.source == "predicted"]
     assert named == [device.title for device in DEVICES.values()]
 
 
 def test_kept_records_from_before_calls_stood_apart_are_predicted_too():
     kept = record.read_records(frame.PUBLISHED.parent / "reference/intel-xeon-2-cores/table1.jsonl")
-    (table,) = predicted_times.predicted_time_tables(frame.build_frame(kept), [DEVICES["titan-xp"]])
+    (table,) = floors.predicted_time_tables(frame.build_frame(kept), [DEVICES["titan-xp"]])
     errors = [value for value in cells(table, "error (%)") if value is not None]
     assert len(errors) == 4
     assert all(-0.75 < error < 0 for error in errors)
 
 
 def test_rooflines_load_without_torch():
-    code = "import sys, reports.blocks.roofline, reports.blocks.predicted_times; print('torch' in sys.modules)"
+    code = (
+        "import sys, reports.blocks.roofline, reports.blocks.floors; print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bench.records.outcome import Control, Finding, Outcome, SideRecord, read_outcome
 from reports.gate import findings as regress
-from reports.gate import github, junit, pytest_benchmark, wording
+from reports.gate import other_tools, wording
 from reports.model.table import Interval, Mark
 
 HOSTILE = '<b>x</b> | `y` [z](javascript:1)\n::error::boo % \x1b[31m & "q" ]]>'
@@ -232,7 +232,7 @@ def test_every_form_is_written_from_one_outcome(tmp_path):
 
 def test_junit_counts_a_regression_as_failure_and_a_broken_control_as_error():
     root = ET.fromstring(
-        junit.to_junit(outcome(SLOWER, CHANGED, UNSURE, finding(), controls=(BROKEN, HELD)))
+        other_tools.to_junit(outcome(SLOWER, CHANGED, UNSURE, finding(), controls=(BROKEN, HELD)))
     )
     counts = {
         suite.get("name"): [
@@ -251,23 +251,23 @@ def test_junit_counts_a_regression_as_failure_and_a_broken_control_as_error():
 
 
 def test_a_regression_is_annotated_and_what_is_the_same_is_not():
-    lines = github.annotations(outcome(finding(), SLOWER, CHANGED)).splitlines()
+    lines = other_tools.annotations(outcome(finding(), SLOWER, CHANGED)).splitlines()
     assert [line.split("::")[1] for line in lines] == [
         "error title=CHANGED%3A apnb 9x7%2C parameters",
         "error title=SLOWER%3A apnb 9x7%2C process time",
     ]
-    assert github.annotations(outcome(finding())) == ""
+    assert other_tools.annotations(outcome(finding())) == ""
 
 
 def test_where_nothing_could_be_decided_there_is_a_warning():
-    text = github.annotations(outcome(finding(), controls=(BROKEN,), timed=True))
+    text = other_tools.annotations(outcome(finding(), controls=(BROKEN,), timed=True))
     assert text.startswith("::warning title=Not decided::Not decided: this machine cannot decide")
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_no_text_ends_a_workflow_command_or_begins_another(cell, reason):
     one = CHANGED.model_copy(update={"cell": cell, "reason": reason})
-    text = github.annotations(outcome(one))
+    text = other_tools.annotations(outcome(one))
     assert text.count("\n") == 1
     assert len(text.splitlines()) == 1
     found = re.fullmatch(r"::error title=([^:,]*)::(.*)\n", text, flags=re.DOTALL)
@@ -279,7 +279,7 @@ def test_no_text_ends_a_workflow_command_or_begins_another(cell, reason):
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_junit_stays_well_formed_whatever_a_record_says(cell, reason):
     one = CHANGED.model_copy(update={"cell": cell, "reason": reason})
-    ET.fromstring(junit.to_junit(outcome(one, one.model_copy(update={"verdict": "NEW"}))))
+    ET.fromstring(other_tools.to_junit(outcome(one, one.model_copy(update={"verdict": "NEW"}))))
 
 
 def test_hostile_text_stays_text():
@@ -287,13 +287,13 @@ def test_hostile_text_stays_text():
     made = outcome(one)
     text = regress.job_summary(made)
     assert "<b>" not in text.replace("\\<", "")
-    assert "\x1b" not in text + github.annotations(made) + junit.to_junit(made)
-    case = ET.fromstring(junit.to_junit(made)).find(".//testcase")
+    assert "\x1b" not in text + other_tools.annotations(made) + other_tools.to_junit(made)
+    case = ET.fromstring(other_tools.to_junit(made)).find(".//testcase")
     assert case.get("classname").startswith("<b>x</b> | `y`")
 
 
 def test_github_action_benchmark_gets_the_heads_values_with_units():
-    found = github.benchmark_entries(
+    found = other_tools.benchmark_entries(
         outcome(SLOWER, CHANGED, finding(quantity="outputs", after=0.5))
     )
     assert [(one["name"], one["unit"]) for one in found] == [
@@ -329,7 +329,7 @@ def test_pytest_benchmark_compares_the_two_sides(tmp_path):
 def test_its_numbers_are_those_of_pytest_benchmark_itself():
     from pytest_benchmark.stats import Stats
 
-    (mine,) = pytest_benchmark.side_report(outcome(SLOWER), "head")["benchmarks"]
+    (mine,) = other_tools.side_report(outcome(SLOWER), "head")["benchmarks"]
     theirs = Stats()
     for value in SLOWER.after_rounds:
         theirs.update(value)

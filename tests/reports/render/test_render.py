@@ -13,7 +13,7 @@ from rich.console import Console
 from reports import report
 from reports.model import frame, plain
 from reports.model.table import Column, Interval, Mark, Table
-from reports.render import csv, html, latex, markdown, to_terminal
+from reports.render import TerminalTable, csv, html, latex, markdown
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -40,7 +40,7 @@ def shown(table, width=400):
     console = Console(
         file=io.StringIO(), width=width, force_terminal=True, color_system="truecolor"
     )
-    console.print(to_terminal(table))
+    console.print(TerminalTable(table))
     return console.file.getvalue()
 
 

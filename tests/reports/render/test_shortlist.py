@@ -10,7 +10,7 @@ from reports import report
 from reports.audit import audit
 from reports.model import frame
 from reports.model.table import Column, Table
-from reports.render import shortlist, to_terminal
+from reports.render import TerminalTable, shortlist
 
 KEPT = Path(__file__).parents[3] / "reports" / "reference" / "intel-xeon-2-cores"
 WHERE = "All of it is in results/report."
@@ -23,41 +23,39 @@ def shown(records):
     )
 
 
-def drawn(found):
+def drawn(tables, line):
     console = Console(file=io.StringIO(), width=120)
-    for table in found.tables:
-        console.print(to_terminal(table))
+    for table in tables:
+        console.print(TerminalTable(table))
         console.print()
-    console.print(found.line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
 def test_of_an_experiment_the_terminal_shows_what_it_measured(golden):
-    golden("shortlist-crossover.txt", drawn(shown(read_records(KEPT / "crossover.jsonl"))))
+    golden("shortlist-crossover.txt", drawn(*shown(read_records(KEPT / "crossover.jsonl"))))
 
 
 def test_of_table1_the_terminal_shows_what_of_the_audit_was_checked(golden, make):
-    golden("shortlist-table1.txt", drawn(shown(make.table1())))
+    golden("shortlist-table1.txt", drawn(*shown(make.table1())))
 
 
 def test_no_audit_is_shown_of_which_nothing_was_checked(make):
-    found = shown(make.table6())
-    assert "audit" not in [table.name for table in found.tables]
-    assert "25 of the audit's 25 numbers" in found.line
+    tables, line = shown(make.table6())
+    assert "audit" not in [table.name for table in tables]
+    assert "25 of the audit's 25 numbers" in line
 
 
 def test_the_audit_comes_last(make):
-    assert shown(make.table1()).tables[-1].name == "audit"
+    assert shown(make.table1())[0][-1].name == "audit"
 
 
 def test_long_tables_are_cut_and_the_line_says_by_how_much():
     rows = tuple((at,) for at in range(shortlist.MOST_SHOWN_ROWS + 7))
-    found = shortlist.shorten_report((Table("t", "T", (Column("n"),), rows),), where=WHERE)
-    assert len(found.tables[0].rows) == shortlist.MOST_SHOWN_ROWS
-    assert found.line == f"Not shown: 7 rows of t. {WHERE}"
+    tables, line = shortlist.shorten_report((Table("t", "T", (Column("n"),), rows),), where=WHERE)
+    assert len(tables[0].rows) == shortlist.MOST_SHOWN_ROWS
+    assert line == f"Not shown: 7 rows of t. {WHERE}"
 
 
 def test_nothing_left_out_needs_no_line():
-    assert not shortlist.shorten_report(
-        (Table("t", "T", (Column("n"),), ((1,),)),), where=WHERE
-    ).line
+    assert not shortlist.shorten_report((Table("t", "T", (Column("n"),), ((1,),)),), where=WHERE)[1]

@@ -5,7 +5,7 @@ import pytest
 from bench.records.record import Accuracy, Environment, Measures, Record
 from reports import report
 from reports.model import frame
-from reports.training import evaluation
+from reports.training import tables
 
 AXES = {
     "network": "mmseg/ann-r50",
@@ -48,7 +48,7 @@ def made(**axes):
 
 
 def test_each_class_has_its_iou_and_an_absent_one_has_none():
-    (table,) = evaluation.evaluation_tables(frame.build_frame([made()]))
+    (table,) = tables.evaluation_tables(frame.build_frame([made()]))
     shown = dict(table.rows)
     assert shown["road"] == pytest.approx(80)
     assert shown["sky"] == pytest.approx(100 * 10 / 12)
@@ -57,12 +57,12 @@ def test_each_class_has_its_iou_and_an_absent_one_has_none():
 
 
 def test_the_published_miou_of_the_network_stands_below():
-    (table,) = evaluation.evaluation_tables(frame.build_frame([made()]))
+    (table,) = tables.evaluation_tables(frame.build_frame([made()]))
     assert "77.40 (512x1024, 40000)" in table.notes[0]
 
 
 def test_a_network_that_no_document_has_on_this_set_says_so():
-    (table,) = evaluation.evaluation_tables(frame.build_frame([made(dataset="camvid")]))
+    (table,) = tables.evaluation_tables(frame.build_frame([made(dataset="camvid")]))
     assert table.notes == ("The documents give no mIoU of this network on this set.",)
 
 

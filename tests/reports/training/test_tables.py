@@ -10,7 +10,7 @@ from bench.records.record import Failure
 from reports import report
 from reports.model import frame, plain
 from reports.model.layout import lay_out, text_of
-from reports.render import csv, html, latex, markdown, to_terminal
+from reports.render import TerminalTable, csv, html, latex, markdown
 from reports.training import cost_figure
 from reports.training import runs as trained
 from reports.training import tables as ablations
@@ -43,7 +43,7 @@ def notes(table):
 
 def shown(table):
     console = Console(file=io.StringIO(), width=140, legacy_windows=False)
-    console.print(to_terminal(table))
+    console.print(TerminalTable(table))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
