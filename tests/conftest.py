@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+# Processes that tests start load torch again and again: from bytecode, also where none may lie beside the sources.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    os.environ["PYTHONPYCACHEPREFIX"] = str(
+        Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
+    )
+
 GOLDEN = Path(__file__).parent / "golden"
 SHOWN_LINES = 60
 
