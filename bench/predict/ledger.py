@@ -6,7 +6,7 @@ checkpointing, is executed and so is counted: these are executed operations, not
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, NamedTuple
 
@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from bench.predict import elementwise, formulas, traffic
-from bench.predict.fake import ASK_DEVICE, Mode
-from bench.predict.formulas import Call
+from bench.predict import formulas, traffic
+from bench.predict.fake import Arguments, Keywords, Mode, Overload
 from bench.records import Alike, Counts, Operator
 from bench.workloads import NOTHING_TO_TRAIN
 
@@ -24,7 +23,7 @@ Step = Literal["eval", "train"]
 Context = Callable[[], AbstractContextManager[object]]
 
 
-class _Work(NamedTuple):
+class _Entry(NamedTuple):
     """What one call does; calls that do the same are entered together."""
 
     macs: int
@@ -38,33 +37,26 @@ class Ledger(Mode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: dict[tuple[str, str], Counter[_Work]] = {}
+        self._rows: dict[tuple[str, str], Counter[_Entry]] = {}
 
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
+    def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         """Run the operator and enter it; composite ones (inference mode leaves them whole) by parts."""
-        del types
-        given = dict(kwargs or {})
-        if func is ASK_DEVICE:
-            return func(*args)
-        if not is_known(str(func.overloadpacket)):
+        name = str(func.overloadpacket)
+        if not formulas.find_formula(name) and not formulas.is_free(name):
             with self:
-                parts = func.decompose(*args, **given)
+                parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
-        result = func(*args, **given)
-        self._enter(Call.of(func, args, given, result))
+        result = func(*args, **kwargs)
+        call = formulas.Call.of(func, args, kwargs, result)
+        work = formulas.work_of(call)
+        status = "counted" if work else "free" if formulas.is_free(name) else "uncounted"
+        work = work or formulas.Work()
+        entry = _Entry(
+            work.macs, work.flops, traffic.moved_bytes(call), traffic.operand_format(call)
+        )
+        self._rows.setdefault((name, status), Counter())[entry] += 1
         return result
-
-    def _enter(self, call: Call) -> None:
-        status, macs, flops = _classify(call)
-        work = _Work(macs, flops, traffic.moved_bytes(call), traffic.operands(call))
-        self._rows.setdefault((call.name, status), Counter())[work] += 1
 
     def clear(self) -> None:
         """Forget what was entered."""
@@ -73,51 +65,25 @@ class Ledger(Mode):
     @property
     def operators(self) -> tuple[Operator, ...]:
         """Rows of the ledger, the heaviest first."""
-        rows = (_operator(name, status, done) for (name, status), done in self._rows.items())
+        rows = (_operator(name, status, calls) for (name, status), calls in self._rows.items())
         return tuple(sorted(rows, key=lambda row: (-row.flops, -row.moved_bytes, row.name)))
 
 
-def _operator(name: str, status: str, done: Counter[_Work]) -> Operator:
+def _operator(name: str, status: str, calls: Counter[_Entry]) -> Operator:
     alike = tuple(
-        Alike(calls=calls, **work._asdict())
-        for work, calls in done.items()
-        if work.flops or work.moved_bytes
+        Alike(calls=count, **entry._asdict())
+        for entry, count in calls.items()
+        if entry.flops or entry.moved_bytes
     )
     return Operator(
         name=name,
         status=status,  # type: ignore[arg-type]  # checked by pydantic
-        calls=done.total(),
+        calls=calls.total(),
         macs=sum(row.calls * row.macs for row in alike),
         flops=sum(row.calls * row.flops for row in alike),
         moved_bytes=sum(row.calls * row.moved_bytes for row in alike),
         alike=alike,
     )
-
-
-def _short(name: str) -> str:
-    return formulas.plain_name(name).removeprefix("aten.")
-
-
-def is_known(name: str) -> bool:
-    """Whether an operator has a formula or is declared free."""
-    plain = formulas.plain_name(name)
-    counted = plain in formulas.MATRIX or plain in formulas.ELEMENTWISE
-    return counted or (
-        plain.startswith("aten.") and _short(name) in elementwise.VIEWS | elementwise.MOVES
-    )
-
-
-def _classify(call: Call) -> tuple[str, int, int]:
-    work = formulas.work_of(call)
-    if work is not None:
-        return "counted", work.macs, work.flops
-    return ("free" if is_free(call.name) else "uncounted"), 0, 0
-
-
-def is_free(name: str) -> bool:
-    """Whether an operator is declared to move or name data alone."""
-    is_aten = name.startswith("aten.")
-    return is_aten and _short(name) in elementwise.VIEWS | elementwise.MOVES
 
 
 def count(

@@ -2,8 +2,8 @@
 
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from bench.predict.fake import ASK_DEVICE, Mode
+from bench.predict.fake import Arguments, Keywords, Mode, Overload
 from bench.predict.ledger import Context, Step, unchanged
 from bench.records import LiveTensor, PredictedMemory
 from bench.workloads import sum_outputs
@@ -47,51 +47,39 @@ class Meter(Mode):
 
     def hold(self, tensors: Iterable[Tensor]) -> int:
         """Count tensors that are there before the call; return the bytes that are new."""
-        before = self.live_bytes
-        for tensor in tensors:
-            self._add(tensor, None)
+        new_bytes = self._add(tensors)
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
-        return self.live_bytes - before
+        return new_bytes
 
     def begin(self) -> None:
         """Look for the peak from here on, over the bytes that stand."""
         self.standing_bytes = self.live_bytes
         self.peak_bytes, self.peak_operator, self.peak_live = self.live_bytes, "", ()
 
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
+    def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         """Run the operator and follow the storages that are new in its result."""
-        del types
-        if func is ASK_DEVICE:
-            return func(*args)
         name = str(func.overloadpacket)
         if name != "aten.lift_fresh":  # whose tensor the call has just made of numbers
-            self._find_standing(tree_leaves((args, kwargs)))
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._add(leaf, name)
+            new_bytes = self._add(tree_leaves((args, kwargs)))
+            self.standing_bytes += new_bytes
+            self.peak_bytes += new_bytes
+        result = func(*args, **kwargs)
+        self._add(tree_leaves(result), name)
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes, self.peak_operator = self.live_bytes, name
-            made = (entry for _, entry, _ in self._live.values() if entry is not None)
-            self.peak_live = tuple(made)
+            entries = (entry for _, entry, _ in self._live.values() if entry is not None)
+            self.peak_live = tuple(entries)
         return result
 
-    def _find_standing(self, leaves: Iterable[object]) -> None:
+    def _add(self, leaves: Iterable[object], operator: str | None = None) -> int:
+        """Follow the storages of tensors; give the bytes of those that are new."""
         before = self.live_bytes
         for leaf in leaves:
             if isinstance(leaf, Tensor):
-                self._add(leaf, None)
-        found = self.live_bytes - before
-        self.standing_bytes += found
-        self.peak_bytes += found
+                self._follow_storage(leaf, operator)
+        return self.live_bytes - before
 
-    def _add(self, tensor: Tensor, operator: str | None) -> None:
+    def _follow_storage(self, tensor: Tensor, operator: str | None) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata  # noqa: SLF001  # the storage itself, whatever object stands for it
         size_bytes = rounded(storage.nbytes())
@@ -121,23 +109,20 @@ class Meter(Mode):
     @contextmanager
     def attributing(self, module: nn.Module) -> Iterator[None]:
         """Name the module in whose forward pass each operator runs; the outermost one is ``."""
-        hooks = []
-        for name, part in module.named_modules():
-            if isinstance(part, torch.jit.ScriptModule):  # which takes no hooks
-                continue
-            hooks.append(part.register_forward_pre_hook(self._entering(name)))
-            hooks.append(part.register_forward_hook(self._leaving, always_call=True))
-        try:
+
+        def enter(name: str, *_: object) -> None:
+            self._modules.append(name)
+
+        def leave(*_: object) -> None:
+            self._modules.pop()
+
+        with ExitStack() as hooks:
+            for name, part in module.named_modules():
+                if isinstance(part, torch.jit.ScriptModule):  # which takes no hooks
+                    continue
+                hooks.enter_context(part.register_forward_pre_hook(partial(enter, name)))
+                hooks.enter_context(part.register_forward_hook(leave, always_call=True))
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _entering(self, name: str) -> Any:  # noqa: ANN401
-        return lambda *_: self._modules.append(name)
-
-    def _leaving(self, *_: object) -> None:
-        self._modules.pop()
 
 
 def predict_memory(
@@ -167,16 +152,22 @@ def predict_memory(
         ValueError: in `train`, no output depends on a parameter.
     """
     meter = Meter()
+
+    def forward() -> object:
+        with torch.set_grad_enabled(mode == "train"), numbers():
+            return module(*inputs)
+
     with unchanged(module, mode=mode):
         parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
         input_bytes = meter.hold(inputs)
         with meter, numbers() if mode == "eval" else nullcontext():
             if not first:
-                with torch.set_grad_enabled(mode == "train"), numbers():
-                    module(*inputs)
+                forward()
             meter.begin()
             with meter.attributing(module):
-                _call(module, inputs, mode=mode, numbers=numbers)
+                outputs = forward()  # kept while going back, as a training loop keeps them
+                if mode == "train":
+                    sum_outputs(outputs).backward()
     live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
     by_module: Counter[str] = Counter()
     for tensor in live:
@@ -190,10 +181,3 @@ def predict_memory(
         live=live,
         by_module=dict(by_module),
     )
-
-
-def _call(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Step, numbers: Context) -> None:
-    with torch.set_grad_enabled(mode == "train"), numbers():
-        outputs = module(*inputs)  # held while going back, as a training loop holds them
-    if mode == "train":
-        sum_outputs(outputs).backward()

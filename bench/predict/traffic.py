@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from bench.predict import elementwise
-from bench.predict.formulas import Call, plain_name
+from bench.predict.formulas import Call, short_name
 
 # The tensor that these pick from or put into is touched at those places alone.
 PICKS = frozenset(("index", "index_select", "gather", "embedding", "masked_select"))
@@ -22,38 +22,32 @@ PUTS = frozenset(("index_put", "_index_put_impl", "index_add", "scatter_add", "i
 
 def moved_bytes(call: Call) -> int:
     """Bytes that a call reads and writes."""
-    name = plain_name(call.name).removeprefix("aten.")
+    name = short_name(call.name)
     if name in elementwise.VIEWS or "empty" in name:
         return 0
-    given = _tensors(call.arguments.values())
-    made = _tensors((call.result,))
+    operands, results = _tensors(call.arguments.values()), _tensors((call.result,))
     target = call.arguments.get("self", call.arguments.get("weight"))
+    others = [item for item in operands if item is not target]
     if name in PICKS:
-        return _sum(item for item in given if item is not target) + 2 * _sum(made)
-    in_place = any(item is target for item in made)
+        return sum(map(_bytes, others)) + 2 * sum(map(_bytes, results))
+    in_place = any(item is target for item in results)
     if name in PUTS and in_place:
         # Read what is put, read and write where it goes.
-        placed = [item for item in given if item is not target]
-        return _sum(placed) + 2 * max(map(_bytes, placed), default=0)
-    return _sum({id(item): item for item in (*given, *made)}.values()) + (
-        _bytes(target) if in_place and name not in elementwise.MOVES else 0
-    )
+        return sum(map(_bytes, others)) + 2 * max(map(_bytes, others), default=0)
+    each = {id(item): item for item in (*operands, *results)}.values()
+    is_read_too = in_place and name not in elementwise.MOVES
+    return sum(map(_bytes, each)) + (_bytes(target) if is_read_too else 0)
 
 
-def operands(call: Call) -> str:
+def operand_format(call: Call) -> str:
     """Number format of the first operand that has one; float32 where none has."""
-    for item in _tensors(call.arguments.values()):
-        if item.is_floating_point():
-            return str(item.dtype).removeprefix("torch.")
-    return "float32"
+    operands = _tensors(call.arguments.values())
+    formats = (str(item.dtype) for item in operands if item.is_floating_point())
+    return next(formats, "float32").removeprefix("torch.")
 
 
 def _tensors(values: Iterable[object]) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tuple(values)) if isinstance(leaf, Tensor)]
-
-
-def _sum(tensors: Iterable[Tensor]) -> int:
-    return sum(map(_bytes, tensors))
 
 
 def _bytes(tensor: Tensor) -> int:

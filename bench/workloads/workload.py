@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
@@ -81,10 +80,10 @@ def sum_outputs(outputs: object) -> Tensor:
     if not sums:
         msg = f"the module returned {type(outputs).__name__}; it must return a tensor or a tuple of tensors"
         raise ValueError(msg)
-    found = torch.stack(sums).sum() if len(sums) > 1 else sums[0]
-    if not found.requires_grad:
+    total = torch.stack(sums).sum() if len(sums) > 1 else sums[0]
+    if not total.requires_grad:
         raise ValueError(NOTHING_TO_TRAIN)
-    return found
+    return total
 
 
 class TrainingStep(nn.Module):
@@ -98,11 +97,10 @@ class TrainingStep(nn.Module):
         """Loss of (b, 3, h, w) images with (b, h, w) labels."""
         outputs = self.network(images)
         logits, auxiliary = (outputs, None) if isinstance(outputs, Tensor) else outputs
-        if auxiliary is None:
-            return F.cross_entropy(logits, labels)
-        return F.cross_entropy(logits, labels) + AUXILIARY_WEIGHT * F.cross_entropy(
-            auxiliary, labels
-        )
+        loss = F.cross_entropy(logits, labels)
+        if auxiliary is not None:
+            loss = loss + AUXILIARY_WEIGHT * F.cross_entropy(auxiliary, labels)
+        return loss
 
 
 def make_workload(
@@ -136,27 +134,41 @@ def make_workload(
 
 def build_module(cell: Cell) -> nn.Module:
     """Build the cell's subject with the weights of its number format."""
-    dtype = number_formats.weights_dtype(cell.dtype)
-    module = build_subject(cell.subject).to(dtype=dtype)
+    module = build_subject(cell.subject).to(dtype=number_formats.weights_dtype(cell.dtype))
     if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
         with torch.no_grad():  # the call in which lazy layers get their weights
-            module.eval()(*_inputs(cell, dtype))
+            module.eval()(*_inputs(cell))
     return module
 
 
 def complete_workload(cell: Cell, module: nn.Module, *, runs: bool) -> Workload:
-    """Give a module its inputs, mode and implementation; where nothing `runs`, what is compiled is its source."""
-    inputs = _inputs(cell, number_formats.weights_dtype(cell.dtype))
-    module = _implemented(module.train(cell.mode == "train"), inputs, cell, runs=runs)
-    if cell.mode == "train" and isinstance(cell.subject, NetworkSpec):
+    """Give a module its inputs, mode and implementation.
+
+    Where nothing `runs`, what is compiled or exported is its source.
+    """
+    inputs, implementation, trains = _inputs(cell), cell.implementation, cell.mode == "train"
+    module = module.train(trains)
+    if not runs:
+        implementation = SOURCES.get(implementation, implementation)
+    if implementation == "onnxruntime":
+        from bench.workloads import onnx_runtime
+
+        module = onnx_runtime.make_session_module(module, inputs)
+    else:
+        module = implement(module, implementation, "training" if trains else "inference")
+    if trains and isinstance(cell.subject, NetworkSpec):
         module = TrainingStep(module)
         labels = torch.zeros(cell.batch, cell.size.height, cell.size.width, dtype=torch.long)
         inputs = (*inputs, labels)
     return Workload(module=module, inputs=inputs, mode=cell.mode, dtype=cell.dtype)
 
 
-def _inputs(cell: Cell, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    return make_inputs(cell.subject, cell.size, batch=cell.batch, dtype=dtype)
+def _inputs(cell: Cell) -> tuple[Tensor, ...]:
+    dtype, size = number_formats.weights_dtype(cell.dtype), cell.size
+    widths = input_widths(cell.subject)
+    return tuple(
+        torch.randn(cell.batch, width, size.height, size.width, dtype=dtype) for width in widths
+    )
 
 
 def _draw_zeros(module: nn.Module) -> None:
@@ -180,42 +192,16 @@ def warm_device(cell: Cell, device: str) -> None:
     make_workload(tiny, device)()
 
 
-def _implemented(
-    module: nn.Module, inputs: tuple[Tensor, ...], cell: Cell, *, runs: bool
-) -> nn.Module:
-    """Rewrite the module; where nothing runs, what is compiled or exported is its source."""
-    implementation = cell.implementation
-    if implementation == "onnxruntime" and runs:
-        from bench.workloads import onnx_runtime
-
-        return onnx_runtime.make_session_module(module, inputs)
-    if not runs:
-        implementation = SOURCES.get(implementation, implementation)
-    return implement(module, implementation, "training" if cell.mode == "train" else "inference")
-
-
 def build_subject(subject: Subject) -> nn.Module:
     """Build a block, a network or somebody's own module."""
     if isinstance(subject, BlockSpec):
         return build.block(subject)
     if isinstance(subject, NetworkSpec):
         return build.network(subject)
-    return _build_own(subject)
+    return _call_factory(subject)
 
 
-def make_inputs(
-    subject: Subject, size: Size, *, batch: int = 1, dtype: torch.dtype = torch.float32
-) -> tuple[Tensor, ...]:
-    """Random maps or images for a subject; a fusion block gets its high-level and its low-level map."""
-    draw = partial(torch.randn, dtype=dtype)
-    if isinstance(subject, NetworkSpec):
-        return (draw(batch, 3, size.height, size.width),)
-    low = subject.low_channels if isinstance(subject, BlockSpec) else None
-    widths = (subject.channels, low) if low else (subject.channels,)
-    return tuple(draw(batch, width, size.height, size.width) for width in widths)
-
-
-def _build_own(subject: OwnModule) -> nn.Module:
+def _call_factory(subject: OwnModule) -> nn.Module:
     factory = find_factory(subject.factory)
     wanted = inspect.signature(factory).parameters
     given = {"channels": subject.channels, "key_channels": subject.key_channels}
@@ -226,6 +212,14 @@ def _build_own(subject: OwnModule) -> nn.Module:
         )
         raise ValueError(msg)
     return module
+
+
+def input_widths(subject: Subject) -> tuple[int, ...]:
+    """Channels of each map or image that a subject is called with, a fusion block's high-level map first."""
+    if isinstance(subject, NetworkSpec):
+        return (3,)
+    low = subject.low_channels if isinstance(subject, BlockSpec) else None
+    return (subject.channels, low) if low else (subject.channels,)
 
 
 def find_factory(path: str) -> Callable[..., object]:
