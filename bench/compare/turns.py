@@ -29,15 +29,14 @@ from bench.measure import (
     LAUNCH_S,
     LONGEST_HOLD_S,
     QUEUE_S,
-    CallClock,
     HostClock,
+    TorchGpu,
     collector_off,
 )
 from bench.records import MeasuredMemory, Model
 from experiments.spec import Cell
 
 if TYPE_CHECKING:
-    from bench.measure import Gpu
     from bench.workloads import Workload
 
 ArmDevice = Literal["cpu", "cuda"]
@@ -130,8 +129,6 @@ def timed_turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int]
         return lambda launches: take_cpu(work, launches, clock)
     import torch
 
-    from bench.measure import TorchGpu
-
     gpu = TorchGpu()
 
     def take(launches: int) -> TurnTimes:
@@ -157,7 +154,7 @@ def plant(take: Callable[[int], TurnTimes], share: float) -> Callable[[int], Tur
     return slowed
 
 
-def take_cpu(work: Callable[[], object], launches: int, clock: CallClock) -> TurnTimes:
+def take_cpu(work: Callable[[], object], launches: int, clock: HostClock) -> TurnTimes:
     """Time calls by the process clock (all threads summed) and by the wall clock.
 
     Where calls are short one goes ahead, untimed: another process has had the caches.
@@ -173,7 +170,7 @@ def take_cpu(work: Callable[[], object], launches: int, clock: CallClock) -> Tur
     return {"process": process_s / launches, "wall": wall_s / launches}
 
 
-def take_cuda(work: Callable[[], object], launches: int, gpu: "Gpu") -> TurnTimes:
+def take_cuda(work: Callable[[], object], launches: int, gpu: TorchGpu) -> TurnTimes:
     """Time calls by events, the stream held while they are enqueued, and by the wall clock.
 
     One goes ahead, untimed; it also takes the memory that was given back after the last turn, so

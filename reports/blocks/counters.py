@@ -38,11 +38,11 @@ NOTES = (
 
 def counter_tables(frame: Frame) -> tuple[Table, ...]:
     """Three tables: GMACs by tool, their shares of ours, and the tools; none where no tool was asked."""
-    counted = [row for row in rows_of_experiment(frame, "counters") if row["rivals"]]
+    counted = [row for row in rows_of_experiment(frame, "counters") if row["counters"]]
     rows = list({row["axes"]["block"]: row for row in counted}.values())
     if not rows:
         return ()
-    tools = tuple(dict.fromkeys(count.tool for row in rows for count in row["rivals"]))
+    tools = tuple(dict.fromkeys(count.tool for row in rows for count in row["counters"]))
     versions = dict.fromkeys(
         f"torch {row['environment'].torch}, Python {row['environment'].python}"
         for row in rows
@@ -131,7 +131,7 @@ def _block_name(row: Row) -> tuple[Value, Value]:
 
 
 def _tool_count(row: Row, tool: str) -> ToolCount | None:
-    return next((count for count in row["rivals"] if count.tool == tool), None)
+    return next((count for count in row["counters"] if count.tool == tool), None)
 
 
 def _tool_macs(row: Row, tool: str) -> float | Mark:
