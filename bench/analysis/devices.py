@@ -118,4 +118,4 @@ def find_device(name: str) -> Datasheet:
 
 def recognise_device(reported: str | None) -> Datasheet | None:
     """Give the device that torch, or a document, calls so; None if its datasheet is not here."""
-    return next((one for one in DEVICES.values() if reported in one.reported), None)
+    return next((sheet for sheet in DEVICES.values() if reported in sheet.reported), None)

@@ -25,9 +25,8 @@ def weights_dtype(dtype: Dtype) -> "torch.dtype":
     """Type of weights and maps."""
     import torch
 
-    name = "float32" if dtype == "tf32" or dtype.startswith(AUTOCAST) else dtype
-    found: torch.dtype = getattr(torch, name)
-    return found
+    is_float32 = dtype == "tf32" or dtype.startswith(AUTOCAST)
+    return torch.float32 if is_float32 else getattr(torch, dtype)
 
 
 def lower_dtype(dtype: Dtype) -> "torch.dtype | None":
