@@ -14,7 +14,7 @@ from statistics import median
 from bench.analysis import below_share, is_conclusive, without_rejected
 from bench.measure import collect
 from bench.measure.collect import Read, Reading, WarmUp
-from bench.measure.cuda_stream import Event, TorchGpu, Work
+from bench.measure.cuda_stream import TorchGpu, Work
 from bench.records import NO_GRAPH, Timing
 
 # Two thousand times the resolution of an event.
@@ -96,7 +96,7 @@ def _time(
     works: tuple[Work, ...], gpu: TorchGpu, *, end_s: float, graph: bool
 ) -> tuple[Timing, ...]:
     budget_s = end_s - gpu.wall_s()
-    read_one = partial(_pair, gpu, works[:1], _Plan())
+    read_one = partial(_sample, gpu, works[:1], _Plan())
     first = read_one()
     if first.spent_s < budget_s / 2:
         # The very first call also loads kernels and plans, so it says little about the next.
@@ -105,7 +105,7 @@ def _time(
         cold = WarmUp(last=first)
         return (_take(gpu, read_one, plan=_Plan(), warm=cold, end_s=end_s, first=(first,)),)
     warm = collect.warm_up(
-        partial(_pair, gpu, works[:1], _Plan.of(first)),
+        partial(_sample, gpu, works[:1], _Plan.of(first)),
         gpu.wall_s,
         cap_s=min(LONGEST_WARM_UP_S, WARM_SHARE * budget_s),
         agreement=AGREEMENT,
@@ -117,7 +117,7 @@ def _every_clock(
     works: tuple[Work, ...], gpu: TorchGpu, *, warm: WarmUp, end_s: float, graph: bool
 ) -> tuple[Timing, ...]:
     plan, hot = _Plan.of(warm.last), works[:1]
-    floor_s = median(_pair(gpu, (), plan).time_s for _ in range(FLOOR_PAIRS))
+    floor_s = median(_sample(gpu, (), plan).time_s for _ in range(FLOOR_PAIRS))
 
     def take(read: Read, readings_left: int, **update: object) -> Timing:
         # The next of so many timings has to be ready, if all get as much.
@@ -126,9 +126,8 @@ def _every_clock(
         timing = _take(gpu, read, plan=plan, warm=warm, end_s=by_s)
         return timing.model_copy(update={"floor_s": floor_s, **update})
 
-    rotate = _pair if len(works) > 1 else _flushed_pairs
-    events = take(partial(_pair, gpu, hot, plan), 3 + graph)
-    cold = take(partial(rotate, gpu, works, plan), 2 + graph, cache="cold")
+    events = take(partial(_sample, gpu, hot, plan), 3 + graph)
+    cold = take(partial(_sample, gpu, works, plan, flush=len(works) == 1), 2 + graph, cache="cold")
     wall = take(partial(_drained, gpu, hot), 1 + graph, clock="wall", launches=1)
     if not graph:
         return (events, cold, wall)
@@ -138,39 +137,41 @@ def _every_clock(
     except RuntimeError as error:
         reason = str(error).strip().split("\n")[0][:160]
         return (_noted(events, NO_GRAPH + reason), cold, wall)
-    replayed = take(partial(_pair, gpu, (replay,), plan), 1, clock="cuda-graph")
+    replayed = take(partial(_sample, gpu, (replay,), plan), 1, clock="cuda-graph")
     gains = _typical(replayed) < GRAPH_GAIN * _typical(events)
     events = events.model_copy(update={"host_bound": events.host_bound or gains})
     return (events, cold, wall, replayed)
 
 
-def _pair(gpu: TorchGpu, works: Sequence[Work], plan: _Plan) -> Reading:
-    """Time the launches between one pair of events; of no works, the pair itself."""
-    began_s = gpu.wall_s()
-    gpu.hold(plan.hold_s)
-    start = gpu.record()
-    enqueued_s = gpu.wall_s()
-    for launch in range(plan.launches if works else 0):
-        works[launch % len(works)]()
-    enqueued_s = gpu.wall_s() - enqueued_s
-    end = gpu.record()
-    launches = plan.launches if works else 1
-    return _reading(gpu, [(start, end)], began_s=began_s, host_s=enqueued_s, launches=launches)
+def _sample(gpu: TorchGpu, works: Sequence[Work], plan: _Plan, *, flush: bool = False) -> Reading:
+    """Time launches by events: those around all of them, or around nothing if there are no works.
 
-
-def _flushed_pairs(gpu: TorchGpu, works: Sequence[Work], plan: _Plan) -> Reading:
-    """Time each launch between events of its own, the cache overwritten ahead of it."""
+    To `flush` gives each launch events of its own, the cache overwritten ahead of it.
+    """
     began_s = gpu.wall_s()
     gpu.hold(plan.hold_s)
     pairs, host_s = [], 0.0
-    for _ in range(plan.launches):
-        gpu.flush()
+    launches = range(plan.launches if works else 0)
+    for group in [(launch,) for launch in launches] if flush else [launches]:
+        if flush:
+            gpu.flush()
         start = gpu.record()
-        launched_s = gpu.wall_s()
-        works[0]()
-        host_s += gpu.wall_s() - launched_s
+        enqueued_s = gpu.wall_s()
+        for launch in group:
+            works[launch % len(works)]()
+        host_s += gpu.wall_s() - enqueued_s
         pairs.append((start, gpu.record()))
-    return _reading(gpu, pairs, began_s=began_s, host_s=host_s, launches=plan.launches)
+    # Read while the launches run: an idle device shows another clock.
+    sm_clock_mhz, throttle_reasons = gpu.sm_clock_mhz(), gpu.throttle_reasons()
+    gpu.synchronize()
+    count = len(launches) or 1
+    return Reading(
+        time_s=sum(gpu.elapsed_s(start, end) for start, end in pairs) / count,
+        host_s=host_s / count,
+        spent_s=gpu.wall_s() - began_s,
+        sm_clock_mhz=sm_clock_mhz,
+        throttle_reasons=throttle_reasons,
+    )
 
 
 def _drained(gpu: TorchGpu, works: Sequence[Work]) -> Reading:
@@ -182,26 +183,6 @@ def _drained(gpu: TorchGpu, works: Sequence[Work]) -> Reading:
     gpu.synchronize()
     spent_s = gpu.wall_s() - began_s
     return Reading(time_s=spent_s, host_s=enqueued_s, spent_s=spent_s)
-
-
-def _reading(
-    gpu: TorchGpu,
-    pairs: Sequence[tuple[Event, Event]],
-    *,
-    began_s: float,
-    host_s: float,
-    launches: int,
-) -> Reading:
-    # Read while the launches run: an idle device shows another clock.
-    sm_clock_mhz, throttle_reasons = gpu.sm_clock_mhz(), gpu.throttle_reasons()
-    gpu.synchronize()
-    return Reading(
-        time_s=sum(gpu.elapsed_s(start, end) for start, end in pairs) / launches,
-        host_s=host_s / launches,
-        spent_s=gpu.wall_s() - began_s,
-        sm_clock_mhz=sm_clock_mhz,
-        throttle_reasons=throttle_reasons,
-    )
 
 
 def _take(

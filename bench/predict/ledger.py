@@ -6,21 +6,26 @@ checkpointing, is executed and so is counted: these are executed operations, not
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from math import prod
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from bench.predict import formulas, traffic
+from bench.predict import elementwise, formulas
 from bench.predict.fake import Arguments, Keywords, Mode, Overload
 from bench.records import Alike, Counts, Operator
 from bench.workloads import NOTHING_TO_TRAIN
 
 Step = Literal["eval", "train"]
 Context = Callable[[], AbstractContextManager[object]]
+
+# The tensor that these pick from or put into is touched at those places alone.
+PICKS = frozenset(("index", "index_select", "gather", "embedding", "masked_select"))
+PUTS = frozenset(("index_put", "_index_put_impl", "index_add", "scatter_add", "index_copy"))
 
 
 class _Entry(NamedTuple):
@@ -52,9 +57,7 @@ class Ledger(Mode):
         work = formulas.work_of(call)
         status = "counted" if work else "free" if formulas.is_free(name) else "uncounted"
         work = work or formulas.Work()
-        entry = _Entry(
-            work.macs, work.flops, traffic.moved_bytes(call), traffic.operand_format(call)
-        )
+        entry = _Entry(work.macs, work.flops, moved_bytes(call), operand_format(call))
         self._rows.setdefault((name, status), Counter())[entry] += 1
         return result
 
@@ -84,6 +87,48 @@ def _operator(name: str, status: str, calls: Counter[_Entry]) -> Operator:
         moved_bytes=sum(row.calls * row.moved_bytes for row in alike),
         alike=alike,
     )
+
+
+def moved_bytes(call: formulas.Call) -> int:
+    """Bytes that a call reads from memory and writes to it, had it no cache.
+
+    Each tensor counts once, and twice what is changed in place. Views and tensors that are only made
+    room for cost nothing; what picks places counts what it picks, and an expanded tensor counts what
+    lies under it.
+    """
+    name = formulas.short_name(call.name)
+    if name in elementwise.VIEWS or "empty" in name:
+        return 0
+    operands, results = _tensors(call.arguments.values()), _tensors((call.result,))
+    target = call.arguments.get("self", call.arguments.get("weight"))
+    others = [item for item in operands if item is not target]
+    if name in PICKS:
+        return sum(map(_bytes, others)) + 2 * sum(map(_bytes, results))
+    in_place = any(item is target for item in results)
+    if name in PUTS and in_place:
+        # Read what is put, read and write where it goes.
+        return sum(map(_bytes, others)) + 2 * max(map(_bytes, others), default=0)
+    each = {id(item): item for item in (*operands, *results)}.values()
+    is_read_too = in_place and name not in elementwise.MOVES
+    return sum(map(_bytes, each)) + (_bytes(target) if is_read_too else 0)
+
+
+def operand_format(call: formulas.Call) -> str:
+    """Number format of the first operand that has one; float32 where none has."""
+    operands = _tensors(call.arguments.values())
+    formats = (str(item.dtype) for item in operands if item.is_floating_point())
+    return next(formats, "float32").removeprefix("torch.")
+
+
+def _tensors(values: Iterable[object]) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tuple(values)) if isinstance(leaf, Tensor)]
+
+
+def _bytes(tensor: Tensor) -> int:
+    if tensor.layout != torch.strided:
+        return tensor.numel() * tensor.element_size()
+    sides = zip(tensor.shape, tensor.stride(), strict=True)
+    return prod(size for size, stride in sides if stride or not size) * tensor.element_size()
 
 
 def count(

@@ -136,8 +136,8 @@ def predict_memory(
     """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
 
     Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
-    tensors and gradients count. Give a module and inputs that are fake or on `meta`, of which nothing
-    is executed or allocated. Mode, buffers and gradients are put back.
+    tensors and gradients count. Of a module and inputs that are fake or on `meta` nothing is executed
+    or allocated. Mode, buffers and gradients are put back.
 
     Args:
         module: what is called.

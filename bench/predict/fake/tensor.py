@@ -16,15 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
 from bench.predict.fake import attention_kernels, autocast, shapes
-from bench.predict.fake.autocast import (
-    ASK_DEVICE,
-    CPU,
-    META,
-    Arguments,
-    Keywords,
-    Mode,
-    Overload,
-)
+from bench.predict.fake.autocast import CPU, META, Arguments, Keywords, Mode, Overload
 
 Device = Literal["cpu", "cuda"]
 
@@ -98,7 +90,7 @@ class FakeTensor(Tensor):
         cls, func: Overload, _: object, args: Arguments = (), kwargs: Keywords | None = None
     ) -> Any:  # noqa: ANN401
         """Follow the operator where no mode is on."""
-        if func is ASK_DEVICE:
+        if func is autocast.ASK_DEVICE:
             return autocast.device_for_cpp(args[0])
         return _follow(func, args, dict(kwargs or {}))
 
