@@ -23,6 +23,7 @@ noise. Where several comparisons are looked at together, each gets its share of 
 Swapping the arms swaps FASTER and SLOWER: the lower bounds are 1 / (1 + margin) for that.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -43,21 +44,16 @@ FLOORS = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """A verdict on the second arm, and what it rests on.
+    """A verdict on the second arm, and what it rests on: one sentence says what was counted.
 
     Attributes:
-        verdict: SAME, FASTER, SLOWER or INCONCLUSIVE.
-        reason: one sentence, what was counted or why nothing could be decided.
         ratio: median over the rounds of the second arm's time over the first one's, with its exact
             interval from order statistics.
         control: the same of the control over its equal; 1 is the truth.
         floor: by what share the control differed, as its median has it.
-        margin: fixed beforehand.
         bar: what a difference had to pass: the margin or twice the floor.
-        rounds: how many.
-        needed: how many of them have to agree; None where not even all would do.
-        above: rounds in which the second arm was slower than the bar.
-        below: rounds in which it was faster.
+        needed: how many rounds have to agree; None where not even all would do.
+        above: rounds in which the second arm was slower than the bar, `below` in which faster.
         within: rounds below the upper, and rounds above the lower end of the margin.
     """
 
@@ -184,10 +180,8 @@ def needed(rounds: int, level: float) -> int | None:
 
 def fewest_rounds(level: float, *, comparisons: int = 1) -> int:
     """Least number of rounds that can decide anything, if all of them agree."""
-    rounds = 1
-    while needed(rounds, level / comparisons) is None:
-        rounds += 1
-    return rounds
+    needs = (rounds for rounds in itertools.count(1) if needed(rounds, level / comparisons))
+    return next(needs)
 
 
 def chance(count: int, rounds: int) -> float:

@@ -80,11 +80,7 @@ def collector_off() -> Iterator[None]:
 def warm_up(read: Read, wall_s: Callable[[], float], *, cap_s: float, agreement: float) -> WarmUp:
     """Read until two consecutive windows agree in median and clock, or `cap_s` is over.
 
-    Args:
-        read: takes one reading.
-        wall_s: the clock that windows and cap are measured by.
-        cap_s: longest warm-up; a window that is under way is not begun anew.
-        agreement: share by which the two medians may differ.
+    A window that is under way then is ended; `agreement` is the share by which the medians may differ.
     """
     window_s = min(WINDOW_S, cap_s / 4)
     began_s = wall_s()

@@ -42,13 +42,13 @@ def time_cpu(
     clock = clock or HostClock()
     with collect.collector_off():
         end_s = clock.wall_s() + budget_s
-        read_one = partial(_read, work, clock, launches=1)
-        first = read_one()
+        read_call = partial(_read, work, clock, launches=1)
+        first = read_call()
         warm, launches = collect.WarmUp(last=first), 1
         is_long = first.spent_s >= budget_s / 4
         if not is_long:
             cap_s = min(LONGEST_WARM_UP_S, WARM_SHARE * budget_s)
-            warm = collect.warm_up(read_one, clock.wall_s, cap_s=cap_s, agreement=AGREEMENT)
+            warm = collect.warm_up(read_call, clock.wall_s, cap_s=cap_s, agreement=AGREEMENT)
             sample_s = max(SAMPLE_S, budget_s / collect.MAX_SAMPLES)
             launches = max(1, math.ceil(sample_s / max(warm.last.host_s, 1e-9)))
         readings = collect.collect_samples(

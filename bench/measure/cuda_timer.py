@@ -96,14 +96,14 @@ def _time(
     works: tuple[Work, ...], gpu: TorchGpu, *, end_s: float, graph: bool
 ) -> tuple[Timing, ...]:
     budget_s = end_s - gpu.wall_s()
-    read_one = partial(_sample, gpu, works[:1], _Plan())
-    first = read_one()
+    read_call = partial(_sample, gpu, works[:1], _Plan())
+    first = read_call()
     if first.spent_s < budget_s / 2:
         # The very first call also loads kernels and plans, so it says little about the next.
-        first = read_one()
+        first = read_call()
     if first.spent_s >= budget_s / 4:
         cold = WarmUp(last=first)
-        return (_take(gpu, read_one, plan=_Plan(), warm=cold, end_s=end_s, first=(first,)),)
+        return (_take(gpu, read_call, plan=_Plan(), warm=cold, end_s=end_s, first=(first,)),)
     warm = collect.warm_up(
         partial(_sample, gpu, works[:1], _Plan.of(first)),
         gpu.wall_s,

@@ -18,12 +18,10 @@ WARM_CALLS = 3
 
 
 def measure_memory(work: Callable[[], object], *, device: Literal["cpu", "cuda"]) -> MeasuredMemory:
-    """Peak of one executed call over what stood before it.
+    """Peak of one executed call over what stood before it: inputs and parameters.
 
-    Args:
-        work: makes one call and drops what it returns; inputs and parameters are in place.
-        device: `cuda` calls three times before the one that is read; `cpu` reads a single call,
-            after which the caller may want no other (a first tiny call is the caller's).
+    `work` drops what it returns. On `cuda` three calls go before the one that is read; on `cpu` one is
+    made, after which the caller may want no other (a first tiny call is the caller's).
 
     Raises:
         ValueError: the device is another.
@@ -47,12 +45,8 @@ def measure_cuda(
 
     Requested is what the tensors need and should be what was predicted; allocated and reserved are
     what the allocator made of it; the driver's is by how much its free memory fell. That memory is
-    the whole device's, so that with other processes on it, or where they can't be counted, it is left out.
-
-    Args:
-        work: makes one call.
-        cuda: the allocator.
-        others: processes that compute on the device beside this one; None if unknown.
+    the whole device's, so that it is left out where `others`, processes that compute on the device
+    beside this one, are more than none or unknown (None).
     """
     for _ in range(WARM_CALLS):
         work()

@@ -40,13 +40,8 @@ def profile(
 ) -> tuple[OperatorTime, ...]:
     """Time the operators of one call, in several runs after one that is not kept.
 
-    Args:
-        work: makes one call.
-        device: `cpu` for the time on the host's threads, `cuda` for the time of the kernels.
-        repeats: runs that are kept, each a sample of every operator.
-
-    Returns:
-        Operators by falling median; an operator that a run lacks took 0 s in it.
+    Operators are by falling median; one that a run lacks took 0 s in it. `cpu` is the time on the
+    host's threads, `cuda` that of the kernels.
 
     Raises:
         ValueError: the device is another, or there are no repeats.

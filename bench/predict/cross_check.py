@@ -117,14 +117,10 @@ _HANDLES: Mapping[str, Handle] = {
 
 
 def check(counts: Mapping[str, int | None], *, where: str) -> None:
-    """Compare the MACs of several counters.
-
-    Args:
-        counts: MACs by the counter's name; None of one that has no rule.
-        where: what was counted, for the message.
+    """Compare the MACs of several counters by name; None of one that has no rule.
 
     Raises:
-        DisagreementError: two differ by more than 0.1 %; the message has every figure.
+        DisagreementError: two differ by more than 0.1 %; the message has every figure, and `where`.
     """
     figures = {name: macs for name, macs in counts.items() if macs is not None}
     if not figures:
@@ -140,17 +136,12 @@ def check(counts: Mapping[str, int | None], *, where: str) -> None:
 
 
 def verify(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int, int] | None:
-    """Compare the ledger with fvcore on small inputs; return the MACs by both.
+    """Compare the ledger with fvcore on one small item of the inputs; return the MACs by both.
 
-    Args:
-        module: on any device.
-        inputs: of which one item is taken and cut: maps to 24x16, images of up to 4 channels to
-            97x65.
-
-    Returns:
-        None where there is no second count: fvcore is not installed or can't trace the module
-        (somebody's own may not take maps of another size, or branch on what it reads), or the
-        module is a deep network, which it takes seconds to trace; the network's parts are checked.
+    Maps are cut to 24x16, images of up to 4 channels to 97x65. There is no second count, and so None,
+    where fvcore is not installed or can't trace the module (somebody's own may not take maps of another
+    size, or branch on what it reads), or the module is a deep network, which it takes seconds to trace;
+    the network's parts are checked.
 
     Raises:
         DisagreementError: they differ by more than 0.1 %.

@@ -74,12 +74,8 @@ def paper_operations(spec: BlockSpec, size: Size) -> int | None:
 def predicted_memory(sequence: Sequence[Run]) -> tuple[int, ...]:
     """Bytes that the released script would print for each block, simulated on meta tensors.
 
-    Args:
-        sequence: module factory, size and channels of its maps, in the order of the process. Before
-            the first block of each size the empty block runs on that size and sets the base.
-
-    Returns:
-        One figure a run: the maximum since the process began, less the base of its size.
+    Runs are in the order of the process. Before the first of each size the empty block runs on that
+    size and sets the base; a figure is the maximum since the process began, less that base.
     """
     meter = Meter()
     with meter:
@@ -130,14 +126,8 @@ def wall_times(
 ) -> Timing:
     """Time of each of 20 calls by the wall clock, no warm-up, less the empty block's mean.
 
-    Args:
-        factory: makes the block.
-        size: of the maps.
-        widths: channels of each map.
-        device: `cuda` waits for the device inside the interval and empties the cache after it.
-        budget_s: ends the calls early once they took so long; a note says how many there were.
-        clock: seconds; the script's is time.time.
-        cuda: what stands for `torch.cuda`.
+    `cuda` is waited for inside the interval, and its cache emptied after it. Calls end early once they
+    took `budget_s`; a note says how many there were. The script's `clock` is time.time.
     """
     settle = cuda if device == "cuda" else None
     take = partial(_turns, size=size, widths=widths, device=device, cuda=settle)

@@ -17,9 +17,7 @@ TOLERANCE = 1e-3
 class OnnxRuntime(nn.Module):
     """A session in the place of a module; tensors go in and come out without a copy.
 
-    Args:
-        path: of the exported file.
-        threads: that one operator may use; operators run one after another, as torch's do.
+    One operator may use so many `threads`; operators run one after another, as torch's do.
     """
 
     def __init__(self, path: Path, *, threads: int) -> None:

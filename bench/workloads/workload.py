@@ -20,7 +20,7 @@ from ann import build
 from ann.implementations import implement
 from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
 from bench.workloads import number_formats
-from experiments.spec import Cell, Dtype, OwnModule, Subject
+from experiments.spec import Cell, Dtype, Subject
 
 NOTHING_TO_TRAIN = (
     "no output depends on a parameter, so there is nothing to train; pass mode='eval'"
@@ -32,8 +32,6 @@ SOURCES: Mapping[str, Implementation] = {
     "fast-compiled": "fast",
     "onnxruntime": "plain",
 }
-WARM_BLOCK = Size(width=16, height=16)
-WARM_IMAGE = Size(width=65, height=65)
 AUXILIARY_WEIGHT = 0.4  # of the second cross entropy; paper, Eq. 18
 
 
@@ -58,7 +56,7 @@ class Workload:
                 self.module(*self.inputs)
             return
         with self.numbers():
-            # Held while going back, as a training loop holds them.
+            # Kept while going back, as a training loop keeps them.
             outputs = self.module(*self.inputs)
         sum_outputs(outputs).backward()
         del outputs
@@ -109,12 +107,8 @@ def make_workload(
     """Build the cell's module and inputs on a device, random numbers fixed by the cell's seed.
 
     No weight is left at zero, as W_o begins: products of zeros run faster (bfloat16 on an H200: 894
-    against 788 TFLOP/s), all outputs would be alike, and many sums trivial.
-
-    Args:
-        cell: what to build.
-        device: where.
-        prepare: is given the module with its weights, before anything is made of it.
+    against 788 TFLOP/s), all outputs would be alike, and many sums trivial. `prepare` is given the
+    module with its weights, before anything is made of it.
 
     Raises:
         ValueError: the subject can't be built; the message says why.
@@ -183,9 +177,10 @@ def warm_device(cell: Cell, device: str) -> None:
 
     What would be compiled or exported for that map alone is left as its source.
     """
+    is_network = isinstance(cell.subject, NetworkSpec)
     tiny = replace(
         cell,
-        size=WARM_IMAGE if isinstance(cell.subject, NetworkSpec) else WARM_BLOCK,
+        size=Size(width=65, height=65) if is_network else Size(width=16, height=16),
         implementation=SOURCES.get(cell.implementation, cell.implementation),
         batch=2 if cell.mode == "train" else 1,
     )
@@ -198,14 +193,9 @@ def build_subject(subject: Subject) -> nn.Module:
         return build.block(subject)
     if isinstance(subject, NetworkSpec):
         return build.network(subject)
-    return _call_factory(subject)
-
-
-def _call_factory(subject: OwnModule) -> nn.Module:
     factory = find_factory(subject.factory)
-    wanted = inspect.signature(factory).parameters
-    given = {"channels": subject.channels, "key_channels": subject.key_channels}
-    module = factory(**{name: value for name, value in given.items() if name in wanted})
+    wanted = inspect.signature(factory).parameters.keys() & {"channels", "key_channels"}
+    module = factory(**{name: getattr(subject, name) for name in wanted})
     if not isinstance(module, nn.Module):
         msg = (
             f"{subject.factory} returned {type(module).__name__}; it must return a torch.nn.Module"

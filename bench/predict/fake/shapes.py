@@ -1,6 +1,6 @@
 """Shapes of the commonest results, so that counting such a block does not import torch's compiler.
 
-Many of torch's kernels for meta tensors are Python, and at the first call of one it imports two seconds' worth.
+Many of torch's kernels for meta tensors are Python, and at the first call of one it imports what takes two seconds.
 Here are those of the operators of which blocks like ours consist, in their plain cases; each gives up on others.
 """
 

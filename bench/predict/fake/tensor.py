@@ -185,11 +185,9 @@ def _indexed(device: torch.device) -> torch.device:
 
 @contextmanager
 def on(device: Device, *, gpu: attention_kernels.GpuRules | None = None) -> Iterator[None]:
-    """Follow what is called, on tensors of this device that are fake.
+    """Follow what is called, on fake tensors of the device whose rules hold.
 
-    Args:
-        device: whose rules hold.
-        gpu: by which an attention kernel is chosen on `cuda`; if None what `GpuRules.meant` says.
+    On `cuda` an attention kernel is chosen by the rules of `gpu`, if None by those of `GpuRules.meant`.
     """
     with ExitStack() as stack:
         stack.callback(_kept.clear)
