@@ -102,14 +102,10 @@ TOOLS: tuple[Tool, ...] = (
 
 
 def count_with_other_tools(cell: Cell, tools: tuple[str, ...] = ()) -> tuple[ToolCount, ...]:
-    """Count one call of a cell by other tools, in inference.
+    """Count one call of a cell by other tools, all in `TOOLS` or those of these names, in inference.
 
-    A tool runs in a fork of this process, so that torch is loaded once, before anything has run: here nothing may
-    have run either.
-
-    Args:
-        cell: what to count; it is built and executed once for each tool, on the CPU.
-        tools: names in `TOOLS`; all of them by default.
+    The cell is built and executed once for each, on the CPU, in a fork of this process, so that torch is
+    loaded once, before anything has run: here nothing may have run either.
 
     Raises:
         ValueError: the cell trains, for which these tools have no count.

@@ -82,9 +82,7 @@ def collate(runs: Iterable[dict[str, float]]) -> tuple[OperatorTime, ...]:
     runs = tuple(runs)
     operators = [
         OperatorTime(
-            name=name,
-            group=group_of(name),
-            samples_s=tuple(run.get(name, 0.0) for run in runs),
+            name=name, group=group_of(name), samples_s=tuple(run.get(name, 0.0) for run in runs)
         )
         for name in {name for run in runs for name in run}
     ]

@@ -140,26 +140,26 @@ _COUNTED: tuple[tuple[Count, str], ...] = (
 COUNTS: dict[str, Count] = {name: count for count, names in _COUNTED for name in names.split()}
 # What moves or names data and computes nothing with it.
 VIEWS = frozenset(
-    (
-        "view _unsafe_view _reshape_alias reshape alias detach expand permute transpose t squeeze"
-        " unsqueeze slice select split split_with_sizes unbind as_strided unfold diagonal view_as"
-        " movedim narrow chunk lift_fresh lift unsafe_split unsafe_chunk view_as_real"
-        " view_as_complex sym_size sym_stride sym_numel sym_storage_offset is_same_size"
-        " _local_scalar_dense numpy_T mT flatten item set"
-    ).split()
+    """
+    view _unsafe_view _reshape_alias reshape alias detach expand permute transpose t squeeze
+    unsqueeze slice select split split_with_sizes unbind as_strided unfold diagonal view_as
+    movedim narrow chunk lift_fresh lift unsafe_split unsafe_chunk view_as_real
+    view_as_complex sym_size sym_stride sym_numel sym_storage_offset is_same_size
+    _local_scalar_dense numpy_T mT flatten item set
+    """.split()
 )
 MOVES = frozenset(
-    (
-        "empty empty_like empty_strided new_empty new_empty_strided empty_permuted resize zero"
-        " zeros zeros_like new_zeros ones ones_like new_ones full full_like new_full fill arange"
-        " linspace eye scalar_tensor clone copy _to_copy contiguous cat stack repeat pad"
-        " constant_pad_nd reflection_pad2d replication_pad2d flip roll index index_select gather"
-        " embedding masked_fill masked_select masked_scatter where scatter index_fill index_copy"
-        " tril triu nonzero sort topk pixel_shuffle pixel_unshuffle im2col channel_shuffle"
-        " upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d"
-        " _upsample_nearest_exact2d slice_backward select_backward slice_scatter select_scatter"
-        " diagonal_copy unfold_backward embedding_renorm one_hot rand randn rand_like randn_like"
-        " randint randperm bernoulli uniform normal random exponential"
-        " repeat_interleave as_strided_scatter"
-    ).split()
+    """
+    empty empty_like empty_strided new_empty new_empty_strided empty_permuted resize zero
+    zeros zeros_like new_zeros ones ones_like new_ones full full_like new_full fill arange
+    linspace eye scalar_tensor clone copy _to_copy contiguous cat stack repeat pad
+    constant_pad_nd reflection_pad2d replication_pad2d flip roll index index_select gather
+    embedding masked_fill masked_select masked_scatter where scatter index_fill index_copy
+    tril triu nonzero sort topk pixel_shuffle pixel_unshuffle im2col channel_shuffle
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d slice_backward select_backward slice_scatter select_scatter
+    diagonal_copy unfold_backward embedding_renorm one_hot rand randn rand_like randn_like
+    randint randperm bernoulli uniform normal random exponential
+    repeat_interleave as_strided_scatter
+    """.split()
 )

@@ -162,7 +162,6 @@ FORMULAS: Mapping[str, Formula] = {
         for name, axis in _ATTENTIONS.items()
     },
 }
-FREE = elementwise.VIEWS | elementwise.MOVES
 
 
 def work_of(call: Call) -> Work | None:
@@ -190,7 +189,8 @@ def _is_bookkeeping(call: Call) -> bool:
 
 def is_free(name: str) -> bool:
     """Whether an operator is declared to move or name data alone."""
-    return name.startswith("aten.") and short_name(name) in FREE
+    is_aten = name.startswith("aten.")
+    return is_aten and short_name(name) in elementwise.VIEWS | elementwise.MOVES
 
 
 def plain_name(name: str) -> str:

@@ -16,12 +16,10 @@ from experiments.spec import Measurement, OwnModule
 
 
 def predict_cell(cell: Measurement, aim: Device = "cuda") -> Measures:
-    """Count operations and predict memory on fake tensors.
+    """Count operations and predict memory on fake tensors; what is compiled is predicted as its source.
 
-    Args:
-        cell: what to predict; what is compiled is predicted as its source.
-        aim: device whose rules for autocast and attention kernels hold where the cell names none;
-            what the CPU does not have is predicted for CUDA, and says so.
+    Where the cell names no device the rules for autocast and attention kernels are those of `aim`; what
+    the CPU does not have is predicted for CUDA, and says so.
 
     Raises:
         ValueError: the subject can't be built, or the counters disagree.

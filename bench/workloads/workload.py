@@ -1,7 +1,4 @@
-"""What a cell executes: the module built from its subject, the inputs, and one call of the two.
-
-Axes: b images, c channels, h height, w width.
-"""
+"""What a cell executes: the module built from its subject, the inputs, and one call of the two."""
 
 import importlib
 import inspect
@@ -92,7 +89,7 @@ class TrainingStep(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Loss of (b, 3, h, w) images with (b, h, w) labels."""
+        """Loss of (batch, 3, height, width) images with (batch, height, width) labels."""
         outputs = self.network(images)
         logits, auxiliary = (outputs, None) if isinstance(outputs, Tensor) else outputs
         loss = F.cross_entropy(logits, labels)

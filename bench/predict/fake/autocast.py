@@ -41,11 +41,7 @@ class Mode(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(
-        self,
-        func: Overload,
-        types: object,
-        args: Arguments = (),
-        kwargs: Keywords | None = None,
+        self, func: Overload, types: object, args: Arguments = (), kwargs: Keywords | None = None
     ) -> Any:  # noqa: ANN401
         del types
         if func is ASK_DEVICE:
@@ -115,26 +111,20 @@ def _has_kernel(func: Overload, key: torch._C.DispatchKey) -> bool:
 
 
 @contextmanager
-def _region(*, enabled: bool) -> Iterator[None]:
-    with ExitStack() as stack:
-        if enabled and not _state.casting:
-            stack.enter_context(exclude(KEYS.AutogradFunctionality, True))  # noqa: FBT003
-            stack.enter_context(exclude(KEYS.ADInplaceOrView, True))  # noqa: FBT003
-            stack.enter_context(_CastFirst())
-        stack.enter_context(_replaced(_state, casting=enabled))
-        yield
-
-
-@contextmanager
 def without_gpu() -> Iterator[None]:
     """Have `torch.autocast("cuda")` cast fake tensors, with a GPU or without; torch would turn it off."""
     enter, leave = autocast.__enter__, autocast.__exit__
     regions: list[ExitStack] = []
 
     def entering(self: autocast) -> Any:  # noqa: ANN401
-        regions.append(ExitStack())
+        region = ExitStack()
+        regions.append(region)
         if self.device == "cuda":
-            regions[-1].enter_context(_region(enabled=self._enabled))
+            if self._enabled and not _state.casting:
+                region.enter_context(exclude(KEYS.AutogradFunctionality, True))  # noqa: FBT003
+                region.enter_context(exclude(KEYS.ADInplaceOrView, True))  # noqa: FBT003
+                region.enter_context(_CastFirst())
+            region.enter_context(_replaced(_state, casting=self._enabled))
         return enter(self)  # type: ignore[no-untyped-call]  # torch's
 
     def leaving(self: autocast, *error: Any) -> Any:  # noqa: ANN401

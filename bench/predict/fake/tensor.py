@@ -23,6 +23,9 @@ Device = Literal["cpu", "cuda"]
 # Tensors of up to so many elements that no fake one goes into are computed: somebody may read them.
 LARGEST_COMPUTED = 4096
 
+# Computes again, inside a `with` block in one in which tensors are fake.
+off = _disable_current_modes
+
 
 class FakeTensor(Tensor):
     """A tensor that is dispatched as if it were on a device, and has a meta tensor for its elements."""
@@ -201,11 +204,6 @@ def on(device: Device, *, gpu: attention_kernels.GpuRules | None = None) -> Iter
             stack.enter_context(attention_kernels.choosing(rules))
         stack.enter_context(_Fakes(_indexed(torch.device(device))))
         yield
-
-
-def off() -> Any:  # noqa: ANN401
-    """Compute again, inside a `with` block in one in which tensors are fake."""
-    return _disable_current_modes()
 
 
 def as_fake(tensor: Tensor, device: Device) -> Tensor:
