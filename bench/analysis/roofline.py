@@ -15,7 +15,6 @@ from bench.records import Alike, Ceiling, Environment, Operator
 
 # Operators below these are not those of the ledger, which is of the module that they were made from.
 FUSING = ("compiled", "fast-compiled", "onnxruntime")
-PRODUCTS_OF_3XTF32 = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +118,7 @@ def _rate(name: str, dtype: str, ceilings: Ceilings, policy: Policy) -> float:
         return _peak(dtype, ceilings)
     peak = _peak(policy.convolution if "convolution" in name else policy.product, ceilings)
     if "efficient_attention" in name and "tf32" in ceilings.products:
-        return max(peak, ceilings.products["tf32"] / PRODUCTS_OF_3XTF32)
+        return max(peak, ceilings.products["tf32"] / 3)
     return peak
 
 

@@ -93,11 +93,11 @@ def decide(
     level: float = LEVEL,
     comparisons: int = 1,
 ) -> Decision:
-    """Compare the second arm with the first one by the readings of all rounds.
+    """Compare the second arm with the first one by the readings of all rounds, by one clock.
 
     Args:
-        rounds: readings by one clock, at least one round; of each arm as many, in the order in which they
-            were taken, so that those at the same place are neighbours.
+        rounds: at least one; of each arm as many readings, in the order in which they were taken, so
+            that those at the same place are neighbours.
         margin: share of a time that does not matter, fixed before anything was run.
         level: chance of a wrong verdict in any of the comparisons, for each side.
         comparisons: how many are looked at together.

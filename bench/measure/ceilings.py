@@ -27,7 +27,6 @@ FORMATS: dict[Device, tuple[Dtype, ...]] = {
 COPY_BYTES: dict[Device, int] = {"cpu": 2**28, "cuda": 2**30}
 BUDGETS_S = {"copy": 0.8, "product": 0.4}
 LONG_ENOUGH_S = 0.005
-TRIES = 3
 SMALLEST, LARGEST = 256, 8192
 
 
@@ -67,7 +66,7 @@ def _grown(dtype: Dtype, device: Device, largest: int) -> tuple[int, Callable[[]
         )
         work = partial(torch.mm, left, right, out=torch.empty_like(left))
         work()  # the first one of a size also plans
-        quickest_s = min(_seconds(work, device) for _ in range(TRIES))
+        quickest_s = min(_seconds(work, device) for _ in range(3))
         if side >= largest or quickest_s >= LONG_ENOUGH_S:
             return side, work
         side *= 2

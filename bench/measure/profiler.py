@@ -22,7 +22,6 @@ GROUPS = (
     ("element-wise", re.compile(r"::(add|sub|mul|div|relu|threshold\w*|clamp\w*|sum|mean)_?$")),
     ("concat/copy", re.compile(r"::_?(cat|concat|stack|to|clone|contiguous)$|copy|pad|reorder")),
 )
-OTHER = "other"
 # The operator that a call ends in, and kernels by the names of their libraries.
 OPERATOR = re.compile(r"^aten::_scaled_dot_product_(?!attention$)\w+$")
 KERNEL = re.compile(r"flash|fmha|sdpa|attention", re.IGNORECASE)
@@ -32,7 +31,7 @@ UNATTRIBUTED = "(launched outside operators)"
 
 def group_of(name: str) -> str:
     """Group of an operator as the figure has them; `other` for one that fits none."""
-    return next((group for group, pattern in GROUPS if pattern.search(name)), OTHER)
+    return next((group for group, pattern in GROUPS if pattern.search(name)), "other")
 
 
 def profile(

@@ -179,14 +179,9 @@ def cross_checked_counts(
 ) -> Counts:
     """Count one call, and compare the count with all others that there are.
 
-    Args:
-        module: fake or on meta, where nothing is executed (fvcore executes a small copy).
-        inputs: of the size that is counted.
-        mode: `train` counts the backward pass too.
-        numbers: makes the context of the forward pass.
-        spec: of a block, for its formula and the released script's count.
-        size: of the block's maps.
-        execute: compare with fvcore too, which runs the module; not for code that is not known.
+    Nothing is executed of what is fake or on meta, but by fvcore a small copy: not to `execute` leaves
+    that out for code that is not known. `spec` and `size` are a block's, for its formula and the
+    released script's count.
 
     Raises:
         DisagreementError: two counts of the matrix work differ by more than 0.1 %.

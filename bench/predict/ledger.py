@@ -142,14 +142,9 @@ def count(
     """Count one forward pass, in `train` with the backward pass of its outputs' sum.
 
     The module is as before afterwards: mode, running statistics and gradients. On meta and fake
-    tensors nothing is executed. Inputs have a gradient only if they ask for one.
-
-    Args:
-        module: what is called.
-        inputs: with what.
-        mode: `eval` or `train`.
-        first: whether it is the first call in its context: later ones of inference find what autocast has cast.
-        numbers: makes the context of a forward pass, autocast's or one that does nothing.
+    tensors nothing is executed. Inputs have a gradient only if they ask for one. `numbers` makes the
+    context of a forward pass, autocast's or one that does nothing; a call of inference that is not the
+    `first` in its context finds what autocast has cast.
 
     Raises:
         ValueError: in `train`, no output depends on a parameter.

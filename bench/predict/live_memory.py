@@ -16,14 +16,10 @@ from bench.predict.ledger import Context, Step, unchanged
 from bench.records import LiveTensor, PredictedMemory
 from bench.workloads import sum_outputs
 
-BLOCK_BYTES = 512  # PyTorch's CUDA allocator rounds every request up to this
-OUTSIDE = ""
-BACKWARD = "(backward)"
-
 
 def rounded(size_bytes: int) -> int:
-    """Bytes that the allocator hands out for a request."""
-    return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
+    """Bytes that PyTorch's CUDA allocator hands out for a request, in blocks of 512."""
+    return -(-size_bytes // 512) * 512
 
 
 class Meter(Mode):
@@ -43,7 +39,7 @@ class Meter(Mode):
         self.peak_operator = ""
         self.peak_live: tuple[LiveTensor, ...] = ()
         self._live: dict[int, tuple[weakref.ref[Any], LiveTensor | None, int]] = {}
-        self._modules: list[str] = [OUTSIDE]
+        self._modules: list[str] = [""]
 
     def hold(self, tensors: Iterable[Tensor]) -> int:
         """Count tensors that are there before the call; return the bytes that are new."""
@@ -87,9 +83,10 @@ class Meter(Mode):
             return
         entry = None
         if operator is not None:
+            is_backward = torch._C._current_autograd_node() is not None  # noqa: SLF001
             entry = LiveTensor(
                 operator=operator,
-                module=self._module,
+                module="(backward)" if is_backward else self._modules[-1],
                 shape=tuple(tensor.shape),
                 dtype=str(tensor.dtype).removeprefix("torch."),
                 size_bytes=size_bytes,
@@ -100,11 +97,6 @@ class Meter(Mode):
 
     def _drop(self, key: int, _: object) -> None:
         self.live_bytes -= self._live.pop(key)[2]
-
-    @property
-    def _module(self) -> str:
-        is_backward = torch._C._current_autograd_node() is not None  # noqa: SLF001  # no public way
-        return BACKWARD if is_backward else self._modules[-1]
 
     @contextmanager
     def attributing(self, module: nn.Module) -> Iterator[None]:
@@ -145,8 +137,8 @@ def predict_memory(
         mode: `eval` or `train`.
         first: whether it is the module's first call, as a processor's is; else what that made and
             kept stands too.
-        numbers: makes the context of a forward pass, autocast's or one that does nothing. In inference
-            all calls share one, and so what it has cast; each step of training has its own.
+        numbers: makes the context of a forward pass; in inference all calls share one, and so what
+            autocast has cast, each step of training has its own.
 
     Raises:
         ValueError: in `train`, no output depends on a parameter.
