@@ -10,7 +10,7 @@ from typing import Literal
 from ann.spec import UnavailableError
 from bench.measure import ceilings, cpu_timer, cuda_timer, memory, other_counters, profiler
 from bench.predict import measured_memory, sequence_of, wall_times
-from bench.records import MeasuredMemory, Measures, Timing
+from bench.records import MeasuredMemory, Measures
 from bench.workloads import make_workload, unswitched, warm_device
 from experiments.spec import MachineCheck, Measurement
 
@@ -49,7 +49,8 @@ def _measure_call(cell: Measurement, device: Device) -> Measures:
             _compile(work)
         has = cell.probes
         peaks = memory.measure_memory(work, device=device) if "memory" in has else None
-        timings = _time(work, device, budget_s=cell.budget_s) if "timing" in has else ()
+        take = cpu_timer.time_cpu if device == "cpu" else cuda_timer.time_cuda
+        timings = take(work, budget_s=cell.budget_s) if "timing" in has else ()
         profile = partial(profiler.profile, work, device=device, repeats=REPEATS)
         operations = profile() if "operations" in has else ()
         # Of these there is no question which attention kernel runs.
@@ -72,11 +73,6 @@ def _compile(work: Callable[[], object]) -> None:
             "triton for a GPU, or set CXX"
         )
         raise UnavailableError(msg) from error
-
-
-def _time(work: Callable[[], object], device: Device, *, budget_s: float) -> tuple[Timing, ...]:
-    take = cpu_timer.time_cpu if device == "cpu" else cuda_timer.time_cuda
-    return take(work, budget_s=budget_s)
 
 
 def _by_the_paper(cell: Measurement, device: Device) -> Measures:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,21 +28,12 @@ PICKS = frozenset(("index", "index_select", "gather", "embedding", "masked_selec
 PUTS = frozenset(("index_put", "_index_put_impl", "index_add", "scatter_add", "index_copy"))
 
 
-class _Entry(NamedTuple):
-    """What one call does; calls that do the same are entered together."""
-
-    macs: int
-    flops: int
-    moved_bytes: int
-    dtype: str
-
-
 class Ledger(Mode):
     """Counts the operators that are dispatched inside a `with` block."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: dict[tuple[str, str], Counter[_Entry]] = {}
+        self._rows: dict[tuple[str, str], Counter[Alike]] = {}
 
     def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         """Run the operator and enter it; composite ones (inference mode leaves them whole) by parts."""
@@ -57,7 +48,13 @@ class Ledger(Mode):
         work = formulas.work_of(call)
         status = "counted" if work else "free" if formulas.is_free(name) else "uncounted"
         work = work or formulas.Work()
-        entry = _Entry(work.macs, work.flops, moved_bytes(call), operand_format(call))
+        entry = Alike(
+            calls=1,
+            macs=work.macs,
+            flops=work.flops,
+            moved_bytes=moved_bytes(call),
+            dtype=operand_format(call),
+        )
         self._rows.setdefault((name, status), Counter())[entry] += 1
         return result
 
@@ -72,9 +69,9 @@ class Ledger(Mode):
         return tuple(sorted(rows, key=lambda row: (-row.flops, -row.moved_bytes, row.name)))
 
 
-def _operator(name: str, status: str, calls: Counter[_Entry]) -> Operator:
+def _operator(name: str, status: str, calls: Counter[Alike]) -> Operator:
     alike = tuple(
-        Alike(calls=count, **entry._asdict())
+        entry.model_copy(update={"calls": count})
         for entry, count in calls.items()
         if entry.flops or entry.moved_bytes
     )
