@@ -14,9 +14,6 @@ Confusion = Sequence[Sequence[int]]
 def class_iou(confusion: Confusion) -> tuple[float | None, ...]:
     """Intersection over union of each class; None for one that is neither in the truth nor predicted.
 
-    Args:
-        confusion: pixels; rows are the truth, columns the prediction.
-
     Raises:
         ValueError: the matrix is not square.
     """

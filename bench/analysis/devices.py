@@ -15,12 +15,7 @@ GIBI = 2**30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ceilings:
-    """What a machine can do at most.
-
-    Attributes:
-        bandwidth: bytes a second, read and written.
-        products: FLOPs a second of products by the number format of their operands (2 a MAC).
-    """
+    """What a machine can do at most a second: bytes read and written, FLOPs of products by their operands' format."""
 
     bandwidth: float
     products: Mapping[str, float]
@@ -28,14 +23,7 @@ class Ceilings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Datasheet:
-    """A device by its datasheet.
-
-    Attributes:
-        title: as people call it.
-        reported: names that torch gives for it.
-        memory_bytes: of the device.
-        source: where the numbers stand.
-    """
+    """A device as people call it and as torch reports it, its memory, and where the numbers stand."""
 
     title: str
     reported: tuple[str, ...]
@@ -118,4 +106,4 @@ def find_device(name: str) -> Datasheet:
 
 def recognise_device(reported: str | None) -> Datasheet | None:
     """Give the device that torch, or a document, calls so; None if its datasheet is not here."""
-    return next((one for one in DEVICES.values() if reported in one.reported), None)
+    return next((sheet for sheet in DEVICES.values() if reported in sheet.reported), None)

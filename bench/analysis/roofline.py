@@ -6,20 +6,19 @@ Roofline, 2009). The floor of a block is the sum over its calls, since one runs 
 knows no launch, no cache that holds what an earlier call left, and no fusion of operators.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.analysis.devices import Ceilings
 from bench.analysis.statistics import without_rejected
 
 if TYPE_CHECKING:  # pydantic, which --help does without
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from bench.records import Alike, Ceiling, Environment, Operator
+    from bench.records import Ceiling, Environment, Operator
 
 # Operators below these are not those of the ledger, which is of the module that they were made from.
 FUSING = ("compiled", "fast-compiled", "onnxruntime")
-PRODUCTS_OF_3XTF32 = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +31,6 @@ class Policy:
 
 IEEE = Policy()
 TF32 = Policy(convolution="tf32", product="tf32")
-# What PyTorch does unless told otherwise, on GPUs since Ampere.
-TORCH = Policy(convolution="tf32", product="float32")
 
 
 def policy_of(dtype: str, environment: "Environment | None" = None) -> Policy:
@@ -42,9 +39,9 @@ def policy_of(dtype: str, environment: "Environment | None" = None) -> Policy:
         return TF32
     if environment is None or environment.device != "cuda":
         return IEEE
-    kinds = {"convolution": "conv_precision", "product": "matmul_precision"}
-    shorter = {kind: environment.flags.get(flag) == "tf32" for kind, flag in kinds.items()}
-    return replace(IEEE, **{kind: "tf32" for kind, is_so in shorter.items() if is_so})
+    flags = {"convolution": "conv_precision", "product": "matmul_precision"}
+    shorter = [kind for kind, flag in flags.items() if environment.flags.get(flag) == "tf32"]
+    return Policy(**dict.fromkeys(shorter, "tf32"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +60,7 @@ class Floor:
 
     @property
     def bound(self) -> str:
-        """What holds it back: operations or memory; nothing where it takes no time."""
+        """What limits it: operations or memory; nothing where it takes no time."""
         if not self.time_s:
             return ""
         return "memory" if self.memory_s >= max(self.product_s, self.arithmetic_s) else "operations"
@@ -93,31 +90,27 @@ def _floor(row: "Operator", ceilings: Ceilings, policy: Policy) -> Floor:
     from bench.records import Alike
 
     # Records from before calls stood apart have their sums alone, whose floor is no higher.
-    alike = row.alike or (
-        Alike(calls=1, macs=row.macs, flops=row.flops, moved_bytes=row.moved_bytes),
-    )
-    parts = [_parts(row.name, one, ceilings, policy) for one in alike]
-    sums = [
-        sum(one.calls * part[at] for one, part in zip(alike, parts, strict=True)) for at in range(3)
-    ]
+    sums = Alike(calls=1, macs=row.macs, flops=row.flops, moved_bytes=row.moved_bytes)
+    product_s = arithmetic_s = memory_s = time_s = 0.0
+    for alike in row.alike or (sums,):
+        product = arithmetic = 0.0
+        if alike.macs:
+            product = 2 * alike.macs / _rate(row.name, alike.dtype, ceilings, policy)
+        if others := alike.flops - 2 * alike.macs:
+            arithmetic = others / _peak("float32", ceilings)
+        memory = alike.moved_bytes / ceilings.bandwidth
+        product_s += alike.calls * product
+        arithmetic_s += alike.calls * arithmetic
+        memory_s += alike.calls * memory
+        time_s += alike.calls * max(product, arithmetic, memory)
     return Floor(
         name=row.name,
         calls=row.calls,
-        product_s=sums[0],
-        arithmetic_s=sums[1],
-        memory_s=sums[2],
-        time_s=sum(one.calls * max(part) for one, part in zip(alike, parts, strict=True)),
+        product_s=product_s,
+        arithmetic_s=arithmetic_s,
+        memory_s=memory_s,
+        time_s=time_s,
     )
-
-
-def _parts(
-    name: str, one: "Alike", ceilings: Ceilings, policy: Policy
-) -> tuple[float, float, float]:
-    """Seconds of one call: its products, its other operations, its bytes."""
-    products = 2 * one.macs / _rate(name, one.dtype, ceilings, policy) if one.macs else 0.0
-    others = one.flops - 2 * one.macs
-    arithmetic = others / _peak("float32", ceilings) if others else 0.0
-    return products, arithmetic, one.moved_bytes / ceilings.bandwidth
 
 
 def _rate(name: str, dtype: str, ceilings: Ceilings, policy: Policy) -> float:
@@ -127,16 +120,12 @@ def _rate(name: str, dtype: str, ceilings: Ceilings, policy: Policy) -> float:
     products of TF32 (OpMultiplyAddFastF32 in mem_eff_attention/gemm_kernel_utils.h, PyTorch 2.11
     and 2.15), which is faster than float32 itself.
     """
-    peak = _peak(_format(name, dtype, policy), ceilings)
-    if dtype == "float32" and "efficient_attention" in name and "tf32" in ceilings.products:
-        return max(peak, ceilings.products["tf32"] / PRODUCTS_OF_3XTF32)
-    return peak
-
-
-def _format(name: str, dtype: str, policy: Policy) -> str:
     if dtype != "float32":
-        return dtype
-    return policy.convolution if "convolution" in name else policy.product
+        return _peak(dtype, ceilings)
+    peak = _peak(policy.convolution if "convolution" in name else policy.product, ceilings)
+    if "efficient_attention" in name and "tf32" in ceilings.products:
+        return max(peak, ceilings.products["tf32"] / 3)
+    return peak
 
 
 def _peak(dtype: str, ceilings: Ceilings) -> float:
@@ -146,14 +135,12 @@ def _peak(dtype: str, ceilings: Ceilings) -> float:
     return ceilings.products[dtype]
 
 
-def measured_ceilings(found: "Sequence[Ceiling]") -> Ceilings | None:
+def measured_ceilings(readings: "Sequence[Ceiling]") -> Ceilings | None:
     """Ceilings that a machine reached; None if they lack the copy or every product."""
-    rates = {(one.kind, one.dtype): rate for one in found if (rate := ceiling_rate(one))}
-    products: Mapping[str, float] = {
-        dtype: rate for (kind, dtype), rate in rates.items() if kind == "product"
-    }
-    copies = [rate for (kind, _), rate in rates.items() if kind == "copy"]
-    return Ceilings(bandwidth=copies[0], products=products) if copies and products else None
+    rates = [(reading, rate) for reading in readings if (rate := ceiling_rate(reading))]
+    products = {reading.dtype: rate for reading, rate in rates if reading.kind == "product"}
+    copies = [rate for reading, rate in rates if reading.kind == "copy"]
+    return Ceilings(bandwidth=copies[-1], products=products) if copies and products else None
 
 
 def ceiling_rate(ceiling: "Ceiling") -> float | None:

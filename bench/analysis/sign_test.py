@@ -23,10 +23,11 @@ noise. Where several comparisons are looked at together, each gets its share of 
 Swapping the arms swaps FASTER and SLOWER: the lower bounds are 1 / (1 + margin) for that.
 """
 
+import itertools
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bench.analysis.statistics import TIME_CONFIDENCE, MedianInterval, median_interval
@@ -45,21 +46,16 @@ FLOORS = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """A verdict on the second arm, and what it rests on.
+    """A verdict on the second arm, and what it rests on: one sentence says what was counted.
 
     Attributes:
-        verdict: SAME, FASTER, SLOWER or INCONCLUSIVE.
-        reason: one sentence, what was counted or why nothing could be decided.
         ratio: median over the rounds of the second arm's time over the first one's, with its exact
             interval from order statistics.
         control: the same of the control over its equal; 1 is the truth.
         floor: by what share the control differed, as its median has it.
-        margin: fixed beforehand.
         bar: what a difference had to pass: the margin or twice the floor.
-        rounds: how many.
-        needed: how many of them have to agree; None where not even all would do.
-        above: rounds in which the second arm was slower than the bar.
-        below: rounds in which it was faster.
+        needed: how many rounds have to agree; None where not even all would do.
+        above: rounds in which the second arm was slower than the bar, `below` in which faster.
         within: rounds below the upper, and rounds above the lower end of the margin.
     """
 
@@ -79,7 +75,7 @@ class Decision:
 
 def rounds_of(comparison: "Comparison", clock: "ClockName") -> "tuple[ArmReadings, ...]":
     """Take the readings of one clock from a comparison."""
-    return tuple(one.readings[clock] for one in comparison.rounds)
+    return tuple(record.readings[clock] for record in comparison.rounds)
 
 
 def decide_comparison(comparison: "Comparison", clock: "ClockName") -> Decision:
@@ -99,11 +95,11 @@ def decide(
     level: float = LEVEL,
     comparisons: int = 1,
 ) -> Decision:
-    """Compare the second arm with the first one by the readings of all rounds.
+    """Compare the second arm with the first one by the readings of all rounds, by one clock.
 
     Args:
-        rounds: readings by one clock, at least one round; of each arm as many, in the order in which they
-            were taken, so that those at the same place are neighbours.
+        rounds: at least one; of each arm as many readings, in the order in which they were taken, so
+            that those at the same place are neighbours.
         margin: share of a time that does not matter, fixed before anything was run.
         level: chance of a wrong verdict in any of the comparisons, for each side.
         comparisons: how many are looked at together.
@@ -113,8 +109,8 @@ def decide(
             margin, level or count out of its range.
     """
     return judge_rounds(
-        [log_ratio(one.second, one.first) for one in rounds],
-        [log_ratio(one.control, one.first) for one in rounds],
+        [log_ratio(readings.second, readings.first) for readings in rounds],
+        [log_ratio(readings.control, readings.first) for readings in rounds],
         margin=margin,
         level=level,
         comparisons=comparisons,
@@ -134,13 +130,27 @@ def judge_rounds(
     Raises:
         ValueError: there are none, or not as many of both, or a setting is out of its range.
     """
-    _check(logs, controls, margin=margin, comparisons=comparisons)
+    if not logs or len(logs) != len(controls):
+        msg = f"{len(logs)} ratios and {len(controls)} of the control; pass one of each for every round"
+        raise ValueError(msg)
+    if not 0 < margin < 1:
+        msg = f"margin={margin} is not a share between 0 and 1; pass for example {MARGIN} for two percent"
+        raise ValueError(msg)
+    if comparisons < 1:
+        msg = f"comparisons={comparisons}; it counts this one too, pass 1 or more"
+        raise ValueError(msg)
     count = needed(len(logs), level / comparisons)
     floor = math.expm1(abs(statistics.median(controls)))
     bar = max(margin, FLOORS * floor)
-    counts = _Counts.of(logs, margin=margin, bar=bar)
-    apart = _Counts.of(controls, margin=margin, bar=margin)
-    verdict, reason = _verdict(counts, apart, count=count, rounds=len(logs))
+    above, below = _beyond(logs, bar)
+    near = math.log1p(margin)
+    within = (sum(log < near for log in logs), sum(log > -near for log in logs))
+    verdict, reason = _verdict(
+        {"SLOWER": above, "FASTER": below, "SAME": min(within)},
+        apart=max(_beyond(controls, margin)),
+        count=count,
+        rounds=len(logs),
+    )
     return Decision(
         verdict=verdict,
         reason=reason,
@@ -151,9 +161,9 @@ def judge_rounds(
         bar=bar,
         rounds=len(logs),
         needed=count,
-        above=counts.above,
-        below=counts.below,
-        within=counts.within,
+        above=above,
+        below=below,
+        within=within,
     )
 
 
@@ -172,10 +182,8 @@ def needed(rounds: int, level: float) -> int | None:
 
 def fewest_rounds(level: float, *, comparisons: int = 1) -> int:
     """Least number of rounds that can decide anything, if all of them agree."""
-    rounds = 1
-    while needed(rounds, level / comparisons) is None:
-        rounds += 1
-    return rounds
+    needs = (rounds for rounds in itertools.count(1) if needed(rounds, level / comparisons))
+    return next(needs)
 
 
 def chance(count: int, rounds: int) -> float:
@@ -195,67 +203,36 @@ def log_ratio(above: Sequence[float], below: Sequence[float]) -> float:
     if not all(0 < reading < math.inf for reading in (*above, *below)):
         msg = f"readings {tuple(above)} and {tuple(below)} are no times; all have to be above zero"
         raise ValueError(msg)
-    return statistics.median(
-        math.log(one) - math.log(other) for one, other in zip(above, below, strict=True)
-    )
+    pairs = zip(above, below, strict=True)
+    return statistics.median(math.log(reading) - math.log(other) for reading, other in pairs)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Counts:
-    """In how many rounds a ratio lay where."""
-
-    above: int
-    below: int
-    within: tuple[int, int] = field(default=(0, 0))
-
-    @classmethod
-    def of(cls, logs: Sequence[float], *, margin: float, bar: float) -> "_Counts":
-        far, near = math.log1p(bar), math.log1p(margin)
-        return cls(
-            above=sum(log > far for log in logs),
-            below=sum(log < -far for log in logs),
-            within=(sum(log < near for log in logs), sum(log > -near for log in logs)),
-        )
+def _beyond(logs: Sequence[float], share: float) -> tuple[int, int]:
+    """In how many rounds a ratio lay above, and below what differs by that share."""
+    far = math.log1p(share)
+    return sum(log > far for log in logs), sum(log < -far for log in logs)
 
 
 def _verdict(
-    counts: _Counts, apart: _Counts, *, count: int | None, rounds: int
+    agreeing: Mapping[SpeedVerdict, int], *, apart: int, count: int | None, rounds: int
 ) -> tuple[SpeedVerdict, str]:
     if count is None:
         return "INCONCLUSIVE", f"{rounds} rounds are too few for this level, even if all agree"
-    if max(apart.above, apart.below) >= count:
+    if apart >= count:
         return "INCONCLUSIVE", (
             "this machine cannot decide: in "
-            f"{max(apart.above, apart.below)} of {rounds} rounds an arm differed from itself by more than the margin"
+            f"{apart} of {rounds} rounds an arm differed from itself by more than the margin"
         )
-    found: dict[SpeedVerdict, int] = {"SLOWER": counts.above, "FASTER": counts.below}
-    for verdict, seen in found.items():
-        if seen >= count:
-            return verdict, f"{seen} of {rounds} rounds beyond the bar, {count} needed"
-    if min(counts.within) >= count:
-        return "SAME", f"{min(counts.within)} of {rounds} rounds within the margin, {count} needed"
-    most = max(counts.above, counts.below, min(counts.within))
+    for verdict, agree in agreeing.items():
+        if agree >= count:
+            where = "within the margin" if verdict == "SAME" else "beyond the bar"
+            return verdict, f"{agree} of {rounds} rounds {where}, {count} needed"
+    most = max(agreeing.values())
     return "INCONCLUSIVE", f"at most {most} of {rounds} rounds agree, {count} needed"
 
 
 def _interval(logs: Sequence[float]) -> MedianInterval:
-    found = median_interval(logs, confidence=TIME_CONFIDENCE, blocks=None)
-    if found.low is None or found.high is None:
-        return MedianInterval(median=math.exp(found.median), low=None, high=None)
-    return MedianInterval(
-        median=math.exp(found.median), low=math.exp(found.low), high=math.exp(found.high)
-    )
-
-
-def _check(
-    logs: Sequence[float], controls: Sequence[float], *, margin: float, comparisons: int
-) -> None:
-    if not logs or len(logs) != len(controls):
-        msg = f"{len(logs)} ratios and {len(controls)} of the control; pass one of each for every round"
-        raise ValueError(msg)
-    if not 0 < margin < 1:
-        msg = f"margin={margin} is not a share between 0 and 1; pass for example {MARGIN} for two percent"
-        raise ValueError(msg)
-    if comparisons < 1:
-        msg = f"comparisons={comparisons}; it counts this one too, pass 1 or more"
-        raise ValueError(msg)
+    interval = median_interval(logs, confidence=TIME_CONFIDENCE, blocks=None)
+    ends = (interval.low, interval.high)
+    low, high = (None if end is None else math.exp(end) for end in ends)
+    return MedianInterval(median=math.exp(interval.median), low=low, high=high)

@@ -62,18 +62,14 @@ def median_interval(
     middle = statistics.median(samples)
     ordered = sorted(samples)
     if blocks and len(samples) >= 2 * blocks:
-        ordered = sorted(_block_medians(samples, blocks))
+        edges = [index * len(samples) // blocks for index in range(blocks + 1)]
+        ordered = sorted(statistics.median(samples[start:end]) for start, end in pairwise(edges))
     rank = _rank(len(ordered), confidence)
     if rank == 0:
         return MedianInterval(median=middle, low=None, high=None)
     # Blocks of two kinds, fast and slow, can leave the median of all outside.
     low, high = min(ordered[rank - 1], middle), max(ordered[-rank], middle)
     return MedianInterval(median=middle, low=low, high=high)
-
-
-def _block_medians(samples: Sequence[float], blocks: int) -> list[float]:
-    edges = [index * len(samples) // blocks for index in range(blocks + 1)]
-    return [statistics.median(samples[start:end]) for start, end in pairwise(edges)]
 
 
 @lru_cache(maxsize=1024)
@@ -90,17 +86,14 @@ def coverage(count: int, rank: int) -> float:
     return float(1 - 2 * bdtr(rank - 1, count, 0.5))
 
 
-def half_width(samples: Sequence[float], *, confidence: float = TIME_CONFIDENCE) -> float | None:
-    """Half the interval's length as a share of the median; None where there are too few samples."""
-    return median_interval(samples, confidence=confidence).half_width if samples else None
-
-
 def is_conclusive(
     samples: Sequence[float], *, relative: float = RELATIVE, confidence: float = TIME_CONFIDENCE
 ) -> bool:
     """Whether the half-width is below that share of the median, from at least 12 samples."""
-    width = half_width(samples, confidence=confidence)
-    return len(samples) >= MIN_SAMPLES and width is not None and width < relative
+    if len(samples) < MIN_SAMPLES:
+        return False
+    width = median_interval(samples, confidence=confidence).half_width
+    return width is not None and width < relative
 
 
 def without_rejected(samples: Sequence[float], rejected: Collection[int]) -> tuple[float, ...]:

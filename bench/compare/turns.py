@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench import measure
-from bench.measure import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S, Gpu, HostClock, TorchGpu
+from bench.measure import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S, HostClock, TorchGpu
 from bench.records import MeasuredMemory, Model
 from experiments.spec import Cell
 
@@ -143,7 +143,7 @@ def plant(take: Callable[[int], TurnTimes], share: float) -> Callable[[int], Tur
     return slowed
 
 
-def take_cpu(work: Callable[[], object], launches: int, clock: measure.CallClock) -> TurnTimes:
+def take_cpu(work: Callable[[], object], launches: int, clock: HostClock) -> TurnTimes:
     """Time calls by the process clock (all threads summed) and by the wall clock.
 
     Where calls are short one goes ahead, untimed: another process has had the caches.
@@ -157,7 +157,7 @@ def take_cpu(work: Callable[[], object], launches: int, clock: measure.CallClock
     return {"process": process_s / launches, "wall": wall_s / launches}
 
 
-def take_cuda(work: Callable[[], object], launches: int, gpu: Gpu) -> TurnTimes:
+def take_cuda(work: Callable[[], object], launches: int, gpu: TorchGpu) -> TurnTimes:
     """Time calls by events, the stream kept waiting while they are enqueued, and by the wall clock.
 
     One goes ahead, untimed; it also takes the memory that was given back after the last turn, so

@@ -3,8 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bench.measure.collect import CallClock, HostClock, collector_off
-from bench.measure.cuda_stream import Gpu, TorchGpu
+from bench.measure.collect import HostClock, collector_off
+from bench.measure.cuda_stream import TorchGpu
 from bench.measure.cuda_timer import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S
 from bench.measure.nvml import current_nvml, waiting
 

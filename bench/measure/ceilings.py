@@ -27,7 +27,6 @@ FORMATS: dict[Device, tuple[Dtype, ...]] = {
 COPY_BYTES: dict[Device, int] = {"cpu": 2**28, "cuda": 2**30}
 BUDGETS_S = {"copy": 0.8, "product": 0.4}
 LONG_ENOUGH_S = 0.005
-TRIES = 3
 SMALLEST, LARGEST = 256, 8192
 
 
@@ -36,53 +35,49 @@ def measure_ceilings(device: Device) -> tuple[Ceiling, ...]:
     return (copy(device), *(product(dtype, device) for dtype in FORMATS[device]))
 
 
-def copy(device: Device, size_bytes: int | None = None) -> Ceiling:
-    """Copy a map of so many bytes into another; each byte is read once and written once."""
-    size_bytes = size_bytes or COPY_BYTES[device]
-    source = torch.randn(size_bytes // 4, device=device)
-    target = torch.empty_like(source)
-    work = partial(target.copy_, source)
+def copy(device: Device) -> Ceiling:
+    """Copy a map into another; each byte is read once and written once."""
+    source = torch.randn(COPY_BYTES[device] // 4, device=device)
+    work = partial(torch.empty_like(source).copy_, source)
     work()  # the first one also makes room
-    taken = _time(work, device, budget_s=BUDGETS_S["copy"])
-    return Ceiling(kind="copy", amount=2 * source.numel() * source.element_size(), timing=taken)
+    timing = _time(work, device, budget_s=BUDGETS_S["copy"])
+    return Ceiling(kind="copy", amount=2 * source.numel() * source.element_size(), timing=timing)
 
 
 def product(dtype: Dtype, device: Device, largest: int = LARGEST) -> Ceiling:
     """Multiply two square matrices; where the device lacks the format, say so."""
-    made = partial(Ceiling, kind="product", dtype=dtype)
+    ceiling = partial(Ceiling, kind="product", dtype=dtype)
     try:
         require_format(dtype, device)
         switch_format(dtype, device)
         side, work = _grown(dtype, device, largest)
-        taken = _time(work, device, budget_s=BUDGETS_S["product"])
+        timing = _time(work, device, budget_s=BUDGETS_S["product"])
     except (UnavailableError, RuntimeError) as error:
-        return made(reason=str(error).split("\n", 1)[0][:200])
-    return made(amount=2 * side**3, timing=taken)
+        return ceiling(reason=str(error).split("\n", 1)[0][:200])
+    return ceiling(amount=2 * side**3, timing=timing)
 
 
 def _grown(dtype: Dtype, device: Device, largest: int) -> tuple[int, Callable[[], Tensor]]:
     """Double the matrices until one product takes long enough."""
     side = SMALLEST
     while True:
-        draw = partial(torch.randn, side, side, device=device)
-        left, right = (draw().to(weights_dtype(dtype)) for _ in range(2))
+        left, right = (
+            torch.randn(side, side, device=device).to(weights_dtype(dtype)) for _ in range(2)
+        )
         work = partial(torch.mm, left, right, out=torch.empty_like(left))
         work()  # the first one of a size also plans
-        quickest_s = min(_seconds(work, device) for _ in range(TRIES))
+        quickest_s = min(_seconds(work, device) for _ in range(3))
         if side >= largest or quickest_s >= LONG_ENOUGH_S:
             return side, work
         side *= 2
 
 
 def _seconds(work: Callable[[], Tensor], device: Device) -> float:
-    def finish() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    finish()
+    synchronize: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
+    synchronize()
     began_s = time.perf_counter()
     work()
-    finish()
+    synchronize()
     return time.perf_counter() - began_s
 
 

@@ -9,30 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import Protocol
 
 from bench.analysis import MIN_SAMPLES
 
 # A record stays readable, and a thousand readings more would not narrow an interval by much.
 MAX_SAMPLES = 2000
+# Shortest window of the warm-up, but no more than a quarter of it.
+WINDOW_S = 0.1
 # The share by which the clock of a GPU may differ between two windows of the warm-up.
 CLOCK_AGREEMENT = 0.02
 
 
-class CallClock(Protocol):
-    """Two clocks of this process."""
-
-    def wall_s(self) -> float:
-        """Seconds since some moment."""
-        ...
-
-    def process_s(self) -> float:
-        """Seconds that all threads of this process have run on a core."""
-        ...
-
-
 class HostClock:
-    """The operating system's clocks."""
+    """Two clocks of this process, the operating system's."""
 
     def wall_s(self) -> float:
         """Seconds since some moment."""
@@ -63,11 +52,14 @@ Read = Callable[[], Reading]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WarmUp:
-    """How it ended: whether two windows agreed, after how long, and the last one's medians."""
+    """How it ended: whether two windows agreed, after how long, and the last one's medians.
 
-    steady: bool
-    seconds: float
+    Where a call takes too long for one, it ends with the first reading.
+    """
+
     last: Reading
+    steady: bool = False
+    seconds: float = 0.0
 
 
 @contextmanager
@@ -83,18 +75,12 @@ def collector_off() -> Iterator[None]:
             gc.enable()
 
 
-def warm_up(
-    read: Read, wall_s: Callable[[], float], *, cap_s: float, window_s: float, agreement: float
-) -> WarmUp:
+def warm_up(read: Read, wall_s: Callable[[], float], *, cap_s: float, agreement: float) -> WarmUp:
     """Read until two consecutive windows agree in median and clock, or `cap_s` is over.
 
-    Args:
-        read: takes one reading.
-        wall_s: the clock that windows and cap are measured by.
-        cap_s: longest warm-up; a window that is under way is not begun anew.
-        window_s: shortest window.
-        agreement: share by which the two medians may differ.
+    A window that is under way then is ended; `agreement` is the share by which the medians may differ.
     """
+    window_s = min(WINDOW_S, cap_s / 4)
     began_s = wall_s()
     before = _window(read, wall_s, window_s)
     while wall_s() - began_s < cap_s:
@@ -102,7 +88,7 @@ def warm_up(
         if _agree(before, now, agreement):
             return WarmUp(steady=True, seconds=wall_s() - began_s, last=now)
         before = now
-    return WarmUp(steady=False, seconds=wall_s() - began_s, last=before)
+    return WarmUp(seconds=wall_s() - began_s, last=before)
 
 
 def _window(read: Read, wall_s: Callable[[], float], window_s: float) -> Reading:
@@ -110,11 +96,11 @@ def _window(read: Read, wall_s: Callable[[], float], window_s: float) -> Reading
     readings = [read()]
     while wall_s() < end_s:
         readings.append(read())
-    clocks = [one.sm_clock_mhz for one in readings if one.sm_clock_mhz is not None]
+    clocks = [reading.sm_clock_mhz for reading in readings if reading.sm_clock_mhz is not None]
     return Reading(
-        time_s=median(one.time_s for one in readings),
-        host_s=median(one.host_s for one in readings),
-        spent_s=sum(one.spent_s for one in readings),
+        time_s=median(reading.time_s for reading in readings),
+        host_s=median(reading.host_s for reading in readings),
+        spent_s=sum(reading.spent_s for reading in readings),
         sm_clock_mhz=round(median(clocks)) if clocks else None,
     )
 
@@ -141,7 +127,7 @@ def collect_samples(
     Args:
         read: takes one reading.
         wall_s: the clock of `end_s`.
-        done: whether the readings suffice; asked at 12 readings and then at each tenth more.
+        done: whether the readings suffice; called at 12 readings and then at each tenth more.
         end_s: moment by which to be ready.
         span_s: readings are spread over at least this long, since neighbours share their luck.
         first: readings that were taken before and count.

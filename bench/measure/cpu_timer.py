@@ -1,25 +1,16 @@
-"""Time of one call: process and wall clock here; events and graph replay in `timing_cuda`.
+"""Time of one call: process and wall clock here; events and graph replay in `cuda_timer`.
 
 Every sample is kept and nothing is subtracted. An interval that stays wide is seen from the samples
-(`bench.analysis.statistics.is_conclusive`); what a reading is worth beyond that stands in the `Timing`.
+(`bench.analysis.statistics.is_conclusive`); what else limits a reading stands in the `Timing`.
 """
 
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
 
 from bench.analysis import is_conclusive
-from bench.measure.collect import (
-    MAX_SAMPLES,
-    CallClock,
-    HostClock,
-    Reading,
-    WarmUp,
-    collect_samples,
-    collector_off,
-    warm_up,
-)
+from bench.measure import collect
+from bench.measure.collect import HostClock, Reading
 from bench.measure.cuda_stream import Work
 from bench.records import Timing
 
@@ -27,14 +18,13 @@ from bench.records import Timing
 SAMPLE_S = 1e-3
 WARM_SHARE = 0.2
 LONGEST_WARM_UP_S = 2.0
-WINDOW_S = 0.1
 AGREEMENT = 0.05
 # Speeds of a shared machine last for a second or two; a quiet moment must not end the reading.
 SPAN_S = 3.0
 
 
 def time_cpu(
-    work: Work, *, budget_s: float, clock: CallClock | None = None
+    work: Work, *, budget_s: float, clock: HostClock | None = None
 ) -> tuple[Timing, Timing]:
     """Time one call by the process clock and by the wall clock, on the same calls.
 
@@ -50,39 +40,33 @@ def time_cpu(
         The timing by process time (all threads summed), and the one by wall time.
     """
     clock = clock or HostClock()
-    with collector_off():
+    with collect.collector_off():
         end_s = clock.wall_s() + budget_s
-        first = _read(work, clock, launches=1)
-        kept: tuple[Reading, ...] = ()
-        if first.spent_s >= budget_s / 4:
-            warm, launches, kept = WarmUp(steady=False, seconds=0.0, last=first), 1, (first,)
-        else:
-            warm = warm_up(
-                partial(_read, work, clock, launches=1),
-                clock.wall_s,
-                cap_s=min(LONGEST_WARM_UP_S, WARM_SHARE * budget_s),
-                window_s=min(WINDOW_S, WARM_SHARE * budget_s / 4),
-                agreement=AGREEMENT,
-            )
-            sample_s = max(SAMPLE_S, budget_s / MAX_SAMPLES)
+        read_call = partial(_read, work, clock, launches=1)
+        first = read_call()
+        warm, launches = collect.WarmUp(last=first), 1
+        is_long = first.spent_s >= budget_s / 4
+        if not is_long:
+            cap_s = min(LONGEST_WARM_UP_S, WARM_SHARE * budget_s)
+            warm = collect.warm_up(read_call, clock.wall_s, cap_s=cap_s, agreement=AGREEMENT)
+            sample_s = max(SAMPLE_S, budget_s / collect.MAX_SAMPLES)
             launches = max(1, math.ceil(sample_s / max(warm.last.host_s, 1e-9)))
-        readings = collect_samples(
+        readings = collect.collect_samples(
             partial(_read, work, clock, launches=launches),
             clock.wall_s,
             done=_both_known,
             end_s=end_s,
             span_s=min(SPAN_S, budget_s / 3),
-            first=kept,
+            first=(first,) if is_long else (),
         )
-    by_process = tuple(reading.time_s for reading in readings)
-    by_wall = tuple(reading.host_s for reading in readings)
+    timing = partial(Timing, launches=launches, warmup_s=warm.seconds, steady=warm.steady)
     return (
-        _timing("process", by_process, launches=launches, warm=warm),
-        _timing("wall", by_wall, launches=launches, warm=warm),
+        timing(clock="process", samples_s=tuple(reading.time_s for reading in readings)),
+        timing(clock="wall", samples_s=tuple(reading.host_s for reading in readings)),
     )
 
 
-def _read(work: Work, clock: CallClock, *, launches: int) -> Reading:
+def _read(work: Work, clock: HostClock, *, launches: int) -> Reading:
     # The wall clock encloses the process clock, whose reading costs more.
     wall_s = clock.wall_s()
     process_s = clock.process_s()
@@ -96,19 +80,3 @@ def _read(work: Work, clock: CallClock, *, launches: int) -> Reading:
 def _both_known(readings: Sequence[Reading]) -> bool:
     by_process = [reading.time_s for reading in readings]
     return is_conclusive(by_process) and is_conclusive([reading.host_s for reading in readings])
-
-
-def _timing(
-    clock: Literal["process", "wall"],
-    samples_s: tuple[float, ...],
-    *,
-    launches: int,
-    warm: WarmUp,
-) -> Timing:
-    return Timing(
-        clock=clock,
-        samples_s=samples_s,
-        launches=launches,
-        warmup_s=warm.seconds,
-        steady=warm.steady,
-    )

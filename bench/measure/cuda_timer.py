@@ -1,8 +1,8 @@
 """Time of one call on a GPU: by events, cache hot and cold, by wall clock, by replaying a graph.
 
-The stream is held while a sample's launches are enqueued, so that an interval between events is
+The stream waits while a sample's launches are enqueued, so that an interval between events is
 the device's time even where the host is slower; where it is, the timing says `host_bound`, since
-without the hold the host would set the pace.
+without that wait the host would set the pace.
 """
 
 import math
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Any, Literal
 
 from bench.analysis import below_share, is_conclusive, without_rejected
-from bench.measure.collect import Read, Reading, WarmUp, collect_samples, collector_off, warm_up
-from bench.measure.cuda_stream import Gpu, TorchGpu, Work
+from bench.measure import collect
+from bench.measure.collect import Read, Reading, WarmUp
+from bench.measure.cuda_stream import TorchGpu, Work
 from bench.records import NO_GRAPH, Timing
 
 # Two thousand times the resolution of an event.
@@ -26,7 +26,6 @@ LONGEST_HOLD_S = 0.5
 LAUNCH_S = 1e-4
 LONGEST_WARM_UP_S = 10.0
 WARM_SHARE = 0.3
-WINDOW_S = 0.1
 AGREEMENT = 0.01
 # Twelve blocks of 50 ms.
 SPAN_S = 0.6
@@ -36,12 +35,9 @@ HOST_SHARE = 0.8
 GRAPH_GAIN = 0.9
 
 
-_Clock = Literal["cuda-events", "cuda-graph", "wall"]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Plan:
-    """How a sample is taken: launches in it, and how long the stream is held ahead of them."""
+    """How a sample is taken: launches in it, and how long the stream waits ahead of them."""
 
     launches: int = 1
     hold_s: float = 0.0
@@ -58,7 +54,7 @@ class _Plan:
 
 
 def time_cuda(
-    work: Work | Sequence[Work], *, budget_s: float, gpu: Gpu | None = None, graph: bool = True
+    work: Work | Sequence[Work], *, budget_s: float, gpu: TorchGpu | None = None, graph: bool = True
 ) -> tuple[Timing, ...]:
     """Time one call on the GPU by every clock there is.
 
@@ -84,7 +80,7 @@ def time_cuda(
         msg = "no work to time; pass a function that makes one call, or several"
         raise ValueError(msg)
     gpu = gpu or TorchGpu()
-    with collector_off():
+    with collect.collector_off():
         before = gpu.other_processes()
         timings = _time(works, gpu, end_s=gpu.wall_s() + budget_s, graph=graph)
         others = max(before, gpu.other_processes())
@@ -96,44 +92,43 @@ def _noted(timing: Timing, *notes: str) -> Timing:
     return timing.model_copy(update={"notes": (*timing.notes, *notes)})
 
 
-def _time(works: tuple[Work, ...], gpu: Gpu, *, end_s: float, graph: bool) -> tuple[Timing, ...]:
+def _time(
+    works: tuple[Work, ...], gpu: TorchGpu, *, end_s: float, graph: bool
+) -> tuple[Timing, ...]:
     budget_s = end_s - gpu.wall_s()
-    hot = works[:1]
-    first = _pair(gpu, hot, _Plan())
+    read_call = partial(_sample, gpu, works[:1], _Plan())
+    first = read_call()
     if first.spent_s < budget_s / 2:
         # The very first call also loads kernels and plans, so it says little about the next.
-        first = _pair(gpu, hot, _Plan())
+        first = read_call()
     if first.spent_s >= budget_s / 4:
-        read = partial(_pair, gpu, hot, _Plan())
-        readings = collect_samples(
-            read, gpu.wall_s, done=_known, end_s=end_s, span_s=SPAN_S, first=(first,)
-        )
-        cold = WarmUp(steady=False, seconds=0.0, last=first)
-        return (_timing(readings, clock="cuda-events", plan=_Plan(), warm=cold),)
-    warm = warm_up(
-        partial(_pair, gpu, hot, _Plan.of(first)),
+        cold = WarmUp(last=first)
+        return (_take(gpu, read_call, plan=_Plan(), warm=cold, end_s=end_s, first=(first,)),)
+    warm = collect.warm_up(
+        partial(_sample, gpu, works[:1], _Plan.of(first)),
         gpu.wall_s,
         cap_s=min(LONGEST_WARM_UP_S, WARM_SHARE * budget_s),
-        window_s=min(WINDOW_S, WARM_SHARE * budget_s / 4),
         agreement=AGREEMENT,
     )
     return _every_clock(works, gpu, warm=warm, end_s=end_s, graph=graph)
 
 
 def _every_clock(
-    works: tuple[Work, ...], gpu: Gpu, *, warm: WarmUp, end_s: float, graph: bool
+    works: tuple[Work, ...], gpu: TorchGpu, *, warm: WarmUp, end_s: float, graph: bool
 ) -> tuple[Timing, ...]:
     plan, hot = _Plan.of(warm.last), works[:1]
-    rotate = _pair if len(works) > 1 else _flushed_pairs
-    floor_s = median(_pair(gpu, (), plan).time_s for _ in range(FLOOR_PAIRS))
-    take = partial(_take, gpu, warm=warm, floor_s=floor_s)
-    events = take(partial(_pair, gpu, hot, plan), plan=plan, end_s=_share(gpu, end_s, 3 + graph))
-    cold = take(
-        partial(rotate, gpu, works, plan), plan=plan, end_s=_share(gpu, end_s, 2 + graph)
-    ).model_copy(update={"cache": "cold"})
-    wall = take(
-        partial(_drained, gpu, hot), clock="wall", plan=_Plan(), end_s=_share(gpu, end_s, 1 + graph)
-    )
+    floor_s = median(_sample(gpu, (), plan).time_s for _ in range(FLOOR_PAIRS))
+
+    def take(read: Read, readings_left: int, **update: object) -> Timing:
+        # The next of so many timings has to be ready, if all get as much.
+        now_s = gpu.wall_s()
+        by_s = now_s + (end_s - now_s) / readings_left
+        timing = _take(gpu, read, plan=plan, warm=warm, end_s=by_s)
+        return timing.model_copy(update={"floor_s": floor_s, **update})
+
+    events = take(partial(_sample, gpu, hot, plan), 3 + graph)
+    cold = take(partial(_sample, gpu, works, plan, flush=len(works) == 1), 2 + graph, cache="cold")
+    wall = take(partial(_drained, gpu, hot), 1 + graph, clock="wall", launches=1)
     if not graph:
         return (events, cold, wall)
     # Last: a capture that fails may leave the allocator in another state.
@@ -142,65 +137,44 @@ def _every_clock(
     except RuntimeError as error:
         reason = str(error).strip().split("\n")[0][:160]
         return (_noted(events, NO_GRAPH + reason), cold, wall)
-    replayed = take(
-        partial(_pair, gpu, (replay,), plan), clock="cuda-graph", plan=plan, end_s=end_s
-    )
+    replayed = take(partial(_sample, gpu, (replay,), plan), 1, clock="cuda-graph")
     gains = _typical(replayed) < GRAPH_GAIN * _typical(events)
     events = events.model_copy(update={"host_bound": events.host_bound or gains})
     return (events, cold, wall, replayed)
 
 
-def _share(gpu: Gpu, end_s: float, readings_left: int) -> float:
-    """Moment by which the next of so many timings has to be ready, if all get as much."""
-    now_s = gpu.wall_s()
-    return now_s + (end_s - now_s) / readings_left
+def _sample(gpu: TorchGpu, works: Sequence[Work], plan: _Plan, *, flush: bool = False) -> Reading:
+    """Time launches by events: those around all of them, or around nothing if there are no works.
 
-
-def _take(
-    gpu: Gpu,
-    read: Read,
-    *,
-    plan: _Plan,
-    warm: WarmUp,
-    floor_s: float,
-    end_s: float,
-    clock: _Clock = "cuda-events",
-) -> Timing:
-    readings = collect_samples(read, gpu.wall_s, done=_known, end_s=end_s, span_s=SPAN_S)
-    timing = _timing(readings, clock=clock, plan=plan, warm=warm)
-    return timing.model_copy(update={"floor_s": floor_s})
-
-
-def _pair(gpu: Gpu, works: Sequence[Work], plan: _Plan) -> Reading:
-    """Time the launches between one pair of events; of no works, the pair itself."""
-    began_s = gpu.wall_s()
-    gpu.hold(plan.hold_s)
-    start = gpu.record()
-    enqueued_s = gpu.wall_s()
-    for launch in range(plan.launches if works else 0):
-        works[launch % len(works)]()
-    enqueued_s = gpu.wall_s() - enqueued_s
-    end = gpu.record()
-    launches = plan.launches if works else 1
-    return _reading(gpu, [(start, end)], began_s=began_s, host_s=enqueued_s, launches=launches)
-
-
-def _flushed_pairs(gpu: Gpu, works: Sequence[Work], plan: _Plan) -> Reading:
-    """Time each launch between events of its own, the cache overwritten ahead of it."""
+    To `flush` gives each launch events of its own, the cache overwritten ahead of it.
+    """
     began_s = gpu.wall_s()
     gpu.hold(plan.hold_s)
     pairs, host_s = [], 0.0
-    for _ in range(plan.launches):
-        gpu.flush()
+    launches = range(plan.launches if works else 0)
+    for group in [(launch,) for launch in launches] if flush else [launches]:
+        if flush:
+            gpu.flush()
         start = gpu.record()
-        launched_s = gpu.wall_s()
-        works[0]()
-        host_s += gpu.wall_s() - launched_s
+        enqueued_s = gpu.wall_s()
+        for launch in group:
+            works[launch % len(works)]()
+        host_s += gpu.wall_s() - enqueued_s
         pairs.append((start, gpu.record()))
-    return _reading(gpu, pairs, began_s=began_s, host_s=host_s, launches=plan.launches)
+    # Read while the launches run: an idle device shows another clock.
+    sm_clock_mhz, throttle_reasons = gpu.sm_clock_mhz(), gpu.throttle_reasons()
+    gpu.synchronize()
+    count = len(launches) or 1
+    return Reading(
+        time_s=sum(gpu.elapsed_s(start, end) for start, end in pairs) / count,
+        host_s=host_s / count,
+        spent_s=gpu.wall_s() - began_s,
+        sm_clock_mhz=sm_clock_mhz,
+        throttle_reasons=throttle_reasons,
+    )
 
 
-def _drained(gpu: Gpu, works: Sequence[Work]) -> Reading:
+def _drained(gpu: TorchGpu, works: Sequence[Work]) -> Reading:
     """Time one call and the wait for its result by the host's clock."""
     gpu.synchronize()
     began_s = gpu.wall_s()
@@ -211,44 +185,23 @@ def _drained(gpu: Gpu, works: Sequence[Work]) -> Reading:
     return Reading(time_s=spent_s, host_s=enqueued_s, spent_s=spent_s)
 
 
-def _reading(
-    gpu: Gpu,
-    pairs: Sequence[tuple[Any, Any]],
+def _take(
+    gpu: TorchGpu,
+    read: Read,
     *,
-    began_s: float,
-    host_s: float,
-    launches: int,
-) -> Reading:
-    # Asked while the launches run: an idle device shows another clock.
-    sm_clock_mhz, throttle_reasons = gpu.sm_clock_mhz(), gpu.throttle_reasons()
-    gpu.synchronize()
-    return Reading(
-        time_s=sum(gpu.elapsed_s(start, end) for start, end in pairs) / launches,
-        host_s=host_s / launches,
-        spent_s=gpu.wall_s() - began_s,
-        sm_clock_mhz=sm_clock_mhz,
-        throttle_reasons=throttle_reasons,
+    plan: _Plan,
+    warm: WarmUp,
+    end_s: float,
+    first: tuple[Reading, ...] = (),
+) -> Timing:
+    readings = collect.collect_samples(
+        read, gpu.wall_s, done=_known, end_s=end_s, span_s=SPAN_S, first=first
     )
-
-
-def _clocks(readings: Sequence[Reading]) -> tuple[int, ...]:
-    """Clock at each reading, or nothing if it was not readable at every one."""
-    clocks = [one.sm_clock_mhz for one in readings if one.sm_clock_mhz is not None]
-    return tuple(clocks) if len(clocks) == len(readings) else ()
-
-
-def _known(readings: Sequence[Reading]) -> bool:
-    rejected = below_share(_clocks(readings), share=LOW_CLOCK)
-    return is_conclusive(without_rejected([one.time_s for one in readings], rejected))
-
-
-def _timing(readings: Sequence[Reading], *, clock: _Clock, plan: _Plan, warm: WarmUp) -> Timing:
     clocks = _clocks(readings)
-    samples_s = tuple(one.time_s for one in readings)
-    host_s = median(one.host_s for one in readings)
-    reasons = {reason for one in readings for reason in one.throttle_reasons}
+    samples_s = tuple(reading.time_s for reading in readings)
+    host_s = median(reading.host_s for reading in readings)
     return Timing(
-        clock=clock,
+        clock="cuda-events",
         samples_s=samples_s,
         launches=plan.launches,
         warmup_s=warm.seconds,
@@ -256,8 +209,19 @@ def _timing(readings: Sequence[Reading], *, clock: _Clock, plan: _Plan, warm: Wa
         host_bound=host_s > HOST_SHARE * median(samples_s),
         rejected=below_share(clocks, share=LOW_CLOCK),
         sm_clocks_mhz=clocks,
-        throttle_reasons=tuple(sorted(reasons)),
+        throttle_reasons=tuple(sorted({x for each in readings for x in each.throttle_reasons})),
     )
+
+
+def _clocks(readings: Sequence[Reading]) -> tuple[int, ...]:
+    """Clock at each reading, or nothing if it was not readable at every one."""
+    clocks = [reading.sm_clock_mhz for reading in readings if reading.sm_clock_mhz is not None]
+    return tuple(clocks) if len(clocks) == len(readings) else ()
+
+
+def _known(readings: Sequence[Reading]) -> bool:
+    rejected = below_share(_clocks(readings), share=LOW_CLOCK)
+    return is_conclusive(without_rejected([reading.time_s for reading in readings], rejected))
 
 
 def _typical(timing: Timing) -> float:

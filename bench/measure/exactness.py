@@ -3,7 +3,6 @@
 import copy
 import math
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,35 +28,36 @@ def float64_errors(cell: Cell, device: str) -> tuple[float, float | None]:
         gradient's difference relative to its own, or to a hundredth of the largest one's, since
         some gradients are zero but for rounding. Infinite where one is missing or not finite.
     """
-    kept: list[nn.Module] = []
+    copies: list[nn.Module] = []
 
     def prepare(module: nn.Module) -> None:
         for part in module.modules():
             if isinstance(part, nn.modules.dropout._DropoutNd):  # noqa: SLF001  # base of all kinds
                 part.p = 0.0
-        kept.append(copy.deepcopy(module))
+        copies.append(copy.deepcopy(module))
 
     work = make_workload(cell, device, prepare=prepare)
-    plain = kept[0].double().train(cell.mode == "train")
+    plain = copies[0].double().train(cell.mode == "train")
     if isinstance(work.module, TrainingStep):
         plain = TrainingStep(plain)
     inputs = tuple(x.double() if x.is_floating_point() else x for x in work.inputs)
     exact = replace(work, module=plain, inputs=inputs, dtype="float64")
-    is_block = isinstance(cell.subject, BlockSpec)
-    found, expected = (_results(one, gradients=is_block) for one in (work, exact))
-    outputs = [
-        _share((one.double() - true).abs().max(), true.abs().max())
-        for one, true in zip(found.outputs, expected.outputs, strict=True)
+    takes_gradients = work.mode == "train" and isinstance(cell.subject, BlockSpec)
+    outputs, gradients = _results(work, gradients=takes_gradients)
+    true_outputs, true_gradients = _results(exact, gradients=takes_gradients)
+    errors = [
+        _share((output.double() - true).abs().max(), true.abs().max())
+        for output, true in zip(outputs, true_outputs, strict=True)
     ]
-    norms = {name: one.norm() for name, one in expected.gradients.items()}
+    norms = {name: true.norm() for name, true in true_gradients.items()}
     least = NEGLIGIBLE * max(norms.values(), default=torch.zeros(()))
-    gradients = [
-        _share((found.gradients[name].double() - true).norm(), max(norms[name], least))
-        if name in found.gradients
+    gradient_errors = [
+        _share((gradients[name].double() - true).norm(), max(norms[name], least))
+        if name in gradients
         else math.inf
-        for name, true in expected.gradients.items()
+        for name, true in true_gradients.items()
     ]
-    return max(outputs), max(gradients, default=None)
+    return max(errors), max(gradient_errors, default=None)
 
 
 def _share(difference: Tensor, whole: Tensor) -> float:
@@ -65,28 +65,20 @@ def _share(difference: Tensor, whole: Tensor) -> float:
     return share if math.isfinite(share) else math.inf  # NaN would be lost among others
 
 
-class _Results(NamedTuple):
-    outputs: list[Tensor]
-    gradients: dict[str, Tensor]
-
-
-def _results(work: Workload, *, gradients: bool) -> _Results:
-    """What one call gives."""
-    trains = work.mode == "train"
+def _results(work: Workload, *, gradients: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Outputs of one call, and gradients by the name of the weight or input."""
     inputs = work.inputs
-    if trains and gradients:
+    if gradients:
         inputs = tuple(x.detach().requires_grad_() for x in inputs)
-    with torch.set_grad_enabled(trains), work.numbers():
+    with torch.set_grad_enabled(work.mode == "train"), work.numbers():
         outputs = tree_leaves(work.module(*inputs))
-    found: dict[str, Tensor] = {}
-    if trains and gradients:
-        torch.autograd.backward(outputs, [_factors(one) for one in outputs])
-        named = [
-            *work.module.named_parameters(),
-            *((f"input {i}", x) for i, x in enumerate(inputs)),
-        ]
-        found = {name: one.grad for name, one in named if one.grad is not None}
-    return _Results([leaf.detach() for leaf in outputs], found)
+    leaves: dict[str, Tensor] = {}
+    if gradients:
+        torch.autograd.backward(outputs, list(map(_factors, outputs)))
+        leaves = {f"input {at}": x for at, x in enumerate(inputs)}
+        leaves |= dict(work.module.named_parameters())
+    with_gradient = {name: x.grad for name, x in leaves.items() if x.grad is not None}
+    return [leaf.detach() for leaf in outputs], with_gradient
 
 
 def _factors(output: Tensor) -> Tensor:

@@ -11,36 +11,28 @@ from typing import Any, Literal
 
 import torch
 
-from bench.measure import nvml as clocks
+from bench.measure.nvml import current_nvml
 from bench.records import MeasuredMemory
 
 WARM_CALLS = 3
-PROCESS = Path("/proc/self")
-KIB = 1024
 
 
 def measure_memory(work: Callable[[], object], *, device: Literal["cpu", "cuda"]) -> MeasuredMemory:
-    """Peak of one executed call over what stood before it.
+    """Peak of one executed call over what stood before it: inputs and parameters.
 
-    Args:
-        work: makes one call and drops what it returns; inputs and parameters are in place.
-        device: `cuda` calls three times before the one that is read; `cpu` reads a single call,
-            after which the caller may want no other (a first tiny call is the caller's).
+    `work` drops what it returns. On `cuda` three calls go before the one that is read; on `cpu` one is
+    made, after which the caller may want no other (a first tiny call is the caller's).
 
     Raises:
         ValueError: the device is another.
     """
     if device == "cuda":
-        return measure_cuda(work, others=_others())
+        nvml = current_nvml(torch)
+        return measure_cuda(work, others=nvml.other_processes() if nvml else None)
     if device == "cpu":
         return measure_cpu(work)
     msg = f"device {device!r} holds no memory to measure; pass cpu or cuda"
     raise ValueError(msg)
-
-
-def _others() -> int | None:
-    nvml = clocks.current_nvml(torch)
-    return nvml.other_processes() if nvml else None
 
 
 def measure_cuda(
@@ -53,12 +45,8 @@ def measure_cuda(
 
     Requested is what the tensors need and should be what was predicted; allocated and reserved are
     what the allocator made of it; the driver's is by how much its free memory fell. That memory is
-    the whole device's, so that with other processes on it, or where they can't be counted, it is left out.
-
-    Args:
-        work: makes one call.
-        cuda: the allocator.
-        others: processes that compute on the device beside this one; None if unknown.
+    the whole device's, so that it is left out where `others`, processes that compute on the device
+    beside this one, are more than none or unknown (None).
     """
     for _ in range(WARM_CALLS):
         work()
@@ -71,18 +59,14 @@ def measure_cuda(
     cuda.synchronize()
     after, free_after = cuda.memory_stats(), cuda.mem_get_info()[0]
     rise = {
-        kind: after[f"{kind}_bytes.all.peak"] - before[f"{kind}_bytes.all.current"]
+        f"{kind}_bytes": after[f"{kind}_bytes.all.peak"] - before[f"{kind}_bytes.all.current"]
         for kind in ("requested", "allocated", "reserved")
     }
-    return MeasuredMemory(
-        requested_bytes=rise["requested"],
-        allocated_bytes=rise["allocated"],
-        reserved_bytes=rise["reserved"],
-        driver_bytes=max(0, free_before - free_after) if others == 0 else None,
-    )
+    driver_bytes = max(0, free_before - free_after) if others == 0 else None
+    return MeasuredMemory(**rise, driver_bytes=driver_bytes)
 
 
-def measure_cpu(work: Callable[[], object], process: Path = PROCESS) -> MeasuredMemory:
+def measure_cpu(work: Callable[[], object], process: Path = Path("/proc/self")) -> MeasuredMemory:
     """High-water mark of the process over its resident memory before the call; Linux alone.
 
     Where the mark can't be reset or read there is no reading, and the call is not made.
@@ -102,6 +86,6 @@ def _status_bytes(process: Path, field: str) -> int:
     for line in (process / "status").read_text(encoding="ascii", errors="replace").splitlines():
         name, _, value = line.partition(":")
         if name == field:
-            return int(value.split()[0]) * KIB
+            return int(value.split()[0]) * 1024
     msg = f"{process / 'status'} has no {field}"
     raise ValueError(msg)

@@ -52,9 +52,12 @@ class Nvml:
     @classmethod
     def open(cls, uuid: str | None = None, *, library: ModuleType | None = None) -> Self | None:
         """Find a device by its UUID, `GPU-` or not before it, or the first; None without one."""
-        library = library or _pynvml()
         if library is None:
-            return None
+            try:
+                import pynvml
+            except ImportError:
+                return None
+            library = pynvml
         try:
             library.nvmlInit()
             if uuid is None:
@@ -66,41 +69,39 @@ class Nvml:
 
     def sm_clock_mhz(self) -> int | None:
         """Clock of the multiprocessors at this moment."""
-        return self._ask(
-            lambda nvml, handle: int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
+        return self._query(
+            lambda nvml, at: int(nvml.nvmlDeviceGetClockInfo(at, nvml.NVML_CLOCK_SM))
         )
 
     def throttle_reasons(self) -> tuple[str, ...]:
-        """Why the clock is below what it could be, by name; empty when nothing holds it down."""
-        mask = self._ask(
-            lambda nvml, handle: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-        )
+        """Why the clock is below what it could be, by name; empty when nothing limits it."""
+        mask = self._query(lambda nvml, at: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(at)))
         return reason_names(mask or 0)
 
     def other_processes(self) -> int | None:
         """Number of processes that compute on the device beside this one, which must be doing so.
 
         They are counted, not looked up: in a container this process has another id than the
-        driver's. Those that are known to wait for this one are left out. None where it can't be
-        told: not even this one is listed.
+        driver's. Those that are known to wait for this one are left out. None where not even this
+        one is listed.
         """
-        running = self._ask(lambda nvml, handle: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        running = self._query(lambda nvml, at: nvml.nvmlDeviceGetComputeRunningProcesses(at))
         return max(0, len(running) - 1 - waiting.count) if running else None
 
     def memory_bytes(self) -> tuple[int, int] | None:
         """Free bytes, and all that the device has."""
-        seen = self._ask(lambda nvml, handle: nvml.nvmlDeviceGetMemoryInfo(handle))
-        return None if seen is None else (int(seen.free), int(seen.total))
+        memory = self._query(lambda nvml, at: nvml.nvmlDeviceGetMemoryInfo(at))
+        return None if memory is None else (int(memory.free), int(memory.total))
 
     def driver_version(self) -> str | None:
         """Version of the driver, e.g. 570.86.15."""
-        return self._ask(lambda nvml, _: str(nvml.nvmlSystemGetDriverVersion()))
+        return self._query(lambda nvml, _: str(nvml.nvmlSystemGetDriverVersion()))
 
     def power_limit_w(self) -> float | None:
         """Power cap in force."""
-        return self._ask(lambda nvml, handle: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000)
+        return self._query(lambda nvml, at: nvml.nvmlDeviceGetEnforcedPowerLimit(at) / 1000)
 
-    def _ask(self, query: Callable[[Any, Any], Answer]) -> Answer | None:
+    def _query(self, query: Callable[[Any, Any], Answer]) -> Answer | None:
         try:
             return query(self.library, self.handle)
         except self.library.NVMLError:
@@ -109,14 +110,5 @@ class Nvml:
 
 def current_nvml(torch: Any) -> Nvml | None:  # noqa: ANN401  # a module
     """The device on which torch computes in this process; it needs no context for that."""
-    seen = torch.cuda.get_device_properties(torch.cuda.current_device())
-    return Nvml.open(str(seen.uuid)) or Nvml.open()
-
-
-def _pynvml() -> ModuleType | None:
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    library: ModuleType = pynvml
-    return library
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return Nvml.open(str(properties.uuid)) or Nvml.open()

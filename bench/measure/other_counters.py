@@ -6,22 +6,22 @@ of them patch torch for the whole process. A tool that is not installed or that 
 
 import inspect
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
 
 from bench.records import Failure, ToolCount
 from bench.workers import ask_in_fork
+from bench.workloads import make_workload
 from experiments.spec import Cell
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor, nn
-
-    Counter = Callable[[nn.Module, tuple[Tensor, ...]], float]
-
+Counter = Callable[[nn.Module, tuple[Tensor, ...]], float]
 TOOL_LIMIT_S = 300.0
 
 
@@ -31,11 +31,11 @@ class Tool:
 
     name: str
     package: str
-    count: "Counter"
+    count: Counter
     unit: Literal["MAC", "FLOP"] = "MAC"
 
 
-def _fvcore(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> float:
+def _fvcore(module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     from fvcore.nn import FlopCountAnalysis
 
     analysis = FlopCountAnalysis(module, inputs)
@@ -43,7 +43,7 @@ def _fvcore(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> float:
     return analysis.tracer_warnings("none").total()
 
 
-def _torch(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> float:
+def _torch(module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -51,40 +51,37 @@ def _torch(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> float:
     return counter.get_total_flops()
 
 
-def _ptflops(backend: str) -> "Counter":
-    def count(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> float:
-        from ptflops import get_model_complexity_info
+def _ptflops(module: nn.Module, inputs: tuple[Tensor, ...], *, backend: str) -> float:
+    from ptflops import get_model_complexity_info
 
-        names = inspect.signature(module.forward).parameters
-        macs, _ = get_model_complexity_info(
-            module,
-            tuple(inputs[0].shape[1:]),
-            input_constructor=lambda _: dict(zip(names, inputs, strict=False)),
-            as_strings=False,
-            print_per_layer_stat=False,
-            backend=backend,
-        )
-        if macs is None:
-            msg = "ptflops gave no count; it prints why"
-            raise RuntimeError(msg)
-        return float(macs)
-
-    return count
+    names = inspect.signature(module.forward).parameters
+    macs, _ = get_model_complexity_info(
+        module,
+        tuple(inputs[0].shape[1:]),
+        input_constructor=lambda _: dict(zip(names, inputs, strict=False)),
+        as_strings=False,
+        print_per_layer_stat=False,
+        backend=backend,
+    )
+    if macs is None:
+        msg = "ptflops gave no count; it prints why"
+        raise RuntimeError(msg)
+    return float(macs)
 
 
-def _thop(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> float:
+def _thop(module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     from thop import profile
 
     return float(profile(module, inputs=inputs, verbose=False)[0])
 
 
-def _torchinfo(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> float:
+def _torchinfo(module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     from torchinfo import summary
 
     return float(summary(module, input_data=inputs, verbose=0).total_mult_adds)
 
 
-def _deepspeed(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> float:
+def _deepspeed(module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     from deepspeed.profiling.flops_profiler import get_model_profile
 
     _, macs, _ = get_model_profile(
@@ -96,8 +93,8 @@ def _deepspeed(module: "nn.Module", inputs: "tuple[Tensor, ...]") -> float:
 TOOLS: tuple[Tool, ...] = (
     Tool("fvcore", "fvcore", _fvcore),
     Tool("torch", "torch", _torch, unit="FLOP"),
-    Tool("ptflops", "ptflops", _ptflops("pytorch")),
-    Tool("ptflops, aten", "ptflops", _ptflops("aten")),
+    Tool("ptflops", "ptflops", partial(_ptflops, backend="pytorch")),
+    Tool("ptflops, aten", "ptflops", partial(_ptflops, backend="aten")),
     Tool("thop", "thop", _thop),
     Tool("torchinfo", "torchinfo", _torchinfo),
     Tool("DeepSpeed", "deepspeed", _deepspeed),
@@ -105,14 +102,10 @@ TOOLS: tuple[Tool, ...] = (
 
 
 def count_with_other_tools(cell: Cell, tools: tuple[str, ...] = ()) -> tuple[ToolCount, ...]:
-    """Count one call of a cell by other tools, in inference.
+    """Count one call of a cell by other tools, all in `TOOLS` or those of these names, in inference.
 
-    A tool runs in a fork of this process, so that torch is loaded once, before anything has run: here nothing may
-    have run either.
-
-    Args:
-        cell: what to count; it is built and executed once for each tool, on the CPU.
-        tools: names in `TOOLS`; all of them by default.
+    The cell is built and executed once for each, on the CPU, in a fork of this process, so that torch is
+    loaded once, before anything has run: here nothing may have run either.
 
     Raises:
         ValueError: the cell trains, for which these tools have no count.
@@ -120,7 +113,6 @@ def count_with_other_tools(cell: Cell, tools: tuple[str, ...] = ()) -> tuple[Too
     if cell.mode != "eval":
         msg = f"other counters are asked about inference alone, got mode={cell.mode!r}; pass mode='eval'"
         raise ValueError(msg)
-    import_module("bench.workloads.workload")  # brings torch, ahead of the forks
     if not tools:
         import_module("torch._dynamo")  # what dispatch modes such as torch's counter load, seconds
     return tuple(count_with(tool, cell) for tool in TOOLS if not tools or tool.name in tools)
@@ -138,10 +130,6 @@ def count_with(tool: Tool, cell: Cell) -> ToolCount:
 
 
 def _count_here(message: tuple[Tool, Cell]) -> int:
-    import torch
-
-    from bench.workloads import make_workload
-
     tool, cell = message
     warnings.simplefilter("ignore")
     work = make_workload(cell, "cpu")

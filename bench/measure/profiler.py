@@ -12,8 +12,6 @@ from typing import Any, Literal
 
 from bench.records import OperatorTime
 
-Work = Callable[[], object]
-
 # First match wins; names are those of ATen, backward ones included.
 GROUPS = (
     ("softmax", re.compile(r"softmax")),
@@ -24,7 +22,6 @@ GROUPS = (
     ("element-wise", re.compile(r"::(add|sub|mul|div|relu|threshold\w*|clamp\w*|sum|mean)_?$")),
     ("concat/copy", re.compile(r"::_?(cat|concat|stack|to|clone|contiguous)$|copy|pad|reorder")),
 )
-OTHER = "other"
 # The operator that a call ends in, and kernels by the names of their libraries.
 OPERATOR = re.compile(r"^aten::_scaled_dot_product_(?!attention$)\w+$")
 KERNEL = re.compile(r"flash|fmha|sdpa|attention", re.IGNORECASE)
@@ -34,21 +31,16 @@ UNATTRIBUTED = "(launched outside operators)"
 
 def group_of(name: str) -> str:
     """Group of an operator as the figure has them; `other` for one that fits none."""
-    return next((group for group, pattern in GROUPS if pattern.search(name)), OTHER)
+    return next((group for group, pattern in GROUPS if pattern.search(name)), "other")
 
 
 def profile(
-    work: Work, *, device: Literal["cpu", "cuda"], repeats: int = 5
+    work: Callable[[], object], *, device: Literal["cpu", "cuda"], repeats: int = 5
 ) -> tuple[OperatorTime, ...]:
     """Time the operators of one call, in several runs after one that is not kept.
 
-    Args:
-        work: makes one call.
-        device: `cpu` for the time on the host's threads, `cuda` for the time of the kernels.
-        repeats: runs that are kept, each a sample of every operator.
-
-    Returns:
-        Operators by falling median; an operator that a run lacks took 0 s in it.
+    Operators are by falling median; one that a run lacks took 0 s in it. `cpu` is the time on the
+    host's threads, `cuda` that of the kernels.
 
     Raises:
         ValueError: the device is another, or there are no repeats.
@@ -74,11 +66,10 @@ def tally(events: Iterable[Any], *, device: Literal["cpu", "cuda"]) -> dict[str,
         if getattr(event, "is_user_annotation", False):
             continue
         if event.device_type.name != "CPU":
-            on_device_us += _device_us(event)
-        elif device == "cuda":
-            totals[event.name] += _device_us(event) * 1e-6
+            on_device_us += event.self_device_time_total
         else:
-            totals[event.name] += event.self_cpu_time_total * 1e-6
+            on_cpu, on_gpu = event.self_cpu_time_total, event.self_device_time_total
+            totals[event.name] += (on_gpu if device == "cuda" else on_cpu) * 1e-6
     lost_s = on_device_us * 1e-6 - sum(totals.values())
     if device == "cuda" and lost_s > 1e-9:
         totals[UNATTRIBUTED] = lost_s
@@ -88,19 +79,17 @@ def tally(events: Iterable[Any], *, device: Literal["cpu", "cuda"]) -> dict[str,
 def collate(runs: Iterable[dict[str, float]]) -> tuple[OperatorTime, ...]:
     """Put the runs' sums side by side, the longest operators first."""
     runs = tuple(runs)
-    names = {name for run in runs for name in run}
-    found = [
+    operators = [
         OperatorTime(
-            name=name,
-            group=group_of(name),
-            samples_s=tuple(run.get(name, 0.0) for run in runs),
+            name=name, group=group_of(name), samples_s=tuple(run.get(name, 0.0) for run in runs)
         )
-        for name in names
+        for name in {name for run in runs for name in run}
     ]
-    return tuple(sorted(found, key=lambda one: (-sorted(one.samples_s)[len(runs) // 2], one.name)))
+    middle = len(runs) // 2
+    return tuple(sorted(operators, key=lambda row: (-sorted(row.samples_s)[middle], row.name)))
 
 
-def events(work: Work, device: str) -> list[Any]:
+def events(work: Callable[[], object], device: str) -> list[Any]:
     """What torch's profiler saw of one call."""
     # Its library reports every start and stop on standard error; read when it starts.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -118,10 +107,6 @@ def events(work: Work, device: str) -> list[Any]:
         if device == "cuda":
             torch.cuda.synchronize()
     return list(seen.events() or ())
-
-
-def _device_us(event: Any) -> float:  # noqa: ANN401
-    return float(event.self_device_time_total)
 
 
 def executed_kernels(

@@ -1,7 +1,7 @@
 """Cross-checks MACs from the dispatch ledger, the closed form of a block and fvcore; raises if they disagree.
 
-The ledger and the formula are compared at the size that was asked for, the ledger and fvcore at a
-small one, since fvcore has to execute the module.
+The ledger and the formula are compared at the size of the cell, the ledger and fvcore at a small
+one, since fvcore has to execute the module.
 """
 
 import copy
@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,11 @@ TOLERANCE = 1e-3
 SMALL_MAP = Size(height=16, width=24)
 SMALL_IMAGE = Size(height=65, width=97)
 IMAGE_CHANNELS = 4  # a map has more
-# More than this on small inputs is a deep network, which fvcore takes seconds to trace; its parts are checked.
-SECOND_OPINION_MACS = 5_000_000_000
+DEEP_NETWORK_MACS = 5_000_000_000
+
+
+TracedValue: TypeAlias = Any  # a value of the traced graph
+Handle = Callable[[list[TracedValue], list[TracedValue]], int]
 
 
 class DisagreementError(ValueError):
@@ -41,25 +44,20 @@ def analytic_macs(spec: BlockSpec, size: Size, *, batch: int = 1, mode: Step = "
         mode: in `train`, each product has one more for the gradient of either operand, but for the
             gradients of the maps that come in.
     """
-    embeddings, others = _parts(spec, size.pixels)
-    return batch * (embeddings + others if mode == "eval" else 2 * embeddings + 3 * others)
-
-
-def _parts(spec: BlockSpec, pixels: int) -> tuple[int, int]:
-    """MACs of what reads the block's inputs directly, and of the rest."""
-    channels, low = spec.channels, spec.low_channels or spec.channels
+    channels, low, pixels = spec.channels, spec.low_channels or spec.channels, size.pixels
+    # What reads the block's inputs directly, and the rest.
     if spec.kind == "common-fusion":
-        return low * channels * pixels, 0
-    key, value, anchors = spec.key_channels, spec.value_width, spec.anchors(pixels)
-    embeddings = (channels * key + low * key + low * value) * pixels
-    attention = pixels * anchors * (key + value)
-    others = attention + value * channels * pixels
-    if spec.kind == "disentangled":
-        embeddings += low * pixels
-        others += anchors * value
-    if spec.output == "bottleneck":
-        others += 2 * channels * channels * pixels
-    return embeddings, others
+        embeddings, inner = low * channels * pixels, 0
+    else:
+        key, value, anchors = spec.key_channels, spec.value_width, spec.anchors(pixels)
+        embeddings = (channels * key + low * key + low * value) * pixels
+        inner = pixels * anchors * (key + value) + value * channels * pixels
+        if spec.kind == "disentangled":
+            embeddings += low * pixels
+            inner += anchors * value
+        if spec.output == "bottleneck":
+            inner += 2 * channels * channels * pixels
+    return batch * (embeddings + inner if mode == "eval" else 2 * embeddings + 3 * inner)
 
 
 def fvcore_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
@@ -91,87 +89,59 @@ def _executable(tensor: Tensor) -> Tensor:
     return tensor if has_values else torch.zeros(tensor.shape, dtype=tensor.dtype)
 
 
-def _shape(value: Any) -> list[int]:  # noqa: ANN401  # a value of the traced graph
+def _shape(value: TracedValue) -> list[int]:
     return list(value.type().sizes())
 
 
-def _product_of(left: int) -> Callable[[list[Any], list[Any]], int]:
+def _product_of(left: int) -> Handle:
     """Handle of a product whose argument `left` is summed over its last axis."""
-    return lambda given, made: prod(_shape(made[0])) * _shape(given[left])[-1]
+    return lambda given, results: prod(_shape(results[0])) * _shape(given[left])[-1]
 
 
-def _attention(given: list[Any], made: list[Any]) -> int:
+def _attention(given: list[TracedValue], results: list[TracedValue]) -> int:
     query, key = _shape(given[0]), _shape(given[1])
-    return prod(query[:-1]) * key[-2] * (query[-1] + _shape(made[0])[-1])
-
-
-def _summed_batches(given: list[Any], made: list[Any]) -> int:
-    left = _shape(given[1])
-    return prod(_shape(made[0])) * left[-1] * left[0]
-
-
-def _nothing(_: list[Any], __: list[Any]) -> int:
-    return 0
+    return prod(query[:-1]) * key[-2] * (query[-1] + _shape(results[0])[-1])
 
 
 _NO_MATRIX_WORK = (
-    "aten::batch_norm",
-    "aten::group_norm",
-    "aten::layer_norm",
-    "aten::instance_norm",
-    "aten::adaptive_avg_pool2d",
-    "aten::upsample_nearest2d",
-    "aten::upsample_bilinear2d",
-    "aten::grid_sampler",
+    *("batch_norm", "group_norm", "layer_norm", "instance_norm", "adaptive_avg_pool2d"),
+    *("upsample_nearest2d", "upsample_bilinear2d", "grid_sampler"),
 )
-_HANDLES: Mapping[str, Callable[[list[Any], list[Any]], int]] = {
-    "aten::matmul": _product_of(0),
-    "aten::mv": _product_of(0),
-    "aten::dot": _product_of(0),
-    "aten::addmv": _product_of(1),
-    "aten::baddbmm": _product_of(1),
-    "aten::baddbmm_": _product_of(1),
-    "aten::addbmm": _summed_batches,
+_HANDLES: Mapping[str, Handle] = {
+    **dict.fromkeys(("aten::matmul", "aten::mv", "aten::dot"), _product_of(0)),
+    **dict.fromkeys(("aten::addmv", "aten::baddbmm", "aten::baddbmm_"), _product_of(1)),
+    "aten::addbmm": lambda given, results: _product_of(1)(given, results) * _shape(given[1])[0],
     "aten::scaled_dot_product_attention": _attention,
-    **dict.fromkeys(_NO_MATRIX_WORK, _nothing),
+    **{f"aten::{name}": lambda *_: 0 for name in _NO_MATRIX_WORK},
 }
 
 
 def check(counts: Mapping[str, int | None], *, where: str) -> None:
-    """Compare the MACs of several counters.
-
-    Args:
-        counts: MACs by the counter's name; None of one that has no rule.
-        where: what was counted, for the message.
+    """Compare the MACs of several counters by name; None of one that has no rule.
 
     Raises:
-        DisagreementError: two differ by more than 0.1 %; the message has every figure.
+        DisagreementError: two differ by more than 0.1 %; the message has every figure, and `where`.
     """
     figures = {name: macs for name, macs in counts.items() if macs is not None}
     if not figures:
         return
     least, most = min(figures.values()), max(figures.values())
     if most - least > TOLERANCE * least:
-        told = ", ".join(f"{name} {macs:,}" for name, macs in figures.items())
+        listed = ", ".join(f"{name} {macs:,}" for name, macs in figures.items())
         msg = (
-            f"{where}: the counters disagree by more than {TOLERANCE:.1%} on MACs: {told}; "
+            f"{where}: the counters disagree by more than {TOLERANCE:.1%} on MACs: {listed}; "
             "no figure is told, report the module as a bug"
         )
         raise DisagreementError(msg)
 
 
 def verify(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int, int] | None:
-    """Compare the ledger with fvcore on small inputs; return the MACs by both.
+    """Compare the ledger with fvcore on one small item of the inputs; return the MACs by both.
 
-    Args:
-        module: on any device.
-        inputs: of which one item is taken and cut: maps to 24x16, images of up to 4 channels to
-            97x65.
-
-    Returns:
-        Ledger's and fvcore's MACs, or None where there is no second opinion: fvcore is not
-        installed or can't trace the module (somebody's own may not take maps of another size, or
-        branch on what it reads), or the module is a deep network (`SECOND_OPINION_MACS`).
+    Maps are cut to 24x16, images of up to 4 channels to 97x65. There is no second count, and so None,
+    where fvcore is not installed or can't trace the module (somebody's own may not take maps of another
+    size, or branch on what it reads), or the module is a deep network, which it takes seconds to trace;
+    the network's parts are checked.
 
     Raises:
         DisagreementError: they differ by more than 0.1 %.
@@ -179,7 +149,7 @@ def verify(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int, int] | N
     small = tuple(map(_cut, inputs))
     try:
         first = ledger.count(module, small, mode="eval").macs
-        second = fvcore_macs(module, small) if first <= SECOND_OPINION_MACS else None
+        second = fvcore_macs(module, small) if first <= DEEP_NETWORK_MACS else None
     except Exception:  # noqa: BLE001  # tracing runs foreign code, which may raise anything
         return None
     if second is None:
@@ -207,33 +177,22 @@ def cross_checked_counts(
     size: Size | None = None,
     execute: bool = True,
 ) -> Counts:
-    """Count one call, and hold the count against every other opinion there is.
+    """Count one call, and compare the count with all others that there are.
 
-    Args:
-        module: fake or on meta, where nothing is executed (fvcore executes a small copy).
-        inputs: of the size that is counted.
-        mode: `train` counts the backward pass too.
-        numbers: makes the context of the forward pass.
-        spec: of a block, for its formula and the released script's count.
-        size: of the block's maps.
-        execute: ask fvcore too, which runs the module; not for code that is not known.
+    Nothing is executed of what is fake or on meta, but by fvcore a small copy: not to `execute` leaves
+    that out for code that is not known. `spec` and `size` are a block's, for its formula and the
+    released script's count.
 
     Raises:
         DisagreementError: two counts of the matrix work differ by more than 0.1 %.
     """
-    found = ledger.count(module, inputs, mode=mode, first=numbers is nullcontext, numbers=numbers)
-    analytic = None
+    counts = ledger.count(module, inputs, mode=mode, first=numbers is nullcontext, numbers=numbers)
+    analytic = paper = None
     if spec is not None and size is not None:
         analytic = analytic_macs(spec, size, batch=inputs[0].shape[0], mode=mode)
-        check({"ledger": found.macs, "formula": analytic}, where=f"{spec.kind} block at {size}")
-    small = verify(module, inputs) if execute else None
-    return found.model_copy(
-        update={
-            "analytic_macs": analytic,
-            "small_macs": small[0] if small else None,
-            "fvcore_macs": small[1] if small else None,
-            "paper_operations": released_scripts.paper_operations(spec, size)
-            if spec and size
-            else None,
-        }
-    )
+        check({"ledger": counts.macs, "formula": analytic}, where=f"{spec.kind} block at {size}")
+        paper = released_scripts.paper_operations(spec, size)
+    small, by_fvcore = (verify(module, inputs) if execute else None) or (None, None)
+    update = {"small_macs": small, "fvcore_macs": by_fvcore}
+    update |= {"analytic_macs": analytic, "paper_operations": paper}
+    return counts.model_copy(update=update)

@@ -9,7 +9,8 @@ output (4 products, 3 sums). A causal attention counts as a full one. Padding co
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.predict import elementwise
+from bench.predict.fake import Arguments, Keywords, Overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,7 @@ class Call:
     result: Any
 
     @classmethod
-    def of(
-        cls,
-        operator: Any,  # noqa: ANN401  # an OpOverload, whose class is private
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        result: object,
-    ) -> "Call":
+    def of(cls, operator: Overload, args: Arguments, kwargs: Keywords, result: object) -> "Call":
         """Bind positional and keyword arguments to the schema's names."""
         schema = operator._schema.arguments  # noqa: SLF001  # the only way to the names
         bound = {item.name: item.default_value for item in schema if item.has_default_value()}
@@ -67,180 +63,141 @@ class Call:
 Formula = Callable[[Call], Work | None]
 
 
-def _product(left: str, *, adds: bool = False) -> Formula:
+def _product(call: Call, *, left: str) -> Work:
     """Matrix product: one MAC for each output and each place of the left operand's last axis."""
-
-    def work(call: Call) -> Work:
-        outputs = call.out.numel()
-        return Work(outputs * call.shape(left)[-1], outputs * _scalings(call) if adds else 0)
-
-    return work
-
-
-def _scalings(call: Call) -> int:
-    """Operations an output of `beta * input + alpha * product`: the sum, and factors other than 1."""
-    factors = (call.arguments.get("alpha", 1), call.arguments.get("beta", 1))
-    return (factors[1] != 0) + sum(factor not in (0, 1) for factor in factors)
+    outputs = call.out.numel()
+    # Of `beta * input + alpha * product` the sum counts, and factors other than 1.
+    alpha, beta = (call.arguments.get(name, 1) for name in ("alpha", "beta"))
+    scalings = (beta != 0) + sum(factor not in (0, 1) for factor in (alpha, beta))
+    return Work(outputs * call.shape(left)[-1], 0 if left == "self" else outputs * scalings)
 
 
 def _summed_batches(call: Call) -> Work:
-    batch, rows, contracted = call.shape("batch1")
-    columns = call.shape("batch2")[-1]
-    return Work(batch * rows * contracted * columns, rows * columns * _scalings(call))
+    work = _product(call, left="batch1")
+    return replace(work, macs=call.shape("batch1")[0] * work.macs)
 
 
-def _dot(call: Call) -> Work:
-    return Work(call.arguments["self"].numel())
+def _convolution(call: Call) -> Work:
+    """Dense, grouped, depthwise, dilated or transposed convolution, in any number of dimensions."""
+    maps = call.arguments["input" if "input" in call.arguments else "self"]
+    bias = call.arguments.get("bias")
+    return Work(_convolution_macs(call, maps, call.out), 0 if bias is None else call.out.numel())
 
 
-def _convolution_macs(call: Call, weight: tuple[int, ...], given: Tensor, made: Tensor) -> int:
+def _convolution_macs(call: Call, maps: Tensor, outputs: Tensor) -> int:
     # Each position of the map that the kernel is laid on meets one filter's taps in each of its
     # groups: the output's positions, or the input's where the convolution is transposed.
-    positions = given if call.arguments.get("transposed", False) else made
-    return positions.numel() * prod(weight[1:])
+    positions = maps if call.arguments.get("transposed", False) else outputs
+    return positions.numel() * prod(call.shape("weight")[1:])
 
 
-def convolution(call: Call) -> Work:
-    """Dense, grouped, depthwise, dilated or transposed convolution, in any number of dimensions."""
-    macs = _convolution_macs(
-        call, call.shape("weight"), call.arguments[_input_name(call)], call.out
-    )
-    bias = call.arguments.get("bias")
-    return Work(macs, 0 if bias is None else call.out.numel())
-
-
-def _input_name(call: Call) -> str:
-    return "input" if "input" in call.arguments else "self"
-
-
-def convolution_backward(call: Call) -> Work:
-    """As much again for the input's gradient and for the weight's, each if asked for."""
+def _convolution_backward(call: Call) -> Work:
+    """As much again for the input's gradient and for the weight's, each if it is wanted."""
     grad = call.arguments["grad_output"]
-    macs = _convolution_macs(call, call.shape("weight"), call.arguments["input"], grad)
+    macs = _convolution_macs(call, call.arguments["input"], grad)
     wants_input, wants_weight, wants_bias = call.arguments["output_mask"]
     return Work(macs * (wants_input + wants_weight), grad.numel() if wants_bias else 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Attention:
-    """Sizes of an attention: heads of all images together, queries, keys, their width, the values'."""
-
-    heads: int
-    queries: int
-    keys: int
-    width: int
-    value_width: int
-
-    @classmethod
-    def of(cls, call: Call, *, head_axis: int = 1) -> "_Attention | None":
-        if any(call.arguments.get(name) is not None for name in _RAGGED):
-            return None
-        query, key, value = (_shape_of(call, name) for name in ("query", "key", "value"))
-        tokens = 3 - head_axis
-        return cls(query[0] * query[head_axis], query[tokens], key[tokens], query[-1], value[-1])
-
-    @property
-    def forward(self) -> Work:
-        """Two products; scale and softmax of the map."""
-        pairs = self.heads * self.queries * self.keys
-        return Work(pairs * (self.width + self.value_width), 6 * pairs)
-
-    @property
-    def backward(self) -> Work:
-        """The map again, and a product for each operand of both products; the map is never kept."""
-        pairs = self.heads * self.queries * self.keys
-        # exp(scaled similarity - logsumexp) is 3 an element, the softmax's backward 3, the scale 1.
-        return Work(pairs * (3 * self.width + 2 * self.value_width), 7 * pairs)
-
-
-# Lengths that are data: what a packed batch costs can't be told from shapes.
+# Lengths that are data: what a packed batch costs does not follow from shapes.
 _RAGGED = ("cum_seq_q", "cum_seq_k", "cu_seqlens_q", "cu_seqlens_k", "seqused_k")
 
 
-def _shape_of(call: Call, name: str) -> tuple[int, ...]:
-    return call.shape(name if name in call.arguments else f"{name}_")
+def _attention(call: Call, *, head_axis: int = 1, backward: bool = False) -> Work | None:
+    """Two products, scale and softmax of the map; to go back the map again, and a product for each operand of both."""
+    if any(call.arguments.get(name) is not None for name in _RAGGED):
+        return None
+    query, key, value = (
+        call.shape(name if name in call.arguments else f"{name}_")
+        for name in ("query", "key", "value")
+    )
+    pairs = query[0] * query[head_axis] * query[3 - head_axis] * key[3 - head_axis]
+    if backward:
+        # exp(scaled similarity - logsumexp) is 3 an element, the softmax's backward 3, the scale 1.
+        return Work(pairs * (3 * query[-1] + 2 * value[-1]), 7 * pairs)
+    return Work(pairs * (query[-1] + value[-1]), 6 * pairs)
 
 
-def _attention(*, head_axis: int = 1, backward: bool = False) -> Formula:
-    def work(call: Call) -> Work | None:
-        sizes = _Attention.of(call, head_axis=head_axis)
-        if sizes is None:
-            return None
-        return sizes.backward if backward else sizes.forward
-
-    return work
-
-
-def _attention_formulas() -> dict[str, Formula]:
-    fused = ("flash", "efficient", "cudnn", "fused")
-    names = {"fused": "fused_attention_overrideable"}
-    table: dict[str, Formula] = {}
-    for kind in fused:
-        name = f"aten._scaled_dot_product_{names.get(kind, f'{kind}_attention')}"
-        table[name] = _attention()
-        table[f"{name}_backward"] = _attention(backward=True)
-    table["aten._scaled_dot_product_flash_attention_for_cpu"] = _attention()
-    table["aten._scaled_dot_product_flash_attention_for_cpu_backward"] = _attention(backward=True)
-    table["aten._scaled_dot_product_attention_math_for_mps"] = _attention()
-    for kind, axis in (("flash", 2), ("efficient", 2), ("cudnn", 1)):
-        table[f"aten._{kind}_attention_forward"] = _attention(head_axis=axis)
-        table[f"aten._{kind}_attention_backward"] = _attention(head_axis=axis, backward=True)
-    return table
-
-
-MATRIX: dict[str, Formula] = {
-    "aten.mm": _product("self"),
-    "aten.bmm": _product("self"),
-    "aten.mv": _product("self"),
-    "aten.dot": _dot,
-    "aten.vdot": _dot,
-    "aten.addmm": _product("mat1", adds=True),
-    "aten._addmm_activation": _product("mat1", adds=True),
-    "aten.addmv": _product("mat", adds=True),
-    "aten.baddbmm": _product("batch1", adds=True),
-    "aten.addbmm": _summed_batches,
-    "aten.convolution": convolution,
-    "aten._convolution": convolution,
-    "aten.convolution_overrideable": convolution,
-    "aten.cudnn_convolution": convolution,
-    "aten.mkldnn_convolution": convolution,
-    "aten.convolution_backward": convolution_backward,
-    "aten.convolution_backward_overrideable": convolution_backward,
-    **_attention_formulas(),
+# The operand whose last axis is summed over; all but `self` come with something that is added.
+_PRODUCTS = {
+    **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), "self"),
+    **dict.fromkeys(("addmm", "_addmm_activation"), "mat1"),
+    "addmv": "mat",
+    "baddbmm": "batch1",
+}
+_CONVOLUTIONS = (
+    *("convolution", "_convolution", "convolution_overrideable"),
+    *("cudnn_convolution", "mkldnn_convolution"),
+)
+# Kernels of attention, and the axis of its heads.
+_ATTENTIONS = {
+    "_scaled_dot_product_flash_attention": 1,
+    "_scaled_dot_product_efficient_attention": 1,
+    "_scaled_dot_product_cudnn_attention": 1,
+    "_scaled_dot_product_fused_attention_overrideable": 1,
+    "_scaled_dot_product_flash_attention_for_cpu": 1,
+    "_scaled_dot_product_attention_math_for_mps": 1,
+    "_flash_attention_forward": 2,
+    "_efficient_attention_forward": 2,
+    "_cudnn_attention_forward": 1,
 }
 
 
-def _elementwise(count: elementwise.Count) -> Formula:
-    return lambda call: Work(extra_flops=count(call.arguments, call.out))
+def _elementwise(call: Call, *, count: elementwise.Count) -> Work:
+    return Work(extra_flops=count(call.arguments, call.out))
 
 
-ELEMENTWISE: dict[str, Formula] = {
-    f"aten.{name}": _elementwise(count) for name, count in elementwise.COUNTS.items()
+FORMULAS: Mapping[str, Formula] = {
+    **{name: partial(_elementwise, count=count) for name, count in elementwise.COUNTS.items()},
+    **{name: partial(_product, left=left) for name, left in _PRODUCTS.items()},
+    "addbmm": _summed_batches,
+    **dict.fromkeys(_CONVOLUTIONS, _convolution),
+    "convolution_backward": _convolution_backward,
+    "convolution_backward_overrideable": _convolution_backward,
+    **{name: partial(_attention, head_axis=axis) for name, axis in _ATTENTIONS.items()},
+    **{
+        f"{name.removesuffix('_forward')}_backward": partial(
+            _attention, head_axis=axis, backward=True
+        )
+        for name, axis in _ATTENTIONS.items()
+    },
 }
 
 
 def work_of(call: Call) -> Work | None:
     """Operations of a call; None where there is no formula for it."""
-    name = plain_name(call.name)
-    formula = MATRIX.get(name) or ELEMENTWISE.get(name)
+    formula = find_formula(call.name)
     if formula is None or _is_bookkeeping(call):
         return Work() if formula else None
     return formula(call)
 
 
+def find_formula(name: str) -> Formula | None:
+    """Formula of an operator of ATen."""
+    return FORMULAS.get(short_name(name)) if name.startswith("aten.") else None
+
+
 def _is_bookkeeping(call: Call) -> bool:
     # Counters such as a norm's number of batches are integers of one element, made from such.
+    tensors = [x for x in (call.result, *call.arguments.values()) if isinstance(x, Tensor)]
     return (
         isinstance(call.result, Tensor)
         and call.result.dtype in (torch.int64, torch.int32)
-        and all(
-            one.numel() <= 1
-            for one in (call.result, *call.arguments.values())
-            if isinstance(one, Tensor)
-        )
+        and all(tensor.numel() <= 1 for tensor in tensors)
     )
+
+
+def is_free(name: str) -> bool:
+    """Whether an operator is declared to move or name data alone."""
+    is_aten = name.startswith("aten.")
+    return is_aten and short_name(name) in elementwise.VIEWS | elementwise.MOVES
 
 
 def plain_name(name: str) -> str:
     """Name of an operator without the mark of its in-place form: relu_ is relu."""
     return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+
+
+def short_name(name: str) -> str:
+    """The same of ATen's, without the library's."""
+    return plain_name(name).removeprefix("aten.")

@@ -6,31 +6,26 @@ checkpointing, is executed and so is counted: these are executed operations, not
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, NamedTuple
+from math import prod
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from bench.predict import elementwise, formulas, traffic
-from bench.predict.fake import ASK_DEVICE, Mode
-from bench.predict.formulas import Call
+from bench.predict import elementwise, formulas
+from bench.predict.fake import Arguments, Keywords, Mode, Overload
 from bench.records import Alike, Counts, Operator
 from bench.workloads import NOTHING_TO_TRAIN
 
 Step = Literal["eval", "train"]
 Context = Callable[[], AbstractContextManager[object]]
 
-
-class _Work(NamedTuple):
-    """What one call does; calls that do the same are entered together."""
-
-    macs: int
-    flops: int
-    moved_bytes: int
-    dtype: str
+# The tensor that these pick from or put into is touched at those places alone.
+PICKS = frozenset(("index", "index_select", "gather", "embedding", "masked_select"))
+PUTS = frozenset(("index_put", "_index_put_impl", "index_add", "scatter_add", "index_copy"))
 
 
 class Ledger(Mode):
@@ -38,33 +33,30 @@ class Ledger(Mode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: dict[tuple[str, str], Counter[_Work]] = {}
+        self._rows: dict[tuple[str, str], Counter[Alike]] = {}
 
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
+    def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         """Run the operator and enter it; composite ones (inference mode leaves them whole) by parts."""
-        del types
-        given = dict(kwargs or {})
-        if func is ASK_DEVICE:
-            return func(*args)
-        if not is_known(str(func.overloadpacket)):
+        name = str(func.overloadpacket)
+        if not formulas.find_formula(name) and not formulas.is_free(name):
             with self:
-                parts = func.decompose(*args, **given)
+                parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
-        result = func(*args, **given)
-        self._enter(Call.of(func, args, given, result))
+        result = func(*args, **kwargs)
+        call = formulas.Call.of(func, args, kwargs, result)
+        work = formulas.work_of(call)
+        status = "counted" if work else "free" if formulas.is_free(name) else "uncounted"
+        work = work or formulas.Work()
+        entry = Alike(
+            calls=1,
+            macs=work.macs,
+            flops=work.flops,
+            moved_bytes=moved_bytes(call),
+            dtype=operand_format(call),
+        )
+        self._rows.setdefault((name, status), Counter())[entry] += 1
         return result
-
-    def _enter(self, call: Call) -> None:
-        status, macs, flops = _classify(call)
-        work = _Work(macs, flops, traffic.moved_bytes(call), traffic.operands(call))
-        self._rows.setdefault((call.name, status), Counter())[work] += 1
 
     def clear(self) -> None:
         """Forget what was entered."""
@@ -73,20 +65,20 @@ class Ledger(Mode):
     @property
     def operators(self) -> tuple[Operator, ...]:
         """Rows of the ledger, the heaviest first."""
-        rows = (_operator(name, status, done) for (name, status), done in self._rows.items())
+        rows = (_operator(name, status, calls) for (name, status), calls in self._rows.items())
         return tuple(sorted(rows, key=lambda row: (-row.flops, -row.moved_bytes, row.name)))
 
 
-def _operator(name: str, status: str, done: Counter[_Work]) -> Operator:
+def _operator(name: str, status: str, calls: Counter[Alike]) -> Operator:
     alike = tuple(
-        Alike(calls=calls, **work._asdict())
-        for work, calls in done.items()
-        if work.flops or work.moved_bytes
+        entry.model_copy(update={"calls": count})
+        for entry, count in calls.items()
+        if entry.flops or entry.moved_bytes
     )
     return Operator(
         name=name,
         status=status,  # type: ignore[arg-type]  # checked by pydantic
-        calls=done.total(),
+        calls=calls.total(),
         macs=sum(row.calls * row.macs for row in alike),
         flops=sum(row.calls * row.flops for row in alike),
         moved_bytes=sum(row.calls * row.moved_bytes for row in alike),
@@ -94,30 +86,46 @@ def _operator(name: str, status: str, done: Counter[_Work]) -> Operator:
     )
 
 
-def _short(name: str) -> str:
-    return formulas.plain_name(name).removeprefix("aten.")
+def moved_bytes(call: formulas.Call) -> int:
+    """Bytes that a call reads from memory and writes to it, had it no cache.
+
+    Each tensor counts once, and twice what is changed in place. Views and tensors that are only made
+    room for cost nothing; what picks places counts what it picks, and an expanded tensor counts what
+    lies under it.
+    """
+    name = formulas.short_name(call.name)
+    if name in elementwise.VIEWS or "empty" in name:
+        return 0
+    operands, results = _tensors(call.arguments.values()), _tensors((call.result,))
+    target = call.arguments.get("self", call.arguments.get("weight"))
+    others = [item for item in operands if item is not target]
+    if name in PICKS:
+        return sum(map(_bytes, others)) + 2 * sum(map(_bytes, results))
+    in_place = any(item is target for item in results)
+    if name in PUTS and in_place:
+        # Read what is put, read and write where it goes.
+        return sum(map(_bytes, others)) + 2 * max(map(_bytes, others), default=0)
+    each = {id(item): item for item in (*operands, *results)}.values()
+    is_read_too = in_place and name not in elementwise.MOVES
+    return sum(map(_bytes, each)) + (_bytes(target) if is_read_too else 0)
 
 
-def is_known(name: str) -> bool:
-    """Whether an operator has a formula or is declared free."""
-    plain = formulas.plain_name(name)
-    counted = plain in formulas.MATRIX or plain in formulas.ELEMENTWISE
-    return counted or (
-        plain.startswith("aten.") and _short(name) in elementwise.VIEWS | elementwise.MOVES
-    )
+def operand_format(call: formulas.Call) -> str:
+    """Number format of the first operand that has one; float32 where none has."""
+    operands = _tensors(call.arguments.values())
+    formats = (str(item.dtype) for item in operands if item.is_floating_point())
+    return next(formats, "float32").removeprefix("torch.")
 
 
-def _classify(call: Call) -> tuple[str, int, int]:
-    work = formulas.work_of(call)
-    if work is not None:
-        return "counted", work.macs, work.flops
-    return ("free" if is_free(call.name) else "uncounted"), 0, 0
+def _tensors(values: Iterable[object]) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tuple(values)) if isinstance(leaf, Tensor)]
 
 
-def is_free(name: str) -> bool:
-    """Whether an operator is declared to move or name data alone."""
-    is_aten = name.startswith("aten.")
-    return is_aten and _short(name) in elementwise.VIEWS | elementwise.MOVES
+def _bytes(tensor: Tensor) -> int:
+    if tensor.layout != torch.strided:
+        return tensor.numel() * tensor.element_size()
+    sides = zip(tensor.shape, tensor.stride(), strict=True)
+    return prod(size for size, stride in sides if stride or not size) * tensor.element_size()
 
 
 def count(
@@ -131,14 +139,9 @@ def count(
     """Count one forward pass, in `train` with the backward pass of its outputs' sum.
 
     The module is as before afterwards: mode, running statistics and gradients. On meta and fake
-    tensors nothing is executed. Inputs have a gradient only if they ask for one.
-
-    Args:
-        module: what is called.
-        inputs: with what.
-        mode: `eval` or `train`.
-        first: whether it is the first call in its context: later ones of inference find what autocast has cast.
-        numbers: makes the context of a forward pass, autocast's or one that does nothing.
+    tensors nothing is executed. Inputs have a gradient only if they ask for one. `numbers` makes the
+    context of a forward pass, autocast's or one that does nothing; a call of inference that is not the
+    `first` in its context finds what autocast has cast.
 
     Raises:
         ValueError: in `train`, no output depends on a parameter.

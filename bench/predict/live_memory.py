@@ -2,8 +2,8 @@
 
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -11,19 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from bench.predict.fake import ASK_DEVICE, Mode
+from bench.predict.fake import Arguments, Keywords, Mode, Overload
 from bench.predict.ledger import Context, Step, unchanged
 from bench.records import LiveTensor, PredictedMemory
 from bench.workloads import sum_outputs
 
-BLOCK_BYTES = 512  # PyTorch's CUDA allocator rounds every request up to this
-OUTSIDE = ""
-BACKWARD = "(backward)"
-
 
 def rounded(size_bytes: int) -> int:
-    """Bytes that the allocator hands out for a request."""
-    return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
+    """Bytes that PyTorch's CUDA allocator hands out for a request, in blocks of 512."""
+    return -(-size_bytes // 512) * 512
 
 
 class Meter(Mode):
@@ -43,55 +39,43 @@ class Meter(Mode):
         self.peak_operator = ""
         self.peak_live: tuple[LiveTensor, ...] = ()
         self._live: dict[int, tuple[weakref.ref[Any], LiveTensor | None, int]] = {}
-        self._modules: list[str] = [OUTSIDE]
+        self._modules: list[str] = [""]
 
     def hold(self, tensors: Iterable[Tensor]) -> int:
         """Count tensors that are there before the call; return the bytes that are new."""
-        before = self.live_bytes
-        for tensor in tensors:
-            self._add(tensor, None)
+        new_bytes = self._add(tensors)
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
-        return self.live_bytes - before
+        return new_bytes
 
     def begin(self) -> None:
         """Look for the peak from here on, over the bytes that stand."""
         self.standing_bytes = self.live_bytes
         self.peak_bytes, self.peak_operator, self.peak_live = self.live_bytes, "", ()
 
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
+    def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         """Run the operator and follow the storages that are new in its result."""
-        del types
-        if func is ASK_DEVICE:
-            return func(*args)
         name = str(func.overloadpacket)
         if name != "aten.lift_fresh":  # whose tensor the call has just made of numbers
-            self._find_standing(tree_leaves((args, kwargs)))
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._add(leaf, name)
+            new_bytes = self._add(tree_leaves((args, kwargs)))
+            self.standing_bytes += new_bytes
+            self.peak_bytes += new_bytes
+        result = func(*args, **kwargs)
+        self._add(tree_leaves(result), name)
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes, self.peak_operator = self.live_bytes, name
-            made = (entry for _, entry, _ in self._live.values() if entry is not None)
-            self.peak_live = tuple(made)
+            entries = (entry for _, entry, _ in self._live.values() if entry is not None)
+            self.peak_live = tuple(entries)
         return result
 
-    def _find_standing(self, leaves: Iterable[object]) -> None:
+    def _add(self, leaves: Iterable[object], operator: str | None = None) -> int:
+        """Follow the storages of tensors; give the bytes of those that are new."""
         before = self.live_bytes
         for leaf in leaves:
             if isinstance(leaf, Tensor):
-                self._add(leaf, None)
-        found = self.live_bytes - before
-        self.standing_bytes += found
-        self.peak_bytes += found
+                self._follow_storage(leaf, operator)
+        return self.live_bytes - before
 
-    def _add(self, tensor: Tensor, operator: str | None) -> None:
+    def _follow_storage(self, tensor: Tensor, operator: str | None) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata  # noqa: SLF001  # the storage itself, whatever object stands for it
         size_bytes = rounded(storage.nbytes())
@@ -99,9 +83,10 @@ class Meter(Mode):
             return
         entry = None
         if operator is not None:
+            is_backward = torch._C._current_autograd_node() is not None  # noqa: SLF001
             entry = LiveTensor(
                 operator=operator,
-                module=self._module,
+                module="(backward)" if is_backward else self._modules[-1],
                 shape=tuple(tensor.shape),
                 dtype=str(tensor.dtype).removeprefix("torch."),
                 size_bytes=size_bytes,
@@ -113,31 +98,23 @@ class Meter(Mode):
     def _drop(self, key: int, _: object) -> None:
         self.live_bytes -= self._live.pop(key)[2]
 
-    @property
-    def _module(self) -> str:
-        is_backward = torch._C._current_autograd_node() is not None  # noqa: SLF001  # no public way
-        return BACKWARD if is_backward else self._modules[-1]
-
     @contextmanager
     def attributing(self, module: nn.Module) -> Iterator[None]:
         """Name the module in whose forward pass each operator runs; the outermost one is ``."""
-        hooks = []
-        for name, part in module.named_modules():
-            if isinstance(part, torch.jit.ScriptModule):  # which takes no hooks
-                continue
-            hooks.append(part.register_forward_pre_hook(self._entering(name)))
-            hooks.append(part.register_forward_hook(self._leaving, always_call=True))
-        try:
+
+        def enter(name: str, *_: object) -> None:
+            self._modules.append(name)
+
+        def leave(*_: object) -> None:
+            self._modules.pop()
+
+        with ExitStack() as hooks:
+            for name, part in module.named_modules():
+                if isinstance(part, torch.jit.ScriptModule):  # which takes no hooks
+                    continue
+                hooks.enter_context(part.register_forward_pre_hook(partial(enter, name)))
+                hooks.enter_context(part.register_forward_hook(leave, always_call=True))
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _entering(self, name: str) -> Any:  # noqa: ANN401
-        return lambda *_: self._modules.append(name)
-
-    def _leaving(self, *_: object) -> None:
-        self._modules.pop()
 
 
 def predict_memory(
@@ -151,8 +128,8 @@ def predict_memory(
     """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
 
     Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
-    tensors and gradients count. Give a module and inputs that are fake or on `meta`, of which nothing
-    is executed or allocated. Mode, buffers and gradients are put back.
+    tensors and gradients count. Of a module and inputs that are fake or on `meta` nothing is executed
+    or allocated. Mode, buffers and gradients are put back.
 
     Args:
         module: what is called.
@@ -160,23 +137,29 @@ def predict_memory(
         mode: `eval` or `train`.
         first: whether it is the module's first call, as a processor's is; else what that made and
             kept stands too.
-        numbers: makes the context of a forward pass, autocast's or one that does nothing. In inference
-            all calls share one, and so what it has cast; each step of training has its own.
+        numbers: makes the context of a forward pass; in inference all calls share one, and so what
+            autocast has cast, each step of training has its own.
 
     Raises:
         ValueError: in `train`, no output depends on a parameter.
     """
     meter = Meter()
+
+    def forward() -> object:
+        with torch.set_grad_enabled(mode == "train"), numbers():
+            return module(*inputs)
+
     with unchanged(module, mode=mode):
         parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
         input_bytes = meter.hold(inputs)
         with meter, numbers() if mode == "eval" else nullcontext():
             if not first:
-                with torch.set_grad_enabled(mode == "train"), numbers():
-                    module(*inputs)
+                forward()
             meter.begin()
             with meter.attributing(module):
-                _call(module, inputs, mode=mode, numbers=numbers)
+                outputs = forward()  # kept while going back, as a training loop keeps them
+                if mode == "train":
+                    sum_outputs(outputs).backward()
     live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
     by_module: Counter[str] = Counter()
     for tensor in live:
@@ -190,10 +173,3 @@ def predict_memory(
         live=live,
         by_module=dict(by_module),
     )
-
-
-def _call(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Step, numbers: Context) -> None:
-    with torch.set_grad_enabled(mode == "train"), numbers():
-        outputs = module(*inputs)  # held while going back, as a training loop holds them
-    if mode == "train":
-        sum_outputs(outputs).backward()

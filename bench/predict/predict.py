@@ -16,12 +16,10 @@ from experiments.spec import Measurement, OwnModule
 
 
 def predict_cell(cell: Measurement, aim: Device = "cuda") -> Measures:
-    """Count operations and predict memory on fake tensors.
+    """Count operations and predict memory on fake tensors; what is compiled is predicted as its source.
 
-    Args:
-        cell: what to predict; what is compiled is predicted as its source.
-        aim: device whose rules for autocast and attention kernels hold where the cell names none;
-            what the CPU does not have is predicted for CUDA, and says so.
+    Where the cell names no device the rules for autocast and attention kernels are those of `aim`; what
+    the CPU does not have is predicted for CUDA, and says so.
 
     Raises:
         ValueError: the subject can't be built, or the counters disagree.
@@ -50,17 +48,17 @@ def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measur
         counts = _counts(cell, work)
     if cell.implementation == "onnxruntime":  # which has its own memory plan
         return Measures(counts=counts)
+    # Autocast and the choice of an attention kernel differ by device.
+    attends = any("scaled_dot_product" in row.name for row in counts.ledger)
+    follows_device = instead or attends or cell.implementation.startswith("sdpa")
+    paper_bytes = None
+    if cell.protocol == "paper":
+        paper_bytes = released_scripts.predicted_memory(released_scripts.sequence_of(cell))[-1]
     update = {
-        "device": aim if instead or _follows_device(cell, counts) else None,
-        "paper_bytes": _paper_bytes(cell),
+        "device": aim if follows_device or lower_dtype(cell.dtype) is not None else None,
+        "paper_bytes": paper_bytes,
     }
     return Measures(counts=counts, predicted=predicted.model_copy(update=update))
-
-
-def _follows_device(cell: Measurement, counts: Counts) -> bool:
-    """Whether autocast or the choice of an attention kernel, which differ by device, had a part in it."""
-    attends = any("scaled_dot_product" in row.name for row in counts.ledger)
-    return attends or cell.implementation.startswith("sdpa") or lower_dtype(cell.dtype) is not None
 
 
 def _counts(cell: Measurement, work: Workload) -> Counts:
@@ -75,14 +73,6 @@ def _counts(cell: Measurement, work: Workload) -> Counts:
         size=cell.size,
         # Somebody's own module is run in the cell's process alone, where it can do no harm.
         execute=not isinstance(cell.subject, OwnModule),
-    )
-
-
-def _paper_bytes(cell: Measurement) -> int | None:
-    return (
-        released_scripts.predicted_memory(released_scripts.sequence_of(cell))[-1]
-        if cell.protocol == "paper"
-        else None
     )
 
 

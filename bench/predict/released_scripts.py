@@ -1,7 +1,7 @@
 """The released efficiency scripts, procedure by procedure, flaws included.
 
 MendelXu/ANN, efficiency_statics: flops_count.py with its modified torchstat, and totaltime_test.py.
-What their figures are worth is said by the `strict` protocol's beside them.
+What their figures mean is seen from the `strict` protocol's beside them.
 
 - Operations: a call of a module counts, so what is computed by functions (softmax, scaling) does
   not; a module called twice counts as called once (its second call overwrites the first); a matrix
@@ -21,15 +21,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ann.spec import BlockSpec, NetworkSpec, Size
+from ann.spec import BlockSpec, Size
 from bench.predict.live_memory import Meter
 from bench.records import Timing
-from bench.workloads import build_subject
-from experiments.spec import Measurement, Subject
+from bench.workloads import build_subject, input_widths
+from experiments.spec import Measurement
 
-Channels = int | tuple[int, ...]  # of the map, or of each map of a fusion block
-Run = tuple[Callable[[], nn.Module], Size, Channels]
-Shapes = tuple[tuple[int, ...], ...]
+# What makes a module, the size of its maps, and the channels of each.
+Run = tuple[Callable[[], nn.Module], Size, tuple[int, ...]]
 REPEATS = 20
 
 
@@ -39,11 +38,6 @@ class NullBlock(nn.Module):
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
         """Return the map."""
         return x
-
-
-def _shapes(size: Size, channels: Channels) -> Shapes:
-    widths = channels if isinstance(channels, tuple) else (channels,)
-    return tuple((1, width, size.height, size.width) for width in widths)
 
 
 def paper_operations(spec: BlockSpec, size: Size) -> int | None:
@@ -62,44 +56,30 @@ def paper_operations(spec: BlockSpec, size: Size) -> int | None:
         seed=spec.seed,
         output=spec.output,
     )
-    if spec != released or spec.output not in ("context", "concat") or spec.sampler not in _SEEN:
+    is_seen = spec.output in ("context", "concat") and spec.sampler in ("all", "pyramid-average")
+    if spec != released or not is_seen:
         return None
     pixels, width = size.pixels, spec.key_channels
-    anchors = spec.anchors(pixels)
     projections = 3 * spec.channels * width * pixels + (2 * width + spec.channels) * pixels
     norm_and_relu = 3 * width * pixels
-    products = (1 if spec.sampler == "all" else 2) * 2 * pixels * anchors * width
-    return projections + norm_and_relu + products + _pooling(spec, size)
-
-
-_SEEN = ("all", "pyramid-average")
-
-
-def _pooling(spec: BlockSpec, size: Size) -> int:
+    products = (1 if spec.sampler == "all" else 2) * 2 * pixels * spec.anchors(pixels) * width
     # Each grid has one pooling module, used for the key and for the value, and counted once.
-    return sum(
-        ((size.height // grid) * (size.width // grid) + 1) * spec.key_channels * grid * grid
+    pooling = sum(
+        ((size.height // grid) * (size.width // grid) + 1) * width * grid * grid
         for grid in spec.grids
     )
+    return projections + norm_and_relu + products + pooling
 
 
 def predicted_memory(sequence: Sequence[Run]) -> tuple[int, ...]:
     """Bytes that the released script would print for each block, simulated on meta tensors.
 
-    Args:
-        sequence: module factory, size and input channels, in the order of the process. Before the
-            first block of each size the empty block runs on that size and sets the base.
-
-    Returns:
-        One figure a run: the maximum since the process began, less the base of its size.
+    Runs are in the order of the process. Before the first of each size the empty block runs on that
+    size and sets the base; a figure is the maximum since the process began, less that base.
     """
     meter = Meter()
-
-    def read() -> int:
-        return meter.peak_bytes
-
     with meter:
-        return _memory(sequence, device="meta", read=read, settle=lambda: None)
+        return _memory(sequence, "meta", read=lambda: meter.peak_bytes)
 
 
 def measured_memory(
@@ -109,58 +89,35 @@ def measured_memory(
     device: str = "cuda",
 ) -> tuple[int, ...]:
     """The same figures read from CUDA's allocator, in a process that has run nothing else."""
-
-    def settle() -> None:
-        cuda.synchronize()
-        cuda.empty_cache()
-
-    return _memory(sequence, device=device, read=cuda.max_memory_allocated, settle=settle)
+    return _memory(sequence, device, read=cuda.max_memory_allocated, cuda=cuda)
 
 
 def _memory(
     sequence: Sequence[Run],
-    *,
     device: str,
+    *,
     read: Callable[[], int],
-    settle: Callable[[], None],
+    cuda: Any = None,  # noqa: ANN401
 ) -> tuple[int, ...]:
     figures: list[int] = []
     base_size, base = None, 0
-    for factory, size, channels in sequence:
-        shapes = _shapes(size, channels)
+    for factory, size, widths in sequence:
+        # Two turns reach the maximum of twenty: from the second on the old input is alive while the
+        # new one is made.
+        take = partial(_turns, size=size, widths=widths, device=device, cuda=cuda, most=2)
         if base_size != size:
-            _loop(NullBlock, shapes, device=device, settle=settle)
+            take(NullBlock)
             base_size, base = size, read()
-        _loop(factory, shapes, device=device, settle=settle)
+        take(factory)
+        gc.collect()
         figures.append(read() - base)
     return tuple(figures)
-
-
-def _loop(
-    factory: Callable[[], nn.Module],
-    shapes: Shapes,
-    *,
-    device: str,
-    settle: Callable[[], None],
-    repeats: int = 2,
-) -> None:
-    # Two turns reach the maximum of twenty: from the second on the old input is alive while the new
-    # one is made.
-    with torch.device(device):
-        module = factory().eval()
-    with torch.no_grad():
-        for _ in range(repeats):
-            x = [torch.randn(shape, device=device) for shape in shapes]
-            module(*x)
-            settle()
-    del module, x
-    gc.collect()
 
 
 def wall_times(
     factory: Callable[[], nn.Module],
     size: Size,
-    channels: Channels,
+    widths: tuple[int, ...],
     *,
     device: Literal["cpu", "cuda"],
     budget_s: float = float("inf"),
@@ -169,20 +126,14 @@ def wall_times(
 ) -> Timing:
     """Time of each of 20 calls by the wall clock, no warm-up, less the empty block's mean.
 
-    Args:
-        factory: makes the block.
-        size: of the map.
-        channels: of the map, or of each map.
-        device: `cuda` waits for the device inside the interval and empties the cache after it.
-        budget_s: ends the calls early once they took so long; a note says how many there were.
-        clock: seconds; the script's is time.time.
-        cuda: what stands for `torch.cuda`.
+    `cuda` is waited for inside the interval, and its cache emptied after it. Calls end early once they
+    took `budget_s`; a note says how many there were. The script's `clock` is time.time.
     """
     settle = cuda if device == "cuda" else None
-    shapes = _shapes(size, channels)
-    empty = _wall(NullBlock, shapes, device, budget_s=budget_s, clock=clock, cuda=settle)
+    take = partial(_turns, size=size, widths=widths, device=device, cuda=settle)
+    empty = take(NullBlock, budget_s=budget_s, clock=clock)
     mean = sum(empty) / len(empty)
-    samples = _wall(factory, shapes, device, budget_s=budget_s, clock=clock, cuda=settle)
+    samples = take(factory, budget_s=budget_s, clock=clock)
     notes = [f"by the released script: no warm-up, empty block's {mean * 1e3:.3f} ms subtracted"]
     if len(samples) < REPEATS:
         notes.append(f"{len(samples)} calls of the script's {REPEATS}: the time was up")
@@ -194,21 +145,24 @@ def wall_times(
     )
 
 
-def _wall(
+def _turns(
     factory: Callable[[], nn.Module],
-    shapes: Shapes,
-    device: str,
     *,
-    budget_s: float,
-    clock: Callable[[], float],
+    size: Size,
+    widths: tuple[int, ...],
+    device: str,
     cuda: Any,  # noqa: ANN401
+    most: int = REPEATS,
+    budget_s: float = float("inf"),
+    clock: Callable[[], float] = time.time,
 ) -> list[float]:
+    """Call on a new input each time; give the seconds of each call."""
     with torch.device(device):
         module = factory().eval()
     samples: list[float] = []
     with torch.no_grad():
-        while len(samples) < REPEATS and (not samples or sum(samples) < budget_s):
-            x = [torch.randn(shape, device=device) for shape in shapes]
+        while len(samples) < most and (not samples or sum(samples) < budget_s):
+            x = [torch.randn(1, width, size.height, size.width, device=device) for width in widths]
             start = clock()
             module(*x)
             if cuda:
@@ -221,14 +175,7 @@ def _wall(
 
 def sequence_of(cell: Measurement) -> tuple[Run, ...]:
     """What the released script would have run, in order, this cell last."""
-    runs = (*cell.preceded_by, (cell.subject, cell.size))
     return tuple(
-        (partial(build_subject, subject), size, _channels(subject)) for subject, size in runs
+        (partial(build_subject, subject), size, input_widths(subject))
+        for subject, size in (*cell.preceded_by, (cell.subject, cell.size))
     )
-
-
-def _channels(subject: Subject) -> Channels:
-    if isinstance(subject, NetworkSpec):
-        return 3
-    low = subject.low_channels if isinstance(subject, BlockSpec) else None
-    return (subject.channels, low) if low else subject.channels

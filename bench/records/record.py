@@ -5,9 +5,15 @@ Published numbers are records too (`source="published"`).
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from bench.records import files
 from bench.records.files import Model
@@ -75,8 +81,8 @@ class PredictedMemory(Model):
     """Peak of the live tensors, from the dispatch of one call on fake tensors; without workspaces.
 
     `peak_bytes` is everything alive at the peak; `increment_bytes` is what the call adds to inputs
-    and parameters. `paper_bytes` is the figure by the released script's procedure. `device` is the one
-    whose rules counted where they differ: autocast's casts, the choice of an attention kernel.
+    and parameters. `paper_bytes` is the figure by the released script's procedure. `device` is the
+    one whose rules apply where they differ: autocast's casts, the choice of an attention kernel.
     """
 
     peak_bytes: int
@@ -213,7 +219,7 @@ class Ceiling(Model):
 
 
 class Measures(Model):
-    """What the probes read; None where there was no such probe, or its reading can't be had."""
+    """What the probes read; None where a cell has no such probe or its reading can't be had."""
 
     counts: Counts | None = None
     predicted: PredictedMemory | None = None
@@ -223,11 +229,18 @@ class Measures(Model):
     accuracy: Accuracy | None = None
     kernels: tuple[str, ...] = ()
     """Attention operators that ran, with the kernels below them, the most frequent first."""
-    rivals: tuple[ToolCount, ...] = ()
+    # On file it has the name that it had at first.
+    counters: tuple[ToolCount, ...] = Field(
+        default=(), validation_alias=AliasChoices("rivals", "counters")
+    )
     outputs: tuple[Checksum, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     printed: dict[str, float] = Field(default_factory=dict)
     """A document's numbers as it prints them, the unit in the key, e.g. {"memory_mb": 609}."""
+
+    @model_serializer(mode="wrap")
+    def _as_on_file(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"rivals" if key == "counters" else key: x for key, x in write(self).items()}
 
 
 class Environment(Model):

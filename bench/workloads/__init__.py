@@ -16,6 +16,7 @@ from bench.workloads.workload import (
     build_subject,
     complete_workload,
     find_factory,
+    input_widths,
     make_workload,
     sum_outputs,
     warm_device,

@@ -1,46 +1,39 @@
 """Number formats of a cell: one type for everything, float32 with shorter mantissas, or autocast.
 
-`float32` and `tf32` are switches of the process, which `switch` sets on CUDA: products and
+`float32` and `tf32` are switches of the process, which `switch_format` sets on CUDA: products and
 convolutions in whole float32 (IEEE), or with mantissas of 10 bits. Autocast keeps weights in float32
 and casts what goes into products; it also keeps the cast weights until its outermost context ends.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ann.spec import UnavailableError
 from experiments.spec import Dtype
 
-if TYPE_CHECKING:
-    import torch
-
 AUTOCAST = "autocast-"
 # float32 and tf32 as torch's `fp32_precision` calls them; other formats leave it as it is.
 PRECISIONS: Mapping[Dtype, str] = {"float32": "ieee", "tf32": "tf32"}
-TENSOR_CORES_SINCE = (8, 0)  # compute capability of Ampere, the first with TF32 and bfloat16
+# The older switches (`allow_tf32`) raise once these have been set (torch 2.11 and 2.15).
+_BACKENDS: tuple[Any, Any] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
 
 
-def weights_dtype(dtype: Dtype) -> "torch.dtype":
+def weights_dtype(dtype: Dtype) -> torch.dtype:
     """Type of weights and maps."""
-    import torch
-
-    name = "float32" if dtype == "tf32" or dtype.startswith(AUTOCAST) else dtype
-    found: torch.dtype = getattr(torch, name)
-    return found
+    is_float32 = dtype == "tf32" or dtype.startswith(AUTOCAST)
+    return torch.float32 if is_float32 else getattr(torch, dtype)
 
 
-def lower_dtype(dtype: Dtype) -> "torch.dtype | None":
+def lower_dtype(dtype: Dtype) -> torch.dtype | None:
     """Type that autocast casts to; None for formats without autocast."""
-    import torch
-
     return getattr(torch, dtype.removeprefix(AUTOCAST)) if dtype.startswith(AUTOCAST) else None
 
 
 def autocast(dtype: Dtype, device: str) -> AbstractContextManager[object]:
     """The context in which calls are made."""
-    import torch
-
     low = lower_dtype(dtype)
     # It would say on meta that it does nothing there.
     return nullcontext() if low is None or device == "meta" else torch.autocast(device, dtype=low)
@@ -55,45 +48,35 @@ def require_format(dtype: Dtype, device: str) -> None:
     if dtype == "tf32" and device == "cpu":
         msg = "tf32 is a format of NVIDIA GPUs since Ampere; a processor does not have it"
         raise UnavailableError(msg)
-    if device != "cuda" or not (dtype == "tf32" or dtype.endswith("bfloat16")):
-        return
-    import torch
-
-    capability = torch.cuda.get_device_capability()
-    if capability < TENSOR_CORES_SINCE:
-        has = ".".join(map(str, capability))
-        msg = f"{dtype} needs compute capability 8.0 or later (Ampere); this GPU has {has}"
-        raise UnavailableError(msg)
+    if device == "cuda" and (dtype == "tf32" or dtype.endswith("bfloat16")):
+        capability = torch.cuda.get_device_capability()
+        if capability < (8, 0):  # Ampere, the first with TF32 and bfloat16
+            has = ".".join(map(str, capability))
+            msg = f"{dtype} needs compute capability 8.0 or later (Ampere); this GPU has {has}"
+            raise UnavailableError(msg)
 
 
 def switch_format(dtype: Dtype, device: str) -> None:
     """Set this process's precision of float32 products and convolutions on CUDA, and leave it set."""
     if device == "cuda" and dtype in PRECISIONS:
-        for backend in _backends():
+        for backend in _BACKENDS:
             backend.fp32_precision = PRECISIONS[dtype]
 
 
 @contextmanager
 def unswitched() -> Iterator[None]:
     """Put the process's precision back at the end of a `with` block, for the cell that comes next."""
-    before = [backend.fp32_precision for backend in _backends()]
+    before = [backend.fp32_precision for backend in _BACKENDS]
     try:
         yield
     finally:
-        for backend, precision in zip(_backends(), before, strict=True):
+        for backend, precision in zip(_BACKENDS, before, strict=True):
             if backend.fp32_precision != precision:
                 backend.fp32_precision = precision
 
 
-def _backends() -> tuple[Any, Any]:
-    import torch
-
-    # The older switches (`allow_tf32`) raise once these have been set (torch 2.11 and 2.15).
-    return torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
-
-
 def format_flags(dtype: Dtype, device: str) -> dict[str, str]:
-    """What `switch` changes in an environment's flags."""
+    """What `switch_format` changes in an environment's flags."""
     if device != "cuda" or dtype not in PRECISIONS:
         return {}
     return dict.fromkeys(("matmul_precision", "conv_precision"), PRECISIONS[dtype])

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from ann import export
-from ann.export import Exported
 from ann.implementations import UnavailableError
 
 # Relative to the largest output. Torch itself is 6e-5 from its own float64 on an untrained ANN-R50 at 385x257.
@@ -18,9 +17,7 @@ TOLERANCE = 1e-3
 class OnnxRuntime(nn.Module):
     """A session in the place of a module; tensors go in and come out without a copy.
 
-    Args:
-        path: of the exported file.
-        threads: that one operator may use; operators run one after another, as torch's do.
+    One operator may use so many `threads`; operators run one after another, as torch's do.
     """
 
     def __init__(self, path: Path, *, threads: int) -> None:
@@ -36,13 +33,13 @@ class OnnxRuntime(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Run the graph on maps or images of the size for which it was exported."""
-        names = [one.name for one in self.session.get_inputs()]
-        given = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
+        pairs = zip(self.session.get_inputs(), inputs, strict=True)
+        given = {entry.name: tensor.numpy() for entry, tensor in pairs}
         return torch.from_numpy(self.session.run(None, given)[0])
 
 
 def make_session_module(module: nn.Module, inputs: tuple[Tensor, ...]) -> OnnxRuntime:
-    """Export a module, hold the file's output against its own, and load it with torch's number of threads.
+    """Export a module, compare the file's output with its own, and load it with torch's number of threads.
 
     The session that was compared is not the one that is returned, so that the first call of that one
     allocates all that a call needs.
@@ -56,40 +53,30 @@ def make_session_module(module: nn.Module, inputs: tuple[Tensor, ...]) -> OnnxRu
             training, on another device or of another number format.
         ValueError: it can't be exported, or the outputs differ by more than `TOLERANCE`.
     """
-    _supported(module, inputs)
-    with tempfile.TemporaryDirectory() as folder:
-        made = export.to_onnx(module, inputs, Path(folder) / "module.onnx")
-        threads = torch.get_num_threads()
-        _check(module, OnnxRuntime(made.path, threads=threads), inputs, made=made)
-        return OnnxRuntime(made.path, threads=threads)
-
-
-def difference(module: nn.Module, session: nn.Module, inputs: tuple[Tensor, ...]) -> float:
-    """Largest difference of the two outputs, relative to the module's largest value."""
-    with torch.no_grad():
-        expected, found = module(*inputs), session(*inputs)
-    largest = float(expected.abs().max())
-    return float((found - expected).abs().max()) / (largest or 1.0)
-
-
-def _check(
-    module: nn.Module, session: nn.Module, inputs: tuple[Tensor, ...], *, made: Exported
-) -> None:
-    found = difference(module, session, inputs)
-    if not found <= TOLERANCE:  # nor NaN
-        msg = (
-            f"{type(module).__name__} in ONNX Runtime differs from torch by {found:.1e} of its largest output "
-            f"({made.nodes} nodes); at most {TOLERANCE:.0e} is allowed, report the module as a bug"
-        )
-        raise ValueError(msg)
-
-
-def _supported(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     _runtime()
     kinds = {(tensor.device.type, tensor.dtype) for tensor in inputs}
     if module.training or kinds != {("cpu", torch.float32)}:
         msg = "implementation 'onnxruntime' is inference in float32 on the CPU here; pass mode eval, dtype float32"
         raise UnavailableError(msg)
+    with tempfile.TemporaryDirectory() as folder:
+        file = export.to_onnx(module, inputs, Path(folder) / "module.onnx")
+        threads = torch.get_num_threads()
+        error = _difference(module, OnnxRuntime(file.path, threads=threads), inputs)
+        if not error <= TOLERANCE:  # nor NaN
+            msg = (
+                f"{type(module).__name__} in ONNX Runtime differs from torch by {error:.1e} of its largest output "
+                f"({file.nodes} nodes); at most {TOLERANCE:.0e} is allowed, report the module as a bug"
+            )
+            raise ValueError(msg)
+        return OnnxRuntime(file.path, threads=threads)
+
+
+def _difference(module: nn.Module, session: nn.Module, inputs: tuple[Tensor, ...]) -> float:
+    """Largest difference of the two outputs, relative to the module's largest value."""
+    with torch.no_grad():
+        expected, output = module(*inputs), session(*inputs)
+    largest = float(expected.abs().max())
+    return float((output - expected).abs().max()) / (largest or 1.0)
 
 
 def _runtime() -> Any:  # noqa: ANN401  # a module

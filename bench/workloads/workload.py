@@ -1,7 +1,4 @@
-"""What a cell executes: the module built from its subject, the inputs, and one call of the two.
-
-Axes: b images, c channels, h height, w width.
-"""
+"""What a cell executes: the module built from its subject, the inputs, and one call of the two."""
 
 import importlib
 import inspect
@@ -10,7 +7,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
@@ -21,7 +17,7 @@ from ann import build
 from ann.implementations import implement
 from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
 from bench.workloads import number_formats
-from experiments.spec import Cell, Dtype, OwnModule, Subject
+from experiments.spec import Cell, Dtype, Subject
 
 NOTHING_TO_TRAIN = (
     "no output depends on a parameter, so there is nothing to train; pass mode='eval'"
@@ -33,8 +29,6 @@ SOURCES: Mapping[str, Implementation] = {
     "fast-compiled": "fast",
     "onnxruntime": "plain",
 }
-WARM_BLOCK = Size(width=16, height=16)
-WARM_IMAGE = Size(width=65, height=65)
 AUXILIARY_WEIGHT = 0.4  # of the second cross entropy; paper, Eq. 18
 
 
@@ -59,7 +53,7 @@ class Workload:
                 self.module(*self.inputs)
             return
         with self.numbers():
-            # Held while going back, as a training loop holds them.
+            # Kept while going back, as a training loop keeps them.
             outputs = self.module(*self.inputs)
         sum_outputs(outputs).backward()
         del outputs
@@ -81,10 +75,10 @@ def sum_outputs(outputs: object) -> Tensor:
     if not sums:
         msg = f"the module returned {type(outputs).__name__}; it must return a tensor or a tuple of tensors"
         raise ValueError(msg)
-    found = torch.stack(sums).sum() if len(sums) > 1 else sums[0]
-    if not found.requires_grad:
+    total = torch.stack(sums).sum() if len(sums) > 1 else sums[0]
+    if not total.requires_grad:
         raise ValueError(NOTHING_TO_TRAIN)
-    return found
+    return total
 
 
 class TrainingStep(nn.Module):
@@ -95,14 +89,13 @@ class TrainingStep(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Loss of (b, 3, h, w) images with (b, h, w) labels."""
+        """Loss of (batch, 3, height, width) images with (batch, height, width) labels."""
         outputs = self.network(images)
         logits, auxiliary = (outputs, None) if isinstance(outputs, Tensor) else outputs
-        if auxiliary is None:
-            return F.cross_entropy(logits, labels)
-        return F.cross_entropy(logits, labels) + AUXILIARY_WEIGHT * F.cross_entropy(
-            auxiliary, labels
-        )
+        loss = F.cross_entropy(logits, labels)
+        if auxiliary is not None:
+            loss = loss + AUXILIARY_WEIGHT * F.cross_entropy(auxiliary, labels)
+        return loss
 
 
 def make_workload(
@@ -111,12 +104,8 @@ def make_workload(
     """Build the cell's module and inputs on a device, random numbers fixed by the cell's seed.
 
     No weight is left at zero, as W_o begins: products of zeros run faster (bfloat16 on an H200: 894
-    against 788 TFLOP/s), all outputs would be alike, and many sums trivial.
-
-    Args:
-        cell: what to build.
-        device: where.
-        prepare: is given the module with its weights, before anything is made of it.
+    against 788 TFLOP/s), all outputs would be alike, and many sums trivial. `prepare` is given the
+    module with its weights, before anything is made of it.
 
     Raises:
         ValueError: the subject can't be built; the message says why.
@@ -136,27 +125,41 @@ def make_workload(
 
 def build_module(cell: Cell) -> nn.Module:
     """Build the cell's subject with the weights of its number format."""
-    dtype = number_formats.weights_dtype(cell.dtype)
-    module = build_subject(cell.subject).to(dtype=dtype)
+    module = build_subject(cell.subject).to(dtype=number_formats.weights_dtype(cell.dtype))
     if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
         with torch.no_grad():  # the call in which lazy layers get their weights
-            module.eval()(*_inputs(cell, dtype))
+            module.eval()(*_inputs(cell))
     return module
 
 
 def complete_workload(cell: Cell, module: nn.Module, *, runs: bool) -> Workload:
-    """Give a module its inputs, mode and implementation; where nothing `runs`, what is compiled is its source."""
-    inputs = _inputs(cell, number_formats.weights_dtype(cell.dtype))
-    module = _implemented(module.train(cell.mode == "train"), inputs, cell, runs=runs)
-    if cell.mode == "train" and isinstance(cell.subject, NetworkSpec):
+    """Give a module its inputs, mode and implementation.
+
+    Where nothing `runs`, what is compiled or exported is its source.
+    """
+    inputs, implementation, trains = _inputs(cell), cell.implementation, cell.mode == "train"
+    module = module.train(trains)
+    if not runs:
+        implementation = SOURCES.get(implementation, implementation)
+    if implementation == "onnxruntime":
+        from bench.workloads import onnx_runtime
+
+        module = onnx_runtime.make_session_module(module, inputs)
+    else:
+        module = implement(module, implementation, "training" if trains else "inference")
+    if trains and isinstance(cell.subject, NetworkSpec):
         module = TrainingStep(module)
         labels = torch.zeros(cell.batch, cell.size.height, cell.size.width, dtype=torch.long)
         inputs = (*inputs, labels)
     return Workload(module=module, inputs=inputs, mode=cell.mode, dtype=cell.dtype)
 
 
-def _inputs(cell: Cell, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    return make_inputs(cell.subject, cell.size, batch=cell.batch, dtype=dtype)
+def _inputs(cell: Cell) -> tuple[Tensor, ...]:
+    dtype, size = number_formats.weights_dtype(cell.dtype), cell.size
+    widths = input_widths(cell.subject)
+    return tuple(
+        torch.randn(cell.batch, width, size.height, size.width, dtype=dtype) for width in widths
+    )
 
 
 def _draw_zeros(module: nn.Module) -> None:
@@ -171,27 +174,14 @@ def warm_device(cell: Cell, device: str) -> None:
 
     What would be compiled or exported for that map alone is left as its source.
     """
+    is_network = isinstance(cell.subject, NetworkSpec)
     tiny = replace(
         cell,
-        size=WARM_IMAGE if isinstance(cell.subject, NetworkSpec) else WARM_BLOCK,
+        size=Size(width=65, height=65) if is_network else Size(width=16, height=16),
         implementation=SOURCES.get(cell.implementation, cell.implementation),
         batch=2 if cell.mode == "train" else 1,
     )
     make_workload(tiny, device)()
-
-
-def _implemented(
-    module: nn.Module, inputs: tuple[Tensor, ...], cell: Cell, *, runs: bool
-) -> nn.Module:
-    """Rewrite the module; where nothing runs, what is compiled or exported is its source."""
-    implementation = cell.implementation
-    if implementation == "onnxruntime" and runs:
-        from bench.workloads import onnx_runtime
-
-        return onnx_runtime.make_session_module(module, inputs)
-    if not runs:
-        implementation = SOURCES.get(implementation, implementation)
-    return implement(module, implementation, "training" if cell.mode == "train" else "inference")
 
 
 def build_subject(subject: Subject) -> nn.Module:
@@ -200,32 +190,23 @@ def build_subject(subject: Subject) -> nn.Module:
         return build.block(subject)
     if isinstance(subject, NetworkSpec):
         return build.network(subject)
-    return _build_own(subject)
-
-
-def make_inputs(
-    subject: Subject, size: Size, *, batch: int = 1, dtype: torch.dtype = torch.float32
-) -> tuple[Tensor, ...]:
-    """Random maps or images for a subject; a fusion block gets its high-level and its low-level map."""
-    draw = partial(torch.randn, dtype=dtype)
-    if isinstance(subject, NetworkSpec):
-        return (draw(batch, 3, size.height, size.width),)
-    low = subject.low_channels if isinstance(subject, BlockSpec) else None
-    widths = (subject.channels, low) if low else (subject.channels,)
-    return tuple(draw(batch, width, size.height, size.width) for width in widths)
-
-
-def _build_own(subject: OwnModule) -> nn.Module:
     factory = find_factory(subject.factory)
-    wanted = inspect.signature(factory).parameters
-    given = {"channels": subject.channels, "key_channels": subject.key_channels}
-    module = factory(**{name: value for name, value in given.items() if name in wanted})
+    wanted = inspect.signature(factory).parameters.keys() & {"channels", "key_channels"}
+    module = factory(**{name: getattr(subject, name) for name in wanted})
     if not isinstance(module, nn.Module):
         msg = (
             f"{subject.factory} returned {type(module).__name__}; it must return a torch.nn.Module"
         )
         raise ValueError(msg)
     return module
+
+
+def input_widths(subject: Subject) -> tuple[int, ...]:
+    """Channels of each map or image that a subject is called with, a fusion block's high-level map first."""
+    if isinstance(subject, NetworkSpec):
+        return (3,)
+    low = subject.low_channels if isinstance(subject, BlockSpec) else None
+    return (subject.channels, low) if low else (subject.channels,)
 
 
 def find_factory(path: str) -> Callable[..., object]:

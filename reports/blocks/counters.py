@@ -25,15 +25,15 @@ NOTES = (
 
 def counter_tables(frame: Frame) -> tuple[Table, ...]:
     """Three tables: GMACs by tool, their shares of ours, and the tools; none where no tool counted."""
-    counted = [row for row in model.rows_of_experiment(frame, "counters") if row["rivals"]]
+    counted = [row for row in model.rows_of_experiment(frame, "counters") if row["counters"]]
     rows = [
-        {**row, "counted": {count.tool: _counted_macs(count) for count in row["rivals"]}}
+        {**row, "counted": {count.tool: _counted_macs(count) for count in row["counters"]}}
         for row in {row["axes"]["block"]: row for row in counted}.values()
     ]
     if not rows:
         return ()
     tools: dict[str, ToolCount] = {}
-    for count in (count for row in rows for count in row["rivals"]):
+    for count in (count for row in rows for count in row["counters"]):
         tools.setdefault(count.tool, count)
     versions = dict.fromkeys(
         f"torch {row['environment'].torch}, Python {row['environment'].python}"

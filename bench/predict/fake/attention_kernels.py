@@ -8,7 +8,7 @@ which also ask for the GPU's architecture and for the version of cuDNN.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Self
 
@@ -18,18 +18,10 @@ from torch.nn import functional
 
 from ann.spec import UnavailableError
 
-HALVES = (torch.float16, torch.bfloat16)
 Capability = tuple[int, int]
-# Compute capabilities that have fused kernels at all, first and last; efficient ones begin below.
+# Compute capabilities that have fused kernels at all, first and last; efficient ones begin at 5.0.
 FUSED: tuple[Capability, Capability] = ((8, 0), (12, 1))
-EFFICIENT_SINCE: Capability = (5, 0)
 HOPPER: Capability = (9, 0)
-# As cuDNN writes its versions: major * 10000 + minor * 100 + patch.
-CUDNN_PREFERRED_AFTER = 91500
-CUDNN_UNEQUAL_SINCE = 91100
-CUDNN_WIDE_AFTER = 92200
-CUDNN_WIDE_ON_10_7_AFTER = 92500
-CUDNN_NO_DROPOUT = (91100, 91400)
 # Since some version after 2.11 heads without images are taken as one image's, the efficient kernel has
 # queries that share heads and needs aligned storage, and one head of keys serves all queries.
 NEWER = torch.torch_version.TorchVersion(torch.__version__) >= "2.15"
@@ -37,7 +29,10 @@ NEWER = torch.torch_version.TorchVersion(torch.__version__) >= "2.15"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuRules:
-    """What the choice of a kernel depends on: compute capability, and version of cuDNN (None without it)."""
+    """What the choice of a kernel depends on: compute capability, and version of cuDNN.
+
+    cuDNN writes its versions as major * 10000 + minor * 100 + patch; without it there is 0 or None.
+    """
 
     capability: Capability = HOPPER
     cudnn: int | None = None
@@ -60,18 +55,6 @@ class GpuRules:
     def is_large(self) -> bool:
         """Whether it is a data centre's Hopper or Blackwell, for which cuDNN's kernels are tuned."""
         return self.capability == HOPPER or self.capability[0] == 10
-
-    @property
-    def prefers_cudnn(self) -> bool:
-        """Whether torch asks cuDNN first; its environment variable says no to that."""
-        is_off = os.environ.get("TORCH_CUDNN_SDPA_DEPRIORITIZED") == "1"
-        return self.is_large and (self.cudnn or 0) > CUDNN_PREFERRED_AFTER and not is_off
-
-    @property
-    def takes_wide(self) -> bool:
-        """Whether cuDNN's kernels take 256 channels, in place of 128."""
-        after = CUDNN_WIDE_AFTER if self.capability != (10, 7) else CUDNN_WIDE_ON_10_7_AFTER
-        return self.is_large and (self.cudnn or 0) > after
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,16 +88,16 @@ class Attention:
     @property
     def is_half(self) -> bool:
         """Whether the queries have 16 bits."""
-        return self.query.dtype in HALVES
+        return self.query.dtype in (torch.float16, torch.bfloat16)
 
     @property
     def is_regular(self) -> bool:
         """Whether any fused kernel takes it: four axes, one type, tokens that lie in one piece."""
         query, key, value = self.heads
-        alike = key.dtype == value.dtype == query.dtype and key.shape[-1] == query.shape[-1]
         return (
             all(tensor.dim() == 4 and tensor.stride(-1) == 1 for tensor in self.heads)
-            and alike
+            and key.dtype == value.dtype == query.dtype
+            and key.shape[-1] == query.shape[-1]
             and key.shape[0] == value.shape[0] == query.shape[0]
             and min(query.shape[-2], key.shape[-2]) > 0
         )
@@ -124,8 +107,7 @@ class Attention:
         queries, keys, values = (tensor.shape[1] for tensor in self.heads)
         if self.enable_gqa and grouped:
             return keys == values and queries % keys == 0
-        shares_one = NEWER and keys == values == 1
-        return keys == values == queries or shares_one
+        return keys == values == queries or (NEWER and keys == values == 1)
 
     def batched(self) -> "Attention":
         """Give heads without images one, as newer versions do."""
@@ -144,30 +126,25 @@ def choose(call: Attention, gpu: GpuRules) -> str:
     Raises:
         UnavailableError: what is allowed does not take these tensors.
     """
-    takes = _takes(call.batched(), gpu)
-    kernel = next((name for name, does in takes.items() if does), None)
-    if kernel is not None:
-        return kernel
+    is_off = os.environ.get("TORCH_CUDNN_SDPA_DEPRIORITIZED") == "1"
+    prefers_cudnn = gpu.is_large and (gpu.cudnn or 0) > 91500 and not is_off
+    allowed, batched = torch.backends.cuda, call.batched()
+    # In the order in which torch asks.
+    for kernel, is_allowed, takes in (
+        ("cudnn", prefers_cudnn and allowed.cudnn_sdp_enabled(), _cudnn_takes),
+        ("flash", allowed.flash_sdp_enabled(), _flash_takes),
+        ("efficient", allowed.mem_efficient_sdp_enabled(), _efficient_takes),
+        ("math", allowed.math_sdp_enabled(), None),
+        ("cudnn", allowed.cudnn_sdp_enabled(), _cudnn_takes),
+    ):
+        if is_allowed and (takes is None or (batched.is_regular and takes(batched, gpu))):
+            return kernel
     shape = "x".join(map(str, call.query.shape))
     msg = (
         f"attention on cuda: what is forced has no kernel for {call.query.dtype} queries of {shape}; "
         "let torch choose (sdpa), or force another"
     )
     raise UnavailableError(msg)
-
-
-def _takes(call: Attention, gpu: GpuRules) -> dict[str, bool]:
-    """Whether each kernel takes the call, in the order in which torch asks."""
-    allowed, regular = torch.backends.cuda, call.is_regular
-    takes = {
-        "flash": allowed.flash_sdp_enabled() and regular and _flash_takes(call, gpu),
-        "efficient": allowed.mem_efficient_sdp_enabled()
-        and regular
-        and _efficient_takes(call, gpu),
-        "math": allowed.math_sdp_enabled(),
-    }
-    cudnn = {"cudnn": allowed.cudnn_sdp_enabled() and regular and _cudnn_takes(call, gpu)}
-    return {**cudnn, **takes} if gpu.prefers_cudnn else {**takes, **cudnn}
 
 
 def _flash_takes(call: Attention, gpu: GpuRules) -> bool:
@@ -195,7 +172,7 @@ def _efficient_takes(call: Attention, gpu: GpuRules) -> bool:
     alignment = (8 if half else 4) if uses_tensor_cores else 1
     starts = (tensor.storage_offset() for tensor in call.heads if NEWER and since_ampere)
     return (
-        EFFICIENT_SINCE <= gpu.capability <= FUSED[1]
+        (5, 0) <= gpu.capability <= FUSED[1]
         and (half or call.query.dtype == torch.float32)
         and (since_ampere or not bfloat16)
         and all(size % alignment == 0 for size in (*call.widths, *starts))
@@ -206,24 +183,27 @@ def _efficient_takes(call: Attention, gpu: GpuRules) -> bool:
 
 def _cudnn_takes(call: Attention, gpu: GpuRules) -> bool:
     widths, version = call.widths, gpu.cudnn or 0
-    if gpu.takes_wide:
+    if gpu.is_large and version > (92200 if gpu.capability != (10, 7) else 92500):
         # Not all widths that it takes can be gone back from.
-        fits = max(widths) <= 256
-        fits = fits and (
-            not call.trains or max(widths) <= 128 or widths in ((192, 128), (256, 256))
-        )
+        goes_back = max(widths) <= 128 or widths in ((192, 128), (256, 256))
+        fits = max(widths) <= 256 and (goes_back or not call.trains)
     else:
-        takes_unequal = gpu.is_large and version >= CUDNN_UNEQUAL_SINCE
+        takes_unequal = gpu.is_large and version >= 91100
         fits = max(widths) <= 128 or (takes_unequal and widths == (192, 128))
     drops = not call.dropout_p or (
         call.dropout_p * 16 == int(call.dropout_p * 16)
-        and not CUDNN_NO_DROPOUT[0] < version < CUDNN_NO_DROPOUT[1]
+        and not 91100 < version < 91400
         and call.query.shape[-2] > 1
+    )
+    # cuDNN's attention is not deterministic.
+    must_repeat = (
+        torch.are_deterministic_algorithms_enabled()
+        and not torch.is_deterministic_algorithms_warn_only_enabled()
     )
     return (
         version > 0
         and gpu.has_fused
-        and not _must_repeat()
+        and not must_repeat
         and call.is_half
         and fits
         and drops
@@ -238,20 +218,12 @@ def _cudnn_takes_mask(call: Attention) -> bool:
     mask = call.attn_mask
     if mask is None:
         return True
-    whole = (*call.query.shape[:-1], call.key.shape[-2])
-    sides = zip(mask.shape[::-1], whole[::-1], strict=False)
+    sides = zip(mask.shape[::-1], (call.key.shape[-2], *call.query.shape[-2::-1]), strict=False)
     return (
         not mask.requires_grad
         and mask.dim() in (2, 4)
         and all(side in (1, size) for side, size in sides)
     )
-
-
-def _must_repeat() -> bool:
-    """Whether all must be deterministic, as cuDNN's attention is not."""
-    if not torch.are_deterministic_algorithms_enabled():
-        return False
-    return not torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 @contextmanager
@@ -269,8 +241,12 @@ def choosing(gpu: GpuRules) -> Iterator[None]:
 
 
 def attend(gpu: GpuRules, *heads: Tensor, **options: Any) -> Tensor:  # noqa: ANN401
-    """Carry out `scaled_dot_product_attention` by the operator of the kernel that is chosen for it."""
-    given: dict[str, Any] = dict(zip(ARGUMENTS, heads, strict=False))
+    """Carry out `scaled_dot_product_attention` by the operator of the kernel that is chosen for it.
+
+    What torch prepares for that is in aten/src/ATen/native/transformers/attention.cpp.
+    """
+    names = (field.name for field in fields(Attention))
+    given: dict[str, Any] = dict(zip(names, heads, strict=False))
     call = Attention(**given, **options)
     kernel = choose(call, gpu)
     if kernel == "math":
@@ -281,25 +257,18 @@ def attend(gpu: GpuRules, *heads: Tensor, **options: Any) -> Tensor:  # noqa: AN
     return result if call.query.dim() == 4 else result.squeeze(0)
 
 
-ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-
-
 def _fused(kernel: str, call: Attention) -> Tensor:
-    """Call the kernel's operator on what torch prepares for it (aten/src/ATen/native/transformers/attention.cpp)."""
     operator = getattr(torch.ops.aten, f"_scaled_dot_product_{kernel}_attention")
     settings = (call.dropout_p, call.is_causal)
+    if kernel != "flash":
+        mask = _bias(kernel, call)
+        return operator(*call.heads, mask, call.trains, *settings, scale=call.scale)[0]
     width = call.query.shape[-1]
     scale = width**-0.5 if call.scale is None else call.scale
-    if kernel == "flash":
-        padded = (
-            [functional.pad(tensor, (0, -width % 8)) for tensor in call.heads]
-            if width % 8
-            else call.heads
-        )
-        result = operator(*padded, *settings, scale=scale)[0]
-        return result[..., :width] if width % 8 else result
-    mask = _bias(kernel, call)
-    return operator(*call.heads, mask, call.trains, *settings, scale=call.scale)[0]
+    if width % 8 == 0:
+        return operator(*call.heads, *settings, scale=scale)[0]
+    padded = (functional.pad(tensor, (0, -width % 8)) for tensor in call.heads)
+    return operator(*padded, *settings, scale=scale)[0][..., :width]
 
 
 def _bias(kernel: str, call: Attention) -> Tensor | None:

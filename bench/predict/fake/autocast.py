@@ -4,18 +4,20 @@ Autocast casts tensors on a GPU alone, but autograd asks the driver for the stre
 autocast autograd is off, what has been cast comes to a mode, and from there goes on to autograd as on meta.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.amp.autocast_mode import autocast
 from torch.utils._python_dispatch import TorchDispatchMode
 
+Overload: TypeAlias = Any  # an OpOverload, whose class is private
 Arguments = tuple[Any, ...]
+Keywords = dict[str, Any]
 
 META, CPU = torch.device("meta"), torch.device("cpu")
 KEYS = torch._C.DispatchKey  # noqa: SLF001  # torch's dispatcher has no public interface
@@ -26,7 +28,9 @@ ASK_DEVICE = torch.ops.prim.device.default
 
 
 class Mode(TorchDispatchMode):
-    """A mode that does not import torch's compiler."""
+    """A mode that does not import torch's compiler; it gives each operator to `follow`, and C++ a tensor's device."""
+
+    device_of: Callable[[Tensor], torch.device] = ASK_DEVICE
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
@@ -35,6 +39,18 @@ class Mode(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         # torch 2.15 would, seconds, to keep the compiler out of the modes' own method.
         return False
+
+    def __torch_dispatch__(
+        self, func: Overload, types: object, args: Arguments = (), kwargs: Keywords | None = None
+    ) -> Any:  # noqa: ANN401
+        del types
+        if func is ASK_DEVICE:
+            return self.device_of(args[0])
+        return self.follow(func, args, dict(kwargs or {}))
+
+    def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
+        """Do what an operator does, or something in its place."""
+        raise NotImplementedError
 
 
 @dataclass(slots=True)
@@ -48,15 +64,16 @@ _state = _State()
 
 
 @contextmanager
-def _during(**changes: bool) -> Iterator[None]:
-    before = {name: getattr(_state, name) for name in changes}
-    for name, value in changes.items():
-        setattr(_state, name, value)
+def _replaced(owner: object, **values: object) -> Iterator[None]:
+    """Give an object other attributes inside a `with` block."""
+    before = {name: getattr(owner, name) for name in values}
+    for name, value in values.items():
+        setattr(owner, name, value)
     try:
         yield
     finally:
         for name, value in before.items():
-            setattr(_state, name, value)
+            setattr(owner, name, value)
 
 
 def device_for_cpp(tensor: Tensor) -> torch.device:
@@ -68,51 +85,29 @@ def device_for_cpp(tensor: Tensor) -> torch.device:
 class _CastFirst(Mode):
     """Gives autograd what autocast has cast."""
 
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Sequence[type],
-        args: Arguments = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        del types
-        given = dict(kwargs or {})
-        if func is ASK_DEVICE:
-            return device_for_cpp(args[0])
+    device_of = staticmethod(device_for_cpp)
+
+    def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         if _state.cast:
-            return func(*args, **given)
+            return func(*args, **kwargs)
         if func is not SDPA and _has_kernel(func, KEYS.CompositeImplicitAutograd):
-            return self._decompose(func, args, given)
+            # Its parts are cast unless it has been; modes are entered with autocast off.
+            is_cast = _state.parts_are_cast or _has_kernel(func, KEYS.AutocastCUDA)
+            is_off = exclude(KEYS.AutocastCUDA, is_cast or not _state.casting)
+            with self, is_off, _replaced(_state, parts_are_cast=is_cast):
+                return func._op_dk(KEYS.CompositeImplicitAutograd, *args, **kwargs)  # noqa: SLF001
         with (
             exclude(KEYS.AutogradFunctionality, False),  # noqa: FBT003
             exclude(KEYS.ADInplaceOrView, False),  # noqa: FBT003
             exclude(KEYS.AutocastCUDA, True),  # noqa: FBT003
-            _during(cast=True),
+            _replaced(_state, cast=True),
         ):
-            return func(*args, **given)
-
-    def _decompose(self, func: Any, args: Arguments, kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        """Run a composite operator, whose parts are cast unless it has been; modes are entered with autocast off."""
-        is_cast = _state.parts_are_cast or _has_kernel(func, KEYS.AutocastCUDA)
-        is_off = is_cast or not _state.casting
-        with self, exclude(KEYS.AutocastCUDA, is_off), _during(parts_are_cast=is_cast):
-            return func._op_dk(KEYS.CompositeImplicitAutograd, *args, **kwargs)  # noqa: SLF001
+            return func(*args, **kwargs)
 
 
 @cache
-def _has_kernel(func: Any, key: Any) -> bool:  # noqa: ANN401
+def _has_kernel(func: Overload, key: torch._C.DispatchKey) -> bool:
     return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)  # noqa: SLF001
-
-
-@contextmanager
-def _region(*, enabled: bool) -> Iterator[None]:
-    with ExitStack() as stack:
-        if enabled and not _state.casting:
-            stack.enter_context(exclude(KEYS.AutogradFunctionality, True))  # noqa: FBT003
-            stack.enter_context(exclude(KEYS.ADInplaceOrView, True))  # noqa: FBT003
-            stack.enter_context(_CastFirst())
-        stack.enter_context(_during(casting=enabled))
-        yield
 
 
 @contextmanager
@@ -122,9 +117,14 @@ def without_gpu() -> Iterator[None]:
     regions: list[ExitStack] = []
 
     def entering(self: autocast) -> Any:  # noqa: ANN401
-        regions.append(ExitStack())
+        region = ExitStack()
+        regions.append(region)
         if self.device == "cuda":
-            regions[-1].enter_context(_region(enabled=self._enabled))
+            if self._enabled and not _state.casting:
+                region.enter_context(exclude(KEYS.AutogradFunctionality, True))  # noqa: FBT003
+                region.enter_context(exclude(KEYS.ADInplaceOrView, True))  # noqa: FBT003
+                region.enter_context(_CastFirst())
+            region.enter_context(_replaced(_state, casting=self._enabled))
         return enter(self)  # type: ignore[no-untyped-call]  # torch's
 
     def leaving(self: autocast, *error: Any) -> Any:  # noqa: ANN401
@@ -132,19 +132,8 @@ def without_gpu() -> Iterator[None]:
         return leave(self, *error)
 
     with (
-        _replaced(autocast, "__enter__", entering),
-        _replaced(autocast, "__exit__", leaving),
-        _replaced(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
-        _replaced(torch.cuda, "is_bf16_supported", lambda *_: True),
+        _replaced(autocast, __enter__=entering, __exit__=leaving),
+        _replaced(torch.cuda.amp.common, amp_definitely_not_available=lambda: False),
+        _replaced(torch.cuda, is_bf16_supported=lambda *_: True),
     ):
         yield
-
-
-@contextmanager
-def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)

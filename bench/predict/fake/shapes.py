@@ -1,6 +1,6 @@
 """Shapes of the commonest results, so that counting such a block does not import torch's compiler.
 
-Many of torch's kernels for meta tensors are Python, and at the first call of one it imports two seconds' worth.
+Many of torch's kernels for meta tensors are Python, and at the first call of one it imports what takes two seconds.
 Here are those of the operators of which blocks like ours consist, in their plain cases; each gives up on others.
 """
 
@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.predict.fake.autocast import Arguments, Keywords, Overload
+
 ATEN = torch.ops.aten
 
 
-def shaped(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def shaped(func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
     """Give what an operator returns for meta tensors, by a rule of `RULES` or else by torch."""
     rule = RULES.get(func)
     result = rule(*args, **kwargs) if rule else None
@@ -40,27 +42,19 @@ def _batch_norm(x: Tensor, *_: Any) -> tuple[Tensor, ...] | None:  # noqa: ANN40
     return (_empty(x, x.shape), *statistics) if x.is_contiguous() else None
 
 
-def _convolution(
-    x: Tensor,
-    weight: Tensor,
-    _: Tensor | None,
-    *settings: Any,  # noqa: ANN401
-    **__: Any,  # noqa: ANN401
-) -> Tensor | None:
+def _convolution(x: Tensor, weight: Tensor, *settings: Any) -> Tensor | None:  # noqa: ANN401
     """One that is not transposed, of contiguous maps."""
-    *sides, transposed, _output_padding, groups = settings
+    _bias, *sides, transposed, _output_padding, groups = settings
     is_plain = x.is_contiguous() and weight.is_contiguous() and x.dim() == weight.dim()
     if not is_plain or transposed or x.shape[1] != groups * weight.shape[1]:
         return None
-    stride, padding, dilation = (_each(values, x.dim() - 2) for values in sides)
+    stride, padding, dilation = (
+        values if len(values) > 1 else (*values,) * (x.dim() - 2) for values in sides
+    )
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
     pairs = zip(x.shape[2:], padding, spans, stride, strict=True)
     sizes = [(size + 2 * pad - span) // step + 1 for size, pad, span, step in pairs]
     return _empty(x, (x.shape[0], weight.shape[0], *sizes)) if min(sizes) > 0 else None
-
-
-def _each(values: Sequence[int], dimensions: int) -> Sequence[int]:
-    return values if len(values) == dimensions else (*values,) * dimensions
 
 
 def _mean(x: Tensor, axes: Sequence[int], keepdim: bool = False, **options: Any) -> Tensor | None:  # noqa: ANN401, FBT001, FBT002
@@ -78,11 +72,8 @@ def _pool(x: Tensor, sizes: Sequence[int]) -> Tensor | None:
 
 def _product(left: Tensor, right: Tensor) -> Tensor | None:
     is_plain = left.shape[0] == right.shape[0] and left.shape[2] == right.shape[1]
-    return (
-        _empty(left, (*left.shape[:2], right.shape[2]))
-        if is_plain and left.dtype == right.dtype
-        else None
-    )
+    sizes = (*left.shape[:2], right.shape[2])
+    return _empty(left, sizes) if is_plain and left.dtype == right.dtype else None
 
 
 def _cat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor | None:
@@ -99,13 +90,10 @@ def _softmax(x: Tensor, _: int, to_float32: bool) -> Tensor | None:  # noqa: FBT
     return None if to_float32 or not x.is_contiguous() else _empty(x, x.shape)
 
 
-def _in_place(x: Tensor, *_: Any, **__: Any) -> Tensor:  # noqa: ANN401
-    return x
-
-
 RULES: Mapping[Any, Callable[..., Any]] = {
     **dict.fromkeys((ATEN.relu.default, ATEN.mul.Tensor, ATEN.add.Tensor), _elementwise),
-    **dict.fromkeys((ATEN.uniform_.default, ATEN.normal_.default), _in_place),
+    # In place.
+    **dict.fromkeys((ATEN.uniform_.default, ATEN.normal_.default), lambda x, *_, **__: x),
     ATEN.native_batch_norm.default: _batch_norm,
     ATEN.convolution.default: _convolution,
     ATEN.mean.dim: _mean,

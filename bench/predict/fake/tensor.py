@@ -5,9 +5,9 @@ processor the choice of an attention kernel is; on CUDA that is `kernels.attend`
 used: it takes two seconds to import, and can't go back on a GPU that is not there (torch 2.11 and 2.15).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any, Literal, Self
 
 import torch
@@ -16,12 +16,15 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
 from bench.predict.fake import attention_kernels, autocast, shapes
-from bench.predict.fake.autocast import ASK_DEVICE, CPU, META, Arguments, Mode
+from bench.predict.fake.autocast import CPU, META, Arguments, Keywords, Mode, Overload
 
 Device = Literal["cpu", "cuda"]
 
 # Tensors of up to so many elements that no fake one goes into are computed: somebody may read them.
 LARGEST_COMPUTED = 4096
+
+# Computes again, inside a `with` block in one in which tensors are fake.
+off = _disable_current_modes
 
 
 class FakeTensor(Tensor):
@@ -87,14 +90,11 @@ class FakeTensor(Tensor):
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
-        cls,
-        func: Any,  # noqa: ANN401
-        types: Sequence[type],
-        args: Arguments = (),
-        kwargs: Mapping[str, Any] | None = None,
+        cls, func: Overload, _: object, args: Arguments = (), kwargs: Keywords | None = None
     ) -> Any:  # noqa: ANN401
         """Follow the operator where no mode is on."""
-        del types
+        if func is autocast.ASK_DEVICE:
+            return autocast.device_for_cpp(args[0])
         return _follow(func, args, dict(kwargs or {}))
 
 
@@ -102,30 +102,22 @@ _kept: dict[Any, FakeTensor] = {}
 
 
 class _Fakes(Mode):
+    device_of = staticmethod(autocast.device_for_cpp)
+
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.device = device
         # So torch asks no driver for a GPU, and other modes see each operator first.
         self._mode_key = torch._C._TorchDispatchModeKey.FAKE  # noqa: SLF001
 
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Sequence[type],
-        args: Arguments = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        del types
-        given = dict(kwargs or {})
-        if given.get("device") == META:  # as C++ takes a GPU's tensors to be
-            given["device"] = self.device
-        return _follow(func, args, given)
+    def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
+        if kwargs.get("device") == META:  # as C++ takes a GPU's tensors to be
+            kwargs["device"] = self.device
+        return _follow(func, args, kwargs)
 
 
-def _follow(func: Any, args: Arguments, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+def _follow(func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
     """Give what an operator would return."""
-    if func is ASK_DEVICE:
-        return autocast.device_for_cpp(args[0])
     fakes = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, FakeTensor)]
     if not fakes and _is_computed(func, args, kwargs):
         return func(*args, **kwargs)
@@ -142,7 +134,7 @@ def _follow(func: Any, args: Arguments, kwargs: dict[str, Any]) -> Any:  # noqa:
     return tree_map(faked, _shaped(func, args, kwargs))
 
 
-def _is_computed(func: Any, args: Arguments, kwargs: dict[str, Any]) -> bool:  # noqa: ANN401
+def _is_computed(func: Overload, args: Arguments, kwargs: Keywords) -> bool:
     """Whether a call that nothing fake goes into, and that is not for another device, is small."""
     if kwargs.get("device") not in (None, CPU):
         return False
@@ -155,7 +147,7 @@ def _is_computed(func: Any, args: Arguments, kwargs: dict[str, Any]) -> bool:  #
     return all(leaf.numel() <= LARGEST_COMPUTED for leaf in results if isinstance(leaf, Tensor))
 
 
-def _reshape_in_place(func: Any, args: Arguments, kwargs: dict[str, Any]) -> Tensor:  # noqa: ANN401
+def _reshape_in_place(func: Overload, args: Arguments, kwargs: Keywords) -> Tensor:
     tensor: FakeTensor = args[0]
     with torch._C._DisableTorchDispatch():  # noqa: SLF001
         func(*args, **kwargs)
@@ -165,21 +157,16 @@ def _reshape_in_place(func: Any, args: Arguments, kwargs: dict[str, Any]) -> Ten
     return tensor
 
 
-def _shaped(func: Any, args: Arguments, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+def _shaped(func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
     """Run the operator's kernel for meta tensors."""
     leaves = tree_leaves((args, kwargs))
     # Numbers are tensors without axes, and do not decide the type of the result.
     has_numbers = any(isinstance(leaf, FakeTensor) for leaf in leaves)
     args, kwargs = tree_map(partial(_elements, keep_numbers=has_numbers), (args, dict(kwargs)))
-    if _takes_device(func):
+    if any(argument.name == "device" for argument in func._schema.arguments):  # noqa: SLF001
         kwargs["device"] = META
     kwargs.pop("pin_memory", None)
     return shapes.shaped(func, args, kwargs)
-
-
-@cache
-def _takes_device(func: Any) -> bool:  # noqa: ANN401
-    return any(argument.name == "device" for argument in func._schema.arguments)  # noqa: SLF001
 
 
 def _elements(leaf: Any, *, keep_numbers: bool) -> Any:  # noqa: ANN401
@@ -201,31 +188,22 @@ def _indexed(device: torch.device) -> torch.device:
 
 @contextmanager
 def on(device: Device, *, gpu: attention_kernels.GpuRules | None = None) -> Iterator[None]:
-    """Follow what is called, on tensors of this device that are fake.
+    """Follow what is called, on fake tensors of the device whose rules hold.
 
-    Args:
-        device: whose rules hold.
-        gpu: by which an attention kernel is chosen on `cuda`; that of this machine, or else what
-            `kernels.Gpu.meant` says, if None.
+    On `cuda` an attention kernel is chosen by the rules of `gpu`, if None by those of `GpuRules.meant`.
     """
     with ExitStack() as stack:
         stack.callback(_kept.clear)
         if device == "cuda":
-            # `torch.tensor` copies its numbers to a GPU unseen, unless told to leave that to the dispatcher.
+            # `torch.tensor` copies its numbers to a GPU unseen, unless it leaves that to the dispatcher.
             before = torch._C._only_lift_cpu_tensors()  # noqa: SLF001
             stack.callback(torch._C._set_only_lift_cpu_tensors, before)  # noqa: SLF001
             torch._C._set_only_lift_cpu_tensors(True)  # noqa: FBT003, SLF001
             stack.enter_context(autocast.without_gpu())
-            stack.enter_context(
-                attention_kernels.choosing(gpu or attention_kernels.GpuRules.meant())
-            )
+            rules = gpu or attention_kernels.GpuRules.meant()
+            stack.enter_context(attention_kernels.choosing(rules))
         stack.enter_context(_Fakes(_indexed(torch.device(device))))
         yield
-
-
-def off() -> Any:  # noqa: ANN401
-    """Compute again, inside a `with` block in one in which tensors are fake."""
-    return _disable_current_modes()
 
 
 def as_fake(tensor: Tensor, device: Device) -> Tensor:
@@ -238,17 +216,17 @@ def as_fake(tensor: Tensor, device: Device) -> Tensor:
 
 def replace_tensors(module: nn.Module, make: Callable[[Tensor], Tensor]) -> nn.Module:
     """Put another tensor in place of each of a module's, plain attributes included; those shared stay so."""
-    made: dict[int, tuple[Tensor, Tensor]] = {}
+    pairs: dict[int, tuple[Tensor, Tensor]] = {}  # an id is one tensor's as long as that is kept
 
     def replaced(leaf: Any) -> Any:  # noqa: ANN401
         if not isinstance(leaf, Tensor):
             return leaf
-        if id(leaf) not in made:
+        if id(leaf) not in pairs:
             other = make(leaf)
             if isinstance(leaf, nn.Parameter) and other is not leaf:
                 other = nn.Parameter(other, requires_grad=leaf.requires_grad)
-            made[id(leaf)] = (leaf, other)
-        return made[id(leaf)][1]
+            pairs[id(leaf)] = (leaf, other)
+        return pairs[id(leaf)][1]
 
     for part in module.modules():
         for name, value in vars(part).items():

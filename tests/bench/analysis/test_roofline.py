@@ -8,7 +8,7 @@ from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench.analysis import roofline
 from bench.analysis.devices import DEVICES, Ceilings
-from bench.analysis.roofline import IEEE, TF32, TORCH
+from bench.analysis.roofline import IEEE, TF32
 from bench.predict.predict import predict_cell
 from bench.records import record
 from bench.records.record import Alike, Ceiling, Environment, Operator, Timing
@@ -18,6 +18,8 @@ SLOW = Ceilings(bandwidth=100.0, products={"float32": 10.0, "tf32": 40.0, "bfloa
 H200 = DEVICES["h200"].ceilings
 ROOT = Path(__file__).resolve().parents[3]
 MILLI, GIBI = 1e-3, 2**30
+# What PyTorch does by itself on GPUs since Ampere.
+TORCH = roofline.Policy(convolution="tf32", product="float32")
 # Operators that the released blocks have and the reference's sketch has not, each twice.
 NORMS = ("aten.native_batch_norm", "aten.relu")
 

@@ -212,7 +212,7 @@ def test_other_counters_are_asked_where_they_are_the_probe(monkeypatch):
     check = MachineCheck(
         experiment="x", axes={}, subject=SPEC, size=Size(width=4, height=4), reads="counters"
     )
-    assert measure.measure_cell(check, "cpu").rivals == told
+    assert measure.measure_cell(check, "cpu").counters == told
 
 
 @pytest.mark.parametrize("words", measure.NO_COMPILER)

@@ -16,7 +16,7 @@ SMALL, LARGE = Size(height=96, width=96), Size(height=128, width=256)
 
 
 def runs(*blocks):
-    return [(factory, size, 2048) for factory, size in blocks]
+    return [(factory, size, (2048,)) for factory, size in blocks]
 
 
 def mib(figures):
@@ -116,7 +116,7 @@ class FakeCuda:
 def test_measured_memory_is_the_lifetime_maximum_less_the_base_of_its_size():
     tiny, other = Size(height=4, width=4), Size(height=4, width=5)
     factory = partial(nn.Conv2d, 3, 3, 1)
-    sequence = [(factory, tiny, 3), (factory, tiny, 3), (factory, other, 3)]
+    sequence = [(factory, tiny, (3,)), (factory, tiny, (3,)), (factory, other, (3,))]
     cuda = FakeCuda([100, 150, 400, 400, 900])
     assert released_scripts.measured_memory(sequence, cuda, device="cpu") == (50, 300, 500)
 
@@ -135,7 +135,7 @@ class Clock:
 def times(steps, **kwargs):
     arguments = {"device": "cpu", "clock": Clock(steps)} | kwargs
     return released_scripts.wall_times(
-        partial(nn.Conv2d, 3, 3, 1), Size(height=4, width=4), 3, **arguments
+        partial(nn.Conv2d, 3, 3, 1), Size(height=4, width=4), (3,), **arguments
     )
 
 
@@ -154,17 +154,16 @@ def test_times_end_early_when_their_budget_is_spent_and_say_so():
 
 def test_on_a_gpu_each_call_is_waited_for_and_followed_by_an_emptied_cache():
     cuda = FakeCuda()
-    settled = []
-    released_scripts._wall(
+    released_scripts._turns(
         released_scripts.NullBlock,
-        ((1, 3, 4, 4),),
-        "cpu",
+        size=Size(height=4, width=4),
+        widths=(3,),
+        device="cpu",
         budget_s=9.0,
         clock=Clock([0.1] * 99),
         cuda=cuda,
     )
-    settled += cuda.log
-    assert settled == ["synchronize", "empty_cache"] * 20
+    assert cuda.log == ["synchronize", "empty_cache"] * 20
 
 
 def test_on_the_cpu_no_gpu_is_asked():

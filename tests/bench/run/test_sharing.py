@@ -217,11 +217,13 @@ def test_a_cell_leaves_its_precision_to_no_other(pretended_gpu):
         return Measures()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "_measure", probe)
+        patch.setattr(measure, "_measure_call", probe)
         measure.measure_cell(PLAIN, "cuda")
-        patch.setattr(measure, "_measure", lambda *_: number_formats.switch_format("tf32", "cuda"))
+        patch.setattr(
+            measure, "_measure_call", lambda *_: number_formats.switch_format("tf32", "cuda")
+        )
         measure.measure_cell(PLAIN, "cuda")
-        patch.setattr(measure, "_measure", probe)
+        patch.setattr(measure, "_measure_call", probe)
         measure.measure_cell(PLAIN, "cuda")
     assert seen == [before, before]
 

@@ -23,7 +23,7 @@ TOLD = (
 
 @pytest.fixture(scope="module")
 def joined(make):
-    told = make.measured("nb", "96x96", experiment="counters", measures=Measures(rivals=TOLD))
+    told = make.measured("nb", "96x96", experiment="counters", measures=Measures(counters=TOLD))
     return frame.build_frame([make.predicted("nb", "96x96", experiment="counters"), told])
 
 

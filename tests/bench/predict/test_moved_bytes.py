@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.predict import traffic
+from bench.predict import ledger as flops
 from bench.predict.ledger import Ledger
 
 KIBI = 2**10
@@ -39,7 +39,7 @@ def test_a_view_moves_nothing(square):
 
 def test_of_a_sparse_tensor_every_element_counts():
     sparse = torch.eye(32).to_sparse()
-    assert traffic._bytes(sparse) == 4 * KIBI
+    assert flops._bytes(sparse) == 4 * KIBI
 
 
 def test_making_room_moves_nothing():
