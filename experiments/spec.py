@@ -16,7 +16,6 @@ Dtype = Literal[
 Device = Literal["auto", "cpu", "cuda", "meta"]
 Mode = Literal["eval", "train"]
 Protocol = Literal["strict", "paper"]
-Probe = Literal["memory", "timing", "operations"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +95,7 @@ class Measurement(_Job):
     # Under the paper's protocol, what had run in the same process before, in order.
     preceded_by: tuple[tuple[Subject, Size], ...] = ()
     # What is executed and measured; counting and predicting need no execution and are always done.
-    probes: tuple[Probe, ...] = ("memory", "timing")
+    probes: tuple[str, ...] = ("memory", "timing")
     # As the documents wrote the subject (`plain`), or rewritten into an equal module (`ann.implementations`).
     implementation: Implementation = "plain"
     budget_s: float = 20.0  # that timing may take; it ends sooner where the interval is narrow

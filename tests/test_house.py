@@ -78,7 +78,17 @@ def test_no_folder_has_more_than_twelve_files(folder):
 
 
 # The same part in each: of an experiment, a chapter of the report, a program.
-PARTS = {"EXPERIMENT", "CHAPTER", "PROGRAM", "main", "make", "parser", "__getattr__", "_MODULES"}
+PARTS = {
+    "EXPERIMENT",
+    "probe",
+    "CHAPTER",
+    "PROGRAM",
+    "main",
+    "make",
+    "parser",
+    "__getattr__",
+    "_MODULES",
+}
 
 
 def test_a_name_stands_for_one_thing():

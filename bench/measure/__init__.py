@@ -1,5 +1,6 @@
 """Measurements of executed calls: time, memory, kernels, ceilings; torch is loaded by what executes."""
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     from bench.measure.measure import measure_cell
     from bench.measure.memory import measure_memory
 
+# What a cell may name as its probes, in the order in which they are run: memory before time, so that nothing is warm in
+# the allocator. The function `probe` of each module takes workload, cell and device, and gives fields of `Measures`.
+PROBES = {
+    "memory": "bench.measure.memory",
+    "timing": "bench.measure.{device}_timer",
+    "operations": "bench.measure.profiler",
+}
 _MODULES = {"float64_errors": "exactness", "measure_cell": "measure", "measure_memory": "memory"}
 
 
@@ -21,3 +29,17 @@ def __getattr__(name: str) -> object:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def probe_modules(names: Iterable[str], device: str) -> tuple[str, ...]:
+    """Modules of probes on a device, in their order.
+
+    Raises:
+        ValueError: there is no such probe.
+    """
+    names = tuple(names)
+    for name in names:
+        if name not in PROBES:
+            msg = f"probe {name!r} is unknown; allowed are {', '.join(PROBES)}"
+            raise ValueError(msg)
+    return tuple(place.format(device=device) for name, place in PROBES.items() if name in names)

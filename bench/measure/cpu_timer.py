@@ -7,12 +7,14 @@ Every sample is kept and nothing is subtracted. An interval that stays wide is s
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from bench.analysis import is_conclusive
 from bench.measure import collect
 from bench.measure.collect import HostClock, Reading
 from bench.measure.cuda_stream import Work
 from bench.records import Timing
+from experiments.spec import Measurement
 
 # Ten thousand times the resolution of either clock.
 SAMPLE_S = 1e-3
@@ -80,3 +82,8 @@ def _read(work: Work, clock: HostClock, *, launches: int) -> Reading:
 def _both_known(readings: Sequence[Reading]) -> bool:
     by_process = [reading.time_s for reading in readings]
     return is_conclusive(by_process) and is_conclusive([reading.host_s for reading in readings])
+
+
+def probe(work: Work, cell: Measurement, _device: str) -> dict[str, Any]:
+    """The probe `timing`."""
+    return {"timings": time_cpu(work, budget_s=cell.budget_s)}

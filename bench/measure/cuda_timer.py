@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import Any
 
 from bench.analysis import below_share, is_conclusive, without_rejected
 from bench.measure import collect
 from bench.measure.collect import Read, Reading, WarmUp
 from bench.measure.cuda_stream import TorchGpu, Work
 from bench.records import NO_GRAPH, Timing
+from experiments.spec import Measurement
 
 # Two thousand times the resolution of an event.
 SAMPLE_S = 1e-3
@@ -226,3 +228,8 @@ def _known(readings: Sequence[Reading]) -> bool:
 
 def _typical(timing: Timing) -> float:
     return median(without_rejected(timing.samples_s, timing.rejected))
+
+
+def probe(work: Work, cell: Measurement, _device: str) -> dict[str, Any]:
+    """The probe `timing`."""
+    return {"timings": time_cuda(work, budget_s=cell.budget_s)}

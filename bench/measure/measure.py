@@ -4,11 +4,11 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 from ann.spec import UnavailableError
-from bench.measure import ceilings, cpu_timer, cuda_timer, memory, other_counters, profiler
+from bench.measure import ceilings, other_counters, probe_modules, profiler
 from bench.predict import measured_memory, sequence_of, wall_times
 from bench.records import MeasuredMemory, Measures
 from bench.workloads import make_workload, unswitched, warm_device
@@ -16,7 +16,6 @@ from experiments.spec import MachineCheck, Measurement
 
 Device = Literal["cpu", "cuda"]
 
-REPEATS = 5  # of a profiled call
 COMPILED = ("compiled", "fast-compiled")
 NO_COMPILER = ("InvalidCxxCompiler", "No working C++ compiler", "TritonMissing")  # torch's words
 
@@ -47,16 +46,15 @@ def _measure_call(cell: Measurement, device: Device) -> Measures:
     with work.numbers() if cell.mode == "eval" else nullcontext():
         if cell.implementation in COMPILED:
             _compile(work)
-        has = cell.probes
-        peaks = memory.measure_memory(work, device=device) if "memory" in has else None
-        take = cpu_timer.time_cpu if device == "cpu" else cuda_timer.time_cuda
-        timings = take(work, budget_s=cell.budget_s) if "timing" in has else ()
-        profile = partial(profiler.profile, work, device=device, repeats=REPEATS)
-        operations = profile() if "operations" in has else ()
+        fields: dict[str, Any] = {"readings": {}}
+        for module in probe_modules(cell.probes, device):
+            taken = import_module(module).probe(work, cell, device)
+            fields["readings"] |= taken.pop("readings", {})
+            fields |= taken
         # Of these there is no question which attention kernel runs.
         attends = cell.implementation not in ("plain", "chunked", "onnxruntime")
         kernels = profiler.executed_kernels(work, device=device) if attends else ()
-    return Measures(memory=peaks, timings=timings, operations=operations, kernels=kernels)
+    return Measures(kernels=kernels, **fields)
 
 
 def _compile(work: Callable[[], object]) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from bench.measure.nvml import current_nvml
 from bench.records import MeasuredMemory
+from experiments.spec import Measurement
 
 WARM_CALLS = 3
 
@@ -89,3 +90,10 @@ def _status_bytes(process: Path, field: str) -> int:
             return int(value.split()[0]) * 1024
     msg = f"{process / 'status'} has no {field}"
     raise ValueError(msg)
+
+
+def probe(
+    work: Callable[[], object], _cell: Measurement, device: Literal["cpu", "cuda"]
+) -> dict[str, Any]:
+    """The probe `memory`."""
+    return {"memory": measure_memory(work, device=device)}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from bench.records import OperatorTime
+from experiments.spec import Measurement
 
 # First match wins; names are those of ATen, backward ones included.
 GROUPS = (
@@ -127,3 +128,10 @@ def attention_names(launched: Iterable[Any]) -> tuple[str, ...]:
         if (OPERATOR if on_host else KERNEL).search(event.name):
             seen[event.name.removeprefix("aten::")[:LONGEST_NAME]] += 1
     return tuple(name for name, _ in seen.most_common())
+
+
+def probe(
+    work: Callable[[], object], _cell: Measurement, device: Literal["cpu", "cuda"]
+) -> dict[str, Any]:
+    """The probe `operations`."""
+    return {"operations": profile(work, device=device)}

@@ -226,6 +226,8 @@ class Measures(Model):
     memory: MeasuredMemory | None = None
     timings: tuple[Timing, ...] = ()
     operations: tuple[OperatorTime, ...] = ()
+    readings: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    """Samples of further probes in base units, the unit in the key, e.g. {"energy_j": (0.5, 0.6)}."""
     accuracy: Accuracy | None = None
     kernels: tuple[str, ...] = ()
     """Attention operators that ran, with the kernels below them, the most frequent first."""

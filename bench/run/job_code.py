@@ -4,15 +4,11 @@ import hashlib
 from collections.abc import Iterator
 
 from ann.spec import NetworkSpec
+from bench.measure import probe_modules
 from bench.records import digest
 from experiments.spec import Evaluation, Job, MachineCheck, Measurement, OwnModule, TrainingJob
 
-# What a probe runs, and what computes a block in another way.
-_PROBING = {
-    "memory": "bench.measure.memory",
-    "operations": "bench.measure.profiler",
-    "timing": "bench.measure.{device}_timer",
-}
+# What computes a block in another way.
 _READING = {"ceilings": "bench.measure.ceilings", "counters": "bench.measure.other_counters"}
 _IMPLEMENTING = {
     "plain": (),
@@ -76,6 +72,6 @@ def _measuring_code(cell: Job, device: str) -> list[str]:
         case MachineCheck():
             return [_READING[cell.reads], *_MEASURING]
         case Measurement():
-            probes = [_PROBING[probe].format(device=device) for probe in cell.probes]
+            probes = probe_modules(cell.probes, device)
             paper = ["bench.predict.released_scripts"] if cell.protocol == "paper" else []
             return [*probes, *paper, "bench.workloads.workload", *_MEASURING]
