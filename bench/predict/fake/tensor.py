@@ -1,8 +1,8 @@
 """Fake tensors: type, shape, layout and device of what would be computed, but no values and no memory.
 
 torch dispatches on the device that is faked, which need not be there: autocast's casts are its own, and on a
-processor the choice of an attention kernel is; on CUDA that is `kernels.attend`. torch's FakeTensorMode is not
-used: it takes two seconds to import, and can't go back on a GPU that is not there (torch 2.11 and 2.15).
+processor the choice of an attention kernel is; on CUDA that is `attention_kernels.attend`. torch's FakeTensorMode
+is not used: it takes two seconds to import, and can't go back on a GPU that is not there (torch 2.11 and 2.15).
 """
 
 from collections.abc import Callable, Iterator
