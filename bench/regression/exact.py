@@ -8,16 +8,8 @@ may change: they have to agree within a tolerance of the number format, stated h
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.records import (
-    Agreement,
-    Amount,
-    Checksum,
-    Finding,
-    FindingVerdict,
-    Operator,
-    Record,
-    cell_name,
-)
+from bench import records
+from bench.records import Agreement, Amount, Checksum, Finding, FindingVerdict, Operator, Record
 
 # Largest difference over the largest value. float32: 100 units in the last place, a sum in another
 # order differs by ten; the others follow from their mantissas.
@@ -45,13 +37,10 @@ def key_of(record: Record) -> Key:
 def compare_records(
     base: Record, head: Record, *, agreement: Agreement | None = None
 ) -> tuple[Finding, ...]:
-    """All exact findings of one cell.
+    """All exact findings of one cell, by its records before and after.
 
-    Args:
-        base: its record before.
-        head: its record after.
-        agreement: how far the outputs themselves differ, where both were at hand; else their
-            checksums are compared.
+    `agreement` is how far the outputs themselves differ, where both were at hand; else their
+    checksums are compared.
     """
     if base.failure or head.failure:
         return (_runs(base, head),)
@@ -72,7 +61,7 @@ def _finding(
     **fields: Any,  # noqa: ANN401  # other fields of a finding
 ) -> Finding:
     return Finding(
-        cell=cell_name(record),
+        cell=records.cell_name(record),
         quantity=quantity,
         kind="exact",
         verdict=verdict,

@@ -30,9 +30,8 @@ PRECISION_FLAGS = ("matmul_precision", "conv_precision", "fp32_precision")
 
 
 def is_records(folder: str) -> bool:
-    """Whether this names a folder that has records."""
-    path = Path(folder)
-    return path.is_dir() and any(path.rglob("*.jsonl"))
+    """Whether this names a folder that has records; an empty text names none."""
+    return folder != "" and Path(folder).is_dir() and any(Path(folder).rglob("*.jsonl"))
 
 
 def read_folder(folder: Path) -> tuple[Record, ...]:
@@ -118,28 +117,28 @@ def refuse_others(base: Record, head: Record) -> None:
 
 def _shown(base: Record, head: Record) -> Iterator[Finding]:
     """Medians of the first clock, and measured memory."""
-    sides = (base.measures, head.measures)
-    if all(measures.timings for measures in sides):
-        medians = [median_interval(measures.timings[0].samples_s).median for measures in sides]
-        yield _apart(head, "time", "s", medians)
-    added = [measures.memory.added_bytes if measures.memory else None for measures in sides]
-    if all(added):
-        yield _apart(head, "memory", "bytes", [float(value or 0) for value in added])
-
-
-def _apart(head: Record, kind: FindingKind, unit: str, values: Sequence[float]) -> Finding:
-    before, after = values
-    return Finding(
-        cell=cell_name(head),
-        quantity=kind,
-        kind=kind,
-        verdict="SHOWN",
-        unit=unit,
-        before=before,
-        after=after,
-        ratio=after / before if before else None,
-        reason="by separate runs, which decide nothing",
-    )
+    units: dict[FindingKind, str] = {"time": "s", "memory": "bytes"}
+    sides = [
+        {
+            "time": median_interval(item.timings[0].samples_s).median if item.timings else None,
+            "memory": item.memory.added_bytes if item.memory else None,
+        }
+        for item in (base.measures, head.measures)
+    ]
+    for kind, unit in units.items():
+        before, after = (readings[kind] for readings in sides)
+        if before and after:
+            yield Finding(
+                cell=cell_name(head),
+                quantity=kind,
+                kind=kind,
+                verdict="SHOWN",
+                unit=unit,
+                before=float(before),
+                after=float(after),
+                ratio=after / before,
+                reason="by separate runs, which decide nothing",
+            )
 
 
 def by_turns(

@@ -116,7 +116,7 @@ class RevisionTimer:
 
         The controls are of the cell with the least work; a cell that reads worse is compared twice.
         """
-        runnable = [cell for cell in examined if cell.runs]
+        runnable = [cell for cell in examined if not (cell.base.failure or cell.head.failure)]
         if not runnable:
             return ()
         counts = [cell.base.measures.counts for cell in runnable]

@@ -52,8 +52,7 @@ def run_cells(
         out: folder of the records.
         source: of the records.
         device: `cpu` or `cuda`, for cells that don't name one; predictions are made on `meta`.
-        engine: what runs cells: one by one wherever time or memory is read; trainings may run at
-            once.
+        engine: one by one wherever time or memory is read; trainings may run at once.
         slots: how many the engine runs at once on this machine; they share its threads.
 
     Raises:
@@ -62,7 +61,7 @@ def run_cells(
     """
     path, folder = out / RECORDS_FILE, out.resolve()
     device = "meta" if source == "predicted" else device
-    rows = {_row(record.experiment, record.axes, record.cell) for record in _read(path, source)}
+    rows = set(map(_row, _read(path, source)))
     chosen = [cell for cell in cells if source == "predicted" or cell.is_executed]
     wheres: dict[str, Environment] = {}
     for cell in chosen:
@@ -111,7 +110,7 @@ def _again(record: Record, cell: Job, *, path: Path, rows: set[tuple[object, ...
     """Two rows of a table may want one measurement; it is made once and written for each."""
     row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
     same = record.model_copy(update={**row, "cell": cell.id})
-    if _row(same.experiment, same.axes, same.cell) not in rows:
+    if _row(same) not in rows:
         append_line(path, same)
     return same
 
@@ -133,8 +132,8 @@ def _read(path: Path, source: Source) -> tuple[Record, ...]:
     return tuple(record for record in records if record.source == source)
 
 
-def _row(experiment: str, axes: Mapping[str, object], cell_id: str) -> tuple[object, ...]:
-    return experiment, cell_id, *sorted(axes.items())
+def _row(record: Record) -> tuple[object, ...]:
+    return record.experiment, record.cell, *sorted(record.axes.items())
 
 
 def _still_holds(old: Record, where: Environment) -> bool:
