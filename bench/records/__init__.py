@@ -22,7 +22,6 @@ from bench.records.files import Model, append_line, read_models, write_whole
 from bench.records.outcome import (
     CALL_MEMORY,
     GATE_EXPERIMENT,
-    MEASURED_WORSE,
     OUTCOME_FILE,
     SAME_OR_BETTER,
     UNDECIDED,

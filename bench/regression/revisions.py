@@ -128,13 +128,11 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
 def link(root: Path, links: Path) -> Path:
     """Make a folder of links: the harness from this suite, everything else from a checkout."""
     links.mkdir()
-    for name in HARNESS:
-        (links / name).symlink_to(HARNESS_ROOT / name)
-    for entry in sorted(root.iterdir()):
-        if not (entry.name.startswith(".") or entry.name in (*HARNESS, *NOT_LINKED)):
-            (links / entry.name).symlink_to(entry)
-    if not (links / LIBRARY).exists():
-        (links / LIBRARY).symlink_to(HARNESS_ROOT / LIBRARY)
+    entries = {entry.name: entry for entry in root.iterdir() if not entry.name.startswith(".")}
+    harness = {name: HARNESS_ROOT / name for name in HARNESS}
+    for name, place in ({LIBRARY: HARNESS_ROOT / LIBRARY} | entries | harness).items():
+        if name not in NOT_LINKED:
+            (links / name).symlink_to(place)
     return links
 
 

@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from bench import records
 from bench.analysis import Decision, decide, decide_comparison, rounds_of
 from bench.records import CALL_MEMORY, CLOCK_TIMES, ArmReadings, Comparison, Control, Finding
 
@@ -56,7 +55,7 @@ def _of_cell(group: Sequence[Comparison]) -> Iterator[Finding]:
         yield Finding.model_validate({"cell": first.gate_cell, "reason": reason, **fields})
     again = {item.quantity: item.verdict for other in repeated for item in _of_rounds(other)}
     for finding in _of_rounds(first):
-        if not repeated or finding.verdict not in records.MEASURED_WORSE:
+        if not (repeated and finding.is_worse):
             yield finding
             continue
         verdict = again.get(finding.quantity, "not measured")

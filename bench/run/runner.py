@@ -13,25 +13,18 @@ from pathlib import Path
 
 from bench import training
 from bench.records import Environment, Measures, Record, append_line, read_records
-from bench.run import process
+from bench.run import job_records, process
 from bench.run.environment import fingerprint
-from bench.run.job_records import (
-    Source,
-    environment_of,
-    make_record,
-    measured_record,
-    predicted_record,
-    resolve_device,
-)
+from bench.run.job_records import Source, environment_of, make_record, measured_record
 from bench.run.pool import Engine, Lost, in_order
 from experiments.spec import Job, TrainingJob
 
 RECORDS_FILE = "records.jsonl"
 
 
-def set_records_aside(out: Path) -> None:
-    """Put the records of earlier runs aside, as .bak."""
-    path = out / RECORDS_FILE
+def set_records_aside(out: Path, name: str = RECORDS_FILE) -> None:
+    """Put a file with records of earlier runs aside, as .bak."""
+    path = out / name
     if path.exists():
         path.replace(path.with_suffix(".jsonl.bak"))
 
@@ -71,7 +64,7 @@ def run_cells(
     def act(cell: Job, slot: int) -> Record:
         where = wheres[cell.id]
         if source == "predicted":
-            return predicted_record(cell, where)
+            return job_records.predicted_record(cell, where)
         return measured_record(cell, where, folder=folder, slot=slot, slots=slots)
 
     again = partial(_again, path=path, rows=rows)
@@ -152,7 +145,7 @@ def run_under_torchrun(cells: Sequence[Job], out: Path, *, device: str) -> bool:
     Raises:
         ValueError: the device or a data set is not there, or a training diverged.
     """
-    resolved = resolve_device(device)
+    resolved = job_records.resolve_device(device)
     trainings = [cell for cell in cells if isinstance(cell, TrainingJob)]
     with training.processes(resolved) as device_of_process:
         first = training.place().rank == 0
