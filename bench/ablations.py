@@ -96,14 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def setting_of(options: Namespace) -> Setting:
     """Read on which data and how to train."""
-    return Setting(
-        dataset=options.dataset,
-        root=options.root,
-        budget=options.budget,
-        recipe=options.recipe,
-        backbone=options.backbone,
-        seeds=tuple(range(options.seeds)),
-    )
+    names = ("dataset", "root", "budget", "recipe", "backbone")
+    chosen = {name: getattr(options, name) for name in names}
+    return Setting(**chosen, seeds=tuple(range(options.seeds)))
 
 
 def evaluate_published(options: Namespace) -> int:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from argparse import Namespace
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -197,23 +198,18 @@ def predicting(
                 left.discard(record.cell)
 
         yield ahead
-        _exhaust(records)
+        deque(records, maxlen=0)
         return
     # Where it is a thread's, what is measured comes first.
     give_way = partial(os.nice, 10) if sys.platform == "linux" else None
     with ThreadPoolExecutor(1, "predictions", initializer=give_way) as pool:
-        drained = pool.submit(_exhaust, records)
+        drained = pool.submit(deque, records, maxlen=0)
         try:
             yield lambda _: None
         except BaseException:
             stopped.set()
             raise
     drained.result()
-
-
-def _exhaust(records: Iterator[Record]) -> None:
-    for _ in records:
-        continue
 
 
 def _logged(records: Iterator[Record], clock: Clock) -> Iterator[Record]:

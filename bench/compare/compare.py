@@ -16,18 +16,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bench import records
 from bench.compare.rounds import ArmError, Match, Name, Settings
 from bench.compare.turns import ArmDevice
-from bench.records import (
-    COMPARISONS_FILE,
-    Agreement,
-    ArmRecord,
-    Comparison,
-    Environment,
-    Record,
-    RoundRecord,
-    append_line,
-)
+from bench.records import Agreement, ArmRecord, Comparison, Environment, Record, RoundRecord
 from bench.run import PROCESS_BYTES, environment_of, memory_failure, predicted_record, timestamp
 from experiments.spec import Cell
 from experiments.variants import write
@@ -43,20 +35,13 @@ def compare(
     second: Cell,
     *,
     device: ArmDevice,
-    settings: Settings | None = None,
+    settings: Settings,
     on_step: OnStep = lambda _: None,
 ) -> Comparison:
-    """Compare two cells of one size, type and mode.
+    """Compare two cells of one size, type and mode; the verdict is about the second.
 
-    Args:
-        first: the arm that is compared with.
-        second: the arm that the verdict is about.
-        device: where.
-        settings: margin, level and rounds; the usual ones if None.
-        on_step: called with what has been done, `settings.rounds + BESIDE_ROUNDS` times.
-
-    Returns:
-        Every reading, or the failure of the arm that could not be run.
+    `on_step` is called with what has been done, `settings.rounds + BESIDE_ROUNDS` times. The
+    comparison has every reading, or the failure of the arm that could not be run.
 
     Raises:
         ValueError: the cells differ in size, batch, type, mode or random numbers.
@@ -72,7 +57,7 @@ def compare(
     ]
     on_step("predicted")
     axes = {name: value for name, value in first.axes.items() if name not in ("block", "network")}
-    match = Match(first, second, device=device, settings=settings or Settings())
+    match = Match(first, second, device=device, settings=settings)
     comparison = play_match(match, arms, where, axes=axes, on_step=on_step, compares_outputs=True)
     return comparison.model_copy(update={"seconds": time.monotonic() - began_s})
 
@@ -89,7 +74,7 @@ def compare_arms(
     comparisons = []
     for first, second in pairs:
         comparison = compare(first, second, device=device, settings=settings, on_step=on_step)
-        append_line(out / COMPARISONS_FILE, comparison)
+        records.append_line(out / records.COMPARISONS_FILE, comparison)
         comparisons.append(comparison)
     return tuple(comparisons)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from bench.analysis import LEVEL, MARGIN, ROUNDS, fewest_rounds
 from bench.compare.turns import ArmDevice, ArmTask, Ready, TurnTimes, thread_variables
@@ -36,22 +36,14 @@ MOST_LAUNCHES = 100_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What is fixed before anything runs.
+    """What is fixed before anything runs."""
 
-    Attributes:
-        margin: share of a time that does not matter.
-        level: chance of a wrong verdict in any of the comparisons, for each side.
-        comparisons: how many comparisons share the level.
-        turn_s: seconds of one turn of short calls.
-        round_s: seconds of all turns of one round, if calls are not longer.
-    """
-
-    margin: float = MARGIN
-    level: float = LEVEL
+    margin: float = MARGIN  # share of a time that does not matter
+    level: float = LEVEL  # chance of a wrong verdict in any of the comparisons, for each side
     rounds: int = ROUNDS
-    comparisons: int = 1
-    turn_s: float = 0.02
-    round_s: float = 1.5
+    comparisons: int = 1  # how many share the level
+    turn_s: float = 0.02  # of short calls
+    round_s: float = 1.5  # of all turns of a round, if calls are not longer
 
     def __post_init__(self) -> None:
         if not 0 < self.margin < 1:
@@ -83,61 +75,25 @@ def start_arm(name: Name, task: ArmTask) -> tuple[Worker, object]:
     return Worker("bench.compare.turns:play_arm", variables=variables), task
 
 
-@dataclass(slots=True)
-class Player:
-    """An arm's process; a context that starts and ends it.
+def receive(worker: Worker, cell: Cell) -> Any:  # noqa: ANN401
+    """Wait for what an arm's process answers: `Ready`, then the times of each turn.
 
-    What it answers may be an ArmError: it can't be run, dies, or takes longer than its cell's limit.
+    Raises:
+        ArmError: it can't be run, dies, or takes longer than its cell's limit.
     """
-
-    task: ArmTask
-    name: Name = "first"
-    start: Start = start_arm
-    worker: Worker = field(init=False)
-
-    def __enter__(self) -> Self:
-        """Start it; `ready` waits for it, so that several start at once."""
-        self.worker, message = self.start(self.name, self.task)
-        self.worker.start().send(message)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.worker.end()
-
-    def ready(self) -> Ready:
-        """Wait until it is warm."""
-        answer = self._receive()
-        assert isinstance(answer, Ready), answer
-        return answer
-
-    def turn(self, launches: int) -> TurnTimes:
-        """Let it make so many calls, and wait."""
-        self.worker.send(launches)
-        return self._receive()
-
-    def _receive(self) -> Any:  # noqa: ANN401
-        cell = self.task.cell
-        answer = self.worker.receive(limit_s=cell.time_limit_s)
-        if isinstance(answer, Failure):
-            reason = f"{write(cell.name, cell.implementation)}: {answer.reason}"
-            raise ArmError(answer.model_copy(update={"reason": reason}))
-        return answer
+    answer = worker.receive(limit_s=cell.time_limit_s)
+    if isinstance(answer, Failure):
+        reason = f"{write(cell.name, cell.implementation)}: {answer.reason}"
+        raise ArmError(answer.model_copy(update={"reason": reason}))
+    return answer
 
 
 @dataclass(slots=True)
 class Match:
-    """Plays rounds of two arms.
+    """Plays rounds of two arms; the first one is its own control, the verdict is about the second.
 
-    Attributes:
-        first: the arm that is compared with, and once more its control.
-        second: the arm that the verdict is about.
-        start: what makes an arm's process, e.g. with another interpreter.
-        read_memory: read the memory of a call in every round.
-        planted: share of each turn of the second arm that is done once more and not counted.
-        least_launches: calls in a turn at least.
-        launches: calls in a turn of each arm, after the first round.
-        laps: how often a round goes through its order.
-        ready: what each process answered in the first round.
+    The first round says how many `launches` a turn of each arm makes, how many `laps` a round goes
+    through its order, and what each process answers when it is `ready`.
     """
 
     first: Cell
@@ -146,8 +102,8 @@ class Match:
     device: ArmDevice
     settings: Settings
     start: Start = start_arm
-    read_memory: bool = False
-    planted: float = 0.0
+    read_memory: bool = False  # in every round
+    planted: float = 0.0  # share of each turn of the second arm that is done once more, uncounted
     least_launches: int = 1
     launches: dict[Name, int] = field(init=False, default_factory=dict)
     laps: int = field(init=False, default=1)
@@ -163,22 +119,28 @@ class Match:
             yield self._round(ORDERS[number % len(ORDERS)], {} if number else outputs)
 
     def _round(self, order: tuple[Name, ...], outputs: Mapping[Name, Path]) -> RoundRecord:
+        cells: dict[Name, Cell] = dict.fromkeys(LETTERS, self.first) | {"second": self.second}
+        workers: dict[Name, Worker] = {}
+        turns: list[tuple[Name, TurnTimes]] = []
         with ExitStack() as stack:
-            players: dict[Name, Player] = {}
-            for name in LETTERS:
+            for name, cell in cells.items():
                 task = ArmTask(
-                    cell=self.second if name == "second" else self.first,
+                    cell=cell,
                     device=self.device,
                     outputs=outputs.get(name),
                     read_memory=self.read_memory,
                     planted=self.planted if name == "second" else 0.0,
                 )
-                players[name] = stack.enter_context(Player(task, name, self.start))
-            ready = {name: player.ready() for name, player in players.items()}
+                workers[name], message = self.start(name, task)
+                stack.callback(workers[name].end)
+                workers[name].start().send(message)  # they get warm at once
+            ready = {name: receive(worker, cells[name]) for name, worker in workers.items()}
             if not self.launches:
                 self.ready = ready
                 self.plan(ready)
-            turns = [(name, players[name].turn(self.launches[name])) for name in order * self.laps]
+            for name in order * self.laps:
+                workers[name].send(self.launches[name])
+                turns.append((name, receive(workers[name], cells[name])))
         return RoundRecord(
             order="".join(LETTERS[name] for name in order),
             readings=_readings_by_clock(turns),

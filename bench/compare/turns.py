@@ -61,19 +61,13 @@ def thread_variables(variables: Mapping[str, str], device: ArmDevice) -> dict[st
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmTask:
-    """What an arm's process is to do.
-
-    Attributes:
-        outputs: where to leave what the module gives, in the first round.
-        read_memory: read the memory of a call in other rounds too.
-        planted: share of each turn that is done once more and not counted, a slowdown for controls.
-    """
+    """What an arm's process is to do."""
 
     cell: Cell
     device: ArmDevice
-    outputs: Path | None = None
-    read_memory: bool = False
-    planted: float = 0.0
+    outputs: Path | None = None  # where to leave what the module gives, in the first round
+    read_memory: bool = False  # read the memory of a call in other rounds too
+    planted: float = 0.0  # share of each turn that is done once more, uncounted, to slow a control
 
 
 class Ready(Model):

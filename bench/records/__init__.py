@@ -18,11 +18,10 @@ from bench.records.failure import (
     start_failure,
     timeout_failure,
 )
-from bench.records.files import Model, append_line, parse_line, read_lines, write_whole
+from bench.records.files import Model, append_line, read_models, write_whole
 from bench.records.outcome import (
     CALL_MEMORY,
     GATE_EXPERIMENT,
-    MEASURED_WORSE,
     OUTCOME_FILE,
     SAME_OR_BETTER,
     UNDECIDED,

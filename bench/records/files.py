@@ -59,7 +59,6 @@ def append_line(path: Path, model: Model) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _APPENDING:
-            _cut_torn_line(path)
             _append(path, line)
     except OSError as error:
         msg = (
@@ -70,8 +69,12 @@ def append_line(path: Path, model: Model) -> None:
 
 
 def _append(path: Path, line: bytes) -> None:
-    with path.open("ab", buffering=0) as file:
-        before = path.stat().st_size
+    with path.open("ab+", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        file.seek(max(0, before - 1))
+        if file.read() not in (b"", b"\n"):
+            file.seek(0)
+            before = file.truncate(file.read().rfind(b"\n") + 1)
         try:
             # On a full disk a write may end in the middle; the next one says why.
             while line:
@@ -80,16 +83,6 @@ def _append(path: Path, line: bytes) -> None:
         except OSError:
             file.truncate(before)
             raise
-
-
-def _cut_torn_line(path: Path) -> None:
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb+") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:

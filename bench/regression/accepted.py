@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench.records import Amount, Finding, Model, append_line, parse_line, read_lines
+from bench.records import Amount, Finding, Model, append_line, read_models
 from bench.regression.exact import OUTPUTS
 
 FILE = Path("regressions.jsonl")
@@ -47,9 +47,7 @@ def read_accepted(path: Path) -> tuple[Accepted, ...]:
     Raises:
         ValueError: a line is none; the message names file, line and field.
     """
-    if not path.exists():
-        return ()
-    return tuple(parse_line(Accepted, line, where=where) for where, line in read_lines(path))
+    return read_models(Accepted, filter(Path.exists, [path]))
 
 
 def apply_accepted(findings: Iterable[Finding], known: Sequence[Accepted]) -> tuple[Finding, ...]:

@@ -8,16 +8,8 @@ may change: they have to agree within a tolerance of the number format, stated h
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.records import (
-    Agreement,
-    Amount,
-    Checksum,
-    Finding,
-    FindingVerdict,
-    Operator,
-    Record,
-    cell_name,
-)
+from bench import records
+from bench.records import Agreement, Amount, Checksum, Finding, FindingVerdict, Operator, Record
 
 # Largest difference over the largest value. float32: 100 units in the last place, a sum in another
 # order differs by ten; the others follow from their mantissas.
@@ -45,13 +37,10 @@ def key_of(record: Record) -> Key:
 def compare_records(
     base: Record, head: Record, *, agreement: Agreement | None = None
 ) -> tuple[Finding, ...]:
-    """All exact findings of one cell.
+    """All exact findings of one cell, by its records before and after.
 
-    Args:
-        base: its record before.
-        head: its record after.
-        agreement: how far the outputs themselves differ, where both were at hand; else their
-            checksums are compared.
+    `agreement` is how far the outputs themselves differ, where both were at hand; else their
+    checksums are compared.
     """
     if base.failure or head.failure:
         return (_runs(base, head),)
@@ -60,38 +49,26 @@ def compare_records(
         numbers = isinstance(before, int | float) and isinstance(after, int | float)
         ratio = after / before if numbers and before else None  # type: ignore[operator]
         verdict: FindingVerdict = "SAME" if before == after else "CHANGED"
-        findings.append(_finding(head, quantity, verdict, (before, after), unit=unit, ratio=ratio))
+        fields = {"unit": unit, "before": before, "after": after, "ratio": ratio}
+        findings.append(_finding(head, quantity, verdict, **fields))
     return (*findings, _outputs(base, head, agreement))
 
 
-def _finding(
-    record: Record,
-    quantity: str,
-    verdict: FindingVerdict,
-    sides: tuple[Amount, Amount],
-    **fields: Any,  # noqa: ANN401  # other fields of a finding
-) -> Finding:
-    return Finding(
-        cell=cell_name(record),
-        quantity=quantity,
-        kind="exact",
-        verdict=verdict,
-        before=sides[0],
-        after=sides[1],
-        **fields,
-    )
+def _finding(record: Record, quantity: str, verdict: FindingVerdict, **fields: Any) -> Finding:  # noqa: ANN401
+    cell = records.cell_name(record)
+    return Finding(cell=cell, quantity=quantity, kind="exact", verdict=verdict, **fields)
 
 
 def gone(base: Record) -> Finding:
     """A cell that only the base has."""
     reason = "the head does not have it"
-    return _finding(base, "cell", "CHANGED", ("there", "gone"), reason=reason)
+    return _finding(base, "cell", "CHANGED", before="there", after="gone", reason=reason)
 
 
 def new(head: Record) -> Finding:
     """A cell that only the head has."""
     reason = "the base does not have it"
-    return _finding(head, "cell", "NEW", ("not there", "there"), reason=reason)
+    return _finding(head, "cell", "NEW", before="not there", after="there", reason=reason)
 
 
 def _runs(base: Record, head: Record) -> Finding:
@@ -101,7 +78,7 @@ def _runs(base: Record, head: Record) -> Finding:
     failures = {"base": base.failure, "head": head.failure}
     reasons = (f"{side}: {failure.reason}" for side, failure in failures.items() if failure)
     before, after = (failure.kind if failure else "yes" for failure in failures.values())
-    return _finding(head, "runs", verdict, (before, after), reason="; ".join(reasons))
+    return _finding(head, "runs", verdict, before=before, after=after, reason="; ".join(reasons))
 
 
 def _quantities(base: Record, head: Record) -> list[ExactRow]:
@@ -144,7 +121,8 @@ def _outputs(base: Record, head: Record, agreement: Agreement | None) -> Finding
     sums = base.measures.outputs, head.measures.outputs
     verdict, reason = _agreed(sums, agreement, TOLERANCES[head.dtype])
     before, after = (side[0].mix if side else None for side in sums)
-    return _finding(head, OUTPUTS, verdict, (before, after), unit="checksum", reason=reason)
+    fields = {"unit": "checksum", "before": before, "after": after, "reason": reason}
+    return _finding(head, OUTPUTS, verdict, **fields)
 
 
 def _agreed(

@@ -27,11 +27,6 @@ class Examined:
     agreement: Agreement | None = None
 
     @property
-    def runs(self) -> bool:
-        """Whether both sides can be timed."""
-        return self.base.failure is None and self.head.failure is None
-
-    @property
     def findings(self) -> tuple[Finding, ...]:
         """What the exact gates say of it."""
         failures = (self.base.failure, self.head.failure)

@@ -7,19 +7,9 @@ has comparisons of these two commits.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench import records
 from bench.analysis import median_interval
-from bench.records import (
-    COMPARISONS_FILE,
-    Comparison,
-    Environment,
-    Finding,
-    FindingKind,
-    Record,
-    SideRecord,
-    cell_name,
-    read_comparisons,
-    read_records,
-)
+from bench.records import Comparison, Environment, Finding, Record, SideRecord, cell_name
 from bench.regression import exact
 from bench.regression.verdicts import EXPECTED
 
@@ -30,9 +20,8 @@ PRECISION_FLAGS = ("matmul_precision", "conv_precision", "fp32_precision")
 
 
 def is_records(folder: str) -> bool:
-    """Whether this names a folder that has records."""
-    path = Path(folder)
-    return path.is_dir() and any(path.rglob("*.jsonl"))
+    """Whether this names a folder that has records; an empty text names none."""
+    return folder != "" and Path(folder).is_dir() and any(Path(folder).rglob("*.jsonl"))
 
 
 def read_folder(folder: Path) -> tuple[Record, ...]:
@@ -42,7 +31,7 @@ def read_folder(folder: Path) -> tuple[Record, ...]:
         ValueError: there are none.
     """
     latest: dict[tuple[object, ...], Record] = {}
-    for record in read_records(folder):
+    for record in records.read_records(folder):
         if record.source != "published":
             latest[(record.source, *exact.key_of(record))] = record
     if not latest:
@@ -51,9 +40,9 @@ def read_folder(folder: Path) -> tuple[Record, ...]:
     return tuple(latest.values())
 
 
-def side(folder: Path, records: Sequence[Record]) -> SideRecord:
+def side(folder: Path, run: Sequence[Record]) -> SideRecord:
     """What a folder is, by its last record."""
-    environments = (record.environment for record in reversed(records) if record.environment)
+    environments = (record.environment for record in reversed(run) if record.environment)
     where = next(environments, None)
     return SideRecord(name=folder.name, commit=where.commit if where else None, environment=where)
 
@@ -67,8 +56,8 @@ def compare_folders(base: Sequence[Record], head: Sequence[Record]) -> tuple[Fin
     findings: list[Finding] = []
     for source in ("predicted", "measured"):
         before, after = (
-            {exact.key_of(record): record for record in records if record.source == source}
-            for records in (base, head)
+            {exact.key_of(record): record for record in run if record.source == source}
+            for run in (base, head)
         )
         for key, record in after.items():
             if key in before:
@@ -118,28 +107,28 @@ def refuse_others(base: Record, head: Record) -> None:
 
 def _shown(base: Record, head: Record) -> Iterator[Finding]:
     """Medians of the first clock, and measured memory."""
-    sides = (base.measures, head.measures)
-    if all(measures.timings for measures in sides):
-        medians = [median_interval(measures.timings[0].samples_s).median for measures in sides]
-        yield _apart(head, "time", "s", medians)
-    added = [measures.memory.added_bytes if measures.memory else None for measures in sides]
-    if all(added):
-        yield _apart(head, "memory", "bytes", [float(value or 0) for value in added])
-
-
-def _apart(head: Record, kind: FindingKind, unit: str, values: Sequence[float]) -> Finding:
-    before, after = values
-    return Finding(
-        cell=cell_name(head),
-        quantity=kind,
-        kind=kind,
-        verdict="SHOWN",
-        unit=unit,
-        before=before,
-        after=after,
-        ratio=after / before if before else None,
-        reason="by separate runs, which decide nothing",
-    )
+    units: dict[records.FindingKind, str] = {"time": "s", "memory": "bytes"}
+    sides = [
+        {
+            "time": median_interval(item.timings[0].samples_s).median if item.timings else None,
+            "memory": item.memory.added_bytes if item.memory else None,
+        }
+        for item in (base.measures, head.measures)
+    ]
+    for kind, unit in units.items():
+        before, after = (readings[kind] for readings in sides)
+        if before and after:
+            yield Finding(
+                cell=cell_name(head),
+                quantity=kind,
+                kind=kind,
+                verdict="SHOWN",
+                unit=unit,
+                before=float(before),
+                after=float(after),
+                ratio=after / before,
+                reason="by separate runs, which decide nothing",
+            )
 
 
 def by_turns(
@@ -148,8 +137,8 @@ def by_turns(
     """Comparisons of these two commits, in a folder or the one that it is in."""
     if base is None or head is None or not (base.commit and head.commit):
         return ()
-    files = [place / COMPARISONS_FILE for place in (folder, folder.resolve().parent)]
-    comparisons = (comparison for file in files for comparison in read_comparisons(file))
+    files = [place / records.COMPARISONS_FILE for place in (folder, folder.resolve().parent)]
+    comparisons = (comparison for file in files for comparison in records.read_comparisons(file))
     # A control has the base on both sides.
     commits = {"": None, **dict.fromkeys(EXPECTED, (base.commit, base.commit))}
     return tuple(

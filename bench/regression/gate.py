@@ -12,23 +12,15 @@ from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
 
+from bench import records
 from bench.compare import ArmTask, Match, Name, OnStep, arm_record, play_match, thread_variables
-from bench.records import (
-    COMPARISONS_FILE,
-    MEASURED_WORSE,
-    Comparison,
-    Finding,
-    Outcome,
-    SideRecord,
-    append_line,
-    cell_name,
-)
+from bench.records import Comparison, Finding, Outcome, SideRecord, append_line, cell_name
 from bench.regression import accepted, exact, examine, folders, verdicts
 from bench.regression.examine import Examined
 from bench.regression.planning import Plan
 from bench.regression.requests import outline
 from bench.regression.revisions import RevisionSide, sides
-from bench.run import RECORDS_FILE, timestamp
+from bench.run import RECORDS_FILE, set_records_aside, timestamp
 from bench.workers import Worker
 
 # Both sides, the exact findings, and comparisons by turns.
@@ -72,18 +64,16 @@ def of_folders(plan: Plan) -> Compared:
     """Compare what two runs have written."""
     assert plan.head is not None, "is_of_folders"
     paths = (Path(plan.base), Path(plan.head))
-    records = [folders.read_folder(path) for path in paths]
-    base, head = map(folders.side, paths, records)
+    runs = [folders.read_folder(path) for path in paths]
+    base, head = map(folders.side, paths, runs)
     comparisons = folders.by_turns(paths[1], base.environment, head.environment)
-    return base, head, folders.compare_folders(*records), comparisons
+    return base, head, folders.compare_folders(*runs), comparisons
 
 
 def of_revisions(plan: Plan, *, on_step: OnStep) -> Compared:
     """Check both out, examine them, and let them take turns."""
-    for name in (f"base/{RECORDS_FILE}", f"head/{RECORDS_FILE}", COMPARISONS_FILE):
-        path = plan.out / name
-        if path.exists():  # of an earlier run
-            path.replace(path.with_suffix(".jsonl.bak"))
+    for name in (f"base/{RECORDS_FILE}", f"head/{RECORDS_FILE}", records.COMPARISONS_FILE):
+        set_records_aside(plan.out, name)
     comparisons: tuple[Comparison, ...] = ()
     with sides(Path.cwd(), plan.base, plan.head) as pair:
         examined = examine.examine(plan.asks, pair, device=plan.device, on_step=on_step)
@@ -93,12 +83,12 @@ def of_revisions(plan: Plan, *, on_step: OnStep) -> Compared:
         if not plan.exact_only:
             timer = RevisionTimer(plan=plan, sides=pair, on_step=on_step)
             comparisons = timer.time_cells(examined)
-    records = (examined[0].base, examined[0].head) if examined else (None, None)
+    first = (examined[0].base, examined[0].head) if examined else (None, None)
     base, head = (
         SideRecord(
             name=side.name, commit=side.commit, environment=record.environment if record else None
         )
-        for side, record in zip(pair, records, strict=True)
+        for side, record in zip(pair, first, strict=True)
     )
     return base, head, tuple(finding for cell in examined for finding in cell.findings), comparisons
 
@@ -116,7 +106,7 @@ class RevisionTimer:
 
         The controls are of the cell with the least work; a cell that reads worse is compared twice.
         """
-        runnable = [cell for cell in examined if cell.runs]
+        runnable = [cell for cell in examined if not (cell.base.failure or cell.head.failure)]
         if not runnable:
             return ()
         counts = [cell.base.measures.counts for cell in runnable]
@@ -130,7 +120,7 @@ class RevisionTimer:
         for cell in runnable:
             first = self.play(cell, role="cell", shared=len(runnable))
             comparisons.append(first)
-            if any(finding.verdict in MEASURED_WORSE for finding in verdicts.findings((first,))):
+            if any(finding.is_worse for finding in verdicts.findings((first,))):
                 comparisons.append(self.play(cell, role="again", shared=len(runnable)))
         return tuple(comparisons)
 
@@ -141,7 +131,7 @@ class RevisionTimer:
         """
         plan, is_control = self.plan, role in verdicts.EXPECTED
         sides = (self.sides[0], self.sides[0] if is_control else self.sides[1])
-        records = (cell.base, cell.base if is_control else cell.head)
+        pair = (cell.base, cell.base if is_control else cell.head)
 
         def start(name: Name, task: ArmTask) -> tuple[Worker, object]:
             side = sides[name == "second"]
@@ -160,7 +150,7 @@ class RevisionTimer:
         )
         arms = [
             arm_record(record, f"{record.subject}@{side.commit or side.name}")
-            for record, side in zip(records, sides, strict=True)
+            for record, side in zip(pair, sides, strict=True)
         ]
         where = cell.head.environment
         assert where is not None, "a worker says where it is"
@@ -171,7 +161,7 @@ class RevisionTimer:
             axes={**cell.head.axes, "gate_role": role, "gate_cell": cell_name(cell.head)},
             on_step=lambda step: self.on_step(f"{cell.ask.arm} {cell.ask.size}: {step}"),
         )
-        append_line(plan.out / COMPARISONS_FILE, comparison)
+        append_line(plan.out / records.COMPARISONS_FILE, comparison)
         return comparison
 
 

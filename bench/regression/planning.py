@@ -26,25 +26,16 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What the command line wants.
+    """What the command line wants."""
 
-    Attributes:
-        base: revision or folder of records.
-        head: the same; None for the working tree as it is.
-        asks: the cells, by name; folders need none.
-        planted: share of extra work of the control that has to read SLOWER.
-        accept: reason with which every change is accepted.
-        accepted: file of accepted changes.
-    """
-
-    base: str
-    head: str | None
-    asks: Sequence[Ask] = ()
+    base: str  # revision or folder of records
+    head: str | None  # the same; None for the working tree as it is
+    asks: Sequence[Ask] = ()  # the cells, by name; folders need none
     device: ArmDevice = "cpu"
     settings: Settings = Settings()  # noqa: RUF009  # frozen
-    planted: float = PLANTED
+    planted: float = PLANTED  # share of extra work of the control that has to read SLOWER
     exact_only: bool = False
-    accept: str | None = None
+    accept: str | None = None  # reason with which every change is accepted
     accepted: Path = accepted.FILE
     out: Path = Path("results/regress")
 
@@ -56,9 +47,7 @@ class Plan:
             ValueError: only one of them is.
         """
         sides = [self.base, self.head or WORKING_TREE]
-        have_records = [
-            bool(side) and folders.is_records(side or "") for side in (self.base, self.head)
-        ]
+        have_records = [folders.is_records(side or "") for side in (self.base, self.head)]
         if any(have_records) and not all(have_records):
             msg = (
                 f"{sides[have_records.index(True)]!r} is a folder of records, "

@@ -18,25 +18,16 @@ DEFAULT_BLOCKS = ("apnb", "afnb-bottleneck", "nb")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ask:
-    """One cell by name.
+    """One cell by name."""
 
-    Attributes:
-        arm: a block, a network or somebody's own factory, with an implementation or without.
-        size: WIDTHxHEIGHT.
-        channels: of the map, for a block.
-        key_channels: of query and key, for a block.
-        experiment: name or file of an experiment, whose cell with these `axes` is meant instead.
-        axes: of that cell.
-    """
-
-    arm: str
-    size: str
+    arm: str  # a block, network or somebody's own factory, with an implementation or without
+    size: str  # WIDTHxHEIGHT
     batch: int = 1
     dtype: Dtype = "float32"
     mode: Mode = "eval"
-    channels: int = 512
-    key_channels: int = 64
-    experiment: str = ""
+    channels: int = 512  # of the map, for a block
+    key_channels: int = 64  # of query and key, for a block
+    experiment: str = ""  # name or file of an experiment, whose cell with these `axes` is meant
     axes: Mapping[str, str | int | float] = field(default_factory=dict)
 
 

@@ -33,20 +33,13 @@ class SideError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RevisionSide:
-    """A revision that can be run.
-
-    Attributes:
-        commit: of the checkout, `-dirty` if changed since.
-        code: twelve digits of the Python files.
-        path: folder of links, the first on the path of its processes.
-        python: interpreter of its environment.
-    """
+    """A revision that can be run."""
 
     name: str
-    commit: str | None
-    code: str
-    path: Path
-    python: str
+    commit: str | None  # of the checkout, `-dirty` if changed since
+    code: str  # twelve digits of the Python files
+    path: Path  # folder of links, the first on the path of its processes
+    python: str  # interpreter of its environment
 
     def worker(self, target: str, **variables: str) -> Worker:
         """A process of its own, not yet started, that runs a target of `bench.regression.worker`."""
@@ -66,12 +59,7 @@ class RevisionSide:
         return variables
 
 
-def repository(folder: Path) -> Path:
-    """Top of the checkout that a folder is in.
-
-    Raises:
-        ValueError: it is in none.
-    """
+def _top(folder: Path) -> Path:
     done = _git(folder, "rev-parse", "--show-toplevel")
     if done.returncode:
         msg = (
@@ -82,12 +70,7 @@ def repository(folder: Path) -> Path:
     return Path(done.stdout.strip())
 
 
-def resolve_revision(top: Path, revision: str) -> str:
-    """Commit of a revision.
-
-    Raises:
-        ValueError: this clone has none of that name.
-    """
+def _resolved(top: Path, revision: str) -> str:
     verify = ("rev-parse", "--verify", "--quiet", "--end-of-options")
     done = _git(top, *verify, f"{revision}^{{commit}}")
     if done.returncode:
@@ -101,19 +84,16 @@ def resolve_revision(top: Path, revision: str) -> str:
 
 @contextmanager
 def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionSide, RevisionSide]]:
-    """Check both revisions out; everything is gone afterwards, however it ends.
+    """Check both revisions out, of the repository that a folder is in; a head of None is its working tree.
 
-    Args:
-        folder: somewhere in the repository.
-        base: a revision.
-        head: a revision, or None for the working tree as it is.
+    Everything is gone afterwards, however it ends.
 
     Raises:
-        ValueError: a revision is not there, or its environment can't be made.
+        ValueError: there is no repository, a revision is not in it, or its environment can't be made.
         SideError: a revision has no library where the other one has.
     """
-    top = repository(folder)
-    commits = [resolve_revision(top, revision) for revision in (base, head) if revision]
+    top = _top(folder)
+    commits = [_resolved(top, revision) for revision in (base, head) if revision]
     with tempfile.TemporaryDirectory(prefix="regress-") as temporary:
         trees: list[Path] = []
         try:
@@ -148,13 +128,11 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
 def link(root: Path, links: Path) -> Path:
     """Make a folder of links: the harness from this suite, everything else from a checkout."""
     links.mkdir()
-    for name in HARNESS:
-        (links / name).symlink_to(HARNESS_ROOT / name)
-    for entry in sorted(root.iterdir()):
-        if not (entry.name.startswith(".") or entry.name in (*HARNESS, *NOT_LINKED)):
-            (links / entry.name).symlink_to(entry)
-    if not (links / LIBRARY).exists():
-        (links / LIBRARY).symlink_to(HARNESS_ROOT / LIBRARY)
+    entries = {entry.name: entry for entry in root.iterdir() if not entry.name.startswith(".")}
+    harness = {name: HARNESS_ROOT / name for name in HARNESS}
+    for name, place in ({LIBRARY: HARNESS_ROOT / LIBRARY} | entries | harness).items():
+        if name not in NOT_LINKED:
+            (links / name).symlink_to(place)
     return links
 
 

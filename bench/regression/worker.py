@@ -40,11 +40,8 @@ def examine_cells() -> Generator[Any, Any, None]:
 def examine_cell(ask: Ask, device: str, *, weights: Path, outputs: Path) -> Record:
     """Count, predict, and run one call; the record has a failure if the cell can't be built or run here.
 
-    Args:
-        ask: the cell by name.
-        device: where the call is run.
-        weights: file for weights and inputs; what it has is used where it fits, else it is written.
-        outputs: file for what the module gives.
+    Weights and inputs are those of the file `weights` where they fit, else it is written; `outputs` is
+    a file for what the module gives.
     """
     try:
         cell = requested_cell(ask)

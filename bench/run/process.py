@@ -25,25 +25,16 @@ _KEEPING = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """What a process is to measure.
-
-    Attributes:
-        folder: of the records, for what a training leaves beside them.
-        code: digest of the code, as records have it; a training goes on with a checkpoint of the same.
-        slot: which of the cells that run at once this is.
-        threads: its share of the processor; None if it has the machine to itself.
-        gpus: how many the machine has.
-        waits_on_device: whether the process that asks has a context on the device, where it idles.
-    """
+    """What a process is to measure."""
 
     cell: Job
     device: str
-    folder: Path | None = None
-    code: str | None = None
-    slot: int = 0
-    threads: int | None = None
-    gpus: int = 1
-    waits_on_device: bool = False
+    folder: Path | None = None  # of the records, for what a training leaves beside them
+    code: str | None = None  # its digest; a training goes on with a checkpoint of the same
+    slot: int = 0  # which of the cells that run at once this is
+    threads: int | None = None  # its share of the processor; None if it has the machine to itself
+    gpus: int = 1  # how many the machine has
+    waits_on_device: bool = False  # whether its parent has a context on the device, and idles there
 
 
 def run_task(task: Task) -> Measures | Failure:

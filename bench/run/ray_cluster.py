@@ -53,13 +53,7 @@ def ray(device: str) -> Engine:
     return engine
 
 
-def _run(
-    core: Any,  # noqa: ANN401  # a module
-    act: Act,
-    cells: Sequence[Job],
-    *,
-    resource: str,
-) -> Iterator[Record | Lost]:
+def _run(core: Any, act: Act, cells: Sequence[Job], *, resource: str) -> Iterator[Record | Lost]:  # noqa: ANN401
     """Start all cells and give each as it ends, those of a worker or node that died after some tries.
 
     Raises:

@@ -13,25 +13,18 @@ from pathlib import Path
 
 from bench import training
 from bench.records import Environment, Measures, Record, append_line, read_records
-from bench.run import process
+from bench.run import job_records, process
 from bench.run.environment import fingerprint
-from bench.run.job_records import (
-    Source,
-    environment_of,
-    make_record,
-    measured_record,
-    predicted_record,
-    resolve_device,
-)
+from bench.run.job_records import Source, environment_of, make_record, measured_record
 from bench.run.pool import Engine, Lost, in_order
 from experiments.spec import Job, TrainingJob
 
 RECORDS_FILE = "records.jsonl"
 
 
-def set_records_aside(out: Path) -> None:
-    """Put the records of earlier runs aside, as .bak."""
-    path = out / RECORDS_FILE
+def set_records_aside(out: Path, name: str = RECORDS_FILE) -> None:
+    """Put a file with records of earlier runs aside, as .bak."""
+    path = out / name
     if path.exists():
         path.replace(path.with_suffix(".jsonl.bak"))
 
@@ -52,8 +45,7 @@ def run_cells(
         out: folder of the records.
         source: of the records.
         device: `cpu` or `cuda`, for cells that don't name one; predictions are made on `meta`.
-        engine: what runs cells: one by one wherever time or memory is read; trainings may run at
-            once.
+        engine: one by one wherever time or memory is read; trainings may run at once.
         slots: how many the engine runs at once on this machine; they share its threads.
 
     Raises:
@@ -62,7 +54,7 @@ def run_cells(
     """
     path, folder = out / RECORDS_FILE, out.resolve()
     device = "meta" if source == "predicted" else device
-    rows = {_row(record.experiment, record.axes, record.cell) for record in _read(path, source)}
+    rows = set(map(_row, _read(path, source)))
     chosen = [cell for cell in cells if source == "predicted" or cell.is_executed]
     wheres: dict[str, Environment] = {}
     for cell in chosen:
@@ -72,7 +64,7 @@ def run_cells(
     def act(cell: Job, slot: int) -> Record:
         where = wheres[cell.id]
         if source == "predicted":
-            return predicted_record(cell, where)
+            return job_records.predicted_record(cell, where)
         return measured_record(cell, where, folder=folder, slot=slot, slots=slots)
 
     again = partial(_again, path=path, rows=rows)
@@ -111,7 +103,7 @@ def _again(record: Record, cell: Job, *, path: Path, rows: set[tuple[object, ...
     """Two rows of a table may want one measurement; it is made once and written for each."""
     row = {"experiment": cell.experiment, "axes": dict(cell.axes), "subject": cell.name}
     same = record.model_copy(update={**row, "cell": cell.id})
-    if _row(same.experiment, same.axes, same.cell) not in rows:
+    if _row(same) not in rows:
         append_line(path, same)
     return same
 
@@ -133,8 +125,8 @@ def _read(path: Path, source: Source) -> tuple[Record, ...]:
     return tuple(record for record in records if record.source == source)
 
 
-def _row(experiment: str, axes: Mapping[str, object], cell_id: str) -> tuple[object, ...]:
-    return experiment, cell_id, *sorted(axes.items())
+def _row(record: Record) -> tuple[object, ...]:
+    return record.experiment, record.cell, *sorted(record.axes.items())
 
 
 def _still_holds(old: Record, where: Environment) -> bool:
@@ -153,7 +145,7 @@ def run_under_torchrun(cells: Sequence[Job], out: Path, *, device: str) -> bool:
     Raises:
         ValueError: the device or a data set is not there, or a training diverged.
     """
-    resolved = resolve_device(device)
+    resolved = job_records.resolve_device(device)
     trainings = [cell for cell in cells if isinstance(cell, TrainingJob)]
     with training.processes(resolved) as device_of_process:
         first = training.place().rank == 0

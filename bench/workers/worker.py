@@ -25,23 +25,16 @@ class Worker:
     """A process that answers messages; a context that starts it, and ends it whatever happened.
 
     What can't be started, dies, hangs or has no memory answers with a Failure; nothing is raised.
-
-    Attributes:
-        target: what answers there, `package.module:function`; see `bench.workers.child`.
-        python: another interpreter, whose path is that of its variables; messages to it are JSON,
-            and what it writes is kept for the reason of its death instead of shown.
-        variables: environment variables of the process; those of this one if None.
-        folder: in which it runs.
-        log: file for what it writes, where that is to be kept.
-        goes_on: whether it answers another message.
+    `python` is another interpreter, whose path is that of its variables; messages to it are JSON, and
+    what it writes is kept for the reason of its death instead of shown.
     """
 
-    target: str
+    target: str  # what answers there, `package.module:function`; see `bench.workers.child`
     python: str | None = None
-    variables: Mapping[str, str] | None = None
-    folder: Path | None = None
-    log: Path | None = None
-    goes_on: bool = field(init=False, default=False)
+    variables: Mapping[str, str] | None = None  # those of this process if None
+    folder: Path | None = None  # in which it runs
+    log: Path | None = None  # for what it writes, where that is to be kept
+    goes_on: bool = field(init=False, default=False)  # whether it answers another message
     process: "subprocess.Popen[bytes] | None" = field(init=False, default=None)
     _connection: Connection = field(init=False)
     _log: IO[bytes] | None = field(init=False, default=None)

@@ -165,8 +165,11 @@ def test_a_wrong_input_is_named_and_ends_with_status_2(repository, arguments, me
 def test_outside_a_repository_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(ValueError, match="this folder is in no git repository"):
-        revisions.repository(tmp_path)
+    with (
+        pytest.raises(ValueError, match="this folder is in no git repository"),
+        revisions.sides(tmp_path, "HEAD", None),
+    ):
+        pytest.fail("checked out")
 
 
 def test_a_base_without_the_library_that_the_head_has_ends_with_status_3(repository, capsys):
@@ -233,8 +236,11 @@ def test_other_packages_need_uv_which_is_named_where_it_is_missing(repository, m
 
 def test_without_git_the_message_names_it_and_the_other_way(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(ValueError, match="git is missing, .* pass two folders of records"):
-        revisions.repository(tmp_path)
+    with (
+        pytest.raises(ValueError, match="git is missing, .* pass two folders of records"),
+        revisions.sides(tmp_path, "HEAD", None),
+    ):
+        pytest.fail("checked out")
 
 
 def test_what_git_says_of_a_revision_that_it_cannot_check_out_is_passed_on(repository, monkeypatch):

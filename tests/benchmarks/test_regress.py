@@ -222,7 +222,7 @@ def test_in_process_time_of_this_machine(repository, tmp_path, monkeypatch):
     equal = played["untouched"]
     for role, made in played.items():
         assert made.failure is None
-        ratio = judging.judge_comparison(made).ratio
+        ratio = sign_test.decide_comparison(made, "process").ratio
         print(f"\n{role}: {ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]")  # noqa: T201
     for truth, source in (("A/A", equal), ("ten percent", played["cell"])):
         starts = range(len(windows(equal)))

@@ -15,7 +15,7 @@ from ann.spec import Size
 from bench import efficiency
 from bench.analysis import decide_comparison
 from bench.compare import compare as paired
-from bench.compare.rounds import LETTERS, ORDERS, ArmError, Match, Player
+from bench.compare.rounds import LETTERS, ORDERS, ArmError, Match, receive, start_arm
 from bench.compare.turns import ArmTask, Ready
 from bench.records import comparison, exit_failure, record, timeout_failure
 from bench.records.record import Failure
@@ -162,7 +162,7 @@ def test_sizes_share_the_level():
 )
 def test_arms_that_differ_in_more_than_themselves_are_refused(change):
     with pytest.raises(ValueError, match=f"arms differ in {next(iter(change))}: "):
-        paired.compare(cell(), cell(**change), device="cpu")
+        paired.compare(cell(), cell(**change), device="cpu", settings=paired.Settings())
 
 
 def test_an_order_and_its_opposite_make_up_for_drift():
@@ -205,8 +205,11 @@ def test_an_arm_that_raises_ends_with_its_reason(tmp_path, monkeypatch):
     (tmp_path / "broken_arm.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
     own = replace(cell(), subject=OwnModule(factory="broken_arm:make", channels=8))
-    with Player(ArmTask(cell=own, device="cpu")) as player, pytest.raises(ArmError) as seen:
-        player.ready()
+    worker, message = start_arm("first", ArmTask(cell=own, device="cpu"))
+    with worker:
+        worker.send(message)
+        with pytest.raises(ArmError) as seen:
+            receive(worker, own)
     assert seen.value.failure.reason == "apnb: RuntimeError: no luck today"
 
 
@@ -232,8 +235,11 @@ def test_an_arms_process_has_its_threads_placed_and_ours_has_not(tmp_path, monke
         monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
     own = replace(cell(), subject=OwnModule(factory="spinning_arm:make", channels=8))
-    with Player(ArmTask(cell=own, device="cpu", outputs=tmp_path / "out.pt")) as player:
-        player.ready()
+    task = ArmTask(cell=own, device="cpu", outputs=tmp_path / "out.pt")
+    worker, message = start_arm("first", task)
+    with worker:
+        worker.send(message)
+        receive(worker, own)
     (left,) = torch.load(tmp_path / "out.pt", weights_only=True)
     assert left.unique().item() == 20_000
     assert dict(os.environ) == before
@@ -268,10 +274,8 @@ class Silent:
     ],
 )
 def test_a_process_that_dies_or_hangs_is_the_arms_failure(exitcode, kind, reason):
-    player = Player(ArmTask(cell=cell(time_limit_s=5), device="cpu"))
-    player.worker = Silent(exitcode)
     with pytest.raises(ArmError) as seen:
-        player.ready()
+        receive(Silent(exitcode), cell(time_limit_s=5))
     assert seen.value.failure.kind == kind
     assert reason in seen.value.failure.reason
 

@@ -143,7 +143,7 @@ def test_a_comparison_has_the_settings_that_it_was_made_with():
 
 
 def test_without_settings_the_usual_ones_hold():
-    made = compared(settings=None)
+    made = compared(settings=compare.Settings())
     assert (made.margin, made.level) == (sign_test.MARGIN, sign_test.LEVEL)
     assert (len(made.rounds), made.comparisons) == (sign_test.ROUNDS, 1)
 
@@ -161,7 +161,7 @@ def test_the_match_is_of_both_arms_for_as_long_as_asked():
 
 
 def test_unless_said_otherwise_turns_are_of_twenty_milliseconds_for_a_second_and_a_half():
-    compared(settings=None)
+    compared(settings=compare.Settings())
     settings = compare.Settings(turn_s=0.02, round_s=1.5)
     assert Known.asked[-1] == {"device": "cpu", "settings": settings}
 

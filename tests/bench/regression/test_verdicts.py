@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import regress
+from bench.analysis import sign_test
 from bench.compare.compare import Settings
 from bench.compare.rounds import Match
 from bench.compare.turns import Ready, plant
@@ -308,7 +309,7 @@ def test_a_comparison_is_written_down_as_soon_as_it_is_made(tmp_path, monkeypatc
     made = timer(tmp_path).play(examined(), role="planted", shared=1)
     assert pairing_record.read_comparisons(tmp_path) == (made,)
     assert (made.first.arm, made.axes["gate_role"], len(made.rounds)) == ("apnb@c", "planted", 10)
-    assert judging.judge_comparison(made).verdict == "SLOWER"
+    assert sign_test.decide_comparison(made, "process").verdict == "SLOWER"
     assert given == [("play", {"device": "cpu"})] * 30
     assert {message["cell"]["arm"] for message in messages} == {"apnb"}
 

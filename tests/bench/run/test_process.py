@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from ann.spec import Size
-from bench.compare import turns
-from bench.compare.rounds import Player
+from bench.compare import rounds, turns
 from bench.records.record import Failure
 from bench.run import job_records, pool, process
 from experiments.spec import Cell, OwnModule
@@ -107,8 +106,10 @@ def test_a_cell_may_start_processes(parental):
 
 
 def test_an_arm_may_start_processes(parental):
-    with Player(turns.ArmTask(cell=parental, device="cpu")) as player:
-        assert player.ready().call_s > 0
+    worker, message = rounds.start_arm("first", turns.ArmTask(cell=parental, device="cpu"))
+    with worker:
+        worker.send(message)
+        assert rounds.receive(worker, parental).call_s > 0
 
 
 def test_cells_end_with_a_run_that_is_killed(tmp_path, said):

@@ -9,8 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 from ann.spec import Size
-from bench.compare.rounds import ArmError, Player
-from bench.compare.turns import ArmTask
+from bench.compare.rounds import ArmError, receive
 from bench.measure import other_counters
 from bench.regression import examine
 from bench.regression.requests import Ask, outline
@@ -67,13 +66,10 @@ def of_cell(limit_s):
 
 
 def of_arm(limit_s):
-    def start(name, task):
-        return Worker(f"{__name__}:at_once"), name
-
-    task = ArmTask(cell=replace(CELL, time_limit_s=limit_s), device="cpu")
-    with Player(task, start=start) as player:
+    with Worker(f"{__name__}:at_once") as worker:
+        worker.send("first")
         try:
-            return player.ready()
+            return receive(worker, replace(CELL, time_limit_s=limit_s))
         except ArmError as error:
             reason = error.failure.reason.removeprefix("apnb: ")
             return error.failure.model_copy(update={"reason": reason})
