@@ -34,8 +34,10 @@ class DisagreementError(ValueError):
     """Two counters saw different matrix work in one call."""
 
 
-def analytic_macs(spec: BlockSpec, size: Size, *, batch: int = 1, mode: Step = "eval") -> int:
-    """MACs of a block as executed: a shared query and key is computed twice.
+def analytic_macs(
+    spec: BlockSpec, size: Size, *, batch: int = 1, mode: Step = "eval"
+) -> int | None:
+    """MACs of a block as executed: a shared query and key is computed twice; None for a kind without a formula.
 
     Args:
         spec: the block.
@@ -48,7 +50,7 @@ def analytic_macs(spec: BlockSpec, size: Size, *, batch: int = 1, mode: Step = "
     # What reads the block's inputs directly, and the rest.
     if spec.kind == "common-fusion":
         embeddings, inner = low * channels * pixels, 0
-    else:
+    elif spec.kind in ("non-local", "disentangled"):
         key, value, anchors = spec.key_channels, spec.value_width, spec.anchors(pixels)
         embeddings = (channels * key + low * key + low * value) * pixels
         inner = pixels * anchors * (key + value) + value * channels * pixels
@@ -57,6 +59,8 @@ def analytic_macs(spec: BlockSpec, size: Size, *, batch: int = 1, mode: Step = "
             inner += anchors * value
         if spec.output == "bottleneck":
             inner += 2 * channels * channels * pixels
+    else:
+        return None
     return batch * (embeddings + inner if mode == "eval" else 2 * embeddings + 3 * inner)
 
 
@@ -190,7 +194,10 @@ def cross_checked_counts(
     analytic = paper = None
     if spec is not None and size is not None:
         analytic = analytic_macs(spec, size, batch=inputs[0].shape[0], mode=mode)
-        check({"ledger": counts.macs, "formula": analytic}, where=f"{spec.kind} block at {size}")
+        if analytic is not None:
+            check(
+                {"ledger": counts.macs, "formula": analytic}, where=f"{spec.kind} block at {size}"
+            )
         paper = released_scripts.paper_operations(spec, size)
     small, by_fvcore = (verify(module, inputs) if execute else None) or (None, None)
     update = {"small_macs": small, "fvcore_macs": by_fvcore}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
+from statistics import median
 
 from reports import model
 from reports.blocks.operations import PROFILED, fig2_tables
@@ -133,7 +134,18 @@ def own_tables(frame: model.Frame, experiment: str) -> tuple[Table, ...]:
         return ()
     axes = tuple(map(model.axis_field, dict.fromkeys(name for row in rows for name in row["axes"])))
     about = {"name": model.slug("own", experiment), "title": experiment.replace("_", " ")}
-    return _table_pair(rows, (axes, ()), BLOCK_COUNTS, _timing_fields(1), **about)
+    further = dict.fromkeys(name for row in rows for name in row["readings"] or ())
+    timings = (*_timing_fields(1), *map(_further_field, further))
+    return _table_pair(rows, (axes, ()), BLOCK_COUNTS, timings, **about)
+
+
+def _further_field(name: str) -> Field:
+    """Median of what a further probe read, in the base unit that its name ends with."""
+    column = Column(name.replace("_", " "), "", 3)
+    return Field(
+        column,
+        lambda row: median(samples) if (samples := (row["readings"] or {}).get(name)) else None,
+    )
 
 
 def _table_pair(

@@ -43,7 +43,15 @@ PRINTED = {
 }
 COUNT_COLUMNS = ("parameters", "buffers", "macs", "flops", "paper_operations", "ledger")
 PREDICTED_SIZES = ("peak_bytes", "increment_bytes", "paper_bytes", "device")
-MEASURED_COLUMNS = ("timings", "operations", "accuracy", "counters", "ceilings", "kernels")
+MEASURED_COLUMNS = (
+    "timings",
+    "operations",
+    "accuracy",
+    "counters",
+    "ceilings",
+    "kernels",
+    "readings",
+)
 FRAME_COLUMNS = (
     *IDENTITY,
     *("axes", "cell", "created_at", "device", "device_name", "environment", "failure", "origins"),

@@ -99,3 +99,10 @@ def test_an_edit_makes_stale_what_used_it(edited, module, stale):
 @pytest.mark.parametrize("module", ["ann.blocks", "bench.measure.cpu_timer"])
 def test_wording_makes_nothing_stale(edited, module):
     assert edited(module, "# said differently\n'''And so is this.'''") == set()
+
+
+def test_an_unknown_probe_names_those_that_there_are():
+    with pytest.raises(
+        ValueError, match="probe 'energy' is unknown; allowed are memory, timing, operations"
+    ):
+        job_code.code_digest(replace(NB, probes=("energy",)), "cpu")
