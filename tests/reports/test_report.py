@@ -275,10 +275,12 @@ def test_somebodys_own_experiment_has_a_column_for_each_axis(make):
         own(make.measured("apnb", "96x96", time_s=0.29), "my_anchors", anchors=15, depth="deep"),
         own(make.measured("nb", "96x96", time_s=0.48), "my_anchors", anchors=110, depth="flat"),
     ]
+    rows[0].measures.readings["energy_j"] = (3.0, 1.0, 2.0)
     counted, timed = efficiency.own_tables(frame.build_frame(rows), "my_anchors")
     assert counted.name == "own-my-anchors-predicted"
     assert column(timed, "anchors") == ["15", "110"]
     assert column(timed, "depth") == ["deep", "flat"]
+    assert column(timed, "energy j") == ["2.000", "-"]
     assert [t.name for t in report.report_tables(frame.build_frame(rows))][:2] == [
         counted.name,
         timed.name,
