@@ -22,11 +22,10 @@ from ann.spec import BlockSpec, Kind
 class NonLocal(nn.Module):
     """Attention over a feature map, or from a high-level map to a low-level one.
 
-    The sampler decides between NB and APNB, `low_channels` between the self and the cross form
-    (there the query comes from the high-level map, key and value from the low-level one, as in the
-    official code; Eq. 14 to 16 have one embedding for both). A shared query and key is one module
-    that runs twice in a forward pass: its batch norm sees each batch twice, so that its running
-    statistics move twice a step, in the official code as in mmseg.
+    The sampler decides between NB and APNB, `low_channels` between the self and the cross form (there the query comes
+    from the high-level map, key and value from the low-level one, as in the official code; Eq. 14 to 16 have one
+    embedding for both). A shared query and key is one module that runs twice in a forward pass: its batch norm sees
+    each batch twice, so that its running statistics move twice a step, in the official code as in mmseg.
 
     Attributes:
         attention: how values are mixed; None by the map of weights, as in the official code.
@@ -54,8 +53,7 @@ class NonLocal(nn.Module):
         self._start_as_identity()
 
     def _start_as_identity(self) -> None:
-        # Official: W_o is zero. mmcv: where a norm follows, its gain is zero instead, and bare
-        # projections are small.
+        # Official: W_o is zero. mmcv: where a norm follows, its gain is zero instead, and bare projections are small.
         if isinstance(self.out_norm, nn.BatchNorm2d):
             nn.init.zeros_(self.out_norm.weight)
         else:
@@ -134,8 +132,7 @@ class Disentangled(NonLocal):
 class CommonFusion(nn.Module):
     """Stage 5 + ReLU(BatchNorm(Conv(Stage 4))), the local fusion that the paper compares with.
 
-    Section 4.4. The paper gives no kernel size; a 1x1 convolution is the smallest that brings the
-    channels together.
+    Section 4.4. The paper gives no kernel size; a 1x1 convolution is the smallest that brings the channels together.
     """
 
     def __init__(self, spec: BlockSpec) -> None:

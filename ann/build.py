@@ -31,16 +31,14 @@ def block_spec(name: str | BlockSpec, **changes: Any) -> BlockSpec:  # noqa: ANN
 def block(name: str | BlockSpec, **changes: Any) -> nn.Module:  # noqa: ANN401
     """Build a block by name or spec; it maps (b, C, h, w) to (b, C, h, w), the `-concat` forms to (b, 2C, h, w).
 
-    Fusion blocks (`fnb`, `afnb`, `common-fusion`) are called with the high-level and the low-level
-    map.
+    Fusion blocks (`fnb`, `afnb`, `common-fusion`) are called with the high-level and the low-level map.
 
     Args:
         name: one of `block_names()`, or a spec.
         changes: fields of `BlockSpec` to change, such as `channels=512, key_channels=256`.
 
     Raises:
-        ValueError: unknown name or field, or fields that don't go together; the message says what
-            is allowed.
+        ValueError: unknown name or field, or fields that don't go together; the message says what is allowed.
     """
     return make_block(block_spec(name, **changes))
 

@@ -1,8 +1,7 @@
 """Sampling of anchors from a feature map: every position, random ones, a pooled grid, or a pyramid of grids.
 
-The samplers themselves are the rows of `ann.samplers`. A pooled one treats each map by itself. A
-random one draws places, and a block uses the same places for key and value, so that both describe
-one position.
+The samplers themselves are the rows of `ann.samplers`. A pooled one treats each map by itself. A random one draws
+places, and a block uses the same places for key and value, so that both describe one position.
 
 Axes: n images, c channels, h height, w width, s anchors.
 """
@@ -53,11 +52,10 @@ def _index(draw: Callable[..., Places], *numbers: int, device: torch.device) -> 
 def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) -> Tensor:
     """`make(*arguments, device=...)` on the device of a map, made by the first call and kept for later ones.
 
-    A constant that each call copies from the host makes a GPU wait for it, and no CUDA graph of the
-    call can be captured ("Cannot copy between CPU and CUDA tensors during CUDA graph capture unless
-    the CPU tensor is pinned", torch 2.11 and 2.15): a capture takes what earlier calls have kept. Kept
-    by the compiler too, as a constant of its graph, where one may have several (not in torch 2.11) and
-    all numbers are known.
+    A constant that each call copies from the host makes a GPU wait for it, and no CUDA graph of the call can be
+    captured ("Cannot copy between CPU and CUDA tensors during CUDA graph capture unless the CPU tensor is pinned",
+    torch 2.11 and 2.15): a capture takes what earlier calls have kept. Kept by the compiler too, as a constant of its
+    graph, where one may have several (not in torch 2.11) and all numbers are known.
 
     What is made while something else looks on than a counter is not kept: an exporter or a tracer, whose tensors
     are not those of later calls, or the capture of a graph, in which nothing runs.

@@ -94,8 +94,7 @@ class BlockSpec:
         low_channels: of the low-level map of a fusion block; None for the self form with one input.
         key_channels: width of query and key (C-hat in the paper).
         value_channels: width of the value; None for the same as `key_channels`.
-        kind: `non-local` (NB, APNB, FNB, AFNB), `disentangled` (DNL) or `common-fusion` (a
-            convolution and a sum).
+        kind: `non-local` (NB, APNB, FNB, AFNB), `disentangled` (DNL) or `common-fusion` (a convolution and a sum).
         sampler: which positions become anchors; `all` keeps every one, which makes an APNB an NB.
         grids: side lengths n of the sampler's grids, n * n anchors each; a plain sampler has one.
         seed: of the random samplers; the draw is fixed by it and by the size of the map.
@@ -103,9 +102,8 @@ class BlockSpec:
             its own) or `plain` (bare convolutions).
         scaled: divide the similarity by the root of `key_channels` (the code does, Eq. 2 does not).
         temperature: divides the similarity as well (DNL has 0.05).
-        output: `context` (W_o of the mixed values alone), `residual` (added to the input), `concat`
-            (Eq. 11: beside the input, 2C channels) or `bottleneck` (concat, then a 1x1 convolution
-            back to C with batch norm).
+        output: `context` (W_o of the mixed values alone), `residual` (added to the input), `concat` (Eq. 11: beside the
+            input, 2C channels) or `bottleneck` (concat, then a 1x1 convolution back to C with batch norm).
         out_norm: batch norm after W_o.
         norm_bias: convolutions ahead of a batch norm have a bias (official code yes, mmseg no).
         bottleneck_relu: ReLU after the bottleneck's norm (APNB yes, AFNB no).
@@ -195,10 +193,9 @@ class BlockSpec:
 class NetworkSpec:
     """A segmentation network: a dilated backbone, a head on its last two stages, an auxiliary head.
 
-    Widths are those that the source has on its own backbone. On a narrower backbone the inputs of
-    all parts follow its feature widths, and `channels`, `hidden_channels`, `auxiliary_channels` and
-    the blocks' key and value widths are divided by the backbone's `head_divisor` (4 for resnet18,
-    as in mmseg's own resnet18 configurations).
+    Widths are those that the source has on its own backbone. On a narrower backbone the inputs of all parts follow its
+    feature widths, and `channels`, `hidden_channels`, `auxiliary_channels` and the blocks' key and value widths are
+    divided by the backbone's `head_divisor` (4 for resnet18, as in mmseg's own resnet18 configurations).
 
     Attributes:
         backbone: one of `ann.backbones.BACKBONES`.
@@ -210,13 +207,11 @@ class NetworkSpec:
         hidden_channels: of `dense-aspp`: width of a branch ahead of its dilated convolution.
         fusion: of `ann`: block that brings stage 4 into stage 5.
         context: of `ann` and `fcn`: block on the reduced map; its input width is that of the head.
-        mask: of `psa`: size of the point-wise attention, an odd number of places each way in the
-            source.
+        mask: of `psa`: size of the point-wise attention, an odd number of places each way in the source.
         projection_padding: of `psa`: zeros around the input of its 1x1 projection (mmseg 1, semseg 0).
         norm_bias: convolutions ahead of a batch norm, outside of the blocks, have a bias (official).
-        dropout: share of channels dropped ahead of the classifier, and in `ann` after the fusion as
-            well: mmseg applies the same module twice, the official code has 0 here and drops inside
-            its blocks.
+        dropout: share of channels dropped ahead of the classifier, and in `ann` after the fusion as well: mmseg applies
+            the same module twice, the official code has 0 here and drops inside its blocks.
         auxiliary_channels: width of the auxiliary head on stage 4; None for no such head.
         auxiliary_dropout: the same share for that head.
         align_corners: how logits (and PSP and ASPP's pools) are brought to a larger size.

@@ -12,9 +12,8 @@ Why each step is exact:
 - With every position an anchor attention is `scaled_dot_product_attention`, and tokens come out of
   their projection in the layout that its fused kernels take.
 
-Axes: n images, c channels of the map that is refined, l channels of the map that is read, h and w,
-y and x their height and width, p positions, s anchors, k width of query and key, v width of the
-value, o channels that come out.
+Axes: n images, c channels of the map that is refined, l channels of the map that is read, h and w, y and x their height
+and width, p positions, s anchors, k width of query and key, v width of the value, o channels that come out.
 """
 
 import torch
@@ -66,8 +65,7 @@ class FastNonLocal(NonLocal):
     ) -> tuple[Float[Tensor, "n k p"], Float[Tensor, "n k s"]]:
         """Queries of all positions and keys of the anchors; what is both is computed once.
 
-        Only a disentangled block's queries are whitened: its keys' mean would add one number to all
-        scores of a query.
+        Only a disentangled block's queries are whitened: its keys' mean would add one number to all scores of a query.
         """
         by_token = self.spec.keeps_all
         shared = self.spec.projection == "shared"

@@ -125,8 +125,7 @@ def predict_scores(
 ) -> Logits:
     """Score the classes of every pixel of normalised images by a protocol, with a network in eval mode.
 
-    At the size of the images: mean logits over windows, scales and flips, or mean probabilities over
-    scales and flips.
+    At the size of the images: mean logits over windows, scales and flips, or mean probabilities over scales and flips.
     """
     size = Size(height=images.shape[2], width=images.shape[3])
     total: Tensor | None = None

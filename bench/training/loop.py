@@ -44,12 +44,11 @@ def train(
 ) -> Trained:
     """Train a network in place; it is left in training mode on the device.
 
-    The network maps images to a pair of logits, of which the auxiliary ones may be None; the set maps
-    a visit (epoch, index) to a normalised image [3, h, w] and an int64 label [h, w]. Order of the
-    images and whatever the network draws follow from the seed: torch's global generators, on the CPU
-    the CPU's alone, are seeded anew in every iteration. A training whose checkpoint is in the folder
-    goes on, a finished one is loaded; without a folder nothing is kept. `on_step` is called with the
-    iterations done and the loss last read.
+    The network maps images to a pair of logits, of which the auxiliary ones may be None; the set maps a visit (epoch,
+    index) to a normalised image [3, h, w] and an int64 label [h, w]. Order of the images and whatever the network draws
+    follow from the seed: torch's global generators, on the CPU the CPU's alone, are seeded anew in every iteration. A
+    training whose checkpoint is in the folder goes on, a finished one is loaded; without a folder nothing is kept.
+    `on_step` is called with the iterations done and the loss last read.
 
     Raises:
         ValueError: the folder holds another training, an image can't be read, or the loss is not finite.

@@ -13,8 +13,7 @@ from typing import Any
 class Trained:
     """How a training went; readings are taken at even distances, at most every 50 iterations.
 
-    The first stretch after a start, which waits for the data and tunes kernels, has no speed if there
-    is another.
+    The first stretch after a start, which waits for the data and tunes kernels, has no speed if there is another.
     """
 
     losses: list[tuple[int, float]] = field(default_factory=list)  # with the iterations done

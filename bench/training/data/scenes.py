@@ -10,11 +10,10 @@ what signal and billboard show. Four can't, and what decides is at the other end
 The signal (20x34 pixels, on the sidewalk) and the billboard (40x18, at the top) stand within 44 pixels
 of one end, what they decide at least `DISTANCE` = 120 pixels further along. Which end it is, is
 drawn for each of the two by itself. What a cue shows is a fair coin, drawn apart from all else:
-vehicles look alike and stand in the same places whatever the signal says, and so do facades and
-the billboard. A network that sees less than `DISTANCE` pixels each way can only guess which of the
-two it is: even if it finds all vehicles and facades, it gets an IoU of 1/3 on these classes at best.
-On the `tiny` backbone the baseline and common fusion see at most 119 pixels each way (a test
-measures it); blocks that relate distant positions see the whole image.
+vehicles look alike and stand in the same places whatever the signal says, and so do facades and the billboard. A
+network that sees less than `DISTANCE` pixels each way can only guess which of the two it is: even if it finds all
+vehicles and facades, it gets an IoU of 1/3 on these classes at best. On the `tiny` backbone the baseline and common
+fusion see at most 119 pixels each way (a test measures it); blocks that relate distant positions see the whole image.
 
 The lowest rows are the bonnet of the car that looks: ignored, label 255. Crops, other scales and
 shifts of hue take the cue away; flips and brightness leave it.
