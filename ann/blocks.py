@@ -68,8 +68,7 @@ class NonLocal(nn.Module):
         self, x: Float[Tensor, "n c h w"], low: Float[Tensor, "n l y x"] | None = None
     ) -> Float[Tensor, "n o h w"]:
         """Refine `x` by what its positions find among the anchors of `low`, or of `x` itself."""
-        refined: Tensor = self.combine(x, self.refine(x, x if low is None else low))
-        return refined
+        return self.combine(x, self.refine(x, x if low is None else low))
 
     def refine(
         self, x: Float[Tensor, "n c h w"], source: Float[Tensor, "n l y x"]
@@ -92,8 +91,7 @@ class NonLocal(nn.Module):
         if self.unary is not None:
             context = context + sample(self.unary(source)).softmax(dim=-1) @ value
         context = context.mT.contiguous().unflatten(2, x.shape[2:])
-        refined: Tensor = self.out_norm(self.out(context))
-        return refined
+        return self.out_norm(self.out(context))
 
     def embed(
         self, x: Float[Tensor, "n c h w"], source: Float[Tensor, "n l y x"], sample: TakeAnchors
@@ -145,8 +143,7 @@ class CommonFusion(nn.Module):
         self, x: Float[Tensor, "n c h w"], low: Float[Tensor, "n l h w"]
     ) -> Float[Tensor, "n c h w"]:
         """Add the lifted low-level map."""
-        lifted: Tensor = self.lift(low)
-        return x + lifted
+        return x + self.lift(low)
 
 
 BLOCK_CLASSES: Mapping[Kind, type[nn.Module]] = {
@@ -165,10 +162,8 @@ def make_block(spec: BlockSpec) -> nn.Module:
 def rewrite_blocks(module: nn.Module, rewritings: Rewritings) -> nn.Module:
     """Put in place of each non-local block, or of the module if it is one, what its rewriting makes.
 
-    Rewritings go by the exact type of a block: a subclass is another function of its maps.
-
-    Raises:
-        ValueError: a block is of a type without rewriting; nothing was changed then.
+    Rewritings go by the exact type of a block: a subclass is another function of its maps. A block of a type without
+    one is a ValueError, and nothing was changed then.
     """
     blocks = {name: part for name, part in module.named_modules() if isinstance(part, NonLocal)}
     for block in blocks.values():

@@ -38,8 +38,7 @@ class ConvNorm(nn.Module):
         padding: int | None = None,
     ) -> None:
         super().__init__()
-        if padding is None:
-            padding = dilation * (kernel // 2)
+        padding = dilation * (kernel // 2) if padding is None else padding
         self.conv = nn.Conv2d(
             channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias
         )
@@ -48,8 +47,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o y x"]:
         """Convolve, normalise, rectify."""
-        out: Tensor = self.relu(self.norm(self.conv(x)))
-        return out
+        return self.relu(self.norm(self.conv(x)))
 
 
 class Combine(nn.Module):
@@ -75,8 +73,7 @@ class Combine(nn.Module):
         both = torch.cat([context, x], dim=1)
         if self.output == "concat":
             return both
-        reduced: Tensor = self.dropout(self.bottleneck(both))
-        return reduced
+        return self.dropout(self.bottleneck(both))
 
 
 def zero_(conv: nn.Conv2d) -> nn.Conv2d:

@@ -20,6 +20,7 @@ from ann.spec import BlockSpec
 
 TakeAnchors = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, "n c s"]]
 Places = Int64[np.ndarray, " s"]
+Arguments = tuple[Hashable, ...]
 
 
 def keep_all(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c s"]:
@@ -62,8 +63,7 @@ def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) ->
     """
     keep = getattr(like, "keep", None)
     if keep is not None:  # a tensor without values, which keeps others of its kind
-        kept: Tensor = keep(make, arguments)
-        return kept
+        return keep(make, arguments)
     if torch.compiler.is_dynamo_compiling():
         if _GRAPHS_KEEP_CONSTANTS and _is_known(arguments):
             return _kept(make, arguments, like.device)
@@ -75,7 +75,7 @@ def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) ->
     return make(*arguments, device=like.device)
 
 
-def _is_known(arguments: tuple[Hashable, ...]) -> bool:
+def _is_known(arguments: Arguments) -> bool:
     """Whether the compiler takes no number among them for one that changes from call to call."""
     from torch.fx.experimental.symbolic_shapes import has_static_value
 
@@ -96,9 +96,7 @@ class _CapturingError(Exception):
 
 
 @lru_cache(maxsize=256)
-def _memorised(
-    make: Callable[..., Tensor], arguments: tuple[Hashable, ...], device: torch.device
-) -> Tensor:
+def _memorised(make: Callable[..., Tensor], arguments: Arguments, device: torch.device) -> Tensor:
     if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
         raise _CapturingError
     # By no mode's rules, and fit for gradients: it outlives whatever is in force now.
@@ -106,9 +104,7 @@ def _memorised(
         return make(*arguments, device=device)
 
 
-def _kept(
-    make: Callable[..., Tensor], arguments: tuple[Hashable, ...], device: torch.device
-) -> Tensor:
+def _kept(make: Callable[..., Tensor], arguments: Arguments, device: torch.device) -> Tensor:
     return _memorised(make, arguments, device)
 
 
@@ -121,10 +117,8 @@ _kept._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF0
 def make_sampler(spec: BlockSpec) -> TakeAnchors:
     """Return the function that takes anchors from maps.
 
-    Random places follow from seed and size, so that key and value are taken from the same ones.
-
-    Raises:
-        ValueError: the sampler's rule has nothing that takes anchors.
+    Random places follow from seed and size, so that key and value are taken from the same ones. A sampler whose rule
+    has nothing that takes anchors is a ValueError.
     """
     rule = SAMPLER_RULES[spec.sampler]
     if rule.draw is not None:

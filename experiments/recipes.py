@@ -45,9 +45,7 @@ class Recipe:
     crop: Size  # what the network sees: 769, 520 (ADE20K), 480 (PASCAL Context) square (paper, 4.2)
     optimiser: Optimiser = "sgd"  # with momentum, or `adamw` with PyTorch's betas
     momentum: float = 0.9  # 0.9 (both)
-    power: float = (
-        0.9  # of the schedule (1 - i / n) ** power; 0.9 (both; the paper prints it otherwise)
-    )
+    power: float = 0.9  # of the schedule (1 - i / n) ** power (both; the paper prints it otherwise)
     floor: float = 0.0  # lowest learning rate; 0 (released trainer), 1e-4 (mmseg)
     # Images are first brought to this shorter side; None for their own size. 520 for ADE20K (released json), 512 for
     # ADE20K and VOC (mmseg). The longer side may not be longer then than 2048 (mmseg).
@@ -58,9 +56,7 @@ class Recipe:
     aspect: tuple[float, float] = (1.0, 1.0)
     flip: float = 0.5  # share of images that are mirrored; a half (both)
     brightness: int = 0  # an integer up to this one is added or subtracted; 10 (released json)
-    photometric: bool = (
-        False  # brightness, contrast, saturation, hue: mmseg's PhotoMetricDistortion
-    )
+    photometric: bool = False  # mmseg's PhotoMetricDistortion: light, contrast, saturation, hue
     # A crop with more than this share of one class is drawn anew, ten times at most; 0.75 (mmseg), 1 for never.
     cat_max_ratio: float = 1.0
     # Only pixels whose class has a smaller probability count; 0.7 (paper, 3.3 and released json), None for all. So many

@@ -43,8 +43,6 @@ class Backbone:
 
 
 _resnet = partial(Backbone, low_channels=1024, high_channels=2048)
-
-
 BACKBONES: dict[str, Backbone] = {
     # BasicBlocks (1, 1, 1, 1), 16 to 128 channels wide: for training on a CPU and for tests.
     "tiny": Backbone(model="", low_channels=64, high_channels=128, head_divisor=16),
@@ -130,8 +128,7 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
 def make_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
     """Build a backbone of `BACKBONES`, with random weights or those of `timm:TAG` or `file:PATH`.
 
-    Raises:
-        ValueError: unknown name, or weights that can't be had.
+    An unknown name, or weights that can't be had, are a ValueError.
     """
     if name not in BACKBONES:
         msg = f"unknown backbone {name!r}; allowed are {', '.join(BACKBONES)}"

@@ -104,14 +104,11 @@ class FastNonLocal(NonLocal):
         if self.spec.output == "bottleneck":
             return self.reduce(x, context, out)
         if not isinstance(self.out_norm, nn.Identity):
-            refined: Tensor = self.combine(x, self.out_norm(apply(out, context, like=x)))
-        elif self.spec.output == "residual":
-            refined = apply(out, context, like=x, onto=x.flatten(2).clone())
-        elif self.spec.output == "concat":
-            refined = beside(x, context, out)
-        else:
-            refined = apply(out, context, like=x)
-        return refined
+            return self.combine(x, self.out_norm(apply(out, context, like=x)))
+        if self.spec.output == "concat":
+            return beside(x, context, out)
+        onto = x.flatten(2).clone() if self.spec.output == "residual" else None
+        return apply(out, context, like=x, onto=onto)
 
     def reduce(
         self, x: Float[Tensor, "n c h w"], context: Context, out: Affine
@@ -126,5 +123,4 @@ class FastNonLocal(NonLocal):
         else:
             context = self.out_norm(apply(out, context, like=x)).flatten(2)
         both = bottleneck.norm(apply(first, context, like=x, onto=projected))
-        reduced: Tensor = self.combine.dropout(rectify(bottleneck, both))
-        return reduced
+        return self.combine.dropout(rectify(bottleneck, both))

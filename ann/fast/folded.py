@@ -1,7 +1,7 @@
 """Blocks and networks for inference: batch norms folded into their convolutions, products of weights made beforehand.
 
 Axes: n images, c channels of the map that is refined, l of the low-level map, h and w their height and
-width, o channels that come out, s anchors, v width of the value, k classes, height and width of images.
+width, o channels that come out, s anchors, v width of the value, k classes.
 """
 
 import torch
@@ -170,11 +170,3 @@ class FoldedNetwork(EvalOnly, SegmentationNetwork):
             if isinstance(part, nn.Dropout2d):
                 self.set_submodule(name, nn.Identity())
         self.requires_grad_(requires_grad=False).eval()
-
-    def forward(
-        self, images: Float[Tensor, "n 3 height width"]
-    ) -> Float[Tensor, "n k height width"]:
-        """Classify every pixel."""
-        logits = super().forward(images)
-        assert isinstance(logits, Tensor), "eval mode has one output"
-        return logits

@@ -91,12 +91,9 @@ def evaluate(
 ) -> ConfusionMatrix:
     """Predict every image of a set and count the pixels.
 
-    Images are normalised as the network's `spec` says; its mode is put back. Under torchrun each
-    process takes its share of the images and all return the matrix of the whole set.
-
-    Raises:
-        ValueError: the protocol is unknown, an image can't be read, a label is out of range, or the
-            network's logits are not finite.
+    Images are normalised as the network's `spec` says; its mode is put back. Under torchrun each process takes its
+    share of the images and all return the matrix of the whole set. ValueErrors are an unknown protocol, an image that
+    can't be read, a label out of range, and logits that are not finite.
     """
     chosen = find_protocol(protocol) if isinstance(protocol, str) else protocol
     matrix = ConfusionMatrix(len(dataset.classes), device=device)

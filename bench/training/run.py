@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ann import build, checkpoints
@@ -45,11 +44,9 @@ def train_cell(
 ) -> Accuracy:
     """Train the cell's network and evaluate it on the validation images; under torchrun every process calls this.
 
-    Checkpoints go to `checkpoints` and pictures to `pictures` in the folder of the records, None to
-    keep nothing. A training of this cell by the code of that digest that is found there goes on.
-
-    Raises:
-        ValueError: the set is not there, or the training diverged.
+    Checkpoints go to `checkpoints` and pictures to `pictures` in the folder of the records, None to keep nothing. A
+    training of this cell by the code of that digest that is found there goes on. A missing set is a ValueError, and so
+    is a training that diverged.
     """
     training = cell.training
     torch.manual_seed(cell.seed)
@@ -84,11 +81,9 @@ def evaluate_checkpoint(
 ) -> tuple[Evaluation, Accuracy]:
     """Load a published checkpoint into a named network; return the cell for a record, and its validation accuracy.
 
-    Whoever has the files can so check the tables of the model zoo. Of the setting the data set, its
-    folder and the backbone count; a protocol of None is the data set's usual one.
-
-    Raises:
-        ValueError: unknown network or protocol, a checkpoint that does not fit, or a missing set.
+    Whoever has the files can so check the tables of the model zoo. Of the setting the data set, its folder and the
+    backbone count; a protocol of None is the data set's usual one. ValueErrors are an unknown network or protocol, a
+    checkpoint that does not fit, and a missing set.
     """
     data = DATASETS[setting.dataset]
     spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
@@ -152,18 +147,14 @@ def save_pictures(
         scores = predict_scores(network, batch, find_protocol(protocol))
         return scores[0].argmax(dim=0).to("cpu", torch.uint8)
 
-    _save_arrays(
-        path,
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
         images=np.stack([image.numpy() for image, _ in pairs]),
         labels=np.stack([label.numpy() for _, label in pairs]),
         predictions=np.stack([predict(image).numpy() for image, _ in pairs]),
         palette=np.array(dataset.palette, dtype=np.uint8),
     )
-
-
-def _save_arrays(path: Path, **arrays: NDArray[np.uint8]) -> None:
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     write_whole(
         path,
         content.getbuffer(),

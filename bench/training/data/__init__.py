@@ -16,9 +16,8 @@ from bench.training.data.scenes import Scenes
 def open_dataset(name: str, root: str | Path, split: str = "train") -> LabelledImages:
     """Find the images and labels of a split (`train`, `val`, `trainval`) of a set below `root`; none is read yet.
 
-    Raises:
-        ValueError: unknown name or split, a missing file or folder (the message draws the expected
-            tree and says where the set comes from), an image without label, or no image at all.
+    ValueErrors are an unknown name or split, an image without label, no image at all, and a missing file or folder,
+    where the message draws the expected tree and says where the set comes from.
     """
     if name not in DATASET_LAYOUTS:
         msg = f"unknown data set {name!r}; allowed are {', '.join(DATASET_LAYOUTS)}"

@@ -86,9 +86,7 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Read one pair: image uint8 [3, h, w] in RGB, label uint8 [h, w].
 
-        Raises:
-            ValueError: a file can't be read, the sizes differ, or the label has an id that the set
-                does not have; the message names the file.
+        A file that can't be read, sizes that differ and an id that the set has not are a ValueError that names it.
         """
         pair = self.pairs[index]
         image, raw = read_image(pair.image), read_label(pair.label)
@@ -137,9 +135,7 @@ def _read_mat(path: Path) -> NDArray[np.uint8]:
     from scipy.io.matlab import MatReadError
 
     with _decoding(path, (OSError, ValueError, KeyError, TypeError, IndexError, MatReadError)):
-        content = loadmat(path, simplify_cells=True)
-        ids: NDArray[np.uint8] = content["GTcls"]["Segmentation"]
-    return ids
+        return loadmat(path, simplify_cells=True)["GTcls"]["Segmentation"]
 
 
 @contextmanager
