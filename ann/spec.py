@@ -4,7 +4,9 @@ A spec is frozen, keyword-only and checked once, when it is made; `ann.build` tu
 module, and `ann.catalogue` gives names to the ones that the documents describe.
 """
 
+import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
@@ -30,6 +32,13 @@ Implementation = Literal[
     "fast-compiled",
     "onnxruntime",
 ]
+
+
+def unknown(what: str, given: str, allowed: Collection[str]) -> str:
+    """The message about a name that is not known: the nearest, and all that are allowed."""
+    near = difflib.get_close_matches(given, allowed, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {what} {given!r}; {hint}allowed are {', '.join(allowed)}"
 
 
 class UnavailableError(ValueError):

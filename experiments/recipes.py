@@ -175,19 +175,13 @@ _PAPER_CONTEXT: dict[str, Any] = {
     "crop": Size(height=480, width=480),
     "class_weights": (),
 }
-_PAPER_ADE20K = _PAPER_CONTEXT | {
-    "iterations": Iterations(quick=500, standard=50_000, paper=150_000),
-    "learning_rate": 0.02,
-    "crop": Size(height=520, width=520),
-    "short_side": 520,
-}
-_PAPER_VOC = _PAPER_CONTEXT | {"iterations": Iterations(quick=500, standard=20_000, paper=40_000)}
 _CAMVID: dict[str, Any] = {
     "iterations": Iterations(quick=300, standard=4_000, paper=10_000),
     "crop": Size(height=360, width=480),
 }
+_VOC_LENGTHS = Iterations(quick=500, standard=20_000, paper=40_000)
 _MMSEG_VOC: dict[str, Any] = {
-    "iterations": Iterations(quick=500, standard=20_000, paper=40_000),
+    "iterations": _VOC_LENGTHS,
     "batch": 16,
     "crop": Size(height=512, width=512),
     "short_side": 512,
@@ -209,9 +203,15 @@ _CONTEXT, _VOC = ("pascal-context-59", "pascal-context-60"), ("voc2012", "voc201
 _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {
         "cityscapes": {},
-        "ade20k": _PAPER_ADE20K,
+        "ade20k": _PAPER_CONTEXT
+        | {
+            "iterations": Iterations(quick=500, standard=50_000, paper=150_000),
+            "learning_rate": 0.02,
+            "crop": Size(height=520, width=520),
+            "short_side": 520,
+        },
         **dict.fromkeys(_CONTEXT, _PAPER_CONTEXT),
-        **dict.fromkeys(_VOC, _PAPER_VOC),
+        **dict.fromkeys(_VOC, _PAPER_CONTEXT | {"iterations": _VOC_LENGTHS}),
         "camvid": _CAMVID | {"class_weights": (), "ohem_min_kept": 29_000},
     },
     "mmseg": {

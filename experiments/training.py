@@ -11,7 +11,6 @@ from ann.spec import NetworkSpec, Size
 from experiments.recipes import recipe_for
 from experiments.spec import Measurement, Training, TrainingJob
 
-DAY_S = 86_400.0
 Axes = tuple[tuple[str, str], ...]
 
 
@@ -118,6 +117,6 @@ def cells(
                 subject=network,
                 size=setting.size,
                 training=training,
-                time_limit_s=14 * DAY_S,
+                time_limit_s=14 * 24 * 3600.0,
                 seed=seed,
             )

@@ -4,7 +4,6 @@ Axes: n images, k classes, height and width of the images.
 """
 
 from itertools import product
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -15,20 +14,11 @@ from ann.layers import resize
 from ann.network import Logits, SegmentationNetwork
 from ann.spec import Size
 from bench.analysis import IGNORE
-from bench.training.data import Labelled, normalise
+from bench.training.data import EvaluationSet, normalise
 from bench.training.distributed import place
 from bench.training.protocols import PROTOCOLS, EvaluationProtocol
 
 Images = Float[Tensor, "n 3 height width"]
-
-
-class EvaluationSet(Labelled, Protocol):
-    """A set with labels: images uint8 [3, height, width] and labels uint8 [height, width]."""
-
-    name: str
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    groups: dict[str, tuple[int, ...]]  # classes that the set sets apart
 
 
 class ConfusionMatrix:
@@ -54,19 +44,16 @@ class ConfusionMatrix:
         truth, predicted = label[valid].long(), prediction[valid].long()
         if not truth.numel():
             return
-        self._check("label", truth)
-        self._check("prediction", predicted)
+        for what, values in (("label", truth), ("prediction", predicted)):
+            low, high = (int(value) for value in values.aminmax())
+            if low < 0 or high >= self.classes:
+                msg = (
+                    f"{what} {low if low < 0 else high} is no class; allowed are 0 to {self.classes - 1}, "
+                    f"and {IGNORE} in labels for pixels that don't count"
+                )
+                raise ValueError(msg)
         pairs = torch.bincount(truth * self.classes + predicted, minlength=self.classes**2)
         self.counts += pairs.view(self.classes, self.classes).to(self.counts.device)
-
-    def _check(self, what: str, values: Tensor) -> None:
-        low, high = (int(value) for value in values.aminmax())
-        if low < 0 or high >= self.classes:
-            msg = (
-                f"{what} {low if low < 0 else high} is no class; allowed are 0 to {self.classes - 1}, "
-                f"and {IGNORE} in labels for pixels that don't count"
-            )
-            raise ValueError(msg)
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
         """Return the counts as a record keeps them."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.training import checkpoint
+from bench.training import progress
 from bench.training.data import Augmented, draw_visits, load_batches, seed_of
 from bench.training.distributed import broadcast_buffers, gather_numbers, place, wrap_distributed
 from bench.training.losses import make_loss
@@ -101,7 +101,7 @@ class _Loop:
 
     def resume(self, folder: Path | None) -> None:
         """Take up what a folder holds; refuse where the processes would go on from different checkpoints."""
-        state = checkpoint.load_training(folder / CHECKPOINT_FILE) if folder is not None else None
+        state = progress.load_training(folder / CHECKPOINT_FILE) if folder is not None else None
         if state is not None:
             self.load(state, folder)
         starts = gather_numbers(self.done)
@@ -140,7 +140,7 @@ class _Loop:
             "optimiser": self.optimiser.state_dict(),
             "trained": asdict(self.trained),
         }
-        checkpoint.save_training(folder / CHECKPOINT_FILE, state)
+        progress.save_training(folder / CHECKPOINT_FILE, state)
 
     def run(self, folder: Path | None, on_step: OnStep | None) -> None:
         """Do the iterations that are left."""

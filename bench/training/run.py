@@ -14,29 +14,23 @@ from ann import build, checkpoints
 from ann.network import SegmentationNetwork
 from bench.records import Accuracy, write_whole
 from bench.training import data as sets
+from bench.training.data import EvaluationSet
 from bench.training.distributed import place
-from bench.training.evaluate import EvaluationSet, evaluate, find_protocol, predict_scores
+from bench.training.evaluate import evaluate, find_protocol, predict_scores
 from bench.training.loop import train
-from experiments.spec import Evaluation, Job, Training, TrainingJob
+from experiments.spec import Evaluation, Job, TrainingJob
 from experiments.training import DATASETS, Setting
 
 # Images whose predictions are kept for the qualitative figure.
 PICTURES = 4
 
 
-def open_split(training: Training, split: str) -> EvaluationSet:
-    """Open the training or validation images of a set, or raise a ValueError that draws where it should lie."""
-    if training.dataset == sets.Scenes.name:
-        return sets.Scenes("train" if split == "train" else "val")
-    return sets.open_dataset(training.dataset, training.root, split)
-
-
 def find_data(cells: Iterable[Job]) -> None:
     """Open every data set of some cells now: one that is not there is a ValueError before anything runs."""
     trainings = [cell.training for cell in cells if isinstance(cell, TrainingJob)]
-    for training in {training.dataset: training for training in trainings}.values():
-        open_split(training, "train")
-        open_split(training, "val")
+    for dataset, root in {training.dataset: training.root for training in trainings}.items():
+        for split in ("train", "val"):
+            sets.open_dataset(dataset, root, split)
 
 
 def train_cell(
@@ -51,7 +45,9 @@ def train_cell(
     training = cell.training
     torch.manual_seed(cell.seed)
     network = build.network(cell.subject)
-    images, validation = open_split(training, "train"), open_split(training, "val")
+    images, validation = (
+        sets.open_dataset(training.dataset, training.root, split) for split in ("train", "val")
+    )
     cached, preprocessing = sets.SampleCache(images), network.spec.preprocessing
     trained = train(
         network,
@@ -89,7 +85,7 @@ def evaluate_checkpoint(
     spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
     chosen = protocol or data.evaluation
     find_protocol(chosen)
-    validation = open_split(setting.training(), "val")
+    validation = sets.open_dataset(setting.dataset, setting.root, "val")
     model = build.network(spec)
     checkpoints.load(model, checkpoint)
     accuracy = _evaluated(

@@ -9,8 +9,8 @@ Of NB at 256x128, where a call takes a processor 15 s, and of compiled training 
 """
 
 from ann.spec import Size
-from experiments.grid import grid
 from experiments.spec import Cell, Experiment
+from experiments.variants import grid
 
 FUSED = ("sdpa", "sdpa-math", "sdpa-efficient", "sdpa-flash", "sdpa-cudnn")
 WAYS = ("chunked", "fast", "compiled", "fast-compiled")

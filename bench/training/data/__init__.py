@@ -12,13 +12,17 @@ from bench.training.data.readers import DATASET_LAYOUTS
 from bench.training.data.sampler import Batch, SampleCache, draw_visits, load_batches, seed_of
 from bench.training.data.scenes import Scenes
 
+EvaluationSet = LabelledImages | Scenes
 
-def open_dataset(name: str, root: str | Path, split: str = "train") -> LabelledImages:
+
+def open_dataset(name: str, root: str | Path, split: str = "train") -> EvaluationSet:
     """Find the images and labels of a split (`train`, `val`, `trainval`) of a set below `root`; none is read yet.
 
-    ValueErrors are an unknown name or split, an image without label, no image at all, and a missing file or folder,
-    where the message draws the expected tree and says where the set comes from.
+    The procedural scenes have no files. ValueErrors are an unknown name or split, an image without label, no image at
+    all, and a missing file or folder, where the message draws the expected tree and says where the set comes from.
     """
+    if name == Scenes.name:
+        return Scenes(split)
     if name not in DATASET_LAYOUTS:
         msg = f"unknown data set {name!r}; allowed are {', '.join(DATASET_LAYOUTS)}"
         raise ValueError(msg)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -110,8 +111,6 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image of any mode as RGB, (h, w, 3)."""
-    from PIL import Image
-
     with _decoding(path, _BROKEN), Image.open(path) as image:
         return np.array(image.convert("RGB"))
 
@@ -120,8 +119,6 @@ def read_label(path: Path) -> NDArray[np.uint8]:
     """Read the ids of a label, (h, w): a PNG with one channel or a palette, or a `.mat` of SBD."""
     if path.suffix == ".mat":
         return _read_mat(path)
-    from PIL import Image
-
     with _decoding(path, _BROKEN), Image.open(path) as label:
         ids, mode = np.array(label), label.mode
     if mode not in ("L", "P"):

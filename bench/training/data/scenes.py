@@ -23,7 +23,6 @@ Axes: h and w height and width of the image.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 import torch
@@ -32,8 +31,6 @@ from torch import Tensor
 from bench.analysis import IGNORE
 from bench.training.data.images import read_classes
 from bench.training.data.scene_drawing import BONNET, CUES, SURFACES, Map, draw, paint
-
-Split = Literal["train", "val"]
 
 LENGTHS: dict[str, int] = {"train": 4096, "val": 128}
 _CLASSES = read_classes("scenes")
@@ -64,7 +61,7 @@ class Scenes:
     palette = PALETTE
     groups = {"with a far cue": _FAR, "without": _NEAR}  # noqa: RUF012
 
-    def __init__(self, split: Split = "train", *, seed: int = 0, length: int | None = None) -> None:
+    def __init__(self, split: str = "train", *, seed: int = 0, length: int | None = None) -> None:
         if split not in LENGTHS:
             msg = f"scenes have no split {split!r}; allowed are {', '.join(LENGTHS)}"
             raise ValueError(msg)
