@@ -26,14 +26,13 @@ class NonLocal(nn.Module):
     from the high-level map, key and value from the low-level one, as in the official code; Eq. 14 to 16 have one
     embedding for both). A shared query and key is one module that runs twice in a forward pass: its batch norm sees
     each batch twice, so that its running statistics move twice a step, in the official code as in mmseg.
-
-    Attributes:
-        attention: how values are mixed; None by the map of weights, as in the official code.
-        unary: in the disentangled block how much all positions ask of each anchor alike.
     """
 
+    # How values are mixed; None by the map of weights, as in the official code.
     attention: Attention | None = None
-    unary: nn.Module | None
+    unary: (
+        nn.Module | None
+    )  # of the disentangled block: how much all positions ask of each anchor alike
 
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__()

@@ -34,19 +34,15 @@ Index = TypeVar("Index", "int", "np.ndarray", "Tensor")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplerRule:
-    """What is known of a sampler; one with grids has either `pool` or `draw`.
+    """What is known of a sampler; one with grids has either `pool` or `draw`."""
 
-    Attributes:
-        grids: how many it has: `none`, which makes every position an anchor, `one` or `many`.
-        linear: whether it commutes with a 1x1 convolution: means and single positions do, maxima don't.
-        pool: brings a map (n, c, h, w) to n x n cells, called with the map and n.
-        draw: numbers of the places that are taken, row by row, called with the grids and by keyword
-            with the map's height and width and a seed.
-    """
-
-    grids: Literal["none", "one", "many"]
+    grids: Literal["none", "one", "many"]  # how many it has; `none` makes every position an anchor
+    # Whether it commutes with a 1x1 convolution: means and single positions do, maxima don't.
     linear: bool = True
+    # Brings a map (n, c, h, w) to n x n cells, called with the map and n.
     pool: "Callable[[Tensor, int], Tensor] | None" = None
+    # Numbers of the places that are taken, row by row, called with the grids and by keyword with the map's height and
+    # width and a seed.
     draw: "Callable[..., np.ndarray] | None" = None
 
 

@@ -20,7 +20,7 @@ from ann.spec import BlockSpec
 
 TakeAnchors = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, "n c s"]]
 Places = Int64[np.ndarray, " s"]
-Arguments = tuple[Hashable, ...]
+HashableArguments = tuple[Hashable, ...]
 
 
 def keep_all(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c s"]:
@@ -75,7 +75,7 @@ def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) ->
     return make(*arguments, device=like.device)
 
 
-def _is_known(arguments: Arguments) -> bool:
+def _is_known(arguments: HashableArguments) -> bool:
     """Whether the compiler takes no number among them for one that changes from call to call."""
     from torch.fx.experimental.symbolic_shapes import has_static_value
 
@@ -96,7 +96,9 @@ class _CapturingError(Exception):
 
 
 @lru_cache(maxsize=256)
-def _memorised(make: Callable[..., Tensor], arguments: Arguments, device: torch.device) -> Tensor:
+def _memorised(
+    make: Callable[..., Tensor], arguments: HashableArguments, device: torch.device
+) -> Tensor:
     if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
         raise _CapturingError
     # By no mode's rules, and fit for gradients: it outlives whatever is in force now.
@@ -104,7 +106,9 @@ def _memorised(make: Callable[..., Tensor], arguments: Arguments, device: torch.
         return make(*arguments, device=device)
 
 
-def _kept(make: Callable[..., Tensor], arguments: Arguments, device: torch.device) -> Tensor:
+def _kept(
+    make: Callable[..., Tensor], arguments: HashableArguments, device: torch.device
+) -> Tensor:
     return _memorised(make, arguments, device)
 
 

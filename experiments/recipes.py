@@ -9,17 +9,16 @@ models/seg/loss/seg_modules.py, datasets/tools/cv2_aug_transforms.py). `mmseg` i
 Input is normalised as the network's `preprocessing` says, whatever the recipe.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
-from ann.spec import Size
+from ann.spec import Size, look_up
 
-Budget = Literal["quick", "standard", "paper"]
 Optimiser = Literal["sgd", "adamw"]
 Divisor = Literal["kept", "all"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
-BUDGETS: tuple[str, ...] = get_args(Budget)
+BUDGETS = ("quick", "standard", "paper")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,10 +91,7 @@ class Recipe:
 
     def length(self, budget: str) -> int:
         """Return the iterations of a budget, or raise ValueError if it is none of `BUDGETS`."""
-        if budget not in BUDGETS:
-            msg = f"unknown budget {budget!r}; allowed are {', '.join(BUDGETS)}"
-            raise ValueError(msg)
-        return int(getattr(self.iterations, budget))
+        return int(look_up("budget", budget, asdict(self.iterations)))
 
 
 def _check(good: bool, field: str, value: object, allowed: str) -> None:  # noqa: FBT001
@@ -231,10 +227,8 @@ def recipe_for(name: str, dataset: str) -> Recipe:
 
     Data sets go by their names in `bench.training.data`, and `scenes`.
     """
-    if name not in RECIPES:
-        msg = f"unknown recipe {name!r}; allowed are {', '.join(RECIPES)}"
-        raise ValueError(msg)
+    recipe = look_up("recipe", name, RECIPES)
     if dataset not in _CHANGES[name]:
         msg = f"recipe {name!r} is not for {dataset!r}; it is for {', '.join(_CHANGES[name])}"
         raise ValueError(msg)
-    return replace(RECIPES[name], **_CHANGES[name][dataset])
+    return replace(recipe, **_CHANGES[name][dataset])

@@ -15,30 +15,24 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ann.backbones.pretrained import find_weights, load_backbone
+from ann.spec import look_up
 
 Features = tuple[Float[Tensor, "n l h w"], Float[Tensor, "n c h w"]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backbone:
-    """A timm model as a feature extractor.
+    """A timm model as a feature extractor."""
 
-    Attributes:
-        model: name in timm; empty for the tiny one, which timm has only as parts.
-        low_channels: channels of stage 4.
-        high_channels: channels of stage 5.
-        head_divisor: by what heads divide their widths on this backbone.
-        ceil_mode: the max-pool keeps an incomplete last window, so that 769 pixels become 97 positions and 1024x2048
-            become 129x257 (official ANN code).
-        contract_dilation: the first block of a dilated stage keeps the dilation of the stage before (ANN, mmseg);
-            semseg dilates it like the rest.
-    """
-
-    model: str
-    low_channels: int
-    high_channels: int
-    head_divisor: int = 1
+    model: str  # name in timm; empty for the tiny one, which timm has only as parts
+    low_channels: int  # of stage 4
+    high_channels: int  # of stage 5
+    head_divisor: int = 1  # by what heads divide their widths on this backbone
+    # The max-pool keeps an incomplete last window, so that 769 pixels become 97 positions and 1024x2048 become 129x257
+    # (official ANN code).
     ceil_mode: bool = False
+    # The first block of a dilated stage keeps the dilation of the stage before (ANN, mmseg); semseg dilates it like the
+    # rest.
     contract_dilation: bool = True
 
 
@@ -130,10 +124,7 @@ def make_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
 
     An unknown name, or weights that can't be had, are a ValueError.
     """
-    if name not in BACKBONES:
-        msg = f"unknown backbone {name!r}; allowed are {', '.join(BACKBONES)}"
-        raise ValueError(msg)
-    backbone = BACKBONES[name]
+    backbone = look_up("backbone", name, BACKBONES)
     path = None if pretrained is None else find_weights(backbone.model, pretrained)
     features = _features(backbone)
     if path is not None:

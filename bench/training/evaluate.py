@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ann.layers import resize
 from ann.network import Logits, SegmentationNetwork
-from ann.spec import Size
+from ann.spec import Size, look_up
 from bench.analysis import IGNORE
 from bench.training.data import EvaluationSet, normalise
 from bench.training.distributed import place
@@ -60,14 +60,6 @@ class ConfusionMatrix:
         return tuple(tuple(row) for row in self.counts.tolist())
 
 
-def find_protocol(name: str) -> EvaluationProtocol:
-    """Look up a protocol; an unknown one is a ValueError."""
-    if name not in PROTOCOLS:
-        msg = f"unknown protocol {name!r}; allowed are {', '.join(PROTOCOLS)}"
-        raise ValueError(msg)
-    return PROTOCOLS[name]
-
-
 @torch.no_grad()
 def evaluate(
     network: SegmentationNetwork,
@@ -82,7 +74,7 @@ def evaluate(
     share of the images and all return the matrix of the whole set. ValueErrors are an unknown protocol, an image that
     can't be read, a label out of range, and logits that are not finite.
     """
-    chosen = find_protocol(protocol) if isinstance(protocol, str) else protocol
+    chosen = look_up("protocol", protocol, PROTOCOLS) if isinstance(protocol, str) else protocol
     matrix = ConfusionMatrix(len(dataset.classes), device=device)
     rank, world = place()
     was_training = network.training

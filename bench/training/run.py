@@ -12,12 +12,14 @@ from torch import Tensor
 
 from ann import build, checkpoints
 from ann.network import SegmentationNetwork
+from ann.spec import look_up
 from bench.records import Accuracy, write_whole
 from bench.training import data as sets
 from bench.training.data import EvaluationSet
 from bench.training.distributed import place
-from bench.training.evaluate import evaluate, find_protocol, predict_scores
+from bench.training.evaluate import evaluate, predict_scores
 from bench.training.loop import train
+from bench.training.protocols import PROTOCOLS
 from experiments.spec import Evaluation, Job, TrainingJob
 from experiments.training import DATASETS, Setting
 
@@ -84,7 +86,7 @@ def evaluate_checkpoint(
     data = DATASETS[setting.dataset]
     spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
     chosen = protocol or data.evaluation
-    find_protocol(chosen)
+    look_up("protocol", chosen, PROTOCOLS)
     validation = sets.open_dataset(setting.dataset, setting.root, "val")
     model = build.network(spec)
     checkpoints.load(model, checkpoint)
@@ -140,7 +142,7 @@ def save_pictures(
 
     def predict(image: Tensor) -> Tensor:
         batch = sets.normalise(image.to(device), network.spec.preprocessing)[None]
-        scores = predict_scores(network, batch, find_protocol(protocol))
+        scores = predict_scores(network, batch, PROTOCOLS[protocol])
         return scores[0].argmax(dim=0).to("cpu", torch.uint8)
 
     content = io.BytesIO()

@@ -6,6 +6,7 @@ train ids 0 to C-1, and 255 where a pixel isn't evaluated.
 
 from pathlib import Path
 
+from ann.spec import look_up
 from bench.training.data.augment import Augmented, Labelled, normalise
 from bench.training.data.images import LabelledImages
 from bench.training.data.readers import DATASET_LAYOUTS
@@ -23,10 +24,7 @@ def open_dataset(name: str, root: str | Path, split: str = "train") -> Evaluatio
     """
     if name == Scenes.name:
         return Scenes(split)
-    if name not in DATASET_LAYOUTS:
-        msg = f"unknown data set {name!r}; allowed are {', '.join(DATASET_LAYOUTS)}"
-        raise ValueError(msg)
-    layout = DATASET_LAYOUTS[name]
+    layout = look_up("data set", name, DATASET_LAYOUTS)
     if split not in layout.splits:
         msg = f"{name} has no split {split!r} with labels; allowed are {', '.join(layout.splits)}"
         raise ValueError(msg)
