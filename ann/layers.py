@@ -16,14 +16,8 @@ from ann.spec import BlockSpec
 class ConvNorm(nn.Module):
     """Convolution, batch norm and, by default, ReLU; the size of the map stays with `same` padding.
 
-    Args:
-        channels: that come in.
-        out_channels: that go out.
-        kernel: side of the kernel; 1 or an odd number.
-        dilation: spacing of the kernel's taps.
-        bias: whether the convolution has a bias ahead of the norm, as the official ANN code has it.
-        relu: whether a ReLU follows.
-        padding: zeros around the map; None for as many as keep its size.
+    The side of the kernel is 1 or odd, `bias` is the convolution's ahead of the norm, as the official ANN code has it,
+    and `padding` the zeros around the map, None for as many as keep its size.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ann.blocks import NonLocal
-from ann.spec import NetworkSpec
+from ann.spec import NetworkSpec, look_up
 
 Renamings = tuple[tuple[str, str], ...]
 
@@ -144,6 +144,7 @@ def layout_keys(net: nn.Module, layout: str) -> dict[str, str]:
     Published layouts hold a shared query and key twice, our networks once: the query's names, behind all others, have
     the key's keys. A layout that is unknown, or has no name for a part of the network, is a ValueError.
     """
+    look_up("layout", layout, CHECKPOINT_LAYOUTS)
     keys = {key: key for key in net.state_dict()}
     if layout == "own":
         return keys
@@ -179,12 +180,7 @@ def _renamings(net: nn.Module, layout: str) -> Renamings:
         if net.spec.context is not None and net.spec.context.kind == "disentangled":
             head = (*head, (r"\.nl_block\.", ".dnl_block."))
         return (*stem(net.state_dict(), layout), *_MMSEG_KEYS, *head)
-    if layout == "semseg":
-        return _SEMSEG
-    if layout == "denseaspp":
-        return _DENSE_ASPP
-    msg = f"unknown layout {layout!r}; allowed are {', '.join(CHECKPOINT_LAYOUTS)}"
-    raise ValueError(msg)
+    return _SEMSEG if layout == "semseg" else _DENSE_ASPP
 
 
 def stem(keys: Mapping[str, object], layout: str) -> Renamings:

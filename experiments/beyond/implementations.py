@@ -19,9 +19,7 @@ ARMS = (
     *(f"nb:{way}" for way in (*FUSED, *WAYS, "onnxruntime")),
     "apnb",
     *(f"apnb:{way}" for way in (*WAYS, "onnxruntime")),
-    "dnl",
-    "dnl:sdpa",
-    "dnl:fast",
+    *("dnl", "dnl:sdpa", "dnl:fast"),
 )
 SMALL, LARGE = Size(width=97, height=97), Size(width=256, height=128)
 QUICK_NB = ("nb", "nb:sdpa", "nb:chunked", "nb:fast")
