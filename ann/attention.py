@@ -48,8 +48,7 @@ def likeness(
 def whiten(tokens: Float[Tensor, "n k s"]) -> Float[Tensor, "n k s"]:
     """Subtract each channel's mean over the positions.
 
-    Of query and key this removes the unary part of their product (Disentangled Non-Local Neural
-    Networks, ECCV 2020).
+    Of query and key this removes the unary part of their product (Disentangled Non-Local Neural Networks, ECCV 2020).
     """
     return tokens - tokens.mean(dim=-1, keepdim=True)
 

@@ -22,19 +22,17 @@ from ann.spec import BlockSpec, Kind
 class NonLocal(nn.Module):
     """Attention over a feature map, or from a high-level map to a low-level one.
 
-    The sampler decides between NB and APNB, `low_channels` between the self and the cross form
-    (there the query comes from the high-level map, key and value from the low-level one, as in the
-    official code; Eq. 14 to 16 have one embedding for both). A shared query and key is one module
-    that runs twice in a forward pass: its batch norm sees each batch twice, so that its running
-    statistics move twice a step, in the official code as in mmseg.
-
-    Attributes:
-        attention: how values are mixed; None by the map of weights, as in the official code.
-        unary: in the disentangled block how much all positions ask of each anchor alike.
+    The sampler decides between NB and APNB, `low_channels` between the self and the cross form (there the query comes
+    from the high-level map, key and value from the low-level one, as in the official code; Eq. 14 to 16 have one
+    embedding for both). A shared query and key is one module that runs twice in a forward pass: its batch norm sees
+    each batch twice, so that its running statistics move twice a step, in the official code as in mmseg.
     """
 
+    # How values are mixed; None by the map of weights, as in the official code.
     attention: Attention | None = None
-    unary: nn.Module | None
+    unary: (
+        nn.Module | None
+    )  # of the disentangled block: how much all positions ask of each anchor alike
 
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__()
@@ -54,8 +52,7 @@ class NonLocal(nn.Module):
         self._start_as_identity()
 
     def _start_as_identity(self) -> None:
-        # Official: W_o is zero. mmcv: where a norm follows, its gain is zero instead, and bare
-        # projections are small.
+        # Official: W_o is zero. mmcv: where a norm follows, its gain is zero instead, and bare projections are small.
         if isinstance(self.out_norm, nn.BatchNorm2d):
             nn.init.zeros_(self.out_norm.weight)
         else:
@@ -70,8 +67,7 @@ class NonLocal(nn.Module):
         self, x: Float[Tensor, "n c h w"], low: Float[Tensor, "n l y x"] | None = None
     ) -> Float[Tensor, "n o h w"]:
         """Refine `x` by what its positions find among the anchors of `low`, or of `x` itself."""
-        refined: Tensor = self.combine(x, self.refine(x, x if low is None else low))
-        return refined
+        return self.combine(x, self.refine(x, x if low is None else low))
 
     def refine(
         self, x: Float[Tensor, "n c h w"], source: Float[Tensor, "n l y x"]
@@ -94,8 +90,7 @@ class NonLocal(nn.Module):
         if self.unary is not None:
             context = context + sample(self.unary(source)).softmax(dim=-1) @ value
         context = context.mT.contiguous().unflatten(2, x.shape[2:])
-        refined: Tensor = self.out_norm(self.out(context))
-        return refined
+        return self.out_norm(self.out(context))
 
     def embed(
         self, x: Float[Tensor, "n c h w"], source: Float[Tensor, "n l y x"], sample: TakeAnchors
@@ -134,8 +129,7 @@ class Disentangled(NonLocal):
 class CommonFusion(nn.Module):
     """Stage 5 + ReLU(BatchNorm(Conv(Stage 4))), the local fusion that the paper compares with.
 
-    Section 4.4. The paper gives no kernel size; a 1x1 convolution is the smallest that brings the
-    channels together.
+    Section 4.4. The paper gives no kernel size; a 1x1 convolution is the smallest that brings the channels together.
     """
 
     def __init__(self, spec: BlockSpec) -> None:
@@ -148,8 +142,7 @@ class CommonFusion(nn.Module):
         self, x: Float[Tensor, "n c h w"], low: Float[Tensor, "n l h w"]
     ) -> Float[Tensor, "n c h w"]:
         """Add the lifted low-level map."""
-        lifted: Tensor = self.lift(low)
-        return x + lifted
+        return x + self.lift(low)
 
 
 BLOCK_CLASSES: Mapping[Kind, type[nn.Module]] = {
@@ -168,10 +161,8 @@ def make_block(spec: BlockSpec) -> nn.Module:
 def rewrite_blocks(module: nn.Module, rewritings: Rewritings) -> nn.Module:
     """Put in place of each non-local block, or of the module if it is one, what its rewriting makes.
 
-    Rewritings go by the exact type of a block: a subclass is another function of its maps.
-
-    Raises:
-        ValueError: a block is of a type without rewriting; nothing was changed then.
+    Rewritings go by the exact type of a block: a subclass is another function of its maps. A block of a type without
+    one is a ValueError, and nothing was changed then.
     """
     blocks = {name: part for name, part in module.named_modules() if isinstance(part, NonLocal)}
     for block in blocks.values():

@@ -73,15 +73,8 @@ def _paper(name: str) -> NetworkSpec:
 
 
 _PAPER_ROWS = (
-    "baseline",
-    "nb",
-    "apnb",
-    "common-fusion",
-    "fnb",
-    "afnb",
-    "common-fusion+nb",
-    "fnb+nb",
-    "afnb+apnb",
+    *("baseline", "nb", "apnb", "common-fusion", "fnb", "afnb"),
+    *("common-fusion+nb", "fnb+nb", "afnb+apnb"),
 )
 
 # open-mmlab/mmsegmentation 1.2.2, configs/_base_/models/*_r50-d8.py.

@@ -16,14 +16,8 @@ from ann.spec import BlockSpec
 class ConvNorm(nn.Module):
     """Convolution, batch norm and, by default, ReLU; the size of the map stays with `same` padding.
 
-    Args:
-        channels: that come in.
-        out_channels: that go out.
-        kernel: side of the kernel; 1 or an odd number.
-        dilation: spacing of the kernel's taps.
-        bias: whether the convolution has a bias ahead of the norm, as the official ANN code has it.
-        relu: whether a ReLU follows.
-        padding: zeros around the map; None for as many as keep its size.
+    The side of the kernel is 1 or odd, `bias` is the convolution's ahead of the norm, as the official ANN code has it,
+    and `padding` the zeros around the map, None for as many as keep its size.
     """
 
     def __init__(
@@ -38,8 +32,7 @@ class ConvNorm(nn.Module):
         padding: int | None = None,
     ) -> None:
         super().__init__()
-        if padding is None:
-            padding = dilation * (kernel // 2)
+        padding = dilation * (kernel // 2) if padding is None else padding
         self.conv = nn.Conv2d(
             channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias
         )
@@ -48,8 +41,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o y x"]:
         """Convolve, normalise, rectify."""
-        out: Tensor = self.relu(self.norm(self.conv(x)))
-        return out
+        return self.relu(self.norm(self.conv(x)))
 
 
 class Combine(nn.Module):
@@ -75,8 +67,7 @@ class Combine(nn.Module):
         both = torch.cat([context, x], dim=1)
         if self.output == "concat":
             return both
-        reduced: Tensor = self.dropout(self.bottleneck(both))
-        return reduced
+        return self.dropout(self.bottleneck(both))
 
 
 def zero_(conv: nn.Conv2d) -> nn.Conv2d:

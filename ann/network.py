@@ -50,10 +50,8 @@ def make_network(spec: NetworkSpec, *, pretrained: str | None = None) -> Segment
     """Build the network of a spec.
 
     Its widths are fitted to the backbone, whose weights are random, or pretrained ones from `timm:TAG` or
-    `file:PATH`. With weights from timm the preprocessing becomes theirs, whatever the network's own source has.
-
-    Raises:
-        ValueError: unknown backbone, or weights that can't be had; the message says what to do.
+    `file:PATH`. With weights from timm the preprocessing becomes theirs, whatever the network's own source has. An
+    unknown backbone, or weights that can't be had, are a ValueError that says what to do.
     """
     features = make_backbone(spec.backbone, pretrained=pretrained)
     if pretrained is not None and pretrained.startswith("timm:"):

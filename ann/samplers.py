@@ -3,13 +3,12 @@
 A new sampler is a name in `Sampler`, a row of `SAMPLER_RULES` and the function of that row, all in this
 file. It is read wherever specs are, so that functions import torch and numpy by themselves.
 
-The paper says of its random samplers only that numpy's `choice` picks n * n "from all possible
-locations" (Table 7). Left open are: with or without replacement (numpy's default is with; so here),
-whether the places are drawn anew at every step and every image (here they depend on seed and map
-size alone, in training and in test, so that results repeat), and what a pyramid of random samples
-is. Both readings exist: `pyramid-random` is the caption's, the union of independent draws over the
-whole map, which makes it plain random sampling of 1 + 4 + 9 + ... points; `pyramid-random-cells`
-draws one place in each cell of each grid.
+The paper says of its random samplers only that numpy's `choice` picks n * n "from all possible locations" (Table 7).
+Left open are: with or without replacement (numpy's default is with; so here), whether the places are drawn anew at
+every step and every image (here they depend on seed and map size alone, in training and in test, so that results
+repeat), and what a pyramid of random samples is. Both readings exist: `pyramid-random` is the caption's, the union of
+independent draws over the whole map, which makes it plain random sampling of 1 + 4 + 9 + ... points;
+`pyramid-random-cells` draws one place in each cell of each grid.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -35,20 +34,15 @@ Index = TypeVar("Index", "int", "np.ndarray", "Tensor")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplerRule:
-    """What is known of a sampler; one with grids has either `pool` or `draw`.
+    """What is known of a sampler; one with grids has either `pool` or `draw`."""
 
-    Attributes:
-        grids: how many it has: `none`, which makes every position an anchor, `one` or `many`.
-        linear: whether it commutes with a 1x1 convolution: means and single positions do, maxima
-            don't.
-        pool: brings a map (n, c, h, w) to n x n cells, called with the map and n.
-        draw: numbers of the places that are taken, row by row, called with the grids and by keyword
-            with the map's height and width and a seed.
-    """
-
-    grids: Literal["none", "one", "many"]
+    grids: Literal["none", "one", "many"]  # how many it has; `none` makes every position an anchor
+    # Whether it commutes with a 1x1 convolution: means and single positions do, maxima don't.
     linear: bool = True
+    # Brings a map (n, c, h, w) to n x n cells, called with the map and n.
     pool: "Callable[[Tensor, int], Tensor] | None" = None
+    # Numbers of the places that are taken, row by row, called with the grids and by keyword with the map's height and
+    # width and a seed.
     draw: "Callable[..., np.ndarray] | None" = None
 
 

@@ -1,8 +1,7 @@
 """Sampling of anchors from a feature map: every position, random ones, a pooled grid, or a pyramid of grids.
 
-The samplers themselves are the rows of `ann.samplers`. A pooled one treats each map by itself. A
-random one draws places, and a block uses the same places for key and value, so that both describe
-one position.
+The samplers themselves are the rows of `ann.samplers`. A pooled one treats each map by itself. A random one draws
+places, and a block uses the same places for key and value, so that both describe one position.
 
 Axes: n images, c channels, h height, w width, s anchors.
 """
@@ -21,6 +20,7 @@ from ann.spec import BlockSpec
 
 TakeAnchors = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, "n c s"]]
 Places = Int64[np.ndarray, " s"]
+HashableArguments = tuple[Hashable, ...]
 
 
 def keep_all(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c s"]:
@@ -53,19 +53,17 @@ def _index(draw: Callable[..., Places], *numbers: int, device: torch.device) -> 
 def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) -> Tensor:
     """`make(*arguments, device=...)` on the device of a map, made by the first call and kept for later ones.
 
-    A constant that each call copies from the host makes a GPU wait for it, and no CUDA graph of the
-    call can be captured ("Cannot copy between CPU and CUDA tensors during CUDA graph capture unless
-    the CPU tensor is pinned", torch 2.11 and 2.15): a capture takes what earlier calls have kept. Kept
-    by the compiler too, as a constant of its graph, where one may have several (not in torch 2.11) and
-    all numbers are known.
+    A constant that each call copies from the host makes a GPU wait for it, and no CUDA graph of the call can be
+    captured ("Cannot copy between CPU and CUDA tensors during CUDA graph capture unless the CPU tensor is pinned",
+    torch 2.11 and 2.15): a capture takes what earlier calls have kept. Kept by the compiler too, as a constant of its
+    graph, where one may have several (not in torch 2.11) and all numbers are known.
 
     What is made while something else looks on than a counter is not kept: an exporter or a tracer, whose tensors
     are not those of later calls, or the capture of a graph, in which nothing runs.
     """
     keep = getattr(like, "keep", None)
     if keep is not None:  # a tensor without values, which keeps others of its kind
-        kept: Tensor = keep(make, arguments)
-        return kept
+        return keep(make, arguments)
     if torch.compiler.is_dynamo_compiling():
         if _GRAPHS_KEEP_CONSTANTS and _is_known(arguments):
             return _kept(make, arguments, like.device)
@@ -77,7 +75,7 @@ def constant(make: Callable[..., Tensor], *arguments: Hashable, like: Tensor) ->
     return make(*arguments, device=like.device)
 
 
-def _is_known(arguments: tuple[Hashable, ...]) -> bool:
+def _is_known(arguments: HashableArguments) -> bool:
     """Whether the compiler takes no number among them for one that changes from call to call."""
     from torch.fx.experimental.symbolic_shapes import has_static_value
 
@@ -99,7 +97,7 @@ class _CapturingError(Exception):
 
 @lru_cache(maxsize=256)
 def _memorised(
-    make: Callable[..., Tensor], arguments: tuple[Hashable, ...], device: torch.device
+    make: Callable[..., Tensor], arguments: HashableArguments, device: torch.device
 ) -> Tensor:
     if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
         raise _CapturingError
@@ -109,7 +107,7 @@ def _memorised(
 
 
 def _kept(
-    make: Callable[..., Tensor], arguments: tuple[Hashable, ...], device: torch.device
+    make: Callable[..., Tensor], arguments: HashableArguments, device: torch.device
 ) -> Tensor:
     return _memorised(make, arguments, device)
 
@@ -123,10 +121,8 @@ _kept._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF0
 def make_sampler(spec: BlockSpec) -> TakeAnchors:
     """Return the function that takes anchors from maps.
 
-    Random places follow from seed and size, so that key and value are taken from the same ones.
-
-    Raises:
-        ValueError: the sampler's rule has nothing that takes anchors.
+    Random places follow from seed and size, so that key and value are taken from the same ones. A sampler whose rule
+    has nothing that takes anchors is a ValueError.
     """
     rule = SAMPLER_RULES[spec.sampler]
     if rule.draw is not None:

@@ -4,7 +4,9 @@ A spec is frozen, keyword-only and checked once, when it is made; `ann.build` tu
 module, and `ann.catalogue` gives names to the ones that the documents describe.
 """
 
+import difflib
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
@@ -17,6 +19,7 @@ Head = Literal["ann", "fcn", "psa", "psp", "deeplabv3", "dense-aspp"]
 Initialisation = Literal["torch", "mmseg"]
 Preprocessing = Literal["imagenet-rgb", "caffe-bgr"]
 Mode = Literal["inference", "training"]
+Entry = TypeVar("Entry")
 Implementation = Literal[
     "plain",
     "fast",
@@ -30,6 +33,21 @@ Implementation = Literal[
     "fast-compiled",
     "onnxruntime",
 ]
+
+
+def unknown(what: str, given: str, allowed: Collection[str]) -> str:
+    """The message about a name that is not known: the nearest, and all that are allowed."""
+    near = difflib.get_close_matches(given, allowed, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {what} {given!r}; {hint}allowed are {', '.join(allowed)}"
+
+
+def look_up(what: str, name: str, table: Mapping[str, Entry]) -> Entry:
+    """Return the entry of that name; an unknown one is a ValueError that says what is allowed."""
+    if name not in table:
+        msg = f"unknown {what} {name!r}; allowed are {', '.join(table)}"
+        raise ValueError(msg)
+    return table[name]
 
 
 class UnavailableError(ValueError):
@@ -87,47 +105,32 @@ def _check_share(field: str, value: float) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BlockSpec:
-    """One block that relates positions of a feature map to each other or to those of another map.
+    """One block that relates positions of a feature map to each other or to those of another map."""
 
-    Attributes:
-        channels: C of the map that goes in and comes out (of the high-level map in a fusion block).
-        low_channels: of the low-level map of a fusion block; None for the self form with one input.
-        key_channels: width of query and key (C-hat in the paper).
-        value_channels: width of the value; None for the same as `key_channels`.
-        kind: `non-local` (NB, APNB, FNB, AFNB), `disentangled` (DNL) or `common-fusion` (a
-            convolution and a sum).
-        sampler: which positions become anchors; `all` keeps every one, which makes an APNB an NB.
-        grids: side lengths n of the sampler's grids, n * n anchors each; a plain sampler has one.
-        seed: of the random samplers; the draw is fixed by it and by the size of the map.
-        projection: `shared` (query is key: one convolution, norm, ReLU), `separate` (the same, each
-            its own) or `plain` (bare convolutions).
-        scaled: divide the similarity by the root of `key_channels` (the code does, Eq. 2 does not).
-        temperature: divides the similarity as well (DNL has 0.05).
-        output: `context` (W_o of the mixed values alone), `residual` (added to the input), `concat`
-            (Eq. 11: beside the input, 2C channels) or `bottleneck` (concat, then a 1x1 convolution
-            back to C with batch norm).
-        out_norm: batch norm after W_o.
-        norm_bias: convolutions ahead of a batch norm have a bias (official code yes, mmseg no).
-        bottleneck_relu: ReLU after the bottleneck's norm (APNB yes, AFNB no).
-        dropout: share of channels dropped after the bottleneck in training.
-    """
-
-    channels: int = 2048
-    low_channels: int | None = None
-    key_channels: int = 256
-    value_channels: int | None = None
+    channels: int = 2048  # C of the map that goes in and comes out; the high-level one of a fusion
+    low_channels: int | None = None  # of a fusion block's low-level map; None for the self form
+    key_channels: int = 256  # width of query and key (C-hat in the paper)
+    value_channels: int | None = None  # width of the value; None for the same as `key_channels`
+    # `non-local` (NB, APNB, FNB, AFNB), `disentangled` (DNL) or `common-fusion` (a convolution and a sum).
     kind: Kind = "non-local"
+    # Which positions become anchors; `all` keeps every one, which makes an APNB an NB.
     sampler: Sampler = "all"
+    # Side lengths n of the sampler's grids, n * n anchors each; a plain sampler has one.
     grids: tuple[int, ...] = ()
-    seed: int = 0
+    seed: int = 0  # of the random samplers; the draw is fixed by it and by the size of the map
+    # `shared` (query is key: one convolution, norm, ReLU), `separate` (the same, each its own) or `plain` (bare
+    # convolutions).
     projection: Projection = "shared"
+    # Divide the similarity by the root of `key_channels` (the code does, Eq. 2 does not).
     scaled: bool = True
-    temperature: float = 1.0
+    temperature: float = 1.0  # divides the similarity as well (DNL has 0.05)
+    # `context` (W_o of the mixed values alone), `residual` (added to the input), `concat` (Eq. 11: beside the input, 2C
+    # channels) or `bottleneck` (concat, then a 1x1 convolution back to C with batch norm).
     output: Output = "context"
-    out_norm: bool = False
-    norm_bias: bool = True
-    bottleneck_relu: bool = True
-    dropout: float = 0.0
+    out_norm: bool = False  # batch norm after W_o
+    norm_bias: bool = True  # of convolutions ahead of a batch norm (official code yes, mmseg no)
+    bottleneck_relu: bool = True  # after the bottleneck's norm (APNB yes, AFNB no)
+    dropout: float = 0.0  # share of channels dropped after the bottleneck in training
 
     def __post_init__(self) -> None:
         _check_allowed("kind", self.kind, get_args(Kind))
@@ -195,54 +198,37 @@ class BlockSpec:
 class NetworkSpec:
     """A segmentation network: a dilated backbone, a head on its last two stages, an auxiliary head.
 
-    Widths are those that the source has on its own backbone. On a narrower backbone the inputs of
-    all parts follow its feature widths, and `channels`, `hidden_channels`, `auxiliary_channels` and
-    the blocks' key and value widths are divided by the backbone's `head_divisor` (4 for resnet18,
-    as in mmseg's own resnet18 configurations).
-
-    Attributes:
-        backbone: one of `ann.backbones.BACKBONES`.
-        num_classes: number of classes.
-        head: `ann` (fusion, 3x3 reduction, context, classifier; either block may be absent), `fcn`
-            (NL, DNL: the context between two 3x3 convolutions, and the input concatenated again),
-            `psa`, `psp`, `deeplabv3` or `dense-aspp`.
-        channels: width of the head (of one branch of `dense-aspp`).
-        hidden_channels: of `dense-aspp`: width of a branch ahead of its dilated convolution.
-        fusion: of `ann`: block that brings stage 4 into stage 5.
-        context: of `ann` and `fcn`: block on the reduced map; its input width is that of the head.
-        mask: of `psa`: size of the point-wise attention, an odd number of places each way in the
-            source.
-        projection_padding: of `psa`: zeros around the input of its 1x1 projection (mmseg 1, semseg 0).
-        norm_bias: convolutions ahead of a batch norm, outside of the blocks, have a bias (official).
-        dropout: share of channels dropped ahead of the classifier, and in `ann` after the fusion as
-            well: mmseg applies the same module twice, the official code has 0 here and drops inside
-            its blocks.
-        auxiliary_channels: width of the auxiliary head on stage 4; None for no such head.
-        auxiliary_dropout: the same share for that head.
-        align_corners: how logits (and PSP and ASPP's pools) are brought to a larger size.
-        initialisation: of the head's convolutions: `torch` (PyTorch's own) or `mmseg` (Kaiming
-            normal; classifiers with deviation 0.01).
-        preprocessing: what the source's published weights were trained on: `imagenet-rgb` (0 to 1,
-            less the ImageNet mean, over its deviation) or `caffe-bgr` (BGR from 0 to 255, less
-            102.9801, 115.9465, 122.7717; deviation 1), as the official ANN weights want it.
-            Networks don't do it themselves. timm's weights are `imagenet-rgb` in any network.
+    Widths are those that the source has on its own backbone. On a narrower backbone the inputs of all parts follow its
+    feature widths, and `channels`, `hidden_channels`, `auxiliary_channels` and the blocks' key and value widths are
+    divided by the backbone's `head_divisor` (4 for resnet18, as in mmseg's own resnet18 configurations).
     """
 
-    backbone: str
+    backbone: str  # one of `ann.backbones.BACKBONES`
     num_classes: int = 19
+    # `ann` (fusion, 3x3 reduction, context, classifier; either block may be absent), `fcn` (NL, DNL: the context
+    # between two 3x3 convolutions, and the input concatenated again), `psa`, `psp`, `deeplabv3` or `dense-aspp`.
     head: Head = "ann"
-    channels: int = 512
-    hidden_channels: int | None = None
-    fusion: BlockSpec | None = None
+    channels: int = 512  # width of the head (of one branch of `dense-aspp`)
+    hidden_channels: int | None = None  # of `dense-aspp`: ahead of a branch's dilated convolution
+    fusion: BlockSpec | None = None  # of `ann`: block that brings stage 4 into stage 5
+    # Of `ann` and `fcn`: block on the reduced map; its input width is that of the head.
     context: BlockSpec | None = None
+    # Of `psa`: size of the point-wise attention, an odd number of places each way in the source.
     mask: Size | None = None
-    projection_padding: int = 0
+    projection_padding: int = 0  # of `psa`: zeros around its 1x1 projection (mmseg 1, semseg 0)
+    # Convolutions ahead of a batch norm, outside of the blocks, have a bias (official).
     norm_bias: bool = False
+    # Share of channels dropped ahead of the classifier, and in `ann` after the fusion as well: mmseg applies the same
+    # module twice, the official code has 0 here and drops inside its blocks.
     dropout: float = 0.1
-    auxiliary_channels: int | None = 256
-    auxiliary_dropout: float = 0.1
-    align_corners: bool = False
+    auxiliary_channels: int | None = 256  # width of the head on stage 4; None for no such head
+    auxiliary_dropout: float = 0.1  # the same share for that head
+    align_corners: bool = False  # how logits (and PSP's and ASPP's pools) are enlarged
+    # Of the head's convolutions: `torch` (PyTorch's own) or `mmseg` (Kaiming normal; classifiers with deviation 0.01).
     initialisation: Initialisation = "torch"
+    # What the source's published weights were trained on: `imagenet-rgb` (0 to 1, less the ImageNet mean, over its
+    # deviation) or `caffe-bgr` (BGR from 0 to 255, less 102.9801, 115.9465, 122.7717; deviation 1), as the official ANN
+    # weights want it. Networks don't do it themselves. timm's weights are `imagenet-rgb` in any network.
     preprocessing: Preprocessing = "imagenet-rgb"
 
     def __post_init__(self) -> None:

@@ -9,17 +9,16 @@ models/seg/loss/seg_modules.py, datasets/tools/cv2_aug_transforms.py). `mmseg` i
 Input is normalised as the network's `preprocessing` says, whatever the recipe.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
-from ann.spec import Size
+from ann.spec import Size, look_up
 
-Budget = Literal["quick", "standard", "paper"]
 Optimiser = Literal["sgd", "adamw"]
 Divisor = Literal["kept", "all"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
-BUDGETS: tuple[str, ...] = get_args(Budget)
+BUDGETS = ("quick", "standard", "paper")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +44,7 @@ class Recipe:
     crop: Size  # what the network sees: 769, 520 (ADE20K), 480 (PASCAL Context) square (paper, 4.2)
     optimiser: Optimiser = "sgd"  # with momentum, or `adamw` with PyTorch's betas
     momentum: float = 0.9  # 0.9 (both)
-    power: float = (
-        0.9  # of the schedule (1 - i / n) ** power; 0.9 (both; the paper prints it otherwise)
-    )
+    power: float = 0.9  # of the schedule (1 - i / n) ** power (both; the paper prints it otherwise)
     floor: float = 0.0  # lowest learning rate; 0 (released trainer), 1e-4 (mmseg)
     # Images are first brought to this shorter side; None for their own size. 520 for ADE20K (released json), 512 for
     # ADE20K and VOC (mmseg). The longer side may not be longer then than 2048 (mmseg).
@@ -58,9 +55,7 @@ class Recipe:
     aspect: tuple[float, float] = (1.0, 1.0)
     flip: float = 0.5  # share of images that are mirrored; a half (both)
     brightness: int = 0  # an integer up to this one is added or subtracted; 10 (released json)
-    photometric: bool = (
-        False  # brightness, contrast, saturation, hue: mmseg's PhotoMetricDistortion
-    )
+    photometric: bool = False  # mmseg's PhotoMetricDistortion: light, contrast, saturation, hue
     # A crop with more than this share of one class is drawn anew, ten times at most; 0.75 (mmseg), 1 for never.
     cat_max_ratio: float = 1.0
     # Only pixels whose class has a smaller probability count; 0.7 (paper, 3.3 and released json), None for all. So many
@@ -96,10 +91,7 @@ class Recipe:
 
     def length(self, budget: str) -> int:
         """Return the iterations of a budget, or raise ValueError if it is none of `BUDGETS`."""
-        if budget not in BUDGETS:
-            msg = f"unknown budget {budget!r}; allowed are {', '.join(BUDGETS)}"
-            raise ValueError(msg)
-        return int(getattr(self.iterations, budget))
+        return int(look_up("budget", budget, asdict(self.iterations)))
 
 
 def _check(good: bool, field: str, value: object, allowed: str) -> None:  # noqa: FBT001
@@ -179,19 +171,13 @@ _PAPER_CONTEXT: dict[str, Any] = {
     "crop": Size(height=480, width=480),
     "class_weights": (),
 }
-_PAPER_ADE20K = _PAPER_CONTEXT | {
-    "iterations": Iterations(quick=500, standard=50_000, paper=150_000),
-    "learning_rate": 0.02,
-    "crop": Size(height=520, width=520),
-    "short_side": 520,
-}
-_PAPER_VOC = _PAPER_CONTEXT | {"iterations": Iterations(quick=500, standard=20_000, paper=40_000)}
 _CAMVID: dict[str, Any] = {
     "iterations": Iterations(quick=300, standard=4_000, paper=10_000),
     "crop": Size(height=360, width=480),
 }
+_VOC_LENGTHS = Iterations(quick=500, standard=20_000, paper=40_000)
 _MMSEG_VOC: dict[str, Any] = {
-    "iterations": Iterations(quick=500, standard=20_000, paper=40_000),
+    "iterations": _VOC_LENGTHS,
     "batch": 16,
     "crop": Size(height=512, width=512),
     "short_side": 512,
@@ -213,9 +199,15 @@ _CONTEXT, _VOC = ("pascal-context-59", "pascal-context-60"), ("voc2012", "voc201
 _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {
         "cityscapes": {},
-        "ade20k": _PAPER_ADE20K,
+        "ade20k": _PAPER_CONTEXT
+        | {
+            "iterations": Iterations(quick=500, standard=50_000, paper=150_000),
+            "learning_rate": 0.02,
+            "crop": Size(height=520, width=520),
+            "short_side": 520,
+        },
         **dict.fromkeys(_CONTEXT, _PAPER_CONTEXT),
-        **dict.fromkeys(_VOC, _PAPER_VOC),
+        **dict.fromkeys(_VOC, _PAPER_CONTEXT | {"iterations": _VOC_LENGTHS}),
         "camvid": _CAMVID | {"class_weights": (), "ohem_min_kept": 29_000},
     },
     "mmseg": {
@@ -235,10 +227,8 @@ def recipe_for(name: str, dataset: str) -> Recipe:
 
     Data sets go by their names in `bench.training.data`, and `scenes`.
     """
-    if name not in RECIPES:
-        msg = f"unknown recipe {name!r}; allowed are {', '.join(RECIPES)}"
-        raise ValueError(msg)
+    recipe = look_up("recipe", name, RECIPES)
     if dataset not in _CHANGES[name]:
         msg = f"recipe {name!r} is not for {dataset!r}; it is for {', '.join(_CHANGES[name])}"
         raise ValueError(msg)
-    return replace(RECIPES[name], **_CHANGES[name][dataset])
+    return replace(recipe, **_CHANGES[name][dataset])

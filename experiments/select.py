@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ann.catalogue import BLOCKS, NETWORKS
-from ann.spec import Size
+from ann.spec import Size, unknown
 from experiments import variants
 from experiments.spec import Cell, Experiment, OwnModule, Protocol, Subject
 from experiments.training import Setting
@@ -86,7 +86,7 @@ def _block_or_module(name: str, *, channels: int, key_channels: int) -> Subject:
     if ":" in name:
         return OwnModule(factory=name, channels=channels, key_channels=key_channels)
     if name not in BLOCKS:
-        raise ValueError(variants.unknown("block", name, tuple(BLOCKS)))
+        raise ValueError(unknown("block", name, BLOCKS))
     low = max(1, channels // 2) if BLOCKS[name].is_fusion else None
     return replace(BLOCKS[name], channels=channels, low_channels=low, key_channels=key_channels)
 

@@ -7,11 +7,10 @@ cells of one row differ in the seed alone, so that rows are compared seed by see
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ann.spec import NetworkSpec, Size
+from ann.spec import NetworkSpec, Size, look_up
 from experiments.recipes import recipe_for
 from experiments.spec import Measurement, Training, TrainingJob
 
-DAY_S = 86_400.0
 Axes = tuple[tuple[str, str], ...]
 
 
@@ -50,9 +49,7 @@ class Setting:
     seeds: tuple[int, ...] = (0, 1, 2)  # one training each
 
     def __post_init__(self) -> None:
-        if self.dataset not in DATASETS:
-            msg = f"unknown data set {self.dataset!r}; allowed are {', '.join(DATASETS)}"
-            raise ValueError(msg)
+        look_up("data set", self.dataset, DATASETS)
         if self.dataset != "scenes" and not self.root:
             msg = f"data set {self.dataset!r} is read from files; pass --root with the folder that holds it"
             raise ValueError(msg)
@@ -118,6 +115,6 @@ def cells(
                 subject=network,
                 size=setting.size,
                 training=training,
-                time_limit_s=14 * DAY_S,
+                time_limit_s=14 * 24 * 3600.0,
                 seed=seed,
             )

@@ -1,10 +1,14 @@
-"""Arms: what is compared, written `NAME` or `NAME:IMPLEMENTATION`, e.g. `apnb:fast`."""
+"""Arms: what is compared, written `NAME` or `NAME:IMPLEMENTATION`, e.g. `apnb:fast`; and cells for grids of them."""
 
 import difflib
-from typing import get_args
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any, get_args
 
 from ann.catalogue import BLOCKS, NETWORKS
-from ann.spec import Implementation
+from ann.spec import Implementation, unknown
+from experiments.spec import Cell
 
 IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 
@@ -21,7 +25,7 @@ def parse(text: str) -> tuple[str, Implementation]:
     # Without a dot, a block's name with a slip rather than a package that holds a factory.
     is_slip = "." not in name and rest in IMPLEMENTATIONS
     if not colon or (is_slip and difflib.get_close_matches(name, BLOCKS, n=1)):
-        raise ValueError(unknown("block", name, tuple(BLOCKS)))
+        raise ValueError(unknown("block", name, BLOCKS))
     factory, second_colon, implementation = rest.partition(":")
     return f"{name}:{factory}", (
         _implementation(implementation, of=text) if second_colon else "plain"
@@ -35,14 +39,37 @@ def write(name: str, implementation: str) -> str:
     return name if is_arm or implementation == "plain" else f"{name}:{implementation}"
 
 
-def unknown(what: str, given: str, allowed: tuple[str, ...]) -> str:
-    """The message about a name that is not known: the nearest, and all that are allowed."""
-    near = difflib.get_close_matches(given, allowed, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {what} {given!r}; {hint}allowed are {', '.join(allowed)}"
-
-
 def _implementation(text: str, *, of: str) -> Implementation:
     if text in IMPLEMENTATIONS:
         return text
     raise ValueError(f"arm {of!r}: " + unknown("implementation", text, IMPLEMENTATIONS))
+
+
+def grid(
+    experiment: str,
+    axes: Mapping[str, Sequence[Any]],
+    *,
+    on_gpu_alone: Callable[[Cell], bool] = lambda _: False,
+    **fields: Any,  # noqa: ANN401
+) -> Iterator[Cell]:
+    """A cell for each combination, in the order of the axes, the last one fastest; the grid's axes are its own.
+
+    Axes are `block` (arms as `parse` reads them; networks too), `size`, `mode` and `dtype`. A processor does not run
+    what is `on_gpu_alone`; all else runs wherever the run is. `fields` are further ones of each cell.
+    """
+    for values in product(*axes.values()):
+        point = dict(zip(axes, values, strict=True))
+        name, implementation = parse(point.pop("block"))
+        if implementation == "onnxruntime" and point.get("mode") == "train":
+            continue  # it has no backward pass
+        arm = write(name, implementation)
+        further: dict[str, str] = {key: point[key] for key in ("mode", "dtype") if key in point}
+        cell = Cell(
+            experiment=experiment,
+            axes={"block": arm, "size": str(point["size"])} | further,
+            subject=BLOCKS.get(name) or NETWORKS[name],
+            implementation=implementation,
+            **point,
+            **fields,
+        )
+        yield replace(cell, device="cuda") if on_gpu_alone(cell) else cell

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ann import checkpoints
 from ann.spec import Size
 from bench.records import files, record
-from bench.training import checkpoint
+from bench.training import progress
 from experiments import variants
 from reports import report
 from reports.audit import audit
@@ -215,7 +215,7 @@ def saved(content):
 
 
 WEIGHTS = saved({"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.zeros(2)})
-TRAINING = saved({key: {} for key in checkpoint.STATE_KEYS})
+TRAINING = saved({key: {} for key in progress.STATE_KEYS})
 
 
 class Harmful:
@@ -246,11 +246,11 @@ def test_a_damaged_checkpoint_is_read_or_refused(tmp_path_factory, suffix, conte
 def test_a_damaged_training_is_read_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "training.pt"
     path.write_bytes(content)
-    state, refusal = tried(lambda: checkpoint.load_training(path))
-    assert path.name in refusal if refusal else state.keys() >= checkpoint.STATE_KEYS
+    state, refusal = tried(lambda: progress.load_training(path))
+    assert path.name in refusal if refusal else state.keys() >= progress.STATE_KEYS
 
 
-@pytest.mark.parametrize("reader", [checkpoints.read, checkpoint.load_training])
+@pytest.mark.parametrize("reader", [checkpoints.read, progress.load_training])
 @pytest.mark.parametrize("form", ["torch", "legacy", "pickle", "swapped"])
 def test_a_harmful_checkpoint_runs_nothing(tmp_path, reader, form):
     harm, path = Harmful(tmp_path / "harmed"), tmp_path / "harmful.pth"

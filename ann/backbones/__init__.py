@@ -15,36 +15,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ann.backbones.pretrained import find_weights, load_backbone
+from ann.spec import look_up
 
 Features = tuple[Float[Tensor, "n l h w"], Float[Tensor, "n c h w"]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backbone:
-    """A timm model as a feature extractor.
+    """A timm model as a feature extractor."""
 
-    Attributes:
-        model: name in timm; empty for the tiny one, which timm has only as parts.
-        low_channels: channels of stage 4.
-        high_channels: channels of stage 5.
-        head_divisor: by what heads divide their widths on this backbone.
-        ceil_mode: the max-pool keeps an incomplete last window, so that 769 pixels become 97 positions and 1024x2048
-            become 129x257 (official ANN code).
-        contract_dilation: the first block of a dilated stage keeps the dilation of the stage before (ANN, mmseg);
-            semseg dilates it like the rest.
-    """
-
-    model: str
-    low_channels: int
-    high_channels: int
-    head_divisor: int = 1
+    model: str  # name in timm; empty for the tiny one, which timm has only as parts
+    low_channels: int  # of stage 4
+    high_channels: int  # of stage 5
+    head_divisor: int = 1  # by what heads divide their widths on this backbone
+    # The max-pool keeps an incomplete last window, so that 769 pixels become 97 positions and 1024x2048 become 129x257
+    # (official ANN code).
     ceil_mode: bool = False
+    # The first block of a dilated stage keeps the dilation of the stage before (ANN, mmseg); semseg dilates it like the
+    # rest.
     contract_dilation: bool = True
 
 
 _resnet = partial(Backbone, low_channels=1024, high_channels=2048)
-
-
 BACKBONES: dict[str, Backbone] = {
     # BasicBlocks (1, 1, 1, 1), 16 to 128 channels wide: for training on a CPU and for tests.
     "tiny": Backbone(model="", low_channels=64, high_channels=128, head_divisor=16),
@@ -130,13 +122,9 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
 def make_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
     """Build a backbone of `BACKBONES`, with random weights or those of `timm:TAG` or `file:PATH`.
 
-    Raises:
-        ValueError: unknown name, or weights that can't be had.
+    An unknown name, or weights that can't be had, are a ValueError.
     """
-    if name not in BACKBONES:
-        msg = f"unknown backbone {name!r}; allowed are {', '.join(BACKBONES)}"
-        raise ValueError(msg)
-    backbone = BACKBONES[name]
+    backbone = look_up("backbone", name, BACKBONES)
     path = None if pretrained is None else find_weights(backbone.model, pretrained)
     features = _features(backbone)
     if path is not None:

@@ -22,11 +22,8 @@ CACHED = ("model.safetensors", "pytorch_model.bin")
 def find_weights(model: str, source: str) -> Path:
     """Find the file with the weights of a backbone by its name in timm, empty where that has none.
 
-    The source is `timm:TAG`, such as `timm:gluon_in1k`, or `file:PATH`.
-
-    Raises:
-        ValueError: the source is of another form, or the weights are not on this machine; the message names the file
-            and the command that gets it.
+    The source is `timm:TAG`, such as `timm:gluon_in1k`, or `file:PATH`. A source of another form is a ValueError, and
+    so are weights that are not on this machine: the message names the file and the command that gets it.
     """
     kind, _, place = source.partition(":")
     if kind == "timm" and place:
@@ -45,24 +42,23 @@ def find_weights(model: str, source: str) -> Path:
 def load_backbone(features: nn.Module, path: Path) -> None:
     """Load pretrained weights into a backbone made by `ann.backbones.make_backbone`.
 
-    Files may name things as timm, as the official ANN code's ImageNet weights (`conv1`, `bn1`, ... for the 3x3 stem)
-    or as mmseg's ResNetV1c (`stem.0`, ...); a classifier is left aside.
-
-    Raises:
-        ValueError: the file is no checkpoint, or its weights don't fit; the message lists what does not.
+    Files may name things as timm, as the official ANN code's ImageNet weights (`conv1`, `bn1`, ... for the 3x3 stem) or
+    as mmseg's ResNetV1c (`stem.0`, ...); a classifier is left aside. A file that is no checkpoint is a ValueError, and
+    so are weights that don't fit: the message lists what does not.
     """
     state = {_bare(key): tensor for key, tensor in read(path).items()}
     state = {key: tensor for key, tensor in state.items() if not key.startswith(CLASSIFIERS)}
     current = features.state_dict()
     state |= {key: current[key] for key in current if key.startswith(ADDED)}
     try:
-        fill(features, state, _names_in_file(current, state), copies={})
+        fill(features, state, _keys_by_name(current, state))
     except ValueError as error:
         msg = f"{path} as weights of a backbone: {error}"
         raise ValueError(msg) from error
 
 
-def _names_in_file(keys: Iterable[str], state: Mapping[str, Tensor]) -> dict[str, str]:
+def _keys_by_name(keys: Iterable[str], state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Map the names that a file has to the keys of a backbone."""
     if "stem.0.weight" in state:
         layout = "mmseg"
     elif "conv3.weight" in state:
@@ -71,7 +67,7 @@ def _names_in_file(keys: Iterable[str], state: Mapping[str, Tensor]) -> dict[str
         return {key: key for key in keys}
     full = {f"backbone.{key}": key for key in keys}
     table = stem(full, layout)
-    return {key: _bare(rename(long, table)) for long, key in full.items()}
+    return {_bare(rename(long, table)): key for long, key in full.items()}
 
 
 def _bare(key: str) -> str:

@@ -12,7 +12,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
-from ann.checkpoints.keys import fold_biases, layout_names, shared_queries, tell_layout
+from ann.checkpoints.keys import fold_biases, layout_keys, tell_layout
 
 # Batch norm counts its batches; old files don't, and nothing here reads the count.
 COUNTER = ".num_batches_tracked"
@@ -40,7 +40,7 @@ def load(net: nn.Module, source: str | PathLike[str] | Mapping[str, object]) -> 
     """
     state = read(source) if isinstance(source, str | PathLike) else open_nested(source)
     layout = tell_layout(state)
-    fill(net, state, layout_names(net, layout), copies=shared_queries(net))
+    fill(net, state, layout_keys(net, layout))
     return layout
 
 
@@ -53,57 +53,47 @@ def to_layout(net: nn.Module, layout: str) -> State:
     Raises:
         ValueError: the layout is unknown, or has no name for a part of this network.
     """
-    renamed = layout_names(net, layout)
+    keys = layout_keys(net, layout)
     state = {key: tensor.detach() for key, tensor in net.state_dict().items()}
     if layout in ("mmseg", "semseg"):
         state = fold_biases(state)
-    copies = shared_queries(net)
-    sources = {name: copies.get(key, key) for key, name in renamed.items()}
-    return {name: state[key] for name, key in sources.items() if key in state}
+    return {name: state[key] for name, key in keys.items() if key in state}
 
 
-def fill(
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    renamed: Mapping[str, str],
-    *,
-    copies: Mapping[str, str],
-) -> None:
+def fill(module: nn.Module, state: Mapping[str, Tensor], keys: Mapping[str, str]) -> None:
     """Copy the state of a file into a module if it fits to the last tensor.
 
-    `copies` maps keys that the module doesn't have to those that they must be equal to, and `renamed`
-    these and the module's to names in the file.
-
-    Raises:
-        ValueError: it does not fit; the message lists what is missing, left over, of another shape or unequal.
+    `keys` maps names in the file to keys of the module. What further names of one key hold, as a shared query's do,
+    must be equal to what its first one holds. The ValueError lists what is missing, left over, of another shape or
+    unequal.
     """
     current = module.state_dict()
     if any(tensor.is_meta for tensor in current.values()):
         msg = "the network is on the meta device and holds no weights; build it on a real one to load a checkpoint"
         raise ValueError(msg)
-    whole = current | {key: current[original] for key, original in copies.items()}
-    at_hand = {key: name for key, name in renamed.items() if name in state}
+    names: dict[str, str] = {}
+    for name, key in keys.items():
+        names.setdefault(key, name)
+    at_hand = {name: key for name, key in keys.items() if name in state}
     problems = {
         "missing": [
-            name
-            for key, name in renamed.items()
-            if key not in at_hand and key not in copies and not key.endswith(COUNTER)
+            name for key, name in names.items() if name not in at_hand and not key.endswith(COUNTER)
         ],
-        "left over": sorted(set(state) - set(renamed.values())),
+        "left over": sorted(set(state) - set(keys)),
         "of another shape": [
-            f"{name} {tuple(state[name].shape)} instead of {tuple(whole[key].shape)}"
-            for key, name in at_hand.items()
-            if state[name].shape != whole[key].shape
+            f"{name} {tuple(state[name].shape)} instead of {tuple(current[key].shape)}"
+            for name, key in at_hand.items()
+            if state[name].shape != current[key].shape
         ],
         "different although query and key are one": [
-            at_hand[key]
-            for key, original in copies.items()
-            if key in at_hand and original in at_hand and not key.endswith(COUNTER)
-            if not torch.equal(state[at_hand[key]], state[at_hand[original]])
+            name
+            for name, key in at_hand.items()
+            if names[key] in at_hand and not key.endswith(COUNTER)
+            if not torch.equal(state[name], state[names[key]])
         ],
     }
     _refuse_misfits(problems)
-    loaded = {key: state[name] for key, name in at_hand.items() if key in current}
+    loaded = {key: state[name] for key, name in names.items() if name in at_hand}
     module.load_state_dict(current | loaded)
 
 
@@ -124,8 +114,7 @@ def _refuse_misfits(problems: Mapping[str, list[str]]) -> None:
 def read(path: str | PathLike[str]) -> State:
     """Read the tensors of a checkpoint file, without unpickling, whatever they are nested in.
 
-    Raises:
-        ValueError: there is no such file, or it is no checkpoint, or holds more than tensors and plain data.
+    A file that is not there, is no checkpoint or holds more than tensors and plain data is a ValueError.
     """
     file = Path(path)
     if not file.is_file():

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ann.blocks import NonLocal
-from ann.spec import NetworkSpec
+from ann.spec import NetworkSpec, look_up
 
 Renamings = tuple[tuple[str, str], ...]
 
@@ -138,26 +138,30 @@ def tell_layout(keys: Mapping[str, object]) -> str:
     raise ValueError(msg)
 
 
-def layout_names(net: nn.Module, layout: str) -> dict[str, str]:
-    """Map each key of the network's `state_dict` to its name in a layout.
+def layout_keys(net: nn.Module, layout: str) -> dict[str, str]:
+    """Map the names that a layout has for a network's tensors to the keys of its `state_dict`.
 
-    Published layouts hold a shared query a second time; its keys (see `shared_queries`) are there as well.
-
-    Raises:
-        ValueError: the layout is unknown, or has no name for a part of this network.
+    Published layouts hold a shared query and key twice, our networks once: the query's names, behind all others, have
+    the key's keys. A layout that is unknown, or has no name for a part of the network, is a ValueError.
     """
+    look_up("layout", layout, CHECKPOINT_LAYOUTS)
+    keys = {key: key for key in net.state_dict()}
     if layout == "own":
-        return {key: key for key in net.state_dict()}
+        return keys
+    for prefix, module in net.named_modules():
+        if isinstance(module, NonLocal) and module.spec.projection == "shared":
+            part = module.key.state_dict()
+            keys |= {f"{prefix}.query.{leaf}": f"{prefix}.key.{leaf}" for leaf in part}
     table = _renamings(net, layout)
-    renamed = {key: rename(key, table) for key in (*net.state_dict(), *shared_queries(net))}
-    homeless = [key for key, name in renamed.items() if _OURS.search(name)]
+    names = {key: rename(key, table) for key in keys}
+    homeless = [key for key, name in names.items() if _OURS.search(name)]
     if homeless:
         msg = (
             f"layout {layout!r} has no name for {homeless[0]} (and {len(homeless) - 1} more); "
             "use 'own', or a network of the family that the layout belongs to"
         )
         raise ValueError(msg)
-    return renamed
+    return {names[alias]: key for alias, key in keys.items()}
 
 
 def rename(key: str, table: Renamings) -> str:
@@ -176,12 +180,7 @@ def _renamings(net: nn.Module, layout: str) -> Renamings:
         if net.spec.context is not None and net.spec.context.kind == "disentangled":
             head = (*head, (r"\.nl_block\.", ".dnl_block."))
         return (*stem(net.state_dict(), layout), *_MMSEG_KEYS, *head)
-    if layout == "semseg":
-        return _SEMSEG
-    if layout == "denseaspp":
-        return _DENSE_ASPP
-    msg = f"unknown layout {layout!r}; allowed are {', '.join(CHECKPOINT_LAYOUTS)}"
-    raise ValueError(msg)
+    return _SEMSEG if layout == "semseg" else _DENSE_ASPP
 
 
 def stem(keys: Mapping[str, object], layout: str) -> Renamings:
@@ -190,19 +189,6 @@ def stem(keys: Mapping[str, object], layout: str) -> Renamings:
         return _OFFICIAL_STEM if layout == "official" else _MMSEG_STEM
     plain = (r"^backbone\.(conv1|bn1)\.", r"backbone.prefix.\1.")
     return (plain,) if layout == "official" else ()
-
-
-def shared_queries(net: nn.Module) -> dict[str, str]:
-    """Map the keys that a query would have, where it is the key's module, to the keys that are there.
-
-    The published files hold such tensors twice, our networks once.
-    """
-    return {
-        f"{prefix}.query.{key}": f"{prefix}.key.{key}"
-        for prefix, module in net.named_modules()
-        if isinstance(module, NonLocal) and module.spec.projection == "shared"
-        for key in module.key.state_dict()
-    }
 
 
 def fold_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

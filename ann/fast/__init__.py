@@ -30,10 +30,9 @@ def optimize(module: nn.Module, mode: Mode = "inference") -> nn.Module:
     Args:
         module: a block of `ann.build.block`, a network of `ann.build.network`, or a module of yours
             with such blocks inside (`training` only).
-        mode: `training` shares the very parameters and buffers of the given module and keeps the
-            keys of its state dict; gradients and running statistics come out the same, in train and
-            eval mode. `inference` has tensors and keys of its own, batch norms folded, no auxiliary
-            head, and no training mode.
+        mode: `training` shares the very parameters and buffers of the given module and keeps the keys of its state
+            dict; gradients and running statistics come out the same, in train and eval mode. `inference` has tensors
+            and keys of its own, batch norms folded, no auxiliary head, and no training mode.
 
     Raises:
         ValueError: the mode is unknown, a block is of a type that can't be rewritten (a subclass of

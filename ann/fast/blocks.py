@@ -12,9 +12,8 @@ Why each step is exact:
 - With every position an anchor attention is `scaled_dot_product_attention`, and tokens come out of
   their projection in the layout that its fused kernels take.
 
-Axes: n images, c channels of the map that is refined, l channels of the map that is read, h and w,
-y and x their height and width, p positions, s anchors, k width of query and key, v width of the
-value, o channels that come out.
+Axes: n images, c channels of the map that is refined, l channels of the map that is read, h and w, y and x their height
+and width, p positions, s anchors, k width of query and key, v width of the value, o channels that come out.
 """
 
 import torch
@@ -66,8 +65,7 @@ class FastNonLocal(NonLocal):
     ) -> tuple[Float[Tensor, "n k p"], Float[Tensor, "n k s"]]:
         """Queries of all positions and keys of the anchors; what is both is computed once.
 
-        Only a disentangled block's queries are whitened: its keys' mean would add one number to all
-        scores of a query.
+        Only a disentangled block's queries are whitened: its keys' mean would add one number to all scores of a query.
         """
         by_token = self.spec.keeps_all
         shared = self.spec.projection == "shared"
@@ -106,14 +104,11 @@ class FastNonLocal(NonLocal):
         if self.spec.output == "bottleneck":
             return self.reduce(x, context, out)
         if not isinstance(self.out_norm, nn.Identity):
-            refined: Tensor = self.combine(x, self.out_norm(apply(out, context, like=x)))
-        elif self.spec.output == "residual":
-            refined = apply(out, context, like=x, onto=x.flatten(2).clone())
-        elif self.spec.output == "concat":
-            refined = beside(x, context, out)
-        else:
-            refined = apply(out, context, like=x)
-        return refined
+            return self.combine(x, self.out_norm(apply(out, context, like=x)))
+        if self.spec.output == "concat":
+            return beside(x, context, out)
+        onto = x.flatten(2).clone() if self.spec.output == "residual" else None
+        return apply(out, context, like=x, onto=onto)
 
     def reduce(
         self, x: Float[Tensor, "n c h w"], context: Context, out: Affine
@@ -128,5 +123,4 @@ class FastNonLocal(NonLocal):
         else:
             context = self.out_norm(apply(out, context, like=x)).flatten(2)
         both = bottleneck.norm(apply(first, context, like=x, onto=projected))
-        reduced: Tensor = self.combine.dropout(rectify(bottleneck, both))
-        return reduced
+        return self.combine.dropout(rectify(bottleneck, both))

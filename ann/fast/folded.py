@@ -1,7 +1,7 @@
 """Blocks and networks for inference: batch norms folded into their convolutions, products of weights made beforehand.
 
 Axes: n images, c channels of the map that is refined, l of the low-level map, h and w their height and
-width, o channels that come out, s anchors, v width of the value, k classes, height and width of images.
+width, o channels that come out, s anchors, v width of the value, k classes.
 """
 
 import torch
@@ -37,8 +37,8 @@ def fold_norms(module: nn.Module) -> None:
     """
     before: nn.Module | None = None
     for name, part in list(module.named_children()):
-        conv = _last_conv(before)
-        if isinstance(part, nn.BatchNorm2d) and conv is not None:
+        conv = before[-1] if isinstance(before, nn.Sequential) and len(before) else before
+        if isinstance(part, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
             folded = fuse_conv_bn_eval(conv.eval(), part.eval())
             conv.weight, conv.bias = folded.weight, folded.bias
             # timm's norms may have their activation inside.
@@ -47,12 +47,6 @@ def fold_norms(module: nn.Module) -> None:
         fold_norms(part)
     if isinstance(module, ConvNorm) and isinstance(module.relu, nn.ReLU):
         module.relu = nn.ReLU(inplace=True)
-
-
-def _last_conv(module: nn.Module | None) -> nn.Conv2d | None:
-    if isinstance(module, nn.Sequential) and len(module):
-        module = module[-1]
-    return module if isinstance(module, nn.Conv2d) else None
 
 
 class FoldedNonLocal(EvalOnly, FastNonLocal):
@@ -170,11 +164,3 @@ class FoldedNetwork(EvalOnly, SegmentationNetwork):
             if isinstance(part, nn.Dropout2d):
                 self.set_submodule(name, nn.Identity())
         self.requires_grad_(requires_grad=False).eval()
-
-    def forward(
-        self, images: Float[Tensor, "n 3 height width"]
-    ) -> Float[Tensor, "n k height width"]:
-        """Classify every pixel."""
-        logits = super().forward(images)
-        assert isinstance(logits, Tensor), "eval mode has one output"
-        return logits

@@ -1,7 +1,6 @@
 """1x1 convolutions as bare matrix products, alone, composed, and applied to what attention found.
 
-oneDNN's 1x1 convolution makes a reordered copy of its input; a product with the map's columns as
-they lie needs none.
+oneDNN's 1x1 convolution makes a reordered copy of its input; a product with the map's columns as they lie needs none.
 
 Axes: n images, c channels, h and w height and width, p positions, s anchors, k and o channels that
 come out, v width of the value.

@@ -47,8 +47,7 @@ def processes(device: str) -> Iterator[torch.device]:
 def wrap_distributed(network: nn.Module, device: torch.device) -> nn.Module:
     """Wrap a network that is on its device, so that gradients and, on GPUs, batch norms are shared.
 
-    Synchronised batch norm exists for GPUs alone; on the CPU each process has the statistics of its
-    own images.
+    Synchronised batch norm exists for GPUs alone; on the CPU each process has the statistics of its own images.
     """
     if place().world == 1:
         return network

@@ -4,7 +4,6 @@ Axes: n images, k classes, height and width of the images.
 """
 
 from itertools import product
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -13,22 +12,13 @@ from torch.nn import functional
 
 from ann.layers import resize
 from ann.network import Logits, SegmentationNetwork
-from ann.spec import Size
+from ann.spec import Size, look_up
 from bench.analysis import IGNORE
-from bench.training.data import Labelled, normalise
+from bench.training.data import EvaluationSet, normalise
 from bench.training.distributed import place
 from bench.training.protocols import PROTOCOLS, EvaluationProtocol
 
 Images = Float[Tensor, "n 3 height width"]
-
-
-class EvaluationSet(Labelled, Protocol):
-    """A set with labels: images uint8 [3, height, width] and labels uint8 [height, width]."""
-
-    name: str
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    groups: dict[str, tuple[int, ...]]  # classes that the set sets apart
 
 
 class ConfusionMatrix:
@@ -54,31 +44,20 @@ class ConfusionMatrix:
         truth, predicted = label[valid].long(), prediction[valid].long()
         if not truth.numel():
             return
-        self._check("label", truth)
-        self._check("prediction", predicted)
+        for what, values in (("label", truth), ("prediction", predicted)):
+            low, high = (int(value) for value in values.aminmax())
+            if low < 0 or high >= self.classes:
+                msg = (
+                    f"{what} {low if low < 0 else high} is no class; allowed are 0 to {self.classes - 1}, "
+                    f"and {IGNORE} in labels for pixels that don't count"
+                )
+                raise ValueError(msg)
         pairs = torch.bincount(truth * self.classes + predicted, minlength=self.classes**2)
         self.counts += pairs.view(self.classes, self.classes).to(self.counts.device)
-
-    def _check(self, what: str, values: Tensor) -> None:
-        low, high = (int(value) for value in values.aminmax())
-        if low < 0 or high >= self.classes:
-            msg = (
-                f"{what} {low if low < 0 else high} is no class; allowed are 0 to {self.classes - 1}, "
-                f"and {IGNORE} in labels for pixels that don't count"
-            )
-            raise ValueError(msg)
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
         """Return the counts as a record keeps them."""
         return tuple(tuple(row) for row in self.counts.tolist())
-
-
-def find_protocol(name: str) -> EvaluationProtocol:
-    """Look up a protocol; an unknown one is a ValueError."""
-    if name not in PROTOCOLS:
-        msg = f"unknown protocol {name!r}; allowed are {', '.join(PROTOCOLS)}"
-        raise ValueError(msg)
-    return PROTOCOLS[name]
 
 
 @torch.no_grad()
@@ -91,14 +70,11 @@ def evaluate(
 ) -> ConfusionMatrix:
     """Predict every image of a set and count the pixels.
 
-    Images are normalised as the network's `spec` says; its mode is put back. Under torchrun each
-    process takes its share of the images and all return the matrix of the whole set.
-
-    Raises:
-        ValueError: the protocol is unknown, an image can't be read, a label is out of range, or the
-            network's logits are not finite.
+    Images are normalised as the network's `spec` says; its mode is put back. Under torchrun each process takes its
+    share of the images and all return the matrix of the whole set. ValueErrors are an unknown protocol, an image that
+    can't be read, a label out of range, and logits that are not finite.
     """
-    chosen = find_protocol(protocol) if isinstance(protocol, str) else protocol
+    chosen = look_up("protocol", protocol, PROTOCOLS) if isinstance(protocol, str) else protocol
     matrix = ConfusionMatrix(len(dataset.classes), device=device)
     rank, world = place()
     was_training = network.training
@@ -125,8 +101,7 @@ def predict_scores(
 ) -> Logits:
     """Score the classes of every pixel of normalised images by a protocol, with a network in eval mode.
 
-    At the size of the images: mean logits over windows, scales and flips, or mean probabilities over
-    scales and flips.
+    At the size of the images: mean logits over windows, scales and flips, or mean probabilities over scales and flips.
     """
     size = Size(height=images.shape[2], width=images.shape[3])
     total: Tensor | None = None

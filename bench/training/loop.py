@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.training import checkpoint
+from bench.training import progress
 from bench.training.data import Augmented, draw_visits, load_batches, seed_of
 from bench.training.distributed import broadcast_buffers, gather_numbers, place, wrap_distributed
 from bench.training.losses import make_loss
@@ -44,12 +44,11 @@ def train(
 ) -> Trained:
     """Train a network in place; it is left in training mode on the device.
 
-    The network maps images to a pair of logits, of which the auxiliary ones may be None; the set maps
-    a visit (epoch, index) to a normalised image [3, h, w] and an int64 label [h, w]. Order of the
-    images and whatever the network draws follow from the seed: torch's global generators, on the CPU
-    the CPU's alone, are seeded anew in every iteration. A training whose checkpoint is in the folder
-    goes on, a finished one is loaded; without a folder nothing is kept. `on_step` is called with the
-    iterations done and the loss last read.
+    The network maps images to a pair of logits, of which the auxiliary ones may be None; the set maps a visit (epoch,
+    index) to a normalised image [3, h, w] and an int64 label [h, w]. Order of the images and whatever the network draws
+    follow from the seed: torch's global generators, on the CPU the CPU's alone, are seeded anew in every iteration. A
+    training whose checkpoint is in the folder goes on, a finished one is loaded; without a folder nothing is kept.
+    `on_step` is called with the iterations done and the loss last read.
 
     Raises:
         ValueError: the folder holds another training, an image can't be read, or the loss is not finite.
@@ -102,7 +101,7 @@ class _Loop:
 
     def resume(self, folder: Path | None) -> None:
         """Take up what a folder holds; refuse where the processes would go on from different checkpoints."""
-        state = checkpoint.load_training(folder / CHECKPOINT_FILE) if folder is not None else None
+        state = progress.load_training(folder / CHECKPOINT_FILE) if folder is not None else None
         if state is not None:
             self.load(state, folder)
         starts = gather_numbers(self.done)
@@ -141,7 +140,7 @@ class _Loop:
             "optimiser": self.optimiser.state_dict(),
             "trained": asdict(self.trained),
         }
-        checkpoint.save_training(folder / CHECKPOINT_FILE, state)
+        progress.save_training(folder / CHECKPOINT_FILE, state)
 
     def run(self, folder: Path | None, on_step: OnStep | None) -> None:
         """Do the iterations that are left."""

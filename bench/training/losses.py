@@ -38,11 +38,10 @@ def cross_entropy(
         logits: of every class.
         labels: true classes, or 255.
         weights: of the classes, in the loss but not in the choice of pixels; None for equal ones.
-        divisor: `kept` divides by the labelled pixels (with weights by the sum of theirs), as torch,
-            the official code and mmseg's avg_non_ignore=True do; with a threshold by the number of
-            hard ones, whatever their weights (the official FSOhemCELoss). `all` divides by all
-            pixels, ignored ones too, as mmseg does by default, its OHEMPixelSampler
-            included, which makes the loss smaller the fewer are hard.
+        divisor: `kept` divides by the labelled pixels (with weights by the sum of theirs), as torch, the official code
+            and mmseg's avg_non_ignore=True do; with a threshold by the number of hard ones, whatever their weights (the
+            official FSOhemCELoss). `all` divides by all pixels, ignored ones too, as mmseg does by default, its
+            OHEMPixelSampler included, which makes the loss smaller the fewer are hard.
         threshold: OHEM: probability of the true class below which a pixel is hard; None for all.
         min_kept: pixels of the batch that are kept in any case; the official code means one loss
             call by it, which has one image, mmseg multiplies by the images.

@@ -22,8 +22,7 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
 def learning_rate(recipe: Recipe, iteration: int, iterations: int) -> float:
     """Rate of an iteration, counted from 0: from the recipe's rate down to its floor by a power.
 
-    The released code has it in this form, without a floor; the recursion of mmseg's PolyLR comes to
-    the same.
+    The released code has it in this form, without a floor; the recursion of mmseg's PolyLR comes to the same.
     """
     left = (1 - iteration / iterations) ** recipe.power
     return (recipe.learning_rate - recipe.floor) * left + recipe.floor

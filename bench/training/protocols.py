@@ -16,9 +16,8 @@ Span = tuple[int, int]
 class EvaluationProtocol:
     """How logits for an image are made.
 
-    Where windows overlap their logits are averaged, in every source. Over scales and flips mmseg
-    averages probabilities; the official code sums logits, which has the same largest class as their
-    mean.
+    Where windows overlap their logits are averaged, in every source. Over scales and flips mmseg averages
+    probabilities; the official code sums logits, which has the same largest class as their mean.
     """
 
     window: Size | None = None  # of a sliding window; None for the whole image at once
@@ -29,8 +28,7 @@ class EvaluationProtocol:
     scales: tuple[float, ...] = (1.0,)  # factors on the size of the image
     flip: bool = False  # each scale a second time, mirrored
     average: Literal["logits", "probabilities"] = "logits"  # over scales and flips
-    # How logits of another scale come back to the size of the image; `bilinear` follows the network's
-    # `align_corners`.
+    # How logits of another scale come back to the size of the image; `bilinear` follows the network's `align_corners`.
     resize: Literal["bilinear", "bicubic"] = "bilinear"
     short_side: int | None = None  # pixels that the shorter side gets ahead of the scales
     long_side: int | None = None  # pixels that the longer side may then have at most

@@ -8,36 +8,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ann import build, checkpoints
 from ann.network import SegmentationNetwork
+from ann.spec import look_up
 from bench.records import Accuracy, write_whole
 from bench.training import data as sets
+from bench.training.data import EvaluationSet
 from bench.training.distributed import place
-from bench.training.evaluate import EvaluationSet, evaluate, find_protocol, predict_scores
+from bench.training.evaluate import evaluate, predict_scores
 from bench.training.loop import train
-from experiments.spec import Evaluation, Job, Training, TrainingJob
+from bench.training.protocols import PROTOCOLS
+from experiments.spec import Evaluation, Job, TrainingJob
 from experiments.training import DATASETS, Setting
 
 # Images whose predictions are kept for the qualitative figure.
 PICTURES = 4
 
 
-def open_split(training: Training, split: str) -> EvaluationSet:
-    """Open the training or validation images of a set, or raise a ValueError that draws where it should lie."""
-    if training.dataset == sets.Scenes.name:
-        return sets.Scenes("train" if split == "train" else "val")
-    return sets.open_dataset(training.dataset, training.root, split)
-
-
 def find_data(cells: Iterable[Job]) -> None:
     """Open every data set of some cells now: one that is not there is a ValueError before anything runs."""
     trainings = [cell.training for cell in cells if isinstance(cell, TrainingJob)]
-    for training in {training.dataset: training for training in trainings}.values():
-        open_split(training, "train")
-        open_split(training, "val")
+    for dataset, root in {training.dataset: training.root for training in trainings}.items():
+        for split in ("train", "val"):
+            sets.open_dataset(dataset, root, split)
 
 
 def train_cell(
@@ -45,16 +40,16 @@ def train_cell(
 ) -> Accuracy:
     """Train the cell's network and evaluate it on the validation images; under torchrun every process calls this.
 
-    Checkpoints go to `checkpoints` and pictures to `pictures` in the folder of the records, None to
-    keep nothing. A training of this cell by the code of that digest that is found there goes on.
-
-    Raises:
-        ValueError: the set is not there, or the training diverged.
+    Checkpoints go to `checkpoints` and pictures to `pictures` in the folder of the records, None to keep nothing. A
+    training of this cell by the code of that digest that is found there goes on. A missing set is a ValueError, and so
+    is a training that diverged.
     """
     training = cell.training
     torch.manual_seed(cell.seed)
     network = build.network(cell.subject)
-    images, validation = open_split(training, "train"), open_split(training, "val")
+    images, validation = (
+        sets.open_dataset(training.dataset, training.root, split) for split in ("train", "val")
+    )
     cached, preprocessing = sets.SampleCache(images), network.spec.preprocessing
     trained = train(
         network,
@@ -84,17 +79,15 @@ def evaluate_checkpoint(
 ) -> tuple[Evaluation, Accuracy]:
     """Load a published checkpoint into a named network; return the cell for a record, and its validation accuracy.
 
-    Whoever has the files can so check the tables of the model zoo. Of the setting the data set, its
-    folder and the backbone count; a protocol of None is the data set's usual one.
-
-    Raises:
-        ValueError: unknown network or protocol, a checkpoint that does not fit, or a missing set.
+    Whoever has the files can so check the tables of the model zoo. Of the setting the data set, its folder and the
+    backbone count; a protocol of None is the data set's usual one. ValueErrors are an unknown network or protocol, a
+    checkpoint that does not fit, and a missing set.
     """
     data = DATASETS[setting.dataset]
     spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
     chosen = protocol or data.evaluation
-    find_protocol(chosen)
-    validation = open_split(setting.training(), "val")
+    look_up("protocol", chosen, PROTOCOLS)
+    validation = sets.open_dataset(setting.dataset, setting.root, "val")
     model = build.network(spec)
     checkpoints.load(model, checkpoint)
     accuracy = _evaluated(
@@ -149,21 +142,17 @@ def save_pictures(
 
     def predict(image: Tensor) -> Tensor:
         batch = sets.normalise(image.to(device), network.spec.preprocessing)[None]
-        scores = predict_scores(network, batch, find_protocol(protocol))
+        scores = predict_scores(network, batch, PROTOCOLS[protocol])
         return scores[0].argmax(dim=0).to("cpu", torch.uint8)
 
-    _save_arrays(
-        path,
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
         images=np.stack([image.numpy() for image, _ in pairs]),
         labels=np.stack([label.numpy() for _, label in pairs]),
         predictions=np.stack([predict(image).numpy() for image, _ in pairs]),
         palette=np.array(dataset.palette, dtype=np.uint8),
     )
-
-
-def _save_arrays(path: Path, **arrays: NDArray[np.uint8]) -> None:
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     write_whole(
         path,
         content.getbuffer(),

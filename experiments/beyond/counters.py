@@ -7,11 +7,9 @@ are convolutions, and that tools which hook layers miss the products of attentio
 """
 
 from ann.spec import Size
-from experiments.grid import grid
 from experiments.spec import Experiment, MachineCheck
+from experiments.variants import grid
 
-MAP = Size(width=96, height=96)
-IMAGE = Size(width=129, height=129)
 BLOCKS = ("nb", "nb:sdpa", "apnb", "apnb-bottleneck", "apnb:fast", "fnb", "afnb", "dnl")
 CONTROLS = ("mmseg/psp-r50", "mmseg/ann-r50")
 
@@ -28,7 +26,7 @@ EXPERIMENT = Experiment(
             reads="counters",
             implementation=call.implementation,
         )
-        for names, size in ((BLOCKS, MAP), (CONTROLS, IMAGE))
-        for call in grid("counters", {"block": names, "size": (size,)})
+        for names, size in ((BLOCKS, "96x96"), (CONTROLS, "129x129"))
+        for call in grid("counters", {"block": names, "size": (Size.parse(size),)})
     ),
 )

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ann.spec import BlockSpec, Size
-from experiments.grid import grid
 from experiments.spec import Cell, Experiment
+from experiments.variants import grid
 
 ARMS = ("nb", "nb:sdpa", "nb:chunked", "nb:fast", "apnb", "apnb:fast")
 SIDES = (16, 32, 64, 96, 128, 192, 256, 384, 512)

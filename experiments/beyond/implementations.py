@@ -9,8 +9,8 @@ Of NB at 256x128, where a call takes a processor 15 s, and of compiled training 
 """
 
 from ann.spec import Size
-from experiments.grid import grid
 from experiments.spec import Cell, Experiment
+from experiments.variants import grid
 
 FUSED = ("sdpa", "sdpa-math", "sdpa-efficient", "sdpa-flash", "sdpa-cudnn")
 WAYS = ("chunked", "fast", "compiled", "fast-compiled")
@@ -19,9 +19,7 @@ ARMS = (
     *(f"nb:{way}" for way in (*FUSED, *WAYS, "onnxruntime")),
     "apnb",
     *(f"apnb:{way}" for way in (*WAYS, "onnxruntime")),
-    "dnl",
-    "dnl:sdpa",
-    "dnl:fast",
+    *("dnl", "dnl:sdpa", "dnl:fast"),
 )
 SMALL, LARGE = Size(width=97, height=97), Size(width=256, height=128)
 QUICK_NB = ("nb", "nb:sdpa", "nb:chunked", "nb:fast")

@@ -13,11 +13,9 @@ where there is such a GPU.
 """
 
 from ann.spec import Size
-from experiments.grid import grid
 from experiments.spec import Cell, Experiment
+from experiments.variants import grid
 
-AS_WRITTEN = ("nb", "apnb")
-HALF = ("float16", "autocast-float16")
 SMALL, LARGE = Size(width=97, height=97), Size(width=256, height=128)
 AXES = {
     "size": (SMALL, LARGE),
@@ -28,14 +26,16 @@ AXES = {
 
 
 def _is_long(cell: Cell) -> bool:
-    is_slow = cell.dtype in HALF or (cell.name == "nb:sdpa" and cell.dtype != "float32")
+    is_slow = cell.dtype in ("float16", "autocast-float16") or (
+        cell.name == "nb:sdpa" and cell.dtype != "float32"
+    )
     return cell.size == LARGE or (cell.mode == "train" and is_slow)
 
 
 def _order(cell: Cell) -> tuple[int, ...]:
     if cell.size != LARGE or cell.mode != "eval":
         return ()
-    return (2, 0) if cell.name in AS_WRITTEN else (5,)
+    return (2, 0) if cell.name in ("nb", "apnb") else (5,)
 
 
 EXPERIMENT = Experiment(

@@ -5,8 +5,8 @@ faster" off the sum on a GPU.
 """
 
 from ann.spec import Size
-from experiments.grid import grid
 from experiments.spec import Experiment
+from experiments.variants import grid
 
 SIZE = Size(width=256, height=128)
 

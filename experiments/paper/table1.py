@@ -8,8 +8,8 @@ where the paper has 15.5, no 43.5 by any count, and 609, 150, 7797 and 277 MB un
 from dataclasses import replace
 
 from ann.spec import Size
-from experiments.grid import grid
 from experiments.spec import Experiment
+from experiments.variants import grid
 
 TRAINING, TESTING = SIZES = (Size(width=96, height=96), Size(width=256, height=128))
 STRICT = {"size": SIZES, "block": ("nb", "apnb", "apnb-concat", "nb-bottleneck", "apnb-bottleneck")}

@@ -12,8 +12,7 @@ from ann.spec import Size
 from experiments.spec import Cell, Experiment
 
 SIZE = Size(width=2048, height=1024)
-# PSANet takes sides of 8k + 1 alone (semseg, model/psanet.py); Table 2's count fits a 1025x2049
-# image.
+# PSANet takes sides of 8k + 1 alone (semseg, model/psanet.py); Table 2's count fits a 1025x2049 image.
 PSANET_SIZE = Size(width=2049, height=1025)
 # The paper's count leaves ANN's auxiliary head out and PSANet's in.
 SUBJECTS = {

@@ -16,15 +16,9 @@ from experiments.spec import Cell, Experiment
 from experiments.training import DATASETS
 
 IMAGES_PER_GPU = {"cityscapes": 2, "ade20k": 4, "voc2012aug": 4}
-LANDSCAPE, SLIDING, SQUARE = (
-    Size(width=width, height=height) for width, height in ((1024, 512), (769, 769), (512, 512))
-)
+LANDSCAPE, SLIDING, SQUARE = map(Size.parse, ("1024x512", "769x769", "512x512"))
 # By crop: a 769x769 configuration tests by sliding a window of its crop; the others take the whole image.
-TEST_SIZES = {
-    LANDSCAPE: DATASETS["cityscapes"].size,
-    SLIDING: SLIDING,
-    SQUARE: Size(width=683, height=512),
-}
+WHOLE_IMAGES = {LANDSCAPE: DATASETS["cityscapes"].size, SQUARE: Size(width=683, height=512)}
 
 PageRow = tuple[str, Size, int]  # data set, crop, schedule; for each backbone
 BOTH_PAGES: tuple[PageRow, ...] = (
@@ -54,7 +48,7 @@ def _cells(experiment: str, row: PageRow, *, network: str) -> Iterator[Cell]:
         probes=("memory",),
     )
     yield training
-    size = TEST_SIZES[crop]
+    size = WHOLE_IMAGES.get(crop, crop)
     yield replace(training, size=size, batch=1, mode="eval", probes=("timing",))
 
 

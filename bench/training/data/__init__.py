@@ -6,24 +6,25 @@ train ids 0 to C-1, and 255 where a pixel isn't evaluated.
 
 from pathlib import Path
 
+from ann.spec import look_up
 from bench.training.data.augment import Augmented, Labelled, normalise
 from bench.training.data.images import LabelledImages
 from bench.training.data.readers import DATASET_LAYOUTS
 from bench.training.data.sampler import Batch, SampleCache, draw_visits, load_batches, seed_of
 from bench.training.data.scenes import Scenes
 
+EvaluationSet = LabelledImages | Scenes
 
-def open_dataset(name: str, root: str | Path, split: str = "train") -> LabelledImages:
+
+def open_dataset(name: str, root: str | Path, split: str = "train") -> EvaluationSet:
     """Find the images and labels of a split (`train`, `val`, `trainval`) of a set below `root`; none is read yet.
 
-    Raises:
-        ValueError: unknown name or split, a missing file or folder (the message draws the expected
-            tree and says where the set comes from), an image without label, or no image at all.
+    The procedural scenes have no files. ValueErrors are an unknown name or split, an image without label, no image at
+    all, and a missing file or folder, where the message draws the expected tree and says where the set comes from.
     """
-    if name not in DATASET_LAYOUTS:
-        msg = f"unknown data set {name!r}; allowed are {', '.join(DATASET_LAYOUTS)}"
-        raise ValueError(msg)
-    layout = DATASET_LAYOUTS[name]
+    if name == Scenes.name:
+        return Scenes(split)
+    layout = look_up("data set", name, DATASET_LAYOUTS)
     if split not in layout.splits:
         msg = f"{name} has no split {split!r} with labels; allowed are {', '.join(layout.splits)}"
         raise ValueError(msg)

@@ -21,6 +21,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 from torch.utils.data import Dataset
+from torchvision import tv_tensors  # type: ignore[import-untyped]
+from torchvision.transforms.v2 import InterpolationMode, functional  # type: ignore[import-untyped]
 
 from ann.spec import Preprocessing, Size
 from bench.analysis import IGNORE
@@ -89,9 +91,6 @@ def augment(
     image: Tensor, label: Tensor, recipe: Recipe, *, generator: Generator
 ) -> tuple[Tensor, Tensor]:
     """Draw one view: uint8 [3, h, w] and [h, w], at most as large as the crop, neither normalised nor filled."""
-    from torchvision import tv_tensors  # type: ignore[import-untyped]
-    from torchvision.transforms.v2 import InterpolationMode, functional  # type: ignore[import-untyped]
-
     box, size = _draw_box(label, recipe, generator)
     shape, mode = [size.height, size.width], InterpolationMode.BILINEAR
     cut = [
@@ -140,8 +139,6 @@ def _target(full: Size, recipe: Recipe, generator: Generator) -> Size:
 
 def _distorted(image: Tensor, generator: Generator) -> Tensor:
     # mmseg's PhotoMetricDistortion: each step for half of the images, contrast before or after the hue.
-    from torchvision.transforms.v2 import functional
-
     def coin() -> bool:
         return _uniform(0, 1, generator) < 0.5
 

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -86,9 +87,7 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Read one pair: image uint8 [3, h, w] in RGB, label uint8 [h, w].
 
-        Raises:
-            ValueError: a file can't be read, the sizes differ, or the label has an id that the set
-                does not have; the message names the file.
+        A file that can't be read, sizes that differ and an id that the set has not are a ValueError that names it.
         """
         pair = self.pairs[index]
         image, raw = read_image(pair.image), read_label(pair.label)
@@ -112,8 +111,6 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image of any mode as RGB, (h, w, 3)."""
-    from PIL import Image
-
     with _decoding(path, _BROKEN), Image.open(path) as image:
         return np.array(image.convert("RGB"))
 
@@ -122,8 +119,6 @@ def read_label(path: Path) -> NDArray[np.uint8]:
     """Read the ids of a label, (h, w): a PNG with one channel or a palette, or a `.mat` of SBD."""
     if path.suffix == ".mat":
         return _read_mat(path)
-    from PIL import Image
-
     with _decoding(path, _BROKEN), Image.open(path) as label:
         ids, mode = np.array(label), label.mode
     if mode not in ("L", "P"):
@@ -137,9 +132,7 @@ def _read_mat(path: Path) -> NDArray[np.uint8]:
     from scipy.io.matlab import MatReadError
 
     with _decoding(path, (OSError, ValueError, KeyError, TypeError, IndexError, MatReadError)):
-        content = loadmat(path, simplify_cells=True)
-        ids: NDArray[np.uint8] = content["GTcls"]["Segmentation"]
-    return ids
+        return loadmat(path, simplify_cells=True)["GTcls"]["Segmentation"]
 
 
 @contextmanager

@@ -168,8 +168,7 @@ def _draw_board(random: Random, part: Map, *, blue: bool) -> None:
 @cache
 def _disc(across: int) -> NDArray[np.bool_]:
     places = np.arange(across) - (across - 1) / 2
-    disc: NDArray[np.bool_] = places[:, None] ** 2 + places**2 <= across**2 / 4
-    return disc
+    return places[:, None] ** 2 + places**2 <= across**2 / 4
 
 
 def paint(random: Random, scene: Map) -> Map:
@@ -199,8 +198,7 @@ def _pattern(random: Random, scene: Map, contrasts: NDArray[np.float32]) -> NDAr
     rows = np.arange(down, down + SCENE_SIZE.height)[:, None]
     columns = np.arange(right, right + SCENE_SIZE.width)
     kinds = np.array([surface.pattern for surface in SURFACES.values()]).take(scene)
-    shade: NDArray[np.float32] = contrasts.take(scene) * _patterns()[kinds, rows % 16, columns % 16]
-    return shade
+    return contrasts.take(scene) * _patterns()[kinds, rows % 16, columns % 16]
 
 
 @cache

@@ -10,11 +10,10 @@ what signal and billboard show. Four can't, and what decides is at the other end
 The signal (20x34 pixels, on the sidewalk) and the billboard (40x18, at the top) stand within 44 pixels
 of one end, what they decide at least `DISTANCE` = 120 pixels further along. Which end it is, is
 drawn for each of the two by itself. What a cue shows is a fair coin, drawn apart from all else:
-vehicles look alike and stand in the same places whatever the signal says, and so do facades and
-the billboard. A network that sees less than `DISTANCE` pixels each way can only guess which of the
-two it is: even if it finds all vehicles and facades, it gets an IoU of 1/3 on these classes at best.
-On the `tiny` backbone the baseline and common fusion see at most 119 pixels each way (a test
-measures it); blocks that relate distant positions see the whole image.
+vehicles look alike and stand in the same places whatever the signal says, and so do facades and the billboard. A
+network that sees less than `DISTANCE` pixels each way can only guess which of the two it is: even if it finds all
+vehicles and facades, it gets an IoU of 1/3 on these classes at best. On the `tiny` backbone the baseline and common
+fusion see at most 119 pixels each way (a test measures it); blocks that relate distant positions see the whole image.
 
 The lowest rows are the bonnet of the car that looks: ignored, label 255. Crops, other scales and
 shifts of hue take the cue away; flips and brightness leave it.
@@ -24,7 +23,6 @@ Axes: h and w height and width of the image.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 import torch
@@ -33,8 +31,6 @@ from torch import Tensor
 from bench.analysis import IGNORE
 from bench.training.data.images import read_classes
 from bench.training.data.scene_drawing import BONNET, CUES, SURFACES, Map, draw, paint
-
-Split = Literal["train", "val"]
 
 LENGTHS: dict[str, int] = {"train": 4096, "val": 128}
 _CLASSES = read_classes("scenes")
@@ -65,7 +61,7 @@ class Scenes:
     palette = PALETTE
     groups = {"with a far cue": _FAR, "without": _NEAR}  # noqa: RUF012
 
-    def __init__(self, split: Split = "train", *, seed: int = 0, length: int | None = None) -> None:
+    def __init__(self, split: str = "train", *, seed: int = 0, length: int | None = None) -> None:
         if split not in LENGTHS:
             msg = f"scenes have no split {split!r}; allowed are {', '.join(LENGTHS)}"
             raise ValueError(msg)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.records import record
-from bench.training import checkpoint
+from bench.training import progress
 from experiments import machine
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -110,7 +110,7 @@ class Sweep:
     def iterations(self):
         """Iterations that are kept of each training."""
         found = self.out.glob("checkpoints/*/training.pt")
-        return {path.parent: checkpoint.load_training(path)["iteration"] for path in found}
+        return {path.parent: progress.load_training(path)["iteration"] for path in found}
 
     def seen(self, point):
         """What changes when a point is reached."""

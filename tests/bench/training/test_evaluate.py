@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 from ann.build import network as build
-from ann.spec import Size
+from ann.spec import Size, look_up
 from bench.training.data.augment import normalise
-from bench.training.evaluate import ConfusionMatrix, evaluate, find_protocol, predict_scores
+from bench.training.evaluate import ConfusionMatrix, evaluate, predict_scores
 from bench.training.protocols import PROTOCOLS, EvaluationProtocol
 
 CLASSES = 3
@@ -212,4 +212,4 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_image():
 
 def test_an_unknown_protocol_is_named_with_those_that_are_known():
     with pytest.raises(ValueError, match="unknown protocol 'hole'; allowed are whole, mmseg-slide"):
-        find_protocol("hole")
+        look_up("protocol", "hole", PROTOCOLS)

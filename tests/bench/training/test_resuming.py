@@ -157,10 +157,10 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_keeps_the_last_checkpoi
 
 def test_a_checkpoint_takes_the_place_of_the_last_one_in_one_step(tmp_path):
     path = tmp_path / training.CHECKPOINT_FILE
-    training.checkpoint.save_training(path, {"iteration": 1})
+    training.progress.save_training(path, {"iteration": 1})
     with path.open("rb") as reader:
         before = path.read_bytes()
-        training.checkpoint.save_training(path, {"iteration": 2})
+        training.progress.save_training(path, {"iteration": 2})
         # Whoever has the old one open still reads it whole.
         assert reader.read() == before
     assert path.read_bytes() != before
@@ -184,7 +184,7 @@ def test_a_checkpoint_is_kept_when_the_last_one_has_paid_off(tmp_path, monkeypat
         now[0] += 9.0
 
     monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(training.checkpoint, "save_training", save)
+    monkeypatch.setattr(training.progress, "save_training", save)
     trained = run(make(), folder=tmp_path, iterations=40, on_step=on_step)
     # A reading every 2 iterations of 9 seconds; 100 seconds pay for a second's saving.
     assert saved == [2, 14, 26, 38, 40]

@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from ann.build import network
 from ann.catalogue import NETWORKS
 from ann.spec import Size
 from bench.training import run
+from bench.training.data import open_dataset
 from experiments.recipes import recipe_for
 from experiments.spec import Training, TrainingJob
 
@@ -101,11 +103,13 @@ def test_a_set_without_any_label_is_all_skipped_and_never_nan(root):
 
 def test_pictures_that_cannot_be_written_are_named_and_leave_nothing_behind(root, tmp_path):
     path = tmp_path / "pictures" / "a.npz"
+    net = network("paper/baseline", backbone="tiny", num_classes=11)
+    images = open_dataset("camvid", root, "val")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(OSError, match=r"a\.npz: the pictures could not be written \(File too"):
-            run._save_arrays(path, images=np.random.default_rng(0).integers(0, 255, 9999, np.uint8))
+            run.save_pictures(path, net, images, protocol="whole", device="cpu")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(path.parent.iterdir()) == []
