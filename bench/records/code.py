@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.machinery import all_suffixes
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 LIBRARY = tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")})
@@ -59,6 +60,10 @@ def _digest(roots: tuple[str, ...], skip: tuple[str, ...], ends: tuple[str, ...]
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:DIGITS]
 
 
+# CPython counts the depth of all threads' trees in one place, and may raise SystemError where two parse (gh-106905).
+_PARSING = Lock()
+
+
 class _Module(NamedTuple):
     content: str
     imports: tuple[Import, ...]
@@ -94,7 +99,8 @@ def _is_installed(path: Path) -> bool:
 def _read(path: Path, name: str) -> _Module:
     source = path.read_bytes()
     try:
-        tree = ast.parse(source)
+        with _PARSING:
+            tree = ast.parse(source)
     except (SyntaxError, ValueError):  # compiled, or an import of it says what is wrong
         return _Module(hashlib.sha256(source).hexdigest(), (), {})
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]

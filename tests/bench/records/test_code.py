@@ -1,5 +1,6 @@
 """The digest of code: what changes it, and what does not."""
 
+import ast
 import textwrap
 
 import pytest
@@ -184,3 +185,14 @@ def test_code_that_is_not_imported_does_not_count(package, library):
 
 def test_nothing_is_imported(package):
     package(__init__="raise RuntimeError\n", blocks="raise RuntimeError\n")
+
+
+def test_threads_parse_one_at_a_time(tmp_path, monkeypatch):
+    parse, locked = ast.parse, []
+    monkeypatch.setattr(
+        ast, "parse", lambda text: (locked.append(code._PARSING.locked()), parse(text))[1]
+    )
+    (tmp_path / "module.py").write_text("x = 1")
+    code._read(tmp_path / "module.py", "module")
+    assert locked == [True]
+    assert not code._PARSING.locked()
