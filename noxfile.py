@@ -87,10 +87,10 @@ def coverage(session: nox.Session) -> None:
     )  # fmt: skip
     # What pytest-cov holds to 95 % is lines and branches together.
     totals = json.loads(Path("results/coverage.json").read_text(encoding="utf-8"))["totals"]
-    told = f"{totals['percent_branches_covered']:.1f} % of {totals['num_branches']} branches"
+    share = f"{totals['percent_branches_covered']:.1f} % of {totals['num_branches']} branches"
     if totals["percent_branches_covered"] < 95:
-        session.error(told)
-    session.log(told)
+        session.error(share)
+    session.log(share)
 
 
 MUTANTS = """
