@@ -60,7 +60,8 @@ def _digest(roots: tuple[str, ...], skip: tuple[str, ...], ends: tuple[str, ...]
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:DIGITS]
 
 
-# CPython counts the depth of all threads' trees in one place, and may raise SystemError where two parse (gh-106905).
+# CPython 3.11 counts the depth of all threads' trees in one place: a collection that lets another thread parse in the
+# middle of a tree ends in a SystemError.
 _PARSING = Lock()
 
 
