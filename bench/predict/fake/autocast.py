@@ -49,8 +49,8 @@ class Mode(TorchDispatchMode):
         return self.follow(func, args, dict(kwargs or {}))
 
     def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
-        """Do what an operator does, or something in its place."""
-        raise NotImplementedError
+        """Do what an operator does; what else or instead, each mode says."""
+        return func(*args, **kwargs)
 
 
 @dataclass(slots=True)
