@@ -6,7 +6,8 @@ published numbers; then each block is run in a process of its own for its time a
 cores take two minutes at 256x128. What the machine itself reaches is measured ahead of the first
 block (a copy, a product in each number format), so that each time stands beside its floor.
 
-`--predict h200` runs nothing and says what the blocks would take on known devices at the least.
+`--predict h200` runs nothing and says what the blocks would take on known devices, at the least and likely, with an
+interval; of a single device for each operator too.
 
 `--compare A B` runs two arms by turns instead, in fresh processes each round, and says whether B is
 FASTER, SLOWER, the SAME, or whether that is INCONCLUSIVE: an arm is a block, a network, either with
@@ -25,7 +26,7 @@ import reports
 from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench import cli
-from bench.analysis import DEVICES, find_device
+from bench.analysis import DEVICES, USUAL_DEVICES, find_device
 from experiments import machine, select
 from experiments.spec import Cell, OwnModule, Protocol
 
@@ -58,8 +59,8 @@ def parser() -> cli.Parser:
         "--format": "what standard output gets",
         "--out": "",
         "--fresh": "",
-        "--predict": "predict times from datasheets and run nothing; one or more of "
-        f"{', '.join(DEVICES)} (none: all of them)",
+        "--predict": "predict times on GPUs that are not there and run nothing: the least, the likely one and its "
+        f"interval; one or more of {', '.join(DEVICES)} (none: {', '.join(USUAL_DEVICES)})",
     }
     comparing = {
         "--compare": "arms to run by turns; the verdict is on B",
@@ -171,7 +172,7 @@ def _predict(options: Namespace) -> int:
     if options.protocol == "paper":
         msg = "--predict knows no protocol of the paper's, which says how to measure; leave one of them out"
         raise ValueError(msg)
-    chosen = tuple(map(find_device, options.predict)) or tuple(DEVICES.values())
+    chosen = tuple(map(find_device, options.predict or USUAL_DEVICES))
     # By CUDA's rules, which all known devices follow.
     measurements = tuple(replace(cell, device="cuda") for cell in cells(options))
     _import_factories(measurements)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from reports.blocks import validation_tables
     from reports.console import drawn, formatted, show, write_report
     from reports.gate import (
         annotations,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "reports.blocks": ("validation_tables",),
     "reports.console": ("drawn", "formatted", "show", "write_report"),
     "reports.gate": (
         *("annotations", "comparison_tables", "headline", "history_sentence", "outcome_tables"),

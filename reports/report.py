@@ -123,8 +123,11 @@ def efficiency_report(records: Sequence[Record]) -> tuple[Table, ...]:
 
 
 def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -> tuple[Table, ...]:
-    """Predicted times of blocks on known devices."""
-    return blocks.predicted_time_tables(build_frame(records), devices)
+    """Predicted times of blocks on known devices; on a single one of their operators too."""
+    frame = build_frame(records)
+    tables = blocks.predicted_time_tables(frame, devices)
+    operators = blocks.operator_estimates(frame, devices[0]) if len(devices) == 1 else ()
+    return (*tables, *operators)
 
 
 def evaluation_report(record: Record) -> tuple[Table, ...]:

@@ -148,11 +148,11 @@ def test_every_other_form_of_a_report_is_as_kept(kept, report):
 
 
 def test_predicted_times_on_known_devices_are_as_kept(kept):
-    from reports.blocks import floors
+    from reports.blocks import predictions
     from reports.model import frame
     from reports.render import markdown
 
-    tables = floors.predicted_time_tables(frame.build_frame(record.read_records(INTEL)))
+    tables = predictions.predicted_time_tables(frame.build_frame(record.read_records(INTEL)))
     kept("intel/predictions.md", joined({one.name: markdown.to_markdown(one) for one in tables}))
 
 

@@ -21,6 +21,7 @@ OPTIONS = {
     "--experiment --head --planted",
     "bench.regress:history_parser": "--out",
     "bench.reference:parser": "--dataset --device --look --minutes --no-tests --out --root",
+    "bench.validate:parser": "--fit --format --leave-out --out",
     "reports.__main__:_parser": "--format --out",
 }
 SESSIONS = "ablations coverage cluster docs efficiency gate lint mutants reference tests wheel"

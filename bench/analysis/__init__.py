@@ -1,15 +1,28 @@
 """Arithmetic on records: statistics, the sign test, devices and rooflines; no torch."""
 
 from bench.analysis.confusion import IGNORE, class_iou, mean_iou, pixel_accuracy
-from bench.analysis.devices import DEVICES, Ceilings, Datasheet, find_device, recognise_device
+from bench.analysis.devices import (
+    ARCHITECTURES,
+    DEVICES,
+    USUAL_DEVICES,
+    Ceilings,
+    Chip,
+    Datasheet,
+    find_device,
+    recognise_device,
+)
 from bench.analysis.roofline import (
     FUSING,
+    IEEE,
     Floor,
+    Policy,
     ceiling_rate,
     floor_total_s,
     floors,
+    least_share,
     measured_ceilings,
     policy_of,
+    product_format,
 )
 from bench.analysis.sign_test import (
     LEVEL,

@@ -119,18 +119,18 @@ def _attention(call: Call, *, head_axis: int = 1, backward: bool = False) -> Wor
 
 
 # The operand whose last axis is summed over; all but `self` come with something that is added.
-_PRODUCTS = {
+PRODUCTS = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), "self"),
     **dict.fromkeys(("addmm", "_addmm_activation"), "mat1"),
     "addmv": "mat",
     "baddbmm": "batch1",
 }
-_CONVOLUTIONS = (
+CONVOLUTIONS = (
     *("convolution", "_convolution", "convolution_overrideable"),
     *("cudnn_convolution", "mkldnn_convolution"),
 )
 # Kernels of attention, and the axis of its heads.
-_ATTENTIONS = {
+ATTENTIONS: Mapping[str, int] = {
     "_scaled_dot_product_flash_attention": 1,
     "_scaled_dot_product_efficient_attention": 1,
     "_scaled_dot_product_cudnn_attention": 1,
@@ -141,6 +141,10 @@ _ATTENTIONS = {
     "_efficient_attention_forward": 2,
     "_cudnn_attention_forward": 1,
 }
+ATTENTIONS_BACKWARD = {
+    f"{name.removesuffix('_forward')}_backward": axis for name, axis in ATTENTIONS.items()
+}
+CONVOLUTIONS_BACKWARD = ("convolution_backward", "convolution_backward_overrideable")
 
 
 def _elementwise(call: Call, *, count: elementwise.Count) -> Work:
@@ -149,17 +153,14 @@ def _elementwise(call: Call, *, count: elementwise.Count) -> Work:
 
 FORMULAS: Mapping[str, Formula] = {
     **{name: partial(_elementwise, count=count) for name, count in elementwise.COUNTS.items()},
-    **{name: partial(_product, left=left) for name, left in _PRODUCTS.items()},
+    **{name: partial(_product, left=left) for name, left in PRODUCTS.items()},
     "addbmm": _summed_batches,
-    **dict.fromkeys(_CONVOLUTIONS, _convolution),
-    "convolution_backward": _convolution_backward,
-    "convolution_backward_overrideable": _convolution_backward,
-    **{name: partial(_attention, head_axis=axis) for name, axis in _ATTENTIONS.items()},
+    **dict.fromkeys(CONVOLUTIONS, _convolution),
+    **dict.fromkeys(CONVOLUTIONS_BACKWARD, _convolution_backward),
+    **{name: partial(_attention, head_axis=axis) for name, axis in ATTENTIONS.items()},
     **{
-        f"{name.removesuffix('_forward')}_backward": partial(
-            _attention, head_axis=axis, backward=True
-        )
-        for name, axis in _ATTENTIONS.items()
+        name: partial(_attention, head_axis=axis, backward=True)
+        for name, axis in ATTENTIONS_BACKWARD.items()
     },
 }
 

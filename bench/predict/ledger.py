@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.predict import elementwise, formulas
 from bench.predict.fake import Arguments, Keywords, Mode, Overload
+from bench.predict.shapes import shapes_of
 from bench.records import Alike, Counts, Operator
 from bench.workloads import NOTHING_TO_TRAIN
 
@@ -54,6 +55,7 @@ class Ledger(Mode):
             flops=work.flops,
             moved_bytes=moved_bytes(call),
             dtype=operand_format(call),
+            **shapes_of(call),
         )
         self._rows.setdefault((name, status), Counter())[entry] += 1
         return result

@@ -11,6 +11,7 @@ from bench.records.comparison import (
     RoundRecord,
     read_comparisons,
 )
+from bench.records.estimation import ALL_DEVICES, ERRORS_FILE, EstimateErrors, read_errors
 from bench.records.failure import (
     error_failure,
     exit_failure,

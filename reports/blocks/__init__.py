@@ -1,5 +1,6 @@
 """Tables and figures of blocks: time, memory, operations."""
 
 from reports.blocks.efficiency import efficiency_tables, own_tables
-from reports.blocks.floors import predicted_time_tables
+from reports.blocks.predictions import operator_estimates, predicted_time_tables
 from reports.blocks.roofline import machine_tables
+from reports.blocks.validation import validation_tables

@@ -1,20 +1,19 @@
-"""Floors of blocks: at the ceilings that a machine reached itself, and at those that makers of known devices state.
-
-Both follow from the ledger of a block (`bench.analysis.roofline`, `bench.analysis.devices`).
-"""
+"""Floors of blocks at the ceilings that a machine reached itself, from their ledgers (`bench.analysis.roofline`)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
 from bench import analysis
-from bench.analysis import Ceilings, Datasheet, Floor, policy_of, recognise_device
+from bench.analysis import (
+    Ceilings,
+    Floor,
+    policy_of,
+)
 from bench.records import OperatorTime
 from reports import model
-from reports.blocks.efficiency import BLOCK_TITLES
-from reports.model import Column, Field, Frame, Mark, Row, Table, Value
+from reports.model import Column, Field, Mark, Row, Table
 
 NOT_ITS_OWN = Mark(
     "compiled or exported: its operators are fused, and the ledger is that of the module it was made from"
@@ -32,12 +31,6 @@ FLOOR_FIELD = Field(model.time_column("floor", "", 3), itemgetter("floor"), note
 # What the profiler calls an operator of the ledger, beside its own name.
 PROFILER = {"relu": ("clamp_min",), "clone": ("copy_",), "mean": ("sum", "div_")}
 CONVOLUTIONS = ("convolution", "convolution_backward")
-PREDICTED = (
-    "A predicted time is a floor: each operator at the peak or the bandwidth of the datasheet, whichever takes longer, "
-    "without launches."
-)
-ERROR = "An error is the predicted time against the one that was published or measured, in percent of the latter."
-IEEE_NOTE = "Products of float32 are in IEEE arithmetic; tf32 is a format of its own."
 
 
 def is_fused(row: Row) -> bool:
@@ -121,81 +114,3 @@ def operator_time(name: str, profiled: Iterable[OperatorTime]) -> float | None:
         )
     ]
     return sum(spent) if spent else None
-
-
-def predicted_time_tables(frame: Frame, devices: Sequence[Datasheet] = ()) -> tuple[Table, ...]:
-    """Predicted times of the blocks of `efficiency` and `table1`, a column for each device (all known by default)."""
-    columns = tuple(devices) or tuple(analysis.DEVICES.values())
-    tables = (_predicted_times(frame, experiment, columns) for experiment in BLOCK_TITLES)
-    return tuple(table for table in tables if table.rows)
-
-
-def _predicted_times(frame: Frame, experiment: str, devices: Sequence[Datasheet]) -> Table:
-    known = [
-        row
-        for row in model.rows_of_experiment(frame, experiment)
-        if row["protocol"] == "strict" and (row["ledger"] or row["failure"])
-    ]
-    groups = model.by_axes(known, "dtype", "mode", "batch").values()
-    fields = (field for device in devices for field in _device_fields(device))
-    return model.tabulate(
-        sorted(({**same[0], "measured": same} for same in groups), key=model.pixels),
-        (*model.BLOCK_FIELDS, *fields),
-        name=f"roofline-{experiment}-predicted",
-        title=f"Predicted times of {BLOCK_TITLES[experiment]} on known devices",
-        caption="Predicted without execution, from operators, bytes and the devices' datasheets; strict protocol.",
-        notes=(IEEE_NOTE, *(f"{device.title}: {device.source}." for device in devices)),
-        group_by=(1,),
-    )
-
-
-def _device_fields(device: Datasheet) -> Iterator[Field]:
-
-    def published(row: Row) -> float | None:
-        document = row["document"]
-        is_of_device = document is not None and recognise_device(document.device) is device
-        return row["published_time_s"] if is_of_device else None
-
-    def measured(row: Row) -> Value:
-        rows = row["measured"]
-        here = (other for other in rows if recognise_device(other["device_name"]) is device)
-        return next(filter(None, map(model.median_time, here)), None)
-
-    predicted, error = comparison_fields(
-        device, device.title, lambda row: measured(row) or published(row)
-    )
-    yield predicted
-    yield Field(model.time_column(device.title, "published"), published, optional=True)
-    yield Field(model.time_column(device.title), measured, optional=True)
-    yield error
-
-
-def comparison_fields(
-    device: Datasheet, name: str, known: Callable[[Row], Value]
-) -> tuple[Field, Field]:
-    """Make the columns of what a device takes at the least and of how far off that is, where a time is known."""
-
-    def error(row: Row) -> Value:
-        share = model.number_of(model.ratio_of(_predicted_time(row, device), known(row)))
-        return None if share is None else share - 1
-
-    column = model.time_column(name, "predicted", 3)
-    return (
-        Field(column, partial(_predicted_time, device=device), note=PREDICTED),
-        Field(model.percent_column("error"), error, optional=True, note=ERROR),
-    )
-
-
-def _predicted_time(row: Row, device: Datasheet) -> Value:
-    if is_fused(row):
-        return NOT_ITS_OWN
-    if not row["ledger"]:
-        return model.predicted_value(row, "macs")
-    needs, has = (row["predicted_peak_bytes"] or 0) / model.GIBI, device.memory_bytes / model.GIBI
-    if needs > has:
-        too_large = f"too large: needs {needs:.1f} GiB by prediction"
-        return Mark(f"{too_large}, {device.title} has {has:.0f} GiB")
-    try:
-        return analysis.floor_total_s(row["ledger"], device.ceilings, policy_of(row["dtype"]))
-    except ValueError as reason:
-        return Mark(f"{device.title}: {reason}")

@@ -7,7 +7,7 @@ from operator import itemgetter
 from bench.analysis import Ceilings, ceiling_rate, measured_ceilings, recognise_device
 from bench.records import Ceiling
 from reports import model
-from reports.blocks import efficiency, floors, variants
+from reports.blocks import efficiency, floors, predictions, variants
 from reports.blocks.operations import PROFILED
 from reports.model import Chapter, Column, Field, Frame, Mark, Row, Table
 
@@ -22,7 +22,7 @@ BOUND = "Bound by: what most of the floor is spent on."
 def roofline_tables(frame: Frame) -> tuple[Table, ...]:
     """Ceilings, blocks and operators of each machine whose ceilings are on record; then predictions."""
     tables = machine_tables(frame)
-    return (*tables, *floors.predicted_time_tables(frame)) if tables else ()
+    return (*tables, *predictions.predicted_time_tables(frame)) if tables else ()
 
 
 def machine_tables(frame: Frame) -> tuple[Table, ...]:
@@ -99,7 +99,7 @@ def _ceiling_line(ceiling: Ceiling, stated: Ceilings | None) -> Row:
 
 def _block_table(rows: Sequence[Row], experiment: str, suffix: str) -> Table:
     device = recognise_device(rows[0]["device_name"])
-    expected = device and floors.comparison_fields(
+    expected = device and predictions.comparison_fields(
         device, f"by {device.title}'s datasheet", model.median_time
     )
     return model.tabulate(

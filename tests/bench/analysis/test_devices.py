@@ -9,13 +9,34 @@ TERA = 10**12
 
 
 def test_the_devices_of_the_documents_are_known():
-    assert set(DEVICES) == {"titan-xp", "v100", "a100-40gb", "a100-80gb", "h100", "h200"}
+    assert devices.USUAL_DEVICES == ("titan-xp", "v100", "a100-40gb", "a100-80gb", "h100", "h200")
+    assert {*devices.USUAL_DEVICES} < {*DEVICES}
+
+
+@pytest.mark.parametrize("device", DEVICES.values(), ids=DEVICES)
+def test_a_device_has_what_an_estimate_needs(device):
+    assert device.chip.multiprocessors > 0
+    assert device.chip.watts > 0
+    assert device.ceilings.l2_bytes > 2**20
+
+
+def test_float32_is_two_operations_a_core_and_clock():
+    # Cores of the white papers; clocks in MHz, boost.
+    clocks = {
+        "h100": (16896, 1980),
+        "a100-40gb": (6912, 1410),
+        "l4": (7424, 2040),
+        "t4": (2560, 1590),
+    }
+    for name, (cores, megahertz) in clocks.items():
+        stated = DEVICES[name].ceilings.products["float32"]
+        assert stated == pytest.approx(2 * cores * megahertz * 1e6, rel=0.01), name
 
 
 @pytest.mark.parametrize("device", DEVICES.values(), ids=DEVICES)
 def test_a_device_says_where_its_numbers_stand(device):
     assert device.source.startswith("NVIDIA, ")
-    assert 2016 < int(device.source.partition(";")[0][-4:]) < 2026
+    assert 2016 <= int(device.source.partition(";")[0][-4:]) < 2026
 
 
 def test_peaks_are_of_dense_matrices():
@@ -47,7 +68,7 @@ def test_an_unknown_device_gets_the_nearest_and_all():
 
 
 def test_a_name_that_is_near_none_gets_all():
-    with pytest.raises(ValueError, match="unknown device 'tpu'; known are .*v100.*h200$"):
+    with pytest.raises(ValueError, match="unknown device 'tpu'; known are titan-xp, .*h200, "):
         devices.find_device("tpu")
 
 

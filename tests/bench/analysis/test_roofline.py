@@ -1,5 +1,6 @@
 """Floors by hand, and those of NB and APNB on an H200 that the reference on measuring derives."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from bench.records.record import Alike, Ceiling, Environment, Operator, Timing
 from experiments.spec import Cell
 
 SLOW = Ceilings(bandwidth=100.0, products={"float32": 10.0, "tf32": 40.0, "bfloat16": 80.0})
-H200 = DEVICES["h200"].ceilings
+# The reference knows no cache.
+H200 = replace(DEVICES["h200"].ceilings, l2_bytes=0)
 ROOT = Path(__file__).resolve().parents[3]
 MILLI, GIBI = 1e-3, 2**30
 # What PyTorch does by itself on GPUs since Ampere.
@@ -46,6 +48,20 @@ def test_other_operations_run_at_the_rate_of_float32():
 def test_bytes_run_at_the_bandwidth():
     found = floor(operator(moved_bytes=500))
     assert (found.time_s, found.bound) == (5.0, "memory")
+
+
+def test_bytes_that_the_second_cache_may_hold_are_in_no_floor():
+    cached = replace(SLOW, l2_bytes=400)
+    rows = (operator(moved_bytes=500), operator(moved_bytes=300))
+    assert [row.time_s for row in roofline.floors(rows, cached)] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("window", "share"), [(None, 1), ((8, 8, 1), 1), ((8, 8, 9), 1 / 4), ((8, 8, 49), 2 / 49)]
+)
+def test_what_a_quicker_way_of_a_convolution_saves_is_in_no_floor(window, share):
+    row = operator("aten.convolution", macs=50, flops=100, window=window)
+    assert floor(row).product_s == pytest.approx(10 * share)
 
 
 def test_the_longest_of_the_three_decides():

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from bench.analysis.devices import DEVICES
+from bench.analysis.devices import DEVICES, USUAL_DEVICES
+from bench.estimate import Estimator
 from bench.records import record
 from bench.records.record import (
     Alike,
@@ -19,7 +20,7 @@ from bench.records.record import (
     Timing,
 )
 from reports import report
-from reports.blocks import floors, roofline
+from reports.blocks import floors, predictions, roofline
 from reports.model import frame
 from reports.model.frame import published_records
 from reports.model.layout import lay_out
@@ -237,15 +238,15 @@ def test_rooflines_are_among_all_tables(make):
 
 def test_a_known_device_shows_how_far_its_datasheet_was_off(on_gpu):
     table = next(table for table in on_gpu if table.name == "roofline-efficiency")
-    predicted = cells(table, "by H200 SXM's datasheet, predicted (ms)")
-    floor_s = 4 / 67_000 + 0.1 / 4800
+    predicted = cells(table, "by H200 SXM's datasheet, floor, predicted (ms)")
+    floor_s = 4 / 67_000 + (0.1 - 60 * 2**20 / GIGA) / 4800  # less what L2 may hold
     assert predicted == pytest.approx([floor_s] * 2)
     assert cells(table, "error (%)")[0] == pytest.approx(floor_s / 0.010 - 1, rel=1e-3)
 
 
 def predicted_table(records, *names, documents=()):
     chosen = [DEVICES[name] for name in names]
-    (table,) = floors.predicted_time_tables(frame.build_frame(records, documents), chosen)
+    (table,) = predictions.predicted_time_tables(frame.build_frame(records, documents), chosen)
     return table
 
 
@@ -254,9 +255,11 @@ def test_a_predicted_time_says_so_in_its_heading(make):
     assert [column.heading for column in table.columns] == [
         "block",
         "size",
-        "H100 SXM, predicted (ms)",
+        "H100 SXM, floor, predicted (ms)",
     ]
-    assert cells(table, "H100 SXM, predicted (ms)") == pytest.approx([4 / 67_000 + 0.1 / 3350])
+    assert cells(table, "H100 SXM, floor, predicted (ms)") == pytest.approx(
+        [4 / 67_000 + (0.1 - 50 * 2**20 / GIGA) / 3350]
+    )
 
 
 def test_predictions_name_the_datasheets(make):
@@ -267,8 +270,56 @@ def test_predictions_name_the_datasheets(make):
 def test_a_published_time_shows_the_error(make):
     table = predicted_table([asked(make, "nb")], "titan-xp", documents=published_records())
     assert cells(table, "Titan Xp, published (ms)") == pytest.approx([179.4 * MILLI])
-    floor_s = 4 / 12_150 + 0.1 / 547.7
+    floor_s = 4 / 12_150 + (0.1 - 3 * 2**20 / GIGA) / 547.7
     assert cells(table, "error (%)") == pytest.approx([floor_s / (179.4 * MILLI) - 1])
+
+
+def shaped(make, block="nb", **settings):
+    """The same with the shapes that estimates need."""
+    product = Alike(calls=1, products=((1, 1000, 1000, 2000),), **PRODUCT)
+    rows = Alike(calls=1, row_length=1000, **SOFTMAX)
+    ledger = (
+        Operator(name="aten.bmm", status="counted", calls=1, alike=(product,), **PRODUCT),
+        Operator(name="aten._softmax", status="counted", calls=1, alike=(rows,), **SOFTMAX),
+    )
+    record = asked(make, block, **settings)
+    counts = record.measures.counts.model_copy(update={"ledger": ledger})
+    return record.model_copy(
+        update={"measures": record.measures.model_copy(update={"counts": counts})}
+    )
+
+
+def test_an_estimate_stands_with_its_interval_over_the_floor(make):
+    table = predicted_table([shaped(make)], "h100")
+    (floor,) = cells(table, "H100 SXM, floor, predicted (ms)")
+    (estimate,) = cells(table, "H100 SXM, estimate, predicted (ms)")
+    assert floor < estimate.median
+    assert estimate.low < estimate.median < estimate.high
+    parts = Estimator(DEVICES["h100"]).estimates(shaped(make).measures.counts.ledger)
+    assert estimate.median == pytest.approx(sum(part.time_s for part in parts))
+
+
+def test_the_error_is_of_the_estimate_where_there_is_one(make):
+    table = predicted_table([shaped(make)], "titan-xp", documents=published_records())
+    (estimate,) = cells(table, "Titan Xp, estimate, predicted (ms)")
+    assert cells(table, "error (%)") == pytest.approx([estimate.median / (179.4 * MILLI) - 1])
+
+
+def test_operators_of_a_single_device_stand_apart(make):
+    built = frame.build_frame([shaped(make)], [])
+    (table,) = predictions.operator_estimates(built, DEVICES["h100"])
+    assert cells(table, "operator") == ["bmm", "_softmax"]
+    assert sum(cells(table, "of the estimate (%)")) == pytest.approx(1)
+    assert cells(table, "bound by") == ["operations", "memory"]
+
+
+def test_records_without_shapes_have_no_estimate(make):
+    table = predicted_table([asked(make, "nb")], "h100")
+    assert "H100 SXM, estimate" not in [column.name for column in table.columns]
+    assert (
+        predictions.operator_estimates(frame.build_frame([asked(make, "nb")], []), DEVICES["h100"])
+        == ()
+    )
 
 
 def test_a_measured_time_shows_the_error(make, h200):
@@ -308,15 +359,15 @@ def test_what_could_not_be_counted_is_a_row_with_its_reason(make):
     assert row[2] == Mark("failed: can't be predicted: no such module")
 
 
-def test_every_known_device_is_predicted_where_none_is_named(make):
-    (table,) = floors.predicted_time_tables(frame.build_frame([asked(make, "nb")], []))
+def test_the_usual_devices_are_predicted_where_none_is_named(make):
+    (table,) = predictions.predicted_time_tables(frame.build_frame([asked(make, "nb")], []))
     named = [column.name for column in table.columns if column.source == "predicted"]
-    assert named == [device.title for device in DEVICES.values()]
+    assert named == [f"{DEVICES[name].title}, floor" for name in USUAL_DEVICES]
 
 
 def test_kept_records_from_before_calls_stood_apart_are_predicted_too():
     kept = record.read_records(frame.PUBLISHED.parent / "reference/intel-xeon-2-cores/table1.jsonl")
-    (table,) = floors.predicted_time_tables(frame.build_frame(kept), [DEVICES["titan-xp"]])
+    (table,) = predictions.predicted_time_tables(frame.build_frame(kept), [DEVICES["titan-xp"]])
     errors = [value for value in cells(table, "error (%)") if value is not None]
     assert len(errors) == 4
     assert all(-0.75 < error < 0 for error in errors)

@@ -1,0 +1,201 @@
+"""How far estimates and floors are from what others measured, and how often the interval held it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.estimate.fit import fit
+from bench.estimate.kernels import Numbers, coefficients, interval_of, kernel_model
+from bench.estimate.times import estimated, floor_s, reached_ceilings
+from bench.estimate.timings import CLASSES, Kernels
+from bench.records import ALL_DEVICES, EstimateErrors
+
+NOMINAL = 0.9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """Kernels with what was said of them, in seconds; `reached_s` is by the device's own ceilings."""
+
+    kernels: Kernels
+    estimate_s: Numbers
+    interval: tuple[float, float]
+    floor_s: Numbers
+    reached_s: Numbers | None
+
+
+def errors_of(
+    kernels: Sequence[Kernels], model: Mapping[str, float] | None = None, source: str = ""
+) -> tuple[EstimateErrors, ...]:
+    """Errors of estimates by a model; without one by the kept coefficients, as `--predict` gives them."""
+    if model is None:
+        model, source = kernel_model(), coefficients()["product_share"].source
+    checked = [item for own in _by_device(kernels).values() for item in _check(own, model)]
+    return error_rows(checked, source=source)
+
+
+def left_out_errors(
+    kernels: Sequence[Kernels], devices: Sequence[str] = ()
+) -> tuple[EstimateErrors, ...]:
+    """Errors of estimates of each device, or of some, by coefficients and intervals that were fitted without it.
+
+    Raises:
+        ValueError: there is one device alone, or one has no rows.
+    """
+    chosen = _titles(kernels, devices)
+    models = left_out(kernels)
+    checked = [
+        item
+        for title, own in _by_device(kernels).items()
+        if title in chosen
+        for item in _check(own, {**models[title], **intervals(kernels, models, without=title)})
+    ]
+    return error_rows(checked, left_out=True)
+
+
+def _titles(kernels: Sequence[Kernels], names: Sequence[str]) -> set[str]:
+    """Titles of devices by what people or torch call them, of all if none is named."""
+    titles = {
+        name.casefold(): group.device.title
+        for group in kernels
+        for name in (group.device.title, *group.device.reported)
+    }
+    for name in names:
+        if name.casefold() not in titles:
+            msg = f"no rows of {name!r}; there are rows of {', '.join(dict.fromkeys(titles.values()))}"
+            raise ValueError(msg)
+    return {titles[name.casefold()] for name in names} or {*titles.values()}
+
+
+def _by_device(kernels: Iterable[Kernels]) -> dict[str, list[Kernels]]:
+    groups: dict[str, list[Kernels]] = {}
+    for group in kernels:
+        groups.setdefault(group.device.title, []).append(group)
+    return groups
+
+
+def left_out(kernels: Sequence[Kernels]) -> dict[str, dict[str, float]]:
+    """Fit once for each device, without it.
+
+    Raises:
+        ValueError: there is one device alone.
+    """
+    titles = [*_by_device(kernels)]
+    if len(titles) < 2:
+        msg = f"{', '.join(titles)} alone has rows, so that nothing is left to fit to; add rows of another device"
+        raise ValueError(msg)
+    return {
+        title: fit([group for group in kernels if group.device.title != title]) for title in titles
+    }
+
+
+def fit_all(kernels: Sequence[Kernels]) -> tuple[dict[str, float], str]:
+    """Fit to all rows, take the intervals from devices that are left out, and say to what it was fitted.
+
+    Raises:
+        ValueError: there is one device alone.
+    """
+    ends = intervals(kernels, left_out(kernels))
+    titles = ", ".join(_by_device(kernels))
+    return {**fit(kernels), **ends}, f"fitted to {sum(map(len, kernels))} kernels of {titles}"
+
+
+def intervals(
+    kernels: Sequence[Kernels], models: Mapping[str, Mapping[str, float]], *, without: str = ""
+) -> dict[str, float]:
+    """What an estimate is to be multiplied by for the ends of its interval, from devices that were left out.
+
+    A new device is off as a whole, and each of its kernels from that. The first is Student's, about zero, from the
+    medians of the devices; the second is seen, each device with the same weight; both are added as squares of the
+    logarithms. `without` leaves one more device out, for its own coverage.
+    """
+    ends: dict[str, float] = {}
+    for name in CLASSES:
+        devices: dict[str, list[Numbers]] = {}
+        for group in kernels:
+            title = group.device.title
+            if group.of == name and title != without:
+                ratio = np.log(group.measured_s / estimated(group, models[title]).time_s)
+                devices.setdefault(title, []).append(ratio)
+        if devices:
+            low, high = _ends([np.concatenate(parts) for parts in devices.values()])
+            ends |= {f"low {name}": low, f"high {name}": high}
+    return ends
+
+
+def _ends(ratios: Sequence[Numbers]) -> tuple[float, float]:
+    from scipy import stats  # half a second to load
+
+    count = len(ratios)
+    offsets = np.array([np.median(part) for part in ratios])
+    spread = np.sqrt((offsets**2).mean() * (1 + 1 / count))
+    whole = stats.t.ppf((1 + NOMINAL) / 2, count) * spread
+    rest = np.concatenate([part - offset for part, offset in zip(ratios, offsets, strict=True)])
+    weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in ratios])
+    order = np.argsort(rest, kind="stable")
+    share = (np.cumsum(weights[order]) - weights[order] / 2) / count
+    low, high = np.interp([(1 - NOMINAL) / 2, (1 + NOMINAL) / 2], share, rest[order])
+    return float(np.exp(-np.hypot(whole, low))), float(np.exp(np.hypot(whole, high)))
+
+
+def _check(kernels: Sequence[Kernels], model: Mapping[str, float]) -> tuple[Checked, ...]:
+    """Estimate the kernels of one device."""
+    reached = reached_ceilings(kernels)
+    return tuple(
+        Checked(
+            kernels=group,
+            estimate_s=estimated(group, model).time_s,
+            interval=interval_of(group.of, model),
+            floor_s=floor_s(group),
+            reached_s=estimated(group, model, reached).time_s if reached else None,
+        )
+        for group in kernels
+    )
+
+
+def summarise(device: str, of: str, checked: Sequence[Checked], **about: Any) -> EstimateErrors:  # noqa: ANN401
+    """Errors of some kernels, each counted once."""
+    measured = np.concatenate([item.kernels.measured_s for item in checked])
+    estimate = np.concatenate([item.estimate_s for item in checked])
+    floor = np.concatenate([item.floor_s for item in checked])
+    ends = np.concatenate([np.outer(item.interval, item.estimate_s) for item in checked], axis=1)
+    errors, floor_errors = (np.abs(times / measured - 1) for times in (estimate, floor))
+    reached = [
+        np.abs(item.reached_s / item.kernels.measured_s - 1)
+        for item in checked
+        if item.reached_s is not None
+    ]
+    return EstimateErrors(
+        device=device,
+        of=of,
+        kernels=len(measured),
+        mean=errors.mean(),
+        median=np.median(errors),
+        bias=np.median(estimate / measured) - 1,
+        covered=((ends[0] <= measured) & (measured <= ends[1])).mean(),
+        floor_mean=floor_errors.mean(),
+        floor_median=np.median(floor_errors),
+        above=int((floor > measured).sum()),
+        reached_mean=np.concatenate(reached).mean() if reached else None,
+        reached_median=np.median(np.concatenate(reached)) if reached else None,
+        **about,
+    )
+
+
+def error_rows(checked: Sequence[Checked], **about: Any) -> tuple[EstimateErrors, ...]:  # noqa: ANN401
+    """A row for each device and class, and one of all devices for each class where there are several."""
+    titles = [*_by_device(item.kernels for item in checked)]
+    chosen = [(title, name) for title in titles for name in CLASSES]
+    if len(titles) > 1:
+        chosen += [(ALL_DEVICES, name) for name in CLASSES]
+    return tuple(
+        summarise(title, name, own, **about)
+        for title, name in chosen
+        if (own := [item for item in checked if _is_of(item.kernels, title, name)])
+    )
+
+
+def _is_of(kernels: Kernels, title: str, name: str) -> bool:
+    return kernels.of == name and title in (kernels.device.title, ALL_DEVICES)

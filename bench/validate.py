@@ -1,0 +1,71 @@
+"""Check estimated times against kernels that others timed: `python -m bench.validate DIR`.
+
+DIR holds `products.csv`, `convolutions.csv` and `rows.csv` (or .csv.gz, or some of them), a row a
+kernel, and `devices.json`, which says what the devices are. For each device and class of operators it
+tells how far off the estimate and the floor are, how often the interval held the time, and how often a
+floor was above it. Nothing is run.
+
+`--leave-out` estimates each device with coefficients that were fitted without it, which is what a
+device that nobody has measured would see; `--fit` fits to all of them and writes the table.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import reports
+from bench import cli
+
+PROGRAM = "python -m bench.validate"
+
+
+def parser() -> cli.Parser:
+    """Describe the command line."""
+    texts = {
+        "timings": "folder of the timings, or one of its files",
+        "--leave-out": "fit without a device what it is estimated with: these, by name (none: each in its turn)",
+        "--fit": "fit the coefficients to all rows and write them beside the errors",
+        "--format": "what standard output gets",
+        "--out": "folder of the errors",
+    }
+    settings: cli.Options = {
+        "timings": {"type": Path, "metavar": "DIR"},
+        "--leave-out": {"nargs": "*", "metavar": "DEVICE"},
+        "--fit": {"action": "store_true"},
+        "--format": {"choices": ("table", "markdown", "latex", "csv", "json"), "default": "table"},
+        "--out": {"default": Path("results/validation")},
+    }
+    return cli.Parser(PROGRAM, __doc__, texts, settings)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    options = parser().parse_args(arguments)
+    from bench import estimate, records  # bring pandas, not for --help
+
+    if options.fit and options.leave_out is not None:
+        msg = "--fit takes all rows and --leave-out some; leave one of the two out"
+        raise ValueError(msg)
+    kernels = estimate.read_timings(options.timings)
+    with cli.locked(options.out) as out:
+        if options.leave_out is not None:
+            rows = estimate.left_out_errors(kernels, options.leave_out)
+        elif options.fit:
+            model, source = estimate.fit_all(kernels)
+            table = estimate.fitted_table(model, source)
+            records.write_whole(out / "coefficients.csv", table.encode())
+            rows = estimate.errors_of(kernels, model, source)
+        else:
+            rows = estimate.errors_of(kernels)
+        lines = (row.model_dump_json(exclude_defaults=True) + "\n" for row in rows)
+        records.write_whole(out / records.ERRORS_FILE, "".join(lines).encode())
+    tables = reports.validation_tables(rows)
+    if options.format == "table":
+        reports.show(tables)
+    else:
+        sys.stdout.write(reports.formatted(rows, tables, options.format))
+    return 0
+
+
+if __name__ == "__main__":
+    cli.guarded(PROGRAM, main)

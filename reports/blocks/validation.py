@@ -1,0 +1,69 @@
+"""How far estimated times are from kernels that others timed, beside what a learned predictor reached."""
+
+from collections.abc import Sequence
+from operator import attrgetter
+
+from bench.records import ALL_DEVICES, EstimateErrors
+from reports import model
+from reports.model import Column, Field, Table, Value
+
+# Mean errors in percent on GPUs that it had not seen, float32: Lee, Phanishayee, Mahajan, ASPLOS 2025.
+NEUSIGHT = {"bmm": 13.8, "linear": 13.9, "softmax": 13.9, "element-wise": 19.3}
+ERROR = (
+    "An error is the time against the measured one, in percent of the latter, whichever is longer."
+)
+COVERED = "Covered: kernels whose measured time lay in the interval, which is made to hold 90 %."
+ABOVE = "Above: kernels that were quicker than their floor."
+REACHED = "With ceilings: by the rates of the device's own best product and best copy in place of the datasheet's."
+PUBLISHED = "NeuSight: mean error of a learned predictor on devices that it had not seen, as published (ASPLOS 2025)."
+LEFT_OUT = "Each device was estimated with coefficients and intervals that were fitted without it."
+
+
+def validation_tables(rows: Sequence[EstimateErrors]) -> tuple[Table, ...]:
+    """Errors by device and class."""
+    is_left_out = all(row.left_out for row in rows)
+    source = next((row.source for row in rows if row.source), "")
+    kept = f"Coefficients: {source}. Errors on these are of rows that the fit has seen; --leave-out gives the others."
+    lines = [{"row": row} for row in rows]
+    return (
+        model.tabulate(
+            lines,
+            FIELDS,
+            name="validation",
+            title="Estimated times of kernels against measured ones"
+            + (", each device left out of the fit" if is_left_out else ""),
+            caption="float32; times of kernels alone, without the queue.",
+            notes=(LEFT_OUT if is_left_out else kept,),
+            group_by=(0,),
+        ),
+    )
+
+
+def _share(name: str, attribute: str, note: str = "", *, optional: bool = False) -> Field:
+    read = attrgetter(attribute)
+    return Field(model.percent_column(name, 1), lambda line: read(line["row"]), optional, note)
+
+
+def _published(line: model.Row) -> Value:
+    row = line["row"]
+    return NEUSIGHT.get(row.of) if row.device == ALL_DEVICES else None
+
+
+FIELDS = (
+    Field(model.text_column("device"), lambda line: line["row"].device),
+    Field(model.text_column("class"), lambda line: line["row"].of),
+    Field(Column("kernels"), lambda line: line["row"].kernels),
+    _share("floor, mean error", "floor_mean", ERROR),
+    Field(Column("above"), lambda line: line["row"].above, note=ABOVE),
+    _share("estimate, mean error", "mean"),
+    _share("median", "median"),
+    _share("covered", "covered", COVERED),
+    _share("with ceilings, mean", "reached_mean", REACHED, optional=True),
+    _share("with ceilings, median", "reached_median", optional=True),
+    Field(
+        Column("NeuSight, mean", "%", 1, 1, "percent", "published"),
+        _published,
+        optional=True,
+        note=PUBLISHED,
+    ),
+)

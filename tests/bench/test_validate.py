@@ -1,0 +1,61 @@
+"""`python -m bench.validate`: its tables, files and refusals."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import validate
+from bench.records import read_errors
+
+KERNELS = Path(__file__).with_name("estimate") / "kernels"
+
+
+def test_it_writes_and_prints_a_row_for_each_device_and_class(tmp_path, capsys):
+    assert validate.main([str(KERNELS), "--out", str(tmp_path), "--format", "csv"]) == 0
+    rows = read_errors(tmp_path / "errors.jsonl")
+    assert len(rows) == 6 * 6
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("device,class,kernels,")
+    assert len(lines) == 1 + len(rows)
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "json"])
+def test_every_format_has_the_same_rows(tmp_path, capsys, form):
+    assert validate.main([str(KERNELS / "rows.csv"), "--out", str(tmp_path), "--format", form]) == 0
+    out = capsys.readouterr().out
+    assert out.count("element-wise") >= 6
+    if form == "json":
+        assert {row["of"] for row in json.loads(out)} == {"softmax", "layer norm", "element-wise"}
+
+
+def test_what_was_published_stands_beside_all_devices(tmp_path, capsys):
+    validate.main([str(KERNELS), "--out", str(tmp_path), "--format", "markdown"])
+    lines = capsys.readouterr().out.splitlines()
+    ours = [line.split("|")[1:] for line in lines if line.startswith("| all ")]
+    assert [(row[1].strip(), row[-2].strip()) for row in ours] == [
+        ("bmm", "13.8"),
+        ("linear", "13.9"),
+        ("convolution", "-"),
+        ("softmax", "13.9"),
+        ("layer norm", "-"),
+        ("element-wise", "19.3"),
+    ]
+
+
+def test_a_fit_writes_a_table_of_coefficients(tmp_path):
+    assert validate.main([str(KERNELS / "rows.csv"), "--fit", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "coefficients.csv").read_text(encoding="utf-8")
+    assert "fitted to 60 kernels of A100 PCIe 80 GB, P100 PCIe, P4, T4, V100 PCIe" in text
+
+
+def test_fitting_and_leaving_out_do_not_go_together(tmp_path):
+    with pytest.raises(ValueError, match="--fit takes all rows and --leave-out some"):
+        validate.main([str(KERNELS), "--fit", "--leave-out", "--out", str(tmp_path)])
+
+
+def test_a_device_that_was_left_out_is_marked(tmp_path, capsys):
+    arguments = [str(KERNELS / "rows.csv"), "--leave-out", "T4", "--out", str(tmp_path)]
+    assert validate.main(arguments) == 0
+    assert "each device left out of the fit" in capsys.readouterr().out
+    assert all(row.left_out for row in read_errors(tmp_path / "errors.jsonl"))
