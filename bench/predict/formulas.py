@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.predict import elementwise
-from bench.predict.fake import Arguments, Keywords, Overload
+from bench.predict.fake import Arguments, Keywords, Overload, operator_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Call:
         schema = operator._schema.arguments  # noqa: SLF001  # the only way to the names
         bound = {item.name: item.default_value for item in schema if item.has_default_value()}
         bound |= {item.name: value for item, value in zip(schema, args, strict=False)}
-        return cls(str(operator.overloadpacket), bound | dict(kwargs), result)
+        return cls(operator_name(operator), bound | dict(kwargs), result)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor argument."""

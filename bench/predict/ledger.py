@@ -6,8 +6,9 @@ checkpointing, is executed and so is counted: these are executed operations, not
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
@@ -16,7 +17,16 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from bench.predict import elementwise, formulas
-from bench.predict.fake import Arguments, Keywords, Mode, Overload
+from bench.predict.fake import (
+    Arguments,
+    FakeTensor,
+    Keywords,
+    Mode,
+    Overload,
+    describe,
+    operator_name,
+    tensors,
+)
 from bench.predict.shapes import shapes_of
 from bench.records import Alike, Counts, Operator
 from bench.workloads import NOTHING_TO_TRAIN
@@ -34,41 +44,63 @@ class Ledger(Mode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: dict[tuple[str, str], Counter[Alike]] = {}
+        self._calls: Counter[_Entry] = Counter()
+        self._entries: dict[Hashable, _Entry] = {}  # of calls by their description
 
     def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         """Run the operator and enter it; composite ones (inference mode leaves them whole) by parts."""
-        name = str(func.overloadpacket)
+        name = operator_name(func)
         if not formulas.find_formula(name) and not formulas.is_free(name):
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
         result = func(*args, **kwargs)
-        call = formulas.Call.of(func, args, kwargs, result)
-        work = formulas.work_of(call)
-        status = "counted" if work else "free" if formulas.is_free(name) else "uncounted"
-        work = work or formulas.Work()
-        entry = Alike(
-            calls=1,
-            macs=work.macs,
-            flops=work.flops,
-            moved_bytes=moved_bytes(call),
-            dtype=operand_format(call),
-            **shapes_of(call),
-        )
-        self._rows.setdefault((name, status), Counter())[entry] += 1
+        key = describe(func, args, kwargs, result).key
+        entry = self._entries.get(key) if key is not None else None
+        if entry is None:
+            entry = _enter(formulas.Call.of(func, args, kwargs, result))
+            if key is not None:
+                self._entries[key] = entry
+        self._calls[entry] += 1
         return result
 
     def clear(self) -> None:
         """Forget what was entered."""
-        self._rows.clear()
+        self._calls.clear()
 
     @property
     def operators(self) -> tuple[Operator, ...]:
         """Rows of the ledger, the heaviest first."""
-        rows = (_operator(name, status, calls) for (name, status), calls in self._rows.items())
-        return tuple(sorted(rows, key=lambda row: (-row.flops, -row.moved_bytes, row.name)))
+        rows: dict[tuple[str, str], Counter[Alike]] = {}
+        for entry, count in self._calls.items():
+            rows.setdefault((entry.name, entry.status), Counter())[entry.alike] += count
+        operators = (_operator(name, status, calls) for (name, status), calls in rows.items())
+        return tuple(sorted(operators, key=lambda row: (-row.flops, -row.moved_bytes, row.name)))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Entry:
+    """What the ledger has of calls that are alike."""
+
+    name: str
+    status: str
+    alike: Alike
+
+
+def _enter(call: formulas.Call) -> _Entry:
+    work = formulas.work_of(call)
+    status = "counted" if work else "free" if formulas.is_free(call.name) else "uncounted"
+    work = work or formulas.Work()
+    alike = Alike(
+        calls=1,
+        macs=work.macs,
+        flops=work.flops,
+        moved_bytes=moved_bytes(call),
+        dtype=operand_format(call),
+        **shapes_of(call),
+    )
+    return _Entry(call.name, status, alike)
 
 
 def _operator(name: str, status: str, calls: Counter[Alike]) -> Operator:
@@ -98,7 +130,7 @@ def moved_bytes(call: formulas.Call) -> int:
     name = formulas.short_name(call.name)
     if name in elementwise.VIEWS or "empty" in name:
         return 0
-    operands, results = _tensors(call.arguments.values()), _tensors((call.result,))
+    operands, results = tensors(call.arguments.values()), tensors((call.result,))
     target = call.arguments.get("self", call.arguments.get("weight"))
     others = [item for item in operands if item is not target]
     if name in PICKS:
@@ -114,13 +146,9 @@ def moved_bytes(call: formulas.Call) -> int:
 
 def operand_format(call: formulas.Call) -> str:
     """Number format of the first operand that has one; float32 where none has."""
-    operands = _tensors(call.arguments.values())
+    operands = tensors(call.arguments.values())
     formats = (str(item.dtype) for item in operands if item.is_floating_point())
     return next(formats, "float32").removeprefix("torch.")
-
-
-def _tensors(values: Iterable[object]) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tuple(values)) if isinstance(leaf, Tensor)]
 
 
 def _bytes(tensor: Tensor) -> int:
@@ -193,7 +221,11 @@ def unchanged(module: nn.Module, *, mode: Step) -> Iterator[None]:
     """Set the mode, and put back mode, buffers, gradients and random state at the end."""
     modes = [(part, part.training) for part in module.modules()]
     gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    buffers = [
+        (buffer, buffer.detach().clone())
+        for buffer in module.buffers()
+        if not (buffer.is_meta or isinstance(buffer, FakeTensor))  # which have no values
+    ]
     for parameter, _ in gradients:
         parameter.grad = None
     module.train(mode == "train")

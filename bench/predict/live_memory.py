@@ -5,13 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from bench.predict.fake import Arguments, Keywords, Mode, Overload
+from bench.predict.fake import Arguments, Keywords, Mode, Overload, operator_name, tensors
 from bench.predict.ledger import Context, Step, unchanged
 from bench.records import LiveTensor, PredictedMemory
 from bench.workloads import sum_outputs
@@ -20,6 +19,28 @@ from bench.workloads import sum_outputs
 def rounded(size_bytes: int) -> int:
     """Bytes that PyTorch's CUDA allocator hands out for a request, in blocks of 512."""
     return -(-size_bytes // 512) * 512
+
+
+class _Storage(NamedTuple):
+    """A live storage: how large it is, when and by what it was made, and the tensor that it was made for."""
+
+    reference: weakref.ref[Any]
+    size_bytes: int
+    place: int  # among all, in the order in which they were made
+    operator: str | None  # None of one that was there before the call
+    module: str
+    shape: torch.Size
+    dtype: torch.dtype
+
+    def live_tensor(self) -> LiveTensor:
+        """The row of a record."""
+        return LiveTensor(
+            operator=self.operator or "",
+            module=self.module,
+            shape=tuple(self.shape),
+            dtype=str(self.dtype).removeprefix("torch."),
+            size_bytes=self.size_bytes,
+        )
 
 
 class Meter(Mode):
@@ -37,8 +58,11 @@ class Meter(Mode):
         self.standing_bytes = 0
         self.peak_bytes = 0
         self.peak_operator = ""
-        self.peak_live: tuple[LiveTensor, ...] = ()
-        self._live: dict[int, tuple[weakref.ref[Any], LiveTensor | None, int]] = {}
+        self._place = 0  # of the storage that was made last
+        self._peak_place = 0  # and at the peak; none is listed where that is what stood
+        self._live: dict[int, _Storage] = {}
+        # Of those that are not live any more the ones that were at the peak.
+        self._gone: list[_Storage] = []
         self._modules: list[str] = [""]
 
     def hold(self, tensors: Iterable[Tensor]) -> int:
@@ -50,29 +74,35 @@ class Meter(Mode):
     def begin(self) -> None:
         """Look for the peak from here on, over the bytes that stand."""
         self.standing_bytes = self.live_bytes
-        self.peak_bytes, self.peak_operator, self.peak_live = self.live_bytes, "", ()
+        self.peak_bytes, self.peak_operator = self.live_bytes, ""
+        self._peak_place, self._gone = 0, []
 
     def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         """Run the operator and follow the storages that are new in its result."""
-        name = str(func.overloadpacket)
+        name = operator_name(func)
         if name != "aten.lift_fresh":  # whose tensor the call has just made of numbers
-            new_bytes = self._add(tree_leaves((args, kwargs)))
+            new_bytes = self._add(tensors((args, kwargs)))
             self.standing_bytes += new_bytes
             self.peak_bytes += new_bytes
         result = func(*args, **kwargs)
-        self._add(tree_leaves(result), name)
+        self._add(tensors((result,)), name)
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes, self.peak_operator = self.live_bytes, name
-            entries = (entry for _, entry, _ in self._live.values() if entry is not None)
-            self.peak_live = tuple(entries)
+            self._peak_place, self._gone = self._place, []
         return result
 
-    def _add(self, leaves: Iterable[object], operator: str | None = None) -> int:
+    @property
+    def peak_live(self) -> tuple[LiveTensor, ...]:
+        """Tensors that operators had made and that were live at the peak, in the order in which they were made."""
+        live = (storage for storage in self._live.values() if storage.place <= self._peak_place)
+        at_peak = sorted((*self._gone, *live), key=lambda storage: storage.place)
+        return tuple(storage.live_tensor() for storage in at_peak if storage.operator is not None)
+
+    def _add(self, tensors: Iterable[Tensor], operator: str | None = None) -> int:
         """Follow the storages of tensors; give the bytes of those that are new."""
         before = self.live_bytes
-        for leaf in leaves:
-            if isinstance(leaf, Tensor):
-                self._follow_storage(leaf, operator)
+        for tensor in tensors:
+            self._follow_storage(tensor, operator)
         return self.live_bytes - before
 
     def _follow_storage(self, tensor: Tensor, operator: str | None) -> None:
@@ -81,22 +111,24 @@ class Meter(Mode):
         size_bytes = rounded(storage.nbytes())
         if key in self._live or not size_bytes:
             return
-        entry = None
-        if operator is not None:
-            is_backward = torch._C._current_autograd_node() is not None  # noqa: SLF001
-            entry = LiveTensor(
-                operator=operator,
-                module="(backward)" if is_backward else self._modules[-1],
-                shape=tuple(tensor.shape),
-                dtype=str(tensor.dtype).removeprefix("torch."),
-                size_bytes=size_bytes,
-            )
-        reference = weakref.ref(storage, partial(self._drop, key))
-        self._live[key] = (reference, entry, size_bytes)
+        is_backward = torch._C._current_autograd_node() is not None  # noqa: SLF001
+        self._place += 1
+        self._live[key] = _Storage(
+            reference=weakref.ref(storage, partial(self._drop, key)),
+            size_bytes=size_bytes,
+            place=self._place,
+            operator=operator,
+            module="(backward)" if is_backward else self._modules[-1],
+            shape=tensor.shape,
+            dtype=tensor.dtype,
+        )
         self.live_bytes += size_bytes
 
     def _drop(self, key: int, _: object) -> None:
-        self.live_bytes -= self._live.pop(key)[2]
+        storage = self._live.pop(key)
+        self.live_bytes -= storage.size_bytes
+        if storage.place <= self._peak_place:
+            self._gone.append(storage)
 
     @contextmanager
     def attributing(self, module: nn.Module) -> Iterator[None]:

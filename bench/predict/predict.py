@@ -64,6 +64,9 @@ def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measur
 def _counts(cell: Measurement, work: Workload) -> Counts:
     # The formula and the paper's rules are of the blocks as they were written.
     plain = cell.implementation == "plain" and isinstance(cell.subject, BlockSpec)
+    # A loss is no matrix work, so that a block or network is the same to both counters in either mode.
+    rewriting = () if cell.implementation == "plain" else (cell.implementation, cell.mode)
+    is_own = isinstance(cell.subject, OwnModule)
     return cross_check.cross_checked_counts(
         work.module,
         work.inputs,
@@ -72,7 +75,8 @@ def _counts(cell: Measurement, work: Workload) -> Counts:
         spec=cell.subject if plain else None,  # type: ignore[arg-type]  # it is a block's
         size=cell.size,
         # Somebody's own module is run in the cell's process alone, where it can do no harm.
-        execute=not isinstance(cell.subject, OwnModule),
+        execute=not is_own,
+        kind=None if is_own else (cell.subject, cell.dtype, work.inputs[0].device, *rewriting),
     )
 
 

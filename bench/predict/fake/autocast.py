@@ -90,7 +90,7 @@ class _CastFirst(Mode):
     def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         if _state.cast:
             return func(*args, **kwargs)
-        if func is not SDPA and _has_kernel(func, KEYS.CompositeImplicitAutograd):
+        if func is not SDPA and is_composite(func):
             # Its parts are cast unless it has been; modes are entered with autocast off.
             is_cast = _state.parts_are_cast or _has_kernel(func, KEYS.AutocastCUDA)
             is_off = exclude(KEYS.AutocastCUDA, is_cast or not _state.casting)
@@ -103,6 +103,11 @@ class _CastFirst(Mode):
             _replaced(_state, cast=True),
         ):
             return func(*args, **kwargs)
+
+
+def is_composite(func: Overload) -> bool:
+    """Whether an operator is made of others, however autograd is."""
+    return _has_kernel(func, KEYS.CompositeImplicitAutograd)
 
 
 @cache

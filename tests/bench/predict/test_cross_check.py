@@ -14,6 +14,8 @@ from ann.spec import BlockSpec, Size
 from bench.predict import cross_check
 from bench.predict import ledger as flops
 from bench.predict.cross_check import DisagreementError
+from bench.predict.predict import predict_cell
+from experiments.spec import Measurement
 
 PAPER = Size(height=128, width=256)
 SMALL = Size(height=96, width=96)
@@ -195,3 +197,35 @@ def test_counts_hold_all_opinions_of_the_papers_block():
     assert found.macs == found.analytic_macs == 618_475_290_624
     assert found.fvcore_macs == found.small_macs == 880_803_840
     assert found.paper_operations == 601_404_473_344
+
+
+def test_of_modules_of_one_kind_one_is_executed(monkeypatch):
+    executed = []
+    fvcore_macs = cross_check.fvcore_macs
+    monkeypatch.setattr(cross_check, "_verified", {})
+    monkeypatch.setattr(
+        cross_check, "fvcore_macs", lambda *call: executed.append(call) or fvcore_macs(*call)
+    )
+    for changes in ({}, {"size": Size(width=64, height=32)}, {"mode": "train"}):
+        measures = predict_cell(cell_of(BLOCKS["apnb"], **changes))
+        assert measures.counts.fvcore_macs == measures.counts.small_macs > 0
+    assert len(executed) == 1
+    predict_cell(
+        cell_of(BLOCKS["apnb"], size=Size(width=20, height=12))
+    )  # smaller than what is cut
+    predict_cell(cell_of(BLOCKS["nb"]))
+    predict_cell(cell_of(BLOCKS["apnb"], implementation="fast"))
+    assert len(executed) == 4
+
+
+def test_a_disagreement_is_told_for_each_module_of_a_kind(monkeypatch):
+    monkeypatch.setattr(cross_check, "_verified", {})
+    monkeypatch.setattr(cross_check, "fvcore_macs", lambda *_: 1)
+    for _ in range(2):
+        with pytest.raises(DisagreementError, match="fvcore 1;"):
+            predict_cell(cell_of(BLOCKS["apnb"]))
+
+
+def cell_of(spec, **changes):
+    size = changes.pop("size", SMALL)
+    return Measurement(experiment="", axes={}, subject=spec, size=size, probes=(), **changes)

@@ -262,3 +262,33 @@ def test_counting_does_not_import_the_compiler():
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_calls_that_are_alike_are_reckoned_once(monkeypatch):
+    reckoned = []
+    work_of = flops.formulas.work_of
+    monkeypatch.setattr(
+        flops.formulas, "work_of", lambda call: reckoned.append(call.name) or work_of(call)
+    )
+    with flops.Ledger() as ledger:
+        for size in (3, 3, 3, 5):
+            torch.relu(torch.ones(size))
+    assert reckoned.count("aten.relu") == 2
+    (row,) = [row for row in ledger.operators if row.name == "aten.relu"]
+    assert [(each.calls, each.flops) for each in row.alike] == [(3, 3), (1, 5)]
+
+
+def test_a_square_is_no_product_of_two_tensors_that_are_alike():
+    x = torch.ones(3)
+    with flops.Ledger() as ledger:
+        _ = x * torch.ones(3), x * x
+    (row,) = [row for row in ledger.operators if row.name == "aten.mul"]
+    assert [each.moved_bytes for each in row.alike] == [36, 24]
+
+
+def test_of_buffers_without_values_none_is_kept_and_put_back():
+    with torch.device("meta"):
+        norm = nn.BatchNorm2d(3)
+    with flops.Ledger() as ledger, flops.unchanged(norm, mode="train"):
+        pass
+    assert ledger.operators == ()

@@ -327,3 +327,29 @@ def test_requested_bytes_are_at_least_what_was_predicted(mode):
     assert found.requested_bytes >= 0.95 * foreseen.increment_bytes
     assert found.requested_bytes <= foreseen.increment_bytes + workspace
     assert found.allocated_bytes >= found.requested_bytes
+
+
+def test_a_record_is_made_of_what_is_live_at_the_peak_alone(monkeypatch):
+    made = []
+    live_tensor = live_memory.LiveTensor
+    monkeypatch.setattr(
+        live_memory, "LiveTensor", lambda **row: made.append(row) or live_tensor(**row)
+    )
+    block = on_meta(lambda: nn.Sequential(*(nn.Conv2d(4, 4, 1) for _ in range(9))))
+    outcome = predicted(block, 1, 4, 16, 16, mode="train")
+    assert len(made) == len(outcome.live) > 0
+
+
+def test_what_was_live_at_the_peak_is_listed_when_it_is_gone_in_the_order_in_which_it_was_made():
+    with Meter() as meter:
+        first = torch.ones(1024, device="meta")
+        second = first + first
+        third = torch.cat([first, second])
+        del second
+        fourth = torch.ones(256, device="meta")
+        del first
+        assert meter.live_bytes < meter.peak_bytes
+    operators = [tensor.operator for tensor in meter.peak_live]
+    assert operators == ["aten.ones", "aten.add", "aten.cat"]
+    assert sum(tensor.size_bytes for tensor in meter.peak_live) == meter.peak_bytes
+    del third, fourth
