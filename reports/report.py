@@ -119,12 +119,16 @@ def efficiency_report(records: Sequence[Record]) -> tuple[Table, ...]:
     frame = build_frame(records)
     predicted, measured = blocks.efficiency_tables(frame)
     executed = any(record.source == "measured" for record in records)
-    return (predicted, measured, *blocks.machine_tables(frame)) if executed else (predicted,)
+    by_allocator = blocks.allocator_tables(frame, ["efficiency"])
+    if not executed:
+        return (predicted, *by_allocator)
+    return (predicted, measured, *by_allocator, *blocks.machine_tables(frame))
 
 
 def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -> tuple[Table, ...]:
-    """Predicted times of blocks on known devices."""
-    return blocks.predicted_time_tables(build_frame(records), devices)
+    """Predicted times of blocks on known devices, and their memory there."""
+    frame = build_frame(records)
+    return (*blocks.predicted_time_tables(frame, devices), *blocks.allocator_tables(frame))
 
 
 def evaluation_report(record: Record) -> tuple[Table, ...]:

@@ -28,3 +28,4 @@ from bench.analysis.statistics import (
     median_interval,
     without_rejected,
 )
+from bench.analysis.workspaces import WORKSPACE_NOTES, cublas_bytes

@@ -23,12 +23,13 @@ class Ceilings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Datasheet:
-    """A device as people call it and as torch reports it, its memory, and where the numbers stand."""
+    """A device as people call it and as torch reports it, its memory and compute capability, and where that stands."""
 
     title: str
     reported: tuple[str, ...]
     ceilings: Ceilings
     memory_bytes: int
+    capability: tuple[int, int]
     source: str
 
 
@@ -48,6 +49,7 @@ DEVICES: dict[str, Datasheet] = {
         # 3840 cores, 2 FLOPs each, at the boost clock of 1582 MHz; half precision is 1/64 of that.
         ceilings=_ceilings(547.7, float32=12.15),
         memory_bytes=12 * GIBI,
+        capability=(6, 1),
         source="NVIDIA, TITAN Xp specifications, 2017",
     ),
     "v100": Datasheet(
@@ -55,6 +57,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("Tesla V100-SXM2-16GB", "Tesla V100-SXM2-32GB"),
         ceilings=_ceilings(900.0, float32=15.7, float16=125.0, float64=7.8),
         memory_bytes=16 * GIBI,
+        capability=(7, 0),
         source="NVIDIA, Tesla V100 datasheet, 2018; also with 32 GB",
     ),
     "a100-40gb": Datasheet(
@@ -62,6 +65,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("NVIDIA A100-SXM4-40GB", "A100-SXM4-40GB"),
         ceilings=_ceilings(1555.0, **_AMPERE),
         memory_bytes=40 * GIBI,
+        capability=(8, 0),
         source="NVIDIA, A100 Tensor Core GPU datasheet, 2020",
     ),
     "a100-80gb": Datasheet(
@@ -69,6 +73,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("NVIDIA A100-SXM4-80GB", "A100-SXM4-80GB"),
         ceilings=_ceilings(2039.0, **_AMPERE),
         memory_bytes=80 * GIBI,
+        capability=(8, 0),
         source="NVIDIA, A100 Tensor Core GPU datasheet, 2021",
     ),
     "h100": Datasheet(
@@ -76,6 +81,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("NVIDIA H100 80GB HBM3",),
         ceilings=_ceilings(3350.0, **_HOPPER),
         memory_bytes=80 * GIBI,
+        capability=(9, 0),
         source="NVIDIA, H100 Tensor Core GPU datasheet, 2023",
     ),
     "h200": Datasheet(
@@ -83,6 +89,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("NVIDIA H200",),
         ceilings=_ceilings(4800.0, **_HOPPER),
         memory_bytes=141 * GIGA,
+        capability=(9, 0),
         source="NVIDIA, H200 Tensor Core GPU datasheet, 2024",
     ),
 }

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from bench.predict.allocator import Event, replay
 from bench.predict.fake import Arguments, Keywords, Mode, Overload
 from bench.predict.ledger import Context, Step, unchanged
+from bench.predict.segments import MIN_BLOCK_BYTES, round_up
 from bench.records import LiveTensor, PredictedMemory
 from bench.workloads import sum_outputs
 
 
 def rounded(size_bytes: int) -> int:
-    """Bytes that PyTorch's CUDA allocator hands out for a request, in blocks of 512."""
-    return -(-size_bytes // 512) * 512
+    """Bytes that PyTorch's CUDA allocator needs for a request, in blocks of 512."""
+    return round_up(size_bytes, MIN_BLOCK_BYTES)
 
 
 class Meter(Mode):
@@ -28,7 +30,8 @@ class Meter(Mode):
     A storage counts once, however many views it has, from the end of the operator that made it; the
     workspace inside an operator is invisible. What an operator is given that none has made stood
     from the beginning: a tensor that is a module's plain attribute. Storages are followed by weak
-    references, so that nothing lives longer for being watched.
+    references, so that nothing lives longer for being watched. `events` is what an allocator was asked
+    for, the call from `call_at` on.
     """
 
     def __init__(self) -> None:
@@ -38,7 +41,11 @@ class Meter(Mode):
         self.peak_bytes = 0
         self.peak_operator = ""
         self.peak_live: tuple[LiveTensor, ...] = ()
-        self._live: dict[int, tuple[weakref.ref[Any], LiveTensor | None, int]] = {}
+        self.parameter_bytes = self.input_bytes = 0
+        self.is_first = False
+        self.events: list[Event] = []
+        self.call_at = -1
+        self._live: dict[int, tuple[weakref.ref[Any], LiveTensor | None, int, int]] = {}
         self._modules: list[str] = [""]
 
     def hold(self, tensors: Iterable[Tensor]) -> int:
@@ -49,7 +56,7 @@ class Meter(Mode):
 
     def begin(self) -> None:
         """Look for the peak from here on, over the bytes that stand."""
-        self.standing_bytes = self.live_bytes
+        self.standing_bytes, self.call_at = self.live_bytes, len(self.events)
         self.peak_bytes, self.peak_operator, self.peak_live = self.live_bytes, "", ()
 
     def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
@@ -63,7 +70,7 @@ class Meter(Mode):
         self._add(tree_leaves(result), name)
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes, self.peak_operator = self.live_bytes, name
-            entries = (entry for _, entry, _ in self._live.values() if entry is not None)
+            entries = (entry for _, entry, *_ in self._live.values() if entry is not None)
             self.peak_live = tuple(entries)
         return result
 
@@ -92,11 +99,17 @@ class Meter(Mode):
                 size_bytes=size_bytes,
             )
         reference = weakref.ref(storage, partial(self._drop, key))
-        self._live[key] = (reference, entry, size_bytes)
+        name = len(self.events)  # not the key, which others have later
+        self._live[key] = (reference, entry, size_bytes, name)
         self.live_bytes += size_bytes
+        stood = operator is None and self.call_at >= 0
+        self.events.insert(self.call_at if stood else name, (name, size_bytes))
+        self.call_at += stood
 
     def _drop(self, key: int, _: object) -> None:
-        self.live_bytes -= self._live.pop(key)[2]
+        *_, size_bytes, name = self._live.pop(key)
+        self.live_bytes -= size_bytes
+        self.events.append((name, 0))
 
     @contextmanager
     def attributing(self, module: nn.Module) -> Iterator[None]:
@@ -129,7 +142,8 @@ def predict_memory(
 
     Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
     tensors and gradients count. Of a module and inputs that are fake or on `meta` nothing is executed
-    or allocated. Mode, buffers and gradients are put back.
+    or allocated. Mode, buffers and gradients are put back. What CUDA's allocator makes of it is told
+    of a call that is not the first.
 
     Args:
         module: what is called.
@@ -143,6 +157,18 @@ def predict_memory(
     Raises:
         ValueError: in `train`, no output depends on a parameter.
     """
+    return describe_peak(follow_call(module, inputs, mode=mode, first=first, numbers=numbers))
+
+
+def follow_call(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    *,
+    mode: Step,
+    first: bool = False,
+    numbers: Context = nullcontext,
+) -> Meter:
+    """Follow what stands, unless it is the `first` a call before, and the call, as `predict_memory` has it."""
     meter = Meter()
 
     def forward() -> object:
@@ -150,8 +176,10 @@ def predict_memory(
             return module(*inputs)
 
     with unchanged(module, mode=mode):
-        parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
-        input_bytes = meter.hold(inputs)
+        for part in module.modules():  # nearly the order in which they were made
+            meter.hold((*part.parameters(recurse=False), *part.buffers(recurse=False)))
+        meter.parameter_bytes = meter.live_bytes
+        meter.input_bytes = meter.hold(inputs)
         with meter, numbers() if mode == "eval" else nullcontext():
             if not first:
                 forward()
@@ -160,16 +188,35 @@ def predict_memory(
                 outputs = forward()  # kept while going back, as a training loop keeps them
                 if mode == "train":
                     sum_outputs(outputs).backward()
+    meter.is_first = first
+    return meter
+
+
+def describe_peak(meter: Meter) -> PredictedMemory:
+    """Say what was alive at the peak, and what CUDA's allocator makes of a call that is not the first."""
     live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
     by_module: Counter[str] = Counter()
     for tensor in live:
         by_module[tensor.module] += tensor.size_bytes
-    return PredictedMemory(
+    memory = PredictedMemory(
         peak_bytes=meter.peak_bytes,
         increment_bytes=meter.peak_bytes - meter.standing_bytes,
-        input_bytes=input_bytes,
-        parameter_bytes=parameter_bytes,
+        input_bytes=meter.input_bytes,
+        parameter_bytes=meter.parameter_bytes,
         peak_operator=meter.peak_operator,
         live=live,
         by_module=dict(by_module),
     )
+    return memory if meter.is_first else memory.model_copy(update=allocated(meter))
+
+
+def allocated(meter: Meter) -> dict[str, int]:
+    """What the allocator hands out and reserves for a call, with segments of each kind."""
+    usual, expandable = (
+        replay(meter.events, meter.call_at, expandable=kind) for kind in (False, True)
+    )
+    return {
+        "allocated_bytes": usual.allocated_bytes,
+        "reserved_bytes": usual.reserved_bytes,
+        "expandable_reserved_bytes": expandable.reserved_bytes,
+    }
