@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from bench.analysis import Datasheet
-from bench.records import COMPARISONS_FILE, Record, read_comparisons, read_records
+from bench.records import COMPARISONS_FILE, Fit, Record, read_comparisons, read_records
 from reports import blocks, crossover, model, training
 from reports.audit import audit_table
 from reports.gate import comparison_tables
@@ -129,6 +129,11 @@ def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -
     """Predicted times of blocks on known devices, and their memory there."""
     frame = build_frame(records)
     return (*blocks.predicted_time_tables(frame, devices), *blocks.allocator_tables(frame))
+
+
+def fit_report(fits: Sequence[Fit]) -> tuple[Table, ...]:
+    """What fits on known devices."""
+    return (blocks.fit_table(fits),)
 
 
 def evaluation_report(record: Record) -> tuple[Table, ...]:

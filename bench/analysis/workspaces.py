@@ -1,10 +1,14 @@
-"""What the libraries below PyTorch take of a GPU's memory beside tensors: bounds, no predictions."""
+"""What else than tensors takes of a GPU's memory: bounds of workspaces, and assumptions."""
 
 import re
 
 from bench.analysis.devices import Datasheet
 
 KIBI, MEBI = 2**10, 2**20
+# Assumptions. Of an A100's 80 and 40 GiB torch reports 79.25 and 39.50 (Vad-R1#11, CoSeR#10 on GitHub); CUDA's context
+# and the kernels of its libraries are outside of the allocator, 0.3 to 0.6 GiB.
+DRIVER_SHARE = 1 / 80
+CONTEXT_BYTES = 600 * MEBI
 # By the first compute capability that has it (aten/src/ATen/cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize):
 # :4096:2:16:8 in KiB, and more since Hopper.
 CUBLAS_BYTES = {0: (2 * 4096 + 8 * 16) * KIBI, 9: 32 * MEBI}
@@ -29,3 +33,8 @@ def cublas_bytes(device: Datasheet, torch: str, *, trains: bool) -> int:
     size_bytes = max(size for since, size in CUBLAS_BYTES.items() if device.capability[0] >= since)
     version = tuple(map(int, re.findall(r"\d+", torch)[:2]))
     return size_bytes * (2 if trains and version < SINCE_OF_A_PRODUCT else 1)
+
+
+def usable_bytes(device: Datasheet, workspace_bytes: int) -> int:
+    """Give what the allocator may reserve on a device beside workspaces, by the assumptions that stand here."""
+    return int(device.memory_bytes * (1 - DRIVER_SHARE)) - CONTEXT_BYTES - workspace_bytes
