@@ -18,6 +18,10 @@ from bench.predict.segments import MIN_BLOCK_BYTES, round_up
 from bench.records import LiveTensor, PredictedMemory
 from bench.workloads import sum_outputs
 
+# CUDA's kernels of these make a tensor for themselves, as large as their first argument; no dispatch sees it
+# (aten/src/ATen/native/cuda/SoftMax.cu, softmax_backward_cuda_out: the gradient times the output).
+SCRATCH = frozenset({"aten._softmax_backward_data"})
+
 
 def rounded(size_bytes: int) -> int:
     """Bytes that PyTorch's CUDA allocator needs for a request, in blocks of 512."""
@@ -30,8 +34,8 @@ class Meter(Mode):
     A storage counts once, however many views it has, from the end of the operator that made it; the
     workspace inside an operator is invisible. What an operator is given that none has made stood
     from the beginning: a tensor that is a module's plain attribute. Storages are followed by weak
-    references, so that nothing lives longer for being watched. `events` is what an allocator was asked
-    for, the call from `call_at` on.
+    references, so that nothing lives longer for being watched. `events` is what CUDA's allocator was
+    asked for, some operators' scratch included, the call from `call_at` on.
     """
 
     def __init__(self) -> None:
@@ -68,6 +72,9 @@ class Meter(Mode):
             self.peak_bytes += new_bytes
         result = func(*args, **kwargs)
         self._add(tree_leaves(result), name)
+        if name in SCRATCH:
+            scratch = len(self.events)
+            self.events += (scratch, rounded(args[0].nbytes)), (scratch, 0)
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes, self.peak_operator = self.live_bytes, name
             entries = (entry for _, entry, *_ in self._live.values() if entry is not None)

@@ -11,7 +11,8 @@ from reports.model import Field, Frame, Row, Table, Value
 
 ALLOCATOR_NOTE = (
     "Memory is what one call adds to input and parameters. Tensors need their bytes; allocated are the blocks that the "
-    "allocator hands out for them, reserved the segments of which these are cut, also with expandable segments."
+    "allocator hands out for them, and for what softmax's backward pass makes for itself; reserved are the segments of "
+    "which blocks are cut, also with expandable segments."
 )
 KINDS = {
     "tensors": ("increment_bytes", "requested_bytes"),

@@ -1,16 +1,8 @@
-"""The allocator's rules, one at a time; and the replay against the allocator that is compiled into torch.
+"""The allocator's rules, one at a time.
 
 Figures follow from c10/core/AllocatorConfig.h and c10/cuda/CUDACachingAllocator.cpp of torch 2.11 and 2.15; the
-function that has the rule is named. The last tests run torch's own allocator on a pretended driver.
+function that has the rule is named. `test_torchs_allocator.py` asks torch itself.
 """
-
-import json
-import os
-import random
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +14,6 @@ from bench.predict import live_memory
 from bench.predict.allocator import Allocator, DeviceFullError, replay
 
 KIB, MIB = 2**10, 2**20
-DRIVER = Path(__file__).parents[2] / "pretended" / "driver.c"
 both = pytest.mark.parametrize("expandable", [False, True], ids=["usual", "expandable"])
 
 
@@ -252,8 +243,9 @@ def call_of(name, mode):
     [
         # Input, 256 MiB, two maps of 4096 and query, key and value: each a segment of its own.
         ("nb", "eval", 8288.0, 8288.0, 8280.0),
-        # The gradient of the map has a fourth segment of 4096, since the block's output was cut of one.
-        ("nb", "train", 12706.01, 16544.0, 12760.0),
+        # The backward pass of softmax makes one more map for itself, and a fifth is reserved, since the block's output
+        # was cut of one.
+        ("nb", "train", 16802.01, 20640.0, 16860.0),
         # Samples of less than 10 MiB have segments of 20.
         ("apnb", "eval", 334.21, 352.0, 360.0),
         ("apnb", "train", 546.23, 558.0, 560.0),
@@ -271,107 +263,3 @@ def test_a_first_call_is_not_the_allocators():
         block, x = build.block("nb", channels=8, key_channels=4), torch.empty(1, 8, 4, 4)
     memory = live_memory.predict_memory(block, (x,), mode="eval", first=True)
     assert (memory.allocated_bytes, memory.reserved_bytes) == (None, None)
-
-
-# Under the pretended driver: follow each trace and write what is allocated and reserved after each step.
-THEIRS = """
-import json, sys
-import torch
-
-own = torch._C
-own._cuda_init()
-answers = []
-for expandable, trace in json.load(sys.stdin):
-    torch.cuda.memory._set_allocator_settings(f"expandable_segments:{expandable}")
-    blocks, steps = {}, []
-    for name, size in trace:
-        full = 0
-        if size > 0:
-            try:
-                blocks[name] = own._cuda_cudaCachingAllocator_raw_alloc(size, 0)
-            except torch.OutOfMemoryError:
-                full = 1
-        elif size < 0:
-            own._cuda_emptyCache()
-        elif name in blocks:
-            own._cuda_cudaCachingAllocator_raw_delete(blocks.pop(name))
-        stats = own._cuda_memoryStats(0)
-        steps.append((stats["allocated_bytes"]["all"]["current"], stats["reserved_bytes"]["all"]["current"], full))
-    for block in blocks.values():
-        own._cuda_cudaCachingAllocator_raw_delete(block)
-    own._cuda_emptyCache()
-    answers.append(steps)
-json.dump(answers, sys.stdout)
-"""
-
-
-def ours(capacity, expandable, trace):
-    allocator, blocks = Allocator(expandable=expandable, capacity_bytes=capacity), {}
-    for name, size in trace:
-        full = 0
-        if size > 0:
-            try:
-                blocks[name] = allocator.allocate(size)
-            except DeviceFullError:
-                full = 1
-        elif size < 0:
-            allocator.empty_cache()
-        elif name in blocks:
-            allocator.free(blocks.pop(name))
-        yield [allocator.allocated_bytes, allocator.device.reserved_bytes, full]
-
-
-def random_trace(draw, steps=300):
-    trace, standing = [], []
-    for name in range(steps):
-        choice = draw.random()
-        if choice < 0.02:
-            trace.append((0, -1))
-        elif choice < 0.55 or not standing:
-            most = draw.choice([3000, MIB + 512, 10 * MIB + 512, 40 * MIB, 700 * MIB])
-            standing.append(name)
-            trace.append((name, draw.randint(1, most)))
-        else:
-            trace.append((standing.pop(draw.randrange(len(standing))), 0))
-    return trace
-
-
-@pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
-    """What torch's own allocator says of traces."""
-    compiler = shutil.which("cc")
-    if sys.platform != "linux" or torch.version.cuda is None or compiler is None:
-        pytest.skip("needs Linux, a C compiler, and a torch that was built for CUDA")
-    folder = tmp_path_factory.mktemp("driver")
-    library = folder / "libcuda.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, DRIVER, "-ldl"], check=True)
-    (folder / "libnvidia-ml.so.1").symlink_to(library)
-    preload = {"LD_PRELOAD": str(library), "LD_LIBRARY_PATH": str(folder)}
-
-    def follow(capacity, cases):
-        where = {**os.environ, **preload, "PRETENDED_BYTES": str(capacity)}
-        done = subprocess.run(
-            [sys.executable, "-c", THEIRS],
-            input=json.dumps(cases),
-            capture_output=True,
-            text=True,
-            check=False,
-            env=where,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads(done.stdout)
-
-    return follow
-
-
-@pytest.mark.parametrize("capacity", [80 * 2**30, 2**30])
-def test_the_replay_is_what_torchs_own_allocator_does(theirs, capacity):
-    draw = random.Random(0)
-    calls = [call_of(*case) for case in (("nb", "train"), ("apnb", "train"))]
-    blocks = [
-        [*call.events[: call.call_at], (0, -1), *call.events[call.call_at :]] for call in calls
-    ]
-    traces = (*blocks, *(random_trace(draw) for _ in range(30)))
-    cases = [(expandable, trace) for trace in traces for expandable in (False, True)]
-    for case, steps in zip(cases, theirs(capacity, cases), strict=True):
-        assert list(ours(capacity, *case)) == steps, case[0]

@@ -125,7 +125,7 @@ def test_where_nothing_fits_it_says_what_the_smallest_needs():
 def test_what_can_not_be_predicted_says_why(monkeypatch):
     def broken(_):
         msg = "no such shape\nat all"
-        raise ValueError(msg)
+        raise TypeError(msg)
 
     monkeypatch.setattr(fits, "_trace", broken)
     (fit,) = find_fits(cell_of("apnb"), {"h100": DEVICES["h100"]})
