@@ -14,7 +14,10 @@ GOES_THROUGH = (
     "one does not. Training is forward and backward pass, without an optimiser's state. Whether kernels take tensors "
     "so large is not looked at."
 )
-MADE_OF = "Made of: shares of what is alive at the peak of the largest map on the {}, with the operators that made it."
+MADE_OF = (
+    "Made of: shares of the tensors that are alive at the peak of the largest map on the {}, with the operators that "
+    "made them; softmax's backward pass has one more map for itself."
+)
 
 
 def fit_table(fits: Sequence[Fit]) -> Table:

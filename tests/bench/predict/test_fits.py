@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ann.spec import Size
-from bench.analysis import CONTEXT_BYTES, DEVICES
+from bench.analysis import CONTEXT_BYTES, DEVICES, usable_bytes
 from bench.predict import fits
+from bench.predict.allocator import replay
 from bench.predict.fits import Call, Calls, find_fits, largest, scaled
 from experiments import select
 
@@ -145,3 +146,11 @@ def test_each_block_is_asked_in_both_modes_and_three_formats():
         ["nb", "mmseg/ann-r50"], [PAPERS], **USUAL, mode="eval", dtype="float32"
     )
     assert len({(cell.subject, cell.mode, cell.dtype) for cell in cells}) == len(cells) == 12
+
+
+def test_what_is_cut_up_does_not_fit_though_there_is_room():
+    call = Calls(cell_of("nb", "train")).call(Size(width=368, height=184), 1)
+    capacity = usable_bytes(DEVICES["h100"], 2**25)
+    assert replay(call.events, call.call_at).allocated_bytes + GIB < capacity
+    assert not call.fits(capacity)
+    replay(call.events, call.call_at, expandable=True, capacity_bytes=capacity)
