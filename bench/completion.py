@@ -54,5 +54,6 @@ COMPLETERS: dict[str, Completer] = {
     "compare": _arms(*BLOCKS, *NETWORKS),
     "network": _arms(*NETWORKS),
     "predict": lambda **_: tuple(DEVICES),
+    "fits": lambda **_: tuple(DEVICES),
     "experiment": _experiments,
 }

@@ -9,6 +9,9 @@ block (a copy, a product in each number format), so that each time stands beside
 `--predict h200` runs nothing and says what the blocks would take on known devices, at the least and likely, with an
 interval; of a single device for each operator too.
 
+`--fits h200` runs nothing either and says the largest map and batch that fit, in each mode and in
+float32 and autocast; there a block may be a network, too.
+
 `--compare A B` runs two arms by turns instead, in fresh processes each round, and says whether B is
 FASTER, SLOWER, the SAME, or whether that is INCONCLUSIVE: an arm is a block, a network, either with
 an implementation (`apnb:fast`), or somebody's own `package.module:factory`.
@@ -31,14 +34,15 @@ from experiments import machine, select
 from experiments.spec import Cell, OwnModule, Protocol
 
 if TYPE_CHECKING:
-    from bench.records import Comparison, Record
+    from bench.records import Comparison, Fit, Record
 
 PROGRAM = "python -m bench.efficiency"
 BUDGETS_S = {"cpu": 75.0, "cuda": 6.0, "meta": 0.0}
 DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
 # What a comparison fixes beforehand, and what does not go with one.
 OF_COMPARISONS = ("margin", "rounds", "level")
-NOT_OF_COMPARISONS = ("block", "protocol", "budget", "fresh", "predict")
+NOT_OF_COMPARISONS = ("block", "protocol", "budget", "fresh", "predict", "fits")
+NOT_OF_FITS = ("mode", "dtype", "protocol", "budget", "fresh", "predict", "device")
 
 
 def parser() -> cli.Parser:
@@ -61,6 +65,8 @@ def parser() -> cli.Parser:
         "--fresh": "",
         "--predict": "predict times on GPUs that are not there and run nothing: the least, the likely one and its "
         f"interval; one or more of {', '.join(DEVICES)} (none: {', '.join(USUAL_DEVICES)})",
+        "--fits": "predict the largest map of the aspect ratio of --size, and the largest batch at it, that fit on "
+        "devices; as --predict",
     }
     comparing = {
         "--compare": "arms to run by turns; the verdict is on B",
@@ -76,6 +82,7 @@ def parser() -> cli.Parser:
         "--format": {"choices": ("table", "markdown", "latex", "csv", "json"), "default": "table"},
         "--out": {"default": Path("results/efficiency")},
         "--predict": {"nargs": "*", "metavar": "DEVICE"},
+        "--fits": {"nargs": "*", "metavar": "DEVICE"},
         "--compare": {"nargs": 2, "metavar": ("A", "B")},
     }
     parser = cli.Parser(PROGRAM, __doc__, texts, settings)
@@ -121,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _require_that_options_fit(options)
     if options.compare:
         return _compare(options)
+    if options.fits is not None:
+        return _fit(options)
     if options.predict is not None:
         return _predict(options)
     measurements = cells(options)
@@ -156,7 +165,7 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
 
 
 def _print(
-    rows: "Sequence[Record] | Sequence[Comparison]", tables: "Sequence[reports.Table]", form: str
+    rows: "Sequence[Record | Comparison | Fit]", tables: "Sequence[reports.Table]", form: str
 ) -> None:
     if form == "table":
         reports.show(tables)
@@ -186,6 +195,34 @@ def _predict(options: Namespace) -> int:
     return 0
 
 
+def _fit(options: Namespace) -> int:
+    """Print the largest maps and batches that fit on known devices."""
+    _require_usual(
+        options, NOT_OF_FITS, "--fits, which predicts each mode and format by CUDA's rules"
+    )
+    chosen = {name.lower(): find_device(name) for name in options.fits or USUAL_DEVICES}
+    names = dict.fromkeys(options.block or DEFAULT_BLOCKS)
+    arms = select.fitted_cells(names, _sizes(options), **_settings(options))
+    _import_factories(arms)
+    from bench import predict
+
+    fits: list[Fit] = []
+    with cli.progress("predicting", total=len(arms)) as step:
+        for cell in arms:
+            fits.extend(predict.find_fits(cell, chosen))
+            step(f"{cell.subject} {cell.mode} {cell.dtype}")
+    _print(fits, reports.fit_report(fits), options.format)
+    return 0
+
+
+def _require_usual(options: Namespace, names: Sequence[str], of: str) -> None:
+    usual = parser().parse_args([])
+    for name in names:
+        if getattr(options, name) != getattr(usual, name):
+            msg = f"--{name} does not go with {of}; leave it out"
+            raise ValueError(msg)
+
+
 def _require_that_options_fit(options: Namespace) -> None:
     """Refuse options of a comparison without one, and of a measurement beside one."""
     if not options.compare:
@@ -194,11 +231,9 @@ def _require_that_options_fit(options: Namespace) -> None:
                 msg = f"--{name} goes with --compare; add --compare A B, or leave it out"
                 raise ValueError(msg)
         return
-    usual = parser().parse_args([])
-    for name in NOT_OF_COMPARISONS:
-        if getattr(options, name) != getattr(usual, name):
-            msg = f"--{name} does not go with --compare, which names its arms and sets their time; leave it out"
-            raise ValueError(msg)
+    _require_usual(
+        options, NOT_OF_COMPARISONS, "--compare, which names its arms and sets their time"
+    )
     if options.device == "meta":
         msg = "--device meta runs nothing, so nothing can be compared; pass auto, cpu or cuda"
         raise ValueError(msg)

@@ -6,20 +6,23 @@ its blocks.
 
 import importlib.util
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size, unknown
 from experiments import variants
-from experiments.spec import Cell, Experiment, OwnModule, Protocol, Subject
+from experiments.spec import Cell, Dtype, Experiment, Mode, OwnModule, Protocol, Subject
 from experiments.training import Setting
 
 # Of Table 1.
 USUAL = {"channels": 2048, "key_channels": 256, "batch": 1, "dtype": "float32", "mode": "eval"}
 WIDTHS = ("channels", "key_channels")
 ARM_LIMIT_S = 3600.0
+FITTED_DTYPES: tuple[Dtype, ...] = ("float32", "autocast-bfloat16", "autocast-float16")
 
 
 def arm_cell(text: str, size: Size, *, experiment: str, **settings: Any) -> Cell:  # noqa: ANN401
@@ -45,6 +48,15 @@ def arm_axes(name: str, size: str, channels: int, key_channels: int) -> dict[str
     if name in NETWORKS:
         return {"network": name, "size": size}
     return {"block": name, "size": size, "channels": channels, "key_channels": key_channels}
+
+
+def fitted_cells(names: Iterable[str], sizes: Iterable[Size], **settings: Any) -> tuple[Cell, ...]:  # noqa: ANN401
+    """Each block or network by size, mode and number format, of which it is asked what fits; see `arm_cell`."""
+    every = product(names, sizes, get_args(Mode), FITTED_DTYPES)
+    return tuple(
+        arm_cell(name, size, experiment="fits", **settings | {"mode": mode, "dtype": dtype})
+        for name, size, mode, dtype in every
+    )
 
 
 def block_cell(text: str, size: Size, *, protocol: Protocol, **settings: Any) -> Cell:  # noqa: ANN401

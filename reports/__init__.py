@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reports.report import (
         efficiency_report,
         evaluation_report,
+        fit_report,
         prediction_report,
         training_report,
     )
@@ -35,7 +36,13 @@ _HOMES = {
         *("read_series", "write_history", "write_reports"),
     ),
     "reports.report": (
-        *("efficiency_report", "evaluation_report", "prediction_report", "training_report"),
+        *(
+            "efficiency_report",
+            "evaluation_report",
+            "fit_report",
+            "prediction_report",
+            "training_report",
+        ),
     ),
 }
 

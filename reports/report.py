@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from bench.analysis import Datasheet
-from bench.records import COMPARISONS_FILE, Record, read_comparisons, read_records
+from bench.records import COMPARISONS_FILE, Fit, Record, read_comparisons, read_records
 from reports import blocks, crossover, model, training
 from reports.audit import audit_table
 from reports.gate import comparison_tables
@@ -119,15 +119,23 @@ def efficiency_report(records: Sequence[Record]) -> tuple[Table, ...]:
     frame = build_frame(records)
     predicted, measured = blocks.efficiency_tables(frame)
     executed = any(record.source == "measured" for record in records)
-    return (predicted, measured, *blocks.machine_tables(frame)) if executed else (predicted,)
+    by_allocator = blocks.allocator_tables(frame, ["efficiency"])
+    if not executed:
+        return (predicted, *by_allocator)
+    return (predicted, measured, *by_allocator, *blocks.machine_tables(frame))
 
 
 def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -> tuple[Table, ...]:
-    """Predicted times of blocks on known devices; on a single one of their operators too."""
+    """Predicted times of blocks on known devices, and their memory there; on a single one of operators too."""
     frame = build_frame(records)
-    tables = blocks.predicted_time_tables(frame, devices)
+    tables = (*blocks.predicted_time_tables(frame, devices), *blocks.allocator_tables(frame))
     operators = blocks.operator_estimates(frame, devices[0]) if len(devices) == 1 else ()
     return (*tables, *operators)
+
+
+def fit_report(fits: Sequence[Fit]) -> tuple[Table, ...]:
+    """What fits on known devices."""
+    return (blocks.fit_table(fits),)
 
 
 def evaluation_report(record: Record) -> tuple[Table, ...]:

@@ -154,6 +154,7 @@ DEVICE = {
         reported=("Abacus",),
         ceilings=_ceilings(0.001, float32=0.001),
         memory_bytes=GIBI,
+        capability=(9, 9),
         source="by hand",
     ),
 """,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import comparison, files, outcome, record
+from bench.records import comparison, estimation, files, outcome, record
 from bench.regression import accepted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +25,11 @@ OUTCOMES = {
 
 
 def model_of(path):
-    return comparison.Comparison if path.name == record.COMPARISONS_FILE else record.Record
+    models = {
+        record.COMPARISONS_FILE: comparison.Comparison,
+        estimation.ERRORS_FILE: estimation.EstimateErrors,
+    }
+    return models.get(path.name, record.Record)
 
 
 def left_out(whole, line, place=""):

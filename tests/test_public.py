@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MEASURED = "--batch --block --channels --device --dtype --key-channels --mode --out --size"
 COMPARED = "--level --margin --rounds"
 OPTIONS = {
-    "bench.efficiency:parser": f"{MEASURED} {COMPARED} --budget --compare --format --fresh --predict --protocol",
+    "bench.efficiency:parser": f"{MEASURED} {COMPARED} --budget --compare --fits --format --fresh "
+    "--predict --protocol",
     "bench.ablations:parser": "--all --backbone --budget --dataset --device --engine --evaluate --evaluation "
     "--experiment --fresh --network --out --recipe --root --seeds --slots --table",
     "bench.regress:parser": f"{MEASURED} {COMPARED} --accept --accepted --base --exact-only "

@@ -41,3 +41,10 @@ from bench.analysis.statistics import (
     median_interval,
     without_rejected,
 )
+from bench.analysis.workspaces import (
+    CONTEXT_BYTES,
+    DRIVER_SHARE,
+    WORKSPACE_NOTES,
+    cublas_bytes,
+    usable_bytes,
+)

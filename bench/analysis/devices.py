@@ -72,12 +72,13 @@ class Chip:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Datasheet:
-    """A device as people call it and as torch reports it, its memory, and where the numbers stand."""
+    """A device as people call it and as torch reports it, its memory and compute capability, and where that stands."""
 
     title: str
     reported: tuple[str, ...]
     ceilings: Ceilings
     memory_bytes: int
+    capability: tuple[int, int]
     source: str
     chip: Chip | None = None
 
@@ -109,6 +110,7 @@ DEVICES: dict[str, Datasheet] = {
         # 3840 cores, 2 FLOPs each, at the boost clock of 1582 MHz; half precision is 1/64 of that.
         ceilings=_ceilings(547.7, 3, float32=12.15),
         memory_bytes=12 * GIBI,
+        capability=(6, 1),
         source="NVIDIA, TITAN Xp specifications, 2017",
         chip=_chip("pascal", 30, 250, is_stacked=False),
     ),
@@ -117,6 +119,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("Tesla V100-SXM2-16GB", "Tesla V100-SXM2-32GB"),
         ceilings=_ceilings(900.0, 6, float32=15.7, float16=125.0, float64=7.8),
         memory_bytes=16 * GIBI,
+        capability=(7, 0),
         source="NVIDIA, Tesla V100 datasheet, 2018; also with 32 GB",
         chip=_chip("volta", 80, 300),
     ),
@@ -125,6 +128,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("NVIDIA A100-SXM4-40GB", "A100-SXM4-40GB"),
         ceilings=_ceilings(1555.0, 40, **_AMPERE),
         memory_bytes=40 * GIBI,
+        capability=(8, 0),
         source="NVIDIA, A100 Tensor Core GPU datasheet, 2020",
         chip=_chip("ampere", 108, 400),
     ),
@@ -133,6 +137,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("NVIDIA A100-SXM4-80GB", "A100-SXM4-80GB"),
         ceilings=_ceilings(2039.0, 40, **_AMPERE),
         memory_bytes=80 * GIBI,
+        capability=(8, 0),
         source="NVIDIA, A100 Tensor Core GPU datasheet, 2021",
         chip=_chip("ampere", 108, 400),
     ),
@@ -141,6 +146,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("NVIDIA H100 80GB HBM3",),
         ceilings=_ceilings(3350.0, 50, **_HOPPER),
         memory_bytes=80 * GIBI,
+        capability=(9, 0),
         source="NVIDIA, H100 Tensor Core GPU datasheet, 2023",
         chip=_chip("hopper", 132, 700),
     ),
@@ -150,6 +156,7 @@ DEVICES: dict[str, Datasheet] = {
         # The second cache as torch reports it.
         ceilings=_ceilings(4800.0, 60, **_HOPPER),
         memory_bytes=141 * GIGA,
+        capability=(9, 0),
         source="NVIDIA, H200 Tensor Core GPU datasheet, 2024",
         chip=_chip("hopper", 132, 700),
     ),
@@ -158,6 +165,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("Tesla P4",),
         ceilings=_ceilings(192.0, 2, float32=5.7),
         memory_bytes=8 * GIBI,
+        capability=(6, 1),
         source="NVIDIA, Tesla P4 datasheet, 2016; the board of 75 W",
         chip=_chip("pascal", 20, 75, is_stacked=False),
     ),
@@ -166,6 +174,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("Tesla P100-PCIE-16GB",),
         ceilings=_ceilings(732.0, 4, float32=9.52, float16=19.05, float64=4.76),
         memory_bytes=16 * GIBI,
+        capability=(6, 0),
         # 3584 cores, 2 FLOPs each, at 1328 MHz, printed as 9.3; reported as 1380 MHz with the rows of timings.
         source="NVIDIA, Tesla P100 datasheet, 2016; the clock as NeuSight states it",
         chip=_chip("pascal-p100", 56, 250),
@@ -175,6 +184,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("Tesla V100-PCIE-32GB", "Tesla V100-PCIE-16GB"),
         ceilings=_ceilings(900.0, 6, float32=14.03, float16=112.0, float64=7.0),
         memory_bytes=32 * GIBI,
+        capability=(7, 0),
         source="NVIDIA, Tesla V100 datasheet, 2018; also with 16 GB",
         chip=_chip("volta", 80, 250),
     ),
@@ -183,6 +193,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("Tesla T4",),
         ceilings=_ceilings(320.0, 4, float32=8.14, float16=65.0),
         memory_bytes=15 * GIBI,
+        capability=(7, 5),
         source="NVIDIA, T4 datasheet, 2019",
         chip=_chip("turing", 40, 70, is_stacked=False),
     ),
@@ -191,6 +202,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("NVIDIA A100-PCIE-40GB", "A100-PCIE-40GB"),
         ceilings=_ceilings(1555.0, 40, **_AMPERE),
         memory_bytes=40 * GIBI,
+        capability=(8, 0),
         source="NVIDIA, A100 PCIe product brief, 2020",
         chip=_chip("ampere", 108, 250),
     ),
@@ -199,6 +211,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("NVIDIA A100 80GB PCIe",),
         ceilings=_ceilings(1935.0, 40, **_AMPERE),
         memory_bytes=80 * GIBI,
+        capability=(8, 0),
         source="NVIDIA, A100 80GB PCIe product brief, 2021",
         chip=_chip("ampere", 108, 300),
     ),
@@ -207,6 +220,7 @@ DEVICES: dict[str, Datasheet] = {
         reported=("NVIDIA L4",),
         ceilings=_ceilings(300.0, 48, float32=30.3, tf32=60.0, float16=121.0, bfloat16=121.0),
         memory_bytes=24 * GIBI,
+        capability=(8, 9),
         source="NVIDIA, L4 Tensor Core GPU datasheet, 2023",
         chip=_chip("ada", 58, 72, is_stacked=False),
     ),
@@ -217,6 +231,7 @@ DEVICES: dict[str, Datasheet] = {
             2039.0, 50, float32=51.2, tf32=378.0, float16=756.5, bfloat16=756.5, float64=51.2
         ),
         memory_bytes=80 * GIBI,
+        capability=(9, 0),
         source="NVIDIA, H100 PCIe product brief, 2022",
         chip=_chip("hopper", 114, 350),
     ),

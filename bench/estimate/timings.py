@@ -124,6 +124,7 @@ def _datasheet(entry: dict[str, Any]) -> Datasheet:
         reported=(name,),
         ceilings=ceilings,
         memory_bytes=int(float(entry.get("Dev_Mem", 0)) * GIBI),
+        capability=known.capability if known else (8, 0),
         source=DEVICES_FILE,
         chip=known.chip if known else chip,
     )

@@ -10,15 +10,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bench.predict.allocator import Event, replay
 from bench.predict.fake import Arguments, Keywords, Mode, Overload, operator_name, tensors
 from bench.predict.ledger import Context, Step, unchanged
+from bench.predict.segments import MIN_BLOCK_BYTES, round_up
 from bench.records import LiveTensor, PredictedMemory
 from bench.workloads import sum_outputs
 
+# CUDA's kernels of these make a tensor for themselves, as large as their first argument; no dispatch sees it
+# (aten/src/ATen/native/cuda/SoftMax.cu, softmax_backward_cuda_out: the gradient times the output).
+SCRATCH = frozenset({"aten._softmax_backward_data"})
+
 
 def rounded(size_bytes: int) -> int:
-    """Bytes that PyTorch's CUDA allocator hands out for a request, in blocks of 512."""
-    return -(-size_bytes // 512) * 512
+    """Bytes that PyTorch's CUDA allocator needs for a request, in blocks of 512."""
+    return round_up(size_bytes, MIN_BLOCK_BYTES)
 
 
 class _Storage(NamedTuple):
@@ -27,6 +33,7 @@ class _Storage(NamedTuple):
     reference: weakref.ref[Any]
     size_bytes: int
     place: int  # among all, in the order in which they were made
+    event: int  # its name among the allocator's events; the key is another's later
     operator: str | None  # None of one that was there before the call
     module: str
     shape: torch.Size
@@ -49,7 +56,8 @@ class Meter(Mode):
     A storage counts once, however many views it has, from the end of the operator that made it; the
     workspace inside an operator is invisible. What an operator is given that none has made stood
     from the beginning: a tensor that is a module's plain attribute. Storages are followed by weak
-    references, so that nothing lives longer for being watched.
+    references, so that nothing lives longer for being watched. `events` is what CUDA's allocator was
+    asked for, some operators' scratch included, the call from `call_at` on.
     """
 
     def __init__(self) -> None:
@@ -58,6 +66,10 @@ class Meter(Mode):
         self.standing_bytes = 0
         self.peak_bytes = 0
         self.peak_operator = ""
+        self.parameter_bytes = self.input_bytes = 0
+        self.is_first = False
+        self.events: list[Event] = []
+        self.call_at = -1
         self._place = 0  # of the storage that was made last
         self._peak_place = 0  # and at the peak; none is listed where that is what stood
         self._live: dict[int, _Storage] = {}
@@ -73,7 +85,7 @@ class Meter(Mode):
 
     def begin(self) -> None:
         """Look for the peak from here on, over the bytes that stand."""
-        self.standing_bytes = self.live_bytes
+        self.standing_bytes, self.call_at = self.live_bytes, len(self.events)
         self.peak_bytes, self.peak_operator = self.live_bytes, ""
         self._peak_place, self._gone = 0, []
 
@@ -86,6 +98,9 @@ class Meter(Mode):
             self.peak_bytes += new_bytes
         result = func(*args, **kwargs)
         self._add(tensors((result,)), name)
+        if name in SCRATCH:
+            scratch = len(self.events)
+            self.events += (scratch, rounded(args[0].nbytes)), (scratch, 0)
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes, self.peak_operator = self.live_bytes, name
             self._peak_place, self._gone = self._place, []
@@ -113,20 +128,26 @@ class Meter(Mode):
             return
         is_backward = torch._C._current_autograd_node() is not None  # noqa: SLF001
         self._place += 1
+        event = len(self.events)
         self._live[key] = _Storage(
             reference=weakref.ref(storage, partial(self._drop, key)),
             size_bytes=size_bytes,
             place=self._place,
+            event=event,
             operator=operator,
             module="(backward)" if is_backward else self._modules[-1],
             shape=tensor.shape,
             dtype=tensor.dtype,
         )
         self.live_bytes += size_bytes
+        stood = operator is None and self.call_at >= 0
+        self.events.insert(self.call_at if stood else event, (event, size_bytes))
+        self.call_at += stood
 
     def _drop(self, key: int, _: object) -> None:
         storage = self._live.pop(key)
         self.live_bytes -= storage.size_bytes
+        self.events.append((storage.event, 0))
         if storage.place <= self._peak_place:
             self._gone.append(storage)
 
@@ -161,7 +182,8 @@ def predict_memory(
 
     Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
     tensors and gradients count. Of a module and inputs that are fake or on `meta` nothing is executed
-    or allocated. Mode, buffers and gradients are put back.
+    or allocated. Mode, buffers and gradients are put back. What CUDA's allocator makes of it is told
+    of a call that is not the first.
 
     Args:
         module: what is called.
@@ -175,6 +197,18 @@ def predict_memory(
     Raises:
         ValueError: in `train`, no output depends on a parameter.
     """
+    return describe_peak(follow_call(module, inputs, mode=mode, first=first, numbers=numbers))
+
+
+def follow_call(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    *,
+    mode: Step,
+    first: bool = False,
+    numbers: Context = nullcontext,
+) -> Meter:
+    """Follow what stands, unless it is the `first` a call before, and the call, as `predict_memory` has it."""
     meter = Meter()
 
     def forward() -> object:
@@ -182,8 +216,10 @@ def predict_memory(
             return module(*inputs)
 
     with unchanged(module, mode=mode):
-        parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
-        input_bytes = meter.hold(inputs)
+        for part in module.modules():  # nearly the order in which they were made
+            meter.hold((*part.parameters(recurse=False), *part.buffers(recurse=False)))
+        meter.parameter_bytes = meter.live_bytes
+        meter.input_bytes = meter.hold(inputs)
         with meter, numbers() if mode == "eval" else nullcontext():
             if not first:
                 forward()
@@ -192,16 +228,35 @@ def predict_memory(
                 outputs = forward()  # kept while going back, as a training loop keeps them
                 if mode == "train":
                     sum_outputs(outputs).backward()
+    meter.is_first = first
+    return meter
+
+
+def describe_peak(meter: Meter) -> PredictedMemory:
+    """Say what was alive at the peak, and what CUDA's allocator makes of a call that is not the first."""
     live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
     by_module: Counter[str] = Counter()
     for tensor in live:
         by_module[tensor.module] += tensor.size_bytes
-    return PredictedMemory(
+    memory = PredictedMemory(
         peak_bytes=meter.peak_bytes,
         increment_bytes=meter.peak_bytes - meter.standing_bytes,
-        input_bytes=input_bytes,
-        parameter_bytes=parameter_bytes,
+        input_bytes=meter.input_bytes,
+        parameter_bytes=meter.parameter_bytes,
         peak_operator=meter.peak_operator,
         live=live,
         by_module=dict(by_module),
     )
+    return memory if meter.is_first else memory.model_copy(update=allocated(meter))
+
+
+def allocated(meter: Meter) -> dict[str, int]:
+    """What the allocator hands out and reserves for a call, with segments of each kind."""
+    usual, expandable = (
+        replay(meter.events, meter.call_at, expandable=kind) for kind in (False, True)
+    )
+    return {
+        "allocated_bytes": usual.allocated_bytes,
+        "reserved_bytes": usual.reserved_bytes,
+        "expandable_reserved_bytes": expandable.reserved_bytes,
+    }

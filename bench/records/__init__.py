@@ -20,6 +20,7 @@ from bench.records.failure import (
     timeout_failure,
 )
 from bench.records.files import Model, append_line, read_models, write_whole
+from bench.records.fit import Fit, PeakPart
 from bench.records.outcome import (
     CALL_MEMORY,
     GATE_EXPERIMENT,

@@ -90,6 +90,8 @@ class PredictedMemory(Model):
     `peak_bytes` is everything alive at the peak; `increment_bytes` is what the call adds to inputs
     and parameters. `paper_bytes` is the figure by the released script's procedure. `device` is the
     one whose rules apply where they differ: autocast's casts, the choice of an attention kernel.
+    `allocated_bytes` and `reserved_bytes` are what the call adds by the rules of CUDA's allocator, the
+    latter also with expandable segments; None of a processor and in old records.
     """
 
     peak_bytes: int
@@ -101,6 +103,9 @@ class PredictedMemory(Model):
     by_module: dict[str, int] = Field(default_factory=dict)
     paper_bytes: int | None = None
     device: Literal["cpu", "cuda"] | None = None
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
+    expandable_reserved_bytes: int | None = None
 
 
 class MeasuredMemory(Model):

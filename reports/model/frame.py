@@ -42,7 +42,10 @@ PRINTED = {
     "times": ("published_times", 1.0),
 }
 COUNT_COLUMNS = ("parameters", "buffers", "macs", "flops", "paper_operations", "ledger")
-PREDICTED_SIZES = ("peak_bytes", "increment_bytes", "paper_bytes", "device")
+PREDICTED_SIZES = (
+    *("peak_bytes", "increment_bytes", "paper_bytes", "device"),
+    *("allocated_bytes", "reserved_bytes", "expandable_reserved_bytes"),
+)
 MEASURED_COLUMNS = (
     "timings",
     "operations",
@@ -57,7 +60,7 @@ FRAME_COLUMNS = (
     *("axes", "cell", "created_at", "device", "device_name", "environment", "failure", "origins"),
     *COUNT_COLUMNS,
     *(f"predicted_{name}" for name in PREDICTED_SIZES),
-    *("memory_bytes", "reserved_bytes", "measured_paper_bytes"),
+    *("memory_bytes", "requested_bytes", "reserved_bytes", "measured_paper_bytes"),
     *MEASURED_COLUMNS,
     *("document", "published_place"),
     *dict.fromkeys(column for column, _ in PRINTED.values()),
@@ -180,6 +183,7 @@ def _measured_columns(record: Record, shared: Mapping[str, Any]) -> dict[str, An
         "device_name": (where.device_name if where else None) or None,
         "environment": where,
         "memory_bytes": next((size for size in sizes if size is not None), None),
+        "requested_bytes": memory.requested_bytes,
         "reserved_bytes": memory.reserved_bytes,
         "measured_paper_bytes": memory.paper_bytes,
         "cell": record.cell,

@@ -35,6 +35,7 @@ def offered(line, folder):
         ("bench.efficiency --block apnb:fa", ["apnb:fast", "apnb:fast-compiled"]),
         ("bench.efficiency --compare apnb mmseg/ann-r5", ["mmseg/ann-r50"]),
         ("bench.efficiency --predict h2", ["h200"]),
+        ("bench.efficiency --fits v", ["v100"]),
         ("bench.ablations --network mmseg/ann-r5", ["mmseg/ann-r50"]),
         ("bench.ablations --experiment cross", ["crossover"]),
         ("bench.regress --base main --block afn", ["afnb"]),

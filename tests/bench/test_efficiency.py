@@ -73,6 +73,11 @@ def test_help_is_quick(module):
         (["--device", "tpu"], "argument --device: invalid choice: 'tpu' (choose from"),
         (["--dtype", "float8"], "argument --dtype: invalid choice: 'float8' (choose from"),
         (["--channels", "0"], "argument --channels: '0' is not a whole number"),
+        (["--fits", "h20"], "unknown device 'h20'; did you mean 'h200'? known are titan-xp,"),
+        (["--fits", "--mode", "train"], "--mode does not go with --fits, which predicts each mode"),
+        (["--fits", "--predict"], "--predict does not go with --fits"),
+        (["--fits", "--block", "apbn"], "unknown block 'apbn'; did you mean 'apnb'?"),
+        (["--fits", "--compare", "nb", "apnb"], "--fits does not go with --compare"),
         (["--block", "no.such:thing"], "block 'no.such:thing': can't import 'no.such'"),
         (
             ["--block", "json:nothing"],
@@ -92,6 +97,18 @@ def test_a_wrong_argument_gets_one_line_and_status_2(tmp_path, arguments, messag
     assert done.stdout == ""
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_what_fits_is_a_record_for_each_mode_and_format():
+    small = ["--block", "nb", "--channels", "512", "--key-channels", "64", "--size", "128x128"]
+    done = call("--fits", "V100", *small, "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    fits = json.loads(done.stdout)
+    formats = ("float32", "autocast-bfloat16", "autocast-float16")
+    assert [(fit["mode"], fit["dtype"]) for fit in fits] == [
+        (mode, dtype) for mode in ("eval", "train") for dtype in formats
+    ]
+    assert all(fit["peak_bytes"] <= fit["usable_bytes"] < 2**34 for fit in fits)
 
 
 def test_a_file_of_records_that_is_none_is_named(tmp_path):

@@ -26,6 +26,7 @@ DEVICE = Datasheet(
     reported=(),
     ceilings=Ceilings(bandwidth=1e12, products={"float32": 1e13, "tf32": 8e13}, l2_bytes=2**20),
     memory_bytes=2**30,
+    capability=(8, 0),
     source="by hand",
     chip=Chip(architecture=ARCHITECTURES["ampere"], multiprocessors=100, watts=None),
 )
