@@ -122,11 +122,11 @@ def predict_memory(
     inputs: tuple[Tensor, ...],
     *,
     mode: Step,
-    first: bool = False,
     numbers: Context = nullcontext,
 ) -> PredictedMemory:
     """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
 
+    It is a call that is not the first: what one forward pass before it made and kept stands, too.
     Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
     tensors and gradients count. Of a module and inputs that are fake or on `meta` nothing is executed
     or allocated. Mode, buffers and gradients are put back.
@@ -135,8 +135,6 @@ def predict_memory(
         module: what is called.
         inputs: with what.
         mode: `eval` or `train`.
-        first: whether it is the module's first call, as a processor's is; else what that made and
-            kept stands too.
         numbers: makes the context of a forward pass; in inference all calls share one, and so what
             autocast has cast, each step of training has its own.
 
@@ -153,8 +151,7 @@ def predict_memory(
         parameter_bytes = meter.hold([*module.parameters(), *module.buffers()])
         input_bytes = meter.hold(inputs)
         with meter, numbers() if mode == "eval" else nullcontext():
-            if not first:
-                forward()
+            forward()
             meter.begin()
             with meter.attributing(module):
                 outputs = forward()  # kept while going back, as a training loop keeps them

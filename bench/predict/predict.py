@@ -40,11 +40,7 @@ def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measur
         require_format(cell.dtype, aim)
     with fake.on(aim):
         work = make_fake(cell, aim)
-        # Ahead of counting: clocks are read of calls that are not the first, memory of a processor
-        # of the first, since the heap keeps what others leave.
-        predicted = predict_memory(
-            work.module, work.inputs, mode=cell.mode, first=aim == "cpu", numbers=work.numbers
-        )
+        predicted = predict_memory(work.module, work.inputs, mode=cell.mode, numbers=work.numbers)
         counts = _counts(cell, work)
     if cell.implementation == "onnxruntime":  # which has its own memory plan
         return Measures(counts=counts)
