@@ -14,7 +14,6 @@ of an arm that has had its turn go on spinning for work into the turn of the nex
 made equal arms of 0.6 ms a call differ by factors of 0.4 to 2.2. See `thread_variables`.
 """
 
-import ctypes
 import gc
 import math
 import sys
@@ -96,7 +95,7 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
         memory = measure.measure_memory(work, device=device) if reads else None
         if task.outputs is not None:
             save_outputs(work, task.outputs)
-        keep_heap()  # after the memory was read, which is to be the usual one
+        keep_heap()  # after memory was read, for which the heap keeps nothing
         take = plant(timed_turns(work, device), task.planted)
         with measure.collector_off():
             call_s = warm_up_arm(take, seconds=WARM_S[device])
@@ -191,11 +190,7 @@ def warm_up_arm(take: Callable[[int], TurnTimes], *, seconds: float) -> float:
 
 def keep_heap() -> bool:
     """Have the C library keep what was freed, in blocks of up to 32 MiB; False where it has no such switch."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return False
-    return all(mallopt(option, value) for option, value in KEPT_HEAP.items())
+    return measure.set_malloc(KEPT_HEAP)
 
 
 def refill(work: "Workload", *, seed: int) -> None:

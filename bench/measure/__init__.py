@@ -11,8 +11,8 @@ from bench.measure.nvml import current_nvml, waiting
 
 if TYPE_CHECKING:
     from bench.measure.exactness import float64_errors
-    from bench.measure.measure import measure_cell
-    from bench.measure.memory import measure_memory
+    from bench.measure.measure import measure_cell, memory_on_cpu
+    from bench.measure.memory import measure_memory, set_malloc
 
 # What a cell may name as its probes, in the order in which they are run: memory before time, so that nothing is warm in
 # the allocator. The function `probe` of each module takes workload, cell and device, and gives fields of `Measures`.
@@ -21,7 +21,13 @@ PROBES = {
     "timing": "bench.measure.{device}_timer",
     "operations": "bench.measure.profiler",
 }
-_MODULES = {"float64_errors": "exactness", "measure_cell": "measure", "measure_memory": "memory"}
+_MODULES = {
+    "float64_errors": "exactness",
+    "measure_cell": "measure",
+    "memory_on_cpu": "measure",
+    "measure_memory": "memory",
+    "set_malloc": "memory",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -2,16 +2,17 @@
 
 import logging
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, Literal
 
 from ann.spec import UnavailableError
 from bench.measure import ceilings, other_counters, probe_modules, profiler
+from bench.measure.memory import measure_memory
 from bench.predict import measured_memory, sequence_of, wall_times
 from bench.records import MeasuredMemory, Measures
-from bench.workloads import make_workload, unswitched, warm_device
+from bench.workloads import Workload, make_workload, unswitched, warm_device
 from experiments.spec import MachineCheck, Measurement
 
 Device = Literal["cpu", "cuda"]
@@ -39,14 +40,20 @@ def measure_cell(cell: Measurement | MachineCheck, device: Device) -> Measures:
                 return Measures(ceilings=ceilings.measure_ceilings(device))
 
 
+def memory_on_cpu(cell: Measurement) -> MeasuredMemory:
+    """Read a cell's memory on the processor; nothing is to be timed in this process afterwards.
+
+    Raises:
+        ValueError: the subject can't be built.
+        RuntimeError: whatever its execution raises.
+    """
+    with _workload(cell, "cpu") as work:
+        return measure_memory(work, device="cpu")
+
+
 def _measure_call(cell: Measurement, device: Device) -> Measures:
-    warm_device(cell, device)
-    work = make_workload(cell, device)
-    # In inference under autocast all calls share one context, and so the weights that it has cast.
-    with work.numbers() if cell.mode == "eval" else nullcontext():
-        if cell.implementation in COMPILED:
-            _compile(work)
-        fields: dict[str, Any] = {"readings": {}}
+    fields: dict[str, Any] = {"readings": {}}
+    with _workload(cell, device) as work:
         for module in probe_modules(cell.probes, device):
             taken = import_module(module).probe(work, cell, device)
             fields["readings"] |= taken.pop("readings", {})
@@ -55,6 +62,17 @@ def _measure_call(cell: Measurement, device: Device) -> Measures:
         attends = cell.implementation not in ("plain", "chunked", "onnxruntime")
         kernels = profiler.executed_kernels(work, device=device) if attends else ()
     return Measures(kernels=kernels, **fields)
+
+
+@contextmanager
+def _workload(cell: Measurement, device: Device) -> Iterator[Workload]:
+    warm_device(cell, device)
+    work = make_workload(cell, device)
+    # In inference under autocast all calls share one context, and so the weights that it has cast.
+    with work.numbers() if cell.mode == "eval" else nullcontext():
+        if cell.implementation in COMPILED:
+            _compile(work)
+        yield work
 
 
 def _compile(work: Callable[[], object]) -> None:

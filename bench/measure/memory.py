@@ -4,8 +4,13 @@ Measured minus predicted is workspace and rounding: what operators take inside t
 reorders, cuDNN and cuBLAS workspaces) and what the allocator can't split.
 """
 
+import ctypes
 import gc
-from collections.abc import Callable
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +21,18 @@ from bench.records import MeasuredMemory
 from experiments.spec import Measurement
 
 WARM_CALLS = 3
+# A first call on a processor that takes longer is read itself, rather than a second one.
+LONG_CALL_S = 10.0
+# Of glibc's malloc.h, M_TRIM_THRESHOLD and M_MMAP_THRESHOLD: what is freed goes back at once. Left alone they
+# follow what has been freed, up to 64 and 32 MiB, which the heap then keeps.
+NOTHING_KEPT = {-1: 2**16, -3: 2**16}
 
 
 def measure_memory(work: Callable[[], object], *, device: Literal["cpu", "cuda"]) -> MeasuredMemory:
     """Peak of one executed call over what stood before it: inputs and parameters.
 
-    `work` drops what it returns. On `cuda` three calls go before the one that is read; on `cpu` one is
-    made, after which the caller may want no other (a first tiny call is the caller's).
+    `work` drops what it returns. On `cuda` three calls go before the one that is read, on `cpu` one; see
+    `measure_cpu` for what that leaves behind.
 
     Raises:
         ValueError: the device is another.
@@ -70,17 +80,92 @@ def measure_cuda(
 def measure_cpu(work: Callable[[], object], process: Path = Path("/proc/self")) -> MeasuredMemory:
     """High-water mark of the process over its resident memory before the call; Linux alone.
 
-    Where the mark can't be reset or read there is no reading, and the call is not made.
+    The second call is read: a first one pages code in, and makes what libraries keep. One that takes
+    longer than `LONG_CALL_S` is read itself, and no other is made. From here on the heap of this
+    process keeps nothing that is freed, where that is glibc's, so that calls are slow: nothing is to
+    be timed in it. Where the mark can't be reset or read there is no reading, and no call is made.
     """
+    set_malloc(NOTHING_KEPT)
+    try:
+        began_s = time.monotonic()
+        rise_bytes = _rise(work, process)
+        if time.monotonic() - began_s < LONG_CALL_S:
+            rise_bytes = _rise(work, process)
+    except UnreadableError:
+        return MeasuredMemory()
+    lag_bytes = _pages_per_cpu() * mmap.PAGESIZE * (os.cpu_count() or 1)
+    return MeasuredMemory(high_water_bytes=max(0, rise_bytes), resolution_bytes=lag_bytes)
+
+
+class UnreadableError(RuntimeError):
+    """This system does not say how much memory a process has."""
+
+
+def _rise(work: Callable[[], object], process: Path) -> int:
+    """Bytes by which a call raises the mark."""
     gc.collect()
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):
+        _settle()
     try:
         # Writing 5 sets the mark back to what is resident now (proc(5)).
         (process / "clear_refs").write_text("5", encoding="ascii")
         before = _status_bytes(process, "VmRSS")
-    except (OSError, ValueError):
-        return MeasuredMemory()
+    except (OSError, ValueError) as error:
+        raise UnreadableError from error
     work()
-    return MeasuredMemory(high_water_bytes=max(0, _status_bytes(process, "VmHWM") - before))
+    return _status_bytes(process, "VmHWM") - before
+
+
+def _settle() -> None:
+    """Have the kernel add up the pages of this process that it has counted for each processor apart.
+
+    It adds a processor's pages of one kind when they are so many, and its mark knows of no others; so
+    each takes and gives back more than that, of memory and of a file.
+    """
+    size_bytes = 2 * _pages_per_cpu() * mmap.PAGESIZE
+    pages = slice(None, None, mmap.PAGESIZE)
+    with (
+        (Path(torch.__file__).parent / "lib" / "libtorch_cpu.so").open("rb") as file,
+        _on_each_cpu() as cpus,
+    ):
+        for _ in cpus:
+            with mmap.mmap(-1, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+                memory[pages] = bytes(len(range(size_bytes)[pages]))
+            with mmap.mmap(file.fileno(), size_bytes, mmap.MAP_PRIVATE, mmap.PROT_READ) as mapped:
+                mapped[pages]
+
+
+def _pages_per_cpu() -> int:
+    """How many Linux counts before it adds them up: `percpu_counter_batch` in its lib/percpu_counter.c."""
+    return max(32, 2 * (os.cpu_count() or 1))
+
+
+@contextmanager
+def _on_each_cpu() -> Iterator[Iterator[int]]:
+    """Move this thread to one processor after the other, those that it may not use left out."""
+    allowed = os.sched_getaffinity(0)
+
+    def visited() -> Iterator[int]:
+        for number in range(os.cpu_count() or 1):
+            with suppress(OSError):
+                os.sched_setaffinity(0, {number})
+                yield number
+
+    try:
+        yield visited()
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def set_malloc(options: Mapping[int, int]) -> bool:
+    """Set options of the C library's heap, for as long as this process lives; False where it has no such switch."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    return all(mallopt(option, value) for option, value in options.items())
 
 
 def _status_bytes(process: Path, field: str) -> int:

@@ -67,7 +67,6 @@ class Meter(Mode):
         self.peak_bytes = 0
         self.peak_operator = ""
         self.parameter_bytes = self.input_bytes = 0
-        self.is_first = False
         self.events: list[Event] = []
         self.call_at = -1
         self._place = 0  # of the storage that was made last
@@ -175,29 +174,30 @@ def predict_memory(
     inputs: tuple[Tensor, ...],
     *,
     mode: Step,
-    first: bool = False,
     numbers: Context = nullcontext,
+    with_allocator: bool = True,
 ) -> PredictedMemory:
     """Peak of the live tensors in one forward pass, in `train` with the backward pass of the sum.
 
+    It is a call that is not the first: what one forward pass before it made and kept stands, too.
     Parameters, buffers, inputs and other tensors of the module stand from the beginning; saved
     tensors and gradients count. Of a module and inputs that are fake or on `meta` nothing is executed
-    or allocated. Mode, buffers and gradients are put back. What CUDA's allocator makes of it is told
-    of a call that is not the first.
+    or allocated. Mode, buffers and gradients are put back.
 
     Args:
         module: what is called.
         inputs: with what.
         mode: `eval` or `train`.
-        first: whether it is the module's first call, as a processor's is; else what that made and
-            kept stands too.
         numbers: makes the context of a forward pass; in inference all calls share one, and so what
             autocast has cast, each step of training has its own.
+        with_allocator: say what CUDA's allocator makes of it, too.
 
     Raises:
         ValueError: in `train`, no output depends on a parameter.
     """
-    return describe_peak(follow_call(module, inputs, mode=mode, first=first, numbers=numbers))
+    meter = follow_call(module, inputs, mode=mode, numbers=numbers)
+    memory = describe_peak(meter)
+    return memory.model_copy(update=allocated(meter)) if with_allocator else memory
 
 
 def follow_call(
@@ -205,10 +205,9 @@ def follow_call(
     inputs: tuple[Tensor, ...],
     *,
     mode: Step,
-    first: bool = False,
     numbers: Context = nullcontext,
 ) -> Meter:
-    """Follow what stands, unless it is the `first` a call before, and the call, as `predict_memory` has it."""
+    """Follow what stands, a call before, and the call, as `predict_memory` has it."""
     meter = Meter()
 
     def forward() -> object:
@@ -221,24 +220,22 @@ def follow_call(
         meter.parameter_bytes = meter.live_bytes
         meter.input_bytes = meter.hold(inputs)
         with meter, numbers() if mode == "eval" else nullcontext():
-            if not first:
-                forward()
+            forward()
             meter.begin()
             with meter.attributing(module):
                 outputs = forward()  # kept while going back, as a training loop keeps them
                 if mode == "train":
                     sum_outputs(outputs).backward()
-    meter.is_first = first
     return meter
 
 
 def describe_peak(meter: Meter) -> PredictedMemory:
-    """Say what was alive at the peak, and what CUDA's allocator makes of a call that is not the first."""
+    """Say what was alive at the peak."""
     live = tuple(sorted(meter.peak_live, key=lambda tensor: -tensor.size_bytes))
     by_module: Counter[str] = Counter()
     for tensor in live:
         by_module[tensor.module] += tensor.size_bytes
-    memory = PredictedMemory(
+    return PredictedMemory(
         peak_bytes=meter.peak_bytes,
         increment_bytes=meter.peak_bytes - meter.standing_bytes,
         input_bytes=meter.input_bytes,
@@ -247,7 +244,6 @@ def describe_peak(meter: Meter) -> PredictedMemory:
         live=live,
         by_module=dict(by_module),
     )
-    return memory if meter.is_first else memory.model_copy(update=allocated(meter))
 
 
 def allocated(meter: Meter) -> dict[str, int]:

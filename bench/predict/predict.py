@@ -40,10 +40,12 @@ def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measur
         require_format(cell.dtype, aim)
     with fake.on(aim):
         work = make_fake(cell, aim)
-        # Ahead of counting: clocks are read of calls that are not the first, memory of a processor
-        # of the first, since the heap keeps what others leave.
         predicted = predict_memory(
-            work.module, work.inputs, mode=cell.mode, first=aim == "cpu", numbers=work.numbers
+            work.module,
+            work.inputs,
+            mode=cell.mode,
+            numbers=work.numbers,
+            with_allocator=aim == "cuda",
         )
         counts = _counts(cell, work)
     if cell.implementation == "onnxruntime":  # which has its own memory plan

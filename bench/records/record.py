@@ -112,7 +112,8 @@ class MeasuredMemory(Model):
     """Peak of one executed call over what stood before it (inputs and parameters in place).
 
     On CUDA the allocator's requested, allocated and reserved bytes and the driver's; on the CPU the
-    high-water mark of the process. `paper_bytes` is the figure by the released script's procedure.
+    high-water mark of the process, and how much of it may be missing since the kernel adds up pages by
+    many. `paper_bytes` is the figure by the released script's procedure.
     """
 
     requested_bytes: int | None = None
@@ -120,6 +121,7 @@ class MeasuredMemory(Model):
     reserved_bytes: int | None = None
     driver_bytes: int | None = None
     high_water_bytes: int | None = None
+    resolution_bytes: int | None = None
     paper_bytes: int | None = None
 
     @property

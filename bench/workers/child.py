@@ -23,6 +23,8 @@ from bench.records import Model, error_failure, exit_failure, timeout_failure
 
 Format = Literal["json", "pickle"]
 Session = Generator[Any, Any, Any]
+# Nothing that waits takes more: 23 days, in milliseconds nearly what an int holds.
+LONGEST_S = 2e6
 
 
 def find_target(name: str) -> Any:  # noqa: ANN401
@@ -125,11 +127,11 @@ def ask_in_fork(function: Callable[[Any], Any], message: object, *, limit_s: flo
         except Exception as error:  # noqa: BLE001  # whatever goes wrong is the answer
             theirs.send(error_failure(error))
 
-    child = context.Process(target=answer, daemon=True)
+    child = context.Process(target=answer)  # a daemon may have no processes of its own
     child.start()
     theirs.close()
     try:
-        return ours.recv() if ours.poll(limit_s) else timeout_failure(limit_s)
+        return ours.recv() if ours.poll(min(limit_s, LONGEST_S)) else timeout_failure(limit_s)
     except (EOFError, OSError):
         child.join()
         return exit_failure(child.exitcode)

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from bench.records import Failure, exit_failure, start_failure, timeout_failure
-from bench.workers.child import Format, decode, encode
+from bench.workers.child import LONGEST_S, Format, decode, encode
 
-# Nothing that waits takes more: 23 days, in milliseconds nearly what an int holds.
-LONGEST_S = 2e6
 GRACE_S = 5.0
 RUNNING: "set[subprocess.Popen[bytes]]" = set()
 

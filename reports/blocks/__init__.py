@@ -1,7 +1,7 @@
 """Tables and figures of blocks: time, memory, operations."""
 
-from reports.blocks.efficiency import efficiency_tables, own_tables
-from reports.blocks.memory import allocator_tables, fit_table
+from reports.blocks.efficiency import allocator_tables, efficiency_tables, own_tables
+from reports.blocks.memory import fit_table
 from reports.blocks.predictions import operator_estimates, predicted_time_tables
 from reports.blocks.roofline import machine_tables
 from reports.blocks.validation import validation_tables

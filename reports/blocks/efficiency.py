@@ -1,12 +1,13 @@
 """Tables of blocks and networks: Tables 1 and 2, what a command measured, and experiments of users."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from statistics import median
 
 from reports import model
+from reports.blocks.memory import allocator_table
 from reports.blocks.operations import PROFILED, fig2_tables
 from reports.model import Column, Field, Table, memory_column, published_field, published_ratio
 
@@ -191,12 +192,24 @@ def _places(fields: Sequence[Field], name: str) -> tuple[int, ...]:
     return tuple(at for at, field in enumerate(fields) if field.column.name == name)
 
 
+def allocator_tables(
+    frame: model.Frame, experiments: Iterable[str] = BLOCK_TITLES
+) -> tuple[Table, ...]:
+    """Memory of the blocks of `efficiency` and `table1` by the allocator; none without a prediction for CUDA."""
+    tables = (allocator_table(frame, name, BLOCK_TITLES[name]) for name in experiments)
+    return tuple(table for table in tables if table.rows)
+
+
+def _all_tables(frame: model.Frame, *, experiment: str) -> tuple[Table, ...]:
+    return (*efficiency_tables(frame, experiment), *allocator_tables(frame, [experiment]))
+
+
 CHAPTER = model.Chapter(
     10,
     {
-        "table1": partial(efficiency_tables, experiment="table1"),
+        "table1": partial(_all_tables, experiment="table1"),
         "table2": table2_tables,
         PROFILED: fig2_tables,
-        "efficiency": efficiency_tables,
+        "efficiency": partial(_all_tables, experiment="efficiency"),
     },
 )

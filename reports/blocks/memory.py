@@ -7,7 +7,6 @@ from operator import itemgetter
 from bench.analysis import CONTEXT_BYTES, DEVICES, DRIVER_SHARE, WORKSPACE_NOTES
 from bench.records import Fit, PeakPart
 from reports import model
-from reports.blocks.efficiency import BLOCK_TITLES
 from reports.model import Column, Field, Frame, Mark, Row, Table, Value
 
 ALLOCATOR_NOTE = (
@@ -33,13 +32,8 @@ MADE_OF = (
 )
 
 
-def allocator_tables(frame: Frame, experiments: Iterable[str] = BLOCK_TITLES) -> tuple[Table, ...]:
-    """Predicted and measured memory of the blocks of `efficiency` and `table1`; none without a prediction for CUDA."""
-    tables = (_allocator_table(frame, name) for name in experiments)
-    return tuple(table for table in tables if table.rows)
-
-
-def _allocator_table(frame: Frame, experiment: str) -> Table:
+def allocator_table(frame: Frame, experiment: str, title: str) -> Table:
+    """Predicted and measured memory of blocks; a row for each prediction for CUDA."""
     rows = [
         row
         for row in model.rows_of_experiment(frame, experiment)
@@ -50,7 +44,7 @@ def _allocator_table(frame: Frame, experiment: str) -> Table:
         sorted(rows, key=model.pixels),
         (*model.BLOCK_FIELDS[:2], *model.device_column(rows), *model.BLOCK_FIELDS[2:], *fields),
         name=f"{experiment}-allocator",
-        title=f"{BLOCK_TITLES[experiment]}: memory by the rules of CUDA's allocator",
+        title=f"{title}: memory by the rules of CUDA's allocator",
         notes=(ALLOCATOR_NOTE, *WORKSPACE_NOTES),
         group_by=(1,),
     )
@@ -153,8 +147,3 @@ def _described(part: PeakPart) -> str:
     if not part.shape:
         return names
     return f"{part.count} of {'x'.join(map(str, part.shape))} ({names})"
-
-
-CHAPTER = model.Chapter(
-    15, {name: partial(allocator_tables, experiments=(name,)) for name in BLOCK_TITLES}
-)

@@ -23,7 +23,7 @@ COMPARED_FORMATS = ("float32", "autocast-float16", "autocast-bfloat16")
 MEASURED_MATRICES: dict[str, tuple[Callable[[Row], Value], Callable[[str], Column], str]] = {
     "time": (model.time_value, partial(model.time_column, digits=1), model.TIME_NOTE),
     "memory": (
-        lambda row: model.measured_value(row, row["memory_bytes"], first=True),
+        partial(model.measured_memory, first=True),
         partial(model.memory_column, source="measured"),
         model.INCREMENT_NOTE,
     ),

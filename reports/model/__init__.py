@@ -73,6 +73,7 @@ from reports.model.values import (
     describe_machine,
     failure_mark,
     group_times,
+    measured_memory,
     measured_value,
     measuring_conditions,
     median_time,

@@ -186,6 +186,6 @@ WORK_FIELDS = (
 )
 MEASURED_MEMORY = Field(
     replace(memory_column("memory", "measured"), best="min"),
-    lambda row: values.measured_value(row, row["memory_bytes"]),
+    values.measured_memory,
     note=INCREMENT_NOTE,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.analysis import MIN_SAMPLES, is_conclusive, median_interval, without_rejected
 from bench.records import Environment, Failure, OperatorTime, Timing
-from reports.model.table import GIBI, Interval, Mark, Value, number_of
+from reports.model.table import GIBI, MEBI, Interval, Mark, Value, number_of
 
 Row = Mapping[str, Any]
 
@@ -109,10 +109,24 @@ def ratio_of(above: Value, below: Value) -> Value:
     return upper / lower if upper is not None and lower else None
 
 
+def measured_memory(row: Row, *, first: bool = False) -> Value:
+    """Measured memory of one call in bytes, or that it is less than its reading resolves."""
+    have, least = row["memory_bytes"], row["memory_resolution_bytes"]
+    is_seen = None in (have, least) or have >= least
+    return measured_value(row, have if is_seen else _unresolved(least), first=first)
+
+
 def workspace(row: Row) -> Value:
     """Measured minus predicted memory of one call, in bytes: what kernels took beside the tensors."""
-    have, expected = row["memory_bytes"], row["predicted_increment_bytes"]
-    return measured_value(row, None if None in (have, expected) else have - expected)
+    have, expected = measured_memory(row), row["predicted_increment_bytes"]
+    if expected is None or not isinstance(have, int | float):
+        return measured_value(row, have if isinstance(have, Mark) else None)
+    least = row["memory_resolution_bytes"] or 0
+    return have - expected if abs(have - expected) >= least else _unresolved(least)
+
+
+def _unresolved(least: int) -> Mark:
+    return Mark("less than the reading of this processor resolves", f"<{least / MEBI:.2g}")
 
 
 def group_times(operations: Iterable[OperatorTime]) -> dict[str, float]:

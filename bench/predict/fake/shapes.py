@@ -13,13 +13,18 @@ from torch import Tensor
 from bench.predict.fake.autocast import Arguments, Keywords, Overload
 
 ATEN = torch.ops.aten
+BATCH_NORM = ATEN.native_batch_norm.default
 
 
-def shaped(func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
+def shaped(func: Overload, args: Arguments, kwargs: Keywords, *, on_cpu: bool = False) -> Any:  # noqa: ANN401
     """Give what an operator returns for meta tensors, by a rule of `RULES` or else by torch."""
     rule = RULES.get(func)
     result = rule(*args, **kwargs) if rule else None
-    return func(*args, **kwargs) if result is None else result
+    result = func(*args, **kwargs) if result is None else result
+    if on_cpu and func is BATCH_NORM and not args[5]:
+        # A processor, unlike a GPU and meta, gives no statistics back in inference.
+        return result[0], *(_empty(statistics, (0,)) for statistics in result[1:])
+    return result
 
 
 def _empty(like: Tensor, sizes: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
@@ -94,7 +99,7 @@ RULES: Mapping[Any, Callable[..., Any]] = {
     **dict.fromkeys((ATEN.relu.default, ATEN.mul.Tensor, ATEN.add.Tensor), _elementwise),
     # In place.
     **dict.fromkeys((ATEN.uniform_.default, ATEN.normal_.default), lambda x, *_, **__: x),
-    ATEN.native_batch_norm.default: _batch_norm,
+    BATCH_NORM: _batch_norm,
     ATEN.convolution.default: _convolution,
     ATEN.mean.dim: _mean,
     ATEN.bmm.default: _product,

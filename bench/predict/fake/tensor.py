@@ -135,7 +135,7 @@ def _follow(func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: 
         is_new = isinstance(leaf, Tensor) and id(leaf) not in changed
         return FakeTensor(leaf, device) if is_new else changed.get(id(leaf), leaf)
 
-    shaped = _shaped(func, args, kwargs)
+    shaped = _shaped(func, args, kwargs, on_cpu=device == CPU)
     if key and is_described and _is_repeatable(func, fakes):
         results.remember(key, shaped, [fake.elements for fake in fakes], device)
     return tree_map(faked, shaped)
@@ -184,7 +184,7 @@ def _reshape_in_place(func: Overload, args: Arguments, kwargs: Keywords) -> Tens
     return tensor
 
 
-def _shaped(func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
+def _shaped(func: Overload, args: Arguments, kwargs: Keywords, *, on_cpu: bool = False) -> Any:  # noqa: ANN401
     """Run the operator's kernel for meta tensors."""
     leaves = tree_leaves((args, kwargs))
     # Numbers are tensors without axes, and do not decide the type of the result.
@@ -193,7 +193,7 @@ def _shaped(func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: 
     if any(argument.name == "device" for argument in func._schema.arguments):  # noqa: SLF001
         kwargs["device"] = META
     kwargs.pop("pin_memory", None)
-    return shapes.shaped(func, args, kwargs)
+    return shapes.shaped(func, args, kwargs, on_cpu=on_cpu)
 
 
 def _elements(leaf: Any, *, keep_numbers: bool) -> Any:  # noqa: ANN401

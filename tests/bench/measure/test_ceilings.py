@@ -147,7 +147,7 @@ def test_predicting_measures_nothing(measured, tmp_path, capsys):
 
 def test_predictions_can_be_had_as_markdown(tmp_path, capsys):
     efficiency.main([*TINY, "--predict", "--format", "markdown", "--out", str(tmp_path)])
-    assert "| V100 SXM2, predicted (ms) |" in capsys.readouterr().out
+    assert "| V100 SXM2, floor, predicted (ms) |" in capsys.readouterr().out
 
 
 def test_an_unknown_device_ends_before_torch_is_loaded(tmp_path):

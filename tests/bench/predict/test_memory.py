@@ -1,4 +1,4 @@
-"""Predicted peaks against the measured table and MemTracker, and the measuring protocols with stand-ins."""
+"""Predicted peaks against the measured table, and the measuring protocols with stand-ins."""
 
 import subprocess
 import sys
@@ -7,13 +7,11 @@ from collections import deque
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ann import build
 from bench.measure import memory
 from bench.predict import live_memory
 from bench.predict.live_memory import Meter, rounded
-from bench.workloads.workload import sum_outputs
 from tests.bench.predict.naive import naive
 
 MIB = 2**20
@@ -73,34 +71,6 @@ def test_totals_of_the_naive_block_to_the_byte():
 def test_increments_of_the_named_blocks(name, mode, mib):
     found = predicted(on_meta(lambda: build.block(name)), 1, 2048, 128, 256, mode=mode)
     assert round(found.increment_bytes / MIB, 2) == mib
-
-
-@pytest.mark.parametrize("mode", ["eval", "train"])
-@pytest.mark.parametrize("name", ["nb", "apnb", "apnb-bottleneck", "nl", "dnl", "nb-residual"])
-def test_memtracker_sees_the_same_peak(name, mode):
-    pytest.importorskip("tabulate")
-    from torch.distributed._tools.mem_tracker import MemTracker
-
-    def make():
-        block = build.block(name, channels=64, key_channels=16)
-        return block.train(mode == "train"), torch.empty(1, 64, 24, 32)
-
-    # MemTracker rounds on CUDA alone, so that the meter's rounding is taken off for this.
-    with FakeTensorMode():
-        block, x = make()
-        tracker = MemTracker()
-        tracker.track_external(block, x)
-        with tracker, torch.set_grad_enabled(mode == "train"):
-            y = block(x)
-            if mode == "train":
-                sum_outputs(y).backward()
-        theirs = next(iter(tracker.get_tracker_snapshot("peak").values()))["Total"]
-    with torch.device("meta"):
-        block, x = make()
-    ours = live_memory.predict_memory(block, (x,), mode=mode).peak_bytes
-    # Tensors of odd sizes are at most as many as operators: 512 B for each is 0.1 % of the peak.
-    assert ours == pytest.approx(theirs, abs=40 * 512)
-    assert ours >= theirs
 
 
 def test_the_live_set_is_the_increment():
@@ -167,14 +137,13 @@ class Table(nn.Module):
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-@pytest.mark.parametrize("first", [True, False])
-def test_tensors_of_a_module_stand_whatever_they_are(first, mode):
+def test_tensors_of_a_module_stand_whatever_they_are(mode):
     def need(make):
         x = torch.empty(2**10, device="meta")
-        return live_memory.predict_memory(on_meta(make), (x,), mode=mode, first=first)
+        return live_memory.predict_memory(on_meta(make), (x,), mode=mode)
 
     found = need(Table)
-    assert found.peak_bytes - found.increment_bytes == 2**22 + (2 if first else 3) * 2**12
+    assert found.peak_bytes - found.increment_bytes == 2**22 + 3 * 2**12
     most = 6 * 2**12  # of short lines
     assert found.increment_bytes <= most
 
@@ -266,16 +235,32 @@ def test_the_drivers_bytes_are_left_out_where_others_may_have_taken_them(others)
     assert (found.requested_bytes, found.driver_bytes) == (700, None)
 
 
-def test_cpu_reads_the_high_water_mark_over_what_was_resident(tmp_path):
+def test_cpu_reads_the_high_water_mark_of_a_second_call_over_what_was_resident(
+    tmp_path, monkeypatch
+):
     status = tmp_path / "status"
     status.write_text("VmHWM:\t  9999 kB\nVmRSS:\t  1000 kB\n")
-    work = lambda: status.write_text("VmHWM:\t  1500 kB\nVmRSS:\t  1001 kB\n")
+    monkeypatch.setattr(memory, "NOTHING_KEPT", {})
+    marks = deque((1900, 1500))
+    work = lambda: status.write_text(f"VmHWM:\t  {marks.popleft()} kB\nVmRSS:\t  1000 kB\n")
     found = memory.measure_cpu(work, tmp_path)
     assert (tmp_path / "clear_refs").read_text() == "5"
     assert found.high_water_bytes == 500 * 1024
 
 
-def test_cpu_without_a_mark_to_reset_has_no_reading_and_makes_no_call(tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark is read from /proc")
+def test_a_long_call_is_made_once_and_read_itself(tmp_path, monkeypatch):
+    status = tmp_path / "status"
+    status.write_text("VmHWM:\t  9999 kB\nVmRSS:\t  1000 kB\n")
+    marks = deque((1900,))
+    work = lambda: status.write_text(f"VmHWM:\t  {marks.popleft()} kB\nVmRSS:\t  1000 kB\n")
+    monkeypatch.setattr(memory, "NOTHING_KEPT", {})
+    monkeypatch.setattr(memory, "LONG_CALL_S", 0.0)
+    assert memory.measure_cpu(work, tmp_path).high_water_bytes == 900 * 1024
+
+
+def test_cpu_without_a_mark_to_reset_has_no_reading_and_makes_no_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "NOTHING_KEPT", {})
     calls = deque()
     found = memory.measure_cpu(lambda: calls.append(1), tmp_path / "absent")
     assert (found.high_water_bytes, len(calls)) == (None, 0)
@@ -288,7 +273,6 @@ from bench.measure import memory
 def work():
     torch.ones(64 * 2**20 // 4)
 
-work()
 print(memory.measure_memory(work, device="cpu").high_water_bytes)
 """
 
@@ -299,7 +283,7 @@ def test_cpu_sees_a_real_allocation_in_a_process_of_its_own():
     done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True)
     if done.stdout.strip() == "None":
         pytest.skip("/proc/self/clear_refs can't be written here")
-    assert 60 * MIB < int(done.stdout) < 80 * MIB
+    assert int(done.stdout) == pytest.approx(64 * MIB, abs=MIB)
 
 
 def test_meta_can_not_be_measured():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench.compare import rounds, turns
 from bench.records.record import Failure
@@ -100,9 +101,59 @@ def parental(tmp_path, monkeypatch):
     return replace(CELLS[0], subject=subject, budget_s=0.01)
 
 
-def test_a_cell_may_start_processes(parental):
-    found = process.run_task(process.Task(cell=parental, device="cpu"))
+@pytest.mark.parametrize("probes", [("timing",), ("memory", "timing")])
+def test_a_cell_may_start_processes(parental, probes):
+    cell = replace(parental, probes=probes, time_limit_s=float("inf"))
+    found = process.run_task(process.Task(cell=cell, device="cpu"))
     assert found.timings, found
+    assert (found.memory is not None) == ("memory" in probes)
+
+
+COUNTED = """
+import os
+from torch import nn
+
+class Counted(nn.Module):
+    def forward(self, x):
+        if type(x).__name__ == "Tensor":  # it has values: no prediction
+            with open(os.environ["SAID"], "a") as file:
+                print(os.getpid(), file=file)
+            if os.environ.get("DIES") and x.shape[-1] == 2:
+                os._exit(3)
+        return x
+"""
+
+
+@pytest.fixture
+def counted(tmp_path, monkeypatch):
+    """A cell whose block writes down in which process it runs."""
+    (tmp_path / "counted.py").write_text(COUNTED)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("SAID", str(tmp_path / "said"))
+    subject = OwnModule(factory="counted:Counted", channels=1)
+    return replace(CELLS[0], subject=subject, probes=("memory", "timing"), budget_s=0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no reading of memory")
+def test_nothing_is_timed_in_the_process_in_which_memory_was_read(counted, tmp_path):
+    assert process.run_task(process.Task(cell=counted, device="cpu")).timings
+    first, *others = (tmp_path / "said").read_text().split()
+    calls = 3  # on a tiny map, and two of the size
+    assert others[: calls - 1] == [first] * (calls - 1)
+    assert len(set(others[calls - 1 :])) == 1
+    assert others[-1] != first
+
+
+def test_memory_by_the_papers_procedure_is_not_ours(counted):
+    cell = replace(counted, protocol="paper", subject=BLOCKS["apnb"], budget_s=0.01)
+    found = process.run_task(process.Task(cell=cell, device="cpu"))
+    assert (found.memory, len(found.timings)) == (None, 1), found
+
+
+def test_a_death_while_memory_is_read_is_the_cells(counted, monkeypatch):
+    monkeypatch.setenv("DIES", "yes")
+    found = process.run_task(process.Task(cell=counted, device="cpu"))
+    assert found == Failure(kind="error", reason="the process died with exit status 3")
 
 
 def test_an_arm_may_start_processes(parental):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.records.record import Failure, Timing
+from bench.records.record import Failure, MeasuredMemory, Measures, Timing
 from reports.model import frame, values
 from reports.model.table import Interval, Mark
 
@@ -52,8 +52,6 @@ def row_of(make, *records):
 
 
 def test_gpu_events_come_before_the_host_clock(make):
-    from bench.records.record import Measures
-
     timings = tuple(
         Timing(clock=clock, samples_s=(time,))
         for clock, time in (("wall", 2.0), ("cuda-events", 1.0))
@@ -78,6 +76,27 @@ def test_workspace_is_measured_minus_predicted(make):
         make, make.predicted("nb", "96x96"), make.measured("nb", "96x96", memory=700 * 2**20)
     )
     assert values.workspace(row) == 25 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("read", "shown"),
+    [
+        (675.1, ("675.1", "<0.25")),
+        (674.9, ("674.9", "<0.25")),
+        (674.0, ("674.0", "-1.0")),
+        (0.1, ("<0.25", "<0.25")),
+    ],
+)
+def test_what_a_reading_does_not_resolve_is_no_number(make, read, shown):
+    reading = MeasuredMemory(high_water_bytes=round(read * 2**20), resolution_bytes=2**18)
+    row = row_of(
+        make,
+        make.predicted("nb", "96x96"),
+        make.measured("nb", "96x96", measures=Measures(memory=reading)),
+    )
+    found = values.measured_memory(row), values.workspace(row)
+    texts = [each.text if isinstance(each, Mark) else f"{each / 2**20:.1f}" for each in found]
+    assert tuple(texts) == shown
 
 
 @pytest.mark.parametrize(("above", "below"), [(None, 1.0), (1.0, None), (1.0, 0), (Mark("x"), 1.0)])

@@ -160,7 +160,7 @@ def test_predicted_bytes_and_macs_are_those_of_a_real_call(own, name, mode, dtyp
     found = predict_cell(cell)
     work = workload.make_workload(cell, "cpu")
     given = {"mode": mode, "numbers": work.numbers}
-    live = live_memory.predict_memory(work.module, work.inputs, first=True, **given)
+    live = live_memory.predict_memory(work.module, work.inputs, **given)
     counts = flops.count(work.module, work.inputs, **given)
     assert found.counts.macs == counts.macs
     assert found.predicted.increment_bytes == live.increment_bytes

@@ -20,9 +20,9 @@ def asked(monkeypatch):
     """Operators whose kernels for meta tensors were asked, in order."""
     names = []
 
-    def noted(func, args, kwargs):
+    def noted(func, *given, **settings):
         names.append(str(func))
-        return shaped(func, args, kwargs)
+        return shaped(func, *given, **settings)
 
     shaped = shapes.shaped
     monkeypatch.setattr(shapes, "shaped", noted)
