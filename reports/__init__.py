@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from reports.model import Table
     from reports.report import (
+        call_errors,
         efficiency_report,
         evaluation_report,
         fit_report,
@@ -37,6 +38,7 @@ _HOMES = {
     ),
     "reports.report": (
         *(
+            "call_errors",
             "efficiency_report",
             "evaluation_report",
             "fit_report",

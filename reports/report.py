@@ -8,7 +8,14 @@ from importlib import import_module
 from pathlib import Path
 
 from bench.analysis import Datasheet
-from bench.records import COMPARISONS_FILE, Fit, Record, read_comparisons, read_records
+from bench.records import (
+    COMPARISONS_FILE,
+    EstimateErrors,
+    Fit,
+    Record,
+    read_comparisons,
+    read_records,
+)
 from reports import blocks, crossover, model, training
 from reports.audit import audit_table
 from reports.gate import comparison_tables
@@ -16,6 +23,8 @@ from reports.model import Chapter, Column, Field, Figure, Frame, Section, Table,
 from reports.overview import overview_sections
 from reports.provenance import source_tables
 
+# Records of real devices, whose ceilings estimates go by.
+REFERENCE = Path(__file__).with_name("reference")
 # Published accuracies: title, axes, and the digits that are printed.
 ACCURACY = {
     "table3": ("Table 3: Cityscapes, test set", ("method", "backbone", "val"), 1),
@@ -127,10 +136,20 @@ def efficiency_report(records: Sequence[Record]) -> tuple[Table, ...]:
 
 def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -> tuple[Table, ...]:
     """Predicted times of blocks on known devices, and their memory there; on a single one of operators too."""
-    frame = build_frame(records)
+    kept = (
+        record
+        for path in sorted(REFERENCE.glob("*/ceilings.jsonl"))
+        for record in read_records(path)
+    )
+    frame = build_frame((*records, *kept))
     tables = (*blocks.predicted_time_tables(frame, devices), *blocks.allocator_tables(frame))
     operators = blocks.operator_estimates(frame, devices[0]) if len(devices) == 1 else ()
     return (*tables, *operators)
+
+
+def call_errors(records: Sequence[Record]) -> tuple[EstimateErrors, ...]:
+    """Errors of estimates of calls that were measured on known devices."""
+    return blocks.record_errors(build_frame(records))
 
 
 def fit_report(fits: Sequence[Fit]) -> tuple[Table, ...]:

@@ -1,6 +1,6 @@
 """How far estimates and floors are from what others measured, and how often the interval held it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,19 @@ NOMINAL = 0.9
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
-    """Kernels with what was said of them, in seconds; `reached_s` is by the device's own ceilings."""
+    """Measured times with what was said of them, in seconds and of one length: of one class on one device.
 
-    kernels: Kernels
+    `reached_s` is the estimate by the device's own ceilings, None where they are not known.
+    """
+
+    device: str
+    of: str
+    measured_s: Numbers
     estimate_s: Numbers
-    interval: tuple[float, float]
+    low_s: Numbers
+    high_s: Numbers
     floor_s: Numbers
-    reached_s: Numbers | None
+    reached_s: Numbers | None = None
 
 
 def errors_of(
@@ -140,33 +146,56 @@ def _ends(ratios: Sequence[Numbers]) -> tuple[float, float]:
     return float(np.exp(-np.hypot(whole, low))), float(np.exp(np.hypot(whole, high)))
 
 
-def _check(kernels: Sequence[Kernels], model: Mapping[str, float]) -> tuple[Checked, ...]:
+def _check(kernels: Sequence[Kernels], model: Mapping[str, float]) -> Iterator[Checked]:
     """Estimate the kernels of one device."""
     reached = reached_ceilings(kernels)
-    return tuple(
-        Checked(
-            kernels=group,
-            estimate_s=estimated(group, model).time_s,
-            interval=interval_of(group.of, model),
+    for group in kernels:
+        estimate_s = estimated(group, model).time_s
+        low, high = interval_of(group.of, model)
+        yield Checked(
+            device=group.device.title,
+            of=group.of,
+            measured_s=group.measured_s,
+            estimate_s=estimate_s,
+            low_s=low * estimate_s,
+            high_s=high * estimate_s,
             floor_s=floor_s(group),
             reached_s=estimated(group, model, reached).time_s if reached else None,
         )
-        for group in kernels
+
+
+def error_rows(checked: Sequence[Checked], **about: Any) -> tuple[EstimateErrors, ...]:  # noqa: ANN401
+    """A row for each device and class, and one of all devices for each class where there are several."""
+    devices, classes = (
+        dict.fromkeys(getattr(item, name) for item in checked) for name in ("device", "of")
+    )
+    chosen = [(device, of) for device in devices for of in classes]
+    if len(devices) > 1:
+        chosen += [(ALL_DEVICES, of) for of in classes]
+    return tuple(
+        _errors(device, of, own, **about)
+        for device, of in chosen
+        if (
+            own := [
+                item for item in checked if item.of == of and device in (item.device, ALL_DEVICES)
+            ]
+        )
     )
 
 
-def summarise(device: str, of: str, checked: Sequence[Checked], **about: Any) -> EstimateErrors:  # noqa: ANN401
-    """Errors of some kernels, each counted once."""
-    measured = np.concatenate([item.kernels.measured_s for item in checked])
-    estimate = np.concatenate([item.estimate_s for item in checked])
-    floor = np.concatenate([item.floor_s for item in checked])
-    ends = np.concatenate([np.outer(item.interval, item.estimate_s) for item in checked], axis=1)
+def _errors(device: str, of: str, checked: Sequence[Checked], **about: Any) -> EstimateErrors:  # noqa: ANN401
+    """Errors of some times, each counted once."""
+    measured, estimate, floor, low, high = (
+        np.concatenate([getattr(item, name) for item in checked])
+        for name in ("measured_s", "estimate_s", "floor_s", "low_s", "high_s")
+    )
     errors, floor_errors = (np.abs(times / measured - 1) for times in (estimate, floor))
-    reached = [
-        np.abs(item.reached_s / item.kernels.measured_s - 1)
+    known = [
+        np.abs(item.reached_s / item.measured_s - 1)
         for item in checked
         if item.reached_s is not None
     ]
+    reached = np.concatenate(known) if known else None
     return EstimateErrors(
         device=device,
         of=of,
@@ -174,28 +203,11 @@ def summarise(device: str, of: str, checked: Sequence[Checked], **about: Any) ->
         mean=errors.mean(),
         median=np.median(errors),
         bias=np.median(estimate / measured) - 1,
-        covered=((ends[0] <= measured) & (measured <= ends[1])).mean(),
+        covered=((low <= measured) & (measured <= high)).mean(),
         floor_mean=floor_errors.mean(),
         floor_median=np.median(floor_errors),
         above=int((floor > measured).sum()),
-        reached_mean=np.concatenate(reached).mean() if reached else None,
-        reached_median=np.median(np.concatenate(reached)) if reached else None,
+        reached_mean=None if reached is None else reached.mean(),
+        reached_median=None if reached is None else np.median(reached),
         **about,
     )
-
-
-def error_rows(checked: Sequence[Checked], **about: Any) -> tuple[EstimateErrors, ...]:  # noqa: ANN401
-    """A row for each device and class, and one of all devices for each class where there are several."""
-    titles = [*_by_device(item.kernels for item in checked)]
-    chosen = [(title, name) for title in titles for name in CLASSES]
-    if len(titles) > 1:
-        chosen += [(ALL_DEVICES, name) for name in CLASSES]
-    return tuple(
-        summarise(title, name, own, **about)
-        for title, name in chosen
-        if (own := [item for item in checked if _is_of(item.kernels, title, name)])
-    )
-
-
-def _is_of(kernels: Kernels, title: str, name: str) -> bool:
-    return kernels.of == name and title in (kernels.device.title, ALL_DEVICES)

@@ -15,6 +15,7 @@ from bench.records import OperatorTime
 from reports import model
 from reports.model import Column, Field, Mark, Row, Table
 
+CEILINGS = "ceilings"
 NOT_ITS_OWN = Mark(
     "compiled or exported: its operators are fused, and the ledger is that of the module it was made from"
 )

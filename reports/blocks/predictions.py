@@ -1,17 +1,28 @@
 """Times of blocks on known devices that need not be there: the least and the likely one, from ledger and datasheet."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench import analysis
-from bench.analysis import Datasheet, Policy, find_device, policy_of, recognise_device
-from bench.estimate import Estimator
-from bench.records import Operator
+from bench.analysis import (
+    Ceilings,
+    Datasheet,
+    Policy,
+    find_device,
+    measured_ceilings,
+    policy_of,
+    recognise_device,
+)
+from bench.estimate import Checked, Estimator, error_rows
+from bench.records import EstimateErrors
 from reports import model
 from reports.blocks.efficiency import BLOCK_TITLES
-from reports.blocks.floors import FLOOR_FIELD, NOT_ITS_OWN, OPERATOR_FIELDS, is_fused
+from reports.blocks.floors import CEILINGS, FLOOR_FIELD, NOT_ITS_OWN, OPERATOR_FIELDS, is_fused
 from reports.model import Field, Frame, Interval, Mark, Row, Table, Value
 
 PREDICTED = (
@@ -26,6 +37,9 @@ BOUND_BY = "Bound by: operations as long products keep them up, tiles and waves 
 ERROR = (
     "An error is the estimate, or without one the floor, against the time that was published or measured, in "
     "percent of the latter."
+)
+BY_CEILINGS = (
+    " {} is estimated by the rates that one was seen to reach, in place of the datasheet's."
 )
 IEEE_NOTE = "Products of float32 are in IEEE arithmetic; tf32 is a format of its own."
 
@@ -44,7 +58,10 @@ def _predicted_times(frame: Frame, experiment: str, devices: Sequence[Datasheet]
         if row["protocol"] == "strict" and (row["ledger"] or row["failure"])
     ]
     groups = model.by_axes(known, "dtype", "mode", "batch").values()
-    fields = (field for device in devices for field in _device_fields(device))
+    reached = {device.title: reached_ceilings(frame, device) for device in devices}
+    fields = (
+        field for device in devices for field in _device_fields(device, reached[device.title])
+    )
     return model.tabulate(
         sorted(({**same[0], "measured": same} for same in groups), key=model.pixels),
         (*model.BLOCK_FIELDS, *fields),
@@ -56,7 +73,14 @@ def _predicted_times(frame: Frame, experiment: str, devices: Sequence[Datasheet]
     )
 
 
-def _device_fields(device: Datasheet) -> Iterator[Field]:
+def reached_ceilings(frame: Frame, device: Datasheet) -> Ceilings | None:
+    """What such a device was seen to reach, where a record of it is among the rows."""
+    rows = model.rows_of_experiment(frame, CEILINGS)
+    own = (row[CEILINGS] for row in rows if recognise_device(row["device_name"]) is device)
+    return next(filter(None, map(measured_ceilings, filter(None, own))), None)
+
+
+def _device_fields(device: Datasheet, reached: Ceilings | None) -> Iterator[Field]:
 
     def published(row: Row) -> float | None:
         document = row["document"]
@@ -69,7 +93,7 @@ def _device_fields(device: Datasheet) -> Iterator[Field]:
         return next(filter(None, map(model.median_time, here)), None)
 
     floor, estimate, error = comparison_fields(
-        device, device.title, lambda row: measured(row) or published(row)
+        device, device.title, lambda row: measured(row) or published(row), reached
     )
     yield floor
     yield estimate
@@ -79,12 +103,12 @@ def _device_fields(device: Datasheet) -> Iterator[Field]:
 
 
 def comparison_fields(
-    device: Datasheet, name: str, known: Callable[[Row], Value]
+    device: Datasheet, name: str, known: Callable[[Row], Value], reached: Ceilings | None = None
 ) -> tuple[Field, Field, Field]:
     """Make the columns of the least and the likely time on a device, and of the error where a time is known."""
 
     def error(row: Row) -> Value:
-        estimate = estimated_time(row, device)
+        estimate = estimated_time(row, device, reached)
         predicted = _floor(row, device) if isinstance(estimate, Mark) else estimate
         share = model.number_of(model.ratio_of(predicted, known(row)))
         return None if share is None else share - 1
@@ -97,27 +121,27 @@ def comparison_fields(
         ),
         Field(
             model.time_column(f"{name}, estimate", "predicted", 3),
-            partial(estimated_time, device=device),
+            partial(estimated_time, device=device, reached=reached),
             optional=True,
-            note=ESTIMATED,
+            note=ESTIMATED + (BY_CEILINGS.format(device.title) if reached else ""),
         ),
         Field(model.percent_column("error"), error, optional=True, note=ERROR),
     )
 
 
 def _floor(row: Row, device: Datasheet) -> Value:
+    return _predicted(
+        row,
+        device,
+        lambda policy: analysis.floor_total_s(row["ledger"], device.ceilings, policy),
+    )
 
-    def floor(ledger: Sequence[Operator], policy: Policy) -> Value:
-        return analysis.floor_total_s(ledger, device.ceilings, policy)
 
-    return _predicted(row, device, floor)
-
-
-def estimated_time(row: Row, device: Datasheet) -> Value:
+def estimated_time(row: Row, device: Datasheet, reached: Ceilings | None = None) -> Value:
     """The likely time of a row's operators on a device, with its interval; or why there is none."""
 
-    def estimate(ledger: Sequence[Operator], policy: Policy) -> Value:
-        parts = Estimator(device, policy).estimates(ledger)
+    def estimate(policy: Policy) -> Value:
+        parts = Estimator(device, policy, reached).estimates(row["ledger"])
         time_s, low_s, high_s = (
             sum(getattr(part, name) for part in parts) for name in ("time_s", "low_s", "high_s")
         )
@@ -126,9 +150,7 @@ def estimated_time(row: Row, device: Datasheet) -> Value:
     return _predicted(row, device, estimate)
 
 
-def _predicted(
-    row: Row, device: Datasheet, time: Callable[[Sequence[Operator], Policy], Value]
-) -> Value:
+def _predicted(row: Row, device: Datasheet, time: Callable[[Policy], Value]) -> Value:
     if is_fused(row):
         return NOT_ITS_OWN
     if not row["ledger"]:
@@ -137,25 +159,62 @@ def _predicted(
     if needs > has:
         too_large = f"too large: needs {needs:.1f} GiB by prediction"
         return Mark(f"{too_large}, {device.title} has {has:.0f} GiB")
+    # A device without TF32 computes in float32 whatever torch was told.
+    is_told = recognise_device(row["device_name"]) is device and "tf32" in device.ceilings.products
     try:
-        return time(row["ledger"], policy_of(row["dtype"]))
+        return time(policy_of(row["dtype"], row["environment"] if is_told else None))
     except ValueError as reason:
         return Mark(f"{device.title}: {reason}")
 
 
+def record_errors(frame: Frame) -> tuple[EstimateErrors, ...]:
+    """Errors of floors and estimates of what was measured on known devices, by experiment."""
+    return error_rows(tuple(_checked(frame)))
+
+
+def _checked(frame: Frame) -> Iterator[Checked]:
+    known: dict[tuple[str, str], list[Row]] = {}
+    for row in model.rows_of(frame):
+        device = recognise_device(row["device_name"])
+        if device and device.chip and row["protocol"] == "strict" and model.median_time(row):
+            known.setdefault((device.title, row["experiment"]), []).append(row)
+    for (title, experiment), rows in known.items():
+        device = next(sheet for sheet in analysis.DEVICES.values() if sheet.title == title)
+        reached = reached_ceilings(frame, device)
+        times = [(row, estimated_time(row, device)) for row in rows]
+        own = [(row, time) for row, time in times if isinstance(time, Interval)]
+        if own:
+            by_ceilings = [estimated_time(row, device, reached) for row, _ in own]
+            yield Checked(
+                device=title,
+                of=experiment,
+                measured_s=_seconds(model.median_time(row) for row, _ in own),
+                estimate_s=_seconds(time for _, time in own),
+                low_s=np.array([time.low for _, time in own], dtype=float),
+                high_s=np.array([time.high for _, time in own], dtype=float),
+                floor_s=_seconds(_floor(row, device) for row, _ in own),
+                reached_s=_seconds(by_ceilings) if reached else None,
+            )
+
+
+def _seconds(values: Iterable[Value]) -> NDArray[np.float64]:
+    return np.array([model.number_of(value) for value in values], dtype=float)
+
+
 def operator_estimates(frame: Frame, device: Datasheet) -> tuple[Table, ...]:
     """Each operator of each block on a device: floor, estimate and what it is bound by; blocks without one left out."""
+    reached = reached_ceilings(frame, device)
     return tuple(
-        _estimate_table(row, device)
+        _estimate_table(row, device, reached)
         for experiment in BLOCK_TITLES
         for row in model.rows_of_experiment(frame, experiment)
         if row["protocol"] == "strict" and isinstance(estimated_time(row, device), Interval)
     )
 
 
-def _estimate_table(row: Row, device: Datasheet) -> Table:
+def _estimate_table(row: Row, device: Datasheet, reached: Ceilings | None) -> Table:
     policy = policy_of(row["dtype"])
-    parts = Estimator(device, policy).estimates(row["ledger"])
+    parts = Estimator(device, policy, reached).estimates(row["ledger"])
     lowest = analysis.floors(row["ledger"], device.ceilings, policy)
     whole_s = sum(part.time_s for part in parts)
     lines = [

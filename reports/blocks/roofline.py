@@ -7,11 +7,11 @@ from operator import itemgetter
 from bench.analysis import Ceilings, ceiling_rate, measured_ceilings, recognise_device
 from bench.records import Ceiling
 from reports import model
-from reports.blocks import efficiency, floors, predictions, variants
+from reports.blocks import efficiency, floors, predictions, validation, variants
+from reports.blocks.floors import CEILINGS
 from reports.blocks.operations import PROFILED
 from reports.model import Chapter, Column, Field, Frame, Mark, Row, Table
 
-CEILINGS = "ceilings"
 FLOORED_TITLES = efficiency.BLOCK_TITLES | variants.VARIANT_TITLES
 COUNTED = (
     "A copy counts the bytes read and those written, a product 2 FLOPs a MAC; the quickest of each."
@@ -22,7 +22,11 @@ BOUND = "Bound by: what most of the floor is spent on."
 def roofline_tables(frame: Frame) -> tuple[Table, ...]:
     """Ceilings, blocks and operators of each machine whose ceilings are on record; then predictions."""
     tables = machine_tables(frame)
-    return (*tables, *predictions.predicted_time_tables(frame)) if tables else ()
+    if not tables:
+        return ()
+    errors = predictions.record_errors(frame)
+    checked = validation.validation_tables(errors) if errors else ()
+    return (*tables, *predictions.predicted_time_tables(frame), *checked)
 
 
 def machine_tables(frame: Frame) -> tuple[Table, ...]:

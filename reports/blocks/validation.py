@@ -12,28 +12,37 @@ NEUSIGHT = {"bmm": 13.8, "linear": 13.9, "softmax": 13.9, "element-wise": 19.3}
 ERROR = (
     "An error is the time against the measured one, in percent of the latter, whichever is longer."
 )
-COVERED = "Covered: kernels whose measured time lay in the interval, which is made to hold 90 %."
-ABOVE = "Above: kernels that were quicker than their floor."
+COVERED = "Covered: times that lay in the interval, which is made to hold 90 %."
+ABOVE = "Above: floors that are longer than the measured time."
 REACHED = "With ceilings: by the rates of the device's own best product and best copy in place of the datasheet's."
 PUBLISHED = "NeuSight: mean error of a learned predictor on devices that it had not seen, as published (ASPLOS 2025)."
+CLASSES = ("bmm", "linear", "convolution", "softmax", "layer norm", "element-wise")
+KERNELS = "Estimated times of kernels against measured ones"
+KERNELS_CAPTION = "float32; times of kernels alone, without the queue."
+CALLS = "Estimated times of calls against measured ones"
+CALLS_CAPTION = (
+    "By experiment; a call is a forward pass, or with a backward pass, hot cache, strict protocol."
+)
+KEPT = "Coefficients: {}. Errors on these are of rows that the fit has seen; --leave-out gives the others."
 LEFT_OUT = "Each device was estimated with coefficients and intervals that were fitted without it."
 
 
 def validation_tables(rows: Sequence[EstimateErrors]) -> tuple[Table, ...]:
-    """Errors by device and class."""
+    """Errors by device and class: of kernels that others timed, or of calls on record, by experiment."""
     is_left_out = all(row.left_out for row in rows)
-    source = next((row.source for row in rows if row.source), "")
-    kept = f"Coefficients: {source}. Errors on these are of rows that the fit has seen; --leave-out gives the others."
-    lines = [{"row": row} for row in rows]
+    title, caption, note = CALLS, CALLS_CAPTION, ""
+    if {row.of for row in rows} <= {*CLASSES}:
+        source = next((row.source for row in rows if row.source), "")
+        title = KERNELS + (", each device left out of the fit" if is_left_out else "")
+        caption, note = KERNELS_CAPTION, LEFT_OUT if is_left_out else KEPT.format(source)
     return (
         model.tabulate(
-            lines,
+            [{"row": row} for row in rows],
             FIELDS,
             name="validation",
-            title="Estimated times of kernels against measured ones"
-            + (", each device left out of the fit" if is_left_out else ""),
-            caption="float32; times of kernels alone, without the queue.",
-            notes=(LEFT_OUT if is_left_out else kept,),
+            title=title,
+            caption=caption,
+            notes=(note,),
             group_by=(0,),
         ),
     )
@@ -52,7 +61,7 @@ def _published(line: model.Row) -> Value:
 FIELDS = (
     Field(model.text_column("device"), lambda line: line["row"].device),
     Field(model.text_column("class"), lambda line: line["row"].of),
-    Field(Column("kernels"), lambda line: line["row"].kernels),
+    Field(Column("times"), lambda line: line["row"].kernels),
     _share("floor, mean error", "floor_mean", ERROR),
     Field(Column("above"), lambda line: line["row"].above, note=ABOVE),
     _share("estimate, mean error", "mean"),

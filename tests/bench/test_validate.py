@@ -16,7 +16,7 @@ def test_it_writes_and_prints_a_row_for_each_device_and_class(tmp_path, capsys):
     rows = read_errors(tmp_path / "errors.jsonl")
     assert len(rows) == 6 * 6
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("device,class,kernels,")
+    assert lines[0].startswith("device,class,times,")
     assert len(lines) == 1 + len(rows)
 
 
@@ -59,3 +59,15 @@ def test_a_device_that_was_left_out_is_marked(tmp_path, capsys):
     assert validate.main(arguments) == 0
     assert "each device left out of the fit" in capsys.readouterr().out
     assert all(row.left_out for row in read_errors(tmp_path / "errors.jsonl"))
+
+
+def test_records_without_a_known_gpu_have_nothing_to_check(tmp_path):
+    folder = Path(validate.__file__).parents[1] / "reports" / "reference" / "intel-xeon-2-cores"
+    with pytest.raises(ValueError, match="has no times on a known GPU beside predictions"):
+        validate.main([str(folder), "--out", str(tmp_path)])
+
+
+def test_a_fit_is_to_kernels_alone(tmp_path):
+    folder = Path(validate.__file__).parents[1] / "reports" / "reference" / "intel-xeon-2-cores"
+    with pytest.raises(ValueError, match="holds calls, and fits are to kernels"):
+        validate.main([str(folder), "--fit", "--out", str(tmp_path)])

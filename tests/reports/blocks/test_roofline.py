@@ -313,6 +313,44 @@ def test_operators_of_a_single_device_stand_apart(make):
     assert cells(table, "bound by") == ["operations", "memory"]
 
 
+def timed(make, machine):
+    """The prediction with shapes and a measured time of the same."""
+    return [shaped(make), run(make, machine)[1]]
+
+
+def test_calls_on_a_known_gpu_check_the_estimates(make, h200):
+    (row,) = predictions.record_errors(frame.build_frame(timed(make, h200), []))
+    parts = Estimator(DEVICES["h200"]).estimates(shaped(make).measures.counts.ledger)
+    estimate_s = sum(part.time_s for part in parts)
+    assert (row.device, row.of, row.kernels, row.above) == ("H200 SXM", "efficiency", 1, 0)
+    assert row.mean == pytest.approx(abs(estimate_s / 0.010 - 1))
+    assert row.reached_mean is None
+
+
+def test_the_ceilings_of_a_gpu_go_before_its_datasheet(make, h200):
+    records = [ceilings(make, h200), *timed(make, h200)]
+    built = frame.build_frame(records, [])
+    reached = predictions.reached_ceilings(built, DEVICES["h200"])
+    assert (reached.bandwidth, reached.products["float32"]) == pytest.approx((1e11, 1e12))
+    (row,) = predictions.record_errors(built)
+    assert row.reached_mean != row.mean
+    (table,) = predictions.predicted_time_tables(built, [DEVICES["h200"]])
+    (estimate,) = cells(table, "H200 SXM, estimate, predicted (ms)")
+    assert estimate.median > 0.004  # 4 GFLOP at 1 TFLOP/s
+    assert any("that one was seen to reach" in note for note in table.notes)
+
+
+def test_a_report_of_a_gpu_tells_how_far_estimates_are_off(make, h200):
+    records = [ceilings(make, h200), *timed(make, h200)]
+    tables = report.report_tables(frame.build_frame(records, []))
+    (table,) = (table for table in tables if table.name == "validation")
+    assert table.title == "Estimated times of calls against measured ones"
+
+
+def test_times_on_other_machines_check_nothing(make):
+    assert predictions.record_errors(frame.build_frame(timed(make, make.CPU), [])) == ()
+
+
 def test_records_without_shapes_have_no_estimate(make):
     table = predicted_table([asked(make, "nb")], "h100")
     assert "H100 SXM, estimate" not in [column.name for column in table.columns]
