@@ -30,14 +30,14 @@ def parser() -> cli.Parser:
     texts = {
         "timings": "folder of the timings or of records, or one of its files",
         "--leave-out": "fit without a device what it is estimated with: these, by name (none: each in its turn)",
-        "--fit": "fit the coefficients to all rows and write them beside the errors",
+        "--fit": "fit the coefficients to all rows and write them beside the errors; SOURCE says where rows are from",
         "--format": "what standard output gets",
         "--out": "folder of the errors",
     }
     settings: cli.Options = {
         "timings": {"type": Path, "metavar": "DIR"},
         "--leave-out": {"nargs": "*", "metavar": "DEVICE"},
-        "--fit": {"action": "store_true"},
+        "--fit": {"nargs": "?", "const": "", "metavar": "SOURCE"},
         "--format": {"choices": ("table", "markdown", "latex", "csv", "json"), "default": "table"},
         "--out": {"default": Path("results/validation")},
     }
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     from bench import records  # brings pydantic, not for --help
 
-    if options.fit and options.leave_out is not None:
+    if options.fit is not None and options.leave_out is not None:
         msg = "--fit takes all rows and --leave-out some; leave one of the two out"
         raise ValueError(msg)
     with cli.locked(options.out) as out:
@@ -68,7 +68,7 @@ def _errors(options: Namespace) -> "Sequence[EstimateErrors]":
     from bench import estimate, records  # bring pandas, not for --help
 
     if _holds_records(options.timings):
-        if options.fit or options.leave_out is not None:
+        if options.fit is not None or options.leave_out is not None:
             msg = f"{str(options.timings)!r} holds calls, and fits are to kernels; leave --fit and --leave-out out"
             raise ValueError(msg)
         errors = reports.call_errors(records.read_records(options.timings))
@@ -79,9 +79,10 @@ def _errors(options: Namespace) -> "Sequence[EstimateErrors]":
     kernels = estimate.read_timings(options.timings)
     if options.leave_out is not None:
         return estimate.left_out_errors(kernels, options.leave_out)
-    if not options.fit:
+    if options.fit is None:
         return estimate.errors_of(kernels)
     model, source = estimate.fit_all(kernels)
+    source = "; ".join(filter(None, (source, options.fit)))
     table = estimate.fitted_table(model, source)
     records.write_whole(options.out / "coefficients.csv", table.encode())
     return estimate.errors_of(kernels, model, source)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import comparison, outcome, record
+from bench.records import comparison, outcome, read_errors, record
 from reports.audit import audit
-from reports.blocks import counters, efficiency_tables
+from reports.blocks import counters, efficiency_tables, validation
 from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
 from reports.model import frame
@@ -19,10 +19,14 @@ from reports.training import tables as ablations
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDER = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
+ERRORS = ROOT / "reports" / "reference" / "gpu-timings" / "errors.jsonl"
+ESTIMATED = validation.validation_tables(read_errors(ERRORS))
+MEASURING = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
 JUDGED = outcome.read_outcome(FOLDER / "regression")
 KEPT = frame.build_frame(record.read_records(FOLDER))
 SHOWN = (
     *efficiency_tables(KEPT),
+    *ESTIMATED,
     audit.audit_table(KEPT),
     *(ablations.study_table(study) for study in runs.training_studies(KEPT)),
     *(
@@ -40,6 +44,24 @@ SHOWN = (
 def test_a_table_is_what_the_kept_records_render_to(table):
     body = markdown.to_markdown(table).split("\n", 2)[2].strip()
     assert body in README
+
+
+@pytest.mark.parametrize(
+    "table",
+    [*ESTIMATED, validation.coefficient_table(), validation.interval_table()],
+    ids=lambda table: table.name,
+)
+def test_the_model_of_times_stands_on_its_page(table):
+    assert markdown.to_markdown(table).split("\n", 2)[2].strip() in MEASURING
+
+
+def test_estimates_of_devices_that_were_left_out_are_below_the_published_errors():
+    rows = {row.of: row for row in read_errors(ERRORS) if row.device == "all"}
+    for name, published in validation.NEUSIGHT.items():
+        assert 100 * rows[name].mean < published, name
+    assert rows["convolution"].median < 0.2
+    assert all(0.85 <= row.covered <= 0.95 for row in rows.values())
+    assert all(row.above == 0 for row in rows.values())
 
 
 def test_the_answer_of_the_shown_report_is_its_headline():

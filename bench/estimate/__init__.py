@@ -3,5 +3,5 @@
 from bench.estimate.errors import Checked, error_rows, errors_of, fit_all, left_out_errors
 from bench.estimate.estimator import Estimate, Estimator
 from bench.estimate.fit import fitted_table
-from bench.estimate.kernels import coefficients
+from bench.estimate.kernels import Coefficient, coefficients
 from bench.estimate.timings import read_timings

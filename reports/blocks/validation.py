@@ -1,8 +1,9 @@
 """How far estimated times are from kernels that others timed, beside what a learned predictor reached."""
 
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
+from bench.estimate import Coefficient, coefficients
 from bench.records import ALL_DEVICES, EstimateErrors
 from reports import model
 from reports.model import Column, Field, Table, Value
@@ -76,3 +77,57 @@ FIELDS = (
         note=PUBLISHED,
     ),
 )
+
+
+def coefficient_table() -> Table:
+    """Every coefficient of the model with its meaning and source."""
+    items = [
+        item for name, item in coefficients().items() if not name.startswith(("low ", "high "))
+    ]
+    return model.tabulate(
+        [{"item": item} for item in items],
+        (
+            Field(model.text_column("coefficient"), lambda row: row["item"].name),
+            Field(model.text_column("of"), lambda row: row["item"].of),
+            Field(model.text_column("value"), lambda row: f"{row['item'].value:.4g}"),
+            Field(model.text_column("unit"), lambda row: row["item"].unit),
+            Field(model.text_column("what it is", wide=True), lambda row: row["item"].meaning),
+            Field(model.text_column("source", wide=True), lambda row: _source(row["item"])),
+        ),
+        name="coefficients",
+        title="Coefficients of the model",
+        caption="",
+        notes=(f"Fitted: {next(item.source for item in items if _is_fitted(item))}.",),
+    )
+
+
+def _source(item: Coefficient) -> str:
+    return (
+        "fitted"
+        if _is_fitted(item)
+        else item.source.removeprefix("not fitted").removeprefix(" to rows").removeprefix(": ")
+    )
+
+
+def _is_fitted(item: Coefficient) -> bool:
+    return not item.source.startswith("not fitted")
+
+
+def interval_table() -> Table:
+    """What an estimate of each class is multiplied by for the ends of its interval."""
+    known = coefficients()
+    names = [name.removeprefix("low ") for name in known if name.startswith("low ")]
+    return model.tabulate(
+        [
+            {"of": name, "low": known[f"low {name}"].value, "high": known[f"high {name}"].value}
+            for name in names
+        ],
+        (
+            Field(model.text_column("class"), itemgetter("of")),
+            Field(Column("from", "", 2), itemgetter("low")),
+            Field(Column("to", "", 2), itemgetter("high")),
+        ),
+        name="intervals",
+        title="Intervals",
+        caption="",
+    )
