@@ -2,6 +2,6 @@
 
 from reports.blocks.efficiency import allocator_tables, efficiency_tables, own_tables
 from reports.blocks.memory import fit_table
-from reports.blocks.predictions import operator_estimates, predicted_time_tables, record_errors
+from reports.blocks.predictions import operator_estimates, predicted_time_tables
 from reports.blocks.roofline import machine_tables
-from reports.blocks.validation import validation_tables
+from reports.blocks.validation import record_errors, validation_tables

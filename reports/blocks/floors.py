@@ -2,18 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from operator import itemgetter
 from typing import Any
 
 from bench import analysis
-from bench.analysis import (
-    Ceilings,
-    Floor,
-    policy_of,
-)
+from bench.analysis import Ceilings, Floor, policy_of
+from bench.estimate import Estimate
 from bench.records import OperatorTime
 from reports import model
-from reports.model import Column, Field, Mark, Row, Table
+from reports.model import Column, Field, Interval, Mark, Row, Table
 
 CEILINGS = "ceilings"
 NOT_ITS_OWN = Mark(
@@ -63,8 +61,10 @@ def floor_entries(row: Row, reached: Ceilings) -> dict[str, Any]:
     return {"floors": lowest, "floor": sum(floor.time_s for floor in lowest), "bound": bound}
 
 
-def operator_table(row: Row, lowest: Sequence[Floor], *, name: str) -> Table:
-    """Each operator of a block: its work, its floor and, where it was profiled, its time."""
+def operator_table(
+    row: Row, lowest: Sequence[Floor], estimates: Sequence[Estimate] = (), *, name: str
+) -> Table:
+    """Each operator of a block: its work, floor, estimate on a known GPU and, where it was profiled, its time."""
     whole_s = sum(floor.time_s for floor in lowest)
     profiled = row["operations"] or ()
     lines = [
@@ -73,10 +73,11 @@ def operator_table(row: Row, lowest: Sequence[Floor], *, name: str) -> Table:
             "work": work,
             "floor": floor.time_s,
             "part": floor.time_s / whole_s,
-            "bound": floor.bound,
+            "bound": likely.bound if likely else floor.bound,
+            "estimate": likely and Interval(likely.time_s, likely.low_s, likely.high_s),
             "time": operator_time(floor.name, profiled),
         }
-        for floor, work in zip(lowest, row["ledger"], strict=True)
+        for floor, work, likely in zip_longest(lowest, row["ledger"], estimates)
         if floor.time_s
     ]
     return model.tabulate(
@@ -95,6 +96,7 @@ OPERATOR_FIELDS = (
     Field(Column("moved", "MiB", 1, model.MEBI, "bytes"), lambda row: row["work"].moved_bytes),
     FLOOR_FIELD,
     Field(model.percent_column("of the floor", 1), itemgetter("part")),
+    Field(model.time_column("estimate", "", 3), itemgetter("estimate"), optional=True),
     Field(model.text_column("bound by"), itemgetter("bound")),
     Field(model.time_column(digits=3), itemgetter("time"), optional=True, note=OPERATOR_TIME),
     model.share_field("floor", "time", optional=True, note=SHARE),

@@ -1,12 +1,9 @@
 """Times of blocks on known devices that need not be there: the least and the likely one, from ledger and datasheet."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bench import analysis
 from bench.analysis import (
@@ -18,8 +15,7 @@ from bench.analysis import (
     policy_of,
     recognise_device,
 )
-from bench.estimate import Checked, Estimator, error_rows
-from bench.records import EstimateErrors
+from bench.estimate import Estimate, Estimator
 from reports import model
 from reports.blocks.efficiency import BLOCK_TITLES
 from reports.blocks.floors import CEILINGS, FLOOR_FIELD, NOT_ITS_OWN, OPERATOR_FIELDS, is_fused
@@ -109,14 +105,14 @@ def comparison_fields(
 
     def error(row: Row) -> Value:
         estimate = estimated_time(row, device, reached)
-        predicted = _floor(row, device) if isinstance(estimate, Mark) else estimate
+        predicted = floor_time(row, device) if isinstance(estimate, Mark) else estimate
         share = model.number_of(model.ratio_of(predicted, known(row)))
         return None if share is None else share - 1
 
     return (
         Field(
             model.time_column(f"{name}, floor", "predicted", 3),
-            partial(_floor, device=device),
+            partial(floor_time, device=device),
             note=PREDICTED,
         ),
         Field(
@@ -129,7 +125,8 @@ def comparison_fields(
     )
 
 
-def _floor(row: Row, device: Datasheet) -> Value:
+def floor_time(row: Row, device: Datasheet) -> Value:
+    """The least time of a row's operators on a device, or why there is none."""
     return _predicted(
         row,
         device,
@@ -150,6 +147,20 @@ def estimated_time(row: Row, device: Datasheet, reached: Ceilings | None = None)
     return _predicted(row, device, estimate)
 
 
+def estimated_operators(row: Row, reached: Ceilings | None) -> tuple[Estimate, ...]:
+    """Estimates of a row's operators on the GPU on which it was measured; none where that is not known."""
+    device = recognise_device(row["device_name"])
+    if device is None or isinstance(estimated_time(row, device, reached), Mark):
+        return ()
+    return Estimator(device, _policy(row, device), reached).estimates(row["ledger"])
+
+
+def _policy(row: Row, device: Datasheet) -> Policy:
+    # A device without TF32 computes in float32 whatever torch was told.
+    is_told = recognise_device(row["device_name"]) is device and "tf32" in device.ceilings.products
+    return policy_of(row["dtype"], row["environment"] if is_told else None)
+
+
 def _predicted(row: Row, device: Datasheet, time: Callable[[Policy], Value]) -> Value:
     if is_fused(row):
         return NOT_ITS_OWN
@@ -159,46 +170,10 @@ def _predicted(row: Row, device: Datasheet, time: Callable[[Policy], Value]) -> 
     if needs > has:
         too_large = f"too large: needs {needs:.1f} GiB by prediction"
         return Mark(f"{too_large}, {device.title} has {has:.0f} GiB")
-    # A device without TF32 computes in float32 whatever torch was told.
-    is_told = recognise_device(row["device_name"]) is device and "tf32" in device.ceilings.products
     try:
-        return time(policy_of(row["dtype"], row["environment"] if is_told else None))
+        return time(_policy(row, device))
     except ValueError as reason:
         return Mark(f"{device.title}: {reason}")
-
-
-def record_errors(frame: Frame) -> tuple[EstimateErrors, ...]:
-    """Errors of floors and estimates of what was measured on known devices, by experiment."""
-    return error_rows(tuple(_checked(frame)))
-
-
-def _checked(frame: Frame) -> Iterator[Checked]:
-    known: dict[tuple[str, str], list[Row]] = {}
-    for row in model.rows_of(frame):
-        device = recognise_device(row["device_name"])
-        if device and device.chip and row["protocol"] == "strict" and model.median_time(row):
-            known.setdefault((device.title, row["experiment"]), []).append(row)
-    for (title, experiment), rows in known.items():
-        device = next(sheet for sheet in analysis.DEVICES.values() if sheet.title == title)
-        reached = reached_ceilings(frame, device)
-        times = [(row, estimated_time(row, device)) for row in rows]
-        own = [(row, time) for row, time in times if isinstance(time, Interval)]
-        if own:
-            by_ceilings = [estimated_time(row, device, reached) for row, _ in own]
-            yield Checked(
-                device=title,
-                of=experiment,
-                measured_s=_seconds(model.median_time(row) for row, _ in own),
-                estimate_s=_seconds(time for _, time in own),
-                low_s=np.array([time.low for _, time in own], dtype=float),
-                high_s=np.array([time.high for _, time in own], dtype=float),
-                floor_s=_seconds(_floor(row, device) for row, _ in own),
-                reached_s=_seconds(by_ceilings) if reached else None,
-            )
-
-
-def _seconds(values: Iterable[Value]) -> NDArray[np.float64]:
-    return np.array([model.number_of(value) for value in values], dtype=float)
 
 
 def operator_estimates(frame: Frame, device: Datasheet) -> tuple[Table, ...]:
@@ -213,7 +188,7 @@ def operator_estimates(frame: Frame, device: Datasheet) -> tuple[Table, ...]:
 
 
 def _estimate_table(row: Row, device: Datasheet, reached: Ceilings | None) -> Table:
-    policy = policy_of(row["dtype"])
+    policy = _policy(row, device)
     parts = Estimator(device, policy, reached).estimates(row["ledger"])
     lowest = analysis.floors(row["ledger"], device.ceilings, policy)
     whole_s = sum(part.time_s for part in parts)

@@ -24,7 +24,7 @@ def roofline_tables(frame: Frame) -> tuple[Table, ...]:
     tables = machine_tables(frame)
     if not tables:
         return ()
-    errors = predictions.record_errors(frame)
+    errors = validation.record_errors(frame)
     checked = validation.validation_tables(errors) if errors else ()
     return (*tables, *predictions.predicted_time_tables(frame), *checked)
 
@@ -68,7 +68,8 @@ def _floor_tables(frame: Frame, reached: Ceilings, suffix: str) -> Iterator[Tabl
         lowest = floors.row_floors(row, reached)
         if not isinstance(lowest, Mark):
             name = f"roofline-operators-{row['axes']['block']}{suffix}".replace(":", "-")
-            yield floors.operator_table(row, lowest, name=name)
+            likely = predictions.estimated_operators(row, reached)
+            yield floors.operator_table(row, lowest, likely, name=name)
 
 
 def _ceiling_table(machine: Row, suffix: str) -> Table:

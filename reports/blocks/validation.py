@@ -1,12 +1,18 @@
 """How far estimated times are from kernels that others timed, beside what a learned predictor reached."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter, itemgetter
 
-from bench.estimate import Coefficient, coefficients
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import analysis
+from bench.analysis import recognise_device
+from bench.estimate import Checked, Coefficient, coefficients, error_rows
 from bench.records import ALL_DEVICES, EstimateErrors
 from reports import model
-from reports.model import Column, Field, Table, Value
+from reports.blocks import predictions
+from reports.model import Column, Field, Frame, Interval, Row, Table, Value
 
 # Mean errors in percent on GPUs that it had not seen, float32: Lee, Phanishayee, Mahajan, ASPLOS 2025.
 NEUSIGHT = {"bmm": 13.8, "linear": 13.9, "softmax": 13.9, "element-wise": 19.3}
@@ -77,6 +83,40 @@ FIELDS = (
         note=PUBLISHED,
     ),
 )
+
+
+def record_errors(frame: Frame) -> tuple[EstimateErrors, ...]:
+    """Errors of floors and estimates of what was measured on known devices, by experiment."""
+    return error_rows(tuple(_checked(frame)))
+
+
+def _checked(frame: Frame) -> Iterator[Checked]:
+    known: dict[tuple[str, str], list[Row]] = {}
+    for row in model.rows_of(frame):
+        device = recognise_device(row["device_name"])
+        if device and device.chip and row["protocol"] == "strict" and model.median_time(row):
+            known.setdefault((device.title, row["experiment"]), []).append(row)
+    for (title, experiment), rows in known.items():
+        device = next(sheet for sheet in analysis.DEVICES.values() if sheet.title == title)
+        reached = predictions.reached_ceilings(frame, device)
+        times = [(row, predictions.estimated_time(row, device)) for row in rows]
+        own = [(row, time) for row, time in times if isinstance(time, Interval)]
+        if own:
+            by_ceilings = [predictions.estimated_time(row, device, reached) for row, _ in own]
+            yield Checked(
+                device=title,
+                of=experiment,
+                measured_s=_seconds(model.median_time(row) for row, _ in own),
+                estimate_s=_seconds(time for _, time in own),
+                low_s=np.array([time.low for _, time in own], dtype=float),
+                high_s=np.array([time.high for _, time in own], dtype=float),
+                floor_s=_seconds(predictions.floor_time(row, device) for row, _ in own),
+                reached_s=_seconds(by_ceilings) if reached else None,
+            )
+
+
+def _seconds(values: Iterable[Value]) -> NDArray[np.float64]:
+    return np.array([model.number_of(value) for value in values], dtype=float)
 
 
 def coefficient_table() -> Table:

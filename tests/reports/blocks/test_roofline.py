@@ -20,7 +20,7 @@ from bench.records.record import (
     Timing,
 )
 from reports import report
-from reports.blocks import floors, predictions, roofline
+from reports.blocks import floors, predictions, roofline, validation
 from reports.model import frame
 from reports.model.frame import published_records
 from reports.model.layout import lay_out
@@ -319,7 +319,7 @@ def timed(make, machine):
 
 
 def test_calls_on_a_known_gpu_check_the_estimates(make, h200):
-    (row,) = predictions.record_errors(frame.build_frame(timed(make, h200), []))
+    (row,) = validation.record_errors(frame.build_frame(timed(make, h200), []))
     parts = Estimator(DEVICES["h200"]).estimates(shaped(make).measures.counts.ledger)
     estimate_s = sum(part.time_s for part in parts)
     assert (row.device, row.of, row.kernels, row.above) == ("H200 SXM", "efficiency", 1, 0)
@@ -332,7 +332,7 @@ def test_the_ceilings_of_a_gpu_go_before_its_datasheet(make, h200):
     built = frame.build_frame(records, [])
     reached = predictions.reached_ceilings(built, DEVICES["h200"])
     assert (reached.bandwidth, reached.products["float32"]) == pytest.approx((1e11, 1e12))
-    (row,) = predictions.record_errors(built)
+    (row,) = validation.record_errors(built)
     assert row.reached_mean != row.mean
     (table,) = predictions.predicted_time_tables(built, [DEVICES["h200"]])
     (estimate,) = cells(table, "H200 SXM, estimate, predicted (ms)")
@@ -347,8 +347,19 @@ def test_a_report_of_a_gpu_tells_how_far_estimates_are_off(make, h200):
     assert table.title == "Estimated times of calls against measured ones"
 
 
+def test_operators_of_a_known_gpu_have_their_estimates(make, h200):
+    tables = roofline.machine_tables(
+        frame.build_frame([ceilings(make, h200), *timed(make, h200)], [])
+    )
+    (table,) = (table for table in tables if table.name == "roofline-operators-nb")
+    at = cells(table, "operator").index("bmm")
+    estimate = cells(table, "estimate (ms)")[at]
+    assert estimate.low < estimate.median < estimate.high
+    assert cells(table, "bound by")[at] == "operations"
+
+
 def test_times_on_other_machines_check_nothing(make):
-    assert predictions.record_errors(frame.build_frame(timed(make, make.CPU), [])) == ()
+    assert validation.record_errors(frame.build_frame(timed(make, make.CPU), [])) == ()
 
 
 def test_records_without_shapes_have_no_estimate(make):
