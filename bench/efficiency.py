@@ -181,7 +181,8 @@ def _predict(options: Namespace) -> int:
     if options.protocol == "paper":
         msg = "--predict knows no protocol of the paper's, which says how to measure; leave one of them out"
         raise ValueError(msg)
-    chosen = tuple(map(find_device, options.predict or USUAL_DEVICES))
+    names = dict.fromkeys(name.lower() for name in options.predict or USUAL_DEVICES)
+    chosen = tuple(map(find_device, names))
     # By CUDA's rules, which all known devices follow.
     measurements = tuple(replace(cell, device="cuda") for cell in cells(options))
     _import_factories(measurements)

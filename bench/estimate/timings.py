@@ -8,6 +8,7 @@ kernels' names tell fit `m` x `k` outputs alone.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def read_timings(folder: Path) -> tuple[Kernels, ...]:
     """Read a folder, or one of its files beside its `devices.json`: a group for each device and class, in their order.
 
     Raises:
-        ValueError: it has no such file, a file has not the columns, or a device or an operator is not known.
+        ValueError: it has no such file, or two of a kind, or none has rows; a file has not the columns, or a device
+            or an operator is not known.
     """
     files = [folder] if folder.is_file() else sorted(folder.glob("*.csv*"))
     files = [path for path in files if _kind_of(path) in COLUMNS]
@@ -82,13 +84,25 @@ def read_timings(folder: Path) -> tuple[Kernels, ...]:
         names = ", ".join(f"{name}.csv" for name in COLUMNS)
         msg = f"{str(folder)!r} has no timings; give a folder with any of {names} (or .csv.gz) and a {DEVICES_FILE}"
         raise ValueError(msg)
+    _require_one_of_each_kind(files)
     devices = _read_devices(files[0].parent / DEVICES_FILE)
     groups = [group for path in files for group in _read_file(path, devices)]
+    if not groups:
+        msg = f"{str(folder)!r} has no rows beneath its columns; write a row for each kernel"
+        raise ValueError(msg)
     return tuple(sorted(groups, key=lambda group: (group.device.title, CLASSES.index(group.of))))
 
 
 def _kind_of(path: Path) -> str:
     return path.name.partition(".")[0]
+
+
+def _require_one_of_each_kind(files: Sequence[Path]) -> None:
+    """Refuse a file beside its compressed copy, whose rows would be counted twice."""
+    for first, second in pairwise(files):
+        if _kind_of(first) == _kind_of(second):
+            msg = f"{first.name} and {second.name} would both be read as {_kind_of(first)}; leave one of them"
+            raise ValueError(msg)
 
 
 def _read_devices(path: Path) -> dict[str, Datasheet]:
@@ -97,18 +111,27 @@ def _read_devices(path: Path) -> dict[str, Datasheet]:
         raise ValueError(msg)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        return {entry["Device"]: _datasheet(entry) for entry in entries}
+        devices = [_datasheet(entry) for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
         fields = ", ".join(("Device", *FIELDS))
         msg = f"{str(path)!r} can't be read ({type(error).__name__}: {error}); it is a list of objects with {fields}"
         raise ValueError(msg) from error
+    names = [device.reported[0] for device in devices]
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"{str(path)!r} has {name!r} more than once; leave one of them"
+            raise ValueError(msg)
+    return dict(zip(names, devices, strict=True))
 
 
 def _datasheet(entry: dict[str, Any]) -> Datasheet:
     """A device as the file states it; what that lacks, its chip above all, from our own table where it is in there."""
     name = entry["Device"]
+    if not isinstance(name, str):
+        msg = f"Device is {name!r}, which is no text"
+        raise TypeError(msg)
     numbers = {field: float(entry[field]) * scale for field, scale in FIELDS.items()}
-    if not all(value > 0 for value in numbers.values()):
+    if not all(1 <= value < np.inf for value in numbers.values()):
         msg = f"{name}: {', '.join(FIELDS)} have to be positive"
         raise ValueError(msg)
     known = recognise_device(name)
@@ -160,7 +183,8 @@ def _require_numbers(table: pd.DataFrame, path: Path, kind: str) -> None:
         wrong = table.index[~(np.isfinite(numbers) & (numbers >= least))]
         if len(wrong):
             row = int(wrong[0])
-            msg = f"{str(path)!r}, line {row + 2}: {name} is {table[name][row]!r}; write a positive number"
+            value = str(table[name][row])
+            msg = f"{str(path)!r}, line {row + 2}: {name} is {value!r}; write a positive number"
             raise ValueError(msg)
         table[name] = numbers
 
@@ -186,6 +210,10 @@ def _convolutions(device: Datasheet, rows: pd.DataFrame) -> Iterator[Kernels]:
         )
         stride, padding = _column(own, "stride"), _column(own, "padding")
         after = np.floor((side + 2 * padding - taps) / stride) + 1
+        if (after < 1).any():
+            row = own.index[after < 1][0]
+            msg = f"convolutions, line {row + 2}: its kernel is larger than its padded map; give a larger input_size"
+            raise ValueError(msg)
         products = Products(np.ones_like(batch), batch * after**2, outer, inner * taps**2)
         elements = batch * (inner * side**2 + outer * after**2) + outer * inner * taps**2
         windows = Windows(batch, after, after, inner, outer) if is_window else None

@@ -164,11 +164,12 @@ def find_fits(cell: Cell, devices: Mapping[str, Datasheet]) -> Iterator[Fit]:
 def _limits(calls: Calls, capacity_bytes: int) -> dict[str, object]:
     search = partial(largest, capacity_bytes=capacity_bytes)
     size = calls.cell.size
+    batch = None
     try:
-        steps = search(calls.of_steps, start=max(1, size.height // STEP), most=MOST_STEPS)
         batch = search(calls.of_batch, start=calls.cell.batch, most=MOST_MAPS)
+        steps = search(calls.of_steps, start=max(1, size.height // STEP), most=MOST_STEPS)
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in somebody's module is that row's reason
-        return {"reason": one_line(error)}
+        return {"largest_batch": batch, "reason": one_line(error)}
     if not steps:
         call = calls.of_steps(1)
         return {

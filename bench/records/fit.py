@@ -19,8 +19,8 @@ class Fit(Model):
 
     `usable_bytes` is what the allocator may reserve (`bench.analysis.usable_bytes`), `workspace_bytes` the bound of
     cuBLAS's workspaces with that version of torch, `step` that of width and height. `largest_size` is None and
-    `largest_batch` 0 where nothing fits, both are None where it can't be predicted; `reason` says why.
-    `peak_bytes` and `parts`, the largest first, are of the largest map.
+    `largest_batch` 0 where nothing fits, either is None where it can't be predicted (a module may take maps of one
+    size alone); `reason` says why. `peak_bytes` and `parts`, the largest first, are of the largest map.
     """
 
     arm: str

@@ -111,6 +111,13 @@ def test_what_fits_is_a_record_for_each_mode_and_format():
     assert all(fit["peak_bytes"] <= fit["usable_bytes"] < 2**34 for fit in fits)
 
 
+def test_a_device_that_is_named_twice_has_one_column(tmp_path):
+    done = call(*TINY, *"--block nb --predict t4 T4 --format csv --out".split(), str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.partition("\n")[0].count("t4_floor") == 1
+    assert "bound_by" in done.stdout
+
+
 def test_a_file_of_records_that_is_none_is_named(tmp_path):
     (tmp_path / "records.jsonl").write_text("{}\n")
     done = call(*TINY, "--device", "meta", "--out", str(tmp_path))

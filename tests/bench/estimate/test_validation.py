@@ -1,5 +1,6 @@
 """Timings of others: how files are read, what is fitted to them, and errors of 200 kernels that are kept here."""
 
+import gzip
 import json
 import os
 import shutil
@@ -202,7 +203,7 @@ def change(path, before, after):
             "products.csv",
             ",bmm,384,",
             ",bmm,-4,",
-            "line 2: batch is .*-4.*; write a positive number",
+            "line 2: batch is '-4'; write a positive number",
         ),
         (
             "devices.json",
@@ -211,6 +212,16 @@ def change(path, before, after):
             "can't be read .KeyError: 'Mem_Bw'.; it is a list",
         ),
         ("devices.json", '"Num_Sm": 80', '"Num_Sm": 0', "Mem_Bw, .* have to be positive"),
+        ("devices.json", '"Num_Sm": 80', '"Num_Sm": 0.5', "Mem_Bw, .* have to be positive"),
+        ("devices.json", '"Num_Sm": 80', '"Num_Sm": Infinity', "Mem_Bw, .* have to be positive"),
+        ("devices.json", '"Tesla T4"', "5", "TypeError: Device is 5, which is no text"),
+        ("devices.json", '"Tesla T4"', '"Tesla P4"', "has 'Tesla P4' more than once; leave one"),
+        (
+            "convolutions.csv",
+            "38,893,326,3,5,1,1,",
+            "38,893,326,9,5,1,1,",
+            "convolutions, line 2: its kernel is larger than its padded map",
+        ),
         ("devices.json", "[", "", "devices.json' can't be read .JSONDecodeError"),
     ],
 )
@@ -224,6 +235,19 @@ def test_a_wrong_file_is_one_clear_line(folder, file, before, after, message):
 def test_a_folder_without_timings_says_what_it_takes(tmp_path):
     with pytest.raises(ValueError, match=r"has no timings; give a folder with any of products.csv"):
         read_timings(tmp_path)
+
+
+def test_a_file_and_its_compressed_copy_are_not_counted_twice(folder):
+    (folder / "rows.csv.gz").write_bytes(gzip.compress((folder / "rows.csv").read_bytes()))
+    with pytest.raises(ValueError, match=r"rows.csv and rows.csv.gz would both be read as rows"):
+        read_timings(folder)
+
+
+def test_columns_without_rows_are_no_timings(folder):
+    for path in folder.glob("*.csv"):
+        path.write_text(path.read_text().partition("\n")[0] + "\n")
+    with pytest.raises(ValueError, match="has no rows beneath its columns; write a row"):
+        read_timings(folder)
 
 
 def test_timings_without_devices_say_what_is_missing(folder):

@@ -134,6 +134,19 @@ def test_what_can_not_be_predicted_says_why(monkeypatch):
     assert "no such shape" in fit.reason
 
 
+def test_a_block_of_one_size_still_has_a_batch(monkeypatch):
+    def trace(cell):
+        if cell.size != PAPERS:
+            msg = "another size"
+            raise RuntimeError(msg)
+        return call_of(cell.batch * 2**30)
+
+    monkeypatch.setattr(fits, "_trace", trace)
+    (fit,) = find_fits(cell_of("nb"), {"v100": DEVICES["v100"]})
+    assert (fit.largest_size, fit.largest_batch) == (None, fit.usable_bytes // 2**30)
+    assert "another size" in fit.reason
+
+
 def test_an_arm_keeps_its_implementation():
     (fit,) = find_fits(
         cell_of("apnb:fast", channels=64, key_channels=16), {"v100": DEVICES["v100"]}
