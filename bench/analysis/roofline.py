@@ -8,6 +8,7 @@ of a convolution saves; it knows no launch and no fusion of operators.
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 from bench.analysis.devices import Ceilings
@@ -96,7 +97,7 @@ def _floor(row: "Operator", ceilings: Ceilings, policy: Policy) -> Floor:
     for alike in row.alike or (sums,):
         product = arithmetic = 0.0
         if alike.macs:
-            share = least_share(alike.window[-1]) if alike.window else 1.0
+            share = least_share(prod(alike.window[2:])) if alike.window else 1.0
             product = 2 * share * alike.macs / _rate(row.name, alike.dtype, ceilings, policy)
         if others := alike.flops - 2 * alike.macs:
             arithmetic = others / _peak("float32", ceilings)

@@ -9,6 +9,7 @@ off in the same way.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ OTHERS = {"pool": "pool", "cum": "scan"} | dict.fromkeys(
 ITEM_BYTES = {"float64": 8, "float16": 2, "bfloat16": 2}
 OTHER = "other"
 BEFORE_SHAPES = "the records are of before shapes of operators were written down; predict again"
-WINOGRAD_TAPS = 9
+WINOGRAD_WINDOW = (3, 3)
 # Whole tiles and waves over the operations alone, from which on they are what a product is bound by.
 UNFULL = 1.25
 
@@ -130,10 +131,10 @@ class Estimator:
     def _product_times(self, name: str, alike: "Alike", rates: Rates) -> tuple[str, Times]:
         products = Products(*np.array(alike.products, dtype=float).T)
         moved = np.full(len(alike.products), alike.moved_bytes / len(alike.products))
-        taps = alike.window[-1] if alike.window else 0
+        window = alike.window or (0, 0, 0, 0)
         if (np.minimum(products.rows, products.columns) == 1).all() and "convolution" not in name:
             return "linear", kernels.moved_times(moved, rates)  # by a vector
-        if "convolution" not in name or taps == 1:
+        if "convolution" not in name or window[2:] == (1, 1):
             is_batched = "bmm" in name or bool((products.batch > 1).any())
             kind = "batched" if is_batched else "shared"
             times = kernels.product_times(products, moved, rates, kind=kind)
@@ -142,10 +143,10 @@ class Estimator:
         if ((products.batch > 1) & (products.columns == 1)).any():  # depthwise, which has no tiles
             return OTHER, kernels.moved_times(self.model["depthwise"] * moved, rates)
         windows = None
-        if taps == WINOGRAD_TAPS and alike.window:
-            height, width = (np.array([float(side)]) for side in alike.window[:2])
+        if window[2:] == WINOGRAD_WINDOW:
+            height, width = (np.array([float(side)]) for side in window[:2])
             images = products.rows / (height * width)
-            channels = products.depth / taps
+            channels = products.depth / prod(WINOGRAD_WINDOW)
             windows = Windows(images, height, width, channels, products.columns)
         times = kernels.convolution_times(products, windows, moved, rates)
         return (OTHER if windows is None else "convolution"), times

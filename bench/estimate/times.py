@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.analysis import Ceilings, least_share
+from bench.analysis import Ceilings
 from bench.estimate.kernels import (
     Numbers,
     Times,
@@ -46,7 +46,7 @@ def floor_s(kernels: Kernels) -> Numbers:
         return np.maximum(
             memory, kernels.moved_bytes / FLOAT32_BYTES / 3 / ceilings.products["float32"]
         )
-    share = 1.0 if kernels.windows is None else least_share(9)
+    share = 1.0 if kernels.least is None else kernels.least
     return np.maximum(memory, kernels.products.flops * share / ceilings.products["float32"])
 
 

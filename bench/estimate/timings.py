@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis import ARCHITECTURES, Ceilings, Chip, Datasheet, recognise_device
+from bench.analysis import (
+    ARCHITECTURES,
+    Ceilings,
+    Chip,
+    Datasheet,
+    least_share,
+    recognise_device,
+)
 from bench.estimate.kernels import Numbers, Products, Windows
 
 DEVICES_FILE = "devices.json"
@@ -42,7 +49,7 @@ FLOAT32_BYTES = 4
 class Kernels:
     """Kernels of one class on one device: shapes, bytes, and the seconds that each took, all of one length.
 
-    `rows` and `columns` are of row operators.
+    `rows` and `columns` are of row operators, `least` the share of a convolution's MACs that the quickest way needs.
     """
 
     device: Datasheet
@@ -51,6 +58,7 @@ class Kernels:
     moved_bytes: Numbers
     products: Products | None = None
     windows: Windows | None = None
+    least: Numbers | None = None
     rows: Numbers | None = None
     columns: Numbers | None = None
 
@@ -80,6 +88,9 @@ def read_timings(folder: Path) -> tuple[Kernels, ...]:
     """
     files = [folder] if folder.is_file() else sorted(folder.glob("*.csv*"))
     files = [path for path in files if _kind_of(path) in COLUMNS]
+    if not folder.exists():
+        msg = f"{str(folder)!r} is not there; give a folder of timings or one of its files"
+        raise ValueError(msg)
     if not files:
         names = ", ".join(f"{name}.csv" for name in COLUMNS)
         msg = f"{str(folder)!r} has no timings; give a folder with any of {names} (or .csv.gz) and a {DEVICES_FILE}"
@@ -217,7 +228,9 @@ def _convolutions(device: Datasheet, rows: pd.DataFrame) -> Iterator[Kernels]:
         products = Products(np.ones_like(batch), batch * after**2, outer, inner * taps**2)
         elements = batch * (inner * side**2 + outer * after**2) + outer * inner * taps**2
         windows = Windows(batch, after, after, inner, outer) if is_window else None
-        yield from _group(device, "convolution", own, elements, products=products, windows=windows)
+        least = np.where(stride == 1, np.array([least_share(int(side) ** 2) for side in taps]), 1.0)
+        shapes = {"products": products, "windows": windows, "least": least}
+        yield from _group(device, "convolution", own, elements, **shapes)
 
 
 def _rows(device: Datasheet, rows: pd.DataFrame) -> Iterator[Kernels]:

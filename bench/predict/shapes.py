@@ -56,8 +56,8 @@ def _convolution(call: Call) -> tuple[Product]:
     return ((groups, positions, outer // groups, inner * prod(taps)),)
 
 
-def _window(call: Call) -> tuple[int, int, int] | None:
-    """Output sides and taps of a convolution of maps without steps, gaps or groups; None of any other.
+def _window(call: Call) -> tuple[int, int, int, int] | None:
+    """Output sides and kernel sides of a convolution of maps without steps, gaps or groups; None of any other.
 
     Of a single tap steps and gaps change nothing.
     """
@@ -67,7 +67,7 @@ def _window(call: Call) -> tuple[int, int, int] | None:
         given |= {*call.arguments["stride"], *call.arguments["dilation"]}
     if len(taps) != 2 or given != {1} or call.arguments.get("transposed", False):
         return None
-    return (*call.out.shape[2:], prod(taps))
+    return (*call.out.shape[2:], *taps)
 
 
 def _convolution_backward(call: Call) -> tuple[Product, ...]:

@@ -26,7 +26,7 @@ class Alike(Model):
     """Calls of one operator that are alike: how many, and what each does with operands of that number format.
 
     Of matrix work `products` has batch, rows, columns and depth of each product, and `window` the sides of the output
-    and the taps of a convolution without steps, gaps or groups. `row_length` is of a softmax or a layer norm.
+    and of the kernel of a convolution without steps, gaps or groups. `row_length` is of a softmax or a layer norm.
     """
 
     calls: int
@@ -35,7 +35,7 @@ class Alike(Model):
     moved_bytes: int = 0
     dtype: str = "float32"
     products: tuple[tuple[int, int, int, int], ...] = ()
-    window: tuple[int, int, int] | None = None
+    window: tuple[int, int, int, int] | None = None
     row_length: int | None = None
 
 

@@ -15,7 +15,7 @@ from bench.analysis import (
     policy_of,
     recognise_device,
 )
-from bench.estimate import Estimate, Estimator
+from bench.estimate import BEFORE_SHAPES, Estimate, Estimator
 from reports import model
 from reports.blocks.efficiency import BLOCK_TITLES
 from reports.blocks.floors import CEILINGS, FLOOR_FIELD, NOT_ITS_OWN, OPERATOR_FIELDS, is_fused
@@ -58,14 +58,24 @@ def _predicted_times(frame: Frame, experiment: str, devices: Sequence[Datasheet]
     fields = (
         field for device in devices for field in _device_fields(device, reached[device.title])
     )
+    is_old = any(map(_is_without_shapes, known))
+    without = (f"No estimate: {BEFORE_SHAPES}.",) if is_old else ()
     return model.tabulate(
         sorted(({**same[0], "measured": same} for same in groups), key=model.pixels),
         (*model.BLOCK_FIELDS, *fields),
         name=f"roofline-{experiment}-predicted",
         title=f"Predicted times of {BLOCK_TITLES[experiment]} on known devices",
         caption="Predicted without execution, from operators, bytes and the devices' datasheets; strict protocol.",
-        notes=(IEEE_NOTE, *(f"{device.title}: {device.source}." for device in devices)),
+        notes=(IEEE_NOTE, *(f"{device.title}: {device.source}." for device in devices), *without),
         group_by=(1,),
+    )
+
+
+def _is_without_shapes(row: Row) -> bool:
+    return any(
+        any(alike.macs and not alike.products for alike in work.alike)
+        or (not work.alike and (work.macs or work.moved_bytes))
+        for work in row["ledger"] or ()
     )
 
 

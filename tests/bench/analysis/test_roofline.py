@@ -57,7 +57,8 @@ def test_bytes_that_the_second_cache_may_hold_are_in_no_floor():
 
 
 @pytest.mark.parametrize(
-    ("window", "share"), [(None, 1), ((8, 8, 1), 1), ((8, 8, 9), 1 / 4), ((8, 8, 49), 2 / 49)]
+    ("window", "share"),
+    [(None, 1), ((8, 8, 1, 1), 1), ((8, 8, 3, 3), 1 / 4), ((8, 8, 7, 7), 2 / 49)],
 )
 def test_what_a_quicker_way_of_a_convolution_saves_is_in_no_floor(window, share):
     row = operator("aten.convolution", macs=50, flops=100, window=window)

@@ -98,6 +98,20 @@ def test_a_network_has_convolutions_of_every_kind():
         assert estimate.time_s > 0
 
 
+def test_only_windows_of_three_by_three_have_winograds_way():
+    square, long = (
+        next(
+            part.time_s
+            for part in Estimator(H100).estimates(
+                ledger_of(nn.Conv2d(512, 512, kernel), (4, 512, 72, 72))
+            )
+            if part.name == "aten.convolution"
+        )
+        for kernel in (3, (1, 9))
+    )
+    assert square < 0.7 * long
+
+
 def test_a_depthwise_convolution_goes_by_its_bytes():
     (row,) = (
         row

@@ -66,6 +66,20 @@ def test_no_floor_is_above_a_measurement(kernels):
     assert all((floor_s(group) <= group.measured_s).all() for group in kernels)
 
 
+@pytest.mark.parametrize(
+    ("taps", "stride", "share"), [(1, 1, 1), (3, 1, 1 / 4), (3, 2, 1), (7, 1, 2 / 49), (7, 2, 1)]
+)
+def test_floors_of_convolutions_leave_out_what_quicker_ways_save(folder, taps, stride, share):
+    (folder / "products.csv").unlink()
+    (folder / "rows.csv").unlink()
+    head = "device,batch,in_channels,out_channels,kernel_size,input_size,stride,padding,latency_ms"
+    row = f"Tesla T4,32,512,512,{taps},57,{stride},3,9.0"
+    (folder / "convolutions.csv").write_text(f"{head}\n{row}\n")
+    (group,) = read_timings(folder)
+    (floor,) = floor_s(group)
+    assert floor == pytest.approx(share * group.products.flops[0] / 8.141e12)
+
+
 def test_the_datasheet_alone_is_further_off(kernels):
     for row in errors(errors_of(kernels)).values():
         assert row.mean < row.floor_mean, row.of
@@ -248,6 +262,11 @@ def test_columns_without_rows_are_no_timings(folder):
         path.write_text(path.read_text().partition("\n")[0] + "\n")
     with pytest.raises(ValueError, match="has no rows beneath its columns; write a row"):
         read_timings(folder)
+
+
+def test_a_folder_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere' is not there; give a folder of timings"):
+        read_timings(tmp_path / "nowhere")
 
 
 def test_timings_without_devices_say_what_is_missing(folder):

@@ -362,9 +362,10 @@ def test_times_on_other_machines_check_nothing(make):
     assert validation.record_errors(frame.build_frame(timed(make, make.CPU), [])) == ()
 
 
-def test_records_without_shapes_have_no_estimate(make):
+def test_records_without_shapes_have_no_estimate_and_say_so(make):
     table = predicted_table([asked(make, "nb")], "h100")
     assert "H100 SXM, estimate" not in [column.name for column in table.columns]
+    assert table.notes[-1].startswith("No estimate: the records are of before shapes")
     assert (
         predictions.operator_estimates(frame.build_frame([asked(make, "nb")], []), DEVICES["h100"])
         == ()
