@@ -97,7 +97,7 @@ class Meter(Mode):
             self.peak_bytes += new_bytes
         result = func(*args, **kwargs)
         self._add(tensors((result,)), name)
-        if name in SCRATCH:
+        if name in SCRATCH and args[0].numel():
             scratch = len(self.events)
             self.events += (scratch, rounded(args[0].nbytes)), (scratch, 0)
         if self.live_bytes > self.peak_bytes:

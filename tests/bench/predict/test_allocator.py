@@ -263,3 +263,17 @@ def test_the_allocator_is_left_out_where_it_has_no_part():
         block, x = build.block("nb", channels=8, key_channels=4), torch.empty(1, 8, 4, 4)
     memory = live_memory.predict_memory(block, (x,), mode="eval", with_allocator=False)
     assert (memory.allocated_bytes, memory.reserved_bytes) == (None, None)
+
+
+def test_a_softmax_over_nothing_asks_for_nothing():
+    class Empty(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(4, device="meta"))
+
+        def forward(self, x):
+            return (x * self.scale)[:, :0].softmax(1)
+
+    x = torch.empty(2, 4, device="meta")
+    memory = live_memory.predict_memory(Empty(), (x,), mode="train")
+    assert memory.allocated_bytes >= 0
