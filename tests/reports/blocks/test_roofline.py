@@ -391,6 +391,15 @@ def test_what_does_not_fit_a_device_says_so(make):
     assert isinstance(table.rows[0][3], float)
 
 
+def test_a_block_without_operators_takes_no_time(make):
+    record = asked(make, "nb")
+    nothing = {"ledger": (), "macs": 0, "flops": 0}
+    counts = record.measures.counts.model_copy(update=nothing)
+    measures = record.measures.model_copy(update={"counts": counts})
+    table = predicted_table([record.model_copy(update={"measures": measures})], "h200")
+    assert cells(table, "H200 SXM, floor, predicted (ms)") == [0]
+
+
 def test_a_format_that_a_device_lacks_says_so(make):
     records = [asked(make, "nb", dtype="tf32")]
     note = "Titan Xp: no ceiling for products in tf32; there are float32"
