@@ -41,12 +41,14 @@ class Architecture:
     narrow_tiles: bool = (
         False  # cuBLAS has products of batches in narrow tiles that are no slower (volta_sgemm)
     )
-    is_slow_in_long_rows: bool = False  # before Volta, where operands have long rows
+    is_before_volta: bool = (
+        False  # copies keep up less, and products with operands of long rows are slow
+    )
 
 
 ARCHITECTURES = {
-    "pascal-p100": Architecture(threads=2048, l1_bytes=24 * KIBI, is_slow_in_long_rows=True),
-    "pascal": Architecture(threads=2048, l1_bytes=48 * KIBI, is_slow_in_long_rows=True),
+    "pascal-p100": Architecture(threads=2048, l1_bytes=24 * KIBI, is_before_volta=True),
+    "pascal": Architecture(threads=2048, l1_bytes=48 * KIBI, is_before_volta=True),
     "volta": Architecture(threads=2048, l1_bytes=128 * KIBI, narrow_tiles=True),
     "turing": Architecture(threads=1024, l1_bytes=96 * KIBI, narrow_tiles=True),
     "ampere": Architecture(threads=2048, l1_bytes=192 * KIBI, work_per_joule=2.5),

@@ -130,7 +130,7 @@ def rates_of(
 
 
 def _copy_share(chip: Chip, model: Mapping[str, float]) -> float:
-    is_modern = chip.is_stacked and not chip.architecture.is_slow_in_long_rows
+    is_modern = chip.is_stacked and not chip.architecture.is_before_volta
     return model["copy_stacked" if is_modern else "copy_other"]
 
 
@@ -176,7 +176,7 @@ def product_times(products: Products, moved_bytes: Numbers, rates: Rates, *, kin
     narrow = rates.model["narrow_batched_volta" if is_narrow else f"narrow_{kind}"]
     times = _tiled(products, moved_bytes, rates, rate=rates.sustained, narrow=narrow)
     added = np.zeros_like(products.depth)
-    if kind == "shared" and rates.chip.architecture.is_slow_in_long_rows:
+    if kind == "shared" and rates.chip.architecture.is_before_volta:
         long = 1 - np.exp(-((products.depth / rates.model["long_depth"]) ** 2))
         many = products.rows / (products.rows + rates.model["many_rows"])
         added = products.flops * rates.model["long_s_per_flop"] * long * many
@@ -197,14 +197,14 @@ def _tiled(
     count, power = rates.chip.multiprocessors, rates.model["overlap"]
     best = np.full_like(products.depth, np.inf)
     waves_s, memory_s = best.copy(), best.copy()
+    result_bytes = products.batch * products.rows * products.columns * FLOAT32_BYTES
     for (height, width), split in product(_oriented(), splits):
         share = (height * width / FULL_TILE) ** narrow
         tiles = products.batch * np.ceil(products.rows / height) * np.ceil(products.columns / width)
         waves = np.maximum(np.ceil(tiles * split / count), 1)
         depth = products.depth / split + rates.start_depth
         compute = waves * 2 * height * width * depth / (share * rate / count)
-        results = products.batch * products.rows * products.columns * FLOAT32_BYTES
-        partial_bytes = 2 * split * results if split > 1 else 0.0
+        partial_bytes = 2 * split * result_bytes if split > 1 else 0.0
         memory = (moved_bytes + partial_bytes) / (
             rates.bandwidth * rates.model["product_bandwidth"]
         )
