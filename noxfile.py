@@ -27,7 +27,7 @@ def sync(session: nox.Session, *groups: str, alone: bool = False) -> None:
 @nox.session
 def ablations(session: nox.Session) -> None:
     """Run the paper's experiments (--all: ours too) and render them into results/ablations/report."""
-    sync(session, "bench", "reports", "counters", "export")
+    sync(session, "bench", "reports", "counters", "export", "weights")
     session.run("python", "-m", "bench.ablations", *session.posargs)
 
 
@@ -55,7 +55,7 @@ def reference(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, as many at once as there are cores; with arguments, which go to pytest, one at a time."""
-    sync(session, "bench", "reports", "test", "counters", "export", "accessibility")
+    sync(session, "bench", "reports", "test", "counters", "export", "accessibility", "weights")
     parallel = ["-q", "-n", "logical", "--maxprocesses", "8"]
     session.run(
         "python", "-m", "pytest", *(session.posargs or parallel),
@@ -71,7 +71,8 @@ SEVERAL = "processes or torchrun or dies or ray or cluster or slower or compiler
 def coverage(session: nox.Session) -> None:
     """Run the tests and show which branches none of them takes; below 95 % it fails."""
     sync(
-        session, "bench", "reports", "test", "counters", "export", "accessibility", "cluster", "coverage",
+        session, "bench", "reports", "test", "counters", "export", "accessibility", "weights", "cluster",
+        "coverage",
     )  # fmt: skip
     run = ("python", "-m", "pytest", "-q", "--cov", "--cov-append")
     one_thread = {"OMP_NUM_THREADS": "1"}

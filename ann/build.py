@@ -62,7 +62,7 @@ def network(
 
     Args:
         name: one of `network_names()`, or a spec.
-        pretrained: weights of the backbone: None for random ones, `timm:TAG` or `file:PATH`.
+        pretrained: weights of the backbone: None for random ones, `package`, `timm:TAG` or `file:PATH`.
         changes: fields of `NetworkSpec` to change, such as `num_classes=11, backbone="tiny"`; a
             backbone of None is the source's own.
 

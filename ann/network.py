@@ -34,13 +34,20 @@ class SegmentationNetwork(nn.Module):
         self, images: Float[Tensor, "n 3 height width"]
     ) -> Logits | tuple[Logits, Logits | None]:
         """Classify every pixel."""
-        low, high = self.backbone(images)
-        logits = self._enlarge(self.head(low, high), images)
+        logits, auxiliary = self.classify(*self.backbone(images))
+        logits = self._enlarge(logits, images)
         if not self.training:
             return logits
-        if self.auxiliary is None:
+        return logits, None if auxiliary is None else self._enlarge(auxiliary, images)
+
+    def classify(
+        self, low: Float[Tensor, "n l h w"], high: Float[Tensor, "n c h w"]
+    ) -> tuple[Float[Tensor, "n k h w"], Float[Tensor, "n k h w"] | None]:
+        """Classify every position of a backbone's maps; the auxiliary head's logits are there in training alone."""
+        logits = self.head(low, high)
+        if not self.training or self.auxiliary is None:
             return logits, None
-        return logits, self._enlarge(self.auxiliary(low), images)
+        return logits, self.auxiliary(low)
 
     def _enlarge(self, logits: Tensor, images: Tensor) -> Tensor:
         return resize(logits, images.shape[2:], align_corners=self.spec.align_corners)
@@ -49,12 +56,14 @@ class SegmentationNetwork(nn.Module):
 def make_network(spec: NetworkSpec, *, pretrained: str | None = None) -> SegmentationNetwork:
     """Build the network of a spec.
 
-    Its widths are fitted to the backbone, whose weights are random, or pretrained ones from `timm:TAG` or
-    `file:PATH`. With weights from timm the preprocessing becomes theirs, whatever the network's own source has. An
-    unknown backbone, or weights that can't be had, are a ValueError that says what to do.
+    Its widths are fitted to the backbone, whose weights are random, or pretrained ones from `package`, `timm:TAG` or
+    `file:PATH`. With weights from a package or timm the preprocessing becomes theirs, whatever the network's own source
+    has. An unknown backbone, or weights that can't be had, are a ValueError that says what to do.
     """
     features = make_backbone(spec.backbone, pretrained=pretrained)
-    if pretrained is not None and pretrained.startswith("timm:"):
+    if pretrained == "package":
+        spec = replace(spec, preprocessing="tf-lite")
+    elif pretrained is not None and pretrained.startswith("timm:"):
         spec = replace(spec, preprocessing="imagenet-rgb")
     backbone = BACKBONES[spec.backbone]
     return SegmentationNetwork(

