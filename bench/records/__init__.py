@@ -21,6 +21,7 @@ from bench.records.failure import (
 )
 from bench.records.files import Model, append_line, read_models, write_whole
 from bench.records.fit import Fit, PeakPart
+from bench.records.image_confusions import ImageConfusions, ImageEntries
 from bench.records.outcome import (
     CALL_MEMORY,
     GATE_EXPERIMENT,

@@ -17,6 +17,7 @@ from pydantic import (
 
 from bench.records import files
 from bench.records.files import Model
+from bench.records.image_confusions import ImageConfusions
 
 # Comparisons of two arms lie beside the records and have a form of their own (`bench.records.comparison`).
 COMPARISONS_FILE = "comparisons.jsonl"
@@ -170,6 +171,8 @@ class Accuracy(Model):
     ones are not in it. `losses` are (iteration, loss), sampled. `protocol` names how it was evaluated.
     `groups` are classes that the data set tells apart, by their indexes, e.g. those that need a cue
     from far away. `empty_crops` are crops without a labelled pixel, which added nothing to the loss.
+    `image_confusions` are the matrices of the images, in their order, which sum to `confusion`; as
+    `ImageConfusions.unpack` reads them, none in old records.
     """
 
     dataset: str
@@ -185,6 +188,7 @@ class Accuracy(Model):
     backbone: str = ""
     groups: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     empty_crops: int = 0
+    image_confusions: str = ""
 
     @model_validator(mode="after")
     def _is_square(self) -> Self:
@@ -192,6 +196,11 @@ class Accuracy(Model):
         if {len(self.confusion), *map(len, self.confusion)} != {count}:
             msg = f"confusion is not {count}x{count} although there are {count} classes"
             raise ValueError(msg)
+        if self.image_confusions:
+            total = ImageConfusions.unpack(self.image_confusions, count).total().tolist()
+            if tuple(map(tuple, total)) != self.confusion:
+                msg = "image_confusions do not sum to confusion; evaluate the network again"
+                raise ValueError(msg)
         return self
 
 

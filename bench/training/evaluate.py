@@ -3,7 +3,7 @@
 Axes: n images, k classes, height and width of the images.
 """
 
-from itertools import product
+from itertools import product, zip_longest
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,7 @@ from ann.layers import resize
 from ann.network import Logits, SegmentationNetwork
 from ann.spec import Size, look_up
 from bench.analysis import IGNORE
+from bench.records import ImageConfusions, ImageEntries
 from bench.training.data import EvaluationSet, normalise
 from bench.training.distributed import place
 from bench.training.protocols import PROTOCOLS, EvaluationProtocol
@@ -30,9 +31,10 @@ class ConfusionMatrix:
             raise ValueError(msg)
         self.classes = classes
         self.counts = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+        self.images: list[ImageEntries] = []
 
     def update(self, prediction: Int[Tensor, "..."], label: Int[Tensor, "..."]) -> None:
-        """Add the pixels of one or more images; those labelled 255 are left out."""
+        """Add the pixels of an image, or of several that count as one; those labelled 255 are left out."""
         if prediction.shape != label.shape:
             msg = (
                 f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in size; "
@@ -42,10 +44,8 @@ class ConfusionMatrix:
         label = label.to(prediction.device)
         valid = label != IGNORE
         truth, predicted = label[valid].long(), prediction[valid].long()
-        if not truth.numel():
-            return
         for what, values in (("label", truth), ("prediction", predicted)):
-            low, high = (int(value) for value in values.aminmax())
+            low, high = (int(value) for value in values.aminmax()) if len(values) else (0, 0)
             if low < 0 or high >= self.classes:
                 msg = (
                     f"{what} {low if low < 0 else high} is no class; allowed are 0 to {self.classes - 1}, "
@@ -54,10 +54,18 @@ class ConfusionMatrix:
                 raise ValueError(msg)
         pairs = torch.bincount(truth * self.classes + predicted, minlength=self.classes**2)
         self.counts += pairs.view(self.classes, self.classes).to(self.counts.device)
+        present = pairs.nonzero()[:, 0]
+        self.images.append(
+            ImageEntries(present.numpy(force=True), pairs[present].numpy(force=True))
+        )
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
         """Return the counts as a record keeps them."""
         return tuple(tuple(row) for row in self.counts.tolist())
+
+    def packed_images(self) -> str:
+        """Return the counts of each image by itself as a record keeps them."""
+        return ImageConfusions.of(self.images, self.classes).pack()
 
 
 @torch.no_grad()
@@ -71,8 +79,8 @@ def evaluate(
     """Predict every image of a set and count the pixels.
 
     Images are normalised as the network's `spec` says; its mode is put back. Under torchrun each process takes its
-    share of the images and all return the matrix of the whole set. ValueErrors are an unknown protocol, an image that
-    can't be read, a label out of range, and logits that are not finite.
+    share of the images and all return the matrix of the whole set, with the images in their order. ValueErrors are an
+    unknown protocol, an image that can't be read, a label out of range, and logits that are not finite.
     """
     chosen = look_up("protocol", protocol, PROTOCOLS) if isinstance(protocol, str) else protocol
     matrix = ConfusionMatrix(len(dataset.classes), device=device)
@@ -93,6 +101,11 @@ def evaluate(
     network.train(was_training)
     if world > 1:
         torch.distributed.all_reduce(matrix.counts)
+        # Each process has every world-th image, so that the k-th ones of all stand together.
+        shares: list[list[ImageEntries]] = [[]] * world
+        torch.distributed.all_gather_object(shares, matrix.images)
+        rounds = zip_longest(*shares)
+        matrix.images = [image for together in rounds for image in together if image is not None]
     return matrix
 
 

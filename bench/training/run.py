@@ -117,11 +117,13 @@ def _evaluated(
     device: str,
     **training: Any,  # noqa: ANN401  # other fields of the accuracy
 ) -> Accuracy:
+    matrix = evaluate(network, dataset, protocol=protocol, device=device)
     return Accuracy(
         dataset=dataset.name,
         split="val",
         classes=dataset.classes,
-        confusion=evaluate(network, dataset, protocol=protocol, device=device).rows(),
+        confusion=matrix.rows(),
+        image_confusions=matrix.packed_images(),
         protocol=protocol,
         backbone=network.spec.backbone,
         groups=dataset.groups,

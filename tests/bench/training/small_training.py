@@ -152,6 +152,7 @@ def spread_out(folder):
             "normed": normed.state_dict(),
             "visits": data.visits,
             "counts": matrix.counts,
+            "images": matrix.packed_images(),
             "losses": trained.losses,
         }
         own = folder / f"own-{rank}"

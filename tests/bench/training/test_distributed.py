@@ -63,3 +63,10 @@ def test_a_shared_evaluation_counts_the_whole_set_everywhere(spread):
     expected = evaluate(alone, Pictures()).counts
     assert torch.equal(spread[0]["counts"], expected)
     assert torch.equal(spread[1]["counts"], expected)
+
+
+def test_a_shared_evaluation_has_each_image_in_its_place(spread):
+    alone = make(norm=False)
+    alone.load_state_dict(spread[0]["plain"])
+    expected = evaluate(alone, Pictures()).packed_images()
+    assert spread[0]["images"] == spread[1]["images"] == expected

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ann.build import network as build
 from ann.spec import Size, look_up
+from bench.records import ImageConfusions
 from bench.training.data.augment import normalise
 from bench.training.evaluate import ConfusionMatrix, evaluate, predict_scores
 from bench.training.protocols import PROTOCOLS, EvaluationProtocol
@@ -80,6 +81,21 @@ def test_the_matrix_is_that_of_predicting_each_image():
         expected.update(logits[0].argmax(dim=0), label)
     assert torch.equal(evaluate(net, data).counts, expected.counts)
     assert int(expected.counts.sum()) == sum((label != 255).sum() for _, label in data.items)
+
+
+def test_each_image_has_a_matrix_of_its_own_in_the_order_of_the_set():
+    torch.manual_seed(0)
+    net, data = Pointwise(), Images()
+    data.items[1][1].fill_(255)
+    kept = ImageConfusions.unpack(evaluate(net, data).packed_images(), CLASSES)
+    assert kept.images == len(data)
+    for at, item in enumerate(data.items):
+        alone = Images()
+        alone.items = [item]
+        entries = kept.image == at
+        assert kept.count[entries].sum() == int((item[1] != 255).sum())
+        matrix = evaluate(net, alone).counts.flatten()
+        assert matrix[kept.pair[entries]].tolist() == kept.count[entries].tolist()
 
 
 def test_a_real_network_is_evaluated_whole_and_at_many_scales():
