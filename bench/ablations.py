@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import reports
 from bench import cli, training
 from experiments import machine
-from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, TRAININGS
+from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, SETTLING, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
 from experiments.select import find_experiment
-from experiments.spec import Experiment, TrainingJob
+from experiments.spec import FEATURES, Experiment, TrainingJob
 from experiments.training import Setting
 
 if TYPE_CHECKING:
@@ -39,14 +39,18 @@ def parser() -> cli.Parser:
     """Describe the command line."""
     texts = {
         "--experiment": "or the path of your own file; repeatable "
-        f"(default: what the paper has: {', '.join(PAPER)}; beyond it: {', '.join(BEYOND)})",
-        "--all": "everything, what is beyond the paper too",
+        f"(default: what the paper has: {', '.join(PAPER)}; beyond it: {', '.join(BEYOND)}; to settle how networks are "
+        f"trained: {', '.join(SETTLING)})",
+        "--all": "what the paper has, and what is beyond it",
         "--table": "a table of the paper; repeatable",
         "--dataset": "",
         "--root": "",
         "--budget": "how long to train",
         "--recipe": "how to train (default: the data set's usual one)",
         "--backbone": "resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
+        "--pretrained": "weights of the backbone: package, timm:TAG or file:PATH (default: random ones)",
+        "--features": "train the backbone too, or heads alone on maps of a frozen one (default there: "
+        "efficientnet-lite0 with its package's weights)",
         "--seeds": "trainings of each row",
         "--device": "where to measure; meta only counts and predicts",
         "--engine": "what runs the trainings: this machine's devices, or the Ray cluster of RAY_ADDRESS",
@@ -63,6 +67,8 @@ def parser() -> cli.Parser:
         "--budget": {"choices": BUDGETS, "default": "quick"},
         "--recipe": {"choices": tuple(RECIPES)},
         "--backbone": {"metavar": "NAME"},
+        "--pretrained": {"metavar": "SOURCE"},
+        "--features": {"choices": FEATURES, "default": "trained"},
         "--seeds": {"type": cli.positive, "default": 3, "metavar": "N"},
         "--engine": {"choices": ("local", "ray"), "default": "local"},
         "--slots": {"type": cli.positive, "metavar": "N"},
@@ -96,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def setting_of(options: Namespace) -> Setting:
     """Read on which data and how to train."""
-    names = ("dataset", "root", "budget", "recipe", "backbone")
+    names = ("dataset", "root", "budget", "recipe", "backbone", "pretrained", "features")
     chosen = {name: getattr(options, name) for name in names}
     return Setting(**chosen, seeds=tuple(range(options.seeds)))
 
@@ -136,7 +142,7 @@ def experiments(options: Namespace) -> tuple[Experiment, ...]:
     """
     setting = setting_of(options)
     names = [*options.experiment, *(TABLES[number] for number in options.table)]
-    names += NAMES if options.all else () if names else PAPER
+    names += (*PAPER, *BEYOND) if options.all else () if names else PAPER
     return tuple(find_experiment(name, setting) for name in dict.fromkeys(names))
 
 

@@ -32,6 +32,9 @@ TRAININGS: dict[str, Callable[[Setting], Experiment]] = {
     name: module.make for name, module in _MODULES.items() if hasattr(module, "make")
 }
 
-# What the paper and the model zoo print, and what we ask beyond them.
+# What the paper and the model zoo print, what we ask beyond them, and what only settles how others are trained.
 BEYOND = tuple(name for name, experiment in EXPERIMENTS.items() if experiment.beyond_paper)
-PAPER = tuple(name for name in (*EXPERIMENTS, *TRAININGS) if name not in BEYOND)
+SETTLING = tuple(
+    name for name in TRAININGS if _MODULES[name].__name__.startswith(f"{beyond.__name__}.")
+)
+PAPER = tuple(name for name in (*EXPERIMENTS, *TRAININGS) if name not in (*BEYOND, *SETTLING))

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
 from experiments.recipes import Recipe
@@ -16,6 +16,8 @@ Dtype = Literal[
 Device = Literal["auto", "cpu", "cuda", "meta"]
 Mode = Literal["eval", "train"]
 Protocol = Literal["strict", "paper"]
+Features = Literal["trained", "frozen"]
+FEATURES: tuple[Features, ...] = get_args(Features)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +42,11 @@ class Training:
     iterations: int
     root: str = ""  # folder that holds the set; where it lies changes nothing about the outcome
     evaluation: str = "whole"  # how validation images are evaluated, in `bench.training.protocols`
+    pretrained: str | None = (
+        None  # weights of the backbone, as `ann.build.network` takes them; None for random ones
+    )
+    # Whether the backbone is trained too, or stays as it is and its maps are computed once.
+    features: Features = "trained"
 
 
 Subject = BlockSpec | NetworkSpec | OwnModule
@@ -132,6 +139,11 @@ class MachineCheck(_Job):
 Job = Measurement | TrainingJob | Evaluation | MachineCheck
 
 
+# Of fields that came later: with these values a job has the id that it had without them.
+_USUAL_TRAINING = {"pretrained": None, "features": "trained"}
+_USUAL_RECIPE = {"loss_stride": 1}
+
+
 def _legacy_content(job: _Job) -> dict[str, object]:
     """What an id is made of: the fields of the one kind of job that there was at first, so that records keep theirs."""
     content = asdict(job.call) | {"training": None, "kind": type(job.subject).__name__}
@@ -144,6 +156,13 @@ def _legacy_content(job: _Job) -> dict[str, object]:
             training = asdict(job.training)
             # Where the data lie, and how long other budgets are, changes nothing.
             del training["root"], training["recipe"]["iterations"]
+            # As before there were others.
+            for fields_, usual in (
+                (training, _USUAL_TRAINING),
+                (training["recipe"], _USUAL_RECIPE),
+            ):
+                for name in [name for name, value in usual.items() if fields_[name] == value]:
+                    del fields_[name]
             content |= {"probes": ("accuracy",), "training": training}
         case Evaluation():
             content["probes"] = ("accuracy",)

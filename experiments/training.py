@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ann.spec import NetworkSpec, Size, look_up
 from experiments.recipes import recipe_for
-from experiments.spec import Measurement, Training, TrainingJob
+from experiments.spec import FEATURES, Features, Measurement, Training, TrainingJob
 
 Axes = tuple[tuple[str, str], ...]
 
@@ -37,6 +37,10 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
+# Whose weights are a package.
+FROZEN_BACKBONE = "efficientnet-lite0"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
     """On which data and how networks are trained; ValueError if the data set, recipe or budget is unknown."""
@@ -47,9 +51,14 @@ class Setting:
     recipe: str | None = None  # a name in `experiments.recipes`; None for the set's usual one
     backbone: str | None = None  # a name in `ann.backbones`; None for the set's usual one
     seeds: tuple[int, ...] = (0, 1, 2)  # one training each
+    # Weights of the backbone, as `ann.build.network` takes them; None for random ones, of frozen features for those of
+    # the backbone's package.
+    pretrained: str | None = None
+    features: Features = "trained"  # or `frozen`: heads on maps of a backbone that stays as it is
 
     def __post_init__(self) -> None:
         look_up("data set", self.dataset, DATASETS)
+        look_up("kind of features", self.features, dict.fromkeys(FEATURES))
         if self.dataset != "scenes" and not self.root:
             msg = f"data set {self.dataset!r} is read from files; pass --root with the folder that holds it"
             raise ValueError(msg)
@@ -57,14 +66,17 @@ class Setting:
 
     def training(self) -> Training:
         """How a cell is trained, but for its seed."""
-        data = DATASETS[self.dataset]
-        recipe = recipe_for(self.recipe or data.recipe, self.dataset)
+        data, frozen = DATASETS[self.dataset], self.features == "frozen"
+        usual = "frozen" if frozen else data.recipe
+        recipe = recipe_for(self.recipe or usual, self.dataset)
         return Training(
             dataset=self.dataset,
             root=self.root,
             recipe=recipe,
             iterations=recipe.length(self.budget),
             evaluation=recipe.evaluation or data.evaluation,
+            pretrained=self.pretrained or ("package" if frozen else None),
+            features=self.features,
         )
 
     @property
@@ -77,14 +89,21 @@ class Setting:
     @property
     def axes(self) -> dict[str, str]:
         """What tells this setting's rows from those of another; the usual recipe and backbone go unsaid."""
-        further = {"recipe": self.recipe, "backbone": self.backbone}
+        features = None if self.features == "trained" else self.features
+        further = {
+            "features": features,
+            "recipe": self.recipe,
+            "backbone": self.backbone,
+            "pretrained": self.pretrained,
+        }
         unusual = {name: value for name, value in further.items() if value is not None}
         return {"dataset": self.dataset, "budget": self.budget, **unusual}
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
         """Fit a named network to the set."""
         data = DATASETS[self.dataset]
-        backbone = self.backbone or data.backbone or spec.backbone
+        usual = FROZEN_BACKBONE if self.features == "frozen" else data.backbone
+        backbone = self.backbone or usual or spec.backbone
         return replace(spec, num_classes=data.num_classes, backbone=backbone)
 
 

@@ -172,7 +172,8 @@ class Accuracy(Model):
     `groups` are classes that the data set tells apart, by their indexes, e.g. those that need a cue
     from far away. `empty_crops` are crops without a labelled pixel, which added nothing to the loss.
     `image_confusions` are the matrices of the images, in their order, which sum to `confusion`; as
-    `ImageConfusions.unpack` reads them, none in old records.
+    `ImageConfusions.unpack` reads them, none in old records. `features` are those of the backbone, which
+    was trained or kept as it was `pretrained`.
     """
 
     dataset: str
@@ -189,6 +190,8 @@ class Accuracy(Model):
     groups: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     empty_crops: int = 0
     image_confusions: str = ""
+    features: Literal["trained", "frozen"] = "trained"
+    pretrained: str | None = None
 
     @model_validator(mode="after")
     def _is_square(self) -> Self:

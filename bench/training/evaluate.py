@@ -3,10 +3,12 @@
 Axes: n images, k classes, height and width of the images.
 """
 
+import math
+from collections.abc import Callable
 from itertools import product, zip_longest
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,6 +22,7 @@ from bench.training.distributed import place
 from bench.training.protocols import PROTOCOLS, EvaluationProtocol
 
 Images = Float[Tensor, "n 3 height width"]
+Label = UInt8[Tensor, "height width"]
 
 
 class ConfusionMatrix:
@@ -83,22 +86,43 @@ def evaluate(
     unknown protocol, an image that can't be read, a label out of range, and logits that are not finite.
     """
     chosen = look_up("protocol", protocol, PROTOCOLS) if isinstance(protocol, str) else protocol
-    matrix = ConfusionMatrix(len(dataset.classes), device=device)
-    rank, world = place()
-    was_training = network.training
-    network.eval().to(device)
-    for index in range(rank, len(dataset), world):
+
+    def predict(index: int) -> tuple[Logits, Label]:
         image, label = dataset[index]
         batch = normalise(image.to(device), network.spec.preprocessing)[None]
-        logits = predict_scores(network, batch, chosen)
-        if not bool(torch.isfinite(logits).all()):
+        return predict_scores(network, batch, chosen), label
+
+    was_training = network.training
+    network.eval().to(device)
+    matrix = count_pixels(predict, dataset, device=device)
+    network.train(was_training)
+    return matrix
+
+
+@torch.no_grad()
+def count_pixels(
+    predict: Callable[[int], tuple[Logits, Label]],
+    dataset: EvaluationSet,
+    *,
+    device: str | torch.device,
+) -> ConfusionMatrix:
+    """Count the pixels of a set; `predict` gives logits [1, k, h, w] and label [h, w] of an image of that index.
+
+    Under torchrun as in `evaluate`; a label out of range and logits that are not finite are ValueErrors.
+    """
+    matrix = ConfusionMatrix(len(dataset.classes), device=device)
+    rank, world = place()
+    for index in range(rank, len(dataset), world):
+        logits, label = predict(index)
+        low, high = logits.aminmax()  # nan where one is
+        if not math.isfinite(low) or not math.isfinite(high):
             msg = (
                 f"{dataset.name}, image {index}: the network's logits are not finite; it has diverged in "
                 "training, or its weights are those of another network"
             )
             raise ValueError(msg)
-        matrix.update(logits[0].argmax(dim=0), label)
-    network.train(was_training)
+        # On a CPU max is five times as fast as argmax along any dimension but the last.
+        matrix.update(logits[0].max(dim=0).indices, label)
     if world > 1:
         torch.distributed.all_reduce(matrix.counts)
         # Each process has every world-th image, so that the k-th ones of all stand together.

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.training import progress
-from bench.training.data import Augmented, draw_visits, load_batches, seed_of
+from bench.training.data import Drawn, draw_visits, load_batches
 from bench.training.distributed import broadcast_buffers, gather_numbers, place, wrap_distributed
 from bench.training.losses import make_loss
 from bench.training.optim import cudnn_benchmark, learning_rate, make_optimiser, uses_bfloat16
+from bench.training.pairing import PairedDraws
 from bench.training.progress import LoopClock, Trained, open_log
 from experiments.recipes import Recipe
 
@@ -33,7 +34,7 @@ OnStep = Callable[[int, float | None], None]
 
 def train(
     network: nn.Module,
-    dataset: Augmented,
+    dataset: Drawn,
     recipe: Recipe,
     *,
     iterations: int,
@@ -66,7 +67,7 @@ class _Loop:
     """What a training is made of, and how far it is."""
 
     network: nn.Module
-    dataset: Augmented
+    dataset: Drawn
     recipe: Recipe
     _: KW_ONLY
     iterations: int
@@ -80,12 +81,12 @@ class _Loop:
             msg = f"iterations={self.iterations} trains nothing; pass 1 or more"
             raise ValueError(msg)
         self.place = place()
-        gpu = self.device.type == "cuda"
-        self.memory_format = torch.channels_last if gpu else torch.contiguous_format
-        self.network.train().to(self.device).to(memory_format=self.memory_format)
+        self.network.train().to(self.device).to(memory_format=torch.channels_last)
         self.model = self.network
+        self.draws = PairedDraws(self.network, seed=self.seed, rank=self.place.rank)
         self.optimiser = make_optimiser(self.network, self.recipe)
-        self.loss = make_loss(self.recipe, device=self.device)
+        aligned = getattr(getattr(self.network, "spec", None), "align_corners", False)
+        self.loss = make_loss(self.recipe, align_corners=aligned, device=self.device)
         self.read_every = max(1, min(READ_EVERY, self.iterations // 20))
 
     @property
@@ -169,14 +170,13 @@ class _Loop:
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Do one iteration and return its loss, on the device."""
-        cpu = self.device.type == "cpu"
-        # torch.manual_seed would note where it was called for GPUs that are asleep: 0.3 ms a step.
-        (torch.default_generator.manual_seed if cpu else torch.manual_seed)(
-            seed_of(self.seed, "step", self.done, self.place.rank)
-        )
+        self.draws.begin(self.done)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, self.done, self.iterations)
-        images = images.to(self.device, memory_format=self.memory_format, non_blocking=True)
+        # Maps that are kept have their channels last already.
+        is_image = images.shape[1] == 3
+        layout = torch.channels_last if is_image else torch.preserve_format
+        images = images.to(self.device, memory_format=layout, non_blocking=True)
         labels = labels.to(self.device, non_blocking=True)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss_on(images, labels)
@@ -193,7 +193,8 @@ class _Loop:
         low = uses_bfloat16(self.recipe, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
             logits, auxiliary = self.model(images)
-        return self.loss((logits.float(), None if auxiliary is None else auxiliary.float()), labels)
+        outputs = logits.float(), None if auxiliary is None else auxiliary.float()
+        return self.loss(outputs, labels, self.draws.corner(self.recipe.loss_stride))
 
     def read(self, loss: Tensor, clock: LoopClock, log: Any) -> None:  # noqa: ANN401  # a SummaryWriter
         """Read the loss, which waits for the device, and the speed since the last reading."""

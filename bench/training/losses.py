@@ -7,20 +7,21 @@ Axes: n images, k classes, height and width of the images.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torch.nn import functional
 
+from ann.layers import resize
 from ann.network import Logits
 from bench.analysis import IGNORE
 from experiments.recipes import Divisor, Recipe
 
-Labels = Int64[Tensor, "n height width"]
+Labels = Integer[Tensor, "n height width"]
 Pixels = Float[Tensor, "n height width"]
-Loss = Callable[[tuple[Logits, Logits | None], Labels], Tensor]
+Loss = Callable[..., Tensor]
 
 
 def cross_entropy(
@@ -79,16 +80,65 @@ def hard_pixels(
     return valid & (probabilities < threshold)
 
 
-def make_loss(recipe: Recipe, *, device: str | torch.device = "cpu") -> Loss:
+def enlarge(
+    logits: Logits,
+    size: torch.Size,
+    *,
+    align_corners: bool,
+    start: tuple[int, int] = (0, 0),
+    step: int = 1,
+) -> Float[Tensor, "n k y x"]:
+    """Bring logits to a size bilinearly, or to every `step`-th of its rows and columns from a first one of each.
+
+    Bilinear interpolation is a product with a matrix for each direction, so that what is left out is not computed.
+    """
+    rows, columns = (
+        _interpolation(old, new, align_corners)[first::step].to(logits)
+        for old, new, first in zip(logits.shape[2:], size, start, strict=True)
+    )
+    return rows @ (logits @ columns.mT)
+
+
+@lru_cache(maxsize=256)
+def _interpolation(
+    length: int,
+    size: int,
+    align_corners: bool,  # noqa: FBT001
+) -> Float[Tensor, "y length"]:
+    with torch.inference_mode(mode=False), torch.no_grad():
+        points = torch.eye(length)[None, :, :, None]
+        lines = resize(points, torch.Size((size, 1)), align_corners=align_corners)
+        return lines[0, :, :, 0].mT.contiguous()
+
+
+def make_loss(
+    recipe: Recipe, *, align_corners: bool = False, device: str | torch.device = "cpu"
+) -> Loss:
     """Make the loss of a recipe on a network's pair of logits, of which the auxiliary ones may be None.
 
-    The hard pixels are chosen for the main loss alone, class weights are in both.
+    Logits smaller than the labels are enlarged, with or without the corners aligned. With the recipe's `loss_stride`
+    the loss is on every so many rows and columns, from the first ones that `start` says. The hard pixels are chosen for
+    the main loss alone, class weights are in both.
     """
     weights = torch.tensor(recipe.class_weights, device=device) if recipe.class_weights else None
     mean = partial(cross_entropy, weights=weights, divisor=recipe.divisor)
 
-    def loss(outputs: tuple[Logits, Logits | None], labels: Labels) -> Tensor:
-        logits, auxiliary = outputs
+    step = recipe.loss_stride
+
+    def placed(logits: Logits, size: torch.Size, start: tuple[int, int]) -> Logits:
+        if logits.shape[2:] != size:
+            return enlarge(logits, size, align_corners=align_corners, start=start, step=step)
+        return logits[:, :, start[0] :: step, start[1] :: step]
+
+    def loss(
+        outputs: tuple[Logits, Logits | None], labels: Labels, start: tuple[int, int] = (0, 0)
+    ) -> Tensor:
+        size = labels.shape[1:]
+        logits, auxiliary = (
+            each if each is None else placed(each, size, start) for each in outputs
+        )
+        labels = labels[:, start[0] :: step, start[1] :: step].long()
+        assert logits is not None, "the auxiliary logits alone may be missing"
         if weights is not None and len(weights) != logits.shape[1]:
             msg = (
                 f"recipe {recipe.name!r} has {len(weights)} class weights and the network "

@@ -1,24 +1,29 @@
 """A training, or a published checkpoint, to the accuracy on the validation images."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ann import build, checkpoints
 from ann.network import SegmentationNetwork
 from ann.spec import look_up
 from bench.records import Accuracy, write_whole
 from bench.training import data as sets
-from bench.training.data import EvaluationSet
+from bench.training.data import Drawn, EvaluationSet
 from bench.training.distributed import place
-from bench.training.evaluate import evaluate, predict_scores
+from bench.training.evaluate import ConfusionMatrix, evaluate, predict_scores
+from bench.training.frozen import FrozenHead, evaluate_frozen, training_maps
 from bench.training.loop import train
+from bench.training.pairing import share_start
 from bench.training.protocols import PROTOCOLS
 from experiments.spec import Evaluation, Job, TrainingJob
 from experiments.training import DATASETS, Setting
@@ -46,32 +51,67 @@ def train_cell(
     """
     training = cell.training
     torch.manual_seed(cell.seed)
-    network = build.network(cell.subject)
+    network = build.network(cell.subject, pretrained=training.pretrained)
+    share_start(network, cell.seed)
     images, validation = (
         sets.open_dataset(training.dataset, training.root, split) for split in ("train", "val")
     )
-    cached, preprocessing = sets.SampleCache(images), network.spec.preprocessing
-    trained = train(
-        network,
-        sets.Augmented(cached, training.recipe, preprocessing=preprocessing, seed=cell.seed),
-        training.recipe,
-        iterations=training.iterations,
-        seed=cell.seed,
-        device=device,
-        folder=folder / "checkpoints" / f"{cell.id}-{code}" if folder else None,
-    )
-    how = {"protocol": training.evaluation, "device": device}
-    accuracy = _evaluated(
+    with ExitStack() as stack:
+        temporary = folder is None and training.features == "frozen"
+        kept = Path(stack.enter_context(TemporaryDirectory())) if temporary else folder
+        model, views, count = _parts(cell, network, images, folder=kept, device=device)
+        trained = train(
+            model,
+            views,
+            training.recipe,
+            iterations=training.iterations,
+            seed=cell.seed,
+            device=device,
+            folder=folder / "checkpoints" / f"{cell.id}-{code}" if folder else None,
+        )
+        matrix = count(validation)
+    accuracy = _accuracy(
         network,
         validation,
+        matrix,
+        protocol=training.evaluation,
         iterations=training.iterations,
         train_images=len(images),
-        **how,
+        features=training.features,
+        pretrained=training.pretrained,
         **asdict(trained),
     )
     if folder is not None and place().rank == 0:
-        save_pictures(folder / "pictures" / f"{cell.id}.npz", network, validation, **how)
+        network.to(device)
+        path = folder / "pictures" / f"{cell.id}.npz"
+        save_pictures(path, network, validation, protocol=training.evaluation, device=device)
     return accuracy
+
+
+def _parts(
+    cell: TrainingJob,
+    network: SegmentationNetwork,
+    images: EvaluationSet,
+    *,
+    folder: Path | None,
+    device: str,
+) -> tuple[nn.Module, Drawn, Callable[[EvaluationSet], ConfusionMatrix]]:
+    """What is trained, on which views, and how it is evaluated: a network, or its head on maps kept in a folder."""
+    training, recipe = cell.training, cell.training.recipe
+    protocol = training.evaluation
+    if training.features == "frozen":
+        assert folder is not None, "maps are kept in a file"
+        at = folder / "features"
+        head = FrozenHead(network)
+        views: Drawn = training_maps(network, images, recipe, seed=cell.seed, folder=at)
+        return (
+            head,
+            views,
+            partial(evaluate_frozen, head, network, protocol=protocol, folder=at, device=device),
+        )
+    cached, preprocessing = sets.SampleCache(images), network.spec.preprocessing
+    views = sets.Augmented(cached, recipe, preprocessing=preprocessing, seed=cell.seed)
+    return network, views, partial(evaluate, network, protocol=protocol, device=device)
 
 
 def evaluate_checkpoint(
@@ -90,9 +130,8 @@ def evaluate_checkpoint(
     validation = sets.open_dataset(setting.dataset, setting.root, "val")
     model = build.network(spec)
     checkpoints.load(model, checkpoint)
-    accuracy = _evaluated(
-        model, validation, protocol=chosen, device=device, iterations=0, train_images=0
-    )
+    matrix = evaluate(model, validation, protocol=chosen, device=device)
+    accuracy = _accuracy(model, validation, matrix, protocol=chosen, iterations=0, train_images=0)
     cell = Evaluation(
         experiment="evaluation",
         axes={
@@ -109,15 +148,14 @@ def evaluate_checkpoint(
     return cell, accuracy
 
 
-def _evaluated(
+def _accuracy(
     network: SegmentationNetwork,
     dataset: EvaluationSet,
+    matrix: ConfusionMatrix,
     *,
     protocol: str,
-    device: str,
     **training: Any,  # noqa: ANN401  # other fields of the accuracy
 ) -> Accuracy:
-    matrix = evaluate(network, dataset, protocol=protocol, device=device)
     return Accuracy(
         dataset=dataset.name,
         split="val",

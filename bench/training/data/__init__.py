@@ -8,9 +8,17 @@ from pathlib import Path
 
 from ann.spec import look_up
 from bench.training.data.augment import Augmented, Labelled, normalise
+from bench.training.data.features import MirroredMaps, cache_maps
 from bench.training.data.images import LabelledImages
 from bench.training.data.readers import DATASET_LAYOUTS
-from bench.training.data.sampler import Batch, SampleCache, draw_visits, load_batches, seed_of
+from bench.training.data.sampler import (
+    Batch,
+    Drawn,
+    SampleCache,
+    draw_visits,
+    load_batches,
+    seed_of,
+)
 from bench.training.data.scenes import Scenes
 
 EvaluationSet = LabelledImages | Scenes

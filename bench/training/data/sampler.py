@@ -9,17 +9,25 @@ import hashlib
 import os
 from collections.abc import Generator, Iterable, Iterator
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from bench.analysis import IGNORE
-from bench.training.data.augment import Augmented, Labelled
+from bench.training.data.augment import Labelled
 
 Visit = tuple[int, int]
 Example = tuple[Tensor, Tensor]
 Batch = tuple[Tensor, Tensor, int]
+
+
+class Drawn(Protocol):
+    """Views of a set for training, by visit (epoch, index): what the network takes, and a label [h, w]."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, visit: Visit, /) -> Example: ...
 
 
 class SampleCache:
@@ -84,7 +92,7 @@ def _permutation(length: int, seed: int, epoch: int) -> list[int]:
 
 
 def load_batches(
-    dataset: Augmented,
+    dataset: Drawn,
     visits: Iterable[list[Visit]],
     device: torch.device,
     *,

@@ -1,0 +1,172 @@
+"""Training of heads alone, on cached maps of a backbone that stays as it was pretrained.
+
+Axes: n images, h and w height and width of the maps, c channels of both stages together, l of stage 4, k classes.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ann.backbones import BACKBONES
+from ann.layers import resize
+from ann.network import SegmentationNetwork
+from ann.spec import Preprocessing, Size, look_up
+from bench.training.data import (
+    Augmented,
+    EvaluationSet,
+    LabelledImages,
+    MirroredMaps,
+    cache_maps,
+    normalise,
+)
+from bench.training.evaluate import ConfusionMatrix, count_pixels
+from bench.training.losses import enlarge
+from bench.training.protocols import PROTOCOLS, EvaluationProtocol
+from experiments.recipes import Recipe
+
+Logits = Float[Tensor, "n k h w"]
+
+
+class FrozenHead(nn.Module):
+    """Head and auxiliary head of a network, on maps of both stages side by side, [n, h, w, c].
+
+    Logits have the size of the maps; in training mode they are a pair, as a network's.
+    """
+
+    def __init__(self, network: SegmentationNetwork) -> None:
+        super().__init__()
+        self.spec = network.spec
+        self.head, self.auxiliary = network.head, network.auxiliary
+        self._low = BACKBONES[network.spec.backbone].low_channels
+
+    def forward(self, maps: Float[Tensor, "n h w c"]) -> Logits | tuple[Logits, Logits | None]:
+        """Classify every position."""
+        low, high = (
+            part.to(self._dtype).contiguous(memory_format=torch.channels_last)
+            for part in maps.permute(0, 3, 1, 2).tensor_split([self._low], dim=1)
+        )
+        logits = self.head(low, high)
+        if not self.training:
+            return logits
+        return logits, None if self.auxiliary is None else self.auxiliary(low)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of maps on the way in: autocast's, which else would convert them for every convolution."""
+        device = next(self.parameters()).device.type
+        low = torch.is_autocast_enabled(device)
+        return torch.get_autocast_dtype(device) if low else torch.float32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingViews:
+    """Images as a recipe brings them to a network, with nothing drawn."""
+
+    files: LabelledImages
+    recipe: Recipe
+    preprocessing: Preprocessing
+
+    @property
+    def how(self) -> str:
+        """All that a view depends on besides the files."""
+        recipe = self.recipe
+        return f"{recipe.crop} {recipe.short_side} {recipe.long_side} {self.preprocessing}"
+
+    def view(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return an image and its label, both of the crop's size."""
+        still = replace(self.recipe, flip=0.0)
+        views = Augmented(self.files, still, preprocessing=self.preprocessing, seed=0)
+        image, label = views[0, index]
+        return image, label.byte()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationViews:
+    """Images as a protocol of one view brings them to a network."""
+
+    files: LabelledImages
+    protocol: EvaluationProtocol
+    preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        usual = replace(self.protocol, short_side=None, long_side=None)
+        if usual != EvaluationProtocol():
+            msg = "frozen features are evaluated in one view of the whole image; pass e.g. 'whole' or 'short-side-180'"
+            raise ValueError(msg)
+
+    @property
+    def how(self) -> str:
+        """All that a view depends on besides the files."""
+        return f"{self.protocol.short_side} {self.protocol.long_side} {self.preprocessing}"
+
+    def target(self, label: Tensor) -> torch.Size:
+        """Size of the image that a network sees, for a label of the image's own."""
+        size = self.protocol.target(Size(height=label.shape[0], width=label.shape[1]), 1.0)
+        return torch.Size((size.height, size.width))
+
+    def view(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return an image as the network sees it, and its label at the image's own size."""
+        image, label = self.files[index]
+        normal = normalise(image, self.preprocessing)[None]
+        if self.target(label) != normal.shape[2:]:
+            normal = resize(normal, self.target(label), align_corners=False)
+        return normal[0], label
+
+
+def training_maps(
+    network: SegmentationNetwork, images: EvaluationSet, recipe: Recipe, *, seed: int, folder: Path
+) -> MirroredMaps:
+    """Compute or find the maps of a training set; ValueError where its views can't be kept."""
+    if not recipe.draws_mirroring_alone:
+        msg = (
+            f"recipe {recipe.name!r} draws scale, shape or colours anew each time, so that no maps can be kept; "
+            "pass --recipe frozen, or train the backbone too"
+        )
+        raise ValueError(msg)
+    views = TrainingViews(
+        files=_files(images), recipe=recipe, preprocessing=network.spec.preprocessing
+    )
+    maps = cache_maps(views, network.backbone, folder=folder, mirrored=recipe.flip > 0)
+    return MirroredMaps(maps, recipe.flip, seed)
+
+
+def evaluate_frozen(
+    head: FrozenHead,
+    network: SegmentationNetwork,
+    dataset: EvaluationSet,
+    *,
+    protocol: str,
+    folder: Path,
+    device: str,
+) -> ConfusionMatrix:
+    """Count the pixels of a set as `evaluate` does for the whole network, but for maps in half precision."""
+    views = EvaluationViews(
+        files=_files(dataset),
+        protocol=look_up("protocol", protocol, PROTOCOLS),
+        preprocessing=network.spec.preprocessing,
+    )
+    cached = cache_maps(views, network.backbone, folder=folder, mirrored=False)
+    aligned = network.spec.align_corners
+
+    def predict(index: int) -> tuple[Tensor, Tensor]:
+        maps, label = cached.view(index)
+        logits = head(maps[None].to(device))
+        for size in dict.fromkeys((views.target(label), label.shape)):
+            logits = enlarge(logits, size, align_corners=aligned)
+        return logits, label
+
+    was_training = head.training
+    head.eval().to(device)
+    matrix = count_pixels(predict, dataset, device=device)
+    head.train(was_training)
+    return matrix
+
+
+def _files(dataset: EvaluationSet) -> LabelledImages:
+    if isinstance(dataset, LabelledImages):
+        return dataset
+    msg = f"{dataset.name} are drawn anew in each epoch; frozen features are kept for sets of files, e.g. camvid"
+    raise ValueError(msg)
