@@ -20,6 +20,7 @@ from bench.training.distributed import broadcast_buffers, gather_numbers, place,
 from bench.training.losses import make_loss
 from bench.training.optim import cudnn_benchmark, learning_rate, make_optimiser, uses_bfloat16
 from bench.training.progress import LoopClock, Trained, open_log
+from bench.training.resizing import resizing_by_products
 from experiments.recipes import Recipe
 
 CHECKPOINT_FILE = "training.pt"
@@ -80,9 +81,7 @@ class _Loop:
             msg = f"iterations={self.iterations} trains nothing; pass 1 or more"
             raise ValueError(msg)
         self.place = place()
-        gpu = self.device.type == "cuda"
-        self.memory_format = torch.channels_last if gpu else torch.contiguous_format
-        self.network.train().to(self.device).to(memory_format=self.memory_format)
+        self.network.train().to(self.device).to(memory_format=torch.channels_last)
         self.model = self.network
         self.optimiser = make_optimiser(self.network, self.recipe)
         self.loss = make_loss(self.recipe, device=self.device)
@@ -152,6 +151,7 @@ class _Loop:
         )
         with (
             cudnn_benchmark(self.device),
+            resizing_by_products(self.network, self.device),
             open_log(logged, done=self.done) as log,
             closing(load_batches(self.dataset, visits, self.device)) as batches,
         ):
@@ -176,7 +176,7 @@ class _Loop:
         )
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, self.done, self.iterations)
-        images = images.to(self.device, memory_format=self.memory_format, non_blocking=True)
+        images = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         labels = labels.to(self.device, non_blocking=True)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss_on(images, labels)
