@@ -29,6 +29,7 @@ class SegmentationNetwork(nn.Module):
         self.backbone = backbone
         self.head = make_head(spec, low=low, high=high)
         self.auxiliary = make_auxiliary(spec, low=low)
+        self.resize = resize  # what brings logits to the size of the images; an equal function may take its place
 
     def forward(
         self, images: Float[Tensor, "n 3 height width"]
@@ -50,7 +51,7 @@ class SegmentationNetwork(nn.Module):
         return logits, self.auxiliary(low)
 
     def _enlarge(self, logits: Tensor, images: Tensor) -> Tensor:
-        return resize(logits, images.shape[2:], align_corners=self.spec.align_corners)
+        return self.resize(logits, images.shape[2:], align_corners=self.spec.align_corners)
 
 
 def make_network(spec: NetworkSpec, *, pretrained: str | None = None) -> SegmentationNetwork:

@@ -23,8 +23,8 @@ from bench.training.data import (
     normalise,
 )
 from bench.training.evaluate import ConfusionMatrix, count_pixels
-from bench.training.losses import enlarge
 from bench.training.protocols import PROTOCOLS, EvaluationProtocol
+from bench.training.resizing import resize_by_products
 from experiments.recipes import Recipe
 
 Logits = Float[Tensor, "n k h w"]
@@ -155,7 +155,7 @@ def evaluate_frozen(
         maps, label = cached.view(index)
         logits = head(maps[None].to(device))
         for size in dict.fromkeys((views.target(label), label.shape)):
-            logits = enlarge(logits, size, align_corners=aligned)
+            logits = resize_by_products(logits, size, align_corners=aligned)
         return logits, label
 
     was_training = head.training

@@ -21,6 +21,7 @@ from bench.training.losses import make_loss
 from bench.training.optim import cudnn_benchmark, learning_rate, make_optimiser, uses_bfloat16
 from bench.training.pairing import PairedDraws
 from bench.training.progress import LoopClock, Trained, open_log
+from bench.training.resizing import resizing_by_products
 from experiments.recipes import Recipe
 
 CHECKPOINT_FILE = "training.pt"
@@ -153,6 +154,7 @@ class _Loop:
         )
         with (
             cudnn_benchmark(self.device),
+            resizing_by_products(self.network, self.device),
             open_log(logged, done=self.done) as log,
             closing(load_batches(self.dataset, visits, self.device)) as batches,
         ):

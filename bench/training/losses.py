@@ -7,16 +7,16 @@ Axes: n images, k classes, height and width of the images.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torch.nn import functional
 
-from ann.layers import resize
 from ann.network import Logits
 from bench.analysis import IGNORE
+from bench.training.resizing import resize_by_products
 from experiments.recipes import Divisor, Recipe
 
 Labels = Integer[Tensor, "n height width"]
@@ -80,37 +80,6 @@ def hard_pixels(
     return valid & (probabilities < threshold)
 
 
-def enlarge(
-    logits: Logits,
-    size: torch.Size,
-    *,
-    align_corners: bool,
-    start: tuple[int, int] = (0, 0),
-    step: int = 1,
-) -> Float[Tensor, "n k y x"]:
-    """Bring logits to a size bilinearly, or to every `step`-th of its rows and columns from a first one of each.
-
-    Bilinear interpolation is a product with a matrix for each direction, so that what is left out is not computed.
-    """
-    rows, columns = (
-        _interpolation(old, new, align_corners)[first::step].to(logits)
-        for old, new, first in zip(logits.shape[2:], size, start, strict=True)
-    )
-    return rows @ (logits @ columns.mT)
-
-
-@lru_cache(maxsize=256)
-def _interpolation(
-    length: int,
-    size: int,
-    align_corners: bool,  # noqa: FBT001
-) -> Float[Tensor, "y length"]:
-    with torch.inference_mode(mode=False), torch.no_grad():
-        points = torch.eye(length)[None, :, :, None]
-        lines = resize(points, torch.Size((size, 1)), align_corners=align_corners)
-        return lines[0, :, :, 0].mT.contiguous()
-
-
 def make_loss(
     recipe: Recipe, *, align_corners: bool = False, device: str | torch.device = "cpu"
 ) -> Loss:
@@ -127,7 +96,9 @@ def make_loss(
 
     def placed(logits: Logits, size: torch.Size, start: tuple[int, int]) -> Logits:
         if logits.shape[2:] != size:
-            return enlarge(logits, size, align_corners=align_corners, start=start, step=step)
+            return resize_by_products(
+                logits, size, align_corners=align_corners, start=start, step=step
+            )
         return logits[:, :, start[0] :: step, start[1] :: step]
 
     def loss(

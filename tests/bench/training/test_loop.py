@@ -41,8 +41,11 @@ def test_training_is_the_loop_written_out(optimiser):
         losses.append(float(value.detach()))
         steps.step()
         schedule.step()
-    for ours, theirs in zip(net.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    expected = dict(plain.named_parameters())
+    # Ahead of the norm, so that its gradient is rounding alone, which AdamW makes as large as any.
+    del expected["features.bias"]
+    for name, theirs in expected.items():
+        torch.testing.assert_close(net.get_parameter(name), theirs)
     assert [value for _, value in trained.losses] == pytest.approx(losses)
 
 

@@ -1,0 +1,42 @@
+"""Resizing by products: torch's values and gradients, put in place for as long as a training on a processor lasts."""
+
+import pytest
+import torch
+
+from ann import build
+from ann.layers import resize
+from bench.training.resizing import resize_by_products, resizing_by_products
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(24, 30), (17, 33), (3, 5), (1, 1)])
+def test_values_and_gradients_are_torchs(size, align_corners):
+    size = torch.Size(size)
+    torch.manual_seed(0)
+    x, weights = torch.randn(2, 3, 3, 5), torch.randn(2, 3, *size)
+    results = []
+    for function in (resize, resize_by_products):
+        leaf = x.clone().to(memory_format=torch.channels_last).requires_grad_()
+        resized = function(leaf, size, align_corners=align_corners)
+        (resized * weights).sum().backward()
+        results.append((resized.detach(), leaf.grad))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_what_is_low_in_precision_is_resized_in_float32():
+    x = torch.randn(1, 2, 3, 5).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        resized = resize_by_products(x, torch.Size((6, 10)), align_corners=False)
+    expected = resize(x.float(), torch.Size((6, 10)), align_corners=False)
+    torch.testing.assert_close(resized, expected)
+
+
+@pytest.mark.parametrize(("device", "changes"), [("cpu", True), ("cuda", False)])
+def test_a_network_is_given_its_own_way_back(device, changes):
+    network = build.network(build.network_spec("paper/baseline", num_classes=3, backbone="tiny"))
+    with resizing_by_products(network, torch.device(device)):
+        assert (network.resize is resize_by_products) == changes
+    assert network.resize is resize
