@@ -142,7 +142,8 @@ def experiments(options: Namespace) -> tuple[Experiment, ...]:
     """
     setting = setting_of(options)
     names = [*options.experiment, *(TABLES[number] for number in options.table)]
-    names += (*PAPER, *BEYOND) if options.all else () if names else PAPER
+    everything = [name for name in NAMES if name not in SETTLING]
+    names += everything if options.all else () if names else PAPER
     return tuple(find_experiment(name, setting) for name in dict.fromkeys(names))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
-from experiments.catalogue import EXPERIMENTS, TRAININGS
+from experiments.catalogue import EXPERIMENTS, PAPER, TRAININGS
 from experiments.spec import Experiment, Job, MachineCheck, Measurement
 from experiments.training import Setting
 
@@ -40,7 +40,7 @@ class Step:
 
 def steps(setting: Setting) -> tuple[Step, ...]:
     """All cells of the catalogue once, in the order of need, `Experiment.order`."""
-    trainings = tuple(make(setting) for make in TRAININGS.values())
+    trainings = tuple(TRAININGS[name](setting) for name in PAPER if name in TRAININGS)
     placed = sorted(
         (
             (_place(cell, experiment), experiment.question, cell)

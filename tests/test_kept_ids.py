@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from experiments import reference
-from experiments.catalogue import EXPERIMENTS, TRAININGS
+from experiments.catalogue import EXPERIMENTS, PAPER, TRAININGS
 from experiments.machine import CELL
 from experiments.recipes import BUDGETS, RECIPES, recipe_for
 from experiments.spec import Job, MachineCheck, Measurement
@@ -81,7 +81,7 @@ def blocks_and_networks() -> Iterator[tuple[str, Job]]:
 def trainings() -> Iterator[tuple[str, Job]]:
     """Both tables of trained networks."""
     for setting in settings():
-        for make in TRAININGS.values():
+        for make in (TRAININGS[name] for name in PAPER if name in TRAININGS):
             yield from ((cell.experiment, cell) for cell in make(setting).cells)
 
 

@@ -14,7 +14,7 @@ from bench import ablations
 from bench.records import record
 from bench.training.data import scenes
 from bench.training.evaluate import evaluate
-from experiments.catalogue import EXPERIMENTS, TRAININGS
+from experiments.catalogue import EXPERIMENTS
 from experiments.spec import TrainingJob
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,11 @@ def test_what_the_paper_has_is_asked_for_by_default():
 
 
 def test_everything_is_asked_for_by_all():
-    assert [one.name for one in asked("--all")] == [*EXPERIMENTS, *TRAININGS]
+    assert [one.name for one in asked("--all")] == [*EXPERIMENTS, "table6", "table7"]
+
+
+def test_what_settles_how_networks_are_trained_is_asked_for_by_name_alone():
+    assert [one.name for one in asked("--experiment", "schedule")] == ["schedule"]
 
 
 def test_a_table_is_asked_for_by_its_number():

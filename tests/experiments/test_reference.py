@@ -3,7 +3,7 @@
 from ann.spec import Size
 from experiments import reference
 from experiments.beyond import crossover
-from experiments.catalogue import EXPERIMENTS, TRAININGS
+from experiments.catalogue import EXPERIMENTS, PAPER, TRAININGS
 from experiments.spec import TrainingJob
 from experiments.training import Setting
 
@@ -17,7 +17,7 @@ def row(cell):
 
 
 def every():
-    trained = [make(Setting()) for make in TRAININGS.values()]
+    trained = [TRAININGS[name](Setting()) for name in PAPER if name in TRAININGS]
     return [cell for one in (*EXPERIMENTS.values(), *trained) for cell in one.cells]
 
 

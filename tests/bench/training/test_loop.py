@@ -9,9 +9,10 @@ from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
 from bench.training.data import sampler
-from bench.training.data.sampler import collate_batch, draw_visits, load_batches, seed_of
+from bench.training.data.sampler import collate_batch, draw_visits, load_batches
 from bench.training.losses import make_loss
 from bench.training.optim import cudnn_benchmark, learning_rate, make_optimiser, uses_bfloat16
+from bench.training.pairing import PairedDraws
 from experiments.recipes import RECIPES
 from tests.bench.training.small_training import ITERATIONS, RECIPE, Net, Noise, make, run, same
 
@@ -24,6 +25,7 @@ def test_training_is_the_loop_written_out(optimiser):
     data, net, plain = Noise(), make(), make()
     trained = run(net, data, recipe=recipe)
     plain.train()
+    draws = PairedDraws(plain, seed=7, rank=0)
     parameters = plain.parameters()
     if optimiser == "sgd":
         steps = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=0.1)
@@ -34,7 +36,7 @@ def test_training_is_the_loop_written_out(optimiser):
     for iteration in range(ITERATIONS):
         visits = data.visits[4 * iteration : 4 * iteration + 4]
         images, labels, _ = collate_batch([data[visit] for visit in visits])
-        torch.manual_seed(seed_of(7, "step", iteration, 0))
+        draws.begin(iteration)
         steps.zero_grad()
         value = loss(plain(images), labels)
         value.backward()
