@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,12 @@ def train_cell(
     training = cell.training
     torch.manual_seed(cell.seed)
     network = build.network(cell.subject)
-    images, validation = (
-        sets.open_dataset(training.dataset, training.root, split) for split in ("train", "val")
-    )
-    cached, preprocessing = sets.SampleCache(images), network.spec.preprocessing
+    images = _cached_images(training.dataset, training.root)
+    validation = sets.open_dataset(training.dataset, training.root, "val")
+    preprocessing = network.spec.preprocessing
     trained = train(
         network,
-        sets.Augmented(cached, training.recipe, preprocessing=preprocessing, seed=cell.seed),
+        sets.Augmented(images, training.recipe, preprocessing=preprocessing, seed=cell.seed),
         training.recipe,
         iterations=training.iterations,
         seed=cell.seed,
@@ -72,6 +72,12 @@ def train_cell(
     if folder is not None and place().rank == 0:
         save_pictures(folder / "pictures" / f"{cell.id}.npz", network, validation, **how)
     return accuracy
+
+
+@lru_cache(maxsize=1)
+def _cached_images(dataset: str, root: str) -> sets.SampleCache:
+    """Training images, which stay for the trainings that follow in this process."""
+    return sets.SampleCache(sets.open_dataset(dataset, root, "train"))
 
 
 def evaluate_checkpoint(
