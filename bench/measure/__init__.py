@@ -12,7 +12,7 @@ from bench.measure.nvml import current_nvml, waiting
 if TYPE_CHECKING:
     from bench.measure.exactness import float64_errors
     from bench.measure.measure import measure_cell, memory_on_cpu
-    from bench.measure.memory import measure_memory, set_malloc
+    from bench.measure.memory import ALL_KEPT, give_back, measure_memory, set_malloc
 
 # What a cell may name as its probes, in the order in which they are run: memory before time, so that nothing is warm in
 # the allocator. The function `probe` of each module takes workload, cell and device, and gives fields of `Measures`.
@@ -22,7 +22,9 @@ PROBES = {
     "operations": "bench.measure.profiler",
 }
 _MODULES = {
+    "ALL_KEPT": "memory",
     "float64_errors": "exactness",
+    "give_back": "memory",
     "measure_cell": "measure",
     "memory_on_cpu": "measure",
     "measure_memory": "memory",

@@ -1,4 +1,4 @@
-"""Runs a cell in a worker process of its own, or in the one that cells of a GPU share.
+"""Runs a cell in a worker process of its own, or in one that cells share, or in a fork of one that is ready.
 
 A crash, hang or out-of-memory there is that cell's failure and affects nothing else. Workers end with
 the run that started them, however that ends: a run that is killed leaves nothing behind that would take
@@ -9,8 +9,9 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Hashable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from bench import measure, training
@@ -19,9 +20,13 @@ from bench.workers import Worker, ask_in_fork
 from experiments.spec import Evaluation, Job, MachineCheck, Measurement, OwnModule, TrainingJob
 
 TARGET = f"{__name__}:measure_cells"
-# The process that cells share, between two of them.
-_KEPT: list[Worker] = []
+# Processes between two cells, by what they are ready for.
+_KEPT: dict[Hashable, Worker] = {}
 _KEEPING = threading.Lock()
+# What a cell on a processor imports, which takes longer than many of them; none of it computes.
+IMPORTED_FIRST = ("bench.measure.measure", "bench.measure.cpu_timer", "scipy.special", "timm")
+# Beyond the limit of a cell in a fork, for the process that waits for it.
+ANSWER_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,56 +46,84 @@ class Task:
 def run_task(task: Task) -> Measures | Failure:
     """Measure in a process that is not this one; whatever becomes of it is the outcome.
 
-    On a GPU cells that leave a process as they found it follow one another in one, which is kept
-    until `end_kept`: to load torch and CUDA takes longer there than most cells. All others have
-    one of their own.
+    To load torch, and CUDA, takes longer than many a cell. So cells that leave a process as they found
+    it follow one another in one, and what is measured on a processor runs in a fork of one that has
+    loaded it all and run nothing. Both are kept until `end_kept`; all others have one of their own.
     """
-    if not shares(task):
+    key = _kept_for(task)
+    if key is None:
         end_kept()  # it would keep memory of the device, and be another process on it
         with Worker(TARGET) as worker:
             return worker.ask(task, limit_s=task.cell.time_limit_s)
     with _KEEPING:
-        while _KEPT and _KEPT[-1].is_gone():
-            _KEPT.pop().end()
-        worker = _KEPT.pop() if _KEPT else Worker(TARGET).start()
-        try:
-            return worker.ask(task, limit_s=task.cell.time_limit_s)
-        finally:
-            if worker.goes_on:
-                _KEPT.append(worker)
-            else:
-                worker.end()
+        worker = _KEPT.pop(key, None) or Worker(TARGET).start()
+    if worker.is_gone():
+        worker.end()
+        worker = Worker(TARGET).start()
+    try:
+        return worker.ask(task, limit_s=task.cell.time_limit_s + ANSWER_S * forks(task))
+    finally:
+        if worker.goes_on:
+            with _KEEPING:
+                _KEPT[key] = worker
+        else:
+            worker.end()
+
+
+def _kept_for(task: Task) -> Hashable:
+    """What a kept process must be ready for to take a task; None where the task has one of its own."""
+    if forks(task):
+        return "forks"
+    # Which device, and how many threads, is settled before torch is loaded.
+    return (task.device, task.slot, task.threads) if shares(task) else None
+
+
+def forks(task: Task) -> bool:
+    """Whether a cell is measured in a fork, which is as a process of its own that has imported what it needs.
+
+    On a processor, under Linux. Of somebody's own module and of compiled code nobody knows what they
+    need of a process before it has loaded torch.
+    """
+    if task.device != "cpu" or task.threads is not None or sys.platform != "linux":
+        return False
+    return _is_known(task.cell)
 
 
 def shares(task: Task) -> bool:
     """Whether a cell may follow others in one process.
 
-    Its readings then are what they would be in its own: memory is a rise over what stands, its peak
-    is set back ahead of the call, and clocks wait until they are steady. But the paper's procedure
-    never sets a maximum back, compiled code stays, somebody's own module may leave anything behind,
-    and a training starts processes.
+    On a GPU its readings then are what they would be in its own: memory is a rise over what stands,
+    its peak is set back ahead of the call, and clocks wait until they are steady. But the paper's procedure
+    never sets a maximum back, and a training starts processes. On a processor trainings follow one
+    another: they start none there, and all that they draw follows from their seed.
     """
-    if task.device != "cuda" or task.threads is not None:
-        return False
-    match task.cell:
-        case Measurement(protocol="strict") as cell if not isinstance(cell.subject, OwnModule):
-            return cell.implementation not in ("compiled", "fast-compiled")
-        case other:
-            return isinstance(other, MachineCheck) and other.reads == "ceilings"
+    if task.device == "cpu":
+        return isinstance(task.cell, TrainingJob)
+    is_strict = not isinstance(task.cell, Measurement) or task.cell.protocol == "strict"
+    return task.threads is None and is_strict and _is_known(task.cell)
+
+
+def _is_known(cell: Job) -> bool:
+    """Whether a cell leaves nothing behind: compiled code stays, and somebody's own module may leave anything."""
+    if isinstance(cell, Measurement):
+        compiles = cell.implementation in ("compiled", "fast-compiled")
+        return not compiles and not isinstance(cell.subject, OwnModule)
+    return isinstance(cell, MachineCheck) and cell.reads == "ceilings"
 
 
 def end_kept() -> None:
-    """End the process that cells share, if there is one."""
+    """End the processes that are kept for cells, if there are any."""
     with _KEEPING:
         while _KEPT:
-            _KEPT.pop().end()
+            _KEPT.popitem()[1].end()
 
 
 def tidy_process() -> bool:
-    """Give back what tensors of a GPU took that are gone; return whether it still computes."""
+    """Give back what tensors took that are gone; return whether a GPU still computes."""
     import torch
 
     gc.collect()
+    measure.give_back()
     if torch.cuda.is_available():
         try:
             torch.cuda.empty_cache()
@@ -104,6 +137,11 @@ def measure_cells() -> Generator[Measures | Failure, Task, Measures | Failure]:
     """In the process: answer each task with its outcome; the last one after which it can't be shared."""
     task = yield  # type: ignore[misc]  # the first question
     while True:
+        if forks(task):
+            for name in IMPORTED_FIRST:
+                import_module(name)
+            task = yield ask_in_fork(measured_outcome, task, limit_s=task.cell.time_limit_s)
+            continue
         outcome = measured_outcome(task)
         if not (shares(task) and is_clean(outcome) and tidy_process()):
             return outcome
@@ -117,6 +155,8 @@ def measured_outcome(task: Task) -> Measures | Failure:
     try:
         match task.cell:
             case TrainingJob() as cell:
+                if task.device == "cpu":
+                    measure.set_malloc(measure.ALL_KEPT)
                 accuracy = training.train_cell(cell, task.device, task.folder, code=task.code)
                 return Measures(accuracy=accuracy)
             case Evaluation():

@@ -17,6 +17,7 @@ from ann.spec import Preprocessing, Size, look_up
 from bench.training.data import (
     Augmented,
     EvaluationSet,
+    Labelled,
     LabelledImages,
     MirroredMaps,
     cache_maps,
@@ -117,7 +118,7 @@ class EvaluationViews:
 
 
 def training_maps(
-    network: SegmentationNetwork, images: EvaluationSet, recipe: Recipe, *, seed: int, folder: Path
+    network: SegmentationNetwork, images: Labelled, recipe: Recipe, *, seed: int, folder: Path
 ) -> MirroredMaps:
     """Compute or find the maps of a training set; ValueError where its views can't be kept."""
     if not recipe.draws_mirroring_alone:
@@ -165,8 +166,8 @@ def evaluate_frozen(
     return matrix
 
 
-def _files(dataset: EvaluationSet) -> LabelledImages:
+def _files(dataset: Labelled) -> LabelledImages:
     if isinstance(dataset, LabelledImages):
         return dataset
-    msg = f"{dataset.name} are drawn anew in each epoch; frozen features are kept for sets of files, e.g. camvid"
+    msg = "frozen features are kept for sets of files, e.g. camvid; scenes have none"
     raise ValueError(msg)

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -53,9 +53,8 @@ def train_cell(
     torch.manual_seed(cell.seed)
     network = build.network(cell.subject, pretrained=training.pretrained)
     share_start(network, cell.seed)
-    images, validation = (
-        sets.open_dataset(training.dataset, training.root, split) for split in ("train", "val")
-    )
+    images = _cached_images(training.dataset, training.root)
+    validation = sets.open_dataset(training.dataset, training.root, "val")
     with ExitStack() as stack:
         temporary = folder is None and training.features == "frozen"
         kept = Path(stack.enter_context(TemporaryDirectory())) if temporary else folder
@@ -91,7 +90,7 @@ def train_cell(
 def _parts(
     cell: TrainingJob,
     network: SegmentationNetwork,
-    images: EvaluationSet,
+    images: sets.SampleCache,
     *,
     folder: Path | None,
     device: str,
@@ -103,15 +102,20 @@ def _parts(
         assert folder is not None, "maps are kept in a file"
         at = folder / "features"
         head = FrozenHead(network)
-        views: Drawn = training_maps(network, images, recipe, seed=cell.seed, folder=at)
+        views: Drawn = training_maps(network, images.dataset, recipe, seed=cell.seed, folder=at)
         return (
             head,
             views,
             partial(evaluate_frozen, head, network, protocol=protocol, folder=at, device=device),
         )
-    cached, preprocessing = sets.SampleCache(images), network.spec.preprocessing
-    views = sets.Augmented(cached, recipe, preprocessing=preprocessing, seed=cell.seed)
+    views = sets.Augmented(images, recipe, preprocessing=network.spec.preprocessing, seed=cell.seed)
     return network, views, partial(evaluate, network, protocol=protocol, device=device)
+
+
+@lru_cache(maxsize=1)
+def _cached_images(dataset: str, root: str) -> sets.SampleCache:
+    """Training images, which stay for the trainings that follow in this process."""
+    return sets.SampleCache(sets.open_dataset(dataset, root, "train"))
 
 
 def evaluate_checkpoint(

@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -147,5 +148,11 @@ def _key(views: Views, backbone: nn.Module, mirrored: bool) -> str:  # noqa: FBT
         content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     for pair in views.files.pairs:
         for path in pair:
-            content.update(hashlib.sha256(path.read_bytes()).digest())
+            content.update(_content(path, path.stat().st_size, path.stat().st_mtime_ns))
     return content.hexdigest()[:12]
+
+
+@lru_cache(maxsize=10_000)
+def _content(path: Path, size_bytes: int, changed_ns: int) -> bytes:  # noqa: ARG001  # a file that changed is read anew
+    """Digest of a file, for the trainings of one process."""
+    return hashlib.sha256(path.read_bytes()).digest()

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -122,10 +124,10 @@ def test_a_process_goes_on_after_a_cell_that_this_machine_lacks(served):
 
 def test_a_process_that_died_between_two_cells_is_no_failure_of_the_next(served):
     first = int(pid("dies later"))
-    process._KEPT[0].process.wait(10)
+    next(iter(process._KEPT.values())).process.wait(10)
     second = int(pid("a"))
     os.kill(second, signal.SIGKILL)
-    process._KEPT[0].process.wait(10)
+    next(iter(process._KEPT.values())).process.wait(10)
     assert len({first, second, int(pid("b"))}) == 3
 
 
@@ -154,14 +156,14 @@ def serving(monkeypatch):
     """Have cells measured in this process; the outcomes, with whether it goes on after each."""
     stand_in(monkeypatch, process, "tidy_process", lambda: True)
 
-    def serve(*outcomes, device="cuda"):
+    def serve(*outcomes, device="cuda", cell=PLAIN):
         answers, left = [], list(outcomes)
         monkeypatch.setattr(process, "measured_outcome", lambda task: left.pop(0))
         session = process.measure_cells()
         next(session)
         try:
             while True:
-                answers.append((session.send(process.Task(cell=PLAIN, device=device)), "goes on"))
+                answers.append((session.send(process.Task(cell=cell, device=device)), "goes on"))
         except StopIteration as end:
             answers.append((end.value, "ends"))
         return [f"{type(outcome).__name__.lower()} {state}" for outcome, state in answers]
@@ -176,8 +178,77 @@ def test_a_process_serves_until_a_cell_leaves_behind_what_nobody_knows(serving):
     assert serving(Measures(), ERROR, Measures()) == ["measures goes on", "failure ends"]
 
 
-def test_a_process_on_a_processor_serves_one_cell(serving):
-    assert serving(Measures(), Measures(), device="cpu") == ["measures ends"]
+def test_cells_of_which_nothing_is_known_have_a_process_each_on_a_processor(serving):
+    own = ALONE["own"]
+    assert serving(Measures(), Measures(), device="cpu", cell=own) == ["measures ends"]
+
+
+def test_trainings_on_a_processor_follow_one_another_until_one_fails(serving):
+    outcomes = (Measures(), ERROR, Measures())
+    states = serving(*outcomes, device="cpu", cell=TRAINING)
+    assert states == ["measures goes on", "failure ends"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no cell runs in a fork")
+@pytest.mark.parametrize("cell", [PLAIN, ALONE["paper"], machine.CELL])
+def test_what_is_measured_on_a_processor_runs_in_a_fork(cell):
+    assert process.forks(process.Task(cell=cell, device="cpu"))
+    assert not process.forks(process.Task(cell=cell, device="cpu", threads=1))
+    assert not process.forks(process.Task(cell=cell, device="cuda"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no cell runs in a fork")
+@pytest.mark.parametrize("name", ["compiled", "own", "training", "counters"])
+def test_what_may_need_a_fresh_process_runs_in_no_fork(name):
+    assert not process.forks(process.Task(cell=ALONE[name], device="cpu"))
+
+
+@pytest.fixture
+def forking(monkeypatch):
+    """Answers of a session whose cells are what the names say, each in a fork."""
+
+    def measured(task):
+        if task.cell.name == "dies":
+            os._exit(3)
+        if task.cell.name == "hangs":
+            signal.pause()
+        return Measures(printed={"pid": os.getpid()})
+
+    monkeypatch.setattr(process, "measured_outcome", measured)
+    monkeypatch.setattr(process, "IMPORTED_FIRST", ())
+    session = process.measure_cells()
+    next(session)
+
+    def ask(name, **changes):
+        cell = replace(PLAIN, axes={"block": name}, **changes)
+        return session.send(process.Task(cell=cell, device="cpu"))
+
+    return ask
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no cell runs in a fork")
+def test_each_cell_has_a_fork_of_its_own(forking):
+    pids = {forking(name).printed["pid"] for name in ("a", "b")}
+    assert len(pids - {os.getpid()}) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no cell runs in a fork")
+@pytest.mark.parametrize(("name", "kind"), [("dies", "error"), ("hangs", "timeout")])
+def test_what_becomes_of_a_fork_harms_no_other_cell(forking, name, kind):
+    assert forking(name, **({"time_limit_s": 0.2} if name == "hangs" else {})).kind == kind
+    assert forking("a").printed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no cell runs in a fork")
+def test_what_is_imported_ahead_of_forks_starts_no_thread():
+    code = (
+        "import os; from importlib import import_module; from bench.run import process\n"
+        "for name in process.IMPORTED_FIRST: import_module(name)\n"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    one = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # NumPy's, whose threads know of forks
+    done = subprocess.run([sys.executable, "-c", code], env=one, capture_output=True, check=True)
+    assert done.stdout.decode() == "1\n"
 
 
 def test_a_process_ends_where_its_device_computes_no_more(serving, monkeypatch):
@@ -237,7 +308,7 @@ def test_cells_of_a_pretended_gpu_are_measured_in_one_process(
     cells = [replace(PLAIN, budget_s=2.0, **change) for change in changes]
     records = list(runner.run_cells(cells, tmp_path, source="measured", device="cuda"))
     assert started == [process.TARGET]
-    assert process._KEPT == []
+    assert process._KEPT == {}
     kinds = [item.failure.kind if item.failure else None for item in records]
     assert kinds == [None, "unavailable", None], records
     for item in (records[0], records[2]):
