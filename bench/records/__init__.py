@@ -1,4 +1,6 @@
-"""What runs write: records, comparisons, outcomes and their files."""
+"""What runs write: records, comparisons, outcomes and their files; numpy comes with the matrices of images alone."""
+
+from typing import TYPE_CHECKING
 
 from bench.records.code import digest
 from bench.records.comparison import (
@@ -21,7 +23,6 @@ from bench.records.failure import (
 )
 from bench.records.files import Model, append_line, read_models, write_whole
 from bench.records.fit import Fit, PeakPart
-from bench.records.image_confusions import ImageConfusions, ImageEntries
 from bench.records.outcome import (
     CALL_MEMORY,
     GATE_EXPERIMENT,
@@ -63,3 +64,17 @@ from bench.records.record import (
     ToolCount,
     read_records,
 )
+
+if TYPE_CHECKING:
+    from bench.records.image_confusions import ImageConfusions, ImageEntries
+
+_BY_IMAGE = ("ImageConfusions", "ImageEntries")
+
+
+def __getattr__(name: str) -> object:
+    if name not in _BY_IMAGE:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from bench.records import image_confusions
+
+    return getattr(image_confusions, name)

@@ -17,7 +17,6 @@ from pydantic import (
 
 from bench.records import files
 from bench.records.files import Model
-from bench.records.image_confusions import ImageConfusions
 
 # Comparisons of two arms lie beside the records and have a form of their own (`bench.records.comparison`).
 COMPARISONS_FILE = "comparisons.jsonl"
@@ -200,6 +199,8 @@ class Accuracy(Model):
             msg = f"confusion is not {count}x{count} although there are {count} classes"
             raise ValueError(msg)
         if self.image_confusions:
+            from bench.records.image_confusions import ImageConfusions  # brings numpy
+
             total = ImageConfusions.unpack(self.image_confusions, count).total().tolist()
             if tuple(map(tuple, total)) != self.confusion:
                 msg = "image_confusions do not sum to confusion; evaluate the network again"
