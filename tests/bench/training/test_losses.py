@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from ann.layers import resize
 from bench.training.losses import cross_entropy, hard_pixels, make_loss
 from experiments.recipes import RECIPES
 
@@ -181,3 +182,32 @@ def test_logits_that_are_nan_make_a_loss_that_is_nan():
     holed = logits.masked_fill(logits > 5, float("nan"))
     loss = cross_entropy(holed, labels, threshold=0.7, min_kept=100_000)
     assert torch.isnan(loss)
+
+
+def coarse(classes=3):
+    torch.manual_seed(0)
+    logits = torch.randn(2, classes, 3, 4), torch.randn(2, classes, 3, 4)
+    return logits, torch.randint(classes, (2, 8, 12))
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_smaller_logits_are_enlarged_ahead_of_the_loss(align_corners):
+    outputs, labels = coarse()
+    loss = make_loss(RECIPES["half"], align_corners=align_corners)
+    large = [resize(each, labels.shape[1:], align_corners=align_corners) for each in outputs]
+    torch.testing.assert_close(loss(outputs, labels), loss(large, labels))
+
+
+def test_with_a_stride_the_loss_is_on_those_pixels():
+    outputs, labels = coarse()
+    whole, some = make_loss(RECIPES["half"]), make_loss(replace(RECIPES["half"], loss_stride=4))
+    large = [resize(each, labels.shape[1:], align_corners=False) for each in outputs]
+    expected = whole([each[:, :, 1::4, 2::4] for each in large], labels[:, 1::4, 2::4])
+    torch.testing.assert_close(some(outputs, labels, (1, 2)), expected)
+
+
+def test_the_mean_over_all_corners_is_the_loss_on_all_pixels():
+    outputs, labels = coarse()
+    whole, some = make_loss(RECIPES["half"]), make_loss(replace(RECIPES["half"], loss_stride=2))
+    parts = [some(outputs, labels, (row, column)) for row in range(2) for column in range(2)]
+    torch.testing.assert_close(torch.stack(parts).mean(), whole(outputs, labels))
