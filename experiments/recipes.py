@@ -172,7 +172,7 @@ _RECIPES = (
     # which are mirrored. Optimiser and rate were chosen on the baseline alone.
     Recipe(
         name="frozen",
-        iterations=Iterations(quick=100, standard=500, paper=5_000),
+        iterations=Iterations(quick=100, standard=400, paper=2_000),
         learning_rate=0.01,
         weight_decay=1e-4,
         batch=8,

@@ -12,8 +12,8 @@ from ann.catalogue import NETWORKS
 from experiments.spec import Experiment, TrainingJob
 from experiments.training import Setting, cells
 
-RATES = (0.01, 0.03, 0.1, 0.3)
-LENGTHS = (125, 250, 500, 1000, 2000)
+RATES = (0.0025, 0.005, 0.01, 0.02, 0.04)
+LENGTHS = (100, 200, 400, 800, 1600)
 ARMS = ("paper/baseline", "paper/nb", "paper/apnb")
 
 
