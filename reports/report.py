@@ -101,7 +101,8 @@ def report_figures(frame: Frame, folder: Path | None = None) -> tuple[Figure, ..
     ordered = sorted(chapters(), key=lambda chapter: chapter.order)
     figures = (figure for chapter in ordered for figure in chapter.figures(frame))
     pictures = training.qualitative_figures(frame, folder) if folder else ()
-    return (*figures, *training.cost_figures(frame), *pictures)
+    trained = (*training.schedule_figures(frame), *training.cost_figures(frame))
+    return (*figures, *trained, *pictures)
 
 
 def accuracy_table(frame: Frame, experiment: str) -> Table:

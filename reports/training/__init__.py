@@ -2,6 +2,7 @@
 
 from reports.training.claims import place_of
 from reports.training.cost_figure import cost_figures
+from reports.training.curves import schedule_figures
 from reports.training.qualitative import qualitative_figures
 from reports.training.runs import TrainingStudy, trained_experiments, training_studies
 from reports.training.tables import evaluation_tables, study_table, training_tables

@@ -14,10 +14,10 @@ from reports.model import UNMEASURED, Frame, Mark, Row, slug
 from reports.training.claims import PAPER_TABLES, ArmKey
 
 if TYPE_CHECKING:
-    from bench.records import Document
+    from bench.records import Accuracy, Document
 
 SEED = "seed"
-SHARED_AXES = ("dataset", "budget")
+SHARED_AXES = ("dataset", "budget", "features", "recipe", "backbone", "pretrained")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,10 @@ class TrainingStudy:
     @property
     def name(self) -> str:
         """The setting in a few words."""
-        return ", ".join(str(value) for value in self.setting.values())
+        return ", ".join(
+            f"{value} features" if name == "features" else str(value)
+            for name, value in self.setting.items()
+        )
 
     @property
     def conditions(self) -> str:
@@ -111,7 +114,7 @@ class TrainingStudy:
         protocols = _joined_words(f"'{score.protocol}'" for score in scores if score.protocol)
         parts = (
             _joined_words(f"{score.dataset}, {score.split} set" for score in scores),
-            _joined_words(f"backbone {score.backbone}" for score in scores if score.backbone),
+            _joined_words(_backbone(score) for score in scores if score.backbone),
             f"{iterations} iterations on {images} training images",
             f"seeds {', '.join(map(str, self.seeds))}",
             f"protocol {protocols or 'unnamed'} on images of {_joined_words(row['size'] for row in self.runs)}",
@@ -130,6 +133,13 @@ class TrainingStudy:
     def arm(self, key: ArmKey) -> Arm | None:
         """The arm of these values of its axes."""
         return next((arm for arm in self.arms if arm.key == key), None)
+
+
+def _backbone(score: "Accuracy") -> str:
+    """The backbone of a training, and whether it was trained too."""
+    weights = f", pretrained ({score.pretrained})" if score.pretrained else ""
+    frozen = " and FROZEN: heads alone were trained" if score.features == "frozen" else ""
+    return f"backbone {score.backbone}{weights}{frozen}"
 
 
 def _joined_words(words: Iterable[str]) -> str:
