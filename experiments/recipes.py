@@ -242,7 +242,7 @@ _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         **dict.fromkeys(_VOC, _MMSEG_VOC),
         "camvid": _CAMVID,
     },
-    "scenes": {"scenes": {}},
+    "scenes": {"scenes": {}, "scenes-small": {}},
     "half": {"camvid": {}},
     "frozen": {"camvid": {}},
 }
@@ -251,7 +251,7 @@ _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
 def recipe_for(name: str, dataset: str) -> Recipe:
     """Return a recipe with what its source, or we, changed for that data set; ValueError if it is not for that set.
 
-    Data sets go by their names in `bench.training.data`, and `scenes`.
+    Data sets go by their names in `bench.training.data`.
     """
     recipe = look_up("recipe", name, RECIPES)
     if dataset not in _CHANGES[name]:

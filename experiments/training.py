@@ -26,8 +26,10 @@ class Dataset:
 
 
 _SCENE, _PHOTO = Size(width=256, height=64), Size(width=500, height=375)
+PROCEDURAL = ("scenes", "scenes-small")  # made from a seed, without files
 DATASETS: dict[str, Dataset] = {
     "scenes": Dataset(num_classes=16, size=_SCENE, recipe="scenes", backbone="tiny"),
+    "scenes-small": Dataset(num_classes=16, size=_SCENE, recipe="scenes", backbone="tiny"),
     "camvid": Dataset(num_classes=11, size=Size(width=480, height=360), backbone="resnet18"),
     "cityscapes": Dataset(num_classes=19, size=Size(width=2048, height=1024)),
     "ade20k": Dataset(num_classes=150, size=Size(width=683, height=512)),
@@ -59,7 +61,7 @@ class Setting:
     def __post_init__(self) -> None:
         look_up("data set", self.dataset, DATASETS)
         look_up("kind of features", self.features, dict.fromkeys(FEATURES))
-        if self.dataset != "scenes" and not self.root:
+        if self.dataset not in PROCEDURAL and not self.root:
             msg = f"data set {self.dataset!r} is read from files; pass --root with the folder that holds it"
             raise ValueError(msg)
         self.training()

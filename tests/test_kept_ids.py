@@ -13,7 +13,7 @@ from experiments.catalogue import EXPERIMENTS, PAPER, TRAININGS
 from experiments.machine import CELL
 from experiments.recipes import BUDGETS, RECIPES, recipe_for
 from experiments.spec import Job, MachineCheck, Measurement
-from experiments.training import DATASETS, Setting
+from experiments.training import DATASETS, PROCEDURAL, Setting
 
 # What is not said of a cell where it is so.
 USUAL = {
@@ -55,7 +55,7 @@ def settings() -> Iterator[Setting]:
     yield Setting(dataset="camvid", root="data", recipe="half", backbone="tiny", budget="standard")
     yield Setting(backbone="resnet18", seeds=(7,))
     for dataset in DATASETS:
-        root = "" if dataset == "scenes" else "data"
+        root = "" if dataset in PROCEDURAL else "data"
         for budget in BUDGETS:
             yield Setting(dataset=dataset, root=root, budget=budget, seeds=(0,))
         for recipe in RECIPES:

@@ -8,7 +8,7 @@ from bench.training.protocols import PROTOCOLS
 from experiments.paper import table6, table7
 from experiments.recipes import Iterations
 from experiments.spec import TrainingJob
-from experiments.training import DATASETS, Setting
+from experiments.training import DATASETS, PROCEDURAL, Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENES = Setting()
@@ -60,7 +60,10 @@ def test_the_budget_changes_the_id():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"dataset": "kitti"}, "unknown data set 'kitti'; allowed are scenes, camvid"),
+        (
+            {"dataset": "kitti"},
+            "unknown data set 'kitti'; allowed are scenes, scenes-small, camvid",
+        ),
         ({"dataset": "camvid"}, "is read from files; pass --root"),
         ({"budget": "long"}, "unknown budget 'long'; allowed are quick, standard, paper"),
         ({"recipe": "mmseg"}, "recipe 'mmseg' is not for 'scenes'"),
@@ -76,14 +79,26 @@ def test_the_usual_recipe_and_backbone_go_unsaid():
     assert replace(SCENES, backbone="resnet18").axes["backbone"] == "resnet18"
 
 
-def test_the_scenes_are_as_their_maker_has_them():
+def test_the_procedural_sets_are_those_that_can_be_made():
+    from bench.training.data import scenes
+
+    assert tuple(scenes.PROCEDURAL) == PROCEDURAL
+
+
+@pytest.mark.parametrize("name", PROCEDURAL)
+def test_the_scenes_are_as_their_maker_has_them(name):
     from bench.training.data import scene_drawing, scenes
 
-    assert DATASETS["scenes"].num_classes == len(scenes.CLASSES)
-    assert DATASETS["scenes"].size == scene_drawing.SCENE_SIZE
+    assert DATASETS[name].num_classes == len(scenes.CLASSES)
+    assert DATASETS[name].size == scene_drawing.SCENE_SIZE
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS if name != "scenes"])
+def test_other_validation_images_are_another_training():
+    usual, small = (table7.make(Setting(dataset=name)).cells[-1].id for name in PROCEDURAL)
+    assert usual != small
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name not in PROCEDURAL])
 def test_the_number_of_classes_is_that_of_the_reader(name):
     from bench.training.data.readers import DATASET_LAYOUTS
 

@@ -19,7 +19,7 @@ from bench.training.data.sampler import (
     load_batches,
     seed_of,
 )
-from bench.training.data.scenes import Scenes
+from bench.training.data.scenes import PROCEDURAL, Scenes
 
 EvaluationSet = LabelledImages | Scenes
 
@@ -30,8 +30,8 @@ def open_dataset(name: str, root: str | Path, split: str = "train") -> Evaluatio
     The procedural scenes have no files. ValueErrors are an unknown name or split, an image without label, no image at
     all, and a missing file or folder, where the message draws the expected tree and says where the set comes from.
     """
-    if name == Scenes.name:
-        return Scenes(split)
+    if name in PROCEDURAL:
+        return PROCEDURAL[name](split)
     layout = look_up("data set", name, DATASET_LAYOUTS)
     if split not in layout.splits:
         msg = f"{name} has no split {split!r} with labels; allowed are {', '.join(layout.splits)}"

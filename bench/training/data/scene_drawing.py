@@ -69,8 +69,11 @@ SURFACES: dict[str, Surface] = {
 NUMBERS = {name: number for number, name in enumerate(SURFACES)}
 
 
-def draw(random: Random, *, cues: tuple[int, ...]) -> Map:
-    """Draw a scene as surface numbers (h, w); the cues come last, so that nothing hides them."""
+def draw(random: Random, *, cues: tuple[int, ...], smallest: float = 1.0) -> Map:
+    """Draw a scene as surface numbers (h, w); the cues come last, so that nothing hides them.
+
+    Their sides are full size times something between `smallest` and 1.
+    """
     scene = np.full((SCENE_SIZE.height, SCENE_SIZE.width), NUMBERS["sky"], dtype=np.uint8)
     horizon = int(random.integers(28, 33))
     kerb = horizon + int(random.integers(8, 11))
@@ -83,8 +86,14 @@ def draw(random: Random, *, cues: tuple[int, ...]) -> Map:
     _draw_sidewalk(random, scene[: kerb - 2])
     lanes = scene[kerb - 4 : -BONNET]
     _draw_vehicles(random, _columns_far_from_end(lanes, from_right=signal_right))
-    _draw_signal(random, _columns_at_end(scene, right=signal_right), green=bool(cues[0]))
-    _draw_board(random, _columns_at_end(scene, right=board_right), blue=bool(cues[1]))
+    ends = [_columns_at_end(scene, right=right) for right in (signal_right, board_right)]
+    if smallest == 1:
+        _draw_signal(random, ends[0], green=bool(cues[0]))
+        _draw_board(random, ends[1], blue=bool(cues[1]))
+    else:
+        _draw_small_signal(_place(random, ends[0][20:57], (34, 20), smallest), green=bool(cues[0]))
+        board = _place(random, ends[1][:20], (18, 40), smallest)
+        board[:] = NUMBERS["blue board" if cues[1] else "orange board"]
     return scene
 
 
@@ -163,6 +172,22 @@ def _draw_signal(random: Random, part: Map, *, green: bool) -> None:
 def _draw_board(random: Random, part: Map, *, blue: bool) -> None:
     left, top = random.integers((0, 0), (END - 39, 3))
     part[top : top + 18, left : left + 40] = NUMBERS["blue board" if blue else "orange board"]
+
+
+def _place(random: Random, part: Map, full: tuple[int, int], smallest: float) -> Map:
+    """A place anywhere in a part for a cue whose size is even on a logarithmic scale."""
+    scale = smallest ** random.random()
+    high, wide = (round(scale * side) for side in full)
+    top, left = random.integers((0, 0), (part.shape[0] - high + 1, part.shape[1] - wide + 1))
+    return part[top : top + high, left : left + wide]
+
+
+def _draw_small_signal(place: Map, *, green: bool) -> None:
+    state, (high, wide) = "green" if green else "red", place.shape
+    edge, half = high // 12, high // 2
+    place[:] = NUMBERS[f"{state} signal"]
+    lamp = place[half : high - edge] if green else place[edge:half]
+    lamp[:, wide // 10 : wide - wide // 10] = NUMBERS[f"{state} lamp"]
 
 
 @cache

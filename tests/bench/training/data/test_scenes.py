@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch.nn.functional import avg_pool2d
 from ann import build
 from bench.analysis import IGNORE
 from bench.training.data.scene_drawing import CUES, DISTANCE, SCENE_SIZE
-from bench.training.data.scenes import CLASSES, LENGTHS, NEEDS_CUE, PALETTE, Scenes
+from bench.training.data.scenes import CLASSES, LENGTHS, NEEDS_CUE, PALETTE, Scenes, SmallCueScenes
 
 SEEN = 60
 
@@ -23,9 +25,9 @@ def numbers(names):
     return [CLASSES.index(name) for name in names]
 
 
-def swapped(index, cue):
+def swapped(index, cue, kind):
     """A scene and its twin in which one cue shows the other thing."""
-    data = Scenes("val", seed=3)
+    data = kind("val", seed=3)
     scene = data.scene(index)
     place = list(CUES).index(cue)
     cues = tuple(state ^ (number == place) for number, state in enumerate(scene.cues))
@@ -73,20 +75,22 @@ def test_the_own_cues_give_the_scene_itself():
     assert np.array_equal(scene.image, data.scene(4, cues=scene.cues).image)
 
 
+@pytest.mark.parametrize("kind", [Scenes, SmallCueScenes])
 @pytest.mark.parametrize("cue", CUES)
 @pytest.mark.parametrize("index", range(12))
-def test_swapping_a_cue_changes_the_image_only_where_the_cue_is(cue, index):
-    one, two = swapped(index, cue)
+def test_swapping_a_cue_changes_the_image_only_where_the_cue_is(cue, index, kind):
+    one, two = swapped(index, cue, kind)
     changed = (one.image != two.image).any(axis=2)
     cue_places = np.isin(one.label, numbers(cue_classes(cue)))
     assert changed.any()
     assert not (changed & ~cue_places).any()
 
 
+@pytest.mark.parametrize("kind", [Scenes, SmallCueScenes])
 @pytest.mark.parametrize("cue", CUES)
 @pytest.mark.parametrize("index", range(12))
-def test_swapping_a_cue_swaps_its_two_classes_and_nothing_else(cue, index):
-    one, two = swapped(index, cue)
+def test_swapping_a_cue_swaps_its_two_classes_and_nothing_else(cue, index, kind):
+    one, two = swapped(index, cue, kind)
     swap = np.arange(256)
     for first, second in (numbers(cue_classes(cue)), numbers(CUES[cue])):
         swap[[first, second]] = second, first
@@ -94,10 +98,11 @@ def test_swapping_a_cue_swaps_its_two_classes_and_nothing_else(cue, index):
     assert (one.label != two.label).sum() > 400
 
 
+@pytest.mark.parametrize("kind", [Scenes, SmallCueScenes])
 @pytest.mark.parametrize("cue", CUES)
 @pytest.mark.parametrize("index", range(12))
-def test_what_a_cue_decides_is_far_from_it(cue, index):
-    one, two = swapped(index, cue)
+def test_what_a_cue_decides_is_far_from_it(cue, index, kind):
+    one, two = swapped(index, cue, kind)
     image_changed = (one.image != two.image).any(axis=2)
     decided = np.isin(one.label, numbers(CUES[cue]))
     assert decided.any()
@@ -187,3 +192,25 @@ def test_an_index_outside_is_refused(index):
 
 def test_iterating_ends():
     assert len(list(Scenes(length=3))) == 3
+
+
+def test_small_cues_are_for_validation_alone():
+    own, usual = SmallCueScenes("train").scene(5), Scenes("train").scene(5)
+    assert np.array_equal(own.image, usual.image)
+
+
+def test_cues_of_all_sizes_are_a_fifth_to_the_whole_of_the_usual_width():
+    data = SmallCueScenes("val", seed=3)
+    boards = [
+        np.isin(data.scene(at).label, numbers(cue_classes("billboard"))) for at in range(SEEN)
+    ]
+    widths = [np.ptp(board.any(axis=0).nonzero()) + 1 for board in boards]
+    assert min(widths) < 10
+    assert max(widths) > 32
+    assert {8 <= width <= 40 for width in widths} == {True}
+
+
+def test_kept_records_can_be_made_again():
+    """The labels of old scenes are those on which kept trainings were made."""
+    labels = [Scenes("train")[index][1].numpy().tobytes() for index in range(4)]
+    assert hashlib.sha256(b"".join(labels)).hexdigest()[:16] == "c532f83ee84d9794"
