@@ -4,8 +4,10 @@ A setting is what the arms of a table share and the documents do not name: data 
 counted or predicted without a seed or a setting count for all of them.
 """
 
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis import mean_iou
@@ -51,6 +53,12 @@ class Arm:
             if group is None or group in accuracy.groups
         }
         return {seed: score for seed, score in scores.items() if score is not None}
+
+    @property
+    def deviation(self) -> float | None:
+        """Of the mIoU from seed to seed, None of fewer than two."""
+        scores = list(self.scores().values())
+        return statistics.stdev(scores) if len(scores) > 1 else None
 
     def missing(self, seed: object) -> Mark:
         """Why there is no score of a seed."""
@@ -126,6 +134,10 @@ class TrainingStudy:
     def file_name(self, *before: str, after: str = "") -> str:
         """Name for a file about this study, made of letters, digits and hyphens."""
         return slug(*before, self.name, str(self.number) if self.number > 1 else "", after)
+
+    def score_pairs(self) -> Iterator[tuple[dict[object, float], dict[object, float]]]:
+        """Every two arms that have scores."""
+        return combinations(filter(None, (arm.scores() for arm in self.arms)), 2)
 
     def arm(self, key: ArmKey) -> Arm | None:
         """The arm of these values of its axes."""

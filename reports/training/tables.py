@@ -10,7 +10,7 @@ from reports import model
 from reports.model import GIGA, Column, Field, Frame, Mark, Row, Spread, Table, Value, memory_column
 from reports.training.claims import PAPER_TABLES
 from reports.training.runs import SEED, Arm, TrainingStudy, training_studies
-from reports.training.verdicts import ranking_notes, verdict_tables
+from reports.training.verdict_tables import study_notes, verdict_tables
 
 SPREAD = (
     "mIoU is the mean and the standard deviation over the seeds; each seed is in the next table."
@@ -53,7 +53,7 @@ def study_table(study: TrainingStudy) -> Table:
         _arm_field(Column("seeds"), partial(_finished_seeds, seeds=study.seeds)),
         *_cost_fields(),
         notes=(
-            *ranking_notes((study,)),
+            *study_notes(study),
             f"The published column: {document.note}." if document and document.note else "",
             f"{empty:,} crops had no labelled pixel and added nothing to the loss."
             if empty
