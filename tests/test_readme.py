@@ -13,7 +13,7 @@ from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
 from reports.model import frame
 from reports.render import markdown
-from reports.training import runs
+from reports.training import answers, runs
 from reports.training import tables as ablations
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,3 +76,11 @@ def test_a_command_names_a_module_that_is_there(module):
 @pytest.mark.parametrize("session", sorted(set(re.findall(r"nox -s (\w+)", README))))
 def test_a_command_names_a_session_that_is_there(session):
     assert f"def {session}(session" in (ROOT / "noxfile.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "alike", runs.studies_by_setting(runs.training_studies(KEPT)), ids=lambda alike: alike[0].name
+)
+def test_the_answers_on_accuracy_are_those_of_the_kept_records(alike):
+    for answer in answers.accuracy_answers(alike):
+        assert f"- {markdown.escape_markdown(answer)}" in README

@@ -179,6 +179,12 @@ def training_studies(frame: Frame) -> tuple[TrainingStudy, ...]:
     return tuple(studies)
 
 
+def studies_by_setting(studies: Iterable[TrainingStudy]) -> tuple[Sequence[TrainingStudy], ...]:
+    """Put the studies of each setting together, whose comparisons are asked at once."""
+    alike = model.grouped(studies, lambda study: str(sorted(study.setting.items(), key=str)))
+    return tuple(alike.values())
+
+
 def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     rows = model.rows_of_experiment(frame, experiment)
     ours = [row for row in rows if row["protocol"] != "published"]

@@ -9,7 +9,13 @@ from bench.analysis import class_iou, mean_iou
 from reports import model
 from reports.model import GIGA, Column, Field, Frame, Mark, Row, Spread, Table, Value, memory_column
 from reports.training.claims import PAPER_TABLES
-from reports.training.runs import SEED, Arm, TrainingStudy, training_studies
+from reports.training.runs import (
+    SEED,
+    Arm,
+    TrainingStudy,
+    studies_by_setting,
+    training_studies,
+)
 from reports.training.verdict_tables import study_notes, verdict_tables
 
 SPREAD = (
@@ -30,8 +36,8 @@ def training_tables(frame: Frame) -> tuple[Table, ...]:
         was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
         if was_run and study.seeds:
             tables.append(_seed_table(study))
-    settings = model.grouped(studies, lambda study: str(sorted(study.setting.items(), key=str)))
-    return (*tables, *(table for same in settings.values() for table in verdict_tables(same)))
+    settings = studies_by_setting(studies)
+    return (*tables, *(table for same in settings for table in verdict_tables(same)))
 
 
 def study_table(study: TrainingStudy) -> Table:

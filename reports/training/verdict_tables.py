@@ -6,9 +6,9 @@ from statistics import median
 
 from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value, text_column
 from reports.training import statistics
-from reports.training.claims import MARGIN_POINTS, place_of
+from reports.training.claims import COMPARISONS, MARGIN_POINTS, TextComparison, place_of
 from reports.training.runs import TrainingStudy
-from reports.training.statistics import EXACT_SEEDS, LEVEL, MIN_SEEDS, VERDICTS
+from reports.training.statistics import EXACT_SEEDS, LEVEL, MIN_SEEDS, VERDICTS, seeds_needed
 from reports.training.verdicts import ComparisonResult, comparison_results, ranking_tau
 
 AIM_POINTS = 0.3  # half of an interval, at most
@@ -181,7 +181,7 @@ def _power_row(result: ComparisonResult) -> tuple[Value, ...]:
     def needed(deviation: float | None, *, paired: bool) -> Value:
         if not deviation or step is None:
             return missing if step is not None else UNPUBLISHED
-        seeds = statistics.seeds_needed(step, deviation, paired=paired)
+        seeds = seeds_needed(step, deviation, paired=paired)
         return Mark("more than ten million") if seeds is None else seeds
 
     return (
@@ -238,3 +238,20 @@ def _power_notes(study: TrainingStudy) -> Iterator[str]:
         f"where they share seeds, {apart:.2f} where they do not (80 % power, two-sided 5 %; from seed to seed a "
         f"difference scatters by {scatter:.2f} and a training by {alone:.2f})."
     )
+    steps = [abs(step) for comparison in COMPARISONS if (step := _step(study, comparison))]
+    if steps:
+        needed = seeds_needed(min(steps), scatter)
+        unpaired = seeds_needed(min(steps), alone, paired=False)
+        yield (
+            f"The smallest step between two of these rows that the paper's text compares, {min(steps):.1f} points, "
+            f"would take {needed or 'too many'} seeds an arm that are shared, {unpaired or 'too many'} that are not."
+        )
+
+
+def _step(study: TrainingStudy, comparison: TextComparison) -> float:
+    above, below = study.arm(comparison.above), study.arm(comparison.below)
+    if comparison.experiment != study.experiment or above is None or below is None:
+        return 0.0
+    if above.printed is None or below.printed is None:
+        return 0.0
+    return round(above.printed - below.printed, 6)
