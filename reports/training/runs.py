@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.records import Document
 
 SEED = "seed"
+LISTED_SEEDS = 5
 SHARED_AXES = ("dataset", "budget")
 
 
@@ -121,7 +122,7 @@ class TrainingStudy:
             _joined_words(f"{score.dataset}, {score.split} set" for score in scores),
             _joined_words(f"backbone {score.backbone}" for score in scores if score.backbone),
             f"{iterations} iterations on {images} training images",
-            f"seeds {', '.join(map(str, self.seeds))}",
+            f"seeds {_listed(self.seeds)}",
             f"protocol {protocols or 'unnamed'} on images of {_joined_words(row['size'] for row in self.runs)}",
             _joined_words(f"trained on {machine}" for machine in machines),
         )
@@ -142,6 +143,13 @@ class TrainingStudy:
     def arm(self, key: ArmKey) -> Arm | None:
         """The arm of these values of its axes."""
         return next((arm for arm in self.arms if arm.key == key), None)
+
+
+def _listed(seeds: Sequence[Any]) -> str:
+    """Name the seeds; a long row of successive ones by its ends."""
+    if len(seeds) > LISTED_SEEDS and list(seeds) == list(range(len(seeds))):
+        return f"0 to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
 
 
 def _joined_words(words: Iterable[str]) -> str:

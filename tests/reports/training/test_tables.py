@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bench.records import ImageConfusions, ImageEntries
 from bench.records.record import Failure
-from reports import report
+from reports import report, training
 from reports.model import frame, plain
 from reports.model.layout import lay_out, text_of
 from reports.render import TerminalTable, csv, html, latex, markdown
@@ -246,6 +246,12 @@ def test_seeds_in_the_caption_are_in_the_order_of_numbers(make):
     assert "seeds 2, 9, 10;" in named(found)["table6-scenes-quick"].caption
 
 
+@pytest.mark.parametrize(("count", "said"), [(5, "0, 1, 2, 3, 4"), (20, "0 to 19")])
+def test_many_seeds_are_named_by_the_first_and_the_last(make, count, said):
+    found = [make.training("table6", {"network": "paper/nb"}, s, 50.0) for s in range(count)]
+    assert f"; seeds {said};" in named(found)["table6-scenes-quick"].caption
+
+
 def verdict(table, title):
     found = row(table, title)
     stands = found["p among all"] != "-" and float(found["p among all"]) <= 0.05
@@ -365,7 +371,9 @@ def by_image(matrix, *, images=25):
     }
 
 
-def test_comparisons_over_images_have_intervals_and_verdicts_of_their_own(make):
+@pytest.fixture(scope="module")
+def beyond(make):
+    """Two networks with the matrices of their images."""
     runs = [
         make.training(
             "table6",
@@ -376,11 +384,42 @@ def test_comparisons_over_images_have_intervals_and_verdicts_of_their_own(make):
         for name, percent in (("baseline", 40.0), ("nb", 60.0))
         for seed in (0, 1, 2)
     ]
-    found = named(runs)["comparisons-scenes-quick"]
-    beyond = row(found, "nb over baseline")
-    assert beyond["over images, measured (points)"].startswith("20.0")
-    assert beyond["verdict over images"] == "supported"
-    assert "Over images: 1 supported" in found.caption
+    return frame.build_frame(runs)
+
+
+@pytest.fixture(scope="module")
+def over_images(beyond):
+    (table,) = [
+        table
+        for table in ablations.training_tables(beyond)
+        if table.name == "comparisons-scenes-quick"
+    ]
+    return table
+
+
+def test_comparisons_over_images_have_intervals_and_verdicts_of_their_own(over_images):
+    found = row(over_images, "nb over baseline")
+    assert found["over images, measured (points)"].startswith("20.01 [")
+    assert found["verdict over images"] == "supported"
+    assert "Over images: 1 supported" in over_images.caption
+
+
+def test_half_widths_over_images_are_told_apart_from_those_by_seeds(over_images):
+    halves = [note for note in notes(over_images) if note.startswith("Half an interval")]
+    assert [note.split(" is ")[0] for note in halves][-1] == "Half an interval over images"
+
+
+def test_a_sentence_has_the_interval_over_images_too(beyond):
+    (first, *_) = training.accuracy_answers(training.training_studies(beyond))
+    assert re.search(r", over images \[[\d., ]+\] \(paper \+2.6\)", first)
+
+
+def test_with_images_the_table_of_comparisons_fits_100_columns_in_two_parts(over_images):
+    console = Console(file=io.StringIO(), width=100, legacy_windows=False)
+    console.print(TerminalTable(over_images))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100
+    assert sum(line.startswith("afnb+apnb over common-fusion+nb ") for line in lines) == 2
 
 
 def test_without_matrices_of_images_there_are_no_columns_of_them(made):
