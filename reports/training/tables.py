@@ -9,6 +9,7 @@ from bench.analysis import class_iou, mean_iou
 from reports import model
 from reports.model import GIGA, Column, Field, Frame, Mark, Row, Spread, Table, Value, memory_column
 from reports.training.claims import PAPER_TABLES
+from reports.training.notes import study_notes
 from reports.training.runs import (
     SEED,
     Arm,
@@ -16,7 +17,7 @@ from reports.training.runs import (
     studies_by_setting,
     training_studies,
 )
-from reports.training.verdict_tables import study_notes, verdict_tables
+from reports.training.verdict_tables import verdict_tables
 
 SPREAD = (
     "mIoU is the mean and the standard deviation over the seeds; each seed is in the next table."
