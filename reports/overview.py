@@ -39,12 +39,19 @@ def overview_sections(frame: Frame, comparisons: Sequence[Comparison] = ()) -> t
             *_number_sentences(verdicts, ("not derivable", "not reproduced", "not checked here")),
             *_comparison_sentences(results, ("not supported", "undecided")),
         ),
+        "Which parts bring what?": tuple(_accuracy_sentences(studies)),
         "What is new": (
             *(crossover_answer(study) for study in crossover_studies(frame) if study.device),
             *(f"{comparison_sentence(comparison)}." for comparison in comparisons),
         ),
     }
     return tuple(Section(heading, texts or (NOTHING,)) for heading, texts in answers.items())
+
+
+def _accuracy_sentences(studies: Sequence[TrainingStudy]) -> Iterator[str]:
+    for alike in training.studies_by_setting(studies):
+        about = f"{alike[0].name or 'as asked'}, {max(len(study.seeds) for study in alike)} seeds"
+        yield from (f"{answer[:-1]} ({about})." for answer in training.accuracy_answers(alike))
 
 
 def _number_sentences(

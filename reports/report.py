@@ -17,6 +17,7 @@ from bench.records import (
     read_records,
 )
 from reports import blocks, crossover, model, training
+from reports.agreement import agreement_tables
 from reports.audit import audit_table
 from reports.gate import comparison_tables
 from reports.model import Chapter, Column, Field, Figure, Frame, Section, Table, build_frame
@@ -93,7 +94,11 @@ def report_tables(frame: Frame) -> tuple[Table, ...]:
         for table in make(frame)
     ]
     published = [name for name in ACCURACY if name in {*frame["experiment"]} - {*trained}]
-    return (*tables, *(accuracy_table(frame, name) for name in published))
+    return (
+        *tables,
+        *agreement_tables(frame),
+        *(accuracy_table(frame, name) for name in published),
+    )
 
 
 def report_figures(frame: Frame, folder: Path | None = None) -> tuple[Figure, ...]:

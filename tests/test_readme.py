@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from bench.records import comparison, outcome, read_errors, record
+from reports.agreement import agreement_tables
 from reports.audit import audit
 from reports.blocks import counters, efficiency_tables, validation
 from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
 from reports.model import frame
 from reports.render import markdown
-from reports.training import runs
+from reports.training import answers, runs
 from reports.training import tables as ablations
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDER = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
 ERRORS = ROOT / "reports" / "reference" / "gpu-timings" / "errors.jsonl"
 ESTIMATED = validation.validation_tables(read_errors(ERRORS))
+AGREED = frame.build_frame(
+    [
+        kept
+        for folder in (FOLDER, FOLDER.with_name("amd-epyc-2-cores"))
+        for name in ("table1", "table6", "table7")
+        for kept in record.read_records(folder / f"{name}.jsonl")
+    ]
+)
 MEASURING = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
 JUDGED = outcome.read_outcome(FOLDER / "regression")
 KEPT = frame.build_frame(record.read_records(FOLDER))
@@ -48,10 +57,15 @@ def test_a_table_is_what_the_kept_records_render_to(table):
 
 @pytest.mark.parametrize(
     "table",
-    [*ESTIMATED, validation.coefficient_table(), validation.interval_table()],
+    [
+        *ESTIMATED,
+        validation.coefficient_table(),
+        validation.interval_table(),
+        *agreement_tables(AGREED),
+    ],
     ids=lambda table: table.name,
 )
-def test_the_model_of_times_stands_on_its_page(table):
+def test_a_table_of_the_page_on_measuring_is_what_records_render_to(table):
     assert markdown.to_markdown(table).split("\n", 2)[2].strip() in MEASURING
 
 
@@ -76,3 +90,11 @@ def test_a_command_names_a_module_that_is_there(module):
 @pytest.mark.parametrize("session", sorted(set(re.findall(r"nox -s (\w+)", README))))
 def test_a_command_names_a_session_that_is_there(session):
     assert f"def {session}(session" in (ROOT / "noxfile.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "alike", runs.studies_by_setting(runs.training_studies(KEPT)), ids=lambda alike: alike[0].name
+)
+def test_the_answers_on_accuracy_are_those_of_the_kept_records(alike):
+    for answer in answers.accuracy_answers(alike):
+        assert f"- {markdown.escape_markdown(answer)}" in README

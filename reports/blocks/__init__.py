@@ -1,6 +1,11 @@
 """Tables and figures of blocks: time, memory, operations."""
 
-from reports.blocks.efficiency import allocator_tables, efficiency_tables, own_tables
+from reports.blocks.efficiency import (
+    BLOCK_TITLES,
+    allocator_tables,
+    efficiency_tables,
+    own_tables,
+)
 from reports.blocks.memory import fit_table
 from reports.blocks.predictions import operator_estimates, predicted_time_tables
 from reports.blocks.roofline import machine_tables

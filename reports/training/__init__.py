@@ -1,9 +1,22 @@
 """Trainings in tables and figures: studies, verdicts on what the text compares, costs, predictions."""
 
-from reports.training.claims import place_of
+from reports.training.answers import accuracy_answers
+from reports.training.claims import arm_name, place_of
 from reports.training.cost_figure import cost_figures
 from reports.training.curves import schedule_figures
 from reports.training.qualitative import qualitative_figures
-from reports.training.runs import TrainingStudy, trained_experiments, training_studies
-from reports.training.tables import evaluation_tables, study_table, training_tables
+from reports.training.runs import (
+    Arm,
+    TrainingStudy,
+    studies_by_setting,
+    trained_experiments,
+    training_studies,
+)
+from reports.training.statistics import Difference, paired
+from reports.training.tables import (
+    evaluation_tables,
+    miou_spread,
+    study_table,
+    training_tables,
+)
 from reports.training.verdicts import ComparisonResult, comparison_results

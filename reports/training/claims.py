@@ -43,6 +43,18 @@ class TextComparison:
         above, below = arm_name(self.above), arm_name(self.below)
         return f"{above} no worse than {below}" if self.margin else f"{above} over {below}"
 
+    @property
+    def label(self) -> str:
+        """The comparison in at most 32 letters; a pyramid whose sampler is not named is one of averages."""
+        short = ("pyramid average", "pyramid")
+        above, below = (arm_name(key).replace(*short) for key in (self.above, self.below))
+        if self.above[1:] == self.below[1:] != () and "," in self.above[1]:
+            above, below = (key[0].removeprefix("pyramid-") for key in (self.above, self.below))
+            return f"{self.above[1]}: {above} over {below}"
+        if self.above[0] == self.below[0]:
+            below = self.below[-1]
+        return f"{above} no worse than {below}" if self.margin else f"{above} over {below}"
+
 
 def arm_name(key: ArmKey) -> str:
     """Name a row: `afnb+apnb`, `pyramid average 1,3,6,8`."""

@@ -4,8 +4,10 @@ A setting is what the arms of a table share and the documents do not name: data 
 counted or predicted without a seed or a setting count for all of them.
 """
 
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis import mean_iou
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from bench.records import Accuracy, Document
 
 SEED = "seed"
+LISTED_SEEDS = 5
 SHARED_AXES = ("dataset", "budget", "features", "recipe", "backbone", "pretrained")
 
 
@@ -51,6 +54,12 @@ class Arm:
             if group is None or group in accuracy.groups
         }
         return {seed: score for seed, score in scores.items() if score is not None}
+
+    @property
+    def deviation(self) -> float | None:
+        """Of the mIoU from seed to seed, None of fewer than two."""
+        scores = list(self.scores().values())
+        return statistics.stdev(scores) if len(scores) > 1 else None
 
     def missing(self, seed: object) -> Mark:
         """Why there is no score of a seed."""
@@ -116,7 +125,7 @@ class TrainingStudy:
             _joined_words(f"{score.dataset}, {score.split} set" for score in scores),
             _joined_words(_backbone(score) for score in scores if score.backbone),
             f"{iterations} iterations on {images} training images",
-            f"seeds {', '.join(map(str, self.seeds))}",
+            f"seeds {_listed(self.seeds)}",
             f"protocol {protocols or 'unnamed'} on images of {_joined_words(row['size'] for row in self.runs)}",
             _joined_words(f"trained on {machine}" for machine in machines),
         )
@@ -130,6 +139,10 @@ class TrainingStudy:
         """Name for a file about this study, made of letters, digits and hyphens."""
         return slug(*before, self.name, str(self.number) if self.number > 1 else "", after)
 
+    def score_pairs(self) -> Iterator[tuple[dict[object, float], dict[object, float]]]:
+        """Every two arms that have scores."""
+        return combinations(filter(None, (arm.scores() for arm in self.arms)), 2)
+
     def arm(self, key: ArmKey) -> Arm | None:
         """The arm of these values of its axes."""
         return next((arm for arm in self.arms if arm.key == key), None)
@@ -140,6 +153,13 @@ def _backbone(score: "Accuracy") -> str:
     weights = f", pretrained ({score.pretrained})" if score.pretrained else ""
     frozen = " and FROZEN: heads alone were trained" if score.features == "frozen" else ""
     return f"backbone {score.backbone}{weights}{frozen}"
+
+
+def _listed(seeds: Sequence[Any]) -> str:
+    """Name the seeds; a long row of successive ones by its ends."""
+    if len(seeds) > LISTED_SEEDS and list(seeds) == list(range(len(seeds))):
+        return f"0 to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
 
 
 def _joined_words(words: Iterable[str]) -> str:
@@ -175,6 +195,12 @@ def training_studies(frame: Frame) -> tuple[TrainingStudy, ...]:
             alike.append(study.setting)
         studies.append(replace(study, number=1 + alike.index(study.setting)))
     return tuple(studies)
+
+
+def studies_by_setting(studies: Iterable[TrainingStudy]) -> tuple[Sequence[TrainingStudy], ...]:
+    """Put the studies of each setting together, whose comparisons are asked at once."""
+    alike = model.grouped(studies, lambda study: str(sorted(study.setting.items(), key=str)))
+    return tuple(alike.values())
 
 
 def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:

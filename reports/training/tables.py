@@ -9,8 +9,15 @@ from bench.analysis import class_iou, mean_iou
 from reports import model
 from reports.model import GIGA, Column, Field, Frame, Mark, Row, Spread, Table, Value, memory_column
 from reports.training.claims import PAPER_TABLES
-from reports.training.runs import SEED, Arm, TrainingStudy, training_studies
-from reports.training.verdicts import ranking_notes, verdict_tables
+from reports.training.notes import study_notes
+from reports.training.runs import (
+    SEED,
+    Arm,
+    TrainingStudy,
+    studies_by_setting,
+    training_studies,
+)
+from reports.training.verdict_tables import verdict_tables
 
 SPREAD = (
     "mIoU is the mean and the standard deviation over the seeds; each seed is in the next table."
@@ -30,8 +37,8 @@ def training_tables(frame: Frame) -> tuple[Table, ...]:
         was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
         if was_run and study.seeds:
             tables.append(_seed_table(study))
-    settings = model.grouped(studies, lambda study: str(sorted(study.setting.items(), key=str)))
-    return (*tables, *(table for same in settings.values() for table in verdict_tables(same)))
+    settings = studies_by_setting(studies)
+    return (*tables, *(table for same in settings for table in verdict_tables(same)))
 
 
 def study_table(study: TrainingStudy) -> Table:
@@ -53,7 +60,7 @@ def study_table(study: TrainingStudy) -> Table:
         _arm_field(Column("seeds"), partial(_finished_seeds, seeds=study.seeds)),
         *_cost_fields(),
         notes=(
-            *ranking_notes((study,)),
+            *study_notes(study),
             f"The published column: {document.note}." if document and document.note else "",
             f"{empty:,} crops had no labelled pixel and added nothing to the loss."
             if empty

@@ -1,0 +1,150 @@
+"""How far machines agree: accuracies row by row, and times as ratios between blocks, never from machine to machine."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from statistics import fmean
+from typing import NamedTuple
+
+from reports import blocks, model, training
+from reports.model import Column, Frame, Interval, Row, Table, Value, text_column
+from reports.training import Arm, Difference, TrainingStudy
+
+REFERENCE_BLOCK = "apnb"
+ACCURACY_RULE = (
+    "A difference is the second machine less the first, paired by seed, with its 95 % interval. Machines add up in "
+    "other orders, so that trainings of a seed part; and they may have run other commits, which the report names under "
+    "'Environments'."
+)
+RATIO_RULE = (
+    f"Each ratio is a block's median time over that of {REFERENCE_BLOCK} at the same size on the same machine; times "
+    "of one machine are not set against another's."
+)
+
+
+class ArmPair(NamedTuple):
+    """A row of a study on two machines."""
+
+    study: TrainingStudy
+    first: Arm
+    second: Arm
+    difference: Difference
+
+
+def agreement_tables(frame: Frame) -> tuple[Table, ...]:
+    """Compare every two machines that trained the same rows, or timed the same blocks; none with one machine."""
+    studies = training.training_studies(frame)
+    return (
+        *(table for same in training.studies_by_setting(studies) for table in _accuracies(same)),
+        *(table for name in blocks.BLOCK_TITLES for table in _time_ratios(frame, name)),
+    )
+
+
+def _accuracies(studies: Sequence[TrainingStudy]) -> Iterator[Table]:
+    rows = [row for study in studies for arm in study.arms for row in arm.rows if row["accuracy"]]
+    devices = dict.fromkeys(str(row["device_name"]) for row in rows if row["device_name"])
+    for machines in combinations(devices, 2):
+        pairs = [pair for study in studies for pair in _pairs(study, machines)]
+        if pairs:
+            yield _accuracy_table(studies[0], pairs, machines)
+
+
+def _pairs(study: TrainingStudy, machines: Sequence[str]) -> Iterator[ArmPair]:
+    for arm in study.arms:
+        first, second = (
+            replace(arm, rows=tuple(row for row in arm.rows if row["device_name"] == machine))
+            for machine in machines
+        )
+        difference = training.paired(second.scores(), first.scores())
+        if difference:
+            yield ArmPair(study, first, second, difference)
+
+
+def _accuracy_table(
+    study: TrainingStudy, pairs: Sequence[ArmPair], machines: Sequence[str]
+) -> Table:
+    points = Column("difference", "points", 2, base="points", source="measured")
+    means = [abs(pair.difference.mean) for pair in pairs]
+    every = [abs(gap) for pair in pairs for gap in pair.difference.gaps]
+    away = sum(
+        ends is not None and not ends[0] <= 0 <= ends[1]
+        for ends in (pair.difference.interval() for pair in pairs)
+    )
+    return Table(
+        name=study.file_name("agreement", *machines),
+        title=study.title("Agreement of two machines: mIoU"),
+        columns=(
+            text_column("where"),
+            text_column("row"),
+            *(Column(machine, "%", 2, base="percent", source="measured") for machine in machines),
+            points,
+            Column("largest of a seed", "points", 2, base="points"),
+            Column("seeds"),
+        ),
+        rows=tuple(map(_accuracy_row, pairs)),
+        caption=(
+            f"{len(pairs)} rows: the means differ by {max(means):.2f} points at most and {fmean(means):.2f} on "
+            f"average, a seed by {max(every):.2f} at most; {away} of the intervals leave 0 out."
+        ),
+        notes=(ACCURACY_RULE,),
+        group_by=(0,),
+    )
+
+
+def _accuracy_row(pair: ArmPair) -> tuple[Value, ...]:
+    gaps = pair.difference.gaps
+    low, high = pair.difference.interval() or (None, None)
+    return (
+        training.place_of(pair.study.experiment),
+        training.arm_name(pair.first.key),
+        *(training.miou_spread(arm) for arm in (pair.first, pair.second)),
+        Interval(pair.difference.mean, low, high),
+        max(gaps, key=abs),
+        len(gaps),
+    )
+
+
+def _time_ratios(frame: Frame, experiment: str) -> Iterator[Table]:
+    rows = [
+        row
+        for row in model.with_paper(model.rows_of_experiment(frame, experiment))
+        if row["device_name"] and model.median_time(row)
+    ]
+    ratios = {
+        machine: _over_reference([row for row in rows if row["device_name"] == machine])
+        for machine in dict.fromkeys(str(row["device_name"]) for row in rows)
+    }
+    for machines in combinations(ratios, 2):
+        first, second = (ratios[machine] for machine in machines)
+        shared = [key for key in first if key in second]
+        if shared:
+            yield Table(
+                name=model.slug("agreement", experiment, *machines),
+                title=f"Agreement of two machines: times over {REFERENCE_BLOCK}'s",
+                columns=(
+                    text_column("block"),
+                    text_column("size"),
+                    *(Column(machine, "", 2, source="measured") for machine in machines),
+                    Column("second over first", "", 2),
+                ),
+                rows=tuple(
+                    (*key, first[key], second[key], second[key] / first[key]) for key in shared
+                ),
+                caption=f"{blocks.BLOCK_TITLES[experiment]}; strict protocol.",
+                notes=(RATIO_RULE,),
+            )
+
+
+def _over_reference(rows: Sequence[Row]) -> Mapping[tuple[str, str], float]:
+    """Ratios of one machine by block and size."""
+    times = {
+        (str(row["axes"]["block"]), str(row["axes"]["size"])): time.median
+        for row in rows
+        if (time := model.median_time(row)) and {"block", "size"} <= row["axes"].keys()
+    }
+    references = {size: time for (block, size), time in times.items() if block == REFERENCE_BLOCK}
+    return {
+        (block, size): time / references[size]
+        for (block, size), time in times.items()
+        if block != REFERENCE_BLOCK and size in references
+    }

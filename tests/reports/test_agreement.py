@@ -1,0 +1,86 @@
+"""What two machines say of the same cells, side by side."""
+
+import pytest
+
+from reports import report
+from reports.agreement import agreement_tables
+from reports.model import frame
+from reports.model.layout import text_of
+
+OTHER = "Other CPU"
+
+
+def on_other(make, record):
+    where = make.CPU.model_copy(update={"device_name": OTHER})
+    return record.model_copy(update={"environment": where})
+
+
+def tables(records):
+    return agreement_tables(frame.build_frame(list(records)))
+
+
+def texts(row, table):
+    return {c.heading: text_of(v, c) for c, v in zip(table.columns, row, strict=True)}
+
+
+def trained(make, percents, shift):
+    for name, percent in percents.items():
+        for seed in (0, 1, 2):
+            axes = {"network": f"paper/{name}"}
+            yield make.training("table6", axes, seed, percent + seed)
+            yield on_other(make, make.training("table6", axes, seed, percent + seed + shift[seed]))
+
+
+@pytest.fixture(scope="module")
+def accuracies(make):
+    (table,) = tables(trained(make, {"baseline": 40.0, "nb": 50.0}, (0.1, 0.2, 0.6)))
+    return table
+
+
+def test_each_row_has_both_machines_and_their_difference(accuracies):
+    first = texts(accuracies.rows[0], accuracies)
+    assert first["Example CPU, measured (%)"] == "41.00 \N{PLUS-MINUS SIGN} 1.00"
+    assert first[f"{OTHER}, measured (%)"] == "41.30 \N{PLUS-MINUS SIGN} 1.25"
+    # 0.1, 0.2 and 0.6 by Student's t.
+    assert first["difference, measured (points)"] == "0.30 [-0.36, 0.96]"
+    assert (first["largest of a seed (points)"], first["seeds"]) == ("0.60", "3")
+
+
+def test_the_caption_says_how_far_the_machines_agree(accuracies):
+    assert accuracies.caption == (
+        "2 rows: the means differ by 0.30 points at most and 0.30 on average, a seed by 0.60 at most; 0 of the "
+        "intervals leave 0 out."
+    )
+
+
+def test_a_row_of_one_machine_alone_is_not_compared(make):
+    records = [*trained(make, {"baseline": 40.0}, (0, 1, 2)), *make.table6({"nb": 50.0})]
+    (table,) = tables(records)
+    assert [row[1] for row in table.rows] == ["baseline"]
+
+
+def test_one_machine_has_no_table(make):
+    assert tables([*make.table6(), make.measured("nb", "96x96", time_s=1.0)]) == ()
+
+
+def timed(make, times):
+    for block, (here, there) in times.items():
+        yield make.measured(block, "96x96", time_s=here)
+        yield on_other(make, make.measured(block, "96x96", time_s=there))
+
+
+def test_times_are_compared_as_ratios_on_each_machine(make):
+    (table,) = tables(timed(make, {"nb": (6.0, 2.0), "apnb": (2.0, 1.0)}))
+    (row,) = table.rows
+    assert [text_of(v, c) for v, c in zip(row, table.columns, strict=True)] == [
+        *("nb", "96x96", "3.00", "2.00", "0.67"),
+    ]
+
+
+def test_without_the_block_of_reference_no_ratio_is_made(make):
+    assert tables(timed(make, {"nb": (6.0, 2.0), "apnb-concat": (2.0, 1.0)})) == ()
+
+
+def test_the_report_has_the_agreement_of_two_machines(make):
+    built = frame.build_frame(list(trained(make, {"nb": 50.0}, (0, 1, 2))))
+    assert any(table.name.startswith("agreement") for table in report.report_tables(built))
