@@ -56,7 +56,7 @@ def run_task(task: Task) -> Measures | Failure:
         with Worker(TARGET) as worker:
             return worker.ask(task, limit_s=task.cell.time_limit_s)
     with _KEEPING:
-        worker = _KEPT.pop(key, None) or Worker(TARGET).start()
+        worker = _KEPT.pop(key) if key in _KEPT else Worker(TARGET).start()
     if worker.is_gone():
         worker.end()
         worker = Worker(TARGET).start()
