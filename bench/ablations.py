@@ -4,12 +4,14 @@
 Without arguments all that the paper has runs as far as this machine can run it: Tables 1 and 2, Fig. 2
 and the model zoo, then Tables 6 and 7 trained on procedural scenes; with `--all` what we ask beyond it
 too, such as the crossover with fused attention. What has a record already is not run again. The tables,
-the figures and the page are in the folder `report` beside the records.
+the figures and the page are in the folder `report` beside the records, from the first minute on, and are
+written again as results come. `--budget smoke` shows in three minutes that all of it works, and nothing else.
 """
 
 import os
+import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import chain
@@ -22,6 +24,7 @@ from experiments import machine
 from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, SETTLING, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
 from experiments.select import find_experiment
+from experiments.smoke import shrink
 from experiments.spec import FEATURES, Experiment, TrainingJob
 from experiments.training import Setting
 
@@ -29,9 +32,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bench.records import Record
+    from bench.run import Progress
 
 PROGRAM = "python -m bench.ablations"
+REPORT = "report"
 NAMES = (*EXPERIMENTS, *TRAININGS)
+# Where records go; what is only to show that it works does not lie beside results.
+OUT, SMOKE_OUT = Path("results/ablations"), Path("results/smoke")
 TABLES = {name.removeprefix("table"): name for name in NAMES if name.startswith("table")}
 
 
@@ -45,21 +52,22 @@ def parser() -> cli.Parser:
         "--table": "a table of the paper; repeatable",
         "--dataset": "",
         "--root": "",
-        "--budget": "how long to train",
+        "--budget": "how long to train; smoke shrinks whatever is measured, too, into a folder of its own",
         "--recipe": "how to train (default: the data set's usual one)",
         "--backbone": "resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
         "--pretrained": "weights of the backbone: package, timm:TAG or file:PATH (default: random ones)",
         "--features": "train the backbone too, or heads alone on maps of a frozen one (default there: "
         "efficientnet-lite0 with its package's weights)",
-        "--seeds": "trainings of each row",
+        "--seeds": "trainings of each row (default: 3; 2 for smoke)",
         "--device": "where to measure; meta only counts and predicts",
         "--engine": "what runs the trainings: this machine's devices, or the Ray cluster of RAY_ADDRESS",
         "--slots": "trainings at once (default: one for each GPU; two without one); small networks may share a GPU",
-        "--out": "",
+        "--out": f"folder of the records; a run that was ended goes on there (default: {OUT}; {SMOKE_OUT})",
         "--evaluate": "judge a published checkpoint on --dataset instead of training; needs --network",
         "--network": "of the checkpoint, e.g. mmseg/ann-r50",
         "--evaluation": "how it is judged (default: whole images)",
         "--fresh": "",
+        "--quiet": "write no line for each cell where standard error is no terminal",
     }
     settings: cli.Options = {
         "--all": {"action": "store_true"},
@@ -69,10 +77,10 @@ def parser() -> cli.Parser:
         "--backbone": {"metavar": "NAME"},
         "--pretrained": {"metavar": "SOURCE"},
         "--features": {"choices": FEATURES, "default": "trained"},
-        "--seeds": {"type": cli.positive, "default": 3, "metavar": "N"},
+        "--seeds": {"type": cli.positive, "metavar": "N"},
         "--engine": {"choices": ("local", "ray"), "default": "local"},
         "--slots": {"type": cli.positive, "metavar": "N"},
-        "--out": {"default": Path("results/ablations")},
+        "--quiet": {"action": "store_true"},
         "--evaluate": {"type": Path, "metavar": "CHECKPOINT"},
         "--network": {"metavar": "NAME"},
         "--evaluation": {"metavar": "NAME"},
@@ -83,6 +91,7 @@ def parser() -> cli.Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = parser().parse_args(arguments)
+    options.out = options.out or (SMOKE_OUT if options.budget == "smoke" else OUT)
     if options.evaluate is not None:
         return evaluate_published(options)
     chosen = experiments(options)
@@ -97,14 +106,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with cli.locked(options.out) if writes else nullcontext():
             if not run.run_under_torchrun(cells, options.out, device=options.device):
                 return 0
-    return reports.write_report(options.out, options.out / "report")
+    status = reports.write_report(options.out, options.out / REPORT)
+    sys.stdout.write(f"{options.out / REPORT / 'index.html'}\n")
+    return status
 
 
 def setting_of(options: Namespace) -> Setting:
     """Read on which data and how to train."""
     names = ("dataset", "root", "budget", "recipe", "backbone", "pretrained", "features")
     chosen = {name: getattr(options, name) for name in names}
-    return Setting(**chosen, seeds=tuple(range(options.seeds)))
+    seeds = options.seeds or (2 if options.budget == "smoke" else 3)
+    return Setting(**chosen, seeds=tuple(range(seeds)))
 
 
 def evaluate_published(options: Namespace) -> int:
@@ -144,7 +156,8 @@ def experiments(options: Namespace) -> tuple[Experiment, ...]:
     names = [*options.experiment, *(TABLES[number] for number in options.table)]
     everything = [name for name in NAMES if name not in SETTLING]
     names += everything if options.all else () if names else PAPER
-    return tuple(find_experiment(name, setting) for name in dict.fromkeys(names))
+    chosen = tuple(find_experiment(name, setting) for name in dict.fromkeys(names))
+    return tuple(map(shrink, chosen)) if options.budget == "smoke" else chosen
 
 
 def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> None:
@@ -169,7 +182,31 @@ def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> No
         start(trained, source="measured", engine=engine, slots=slots),
         start(alone, source="measured"),
     )
-    cli.follow(records, total=len(cells) + len(alone) + len(trained), show=_trained)
+    stages = (
+        run.Stage("predicted", cells),
+        run.Stage("measured", trained, slots),
+        run.Stage("measured", alone),
+    )
+    followed = _published(records, run.Progress(stages), options)
+    cli.follow(followed, total=len(cells) + len(alone) + len(trained), show=_trained)
+
+
+def _published(
+    records: "Iterable[Record]", progress: "Progress", options: Namespace
+) -> "Iterator[Record]":
+    """Hand on records, with a line for each and a page that is written again between them."""
+    from bench import run
+
+    page = reports.LivePage(options.out, options.out / REPORT)
+    silent = options.quiet or sys.stderr.isatty()  # which has a bar
+    with nullcontext(lambda _: None) if silent else run.plain_lines(progress) as tell:
+        for record in records:
+            progress.finish(record)
+            tell(record)
+            yield record
+            # Here nothing is timed: the next cell starts when it is asked for.
+            if page.is_due(whole=progress.is_predicted):
+                page.write(progress.words)
 
 
 def _trained(records: "Sequence[Record]") -> "RenderableType":

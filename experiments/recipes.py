@@ -18,16 +18,20 @@ Optimiser = Literal["sgd", "adamw"]
 Divisor = Literal["kept", "all"]
 Precision = Literal["auto", "native", "float32", "bfloat16"]
 
-BUDGETS = ("quick", "standard", "paper")
+BUDGETS = ("smoke", "quick", "standard", "paper")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Iterations:
-    """Length of a training by budget: `quick` shows that it works, `standard` separates, `paper` is as published."""
+    """Length of a training by budget: `quick` shows that it works, `standard` separates, `paper` is as published.
+
+    `smoke` only runs through every step of it.
+    """
 
     quick: int
     standard: int
     paper: int
+    smoke: int = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.blocks import validation_tables
-    from reports.console import drawn, formatted, show, write_report
+    from reports.console import LivePage, drawn, formatted, show, write_report
     from reports.gate import (
         annotations,
         comparison_tables,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "reports.blocks": ("validation_tables",),
-    "reports.console": ("drawn", "formatted", "show", "write_report"),
+    "reports.console": ("LivePage", "drawn", "formatted", "show", "write_report"),
     "reports.gate": (
         *("annotations", "comparison_tables", "headline", "history_sentence", "outcome_tables"),
         *("read_series", "write_history", "write_reports"),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from reports.report import RecordReport
 
-REPORT_FORMATS = ("terminal", "markdown", "latex", "csv", "html")
+WRITTEN_FORMATS = ("markdown", "latex", "csv", "html")
+REPORT_FORMATS = ("terminal", *WRITTEN_FORMATS)
 HINT = """\
 There are tables of blocks (efficiency, table1), networks (table2), operations (fig2), the model zoo (zoo_ann,
 zoo_dnl), the size from which APNB beats NB (crossover), ways to compute a block (implementations), number formats
@@ -59,14 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.out:
             _check_folder(options.out)
-        from bench.records import write_whole  # brings pydantic, not for --help
-        from reports.report import build_report
+        from reports.report import build_report  # brings pydantic, not for --help
 
         report = build_report(options.records)
         if options.out:
-            # Everything is rendered before the first file changes, and a file changes whole.
-            for name, text in tuple(_report_files(report, formats)):
-                write_whole(options.out / name, text.encode())
+            write_files(report, formats, options.out)
         _show(report, formats, out=options.out)
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split())
@@ -76,6 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if collects:
             gc.enable()
     return 0
+
+
+def write_files(report: "RecordReport", formats: Sequence[str], out: Path) -> None:
+    """Write a report in some formats; an OSError names the file that could not be written.
+
+    Everything is rendered before the first file changes, and a file changes whole.
+    """
+    from bench.records import write_whole
+
+    for name, text in tuple(_report_files(report, formats)):
+        write_whole(out / name, text.encode())
 
 
 def _report_files(report: "RecordReport", formats: Sequence[str]) -> Iterator[tuple[str, str]]:

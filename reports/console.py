@@ -1,13 +1,20 @@
 """What commands write of tables: drawn by rich, on standard output, as text in a format, as files."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 
 from bench.records import Model
-from reports.model import Table
+from reports.model import Section, Table
 from reports.render import FILE_FORMATS, TerminalTable
+
+# Seconds after which the page of a run is there at the latest, and which lie between two of it at least.
+FIRST_S = 30.0
+# Share of the time that its pages may take.
+SHARE = 0.02
 
 
 def drawn(tables: Iterable[Table]) -> RenderableType:
@@ -33,6 +40,37 @@ def formatted(records: Sequence[Model], tables: Iterable[Table], form: str) -> s
         return f"[\n{','.join(lines)}\n]\n"
     _, render = FILE_FORMATS[form]
     return "\n".join(map(render, tables))
+
+
+class LivePage:
+    """The page of a run that goes on: written again as records come, as long as that takes little of its time."""
+
+    def __init__(
+        self, records: Path, out: Path, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.records, self.out = records, out
+        self._clock, self._began_s = clock, clock()
+        self._written_s: float | None = None
+        self._cost_s = 0.0
+
+    def is_due(self, *, whole: bool) -> bool:
+        """Whether to write it now; `whole` says that something is complete for the first time, as all predictions."""
+        now_s = self._clock()
+        if self._written_s is None:
+            return whole or now_s - self._began_s >= FIRST_S
+        return now_s - self._written_s >= max(FIRST_S, self._cost_s / SHARE)
+
+    def write(self, words: Sequence[str]) -> None:
+        """Write page and tables, with sentences about the run above all others; each file changes whole."""
+        from reports.__main__ import WRITTEN_FORMATS, write_files
+        from reports.report import build_report
+
+        began_s = self._clock()
+        report = build_report(self.records)
+        overview = (Section("This run", tuple(words)), *report.overview)
+        write_files(replace(report, overview=overview), WRITTEN_FORMATS, self.out)
+        self._written_s = self._clock()
+        self._cost_s = self._written_s - began_s
 
 
 def write_report(records: Path, out: Path) -> int:

@@ -121,6 +121,7 @@ def collect_samples(
     end_s: float,
     span_s: float,
     first: Sequence[Reading] = (),
+    most: int = MAX_SAMPLES,
 ) -> tuple[Reading, ...]:
     """Read at least once, then until `done` or until another like the last would pass `end_s`.
 
@@ -131,10 +132,11 @@ def collect_samples(
         end_s: moment by which to be ready.
         span_s: readings are spread over at least this long, since neighbours share their luck.
         first: readings that were taken before and count.
+        most: readings in all.
     """
     readings, next_check = list(first) or [read()], MIN_SAMPLES
     began_s = now_s = wall_s()
-    while now_s + readings[-1].spent_s <= end_s and len(readings) < MAX_SAMPLES:
+    while now_s + readings[-1].spent_s <= end_s and len(readings) < most:
         readings.append(read())
         now_s = wall_s()
         if len(readings) >= next_check and now_s - began_s >= span_s:

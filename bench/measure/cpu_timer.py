@@ -21,6 +21,8 @@ SAMPLE_S = 1e-3
 WARM_SHARE = 0.2
 LONGEST_WARM_UP_S = 2.0
 AGREEMENT = 0.05
+# Of calls that take a quarter of the budget no interval can come, which wants eight; of these so many are enough.
+LONG_CALLS = 3
 # Speeds of a shared machine last for a second or two; a quiet moment must not end the reading.
 SPAN_S = 3.0
 
@@ -31,7 +33,8 @@ def time_cpu(
     """Time one call by the process clock and by the wall clock, on the same calls.
 
     Short calls are batched into samples of a millisecond. Where one call takes a quarter of the
-    budget or more there is no warm-up: the first call counts, and the timing is not `steady`.
+    budget or more there is no warm-up: the first call counts, there are `LONG_CALLS` at most, and the timing is
+    not `steady`.
 
     Args:
         work: makes one call.
@@ -60,6 +63,7 @@ def time_cpu(
             end_s=end_s,
             span_s=min(SPAN_S, budget_s / 3),
             first=(first,) if is_long else (),
+            most=LONG_CALLS if is_long else collect.MAX_SAMPLES,
         )
     timing = partial(Timing, launches=launches, warmup_s=warm.seconds, steady=warm.steady)
     return (

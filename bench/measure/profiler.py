@@ -6,6 +6,7 @@ launched, so that rows add up to the whole on either device.
 
 import os
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
@@ -26,6 +27,9 @@ GROUPS = (
 # The operator that a call ends in, and kernels by the names of their libraries.
 OPERATOR = re.compile(r"^aten::_scaled_dot_product_(?!attention$)\w+$")
 KERNEL = re.compile(r"flash|fmha|sdpa|attention", re.IGNORECASE)
+# Of calls that take as long as this so many runs are kept, the first one too: what is done for the first time alone
+# takes milliseconds.
+LONG_CALL_S, LONG_CALLS = 10.0, 3
 LONGEST_NAME = 120  # a template's arguments say no more than its first ones
 UNATTRIBUTED = "(launched outside operators)"
 
@@ -36,9 +40,15 @@ def group_of(name: str) -> str:
 
 
 def profile(
-    work: Callable[[], object], *, device: Literal["cpu", "cuda"], repeats: int = 5
+    work: Callable[[], object],
+    *,
+    device: Literal["cpu", "cuda"],
+    repeats: int = 5,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[OperatorTime, ...]:
     """Time the operators of one call, in several runs after one that is not kept.
+
+    Of calls of `LONG_CALL_S` there are `LONG_CALLS` runs, all of which are kept.
 
     Operators are by falling median; one that a run lacks took 0 s in it. `cpu` is the time on the
     host's threads, `cuda` that of the kernels.
@@ -52,8 +62,14 @@ def profile(
     if repeats < 1:
         msg = f"repeats={repeats} times nothing; pass 1 or more"
         raise ValueError(msg)
-    runs = [tally(events(work, device), device=device) for _ in range(repeats + 1)]
-    return collate(runs[1:])
+    began_s = clock()
+    runs = [tally(events(work, device), device=device)]
+    if clock() - began_s < LONG_CALL_S:
+        runs, left = [], repeats
+    else:
+        left = min(repeats, LONG_CALLS) - 1
+    runs += [tally(events(work, device), device=device) for _ in range(left)]
+    return collate(runs)
 
 
 def tally(events: Iterable[Any], *, device: Literal["cpu", "cuda"]) -> dict[str, float]:

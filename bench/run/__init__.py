@@ -14,5 +14,6 @@ from bench.run.job_records import (
 )
 from bench.run.pool import Act, Engine, Lost, local
 from bench.run.process import Task, run_task, tidy_process
+from bench.run.progress import Progress, Stage, plain_lines
 from bench.run.ray_cluster import ray
 from bench.run.runner import RECORDS_FILE, run_cells, run_under_torchrun, set_records_aside

@@ -1,6 +1,6 @@
 """Table 1: operations, memory and time of NB and APNB, at the paper's two sizes.
 
-`python -m bench.ablations --experiment table1`; on two CPU cores about six minutes, half of it NB at 256x128. Expect
+`python -m bench.ablations --experiment table1`; on two CPU cores about five minutes, half of it NB at 256x128. Expect
 58.0 and 601.4 (the paper's GFLOPs, which are MACs of one of NB's two products and of the shared projection once), 15.6
 where the paper has 15.5, no 43.5 by any count, and 609, 150, 7797 and 277 MB under the paper's procedure.
 """

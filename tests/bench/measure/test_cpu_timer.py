@@ -140,3 +140,9 @@ def test_real_work_is_timed_within_its_budget():
     process, _ = time_cpu(lambda: sum(range(20_000)), budget_s=0.2)
     assert clock.process_s() - began_s < 1
     assert min(process.samples_s) > 0
+
+
+def test_a_call_of_which_no_interval_can_come_is_made_three_times():
+    host = SimulatedHost(15.0)
+    process, _ = time_cpu(host.work, budget_s=60, clock=host)
+    assert (host.calls, len(process.samples_s)) == (3, 3)

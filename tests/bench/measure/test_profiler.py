@@ -144,3 +144,12 @@ def test_the_product_of_large_matrices_is_nearly_all_of_its_device_time():
     found = profile(lambda: (matrix @ matrix).add_(1), device="cuda", repeats=3)
     assert found[0].group == "matmul"
     assert sum(one.samples_s[0] for one in found[1:]) < found[0].samples_s[0]
+
+
+def test_of_a_call_that_takes_ten_seconds_three_runs_are_kept_and_no_other_made():
+    calls, moments = [], iter([0.0, 10.0])
+    rows = profile(
+        lambda: calls.append(torch.ones(3) + 1), device="cpu", clock=lambda: next(moments)
+    )
+    assert len(calls) == 3
+    assert {len(row.samples_s) for row in rows} == {3}

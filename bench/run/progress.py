@@ -1,0 +1,168 @@
+"""How far a run is and how long it will take, from what its cells took so far; told in plain lines where no bar is.
+
+Cells of one stage (predicted, trained, measured alone) are alike enough that one factor corrects what was expected
+of all of them: what the finished ones took on the wall clock, over what they were expected to take.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from bench.records import Record
+from bench.run.job_records import Source, timestamp
+from experiments.spec import Job, Measurement, TrainingJob
+
+# Two cores of a server: the start of a cell, its prediction, a pixel of a training of the tiny network, an evaluation.
+START_S, PREDICTION_S, PIXEL_S, EVALUATION_S = 2.0, 0.15, 0.9e-6, 2.0
+# Where nothing says how long a cell is timed.
+PROBE_S = 15.0
+SILENCE_S = 60.0
+
+
+def expected_s(cell: Job, source: Source) -> float:
+    """Seconds that a cell may take, before any was seen."""
+    if source == "predicted":
+        return PREDICTION_S
+    if isinstance(cell, TrainingJob):
+        recipe = cell.training.recipe
+        return EVALUATION_S + cell.training.iterations * recipe.batch * recipe.crop.pixels * PIXEL_S
+    budget_s = (
+        cell.budget_s if isinstance(cell, Measurement) and "timing" in cell.probes else PROBE_S
+    )
+    return START_S + budget_s
+
+
+@dataclass
+class Stage:
+    """Cells that are done in one way, `slots` at once."""
+
+    source: Source
+    cells: Sequence[Job]
+    slots: int = 1
+    spent_s: float = 0.0
+    done_s: float = 0.0  # what was expected of those that took it
+    rows: dict[str, list[Job]] = field(
+        init=False
+    )  # left to do, by id; rows of one id are one measurement
+
+    def __post_init__(self) -> None:
+        self.rows = {}
+        for cell in self.cells:
+            self.rows.setdefault(cell.id, []).append(cell)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds on the wall clock."""
+        expected = sum(expected_s(same[0], self.source) for same in self.rows.values())
+        factor = self.spent_s / self.done_s if self.done_s else 1 / self.slots
+        return expected * factor
+
+
+class Progress:
+    """Counts records as they come; those of earlier runs teach nothing about time."""
+
+    def __init__(
+        self, stages: Sequence[Stage], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.stages = stages
+        self.total = sum(len(stage.cells) for stage in stages)
+        self.done = 0
+        self._clock, self._last_s, self._began = clock, clock(), timestamp()
+
+    def finish(self, record: Record) -> None:
+        """Take a record into account."""
+        now_s = self._clock()
+        self.done += 1
+        for stage in self.stages:
+            if stage.source == record.source and record.cell in stage.rows:
+                same = stage.rows[record.cell]
+                expected = expected_s(same.pop(), stage.source)
+                if not same:
+                    del stage.rows[record.cell]
+                if (record.created_at or "") >= self._began:
+                    stage.spent_s += now_s - self._last_s
+                    stage.done_s += 0 if same else expected
+                break
+        self._last_s = now_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the last record; what is under way counts as if the time since the last one were its own."""
+        waited_s = self._clock() - self._last_s
+        return max(0.0, sum(stage.left_s for stage in self.stages) - waited_s)
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether all predictions are there."""
+        return not any(stage.rows for stage in self.stages if stage.source == "predicted")
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """What is done now: stages follow one another, and their cells begin in order."""
+        for stage in self.stages:
+            if stage.rows:
+                firsts = [same[0] for same in stage.rows.values()][: stage.slots]
+                return tuple(map(describe, firsts))
+        return ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Sentences for a page that is not complete yet."""
+        running = f"Running now: {', '.join(self.running)}." if self.running else ""
+        counted = f"{self.done} of {self.total} records are there; {remaining(self.left_s)}."
+        return tuple(filter(None, (counted, running, "This page is written anew as results come.")))
+
+
+def describe(cell: Job) -> str:
+    """Name a cell in a line."""
+    seed = f" seed {cell.seed}" if isinstance(cell, TrainingJob) else ""
+    return f"{cell.experiment} {cell.name} {cell.size}{seed}"
+
+
+def remaining(seconds: float) -> str:
+    """Say how long it takes yet."""
+    if seconds < 90:  # below that minutes are too coarse
+        return f"about {seconds:.0f} s are left"
+    return f"about {seconds / 60:.0f} min are left"
+
+
+@contextmanager
+def plain_lines(
+    progress: Progress, stream: TextIO | None = None, *, silence_s: float = SILENCE_S
+) -> Iterator[Callable[[Record], None]]:
+    """Write a line for each cell that was executed, and one where nothing else was written for so long.
+
+    Gives what is to be called with each record, after `progress` has it. Predictions come many a second, and
+    are counted in the lines of others.
+    """
+    out, ended, written = stream or sys.stderr, threading.Event(), threading.Event()
+
+    def write(text: str) -> None:
+        out.write(f"[{progress.done}/{progress.total}] {text}; {remaining(progress.left_s)}\n")
+        out.flush()
+        written.set()
+
+    def tell(record: Record) -> None:
+        if record.source == "measured":
+            seed = f" seed {record.axes['seed']}" if "seed" in record.axes else ""
+            failed = f" failed ({record.failure.kind})" if record.failure else ""
+            write(f"{record.experiment} {record.subject} {record.size}{seed}{failed}")
+
+    def keep_telling() -> None:
+        while not ended.is_set():
+            if not written.wait(silence_s) and not ended.is_set():
+                write(f"running {', '.join(progress.running) or 'the last steps'}")
+            written.clear()
+
+    watch = threading.Thread(target=keep_telling, name="progress", daemon=True)
+    watch.start()
+    try:
+        yield tell
+    finally:
+        ended.set()
+        written.set()
+        watch.join()
