@@ -23,13 +23,15 @@ class SegmentationNetwork(nn.Module):
     None where the source has no such head (DenseASPP). Images come preprocessed as `spec.preprocessing` says.
     """
 
+    # What brings logits to the size of the images; an equal function may take its place.
+    resize = staticmethod(resize)
+
     def __init__(self, spec: NetworkSpec, backbone: nn.Module, *, low: int, high: int) -> None:
         super().__init__()
         self.spec = spec
         self.backbone = backbone
         self.head = make_head(spec, low=low, high=high)
         self.auxiliary = make_auxiliary(spec, low=low)
-        self.resize = resize  # what brings logits to the size of the images; an equal function may take its place
 
     def forward(
         self, images: Float[Tensor, "n 3 height width"]

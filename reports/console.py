@@ -1,5 +1,6 @@
 """What commands write of tables: drawn by rich, on standard output, as text in a format, as files."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -51,7 +52,7 @@ class LivePage:
         self.records, self.out = records, out
         self._clock, self._began_s = clock, clock()
         self._written_s: float | None = None
-        self._cost_s = 0.0
+        self._cost_s, self._failed = 0.0, False
 
     def is_due(self, *, whole: bool) -> bool:
         """Whether to write it now; `whole` says that something is complete for the first time, as all predictions."""
@@ -61,16 +62,31 @@ class LivePage:
         return now_s - self._written_s >= max(FIRST_S, self._cost_s / SHARE)
 
     def write(self, words: Sequence[str]) -> None:
-        """Write page and tables, with sentences about the run above all others; each file changes whole."""
+        """Write page and tables, with sentences about the run above all others; each file changes whole.
+
+        A table that can't be made of what is there so far ends no run: the page stays as it is, and standard error says
+        why, once. Without room for it, an OSError, there is none for records either.
+        """
+        began_s = self._clock()
+        try:
+            self._write(words)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001  # somebody's own table may raise anything
+            if not self._failed:
+                why = f"{type(error).__name__}: {error}"
+                sys.stderr.write(f"The page can't be written yet ({why}); the run goes on.\n")
+            self._failed = True
+        self._written_s = self._clock()
+        self._cost_s = self._written_s - began_s
+
+    def _write(self, words: Sequence[str]) -> None:
         from reports.__main__ import WRITTEN_FORMATS, write_files
         from reports.report import build_report
 
-        began_s = self._clock()
         report = build_report(self.records)
         overview = (Section("This run", tuple(words)), *report.overview)
         write_files(replace(report, overview=overview), WRITTEN_FORMATS, self.out)
-        self._written_s = self._clock()
-        self._cost_s = self._written_s - began_s
 
 
 def write_report(records: Path, out: Path) -> int:

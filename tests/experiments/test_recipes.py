@@ -66,8 +66,8 @@ def test_both_sources_have_a_recipe_for_every_set(name, dataset):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_budgets_grow(name):
-    quick, standard, paper = (RECIPES[name].length(budget) for budget in BUDGETS)
-    assert 0 < quick < standard < paper
+    smoke, quick, standard, paper = (RECIPES[name].length(budget) for budget in BUDGETS)
+    assert 0 < smoke < quick < standard < paper
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

@@ -93,3 +93,17 @@ def test_no_table_of_another_budget_says_so(tmp_path):
     append_line(tmp_path / "records.jsonl", record_of("a", budget="quick"))
     report = build_report(tmp_path)
     assert not any("smoke" in table.title.lower() for table in report.tables)
+
+
+def test_a_table_that_fails_ends_no_run_and_is_told_of_once(page, monkeypatch, capsys):
+    live, _ = page
+
+    def fail(_):
+        msg = "no rows yet"
+        raise TypeError(msg)
+
+    monkeypatch.setattr("reports.report.build_report", fail)
+    live.write(())
+    live.write(())
+    told = capsys.readouterr().err
+    assert told == "The page can't be written yet (TypeError: no rows yet); the run goes on.\n"
