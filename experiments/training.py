@@ -118,7 +118,8 @@ def cells(
     """
     training = setting.training()
     networks = [(dict(axes) | setting.axes, setting.network(spec)) for axes, spec in rows.items()]
-    for axes, network in networks:  # what a step of the training needs; predicted, not run
+    # What a step of the training needs, predicted and not run; of heads alone nothing predicts it.
+    for axes, network in networks if training.features == "trained" else ():
         yield Measurement(
             experiment=experiment,
             axes=axes,

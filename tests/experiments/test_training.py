@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from ann.catalogue import NETWORKS
 from bench.records import record
 from bench.training.protocols import PROTOCOLS
 from experiments.paper import table6, table7
 from experiments.recipes import Iterations
 from experiments.spec import TrainingJob
-from experiments.training import DATASETS, PROCEDURAL, Setting
+from experiments.training import DATASETS, PROCEDURAL, Setting, cells
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENES = Setting()
@@ -109,3 +110,25 @@ def test_a_recipe_at_half_the_size_is_judged_and_costed_there():
     (*_, cell) = table6.make(Setting(dataset="camvid", root="a", recipe="half")).cells
     protocol = PROTOCOLS[cell.training.evaluation]
     assert cell.size == protocol.target(DATASETS["camvid"].size, 1.0) == cell.training.recipe.crop
+
+
+def test_frozen_features_have_their_own_backbone_weights_and_recipe():
+    setting = Setting(dataset="camvid", root="/there", features="frozen", seeds=(0,))
+    training = setting.training()
+    chosen = training.features, training.pretrained, training.recipe.name
+    assert chosen == ("frozen", "package", "frozen")
+    assert setting.network(NETWORKS["paper/nb"]).backbone == "efficientnet-lite0"
+    assert setting.axes["features"] == "frozen"
+
+
+def test_a_step_of_heads_alone_is_not_said_to_cost_what_the_whole_network_does():
+    setting = Setting(dataset="camvid", root="/there", features="frozen", seeds=(0,))
+    rows = {(("network", "paper/nb"),): NETWORKS["paper/nb"]}
+    assert [type(cell) for cell in cells("test", rows, setting)] == [TrainingJob]
+
+
+def test_another_kind_of_features_is_answered_with_those_there_are():
+    with pytest.raises(
+        ValueError, match="unknown kind of features 'warm'; allowed are trained, frozen"
+    ):
+        Setting(features="warm")
