@@ -60,15 +60,15 @@ def make_network(spec: NetworkSpec, *, pretrained: str | None = None) -> Segment
     """Build the network of a spec.
 
     Its widths are fitted to the backbone, whose weights are random, or pretrained ones from `package`, `timm:TAG` or
-    `file:PATH`. With weights from a package or timm the preprocessing becomes theirs, whatever the network's own source
-    has. An unknown backbone, or weights that can't be had, are a ValueError that says what to do.
+    `file:PATH`. With weights of an EfficientNet-Lite, or from timm, the preprocessing becomes theirs, whatever the
+    network's own source has. An unknown backbone, or weights that can't be had, are a ValueError that says what to do.
     """
     features = make_backbone(spec.backbone, pretrained=pretrained)
-    if pretrained == "package":
+    backbone = BACKBONES[spec.backbone]
+    if pretrained is not None and backbone.package:  # in packages as in timm
         spec = replace(spec, preprocessing="tf-lite")
     elif pretrained is not None and pretrained.startswith("timm:"):
         spec = replace(spec, preprocessing="imagenet-rgb")
-    backbone = BACKBONES[spec.backbone]
     return SegmentationNetwork(
         fit(spec, backbone), features, low=backbone.low_channels, high=backbone.high_channels
     )

@@ -229,7 +229,7 @@ class NetworkSpec:
     # What the source's published weights were trained on: `imagenet-rgb` (0 to 1, less the ImageNet mean, over its
     # deviation), `caffe-bgr` (BGR from 0 to 255, less 102.9801, 115.9465, 122.7717; deviation 1), as the official ANN
     # weights want it, or `tf-lite` (less 127, over 128), as EfficientNet-Lite's do. Networks don't do it themselves.
-    # timm's ResNets are `imagenet-rgb` in any network.
+    # Others of timm's weights are `imagenet-rgb` in any network.
     preprocessing: Preprocessing = "imagenet-rgb"
 
     def __post_init__(self) -> None:

@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.evaluate is not None:
         return evaluate_published(options)
     chosen = experiments(options)
+    check_folder(options.out, smoke=options.budget == "smoke")
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         with cli.locked(options.out):
             run_experiments(chosen, options)
@@ -109,6 +110,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status = reports.write_report(options.out, options.out / REPORT)
     sys.stdout.write(f"{options.out / REPORT / 'index.html'}\n")
     return status
+
+
+def check_folder(out: Path, *, smoke: bool) -> None:
+    """Raise ValueError where records that only show that all of it works would lie beside results."""
+    from bench.run import RECORDS_FILE
+
+    path = out / RECORDS_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if any(('"budget":"smoke"' in line) != smoke for line in lines):
+        kinds = (
+            ("results", "records of --budget smoke")
+            if smoke
+            else ("records of --budget smoke", "results")
+        )
+        msg = f"{out} holds {kinds[0]}, beside which {kinds[1]} can't lie; choose another --out"
+        raise ValueError(msg)
 
 
 def setting_of(options: Namespace) -> Setting:

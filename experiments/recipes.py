@@ -1,4 +1,4 @@
-"""How networks are trained, as data: the recipe of the paper, that of mmseg, and two of ours.
+"""How networks are trained, as data: the recipe of the paper, that of mmseg, and three of ours.
 
 `paper` is what made 79.9 on Cityscapes: the paper (section 4.2) as its released code completes it
 (github.com/MendelXu/ANN at f4eabeb: hypes/seg/*/fs_annn_*_seg.json, scripts/seg/*/run_fs_annn_*.sh,
@@ -99,8 +99,8 @@ class Recipe:
     @property
     def draws_mirroring_alone(self) -> bool:
         """Whether views of an image differ in their mirroring alone, so that a backbone's maps can be kept."""
-        drawn = (self.scale, self.aspect, self.brightness, self.photometric)
-        return drawn == ((1.0, 1.0), (1.0, 1.0), 0, False)
+        drawn = (self.scale, self.aspect, self.brightness, self.photometric, self.cat_max_ratio)
+        return drawn == ((1.0, 1.0), (1.0, 1.0), 0, False, 1.0)
 
     def length(self, budget: str) -> int:
         """Return the iterations of a budget, or raise ValueError if it is none of `BUDGETS`."""

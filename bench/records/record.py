@@ -172,7 +172,7 @@ class Accuracy(Model):
     from far away. `empty_crops` are crops without a labelled pixel, which added nothing to the loss.
     `image_confusions` are the matrices of the images, in their order, which sum to `confusion`; as
     `ImageConfusions.unpack` reads them, none in old records. `features` are those of the backbone, which
-    was trained or kept as it was `pretrained`.
+    was trained or kept as it was `pretrained`; `precision` is what the training computed in.
     """
 
     dataset: str
@@ -191,6 +191,7 @@ class Accuracy(Model):
     image_confusions: str = ""
     features: Literal["trained", "frozen"] = "trained"
     pretrained: str | None = None
+    precision: str = ""
 
     @model_validator(mode="after")
     def _is_square(self) -> Self:

@@ -72,9 +72,15 @@ class Progress:
         self.total = sum(len(stage.cells) for stage in stages)
         self.done = 0
         self._clock, self._last_s, self._began = clock, clock(), timestamp()
+        # The thread that writes lines looks at what another one changes.
+        self._lock = threading.RLock()
 
     def finish(self, record: Record) -> None:
         """Take a record into account."""
+        with self._lock:
+            self._finish(record)
+
+    def _finish(self, record: Record) -> None:
         now_s = self._clock()
         self.done += 1
         for stage in self.stages:
@@ -92,8 +98,9 @@ class Progress:
     @property
     def left_s(self) -> float:
         """Seconds until the last record; what is under way counts as if the time since the last one were its own."""
-        waited_s = self._clock() - self._last_s
-        return max(0.0, sum(stage.left_s for stage in self.stages) - waited_s)
+        with self._lock:
+            waited_s = self._clock() - self._last_s
+            return max(0.0, sum(stage.left_s for stage in self.stages) - waited_s)
 
     @property
     def is_predicted(self) -> bool:
@@ -103,10 +110,11 @@ class Progress:
     @property
     def running(self) -> tuple[str, ...]:
         """What is done now: stages follow one another, and their cells begin in order."""
-        for stage in self.stages:
-            if stage.rows:
-                firsts = [same[0] for same in stage.rows.values()][: stage.slots]
-                return tuple(map(describe, firsts))
+        with self._lock:
+            for stage in self.stages:
+                if stage.rows:
+                    firsts = [same[0] for same in stage.rows.values()][: stage.slots]
+                    return tuple(map(describe, firsts))
         return ()
 
     @property

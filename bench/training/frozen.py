@@ -80,8 +80,20 @@ class TrainingViews:
         """Return an image and its label, both of the crop's size."""
         still = replace(self.recipe, flip=0.0)
         views = Augmented(self.files, still, preprocessing=self.preprocessing, seed=0)
+        size, crop = self._size(self.files[index][1]), self.recipe.crop
+        if size.height > crop.height or size.width > crop.width:
+            msg = (
+                f"{self.files.pairs[index].image} comes to {size} and the crop is {crop}, so that only a part would "
+                "ever be seen; pass a recipe whose crop holds whole images"
+            )
+            raise ValueError(msg)
         image, label = views[0, index]
         return image, label.byte()
+
+    def _size(self, label: Tensor) -> Size:
+        recipe = self.recipe
+        whole = EvaluationProtocol(short_side=recipe.short_side, long_side=recipe.long_side)
+        return whole.target(Size(height=label.shape[0], width=label.shape[1]), 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,12 +103,6 @@ class EvaluationViews:
     files: LabelledImages
     protocol: EvaluationProtocol
     preprocessing: Preprocessing
-
-    def __post_init__(self) -> None:
-        usual = replace(self.protocol, short_side=None, long_side=None)
-        if usual != EvaluationProtocol():
-            msg = "frozen features are evaluated in one view of the whole image; pass e.g. 'whole' or 'short-side-180'"
-            raise ValueError(msg)
 
     @property
     def how(self) -> str:
@@ -117,16 +123,28 @@ class EvaluationViews:
         return normal[0], label
 
 
+def check_frozen(recipe: Recipe | None = None, protocol: str = "whole") -> None:
+    """Raise ValueError if maps can't be kept for that recipe, or not be evaluated by that protocol."""
+    if recipe is not None and not recipe.draws_mirroring_alone:
+        msg = (
+            f"recipe {recipe.name!r} draws scale, shape, place or colours anew each time, so that no maps can be kept; "
+            "pass --dataset camvid --recipe frozen, or train the backbone too"
+        )
+        raise ValueError(msg)
+    chosen = look_up("protocol", protocol, PROTOCOLS)
+    if replace(chosen, short_side=None, long_side=None) != EvaluationProtocol():
+        msg = (
+            f"protocol {protocol!r} looks at an image in several views, and frozen features are evaluated in one; "
+            "pass e.g. 'whole' or 'short-side-180'"
+        )
+        raise ValueError(msg)
+
+
 def training_maps(
     network: SegmentationNetwork, images: Labelled, recipe: Recipe, *, seed: int, folder: Path
 ) -> MirroredMaps:
     """Compute or find the maps of a training set; ValueError where its views can't be kept."""
-    if not recipe.draws_mirroring_alone:
-        msg = (
-            f"recipe {recipe.name!r} draws scale, shape or colours anew each time, so that no maps can be kept; "
-            "pass --recipe frozen, or train the backbone too"
-        )
-        raise ValueError(msg)
+    check_frozen(recipe)
     views = TrainingViews(
         files=_files(images), recipe=recipe, preprocessing=network.spec.preprocessing
     )
@@ -144,6 +162,7 @@ def evaluate_frozen(
     device: str,
 ) -> ConfusionMatrix:
     """Count the pixels of a set as `evaluate` does for the whole network, but for maps in half precision."""
+    check_frozen(protocol=protocol)
     views = EvaluationViews(
         files=_files(dataset),
         protocol=look_up("protocol", protocol, PROTOCOLS),

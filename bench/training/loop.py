@@ -58,8 +58,11 @@ def train(
     """
     device = torch.device(device)
     loop = _Loop(network, dataset, recipe, iterations=iterations, seed=seed, device=device)
-    loop.resume(folder)
-    loop.run(folder, on_step)
+    try:
+        loop.resume(folder)
+        loop.run(folder, on_step)
+    finally:
+        loop.draws.end()
     return loop.trained
 
 

@@ -39,6 +39,11 @@ def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
     return recipe.precision == "bfloat16"
 
 
+def precision_of(recipe: Recipe, device: torch.device) -> str:
+    """Name the number format that a training computes in; weights are float32 in either."""
+    return "bfloat16" if uses_bfloat16(recipe, device) else "float32"
+
+
 @contextmanager
 def cudnn_benchmark(device: torch.device) -> Iterator[None]:
     """Let cuDNN try its kernels, which pays where all inputs have one size; put the switch back after."""

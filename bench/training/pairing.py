@@ -16,6 +16,7 @@ from ann.backbones import BACKBONES
 from ann.catalogue import NETWORKS
 from ann.heads import make_auxiliary, make_head
 from ann.network import SegmentationNetwork, fit
+from ann.spec import NetworkSpec
 from bench.training.data import seed_of
 
 # It has all parts that arms of the paper share: fusion, reduction, context, classifier, auxiliary head.
@@ -37,11 +38,24 @@ def share_start(network: SegmentationNetwork, seed: int) -> None:
         "head": make_head(full, low=low, high=high),
         "auxiliary": make_auxiliary(full, low=low),
     }
+    others = tuple(f"{name}." for name in ("fusion", "context") if not _alike(spec, full, name))
     for part, module in parts.items():
+        if part == "head" and spec.head != full.head:
+            continue
         own = dict(getattr(network, part).named_parameters()) if getattr(network, part) else {}
         for name, parameter in module.named_parameters() if module else ():
-            if name in own and own[name].shape == parameter.shape:
+            shared = name in own and own[name].shape == parameter.shape
+            if shared and not name.startswith(others):
                 own[name].copy_(parameter)
+
+
+def _alike(one: NetworkSpec, other: NetworkSpec, name: str) -> bool:
+    """Whether a block starts as another network's does: they differ in nothing but how anchors are taken."""
+    first, second = (
+        block and replace(block, sampler="all", grids=(), seed=0)
+        for block in (getattr(one, name), getattr(other, name))
+    )
+    return bool(first == second)
 
 
 class PairedDraws:
@@ -57,9 +71,16 @@ class PairedDraws:
         on_cpu = next(network.parameters()).device.type == "cpu"
         # torch.manual_seed would note where it was called for GPUs that are asleep: 0.3 ms a step.
         self._reseed = torch.default_generator.manual_seed if on_cpu else torch.manual_seed
-        for name, module in network.named_modules():
-            if isinstance(module, _DropoutNd) and module.p > 0:
-                module.register_forward_pre_hook(partial(self._enter, name))
+        self._hooks = [
+            module.register_forward_pre_hook(partial(self._enter, name))
+            for name, module in network.named_modules()
+            if isinstance(module, _DropoutNd) and module.p > 0
+        ]
+
+    def end(self) -> None:
+        """Leave the network as it was."""
+        for hook in self._hooks:
+            hook.remove()
 
     def begin(self, iteration: int) -> None:
         """Begin an iteration, counted from 0."""

@@ -14,15 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from ann import build, checkpoints
+from ann.backbones import BACKBONES
+from ann.backbones.pretrained import find_weights
 from ann.network import SegmentationNetwork
 from ann.spec import look_up
 from bench.records import Accuracy, write_whole
 from bench.training import data as sets
-from bench.training.data import Drawn, EvaluationSet
+from bench.training.data import Drawn, EvaluationSet, MirroredMaps
 from bench.training.distributed import place
 from bench.training.evaluate import ConfusionMatrix, evaluate, predict_scores
-from bench.training.frozen import FrozenHead, evaluate_frozen, training_maps
+from bench.training.frozen import FrozenHead, check_frozen, evaluate_frozen, training_maps
 from bench.training.loop import train
+from bench.training.optim import precision_of
 from bench.training.pairing import share_start
 from bench.training.protocols import PROTOCOLS
 from experiments.spec import Evaluation, Job, TrainingJob
@@ -33,11 +36,21 @@ PICTURES = 4
 
 
 def find_data(cells: Iterable[Job]) -> None:
-    """Open every data set of some cells now: one that is not there is a ValueError before anything runs."""
-    trainings = [cell.training for cell in cells if isinstance(cell, TrainingJob)]
-    for dataset, root in {training.dataset: training.root for training in trainings}.items():
+    """Open every data set of some cells now, and find the weights of their backbones.
+
+    What is not there, or can't be trained so, is a ValueError before anything runs.
+    """
+    jobs = [cell for cell in cells if isinstance(cell, TrainingJob)]
+    for dataset, root in {job.training.dataset: job.training.root for job in jobs}.items():
         for split in ("train", "val"):
             sets.open_dataset(dataset, root, split)
+    for name, source in {(job.subject.backbone, job.training.pretrained) for job in jobs}:
+        if source is not None:
+            backbone = look_up("backbone", name, BACKBONES)
+            find_weights(backbone.model, source, package=backbone.package)
+    for job in jobs:
+        if job.training.features == "frozen":
+            check_frozen(job.training.recipe, job.training.evaluation)
 
 
 def train_cell(
@@ -66,7 +79,7 @@ def train_cell(
             iterations=training.iterations,
             seed=cell.seed,
             device=device,
-            folder=folder / "checkpoints" / f"{cell.id}-{code}" if folder else None,
+            folder=folder / "checkpoints" / f"{cell.id}-{code}{_key_of(views)}" if folder else None,
         )
         matrix = count(validation)
     accuracy = _accuracy(
@@ -78,6 +91,7 @@ def train_cell(
         train_images=len(images),
         features=training.features,
         pretrained=training.pretrained,
+        precision=precision_of(training.recipe, torch.device(device)),
         **asdict(trained),
     )
     if folder is not None and place().rank == 0:
@@ -85,6 +99,11 @@ def train_cell(
         path = folder / "pictures" / f"{cell.id}.npz"
         save_pictures(path, network, validation, protocol=training.evaluation, device=device)
     return accuracy
+
+
+def _key_of(views: Drawn) -> str:
+    """What tells a head's checkpoint from one on other maps."""
+    return f"-{views.maps.key}" if isinstance(views, MirroredMaps) else ""
 
 
 def _parts(

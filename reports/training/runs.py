@@ -124,7 +124,7 @@ class TrainingStudy:
         parts = (
             _joined_words(f"{score.dataset}, {score.split} set" for score in scores),
             _joined_words(_backbone(score) for score in scores if score.backbone),
-            f"{iterations} iterations on {images} training images",
+            f"{iterations} iterations{_precision(scores)} on {images} training images",
             f"seeds {_listed(self.seeds)}",
             f"protocol {protocols or 'unnamed'} on images of {_joined_words(row['size'] for row in self.runs)}",
             _joined_words(f"trained on {machine}" for machine in machines),
@@ -153,6 +153,12 @@ def _backbone(score: "Accuracy") -> str:
     weights = f", pretrained ({score.pretrained})" if score.pretrained else ""
     frozen = " and FROZEN: heads alone were trained" if score.features == "frozen" else ""
     return f"backbone {score.backbone}{weights}{frozen}"
+
+
+def _precision(scores: Sequence["Accuracy"]) -> str:
+    """In which formats the networks were trained, where that is known and not float32 alone."""
+    formats = _joined_words(score.precision for score in scores)
+    return "" if formats in ("", "float32") else f" in {formats}"
 
 
 def _listed(seeds: Sequence[Any]) -> str:

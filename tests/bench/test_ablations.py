@@ -112,6 +112,15 @@ def test_a_wrong_argument_gets_one_line_and_status_2(tmp_path, arguments, messag
     assert message in done.stderr
 
 
+@pytest.mark.parametrize("smoke", [True, False])
+def test_what_only_shows_that_it_works_does_not_lie_beside_results(tmp_path, smoke):
+    budget = "quick" if smoke else "smoke"
+    (tmp_path / "records.jsonl").write_text(f'{{"axes":{{"budget":"{budget}"}}}}\n')
+    with pytest.raises(ValueError, match="choose another --out"):
+        ablations.check_folder(tmp_path, smoke=smoke)
+    ablations.check_folder(tmp_path, smoke=not smoke)
+
+
 def test_a_missing_data_set_is_drawn_before_anything_runs(tmp_path):
     done = call("--table", 6, "--dataset", "camvid", "--root", tmp_path, "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (2, "")

@@ -27,6 +27,15 @@ from bench.training.data.images import LabelledImages
 
 Example = tuple[Tensor, Tensor]
 
+# What computes maps: views of images, of which what else is there does not count, and backbones.
+CODE = (
+    "bench.training.frozen",
+    "bench.training.protocols",
+    "bench.training.data.features",
+    "ann.backbones",
+    "ann.layers",
+)
+
 
 class Views(Protocol):
     """Images as a backbone sees them: float32 [3, height, width], and a label, uint8 of any size; all of one size."""
@@ -50,7 +59,12 @@ class CachedMaps:
     """Maps of a set: float16 [h, w, c], and the label, uint8, by image and mirroring."""
 
     def __init__(self, path: Path, *, mirrored: bool) -> None:
-        self._views = np.load(path, mmap_mode="r")
+        self.key = path.stem.rpartition("-")[2]  # changes with anything on which maps depend
+        try:
+            self._views = np.load(path, mmap_mode="r")
+        except (ValueError, EOFError) as error:
+            msg = f"{path} is no whole file of maps ({error}); delete it and call again"
+            raise ValueError(msg) from error
         self._each = 1 + mirrored
 
     def __len__(self) -> int:
@@ -102,6 +116,9 @@ def cache_maps(views: Views, backbone: nn.Module, *, folder: Path, mirrored: boo
 def _write(path: Path, examples: Iterator[Example], length: int) -> None:
     for unfinished in path.parent.glob(f"{path.name}.*.tmp"):  # of processes that were killed
         unfinished.unlink(missing_ok=True)
+    if not length:
+        msg = f"{path.name}: the set has no images; check its folder and its split"
+        raise ValueError(msg)
     aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     array: Any = None
     try:
@@ -111,6 +128,7 @@ def _write(path: Path, examples: Iterator[Example], length: int) -> None:
                 array = np.lib.format.open_memmap(
                     aside, mode="w+", dtype=np.dtype(fields), shape=(length,)
                 )
+                _reserve(aside)
             if (maps.shape, label.shape) != (array["maps"].shape[1:], array["label"].shape[1:]):
                 msg = (
                     f"a label is {tuple(label.shape)} where the first is {array['label'].shape[1:]}; "
@@ -122,6 +140,21 @@ def _write(path: Path, examples: Iterator[Example], length: int) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _reserve(path: Path) -> None:
+    """Have the disk's room now: a page of a mapped file for which there is none ends the process by a signal."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            msg = (
+                f"{path.parent}: no room for {path.stat().st_size / 2**20:.0f} MiB of maps "
+                f"({error.strerror}); make room or choose another folder and call again"
+            )
+            raise OSError(error.errno, msg) from error
 
 
 def _computed(views: Views, backbone: nn.Module, mirrored: bool) -> Iterator[Example]:  # noqa: FBT001
@@ -141,8 +174,8 @@ def _computed(views: Views, backbone: nn.Module, mirrored: bool) -> Iterator[Exa
 
 def _key(views: Views, backbone: nn.Module, mirrored: bool) -> str:  # noqa: FBT001
     """Twelve digits that change with anything on which maps and labels depend."""
-    content = hashlib.sha256(f"{views.how} {mirrored}".encode())
-    content.update(digest((__name__,), skip=("bench.records",)).encode())
+    content = hashlib.sha256(f"{views.how} {mirrored} {backbone!r}".encode())
+    content.update(digest(CODE, skip=("bench.records", "experiments"), ends=CODE[:1]).encode())
     for name, tensor in backbone.state_dict().items():
         content.update(name.encode())
         content.update(tensor.detach().cpu().contiguous().numpy().tobytes())

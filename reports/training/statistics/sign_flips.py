@@ -43,13 +43,16 @@ def sign_flip_interval(gaps: Sequence[float], level: float = 0.05) -> tuple[floa
 
 
 def _last_kept(gaps: Sequence[float], kept: float, rejected: float, level: float) -> float:
+    """The end from outside, so that no centre that is kept lies beyond it."""
+    if sign_flip_p(gaps, rejected) > level:  # where so many differences are equal to the furthest
+        return rejected
     for _ in range(BISECTIONS):
         centre = (kept + rejected) / 2
         if sign_flip_p(gaps, centre) > level:
             kept = centre
         else:
             rejected = centre
-    return kept
+    return rejected
 
 
 @cache

@@ -168,6 +168,15 @@ def test_a_network_with_packaged_weights_wants_their_preprocessing(lite):
     assert network.spec.preprocessing == "tf-lite"
 
 
+def test_a_file_of_their_weights_wants_their_preprocessing_too(tmp_path):
+    import timm
+
+    torch.save(timm.create_model("tf_efficientnet_lite0").state_dict(), tmp_path / "lite0.pth")
+    spec = replace(NETWORKS["official/ann-r101"], backbone="efficientnet-lite0")
+    network = make_network(spec, pretrained=f"file:{tmp_path / 'lite0.pth'}")
+    assert network.spec.preprocessing == "tf-lite"
+
+
 def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch):
     monkeypatch.setattr(pretrained, "find_spec", lambda _: None)
     with pytest.raises(
@@ -188,7 +197,9 @@ def test_a_package_with_another_file_is_refused(tmp_path, monkeypatch):
 
 
 def test_no_package_has_weights_of_a_resnet():
-    with pytest.raises(ValueError, match=r"no package has weights of resnet18; pass 'timm:TAG'"):
+    with pytest.raises(
+        ValueError, match=r"no package has weights of resnet18; pass --pretrained 'timm:TAG'"
+    ):
         make_backbone("resnet18", pretrained="package")
 
 

@@ -1,5 +1,7 @@
 """Heads on a frozen backbone: what the file of maps holds, when it is made, how heads are trained on it and judged."""
 
+import errno
+import os
 import threading
 from dataclasses import replace
 
@@ -181,7 +183,7 @@ def test_scenes_are_refused(tmp_path, network):
 
 
 def test_a_protocol_of_several_views_is_refused(root, tmp_path, network):
-    with pytest.raises(ValueError, match=r"one view of the whole image"):
+    with pytest.raises(ValueError, match=r"in several views"):
         evaluate_frozen(
             FrozenHead(network),
             network,
@@ -275,3 +277,64 @@ def test_the_backbone_stays_as_it_is(root, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "train", watch)
     trained(root, tmp_path)
     assert not [name for name in seen["trained"] if name.startswith("backbone.")]
+
+
+def test_a_backbone_of_another_form_and_the_same_weights_has_maps_of_its_own(root, tmp_path):
+    first, second = (
+        nn.Sequential(nn.Conv2d(3, 2, 3, padding=width, dilation=width)) for width in (1, 2)
+    )
+    second.load_state_dict(first.state_dict())
+    for backbone in (first, second):
+        twice = nn.Module()
+        twice.part = backbone
+        twice.forward = lambda x, part=backbone: (part(x), part(x))
+        cache_maps(views(root), twice, folder=tmp_path, mirrored=False)
+    assert len(list(tmp_path.glob("*.npy"))) == 2
+
+
+def test_a_file_that_was_cut_is_named_with_what_to_do(root, tmp_path):
+    path = cached(root, tmp_path)._views.filename
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(
+        ValueError, match=r"camvid-train-\w+\.npy is no whole file of maps .*delete it"
+    ):
+        cached(root, tmp_path)
+
+
+def test_a_disk_without_room_is_an_error_before_a_page_is_written(root, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"no room for \d+ MiB of maps .*make room"):
+        cached(root, tmp_path)
+    assert not list(tmp_path.glob("*.npy*"))
+
+
+def test_a_crop_that_shows_a_part_of_each_image_is_refused(root, tmp_path):
+    small = views(root, crop=Size(height=24, width=16))
+    with pytest.raises(ValueError, match=r"0\.png comes to 32x24 and the crop is 16x24"):
+        cache_maps(small, Counting(), folder=tmp_path, mirrored=True)
+
+
+def test_a_head_on_other_maps_is_trained_anew(root, tmp_path):
+    first = trained(root, tmp_path)
+    for number in range(4):
+        Image.fromarray(np.full((48, 64, 3), 50 * number, np.uint8)).save(
+            root / "train" / f"{number}.png"
+        )
+    assert trained(root, tmp_path).losses != first.losses
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pretrained": "foo"}, "none of 'package', 'timm:TAG' and 'file:PATH'"),
+        ({"pretrained": "package"}, "no package has weights of the tiny backbone"),
+        ({"evaluation": "mmseg-slide-769"}, "in several views"),
+        ({"recipe": replace(RECIPE, brightness=10)}, "draws scale, shape, place or colours"),
+    ],
+)
+def test_what_can_t_be_trained_is_told_before_anything_runs(root, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run.find_data([cell(root, **changes)])

@@ -1,5 +1,7 @@
 """Arms of one seed: they start alike in what they share, and drop the same channels there."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -62,3 +64,30 @@ def test_corners_of_a_stride_are_all_drawn():
         draws.begin(iteration)
         corners.append(draws.corner(2))
     assert set(corners) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_a_network_of_another_source_keeps_its_own_start():
+    torch.manual_seed(0)
+    network = build.network("mmseg/dnl-r50", num_classes=11, backbone="tiny")
+    before = {name: parameter.clone() for name, parameter in network.head.named_parameters()}
+    share_start(network, 0)
+    assert all(torch.equal(before[name], own) for name, own in network.head.named_parameters())
+
+
+def test_a_block_of_another_form_keeps_its_own_start():
+    spec = build.network_spec("paper/apnb", num_classes=11, backbone="tiny")
+    spec = replace(spec, context=replace(spec.context, projection="separate"))
+    torch.manual_seed(0)
+    network = build.network(spec)
+    before = network.head.context.value.weight.clone()
+    share_start(network, 0)
+    assert torch.equal(network.head.context.value.weight, before)
+
+
+def test_a_training_that_has_ended_draws_nothing_any_more():
+    network = started("paper/baseline").train()
+    draws = PairedDraws(network, seed=0, rank=0)
+    draws.end()
+    torch.manual_seed(5)
+    first = network.auxiliary.dropout(torch.ones(2, 64, 1, 1))
+    assert not torch.equal(first, network.auxiliary.dropout(torch.ones(2, 64, 1, 1)))

@@ -59,3 +59,10 @@ def test_twenty_seeds_have_about_the_interval_of_student():
     gaps = np.random.default_rng(2).normal(size=20)
     expected = tuple(stats.ttest_1samp(gaps, 0).confidence_interval())
     assert sign_flip_interval(gaps) == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize("gaps", [[0] * 8 + [1, 2, 3, 4], [0] * 7 + [0.1] * 5])
+def test_an_end_at_many_equal_differences_is_not_beyond_them(gaps):
+    low, _ = sign_flip_interval(gaps)
+    assert sign_flip_p(gaps) > 0.05
+    assert low <= 0
