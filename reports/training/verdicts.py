@@ -53,8 +53,10 @@ class ComparisonResult:
         """Why there is no interval over images; empty where there is one."""
         if self.over_images is None:
             return self.why if self.difference is None else NO_MATRICES
-        few = f"{self.over_images.images} of {MIN_IMAGES} images"
-        return "" if self.over_images.interval() else few
+        if self.over_images.interval():
+            return ""
+        few = self.over_images.images < MIN_IMAGES
+        return f"{self.over_images.images} of {MIN_IMAGES} images" if few else "no image differs"
 
 
 def comparison_results(study: TrainingStudy) -> Iterator[ComparisonResult]:

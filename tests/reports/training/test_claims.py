@@ -4,6 +4,8 @@ import pytest
 
 from reports.model import frame
 from reports.training.claims import COMPARISONS, PAPER_TABLES
+from reports.training.statistics import ImageDifference
+from reports.training.verdicts import ComparisonResult
 
 PRINTED = {
     (
@@ -65,3 +67,10 @@ def test_labels_are_distinct_and_short():
 def test_a_label_leaves_out_what_both_rows_share(title, label):
     (comparison,) = [c for c in COMPARISONS if c.title == title]
     assert comparison.label == label
+
+
+@pytest.mark.parametrize(("images", "why"), [(7, "7 of 20 images"), (101, "no image differs")])
+def test_without_an_interval_over_images_the_reason_is_the_true_one(images, why):
+    alike = ImageDifference(0.0, 0.0, images, 1)
+    result = ComparisonResult(COMPARISONS[0], over_images=alike)
+    assert result.why_not_over_images == why
