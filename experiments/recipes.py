@@ -259,6 +259,7 @@ def recipe_for(name: str, dataset: str) -> Recipe:
     """
     recipe = look_up("recipe", name, RECIPES)
     if dataset not in _CHANGES[name]:
-        msg = f"recipe {name!r} is not for {dataset!r}; it is for {', '.join(_CHANGES[name])}"
+        known = ", ".join(_CHANGES[name])
+        msg = f"recipe {name!r} is not for {dataset!r}; it is for {known}: pass one of them by --dataset"
         raise ValueError(msg)
     return replace(recipe, **_CHANGES[name][dataset])
