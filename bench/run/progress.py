@@ -7,7 +7,7 @@ of all of them: what the finished ones took on the wall clock, over what they we
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -21,6 +21,8 @@ START_S, PREDICTION_S, PIXEL_S, EVALUATION_S = 2.0, 0.15, 0.9e-6, 2.0
 # Where nothing says how long a cell is timed.
 PROBE_S = 15.0
 SILENCE_S = 60.0
+# Of a training's row: what all rows of its table share.
+SHARED_AXES = ("seed", "dataset", "budget", "features", "recipe", "backbone", "pretrained")
 
 
 def expected_s(cell: Job, source: Source) -> float:
@@ -127,8 +129,16 @@ class Progress:
 
 def describe(cell: Job) -> str:
     """Name a cell in a line."""
-    seed = f" seed {cell.seed}" if isinstance(cell, TrainingJob) else ""
-    return f"{cell.experiment} {cell.name} {cell.size}{seed}"
+    return _line(cell.experiment, cell.name, str(cell.size), cell.axes)
+
+
+def _line(experiment: str, name: str, size: str, axes: Mapping[str, object]) -> str:
+    """Name a row, by its own axes where it is none of a block or network."""
+    if name == experiment:
+        own = (str(value) for axis, value in axes.items() if axis not in SHARED_AXES)
+        name = " ".join(own) or name
+    seed = f" seed {axes['seed']}" if "seed" in axes else ""
+    return f"{experiment} {name} {size}{seed}"
 
 
 def remaining(seconds: float) -> str:
@@ -156,9 +166,9 @@ def plain_lines(
 
     def tell(record: Record) -> None:
         if record.source == "measured":
-            seed = f" seed {record.axes['seed']}" if "seed" in record.axes else ""
             failed = f" failed ({record.failure.kind})" if record.failure else ""
-            write(f"{record.experiment} {record.subject} {record.size}{seed}{failed}")
+            name = _line(record.experiment, record.subject, record.size, record.axes)
+            write(f"{name}{failed}")
 
     def keep_telling() -> None:
         while not ended.is_set():

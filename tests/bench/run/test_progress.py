@@ -10,7 +10,7 @@ from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench.records.record import Failure, Record
 from bench.run import Progress, Stage, plain_lines, progress, timestamp
-from experiments.paper import table6
+from experiments.paper import table6, table7
 from experiments.spec import Cell, TrainingJob
 from experiments.training import Setting
 
@@ -140,3 +140,8 @@ def test_where_nothing_ends_for_long_a_line_says_what_runs():
     with plain_lines(state, stream, silence_s=0.001):
         assert written.wait(10)
     assert stream.getvalue().startswith("[0/4] running test b8 9x8; about ")
+
+
+def test_a_row_of_samplers_is_named_by_its_own_axes():
+    row = next(cell for cell in table7.make(Setting()).cells if isinstance(cell, TrainingJob))
+    assert progress.describe(row) == "table7 random 15 256x64 seed 0"
