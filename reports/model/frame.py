@@ -149,8 +149,20 @@ def _joined_rows(same: list[Record], printed: dict[str, Any]) -> list[dict[str, 
     return rows or [shared | {"origins": origins}]
 
 
+class RecordAxes(dict[str, Any]):
+    """Axes of a record; a ValueError says which record has not the axis that a table asks for."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.axes)
+        self._of = f"a record of {record.experiment} (cell {record.cell}, {record.subject})"
+
+    def __missing__(self, name: str) -> Any:  # noqa: ANN401  # never returns
+        msg = f"{self._of} has no axis {name!r}, which its table needs; take the line out, or measure the cell again"
+        raise ValueError(msg)
+
+
 def _identity_columns(record: Record) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in IDENTITY} | {"axes": dict(record.axes)}
+    return {name: getattr(record, name) for name in IDENTITY} | {"axes": RecordAxes(record)}
 
 
 def _printed_columns(document: Record, place: int) -> dict[str, Any]:

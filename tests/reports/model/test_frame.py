@@ -110,3 +110,12 @@ def test_records_in_are_not_changed(make):
     before = records[0].model_dump_json()
     frame.build_frame(records)
     assert records[0].model_dump_json() == before
+
+
+def test_a_record_without_an_axis_that_a_table_needs_is_named(make):
+    record = make.measured("nb", "96x96", experiment="counters")
+    row = frame.build_frame([record.model_copy(update={"axes": {"size": "96x96"}})]).iloc[0]
+    with pytest.raises(
+        ValueError, match=r"a record of counters \(cell [\w-]+, nb\) has no axis 'block'"
+    ):
+        row["axes"]["block"]
