@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 from statistics import fmean
 from typing import NamedTuple
 
@@ -34,35 +34,43 @@ class ArmPair(NamedTuple):
 def agreement_tables(frame: Frame) -> tuple[Table, ...]:
     """Compare every two machines that trained the same rows, or timed the same blocks; none with one machine."""
     studies = training.training_studies(frame)
+    same_but_machine = model.grouped(
+        (study for study in studies if training.MACHINE in study.setting), _setting_elsewhere
+    )
     return (
-        *(table for same in training.studies_by_setting(studies) for table in _accuracies(same)),
+        *(table for same in same_but_machine.values() for table in _accuracies(same)),
         *(table for name in blocks.BLOCK_TITLES for table in _time_ratios(frame, name)),
     )
 
 
+def _setting_elsewhere(study: TrainingStudy) -> str:
+    return str(sorted((k, str(v)) for k, v in study.setting.items() if k != training.MACHINE))
+
+
 def _accuracies(studies: Sequence[TrainingStudy]) -> Iterator[Table]:
-    rows = [row for study in studies for arm in study.arms for row in arm.rows if row["accuracy"]]
-    devices = dict.fromkeys(str(row["device_name"]) for row in rows if row["device_name"])
-    for machines in combinations(devices, 2):
-        pairs = [pair for study in studies for pair in _pairs(study, machines)]
+    by_machine = model.grouped(studies, lambda study: str(study.setting[training.MACHINE]))
+    for machines in combinations(by_machine, 2):
+        pairs = [
+            pair
+            for first, second in product(*(by_machine[machine] for machine in machines))
+            if first.experiment == second.experiment
+            for pair in _pairs(first, second)
+        ]
         if pairs:
-            yield _accuracy_table(studies[0], pairs, machines)
+            yield _accuracy_table(pairs, machines)
 
 
-def _pairs(study: TrainingStudy, machines: Sequence[str]) -> Iterator[ArmPair]:
-    for arm in study.arms:
-        first, second = (
-            replace(arm, rows=tuple(row for row in arm.rows if row["device_name"] == machine))
-            for machine in machines
-        )
-        difference = training.paired(second.scores(), first.scores())
-        if difference:
-            yield ArmPair(study, first, second, difference)
+def _pairs(first: TrainingStudy, second: TrainingStudy) -> Iterator[ArmPair]:
+    for arm in first.arms:
+        other = second.arm(arm.key)
+        difference = training.paired(other.scores(), arm.scores()) if other else None
+        if other and difference:
+            yield ArmPair(first, arm, other, difference)
 
 
-def _accuracy_table(
-    study: TrainingStudy, pairs: Sequence[ArmPair], machines: Sequence[str]
-) -> Table:
+def _accuracy_table(pairs: Sequence[ArmPair], machines: Sequence[str]) -> Table:
+    setting = {k: v for k, v in pairs[0].study.setting.items() if k != training.MACHINE}
+    study = replace(pairs[0].study, setting=setting)
     points = Column("difference", "points", 2, base="points", source="measured")
     means = [abs(pair.difference.mean) for pair in pairs]
     every = [abs(gap) for pair in pairs for gap in pair.difference.gaps]

@@ -6,6 +6,7 @@ from reports.training.cost_figure import cost_figures
 from reports.training.curves import schedule_figures
 from reports.training.qualitative import qualitative_figures
 from reports.training.runs import (
+    MACHINE,
     Arm,
     TrainingStudy,
     studies_by_setting,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SEED = "seed"
 LISTED_SEEDS = 5
 SHARED_AXES = ("dataset", "budget", "features", "recipe", "backbone", "pretrained")
+MACHINE = "machine"  # in the setting where several machines trained the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +224,14 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
         (row, {name: value for name, value in row["axes"].items() if name not in (SEED, *axes)})
         for row in ours
     ]
-    # Settings of the trainings; where nothing was trained, of the predictions.
-    every = [setting for row, setting in named if _is_training(row)] or [each for _, each in named]
-    settings = [setting for at, setting in enumerate(every) if setting not in every[:at]]
 
     def key_of(row: Row) -> tuple[Any, ...]:
         return tuple(row["axes"].get(name, "") for name in axes)
+
+    named = list(_by_machine(named))
+    # Settings of the trainings; where nothing was trained, of the predictions.
+    every = [setting for row, setting in named if _is_training(row)] or [each for _, each in named]
+    settings = [setting for at, setting in enumerate(every) if setting not in every[:at]]
 
     documents = model.grouped(printed, key_of)
     for setting in settings:
@@ -245,6 +248,24 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
             arm_rows = tuple(recorded.get(key, ()))
             arms.append(Arm(dict(zip(axes, key, strict=True)), arm_rows, *values))
         yield TrainingStudy(experiment, setting, tuple(arms), document)
+
+
+def _by_machine(
+    named: Sequence[tuple[Row, Mapping[str, Any]]],
+) -> Iterator[tuple[Row, Mapping[str, Any]]]:
+    """Add the machine to each setting where one seed of a row was trained on several: they are not told apart else."""
+    runs = [row for row, _ in named if row["accuracy"] is not None]
+    trainings = model.grouped(runs, lambda row: str(sorted(row["axes"].items(), key=str)))
+    if all(len({row["device_name"] for row in same}) == 1 for same in trainings.values()):
+        yield from named
+        return
+    machines = dict.fromkeys(row["device_name"] for row in runs if row["device_name"])
+    for row, setting in named:
+        # A training that was only planned belongs to each.
+        here = [row["device_name"]] if row["device_name"] else machines if _is_training(row) else ()
+        yield from ((row, {**setting, MACHINE: name}) for name in here)
+        if not here:
+            yield row, setting
 
 
 def _is_training(row: Row) -> bool:

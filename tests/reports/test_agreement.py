@@ -6,6 +6,7 @@ from reports import report
 from reports.agreement import agreement_tables
 from reports.model import frame
 from reports.model.layout import text_of
+from reports.training import training_studies
 
 OTHER = "Other CPU"
 
@@ -61,6 +62,20 @@ def test_a_row_of_one_machine_alone_is_not_compared(make):
 
 def test_one_machine_has_no_table(make):
     assert tables([*make.table6(), make.measured("nb", "96x96", time_s=1.0)]) == ()
+
+
+def test_each_machine_has_tables_of_its_own(make):
+    records = list(trained(make, {"baseline": 40.0, "nb": 50.0}, (0.1, 0.2, 0.6)))
+    settings = [study.setting for study in training_studies(frame.build_frame(records))]
+    assert [setting["machine"] for setting in settings] == ["Example CPU", OTHER]
+
+
+def test_seeds_that_two_machines_share_out_stay_one_table(make):
+    axes = {"network": "paper/nb"}
+    records = [make.training("table6", axes, 0, 40.0)]
+    records.append(on_other(make, make.training("table6", axes, 1, 41.0)))
+    (study,) = training_studies(frame.build_frame(records))
+    assert (study.seeds, "machine" in study.setting) == ((0, 1), False)
 
 
 def timed(make, times):

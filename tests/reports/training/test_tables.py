@@ -174,8 +174,6 @@ def test_of_two_trainings_of_a_seed_the_later_counts(make):
         make.training("table6", {"network": "paper/nb"}, 0, score, created_at=f"2026-01-0{day}")
         for score, day in ((60.0, 2), (50.0, 1))
     ]
-    other = pair[1].environment.model_copy(update={"device_name": "Other CPU"})
-    pair[1] = pair[1].model_copy(update={"environment": other})
     table = named(pair)["table6-scenes-quick"]
     assert row(table, "paper/nb")["mIoU, measured (%)"] == "60.00"
 
