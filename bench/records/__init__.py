@@ -45,6 +45,7 @@ from bench.records.outcome import (
 from bench.records.record import (
     COMPARISONS_FILE,
     NO_GRAPH,
+    SETTING_AXES,
     Accuracy,
     Alike,
     Ceiling,

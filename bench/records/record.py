@@ -20,6 +20,8 @@ from bench.records.files import Model
 
 # Comparisons of two arms lie beside the records and have a form of their own (`bench.records.comparison`).
 COMPARISONS_FILE = "comparisons.jsonl"
+# Axes of a training that all rows of its table share.
+SETTING_AXES = ("dataset", "budget", "features", "recipe", "backbone", "pretrained")
 
 
 class Alike(Model):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from bench.records import Record
+from bench.records import SETTING_AXES, Record
 from bench.run.job_records import Source, timestamp
 from experiments.spec import Job, Measurement, TrainingJob
 
@@ -21,8 +21,6 @@ START_S, PREDICTION_S, PIXEL_S, EVALUATION_S = 2.0, 0.15, 0.9e-6, 2.0
 # Where nothing says how long a cell is timed.
 PROBE_S = 15.0
 SILENCE_S = 60.0
-# Of a training's row: what all rows of its table share.
-SHARED_AXES = ("seed", "dataset", "budget", "features", "recipe", "backbone", "pretrained")
 
 
 def expected_s(cell: Job, source: Source) -> float:
@@ -135,7 +133,7 @@ def describe(cell: Job) -> str:
 def _line(experiment: str, name: str, size: str, axes: Mapping[str, object]) -> str:
     """Name a row, by its own axes where it is none of a block or network."""
     if name == experiment:
-        own = (str(value) for axis, value in axes.items() if axis not in SHARED_AXES)
+        own = (str(value) for axis, value in axes.items() if axis not in ("seed", *SETTING_AXES))
         name = " ".join(own) or name
     seed = f" seed {axes['seed']}" if "seed" in axes else ""
     return f"{experiment} {name} {size}{seed}"

@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis import mean_iou
+from bench.records import SETTING_AXES
 from reports import model
 from reports.model import UNMEASURED, Frame, Mark, Row, slug
 from reports.training.claims import PAPER_TABLES, ArmKey
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 SEED = "seed"
 LISTED_SEEDS = 5
-SHARED_AXES = ("dataset", "budget", "features", "recipe", "backbone", "pretrained")
 MACHINE = "machine"  # in the setting where several machines trained the same
 
 
@@ -214,13 +214,13 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     rows = model.rows_of_experiment(frame, experiment)
     ours = [row for row in rows if row["protocol"] != "published"]
     names = dict.fromkeys(name for row in ours for name in row["axes"])
-    axes: Sequence[str] = [name for name in names if name not in (SEED, *SHARED_AXES)]
+    axes: Sequence[str] = [name for name in names if name not in (SEED, *SETTING_AXES)]
     if experiment in PAPER_TABLES:
         axes = PAPER_TABLES[experiment].axes
     printed = [row for row in rows if row["document"] is not None]
     printed.sort(key=lambda row: row["published_place"])
     document = printed[0]["document"] if printed else None
-    named = [
+    named: list[tuple[Row, Mapping[str, Any]]] = [
         (row, {name: value for name, value in row["axes"].items() if name not in (SEED, *axes)})
         for row in ours
     ]
