@@ -122,7 +122,8 @@ class Progress:
         """Sentences for a page that is not complete yet."""
         running = f"Running now: {', '.join(self.running)}." if self.running else ""
         counted = f"{self.done} of {self.total} records are there; {remaining(self.left_s)}."
-        return tuple(filter(None, (counted, running, "This page is written anew as results come.")))
+        written = f"Written at {timestamp()}, and anew as long as the run goes on."
+        return tuple(filter(None, (counted, running, written)))
 
 
 def describe(cell: Job) -> str:

@@ -87,7 +87,7 @@ def make_loss(
 
     Logits smaller than the labels are enlarged, with or without the corners aligned. With the recipe's `loss_stride`
     the loss is on every so many rows and columns, from the first ones that `start` says. The hard pixels are chosen for
-    the main loss alone, class weights are in both.
+    the main loss alone, class weights are in both; of pixels kept in any case a stride takes its share.
     """
     weights = torch.tensor(recipe.class_weights, device=device) if recipe.class_weights else None
     mean = partial(cross_entropy, weights=weights, divisor=recipe.divisor)
@@ -116,7 +116,7 @@ def make_loss(
                 f"{logits.shape[1]} classes; pass as many, or class_weights=() for none"
             )
             raise ValueError(msg)
-        least = recipe.ohem_min_kept * len(labels)
+        least = recipe.ohem_min_kept * len(labels) // step**2
         total = mean(logits, labels, threshold=recipe.ohem_threshold, min_kept=least)
         if auxiliary is None:
             return total

@@ -16,7 +16,7 @@ from reports.training.statistics import (
     Verdict,
 )
 
-NO_MATRICES = "the records have no matrices of single images"
+NO_MATRICES = "not every record has matrices of single images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,11 @@ def comparison_results(study: TrainingStudy) -> Iterator[ComparisonResult]:
 
 
 def _image_counts(arm: Arm | None) -> dict[object, ImageCounts]:
+    """Of every seed, or of none: over images an arm is the mean of the same seeds as over seeds."""
     runs = arm.runs if arm else {}
     counts = {seed: statistics.image_counts(row["accuracy"]) for seed, row in runs.items()}
-    return {seed: each for seed, each in counts.items() if each is not None}
+    known = {seed: each for seed, each in counts.items() if each is not None}
+    return known if len(known) == len(counts) else {}
 
 
 def _result(

@@ -206,6 +206,17 @@ def test_with_a_stride_the_loss_is_on_those_pixels():
     torch.testing.assert_close(some(outputs, labels, (1, 2)), expected)
 
 
+def test_with_a_stride_its_share_of_the_pixels_is_kept_in_any_case():
+    outputs, labels = coarse()
+    recipe = replace(RECIPES["half"], ohem_threshold=1e-6, ohem_min_kept=labels[0].numel())
+    every = replace(recipe, ohem_threshold=None)
+    # As many are kept as there are, but for the easiest one where a stride kept more than its share.
+    some = make_loss(replace(recipe, loss_stride=2, ohem_min_kept=labels[0].numel() // 2))
+    fewer = make_loss(replace(recipe, loss_stride=2))
+    assert some(outputs, labels) > fewer(outputs, labels)
+    assert make_loss(replace(every, loss_stride=2))(outputs, labels) < some(outputs, labels)
+
+
 def test_the_mean_over_all_corners_is_the_loss_on_all_pixels():
     outputs, labels = coarse()
     whole, some = make_loss(RECIPES["half"]), make_loss(replace(RECIPES["half"], loss_stride=2))

@@ -159,6 +159,22 @@ def over_images(beyond):
     return table
 
 
+def test_an_arm_that_lacks_the_matrices_of_one_seed_has_no_interval_over_images(make):
+    confusion = make.confusion(60.0, pixels=2_000)
+    runs = [
+        make.training(
+            "table6",
+            {"network": f"paper/{name}"},
+            seed,
+            accuracy={"confusion": confusion} if (name, seed) == ("nb", 1) else by_image(confusion),
+        )
+        for name in ("baseline", "nb", "fnb")
+        for seed in (0, 1, 2)
+    ]
+    found = row(named(runs)["comparisons-scenes-quick"], "nb over baseline")
+    assert found["over images, measured (points)"] == "-"
+
+
 def test_comparisons_over_images_have_intervals_and_verdicts_of_their_own(over_images):
     found = row(over_images, "nb over baseline")
     assert found["over images, measured (points)"].startswith("20.01 [")
