@@ -12,7 +12,7 @@ from reports.training import Arm, Difference, TrainingStudy
 
 REFERENCE_BLOCK = "apnb"
 ACCURACY_RULE = (
-    "A difference is the second machine less the first, paired by seed, with its 95 % interval. Machines add up in "
+    "A difference is the second machine less the first, paired by seed, with its 95 % interval; what was trained by another recipe is left out. Machines add up in "
     "other orders, so that trainings of a seed part; and they may have run other commits, which the report names under "
     "'Environments'."
 )
@@ -63,9 +63,18 @@ def _accuracies(studies: Sequence[TrainingStudy]) -> Iterator[Table]:
 def _pairs(first: TrainingStudy, second: TrainingStudy) -> Iterator[ArmPair]:
     for arm in first.arms:
         other = second.arm(arm.key)
-        difference = training.paired(other.scores(), arm.scores()) if other else None
-        if other and difference:
-            yield ArmPair(first, arm, other, difference)
+        if other is None:
+            continue
+        # Rows of one name may have been trained by another recipe, which is another cell.
+        cells = {seed: row["cell"] for seed, row in arm.runs.items()}
+        alike = {seed for seed, row in other.runs.items() if cells.get(seed) == row["cell"]}
+        arms = [
+            replace(each, rows=tuple(row for seed, row in each.runs.items() if seed in alike))
+            for each in (arm, other)
+        ]
+        difference = training.paired(*(each.scores() for each in reversed(arms)))
+        if difference:
+            yield ArmPair(first, *arms, difference)
 
 
 def _accuracy_table(pairs: Sequence[ArmPair], machines: Sequence[str]) -> Table:

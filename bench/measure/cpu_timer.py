@@ -21,8 +21,8 @@ SAMPLE_S = 1e-3
 WARM_SHARE = 0.2
 LONGEST_WARM_UP_S = 2.0
 AGREEMENT = 0.05
-# Of calls that take a quarter of the budget no interval can come, which wants eight; of these so many are enough.
-LONG_CALLS = 3
+# An interval wants so many samples; of calls of which fewer fit into the budget, three are enough.
+LEAST_FOR_INTERVAL, LONG_CALLS = 8, 3
 # Speeds of a shared machine last for a second or two; a quiet moment must not end the reading.
 SPAN_S = 3.0
 
@@ -32,9 +32,8 @@ def time_cpu(
 ) -> tuple[Timing, Timing]:
     """Time one call by the process clock and by the wall clock, on the same calls.
 
-    Short calls are batched into samples of a millisecond. Where one call takes a quarter of the
-    budget or more there is no warm-up: the first call counts, there are `LONG_CALLS` at most, and the timing is
-    not `steady`.
+    Short calls are batched into samples of a millisecond. Of calls so long that no interval can come there is no
+    warm-up: the first one counts, there are `LONG_CALLS` at most, and the timing is not `steady`.
 
     Args:
         work: makes one call.
@@ -50,7 +49,7 @@ def time_cpu(
         read_call = partial(_read, work, clock, launches=1)
         first = read_call()
         warm, launches = collect.WarmUp(last=first), 1
-        is_long = first.spent_s >= budget_s / 4
+        is_long = first.spent_s >= budget_s / LEAST_FOR_INTERVAL
         if not is_long:
             cap_s = min(LONGEST_WARM_UP_S, WARM_SHARE * budget_s)
             warm = collect.warm_up(read_call, clock.wall_s, cap_s=cap_s, agreement=AGREEMENT)

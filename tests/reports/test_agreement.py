@@ -64,6 +64,13 @@ def test_one_machine_has_no_table(make):
     assert tables([*make.table6(), make.measured("nb", "96x96", time_s=1.0)]) == ()
 
 
+def test_what_was_trained_by_another_recipe_is_not_compared(make):
+    records = list(trained(make, {"nb": 50.0}, (0.1, 0.2, 0.6)))
+    records[-1] = records[-1].model_copy(update={"cell": "another"})
+    (table,) = tables(records)
+    assert texts(table.rows[0], table)["seeds"] == "2"
+
+
 def test_each_machine_has_tables_of_its_own(make):
     records = list(trained(make, {"baseline": 40.0, "nb": 50.0}, (0.1, 0.2, 0.6)))
     settings = [study.setting for study in training_studies(frame.build_frame(records))]

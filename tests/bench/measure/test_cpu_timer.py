@@ -78,6 +78,12 @@ def test_a_call_longer_than_the_budget_is_made_once():
     assert median_interval(wall.samples_s).low is None
 
 
+def test_of_calls_too_long_for_an_interval_three_are_enough():
+    host = SimulatedHost(1.3)
+    _, wall = time_cpu(host.work, budget_s=10, clock=host)
+    assert (host.calls, wall.steady) == (3, False)
+
+
 def test_noise_that_never_settles_uses_the_budget_and_is_inconclusive():
     host = SimulatedHost(5e-2, spread=0.3)
     _, wall = time_cpu(host.work, budget_s=8, clock=host)
