@@ -1,7 +1,9 @@
 """Sessions: `uvx nox -s ablations`, `uvx nox -s tests`; each makes its environment from uv.lock."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import nox
@@ -124,6 +126,51 @@ def mutants(session: nox.Session) -> None:
             session.run("cr-report", "--show-diff", "--surviving-only", str(kept))
     finally:
         session.run("git", "worktree", "remove", "--force", str(tree), external=True)
+
+
+@nox.session(venv_backend="none")
+def main_job(session: nox.Session) -> None:
+    """Time all of `ablations` at a revision and here, by turns: nox -s main_job -- REVISION [TURNS]; an hour a turn."""
+    revision, *turns = session.posargs
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder / "tree", ignore_errors=True)  # of a session that was killed
+    at = ("git", "worktree", "add", "--force", "--detach", str(folder / "tree"), revision)
+    session.run(*at, external=True)
+    trees = {revision: folder / "tree", "here": Path.cwd()}
+    groups = [f"--group={group}" for group in ("bench", "reports", "counters", "export")]
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in trees}
+    try:
+        for turn in range(int(*turns or [1])):
+            for name, tree in trees.items():
+                out, env = folder / f"results-{name}-{turn}", folder / f"env-{name}"
+                shutil.rmtree(out, ignore_errors=True)
+                with session.chdir(tree):
+                    sync = ("uv", "sync", "--frozen", "--no-default-groups", *groups)
+                    session.run(
+                        *sync, env={"UV_PROJECT_ENVIRONMENT": str(env)}, external=True, silent=True
+                    )
+                    began_s, before = time.monotonic(), os.times()
+                    python = str(env / "bin" / "python")
+                    session.run(
+                        python,
+                        "-m",
+                        "bench.ablations",
+                        "--out",
+                        str(out),
+                        external=True,
+                        silent=True,
+                    )
+                    after = os.times()
+                spent_s = sum(after[2:4]) - sum(before[2:4])
+                taken[name].append((time.monotonic() - began_s, spent_s))
+                session.log(f"{name}: {taken[name][-1][0]:.0f} s, {spent_s:.0f} s of processors")
+    finally:
+        session.run("git", "worktree", "remove", "--force", str(folder / "tree"), external=True)
+    for clock, kind in enumerate(("wall time", "processor time")):
+        ratios = [new[clock] / old[clock] for old, new in zip(*taken.values(), strict=True)]
+        session.log(
+            f"{kind}, here over {revision}: {', '.join(f'{ratio:.2f}' for ratio in ratios)}"
+        )
 
 
 @nox.session

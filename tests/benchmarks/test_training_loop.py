@@ -25,7 +25,7 @@ from bench.training.optim import make_optimiser
 from experiments.recipes import RECIPES
 
 pytestmark = pytest.mark.slow
-RECIPE = replace(RECIPES["scenes"], batch=8)
+RECIPE = replace(RECIPES["scenes"], batch=8, precision="float32")  # as in the bare loop
 ITERATIONS = 20 * READ_EVERY  # a shorter training would be read more often
 ROUNDS = 8  # as many as an interval of 99 % needs, after one that warms up
 CLOCKS = {"wall": time.perf_counter, "process": time.process_time}
