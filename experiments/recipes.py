@@ -176,8 +176,8 @@ _RECIPES = (
         cat_max_ratio=0.75,
         divisor="all",
     ),
-    # Ours: a cue is lost by a crop, another scale or a shift of hue, so that only flips and brightness remain. Format and
-    # stride take a third off a step; all networks lose about a point by them, differences between them stay.
+    # Ours: a cue is lost by a crop, another scale or a shift of hue, so that only flips and brightness remain. Number
+    # format and stride take a third off a step; all networks lose about a point by them, their differences stay.
     Recipe(
         name="scenes",
         iterations=Iterations(quick=400, standard=2_000, paper=6_000),
@@ -263,8 +263,10 @@ _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "camvid": _CAMVID,
     },
     "scenes": {"scenes": {}, "scenes-small": {}},
-    **dict.fromkeys(("half", "fine-tuned"), {"camvid": {}}),
-    **dict.fromkeys(("frozen", "frozen-float32", "frozen-sgd"), {"camvid": {}}),
+    **{
+        name: {"camvid": {}}
+        for name in ("half", "fine-tuned", "frozen", "frozen-float32", "frozen-sgd")
+    },
 }
 
 

@@ -12,9 +12,9 @@ from reports.training import Arm, Difference, TrainingStudy
 
 REFERENCE_BLOCK = "apnb"
 ACCURACY_RULE = (
-    "A difference is the second machine less the first, paired by seed, with its 95 % interval; what was trained by another recipe is left out. Machines add up in "
-    "other orders, so that trainings of a seed part; and they may have run other commits, which the report names under "
-    "'Environments'."
+    "A difference is the second machine less the first, paired by seed, with its 95 % interval; what was trained by "
+    "another recipe is left out. Machines add up in other orders, so that trainings of a seed part; and they may have "
+    "run other commits, which the report names under 'Environments'."
 )
 RATIO_RULE = (
     f"Each ratio is a block's median time over that of {REFERENCE_BLOCK} at the same size on the same machine; times "
@@ -68,13 +68,13 @@ def _pairs(first: TrainingStudy, second: TrainingStudy) -> Iterator[ArmPair]:
         # Rows of one name may have been trained by another recipe, which is another cell.
         cells = {seed: row["cell"] for seed, row in arm.runs.items()}
         alike = {seed for seed, row in other.runs.items() if cells.get(seed) == row["cell"]}
-        arms = [
+        here, there = (
             replace(each, rows=tuple(row for seed, row in each.runs.items() if seed in alike))
             for each in (arm, other)
-        ]
-        difference = training.paired(*(each.scores() for each in reversed(arms)))
+        )
+        difference = training.paired(there.scores(), here.scores())
         if difference:
-            yield ArmPair(first, *arms, difference)
+            yield ArmPair(first, here, there, difference)
 
 
 def _accuracy_table(pairs: Sequence[ArmPair], machines: Sequence[str]) -> Table:

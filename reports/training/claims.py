@@ -10,6 +10,10 @@ from typing import NamedTuple
 # fusion over NB), more than the loss that it calls minor (0.2, AFNB against FNB). Set before anything was trained.
 MARGIN_POINTS = 0.5
 
+# The experiment that settles how networks are trained, and its axes.
+SCHEDULE = "schedule"
+LENGTH, RATE, NETWORK = "iterations", "learning_rate", "network"
+
 ArmKey = tuple[str, ...]
 
 

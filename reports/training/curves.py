@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.model import COLOURS, INK, MARKERS, Figure, Frame, Plot, Spread, svg_of
-from reports.training.claims import arm_name
-from reports.training.runs import Arm, TrainingStudy, training_studies
+from reports.training.claims import LENGTH, NETWORK, RATE, SCHEDULE, arm_name
+from reports.training.runs import Arm, TrainingStudy, most_frequent, training_studies
 from reports.training.tables import miou_spread, study_table
-
-EXPERIMENT = "schedule"
-LENGTH, RATE, NETWORK = "iterations", "learning_rate", "network"
 
 Point = tuple[float, float, float]  # x, y, deviation
 
@@ -26,7 +23,7 @@ class Curve:
 
 def schedule_figures(frame: Frame) -> tuple[Figure, ...]:
     """Figures of each schedule study: mIoU by iterations, mIoU by rate, loss by iterations; empty ones are left out."""
-    studies = (study for study in training_studies(frame) if study.experiment == EXPERIMENT)
+    studies = (study for study in training_studies(frame) if study.experiment == SCHEDULE)
     return tuple(figure for study in studies for figure in _figures(study))
 
 
@@ -36,7 +33,7 @@ def _figures(study: TrainingStudy) -> Iterable[Figure]:
         (LENGTH, RATE, "iterations"),
         (RATE, LENGTH, "learning rate at first"),
     ):
-        usual = _most_frequent(arm.axes[other] for arm in arms)
+        usual = most_frequent(arm.axes[other] for arm in arms)
         curves = _curves(axis, [arm for arm in arms if arm.axes[other] == usual])
         if curves:
             at = f"{other.replace('_', ' ')} {usual}"
@@ -45,11 +42,6 @@ def _figures(study: TrainingStudy) -> Iterable[Figure]:
     losses = _losses([arm for arm in arms if int(arm.axes[LENGTH]) == longest])
     if losses:
         yield _figure(study, losses, ("loss", "iterations", "loss", f"{longest} iterations"))
-
-
-def _most_frequent(values: Iterable[object]) -> object:
-    values = list(values)
-    return statistics.mode(values) if values else None
 
 
 def _curves(axis: str, arms: Sequence[Arm]) -> list[Curve]:

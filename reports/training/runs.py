@@ -149,6 +149,12 @@ class TrainingStudy:
         return next((arm for arm in self.arms if arm.key == key), None)
 
 
+def most_frequent(values: Iterable[object]) -> object:
+    """The value that most have, the first of those that are as frequent; None of none."""
+    values = list(values)
+    return statistics.mode(values) if values else None
+
+
 def _backbone(score: "Accuracy") -> str:
     """The backbone of a training, and whether it was trained too."""
     weights = f", pretrained ({score.pretrained})" if score.pretrained else ""

@@ -8,16 +8,17 @@ from typing import Any
 from bench.analysis import class_iou, mean_iou
 from reports import model
 from reports.model import GIGA, Column, Field, Frame, Mark, Row, Spread, Table, Value, memory_column
-from reports.training.claims import PAPER_TABLES
+from reports.training.claims import PAPER_TABLES, SCHEDULE, arm_name
 from reports.training.notes import study_notes
 from reports.training.runs import (
+    LISTED_SEEDS,
     SEED,
     Arm,
     TrainingStudy,
     studies_by_setting,
     training_studies,
 )
-from reports.training.verdict_tables import verdict_tables
+from reports.training.verdict_tables import length_table, verdict_tables
 
 SPREAD = (
     "mIoU is the mean and the standard deviation over the seeds; each seed is in the next table."
@@ -37,6 +38,8 @@ def training_tables(frame: Frame) -> tuple[Table, ...]:
         was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
         if was_run and study.seeds:
             tables.append(_seed_table(study))
+        if study.experiment == SCHEDULE and study.runs:
+            tables.append(length_table(study))
     settings = studies_by_setting(studies)
     return (*tables, *(table for same in settings for table in verdict_tables(same)))
 
@@ -73,10 +76,22 @@ def _seed_table(study: TrainingStudy) -> Table:
     def score(arm: Arm, seed: object) -> Value:
         return arm.missing(seed) if (value := arm.scores().get(seed)) is None else value
 
+    after, what = "seeds", ": mIoU of every seed"
+    if len(study.seeds) > LISTED_SEEDS:  # too many for columns
+        named = [MIOU_COLUMN(arm_name(arm.key)) for arm in study.arms]
+        return Table(
+            name=study.file_name(study.experiment, after=after),
+            title=f"{study.title(_topic(study))}{what}",
+            columns=(model.text_column("seed"), *named),
+            rows=tuple(
+                (str(seed), *(score(arm, seed) for arm in study.arms)) for seed in study.seeds
+            ),
+            caption=study.conditions,
+        )
     fields = (
         _arm_field(MIOU_COLUMN(f"seed {seed}"), partial(score, seed=seed)) for seed in study.seeds
     )
-    return _tabulate(study, *fields, after="seeds", what=": mIoU of every seed")
+    return _tabulate(study, *fields, after=after, what=what)
 
 
 def _arm_field(
@@ -92,16 +107,19 @@ def _tabulate(
         return _arm_field(model.text_column(name), lambda arm: arm.axes[name])
 
     axes = map(axis, study.arms[0].axes if study.arms else ())
-    paper = PAPER_TABLES.get(study.experiment)
-    topic = f"{paper.place}: {paper.topic}" if paper else study.experiment
     return model.tabulate(
         [{"arm": arm} for arm in study.arms],
         (*axes, *fields),
         name=study.file_name(study.experiment, after=after),
-        title=f"{study.title(topic)}{what}",
+        title=f"{study.title(_topic(study))}{what}",
         caption=study.conditions,
         notes=notes,
     )
+
+
+def _topic(study: TrainingStudy) -> str:
+    paper = PAPER_TABLES.get(study.experiment)
+    return f"{paper.place}: {paper.topic}" if paper else study.experiment
 
 
 def miou_spread(arm: Arm, group: str | None = None) -> Spread | Mark:

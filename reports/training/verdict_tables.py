@@ -6,8 +6,15 @@ from statistics import median
 
 from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value, text_column
 from reports.training import statistics
-from reports.training.claims import MARGIN_POINTS
-from reports.training.runs import TrainingStudy
+from reports.training.claims import (
+    COMPARISONS,
+    LENGTH,
+    MARGIN_POINTS,
+    NETWORK,
+    RATE,
+    TextComparison,
+)
+from reports.training.runs import TrainingStudy, most_frequent
 from reports.training.statistics import EXACT_SEEDS, LEVEL, MIN_SEEDS, VERDICTS, seeds_needed
 from reports.training.verdicts import ComparisonResult, comparison_results
 
@@ -23,10 +30,8 @@ IMAGES_RULE = (
     "images of the kind (bootstrap, 95 %); each image, or where neighbours are alike each fifth of the set, is drawn "
     "with all networks."
 )
-GROUP_RULE = (
-    "Differences of the mIoU over the classes of a group, paired by seed, with 95 % intervals; no verdict is drawn "
-    "from them."
-)
+UNJUDGED = "paired by seed, with 95 % intervals; no verdict is drawn from them."
+GROUP_RULE = f"Differences of the mIoU over the classes of a group, {UNJUDGED}"
 ALONE = (
     "The published numbers are of one training each: of networks those of Table 6, of samplers and grids those of "
     "Table 7."
@@ -106,6 +111,44 @@ def _verdict_table(
             *_widths(results),
             ALONE,
         ),
+    )
+
+
+def length_table(study: TrainingStudy) -> Table:
+    """Differences of a schedule's networks by how long they were trained, at the rate that most of them have."""
+    usual = most_frequent(arm.axes[RATE] for arm in study.arms)
+    arms = {
+        (arm.axes[NETWORK], arm.axes[LENGTH]): arm for arm in study.arms if arm.axes[RATE] == usual
+    }
+    lengths = sorted({length for _, length in arms}, key=int)
+    shown = [
+        comparison
+        for comparison in COMPARISONS
+        if not comparison.margin
+        and all(
+            (key[0], length) in arms
+            for key in (comparison.above, comparison.below)
+            for length in lengths
+        )
+    ]
+
+    def difference(comparison: TextComparison, length: str) -> Value:
+        above, below = (arms[key[0], length] for key in (comparison.above, comparison.below))
+        return _over_seeds(statistics.paired(above.scores(), below.scores()), "")
+
+    return Table(
+        name=study.file_name(study.experiment, after="differences"),
+        title=f"{study.title(study.experiment)}: differences by iterations",
+        columns=(
+            text_column("comparison"),
+            *(POINTS(f"{int(length):,} iterations") for length in lengths),
+        ),
+        rows=tuple(
+            (comparison.label, *(difference(comparison, length) for length in lengths))
+            for comparison in shown
+        ),
+        caption=study.conditions,
+        notes=(f"Differences of the mIoU at a learning rate of {usual}, {UNJUDGED}",),
     )
 
 

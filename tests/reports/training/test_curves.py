@@ -4,6 +4,7 @@ import pytest
 
 from bench.records import Failure
 from reports.model import frame
+from reports.model.layout import text_of
 from reports.training import curves, tables
 
 FROZEN = {"dataset": "camvid", "budget": "standard", "features": "frozen"}
@@ -87,3 +88,23 @@ def test_a_table_says_that_the_backbone_was_frozen(make):
     assert "efficientnet-lite0, pretrained (package) and FROZEN: heads alone were trained" in (
         table.caption
     )
+
+
+def test_differences_of_networks_stand_by_the_length_of_their_trainings(make):
+    records = [
+        *point(make, "paper/nb", "0.01", "200", (30.0, 31.0, 32.0)),
+        *point(make, "paper/nb", "0.01", "1600", (40.0, 41.0, 42.0)),
+        *point(make, "paper/apnb", "0.01", "200", (31.0, 32.0, 34.0)),
+        *point(make, "paper/apnb", "0.01", "1600", (39.0, 40.0, 41.0)),
+        *point(make, "paper/nb", "0.02", "200", (10.0, 10.0, 10.0)),
+    ]
+    shown = {each.name: each for each in tables.training_tables(frame.build_frame(records))}
+    table = shown["schedule-camvid-standard-frozen-features-differences"]
+    assert [column.heading for column in table.columns[1:]] == [
+        f"{length} iterations, measured (points)" for length in ("200", "1,600")
+    ]
+    (row,) = table.rows
+    # Of 1, 1 and 2 by Student's t.
+    assert [text_of(v, c) for v, c in zip(row, table.columns, strict=True)] == [
+        *("apnb over nb", "1.33 [-0.10, 2.77]", "-1.00 [-1.00, -1.00]"),
+    ]
