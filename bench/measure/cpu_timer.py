@@ -49,7 +49,7 @@ def time_cpu(
         read_call = partial(_read, work, clock, launches=1)
         first = read_call()
         warm, launches = collect.WarmUp(last=first), 1
-        is_long = first.spent_s >= budget_s / LEAST_FOR_INTERVAL
+        is_long = first.spent_s >= (1 - WARM_SHARE) * budget_s / LEAST_FOR_INTERVAL
         if not is_long:
             cap_s = min(LONGEST_WARM_UP_S, WARM_SHARE * budget_s)
             warm = collect.warm_up(read_call, clock.wall_s, cap_s=cap_s, agreement=AGREEMENT)

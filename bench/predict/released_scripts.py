@@ -160,9 +160,10 @@ def _turns(
     with torch.device(device):
         module = factory().eval()
     samples: list[float] = []
+    draw = _drawing(size, widths, device)
     with torch.no_grad():
         while len(samples) < most and (not samples or sum(samples) < budget_s):
-            x = [torch.randn(1, width, size.height, size.width, device=device) for width in widths]
+            x = draw()
             start = clock()
             module(*x)
             if cuda:
@@ -171,6 +172,16 @@ def _turns(
             if cuda:
                 cuda.empty_cache()
     return samples
+
+
+def _drawing(size: Size, widths: tuple[int, ...], device: str) -> Callable[[], list[Tensor]]:
+    """What makes a new input each time; on a processor, which takes longer to draw one than many a call, a copy."""
+    draw = partial(torch.randn, device=device)
+    shapes = [(1, width, size.height, size.width) for width in widths]
+    if device != "cpu":
+        return lambda: [draw(shape) for shape in shapes]
+    drawn = [draw(shape) for shape in shapes]
+    return lambda: [each.clone() for each in drawn]
 
 
 def sequence_of(cell: Measurement) -> tuple[Run, ...]:

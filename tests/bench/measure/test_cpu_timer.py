@@ -79,7 +79,7 @@ def test_a_call_longer_than_the_budget_is_made_once():
 
 
 def test_of_calls_too_long_for_an_interval_three_are_enough():
-    host = SimulatedHost(1.3)
+    host = SimulatedHost(1.1)
     _, wall = time_cpu(host.work, budget_s=10, clock=host)
     assert (host.calls, wall.steady) == (3, False)
 

@@ -121,6 +121,17 @@ def test_measured_memory_is_the_lifetime_maximum_less_the_base_of_its_size():
     assert released_scripts.measured_memory(sequence, cuda, device="cpu") == (50, 300, 500)
 
 
+class Keeping(nn.Module):
+    """Keeps its inputs."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def forward(self, x):
+        self.seen.append(x)
+
+
 class Clock:
     """Each reading is later by the next step."""
 
@@ -150,6 +161,15 @@ def test_times_end_early_when_their_budget_is_spent_and_say_so():
     found = times([0.0, 1.0] * 40, budget_s=4.0)
     assert len(found.samples_s) == 4
     assert any("4 calls of the script's 20" in note for note in found.notes)
+
+
+def test_each_call_on_a_processor_has_an_input_of_its_own_memory():
+    seen = []
+    released_scripts._turns(
+        lambda: Keeping(seen), size=Size(height=4, width=4), widths=(3,), device="cpu", cuda=None
+    )
+    assert len({x.data_ptr() for x in seen}) == 20
+    assert all(x.shape == (1, 3, 4, 4) and x.std() > 0.5 for x in seen)
 
 
 def test_on_a_gpu_each_call_is_waited_for_and_followed_by_an_emptied_cache():
