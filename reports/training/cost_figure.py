@@ -29,6 +29,15 @@ LABEL_PLACES = (
     *(((0, 9), "center", "bottom"), ((0, -9), "center", "top")),
     *(((8, 12), "left", "bottom"), ((8, -12), "left", "top")),
     *(((-8, 12), "right", "bottom"), ((-8, -12), "right", "top")),
+    # Of many near points, higher and lower.
+    *(
+        place
+        for height in (26, 40, 54, 68)
+        for place in (
+            *(((8, height), "left", "bottom"), ((8, -height), "left", "top")),
+            *(((-8, height), "right", "bottom"), ((-8, -height), "right", "top")),
+        )
+    ),
 )
 
 ScoredArm = tuple[str, float, Spread]
@@ -58,7 +67,7 @@ def _scatter_figure(study: TrainingStudy, arms: Sequence[ScoredArm], *, call: st
     def draw(axes: Plot) -> None:
         for _, macs, score in arms:
             axes.errorbar(macs, score.mean, yerr=score.deviation or None, capsize=3, **style)
-        axes.margins(x=0.18, y=0.12)
+        axes.margins(x=0.3, y=0.3)
         axes.grid(visible=True, color=INK, alpha=0.15, linewidth=0.6)
         _label_points(axes, arms)
         axes.set(xlabel=f"MACs of {call} (G)", ylabel="mIoU (%)")
@@ -76,11 +85,12 @@ def _scatter_figure(study: TrainingStudy, arms: Sequence[ScoredArm], *, call: st
 
 
 def _label_points(axes: Plot, arms: Sequence[ScoredArm]) -> None:
-    """Write each name beside its point, where it covers neither another name nor a point if there is such a place."""
+    """Write each name beside its point, within the axes, over no other name or point if there is such a place."""
     from matplotlib.backends.backend_agg import RendererAgg
 
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     renderer = RendererAgg(640, 380, axes.figure.dpi)  # type: ignore[no-untyped-call]
+    frame = axes.get_window_extent(renderer)
     dots = [tuple(axes.transData.transform((macs, score.mean))) for _, macs, score in arms]
     taken: list[Annotation] = []
     for name, macs, score in arms:
@@ -89,7 +99,8 @@ def _label_points(axes: Plot, arms: Sequence[ScoredArm]) -> None:
             text = label(offset=offset, ha=side, va=height)
             box = text.get_window_extent(renderer)
             covers = box.count_overlaps([other.get_window_extent(renderer) for other in taken])
-            if not covers and not box.count_contains(dots):
+            inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
+            if inside and not covers and not box.count_contains(dots):
                 break
             text.remove()
         else:
