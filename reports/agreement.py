@@ -1,7 +1,7 @@
-"""How far machines agree: accuracies row by row, and times as ratios between blocks, never from machine to machine."""
+"""How far machines and recipes agree on accuracies, row by row, and machines on ratios of times between blocks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from statistics import fmean
 from typing import NamedTuple
@@ -11,11 +11,8 @@ from reports.model import Column, Frame, Interval, Row, Table, Value, text_colum
 from reports.training import Arm, Difference, TrainingStudy
 
 REFERENCE_BLOCK = "apnb"
-ACCURACY_RULE = (
-    "A difference is the second machine less the first, paired by seed, with its 95 % interval; what was trained by "
-    "another recipe is left out. Machines add up in other orders, so that trainings of a seed part; and they may have "
-    "run other commits, which the report names under 'Environments'."
-)
+PAIRED = "A difference is the second less the first, paired by seed, with its 95 % interval"
+USUAL = "usual recipe"
 RATIO_RULE = (
     f"Each ratio is a block's median time over that of {REFERENCE_BLOCK} at the same size on the same machine; times "
     "of one machine are not set against another's."
@@ -31,45 +28,73 @@ class ArmPair(NamedTuple):
     difference: Difference
 
 
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """What two trainings of a row may differ in besides the seed."""
+
+    axis: str  # of the setting
+    title: str
+    rule: str
+    same_cell: bool  # whether only trainings of one cell are set beside one another
+    beside: str = ""  # what all others are set beside; empty for every two
+
+
+CONTRASTS = (
+    Contrast(
+        training.MACHINE,
+        "Agreement of two machines: mIoU",
+        f"{PAIRED}; what was trained by another recipe is left out. Machines add up in other orders, so that trainings "
+        "of a seed part; and they may have run other commits, which the report names under 'Environments'.",
+        same_cell=True,
+    ),
+    Contrast(
+        "recipe", "What another recipe changes: mIoU", f"{PAIRED}.", same_cell=False, beside=USUAL
+    ),
+)
+
+
 def agreement_tables(frame: Frame) -> tuple[Table, ...]:
-    """Compare every two machines that trained the same rows, or timed the same blocks; none with one machine."""
+    """Compare every two machines or recipes that trained the same rows, and machines that timed the same blocks."""
     studies = training.training_studies(frame)
-    same_but_machine = model.grouped(
-        (study for study in studies if training.MACHINE in study.setting), _setting_elsewhere
-    )
     return (
-        *(table for same in same_but_machine.values() for table in _accuracies(same)),
+        *(table for contrast in CONTRASTS for table in _accuracies(studies, contrast)),
         *(table for name in blocks.BLOCK_TITLES for table in _time_ratios(frame, name)),
     )
 
 
-def _setting_elsewhere(study: TrainingStudy) -> str:
-    return str(sorted((k, str(v)) for k, v in study.setting.items() if k != training.MACHINE))
+def _accuracies(studies: Sequence[TrainingStudy], contrast: Contrast) -> Iterator[Table]:
+    def others(study: TrainingStudy) -> Mapping[str, object]:
+        return {name: value for name, value in study.setting.items() if name != contrast.axis}
+
+    for alike in model.grouped(studies, lambda study: str(sorted(others(study).items()))).values():
+        by_value = model.grouped(alike, lambda study: str(study.setting.get(contrast.axis, USUAL)))
+        for names in combinations(sorted(by_value, key=USUAL.__ne__), 2):
+            if contrast.beside not in ("", names[0]):
+                continue
+            pairs = [
+                pair
+                for first, second in product(*(by_value[name] for name in names))
+                if first.experiment == second.experiment
+                for pair in _pairs(first, second, same_cell=contrast.same_cell)
+            ]
+            if pairs:
+                study = replace(alike[0], setting=others(alike[0]))
+                yield _accuracy_table(study, pairs, names, contrast)
 
 
-def _accuracies(studies: Sequence[TrainingStudy]) -> Iterator[Table]:
-    by_machine = model.grouped(studies, lambda study: str(study.setting[training.MACHINE]))
-    for machines in combinations(by_machine, 2):
-        pairs = [
-            pair
-            for first, second in product(*(by_machine[machine] for machine in machines))
-            if first.experiment == second.experiment
-            for pair in _pairs(first, second)
-        ]
-        if pairs:
-            yield _accuracy_table(pairs, machines)
-
-
-def _pairs(first: TrainingStudy, second: TrainingStudy) -> Iterator[ArmPair]:
+def _pairs(first: TrainingStudy, second: TrainingStudy, *, same_cell: bool) -> Iterator[ArmPair]:
     for arm in first.arms:
         other = second.arm(arm.key)
         if other is None:
             continue
-        # Rows of one name may have been trained by another recipe, which is another cell.
         cells = {seed: row["cell"] for seed, row in arm.runs.items()}
-        alike = {seed for seed, row in other.runs.items() if cells.get(seed) == row["cell"]}
+        shared = {
+            seed
+            for seed, row in other.runs.items()
+            if seed in cells and (not same_cell or cells[seed] == row["cell"])
+        }
         here, there = (
-            replace(each, rows=tuple(row for seed, row in each.runs.items() if seed in alike))
+            replace(each, rows=tuple(row for seed, row in each.runs.items() if seed in shared))
             for each in (arm, other)
         )
         difference = training.paired(there.scores(), here.scores())
@@ -77,9 +102,9 @@ def _pairs(first: TrainingStudy, second: TrainingStudy) -> Iterator[ArmPair]:
             yield ArmPair(first, here, there, difference)
 
 
-def _accuracy_table(pairs: Sequence[ArmPair], machines: Sequence[str]) -> Table:
-    setting = {k: v for k, v in pairs[0].study.setting.items() if k != training.MACHINE}
-    study = replace(pairs[0].study, setting=setting)
+def _accuracy_table(
+    study: TrainingStudy, pairs: Sequence[ArmPair], names: Sequence[str], contrast: Contrast
+) -> Table:
     points = Column("difference", "points", 2, base="points", source="measured")
     means = [abs(pair.difference.mean) for pair in pairs]
     every = [abs(gap) for pair in pairs for gap in pair.difference.gaps]
@@ -88,12 +113,12 @@ def _accuracy_table(pairs: Sequence[ArmPair], machines: Sequence[str]) -> Table:
         for ends in (pair.difference.interval() for pair in pairs)
     )
     return Table(
-        name=study.file_name("agreement", *machines),
-        title=study.title("Agreement of two machines: mIoU"),
+        name=study.file_name("agreement", *names),
+        title=study.title(contrast.title),
         columns=(
             text_column("where"),
             text_column("row"),
-            *(Column(machine, "%", 2, base="percent", source="measured") for machine in machines),
+            *(Column(name, "%", 2, base="percent", source="measured") for name in names),
             points,
             Column("largest of a seed", "points", 2, base="points"),
             Column("seeds"),
@@ -103,7 +128,7 @@ def _accuracy_table(pairs: Sequence[ArmPair], machines: Sequence[str]) -> Table:
             f"{len(pairs)} rows: the means differ by {max(means):.2f} points at most and {fmean(means):.2f} on "
             f"average, a seed by {max(every):.2f} at most; {away} of the intervals leave 0 out."
         ),
-        notes=(ACCURACY_RULE,),
+        notes=(contrast.rule,),
         group_by=(0,),
     )
 

@@ -25,7 +25,9 @@ OPTIONS = {
     "bench.validate:parser": "--fit --format --leave-out --out",
     "reports.__main__:_parser": "--format --out",
 }
-SESSIONS = "ablations coverage cluster docs efficiency gate lint main_job mutants reference tests wheel"
+SESSIONS = (
+    "ablations coverage cluster docs efficiency gate lint main_job mutants reference tests wheel"
+)
 SPEC = ("experiment", "axes", "subject", "size", "device", "time_limit_s", "seed", "batch", "dtype")
 CALL = ("mode", "protocol", "preceded_by", "probes", "implementation", "budget_s")
 NAMES = {

@@ -14,7 +14,7 @@ from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
 from reports.model import frame
 from reports.render import markdown
-from reports.training import answers, runs
+from reports.training import answers, runs, verdict_tables
 from reports.training import tables as ablations
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,10 +22,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDER = ROOT / "reports" / "reference" / "intel-xeon-2-cores"
 ERRORS = ROOT / "reports" / "reference" / "gpu-timings" / "errors.jsonl"
 ESTIMATED = validation.validation_tables(read_errors(ERRORS))
+# Of the days when the EPYC ran, by the recipe that it had.
+SAME_RECIPE = FOLDER.with_name("intel-xeon-2-cores-ade1b8e")
 AGREED = frame.build_frame(
     [
         kept
-        for folder in (FOLDER, FOLDER.with_name("amd-epyc-2-cores"))
+        for folder in (SAME_RECIPE, FOLDER.with_name("amd-epyc-2-cores"))
         for name in ("table1", "table6", "table7")
         for kept in record.read_records(folder / f"{name}.jsonl")
     ]
@@ -33,11 +35,22 @@ AGREED = frame.build_frame(
 MEASURING = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
 JUDGED = outcome.read_outcome(FOLDER / "regression")
 KEPT = frame.build_frame(record.read_records(FOLDER))
+# Trainings in other ways than the README's, which stand on a page of their own.
+OTHERWISE = ("frozen-float32", "frozen-sgd", "fine-tuned", "scenes-small")
+DEPENDS = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+
+
+def is_usual(study):
+    return study.experiment != "schedule" and not {*OTHERWISE} & {*study.setting.values()}
+
+
+STUDIES = runs.training_studies(KEPT)
+OTHERS = [study for study in STUDIES if not is_usual(study)]
 SHOWN = (
     *efficiency_tables(KEPT),
     *ESTIMATED,
     audit.audit_table(KEPT),
-    *(ablations.study_table(study) for study in runs.training_studies(KEPT)),
+    *(ablations.study_table(study) for study in STUDIES if is_usual(study)),
     *(
         table
         for table in crossover.crossover_tables(KEPT)
@@ -92,9 +105,22 @@ def test_a_command_names_a_session_that_is_there(session):
     assert f"def {session}(session" in (ROOT / "noxfile.py").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "alike", runs.studies_by_setting(runs.training_studies(KEPT)), ids=lambda alike: alike[0].name
-)
+@pytest.mark.parametrize("alike", runs.studies_by_setting(STUDIES), ids=lambda alike: alike[0].name)
 def test_the_answers_on_accuracy_are_those_of_the_kept_records(alike):
+    page = README if is_usual(alike[0]) else DEPENDS
     for answer in answers.accuracy_answers(alike):
-        assert f"- {markdown.escape_markdown(answer)}" in README
+        assert f"- {markdown.escape_markdown(answer)}" in page
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        # Those of the heads stand in the comparison of recipes.
+        *(ablations.study_table(study) for study in OTHERS if "frozen-" not in study.name),
+        *(verdict_tables.length_table(study) for study in OTHERS if study.experiment == "schedule"),
+        *(table for table in agreement_tables(KEPT) if "recipe" in table.title),
+    ],
+    ids=lambda table: table.name,
+)
+def test_a_table_of_the_page_on_accuracy_is_what_records_render_to(table):
+    assert markdown.to_markdown(table).split("\n", 2)[2].strip() in DEPENDS

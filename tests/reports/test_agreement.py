@@ -71,6 +71,24 @@ def test_what_was_trained_by_another_recipe_is_not_compared(make):
     assert texts(table.rows[0], table)["seeds"] == "2"
 
 
+def test_another_recipe_is_set_beside_the_usual_one(make):
+    setting = {"dataset": "camvid", "budget": "standard"}
+    records = [
+        make.training(
+            "table6", {"network": "paper/nb"}, seed, percent + seed, setting=setting | more
+        )
+        for more, percent in (({"recipe": "half"}, 41.0), ({}, 40.0), ({"recipe": "mmseg"}, 43.0))
+        for seed in (0, 1, 2)
+    ]
+    table, other = tables(records)
+    assert "mmseg, measured (%)" in texts(other.rows[0], other)
+    shown = texts(table.rows[0], table)
+    assert table.title == "What another recipe changes: mIoU, camvid, standard"
+    assert shown["usual recipe, measured (%)"].startswith("41.00")
+    assert shown["half, measured (%)"].startswith("42.00")
+    assert shown["difference, measured (points)"].startswith("1.00")
+
+
 def test_each_machine_has_tables_of_its_own(make):
     records = list(trained(make, {"baseline": 40.0, "nb": 50.0}, (0.1, 0.2, 0.6)))
     settings = [study.setting for study in training_studies(frame.build_frame(records))]
