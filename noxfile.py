@@ -131,6 +131,8 @@ def mutants(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def main_job(session: nox.Session) -> None:
     """Time all of `ablations` at a revision and here, by turns: nox -s main_job -- REVISION [TURNS]; an hour a turn."""
+    if len(session.posargs) not in (1, 2):
+        session.error("which revision, and how many turns? nox -s main_job -- REVISION [TURNS]")
     revision, *turns = session.posargs
     folder = Path(session.create_tmp()).resolve()
     shutil.rmtree(folder / "tree", ignore_errors=True)  # of a session that was killed

@@ -133,6 +133,12 @@ def setting_of(options: Namespace) -> Setting:
     names = ("dataset", "root", "budget", "recipe", "backbone", "pretrained", "features")
     chosen = {name: getattr(options, name) for name in names}
     seeds = options.seeds or (2 if options.budget == "smoke" else 3)
+    if (options.recipe or "").startswith("frozen") and options.features != "frozen":
+        msg = (
+            f"recipe {options.recipe!r} is for heads on maps that are kept; pass --features frozen with it, or another "
+            "recipe"
+        )
+        raise ValueError(msg)
     return Setting(**chosen, seeds=tuple(range(seeds)))
 
 

@@ -71,6 +71,8 @@ class Setting:
         data, frozen = DATASETS[self.dataset], self.features == "frozen"
         usual = "frozen" if frozen else data.recipe
         recipe = recipe_for(self.recipe or usual, self.dataset)
+        if frozen:
+            recipe.check_kept()
         return Training(
             dataset=self.dataset,
             root=self.root,

@@ -35,7 +35,7 @@ class Contrast:
     axis: str  # of the setting
     title: str
     rule: str
-    same_cell: bool  # whether only trainings of one cell are set beside one another
+    same: str  # what trainings have in common that are set beside one another
     beside: str = ""  # what all others are set beside; empty for every two
 
 
@@ -45,10 +45,14 @@ CONTRASTS = (
         "Agreement of two machines: mIoU",
         f"{PAIRED}; what was trained by another recipe is left out. Machines add up in other orders, so that trainings "
         "of a seed part; and they may have run other commits, which the report names under 'Environments'.",
-        same_cell=True,
+        same="cell",
     ),
     Contrast(
-        "recipe", "What another recipe changes: mIoU", f"{PAIRED}.", same_cell=False, beside=USUAL
+        "recipe",
+        "What another recipe changes: mIoU",
+        f"{PAIRED}; a seed's two trainings are of one machine.",
+        same="device_name",
+        beside=USUAL,
     ),
 )
 
@@ -75,23 +79,23 @@ def _accuracies(studies: Sequence[TrainingStudy], contrast: Contrast) -> Iterato
                 pair
                 for first, second in product(*(by_value[name] for name in names))
                 if first.experiment == second.experiment
-                for pair in _pairs(first, second, same_cell=contrast.same_cell)
+                for pair in _pairs(first, second, same=contrast.same)
             ]
             if pairs:
                 study = replace(alike[0], setting=others(alike[0]))
                 yield _accuracy_table(study, pairs, names, contrast)
 
 
-def _pairs(first: TrainingStudy, second: TrainingStudy, *, same_cell: bool) -> Iterator[ArmPair]:
+def _pairs(first: TrainingStudy, second: TrainingStudy, *, same: str) -> Iterator[ArmPair]:
     for arm in first.arms:
         other = second.arm(arm.key)
         if other is None:
             continue
-        cells = {seed: row["cell"] for seed, row in arm.runs.items()}
+        runs = arm.runs
         shared = {
             seed
             for seed, row in other.runs.items()
-            if seed in cells and (not same_cell or cells[seed] == row["cell"])
+            if seed in runs and runs[seed][same] == row[same]
         }
         here, there = (
             replace(each, rows=tuple(row for seed, row in each.runs.items() if seed in shared))

@@ -117,7 +117,12 @@ def test_the_answers_on_accuracy_are_those_of_the_kept_records(alike):
     [
         # Those of the heads stand in the comparison of recipes.
         *(ablations.study_table(study) for study in OTHERS if "frozen-" not in study.name),
-        *(verdict_tables.length_table(study) for study in OTHERS if study.experiment == "schedule"),
+        *(
+            table
+            for study in OTHERS
+            if runs.is_schedule(study)
+            for table in verdict_tables.length_table(study)
+        ),
         *(table for table in agreement_tables(KEPT) if "recipe" in table.title),
     ],
     ids=lambda table: table.name,

@@ -125,12 +125,8 @@ class EvaluationViews:
 
 def check_frozen(recipe: Recipe | None = None, protocol: str = "whole") -> None:
     """Raise ValueError if maps can't be kept for that recipe, or not be evaluated by that protocol."""
-    if recipe is not None and not recipe.draws_mirroring_alone:
-        msg = (
-            f"recipe {recipe.name!r} draws scale, shape, place or colours anew each time, so that no maps can be kept; "
-            "pass --dataset camvid --recipe frozen, or train the backbone too"
-        )
-        raise ValueError(msg)
+    if recipe is not None:
+        recipe.check_kept()
     chosen = look_up("protocol", protocol, PROTOCOLS)
     if replace(chosen, short_side=None, long_side=None) != EvaluationProtocol():
         msg = (

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.model import COLOURS, INK, MARKERS, Figure, Frame, Plot, Spread, svg_of
-from reports.training.claims import LENGTH, NETWORK, RATE, SCHEDULE, arm_name
-from reports.training.runs import Arm, TrainingStudy, most_frequent, training_studies
+from reports.training.claims import LENGTH, NETWORK, RATE, arm_name
+from reports.training.runs import (
+    Arm,
+    TrainingStudy,
+    is_schedule,
+    most_frequent,
+    training_studies,
+)
 from reports.training.tables import miou_spread, study_table
 
 Point = tuple[float, float, float]  # x, y, deviation
@@ -23,7 +29,7 @@ class Curve:
 
 def schedule_figures(frame: Frame) -> tuple[Figure, ...]:
     """Figures of each schedule study: mIoU by iterations, mIoU by rate, loss by iterations; empty ones are left out."""
-    studies = (study for study in training_studies(frame) if study.experiment == SCHEDULE)
+    studies = (study for study in training_studies(frame) if is_schedule(study))
     return tuple(figure for study in studies for figure in _figures(study))
 
 
@@ -38,10 +44,10 @@ def _figures(study: TrainingStudy) -> Iterable[Figure]:
         if curves:
             at = f"{other.replace('_', ' ')} {usual}"
             yield _figure(study, curves, (axis, words, "mIoU (%)", at))
-    longest = max((int(arm.axes[LENGTH]) for arm in arms), default=0)
-    losses = _losses([arm for arm in arms if int(arm.axes[LENGTH]) == longest])
+    longest = max((float(arm.axes[LENGTH]) for arm in arms), default=0.0)
+    losses = _losses([arm for arm in arms if float(arm.axes[LENGTH]) == longest])
     if losses:
-        yield _figure(study, losses, ("loss", "iterations", "loss", f"{longest} iterations"))
+        yield _figure(study, losses, ("loss", "iterations", "loss", f"{longest:g} iterations"))
 
 
 def _curves(axis: str, arms: Sequence[Arm]) -> list[Curve]:

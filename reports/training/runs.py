@@ -7,14 +7,14 @@ counted or predicted without a seed or a setting count for all of them.
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis import mean_iou
 from bench.records import SETTING_AXES
 from reports import model
 from reports.model import UNMEASURED, Frame, Mark, Row, slug
-from reports.training.claims import PAPER_TABLES, ArmKey
+from reports.training.claims import LENGTH, NETWORK, PAPER_TABLES, RATE, SCHEDULE, ArmKey
 
 if TYPE_CHECKING:
     from bench.records import Accuracy, Document
@@ -149,6 +149,19 @@ class TrainingStudy:
         return next((arm for arm in self.arms if arm.key == key), None)
 
 
+def is_schedule(study: TrainingStudy) -> bool:
+    """Whether a study has networks by rate and length, both of them numbers."""
+
+    def numbered(arm: Arm) -> bool:
+        try:
+            return all(float(arm.axes[name]) > 0 for name in (LENGTH, RATE))
+        except (KeyError, TypeError, ValueError):
+            return False
+
+    arms = study.arms
+    return study.experiment == SCHEDULE and all(NETWORK in a.axes and numbered(a) for a in arms)
+
+
 def most_frequent(values: Iterable[object]) -> object:
     """The value that most have, the first of those that are as frequent; None of none."""
     values = list(values)
@@ -202,7 +215,9 @@ def training_studies(frame: Frame) -> tuple[TrainingStudy, ...]:
     """Every study, by experiment and setting, with a row for each arm that was run or printed."""
     settings: dict[str, list[Mapping[str, Any]]] = {}
     studies = []
-    for study in (s for name in trained_experiments(frame) for s in _studies_of(frame, name)):
+    divided = _divided(frame)
+    found = (_studies_of(frame, name, divided) for name in trained_experiments(frame))
+    for study in chain.from_iterable(found):
         alike = settings.setdefault(slug(study.name), [])
         if study.setting not in alike:
             alike.append(study.setting)
@@ -216,7 +231,9 @@ def studies_by_setting(studies: Iterable[TrainingStudy]) -> tuple[Sequence[Train
     return tuple(alike.values())
 
 
-def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
+def _studies_of(
+    frame: Frame, experiment: str, divided: Mapping[str, Sequence[str]]
+) -> Iterator[TrainingStudy]:
     rows = model.rows_of_experiment(frame, experiment)
     ours = [row for row in rows if row["protocol"] != "published"]
     names = dict.fromkeys(name for row in ours for name in row["axes"])
@@ -226,15 +243,14 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
     printed = [row for row in rows if row["document"] is not None]
     printed.sort(key=lambda row: row["published_place"])
     document = printed[0]["document"] if printed else None
-    named: list[tuple[Row, Mapping[str, Any]]] = [
-        (row, {name: value for name, value in row["axes"].items() if name not in (SEED, *axes)})
-        for row in ours
-    ]
+    named: list[tuple[Row, Mapping[str, Any]]] = []
+    for row in ours:
+        beside = {name: v for name, v in row["axes"].items() if name not in (SEED, *axes)}
+        named.extend(_settings_of(row, beside, divided.get(_shared(row), ())))
 
     def key_of(row: Row) -> tuple[Any, ...]:
         return tuple(row["axes"].get(name, "") for name in axes)
 
-    named = list(_by_machine(named))
     # Settings of the trainings; where nothing was trained, of the predictions.
     every = [setting for row, setting in named if _is_training(row)] or [each for _, each in named]
     settings = [setting for at, setting in enumerate(every) if setting not in every[:at]]
@@ -256,22 +272,38 @@ def _studies_of(frame: Frame, experiment: str) -> Iterator[TrainingStudy]:
         yield TrainingStudy(experiment, setting, tuple(arms), document)
 
 
-def _by_machine(
-    named: Sequence[tuple[Row, Mapping[str, Any]]],
+def _divided(frame: Frame) -> Mapping[str, Sequence[str]]:
+    """Machines by setting, where a seed of a row was trained on several of them, which else are not told apart."""
+    runs = model.rows_of(frame[frame["accuracy"].notna()])
+    by_setting = model.grouped(runs, _shared)
+    return {
+        setting: tuple(dict.fromkeys(row["device_name"] for row in same if row["device_name"]))
+        for setting, same in by_setting.items()
+        if any(
+            len({row["device_name"] for row in alike}) > 1
+            for alike in model.grouped(same, _training_of).values()
+        )
+    }
+
+
+def _shared(row: Row) -> str:
+    """The setting of a row as far as other experiments have it too."""
+    return str([(name, row["axes"].get(name)) for name in SETTING_AXES])
+
+
+def _training_of(row: Row) -> str:
+    return str((row["experiment"], sorted(row["axes"].items(), key=str)))
+
+
+def _settings_of(
+    row: Row, setting: Mapping[str, Any], machines: Sequence[str]
 ) -> Iterator[tuple[Row, Mapping[str, Any]]]:
-    """Add the machine to each setting where one seed of a row was trained on several: they are not told apart else."""
-    runs = [row for row, _ in named if row["accuracy"] is not None]
-    trainings = model.grouped(runs, lambda row: str(sorted(row["axes"].items(), key=str)))
-    if all(len({row["device_name"] for row in same}) == 1 for same in trainings.values()):
-        yield from named
+    """Where a row stands: a training with its machine where there are several, with each if it was only planned."""
+    if not machines or not _is_training(row):
+        yield row, setting
         return
-    machines = dict.fromkeys(row["device_name"] for row in runs if row["device_name"])
-    for row, setting in named:
-        # A training that was only planned belongs to each.
-        here = [row["device_name"]] if row["device_name"] else machines if _is_training(row) else ()
-        yield from ((row, {**setting, MACHINE: name}) for name in here)
-        if not here:
-            yield row, setting
+    for name in (row["device_name"],) if row["device_name"] else machines:
+        yield row, {**setting, MACHINE: name}
 
 
 def _is_training(row: Row) -> bool:

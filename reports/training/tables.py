@@ -8,13 +8,14 @@ from typing import Any
 from bench.analysis import class_iou, mean_iou
 from reports import model
 from reports.model import GIGA, Column, Field, Frame, Mark, Row, Spread, Table, Value, memory_column
-from reports.training.claims import PAPER_TABLES, SCHEDULE, arm_name
+from reports.training.claims import PAPER_TABLES, arm_name
 from reports.training.notes import study_notes
 from reports.training.runs import (
     LISTED_SEEDS,
     SEED,
     Arm,
     TrainingStudy,
+    is_schedule,
     studies_by_setting,
     training_studies,
 )
@@ -38,8 +39,8 @@ def training_tables(frame: Frame) -> tuple[Table, ...]:
         was_run = any(row["device_name"] for arm in study.arms for row in arm.rows)
         if was_run and study.seeds:
             tables.append(_seed_table(study))
-        if study.experiment == SCHEDULE and study.runs:
-            tables.append(length_table(study))
+        if is_schedule(study) and study.runs:
+            tables.extend(length_table(study))
     settings = studies_by_setting(studies)
     return (*tables, *(table for same in settings for table in verdict_tables(same)))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from statistics import median
 
-from reports.model import UNPUBLISHED, Column, Interval, Mark, Table, Value, text_column
+from reports.model import UNMEASURED, UNPUBLISHED, Column, Interval, Mark, Table, Value, text_column
 from reports.training import statistics
 from reports.training.claims import (
     COMPARISONS,
@@ -114,42 +114,43 @@ def _verdict_table(
     )
 
 
-def length_table(study: TrainingStudy) -> Table:
-    """Differences of a schedule's networks by how long they were trained, at the rate that most of them have."""
+def length_table(study: TrainingStudy) -> Iterator[Table]:
+    """Differences of a schedule's networks by how long they were trained, at the rate that most have; none of one."""
     usual = most_frequent(arm.axes[RATE] for arm in study.arms)
     arms = {
-        (arm.axes[NETWORK], arm.axes[LENGTH]): arm for arm in study.arms if arm.axes[RATE] == usual
+        (arm.axes[NETWORK], float(arm.axes[LENGTH])): arm
+        for arm in study.arms
+        if arm.axes[RATE] == usual
     }
-    lengths = sorted({length for _, length in arms}, key=int)
+    lengths = sorted({length for _, length in arms})
+    networks = {network for network, _ in arms}
     shown = [
         comparison
         for comparison in COMPARISONS
-        if not comparison.margin
-        and all(
-            (key[0], length) in arms
-            for key in (comparison.above, comparison.below)
-            for length in lengths
-        )
+        if not comparison.margin and {*comparison.above, *comparison.below} <= networks
     ]
 
-    def difference(comparison: TextComparison, length: str) -> Value:
-        above, below = (arms[key[0], length] for key in (comparison.above, comparison.below))
+    def difference(comparison: TextComparison, length: float) -> Value:
+        above, below = (arms.get((key[0], length)) for key in (comparison.above, comparison.below))
+        if above is None or below is None:
+            return UNMEASURED
         return _over_seeds(statistics.paired(above.scores(), below.scores()), "")
 
-    return Table(
-        name=study.file_name(study.experiment, after="differences"),
-        title=f"{study.title(study.experiment)}: differences by iterations",
-        columns=(
-            text_column("comparison"),
-            *(POINTS(f"{int(length):,} iterations") for length in lengths),
-        ),
-        rows=tuple(
-            (comparison.label, *(difference(comparison, length) for length in lengths))
-            for comparison in shown
-        ),
-        caption=study.conditions,
-        notes=(f"Differences of the mIoU at a learning rate of {usual}, {UNJUDGED}",),
-    )
+    if shown:
+        yield Table(
+            name=study.file_name(study.experiment, after="differences"),
+            title=f"{study.title(study.experiment)}: differences by iterations",
+            columns=(
+                text_column("comparison"),
+                *(POINTS(f"{length:,.0f} iterations") for length in lengths),
+            ),
+            rows=tuple(
+                (comparison.label, *(difference(comparison, length) for length in lengths))
+                for comparison in shown
+            ),
+            caption=study.conditions,
+            notes=(f"Differences of the mIoU at a learning rate of {usual}, {UNJUDGED}",),
+        )
 
 
 def _counts(results: Sequence[ComparisonResult], adjusted: Sequence[float | None]) -> str:

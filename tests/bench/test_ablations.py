@@ -197,3 +197,9 @@ def test_a_ray_cluster_of_this_machine_trains_the_networks(tmp_path, own):
         if item.source == "measured"
     ]
     assert {item.failure for item in found} == {None}
+
+
+def test_a_recipe_of_heads_wants_the_features_kept():
+    asked_for = ["--table", "6", "--dataset", "camvid", "--root", "x", "--recipe", "frozen-sgd"]
+    with pytest.raises(ValueError, match="pass --features frozen with it"):
+        ablations.main(asked_for)

@@ -95,6 +95,36 @@ def test_each_machine_has_tables_of_its_own(make):
     assert [setting["machine"] for setting in settings] == ["Example CPU", OTHER]
 
 
+def test_a_setting_is_divided_by_machine_in_all_of_its_tables_and_no_other_one_is(make):
+    camvid = {"dataset": "camvid", "budget": "standard"}
+    sampler = {"sampler": "average", "grids": "15"}
+    records = [
+        *trained(make, {"nb": 50.0}, (0.1, 0.2, 0.6)),
+        make.training("table7", sampler, 0, 50.0),
+        make.training("table6", {"network": "paper/nb"}, 0, 40.0, setting=camvid),
+        on_other(make, make.training("table6", {"network": "paper/nb"}, 1, 41.0, setting=camvid)),
+    ]
+    found = [
+        (study.experiment, study.setting["dataset"], study.setting.get("machine"))
+        for study in training_studies(frame.build_frame(records))
+    ]
+    assert sorted(found, key=str) == [
+        ("table6", "camvid", None),
+        ("table6", "scenes", "Example CPU"),
+        ("table6", "scenes", OTHER),
+        ("table7", "scenes", "Example CPU"),
+    ]
+
+
+def test_recipes_are_compared_on_one_machine_alone(make):
+    setting = {"dataset": "camvid", "budget": "standard"}
+    usual = make.training("table6", {"network": "paper/nb"}, 0, 40.0, setting=setting)
+    half = make.training(
+        "table6", {"network": "paper/nb"}, 0, 41.0, setting=setting | {"recipe": "half"}
+    )
+    assert tables([usual, on_other(make, half)]) == ()
+
+
 def test_seeds_that_two_machines_share_out_stay_one_table(make):
     axes = {"network": "paper/nb"}
     records = [make.training("table6", axes, 0, 40.0)]

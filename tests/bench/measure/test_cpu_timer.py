@@ -8,7 +8,7 @@ import pytest
 
 from bench.analysis.statistics import is_conclusive, median_interval
 from bench.measure.collect import MAX_SAMPLES, HostClock
-from bench.measure.cpu_timer import time_cpu
+from bench.measure.cpu_timer import LEAST_FOR_INTERVAL, time_cpu
 
 
 class SimulatedHost:
@@ -82,6 +82,14 @@ def test_of_calls_too_long_for_an_interval_three_are_enough():
     host = SimulatedHost(1.1)
     _, wall = time_cpu(host.work, budget_s=10, clock=host)
     assert (host.calls, wall.steady) == (3, False)
+
+
+def test_a_first_call_that_is_long_alone_ends_no_timing():
+    host = SimulatedHost(lambda now_s: 2e-2 if now_s > 0 else 0.25)
+    _, wall = time_cpu(host.work, budget_s=2.0, clock=host)
+    assert wall.steady
+    assert len(wall.samples_s) > LEAST_FOR_INTERVAL
+    assert max(wall.samples_s) == pytest.approx(2e-2)
 
 
 def test_noise_that_never_settles_uses_the_budget_and_is_inconclusive():

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.records import Failure
-from reports.model import frame
+from reports.model import Mark, frame
 from reports.model.layout import text_of
 from reports.training import curves, tables
 
@@ -19,7 +19,7 @@ def point(make, network, rate, iterations, percents, **accuracy):
             seed,
             percent,
             setting=FROZEN,
-            accuracy={"iterations": int(iterations)} | accuracy,
+            accuracy={"iterations": int(float(iterations))} | accuracy,
         )
 
 
@@ -98,8 +98,7 @@ def test_differences_of_networks_stand_by_the_length_of_their_trainings(make):
         *point(make, "paper/apnb", "0.01", "1600", (39.0, 40.0, 41.0)),
         *point(make, "paper/nb", "0.02", "200", (10.0, 10.0, 10.0)),
     ]
-    shown = {each.name: each for each in tables.training_tables(frame.build_frame(records))}
-    table = shown["schedule-camvid-standard-frozen-features-differences"]
+    table = shown(records)["schedule-camvid-standard-frozen-features-differences"]
     assert [column.heading for column in table.columns[1:]] == [
         f"{length} iterations, measured (points)" for length in ("200", "1,600")
     ]
@@ -108,3 +107,28 @@ def test_differences_of_networks_stand_by_the_length_of_their_trainings(make):
     assert [text_of(v, c) for v, c in zip(row, table.columns, strict=True)] == [
         *("apnb over nb", "1.33 [-0.10, 2.77]", "-1.00 [-1.00, -1.00]"),
     ]
+
+
+def shown(records):
+    return {each.name: each for each in tables.training_tables(frame.build_frame(records))}
+
+
+def test_a_length_that_a_network_lacks_is_a_mark_in_the_table_of_differences(make):
+    records = [
+        *point(make, "paper/nb", "0.01", "200", (30.0, 31.0, 32.0)),
+        *point(make, "paper/nb", "0.01", "1000.0", (40.0, 41.0, 42.0)),
+        *point(make, "paper/apnb", "0.01", "200", (31.0, 32.0, 34.0)),
+    ]
+    table = shown(records)["schedule-camvid-standard-frozen-features-differences"]
+    ((_, there, lacking),) = table.rows
+    assert (there.median, isinstance(lacking, Mark)) == (pytest.approx(4 / 3, abs=1e-3), True)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [{"network": "paper/nb"}, {"network": "paper/nb", "learning_rate": "a", "iterations": "b"}],
+)
+def test_an_experiment_of_that_name_with_other_axes_has_neither_figure_nor_differences(make, axes):
+    records = [make.training("schedule", axes, seed, 40.0 + seed) for seed in (0, 1)]
+    assert not figures(records)
+    assert not [name for name in shown(records) if name.endswith("differences")]
