@@ -14,7 +14,7 @@ from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
 from reports.model import frame
 from reports.render import markdown
-from reports.training import answers, runs, verdict_tables
+from reports.training import answers, runs, studies, verdict_tables
 from reports.training import tables as ablations
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ def is_usual(study):
     return study.experiment != "schedule" and not {*OTHERWISE} & {*study.setting.values()}
 
 
-STUDIES = runs.training_studies(KEPT)
+STUDIES = studies.training_studies(KEPT)
 OTHERS = [study for study in STUDIES if not is_usual(study)]
 SHOWN = (
     *efficiency_tables(KEPT),
@@ -105,7 +105,9 @@ def test_a_command_names_a_session_that_is_there(session):
     assert f"def {session}(session" in (ROOT / "noxfile.py").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("alike", runs.studies_by_setting(STUDIES), ids=lambda alike: alike[0].name)
+@pytest.mark.parametrize(
+    "alike", studies.studies_by_setting(STUDIES), ids=lambda alike: alike[0].name
+)
 def test_the_answers_on_accuracy_are_those_of_the_kept_records(alike):
     page = README if is_usual(alike[0]) else DEPENDS
     for answer in answers.accuracy_answers(alike):

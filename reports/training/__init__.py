@@ -5,15 +5,14 @@ from reports.training.claims import arm_name, place_of
 from reports.training.cost_figure import cost_figures
 from reports.training.curves import schedule_figures
 from reports.training.qualitative import qualitative_figures
-from reports.training.runs import (
+from reports.training.runs import Arm, TrainingStudy
+from reports.training.statistics import Difference, paired
+from reports.training.studies import (
     MACHINE,
-    Arm,
-    TrainingStudy,
     studies_by_setting,
     trained_experiments,
     training_studies,
 )
-from reports.training.statistics import Difference, paired
 from reports.training.tables import (
     evaluation_tables,
     miou_spread,

@@ -17,7 +17,8 @@ from reports.model import (
     svg_of,
 )
 from reports.training.claims import arm_name
-from reports.training.runs import TrainingStudy, training_studies
+from reports.training.runs import TrainingStudy
+from reports.training.studies import training_studies
 from reports.training.tables import miou_spread, study_table
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from reports.training.runs import (
     TrainingStudy,
     is_schedule,
     most_frequent,
-    training_studies,
 )
+from reports.training.studies import training_studies
 from reports.training.tables import miou_spread, study_table
 
 Point = tuple[float, float, float]  # x, y, deviation

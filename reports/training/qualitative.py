@@ -12,7 +12,7 @@ import numpy as np
 from reports.model import Column, Figure, Frame, Table, Value, plain, text_column
 from reports.training import predictions
 from reports.training.predictions import NO_LABEL, Array, Predictions, Ring, short_names
-from reports.training.runs import trained_experiments, training_studies
+from reports.training.studies import trained_experiments, training_studies
 
 Rings = Sequence[Sequence[Ring]]  # of each image
 IMAGES = 4

@@ -8,17 +8,16 @@ from typing import Any
 from bench.analysis import class_iou, mean_iou
 from reports import model
 from reports.model import GIGA, Column, Field, Frame, Mark, Row, Spread, Table, Value, memory_column
+from reports.training.answers import study_notes
 from reports.training.claims import PAPER_TABLES, arm_name
-from reports.training.notes import study_notes
 from reports.training.runs import (
     LISTED_SEEDS,
     SEED,
     Arm,
     TrainingStudy,
     is_schedule,
-    studies_by_setting,
-    training_studies,
 )
+from reports.training.studies import studies_by_setting, training_studies
 from reports.training.verdict_tables import length_table, verdict_tables
 
 SPREAD = (

@@ -8,7 +8,7 @@ from reports import report
 from reports.model import frame, plain
 from reports.render import csv, html, latex, markdown
 from reports.training import cost_figure
-from reports.training import runs as trained
+from reports.training import studies as trained
 from reports.training import tables as ablations
 from tests.reports.training.trained_tables import KILLED, column, named, notes, row, shown
 
