@@ -11,7 +11,14 @@ from bench.predict import cross_check, fake, released_scripts
 from bench.predict.fake import Device
 from bench.predict.live_memory import predict_memory
 from bench.records import Counts, Measures
-from bench.workloads import Workload, build_module, complete_workload, lower_dtype, require_format
+from bench.workloads import (
+    Workload,
+    build_module,
+    complete_workload,
+    find_factory,
+    lower_dtype,
+    require_format,
+)
 from experiments.spec import Measurement, OwnModule
 
 
@@ -38,6 +45,8 @@ def predict_cell(cell: Measurement, aim: Device = "cuda") -> Measures:
 def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measures:
     if aim == "cpu":
         require_format(cell.dtype, aim)
+    if isinstance(cell.subject, OwnModule):
+        find_factory(cell.subject.factory)  # ahead, lest a decorator there compile nothing for good
     with fake.on(aim):
         work = make_fake(cell, aim)
         predicted = predict_memory(

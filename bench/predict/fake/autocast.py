@@ -12,8 +12,11 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch._ops import HigherOrderOperator
 from torch.amp.autocast_mode import autocast
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.predict.fake import unwatched
 
 Overload: TypeAlias = Any  # an OpOverload, whose class is private
 Arguments = tuple[Any, ...]
@@ -31,6 +34,7 @@ class Mode(TorchDispatchMode):
     """A mode that does not import torch's compiler; it gives each operator to `follow`, and C++ a tensor's device."""
 
     device_of: Callable[[Tensor], torch.device] = ASK_DEVICE
+    supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
@@ -46,11 +50,26 @@ class Mode(TorchDispatchMode):
         del types
         if func is ASK_DEVICE:
             return self.device_of(args[0])
+        if isinstance(
+            func, HigherOrderOperator
+        ):  # such as flex_attention, which is given functions
+            with self, _ByParts():
+                return func.py_kernels[KEYS.CompositeExplicitAutograd](*args, **(kwargs or {}))
         return self.follow(func, args, dict(kwargs or {}))
 
     def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         """Do what an operator does; what else or instead, each mode says."""
         return func(*args, **kwargs)
+
+
+class _ByParts(Mode):
+    """Carries out composite operators by their parts where nobody else does, below autograd."""
+
+    def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
+        if not is_composite(func) or _has_kernel(func, KEYS.CPU):
+            return func(*args, **kwargs)
+        with self:
+            return func.decompose(*args, **kwargs)
 
 
 @dataclass(slots=True)
@@ -95,6 +114,8 @@ class _CastFirst(Mode):
             is_cast = _state.parts_are_cast or _has_kernel(func, KEYS.AutocastCUDA)
             is_off = exclude(KEYS.AutocastCUDA, is_cast or not _state.casting)
             with self, is_off, _replaced(_state, parts_are_cast=is_cast):
+                if func is unwatched.LINEAR:
+                    return unwatched.linear(*args, **kwargs)
                 return func._op_dk(KEYS.CompositeImplicitAutograd, *args, **kwargs)  # noqa: SLF001
         with (
             exclude(KEYS.AutogradFunctionality, False),  # noqa: FBT003

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.predict.fake import layouts
 from bench.predict.fake.autocast import Arguments, Keywords, Overload
 
 ATEN = torch.ops.aten
-BATCH_NORM = ATEN.native_batch_norm.default
 
 
 def shaped(func: Overload, args: Arguments, kwargs: Keywords, *, on_cpu: bool = False) -> Any:  # noqa: ANN401
@@ -21,10 +21,7 @@ def shaped(func: Overload, args: Arguments, kwargs: Keywords, *, on_cpu: bool = 
     rule = RULES.get(func)
     result = rule(*args, **kwargs) if rule else None
     result = func(*args, **kwargs) if result is None else result
-    if on_cpu and func is BATCH_NORM and not args[5]:
-        # A processor, unlike a GPU and meta, gives no statistics back in inference.
-        return result[0], *(_empty(statistics, (0,)) for statistics in result[1:])
-    return result
+    return layouts.on_device(func, args, result, on_cpu=on_cpu)
 
 
 def _empty(like: Tensor, sizes: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
@@ -99,7 +96,7 @@ RULES: Mapping[Any, Callable[..., Any]] = {
     **dict.fromkeys((ATEN.relu.default, ATEN.mul.Tensor, ATEN.add.Tensor), _elementwise),
     # In place.
     **dict.fromkeys((ATEN.uniform_.default, ATEN.normal_.default), lambda x, *_, **__: x),
-    BATCH_NORM: _batch_norm,
+    ATEN.native_batch_norm.default: _batch_norm,
     ATEN.convolution.default: _convolution,
     ATEN.mean.dim: _mean,
     ATEN.bmm.default: _product,

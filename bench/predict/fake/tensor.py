@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from bench.predict.fake import attention_kernels, autocast, calls, results, shapes
+from bench.predict.fake import attention_kernels, autocast, calls, results, shapes, unwatched
 from bench.predict.fake.autocast import CPU, META, Arguments, Keywords, Mode, Overload
 
 Device = Literal["cpu", "cuda"]
@@ -32,6 +32,7 @@ class FakeTensor(Tensor):
 
     elements: Tensor
     _faked: torch.device
+    __module__ = "torch"  # by which others choose what computes with it (opt_einsum)
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # noqa: SLF001
 
     def __new__(cls, elements: Tensor, device: torch.device) -> Self:
@@ -221,6 +222,8 @@ def on(device: Device, *, gpu: attention_kernels.GpuRules | None = None) -> Iter
     """
     with ExitStack() as stack:
         stack.callback(_kept.clear)
+        stack.enter_context(unwatched.adding_in_place())
+        stack.enter_context(unwatched.uncompiled())
         if device == "cuda":
             # `torch.tensor` copies its numbers to a GPU unseen, unless it leaves that to the dispatcher.
             before = torch._C._only_lift_cpu_tensors()  # noqa: SLF001
@@ -234,8 +237,9 @@ def on(device: Device, *, gpu: attention_kernels.GpuRules | None = None) -> Iter
 
 
 def as_fake(tensor: Tensor, device: Device) -> Tensor:
-    """A fake tensor like this one, or this one if it is fake."""
-    if isinstance(tensor, FakeTensor):
+    """A fake tensor like this one, or this one if it is fake, or a single number that a module may read."""
+    is_number = not tensor.dim() and not isinstance(tensor, nn.Parameter)  # a counter of calls
+    if isinstance(tensor, FakeTensor) or is_number:
         return tensor
     with off():
         return FakeTensor(_shape_of(tensor), _indexed(torch.device(device)))

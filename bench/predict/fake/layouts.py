@@ -1,0 +1,162 @@
+"""Layouts of results as a device gives them, where torch's kernels for meta tensors, which know none, give others.
+
+On which map a convolution's result lies channels last decides whether what follows has to copy it. The rules are those
+of PyTorch 2.11 and 2.15 (aten/src/ATen/native/ConvUtils.h, `*_conv_use_channels_last` and
+`cudnn_conv_suggest_memory_format`; the kernels in aten/src/ATen/native, and native/cpu for a processor).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._prims_common import suggest_memory_format
+from torch.utils._python_dispatch import _disable_current_modes
+
+from bench.predict.fake.autocast import Arguments, Overload
+
+ATEN = torch.ops.aten
+Layout = Callable[[Arguments, Any], Any]
+
+
+def on_device(func: Overload, args: Arguments, result: Any, *, on_cpu: bool) -> Any:  # noqa: ANN401
+    """Give what an operator returned for meta tensors the layout that it has on a processor, or on a GPU."""
+    rule = (ON_CPU if on_cpu else ON_GPU).get(func)
+    return rule(args, result) if rule else result
+
+
+def _laid(tensor: Tensor, layout: torch.memory_format) -> Tensor:
+    """A tensor of this shape that lies so."""
+    options = {"dtype": tensor.dtype, "device": "meta"}
+    return torch.empty(tensor.shape, memory_format=layout, **options)  # type: ignore[call-overload]
+
+
+def _convolved_layout(maps: Tensor, weight: Tensor, *, least_dim: int) -> torch.memory_format:
+    """Channels last where the map or the weight lies so; a map of fewer axes than `least_dim` does not."""
+    layouts = (suggest_memory_format(tensor) for tensor in (maps, weight))
+    last = (each for each in layouts if each != torch.contiguous_format)
+    return (
+        next(last, torch.contiguous_format) if maps.dim() >= least_dim else torch.contiguous_format
+    )
+
+
+def _convolution(args: Arguments, result: Any, *, on_cpu: bool, at: int = 0) -> Any:  # noqa: ANN401
+    """Of a convolution or its way back, whose map and weight begin `at` an argument."""
+    maps, weight = args[at : at + 2]
+    # Numbers of 64 bits: planes on a processor may lie channels last, volumes and a GPU's maps may not.
+    is_double = torch.float64 in (maps.dtype, weight.dtype)
+    is_barred = is_double and (not on_cpu or maps.dim() > 4)
+    layout = torch.contiguous_format if is_barred else _convolved_layout(maps, weight, least_dim=4)
+    if isinstance(result, Tensor):
+        return _laid(result, layout)
+    return *(each if each is None else _laid(each, layout) for each in result[:2]), *result[2:]
+
+
+def _as_argument(at: int) -> Layout:
+    """Of a map that lies channels last if that argument does."""
+
+    def laid(args: Arguments, result: Any) -> Any:  # noqa: ANN401
+        layout = suggest_memory_format(args[at])
+        if isinstance(result, Tensor):
+            return _laid(result, layout)
+        return result[0] if result[0] is None else _laid(result[0], layout), *result[1:]
+
+    return laid
+
+
+def _contiguous(_: Arguments, result: Any) -> Any:  # noqa: ANN401
+    if isinstance(result, Tensor):
+        return _laid(result, torch.contiguous_format)
+    return tuple(_laid(each, torch.contiguous_format) for each in result)
+
+
+def _batch_norm(args: Arguments, result: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A processor gives no statistics back in inference, and in training those of the map's type."""
+    maps, *others = args[:5]
+    normed, *statistics = _as_argument(0)(args, result)
+    kept = _typed(statistics, maps, others)
+    if not args[5]:
+        kept = [torch.empty(0, dtype=each.dtype, device="meta") for each in kept]
+    return normed, *kept
+
+
+def _layer_norm(args: Arguments, result: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    maps, _, *others = args[:4]
+    return result[0], *_typed(result[1:], maps, others)
+
+
+def _wanted(args: Arguments, result: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    """Gradients of a norm's way back, without those that nobody wants; its last argument says which."""
+    return tuple(each if wanted else None for each, wanted in zip(result, args[-1], strict=True))
+
+
+def _batch_norm_backward(
+    args: Arguments, result: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, ...]:
+    return _wanted(args, _as_argument(1)(args, result))
+
+
+def _typed(
+    statistics: Sequence[Tensor], maps: Tensor, others: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """Statistics in the map's type, unless weights are of another."""
+    is_mixed = any(each is not None and each.dtype != maps.dtype for each in others)
+    return [each if is_mixed else each.to(maps.dtype) for each in statistics]
+
+
+def _recurrent_layer(args: Arguments, result: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """An LSTM of oneDNN's, which in training keeps for the way back what it calls its workspace."""
+    steps, batch = (args[0].shape[axis] for axis in ((1, 0) if args[14] else (0, 1)))
+    kept_bytes = 0
+    if args[15]:
+        each, once = _workspace_bytes(args[0].shape[-1], args[10], args[0].dtype)
+        kept_bytes = round(batch * (steps * each + once))
+    return *result[:3], torch.empty(kept_bytes, dtype=torch.uint8, device="meta")
+
+
+@cache
+def _workspace_bytes(width: int, hidden: int, dtype: torch.dtype) -> tuple[float, float]:
+    """Bytes for each step and beside them, of one sequence: oneDNN pads as it likes, so it is asked, with few steps."""
+    batch = 2048  # so that the pages to which it rounds don't matter
+    totals = []
+    with _disable_current_modes(), torch.enable_grad():
+        for steps in (1, 3):
+            weights = ((4 * hidden, width), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,))
+            shapes = ((steps, batch, width), *weights, (batch, hidden), (batch, hidden))
+            zeros = (torch.zeros(shape, dtype=dtype, device="cpu") for shape in shapes)
+            settings: tuple[Any, ...] = (False, [], 2, hidden, 1, True, False, False, True)
+            totals.append(ATEN.mkldnn_rnn_layer(*zeros, *settings)[3].numel() / batch)
+    each = (totals[1] - totals[0]) / 2
+    return each, totals[0] - each
+
+
+ON_GPU: Mapping[Overload, Layout] = {
+    ATEN.convolution.default: partial(_convolution, on_cpu=False),
+    ATEN.convolution_backward.default: partial(_convolution, on_cpu=False, at=1),
+    ATEN.native_batch_norm_backward.default: _wanted,
+    ATEN.native_group_norm_backward.default: _wanted,
+    ATEN.native_layer_norm_backward.default: _wanted,
+    ATEN.mse_loss_backward.default: _contiguous,
+    ATEN.smooth_l1_loss_backward.default: _contiguous,
+    ATEN.rrelu_with_noise.default: _contiguous,
+}
+ON_CPU: Mapping[Overload, Layout] = {
+    **ON_GPU,
+    ATEN.convolution.default: partial(_convolution, on_cpu=True),
+    ATEN.convolution_backward.default: partial(_convolution, on_cpu=True, at=1),
+    ATEN.native_batch_norm.default: _batch_norm,
+    ATEN.native_batch_norm_backward.default: _batch_norm_backward,
+    ATEN.native_layer_norm.default: _layer_norm,
+    ATEN.mkldnn_rnn_layer.default: _recurrent_layer,
+    ATEN.channel_shuffle.default: _as_argument(0),
+    ATEN.pixel_shuffle.default: _as_argument(0),
+    ATEN.reflection_pad2d.default: _as_argument(0),
+    ATEN.reflection_pad2d_backward.default: _as_argument(1),
+    ATEN.replication_pad2d.default: _as_argument(0),
+    ATEN.replication_pad2d_backward.default: _as_argument(1),
+    ATEN.roll.default: _as_argument(0),
+    ATEN.glu_backward.default: _contiguous,
+    ATEN.log_sigmoid_forward.default: _contiguous,
+    ATEN.log_sigmoid_backward.default: _contiguous,
+}

@@ -1,0 +1,150 @@
+"""What torch does unwatched: held against the profiler, which changes nothing, of a real call."""
+
+import warnings
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+from bench.predict import fake
+from bench.predict.fake import Mode, operator_name
+from bench.predict.ledger import count
+from bench.predict.live_memory import predict_memory
+
+
+def peak_bytes(module, x):
+    """Peak of what the allocator is asked for in one call, over what stands, by the profiler."""
+    with torch.no_grad(), torch.profiler.profile(profile_memory=True) as profile:
+        module(x)
+    events = [
+        each for each in profile.profiler.kineto_results.events() if each.name() == "[memory]"
+    ]
+    live = peak = 0
+    for event in sorted(events, key=lambda each: each.start_ns()):
+        live += event.nbytes()
+        peak = max(peak, live)
+    return peak
+
+
+def faked(module, *inputs, device="cpu"):
+    replaced = fake.replace_tensors(module, partial(fake.as_fake, device=device))
+    return replaced, tuple(fake.as_fake(each, device) for each in inputs)
+
+
+class Operators(Mode):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def follow(self, func, args, kwargs):
+        self.names.append(operator_name(func))
+        return func(*args, **kwargs)
+
+
+@pytest.mark.parametrize("is_transposed", [True, False])
+def test_a_linear_layer_is_predicted_with_what_the_allocator_is_asked_for(is_transposed):
+    module, x = nn.Linear(64, 128), torch.randn(2, 512, 64)
+    x = x.mT.contiguous().mT if is_transposed else x
+    real_bytes = peak_bytes(module, x)
+    with fake.on("cpu"):
+        replaced, inputs = faked(module, x)
+        assert predict_memory(replaced, inputs, mode="eval").increment_bytes == real_bytes
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("casts", [True, False])
+def test_a_bias_on_a_transposed_map_is_added_in_place(device, casts):
+    with fake.on(device):
+        module, (x,) = faked(nn.Linear(8, 8), torch.randn(2, 8, 5).mT, device=device)
+        with Operators() as seen, torch.autocast(device, torch.bfloat16, enabled=casts):
+            output = module(x)
+        output.sum().backward()
+    assert "aten.add_" in seen.names
+    assert module.weight.grad.shape == (8, 8)
+
+
+class Flex(nn.Module):
+    """Attention with a function of the scores or a mask of blocks."""
+
+    def __init__(self, *, masked):
+        super().__init__()
+        self.masked = masked
+
+    def forward(self, query, key, value):
+        if not self.masked:
+            return flex_attention(
+                query, key, value, score_mod=lambda s, b, h, i, j: s - (i - j).abs()
+            )
+        sides = (query.shape[2], key.shape[2])
+        mask = create_block_mask(
+            lambda b, h, i, j: (i - j).abs() <= 64, None, None, *sides, device=query.device
+        )
+        return flex_attention(query, key, value, block_mask=mask)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("masked", [True, False])
+def test_flex_attention_that_is_not_compiled_is_counted_as_the_products_that_it_makes(
+    device, masked
+):
+    with fake.on(device), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, that it is slow so
+        module, inputs = faked(Flex(masked=masked), *torch.randn(3, 1, 4, 256, 16), device=device)
+        counts = count(module, inputs, mode="eval")
+    products = sum(row.macs for row in counts.ledger if row.name == "aten.bmm")
+    assert products == counts.macs == 4 * 256 * 256 * (16 + 16)
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return x + x
+
+
+def test_what_was_compiled_before_runs_as_its_source():
+    def backend(*_):
+        pytest.fail("compiled")
+
+    module, x = torch.compile(Doubled(), backend=backend), torch.randn(4, 8)
+    with fake.on("cpu"), Operators() as seen:
+        assert module(fake.as_fake(x, "cpu")).shape == (4, 8)
+    assert seen.names == ["aten.add"]
+
+
+def test_what_would_be_compiled_inside_is_its_source():
+    with fake.on("cpu"):
+
+        @torch.compile(fullgraph=True)
+        def double(x):
+            return 2 * x
+
+        assert torch.compile(double, dynamic=True) is double
+        assert double(fake.as_fake(torch.randn(4), "cpu")).shape == (4,)
+    assert torch.compile.__module__ == "torch"
+
+
+class Counted(nn.Module):
+    """Reads how often it was called."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.tensor(0))
+        self.conv = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        self.calls += 1
+        return self.conv(x) if self.calls.item() > 0 else x
+
+
+def test_a_number_that_a_module_counts_with_can_be_read():
+    with fake.on("cpu"):
+        module, inputs = faked(Counted(), torch.randn(1, 8, 4, 4))
+        assert count(module, inputs, mode="eval").macs == 8 * 8 * 16
+        assert module.calls == 0  # put back
+
+
+def test_a_cumulative_batch_norm_reads_how_many_maps_it_has_seen():
+    with fake.on("cpu"):
+        module, inputs = faked(nn.BatchNorm2d(8, momentum=None), torch.randn(2, 8, 4, 4))
+        assert predict_memory(module, inputs, mode="train").increment_bytes > 0
