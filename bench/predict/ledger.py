@@ -153,7 +153,7 @@ def operand_format(call: formulas.Call) -> str:
 
 
 def _bytes(tensor: Tensor) -> int:
-    if tensor.layout != torch.strided:
+    if formulas.is_sparse(tensor):
         return formulas.stored(tensor) * tensor.element_size()
     sides = zip(tensor.shape, tensor.stride(), strict=True)
     return prod(size for size, stride in sides if stride or not size) * tensor.element_size()

@@ -51,6 +51,12 @@ class FakeTensor(Tensor):
     is_meta = property(lambda _: False)
 
     @property
+    def held(self) -> int | None:
+        """Elements that a sparse tensor held, which is faked as a dense one, as its views are; None of a dense one."""
+        storage = self.untyped_storage()
+        return _held.get(storage._cdata, (None, None))[1]  # noqa: SLF001  # the only name that it has
+
+    @property
     def data(self) -> Tensor:
         """The tensor without its history; a module that converts its weights sets it."""
         return self.detach()
@@ -99,6 +105,8 @@ class FakeTensor(Tensor):
 
 
 _kept: dict[Any, FakeTensor] = {}
+# By the storage of a fake, which is kept so that no other gets its place.
+_held: dict[int, tuple[FakeTensor | None, int | None]] = {}
 
 
 class _Fakes(Mode):
@@ -221,6 +229,7 @@ def on(device: Device, *, gpu: attention_kernels.GpuRules | None = None) -> Iter
     """
     with ExitStack() as stack:
         stack.callback(_kept.clear)
+        stack.callback(_held.clear)
         if device == "cuda":
             # `torch.tensor` copies its numbers to a GPU unseen, unless it leaves that to the dispatcher.
             before = torch._C._only_lift_cpu_tensors()  # noqa: SLF001
@@ -238,7 +247,12 @@ def as_fake(tensor: Tensor, device: Device) -> Tensor:
     if isinstance(tensor, FakeTensor):
         return tensor
     with off():
-        return FakeTensor(_shape_of(tensor), _indexed(torch.device(device)))
+        fake = FakeTensor(_shape_of(tensor), _indexed(torch.device(device)))
+        if tensor.layout != torch.strided:
+            coordinates = tensor.layout == torch.sparse_coo
+            values = tensor._values() if coordinates else tensor.values()  # noqa: SLF001
+            _held[fake.untyped_storage()._cdata] = (fake, values.numel())  # noqa: SLF001
+        return fake
 
 
 def replace_tensors(module: nn.Module, make: Callable[[Tensor], Tensor]) -> nn.Module:

@@ -83,10 +83,19 @@ def numbers_in(tensor: Tensor) -> list[int] | None:
         return [int(number) for number in tensor.tolist()]
 
 
+def is_sparse(value: object) -> bool:
+    """Whether it is a tensor that holds some of its elements alone, or the fake of one."""
+    if isinstance(value, FakeTensor):
+        return value.held is not None
+    return isinstance(value, Tensor) and value.layout != torch.strided
+
+
 def stored(tensor: Tensor) -> int:
     """Elements that a sparse tensor holds; of a dense one all."""
-    if tensor.layout == torch.strided:
+    if not is_sparse(tensor):
         return tensor.numel()
+    if isinstance(tensor, FakeTensor) and tensor.held is not None:
+        return tensor.held
     held = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()  # noqa: SLF001  # of any state
     return held.numel()
 

@@ -5,10 +5,7 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
-import torch
-from torch import Tensor
-
-from bench.predict.formulas.call import Call, Formula, Work, matrix_work, stored
+from bench.predict.formulas.call import Call, Formula, Work, is_sparse, matrix_work, stored
 
 # The operand whose last axis is summed over; all but `self` come with something that is added.
 PRODUCTS = {
@@ -19,20 +16,19 @@ PRODUCTS = {
 }
 
 
-def _product(call: Call, *, left: str) -> Work:
+def _product(call: Call, *, left: str) -> Work | None:
     """Matrix product: one MAC for each output and each place of the left operand's last axis."""
     outputs = call.out.numel()
     # Of `beta * input + alpha * product` the sum counts, and factors other than 1.
     alpha, beta = (call.arguments.get(name, 1) for name in ("alpha", "beta"))
     scalings = (beta != 0) + sum(factor not in (0, 1) for factor in (alpha, beta))
     extra = 0 if left == "self" else outputs * scalings
-    if any(_is_sparse(item) for item in call.arguments.values()):
-        return replace(_sparse_product(call, left=left), extra_flops=extra)
+    if any(map(is_sparse, call.arguments.values())):
+        work = _sparse_product(call, left=left)
+        return work and replace(work, extra_flops=extra)
+    if "sparse" in call.name:
+        return None  # what is held is not known
     return Work(outputs * call.shape(left)[-1], extra)
-
-
-def _is_sparse(value: object) -> bool:
-    return isinstance(value, Tensor) and value.layout != torch.strided
 
 
 # The right operand, by the left one.
@@ -45,26 +41,26 @@ def _right(call: Call, left: str) -> str:
     return next(name for name in ("mat2", "vec", "tensor", "other") if name in call.arguments)
 
 
-def _sparse_product(call: Call, *, left: str) -> Work:
+def _sparse_product(call: Call, *, left: str) -> Work | None:
     """Of a sparse operand each element that it holds meets a row of the dense one."""
     first, second = call.arguments[left], call.arguments[_right(call, left)]
-    if _is_sparse(first) and _is_sparse(second):
-        # Each element meets those of one row, of which there are so many on average.
-        rows = max(1, second.shape[0])
-        return matrix_work([(1, 1, 1, stored(first) * stored(second) // rows)])
-    if _is_sparse(first):
+    if is_sparse(first) and not is_sparse(second):
         columns = second.shape[-1] if second.dim() > 1 else 1
         return matrix_work([(1, 1, columns, stored(first))])
-    return matrix_work([(1, first.shape[-2], 1, stored(second))])
+    if is_sparse(second) and not is_sparse(first):
+        return matrix_work([(1, first.shape[-2], 1, stored(second))])
+    return None  # of two sparse ones it depends on where their elements are
 
 
-def _summed_batches(call: Call) -> Work:
+def _summed_batches(call: Call) -> Work | None:
     work = _product(call, left="batch1")
-    return replace(work, macs=call.shape("batch1")[0] * work.macs)
+    return work and replace(work, macs=call.shape("batch1")[0] * work.macs)
 
 
-def _sampled_product(call: Call) -> Work:
+def _sampled_product(call: Call) -> Work | None:
     """A product of which only those places are computed that a sparse matrix holds."""
+    if not is_sparse(call.arguments["self"]):
+        return None
     places = stored(call.arguments["self"])
     return matrix_work([(1, 1, places, call.shape("mat1")[-1])], places)
 
@@ -164,8 +160,7 @@ _packed: Callable[..., Formula] = partial(partial, _packed_product)
 
 FORMULAS: Mapping[str, Formula] = {
     **{name: partial(_product, left=left) for name, left in PRODUCTS.items()},
-    **dict.fromkeys(("_sparse_addmm",), partial(_product, left="mat1")),
-    **dict.fromkeys(("_sparse_sparse_matmul",), partial(_product, left="self")),
+    "_sparse_addmm": partial(_product, left="mat1"),
     "hspmm": partial(_sparse_product, left="mat1"),
     "_sparse_mm_reduce_impl": partial(_sparse_product, left="self"),
     "addbmm": _summed_batches,

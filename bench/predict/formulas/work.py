@@ -17,6 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from bench.predict.fake import tensors
 from bench.predict.formulas import (
     attention,
     complex_numbers,
@@ -28,7 +29,7 @@ from bench.predict.formulas import (
     seldom,
     transforms,
 )
-from bench.predict.formulas.call import Call, Formula, Work, short_name
+from bench.predict.formulas.call import Call, Formula, Work, is_sparse, short_name
 
 
 def _elementwise(call: Call, *, count: elementwise.Count) -> Work | None:
@@ -67,16 +68,17 @@ def find_formula(name: str) -> Formula | None:
 
 def depends_on_values(call: Call) -> bool:
     """Whether calls that look alike may differ in their work."""
-    return any(isinstance(call.arguments.get(name), Tensor) for name in VALUED)
+    has_lengths = any(isinstance(call.arguments.get(name), Tensor) for name in VALUED)
+    return has_lengths or any(map(is_sparse, tensors(call.arguments.values())))
 
 
 def _is_bookkeeping(call: Call) -> bool:
     # Counters such as a norm's number of batches are integers of one element, made from such.
-    tensors = [x for x in (call.result, *call.arguments.values()) if isinstance(x, Tensor)]
+    each = [x for x in (call.result, *call.arguments.values()) if isinstance(x, Tensor)]
     return (
         isinstance(call.result, Tensor)
         and call.result.dtype in (torch.int64, torch.int32)
-        and all(tensor.numel() <= 1 for tensor in tensors)
+        and all(tensor.numel() <= 1 for tensor in each)
     )
 
 

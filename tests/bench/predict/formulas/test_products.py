@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bench.predict import fake
 from bench.predict.formulas import Call, work_of
 from tests.bench.predict.counting import entered
 
@@ -180,3 +181,18 @@ def test_what_torchs_counter_knows_it_counts_alike(function):
     with FlopCounterMode(display=False) as counter:
         function()
     assert 2 * work(function)[0] == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("function", [torch.sparse.mm, torch.matmul])
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
+def test_a_fake_of_a_sparse_matrix_knows_how_much_that_holds(function):
+    with fake.on("cpu"):
+        matrices = [fake.as_fake(torch.eye(6)[:rows].to_sparse(), "cpu") for rows in (6, 3)]
+        assert work(lambda: function(matrices[0], torch.ones(6, 5)))[0] == 6 * 5
+        assert work(lambda: function(matrices[1], torch.ones(6, 5)))[0] == 3 * 5
+
+
+def test_a_product_of_two_sparse_matrices_has_no_count():
+    matrix = torch.eye(6).to_sparse()
+    rows = entered(lambda: torch.sparse.mm(matrix, matrix))
+    assert "aten._sparse_sparse_matmul" in {row.name for row in rows if row.status == "uncounted"}
