@@ -19,7 +19,7 @@ an implementation (`apnb:fast`), or somebody's own `package.module:factory`.
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,7 @@ DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
 # What a comparison fixes beforehand, and what does not go with one.
 OF_COMPARISONS = ("margin", "rounds", "level")
 NOT_OF_COMPARISONS = ("block", "protocol", "budget", "fresh", "predict", "fits")
-NOT_OF_FITS = ("mode", "dtype", "protocol", "budget", "fresh", "predict", "device")
+NOT_OF_FITS = ("mode", "dtype", "protocol", "budget", "fresh", "predict", "device", "strict")
 
 
 def parser() -> cli.Parser:
@@ -63,6 +63,7 @@ def parser() -> cli.Parser:
         "--format": "what standard output gets",
         "--out": "",
         "--fresh": "",
+        "--strict": "end with status 1 if the work of some operator is in no count, and name it",
         "--predict": "predict times on GPUs that are not there and run nothing: the least, the likely one and its "
         f"interval; one or more of {', '.join(DEVICES)} (none: {', '.join(USUAL_DEVICES)})",
         "--fits": "predict the largest map of the aspect ratio of --size, and the largest batch at it, that fit on "
@@ -81,6 +82,7 @@ def parser() -> cli.Parser:
         "--budget": {"type": cli.positive_seconds, "metavar": "S"},
         "--format": {"choices": ("table", "markdown", "latex", "csv", "json"), "default": "table"},
         "--out": {"default": Path("results/efficiency")},
+        "--strict": {"action": "store_true"},
         "--predict": {"nargs": "*", "metavar": "DEVICE"},
         "--fits": {"nargs": "*", "metavar": "DEVICE"},
         "--compare": {"nargs": 2, "metavar": ("A", "B")},
@@ -161,7 +163,7 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
     everything = (*predicted, *measured)
     _say_what_is_old(measured, began=began, out=options.out)
     _print(everything, reports.efficiency_report(everything)[first_table:], options.format)
-    return 0
+    return _strict_status(options, _uncounted(predicted))
 
 
 def _print(
@@ -193,7 +195,7 @@ def _predict(options: Namespace) -> int:
     kept = read_records(options.out / run.RECORDS_FILE)
     measured = [item for item in kept if item.axes in axes and item.source == "measured"]
     _print(predicted, reports.prediction_report((*predicted, *measured), chosen), options.format)
-    return 0
+    return _strict_status(options, _uncounted(predicted))
 
 
 def _fit(options: Namespace) -> int:
@@ -270,7 +272,27 @@ def _compare(options: Namespace) -> int:
             arms, options.out, device=device, settings=settings, on_step=step
         )
     _print(comparisons, reports.comparison_tables(comparisons), options.format)
-    return int(any(comparison.failure is not None for comparison in comparisons))
+    sides = [(item.size, arm) for item in comparisons for arm in (item.first, item.second)]
+    lacking = {f"{arm.arm} {size}": arm.uncounted for size, arm in sides if arm.uncounted}
+    failed = any(comparison.failure is not None for comparison in comparisons)
+    return int(failed) or _strict_status(options, lacking)
+
+
+def _uncounted(records: "Sequence[Record]") -> dict[str, str]:
+    """Cells of which work is in no count, and of which operators."""
+    from bench.records import cell_name
+
+    counted = [(cell_name(item), item.measures.counts) for item in records]
+    return {name: counts.uncounted for name, counts in counted if counts and counts.uncounted}
+
+
+def _strict_status(options: Namespace, uncounted: Mapping[str, str]) -> int:
+    """Exit status; with `--strict` standard error says what is in no count, and the status is 1."""
+    if not options.strict:
+        return 0
+    for name, note in uncounted.items():
+        sys.stderr.write(f"--strict: {name}: {note}\n")
+    return int(bool(uncounted))
 
 
 def _say_what_is_old(measured: "Sequence[Record]", *, began: str, out: Path) -> None:

@@ -1,5 +1,6 @@
 """What commands write of tables: drawn by rich, on standard output, as text in a format, as files."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 
-from bench.records import Model
+from bench.records import Model, Record, uncounted_calls
 from reports.model import Section, Table
 from reports.render import FILE_FORMATS, TerminalTable
 
@@ -37,10 +38,21 @@ def show(tables: Iterable[Table]) -> None:
 def formatted(records: Sequence[Model], tables: Iterable[Table], form: str) -> str:
     """Records as JSON, or tables as Markdown, LaTeX or CSV."""
     if form == "json":
-        lines = (record.model_dump_json(exclude_defaults=True) for record in records)
-        return f"[\n{','.join(lines)}\n]\n"
+        return f"[\n{','.join(map(_json, records))}\n]\n"
     _, render = FILE_FORMATS[form]
     return "\n".join(map(render, tables))
+
+
+def _json(record: Model) -> str:
+    """A record as JSON; beside its counts the operators that are in none of them."""
+    if not (isinstance(record, Record) and record.measures.counts):
+        return record.model_dump_json(exclude_defaults=True)
+    lacking = uncounted_calls(record.measures.counts.ledger)
+    if not lacking:
+        return record.model_dump_json(exclude_defaults=True)
+    whole = record.model_dump(mode="json", exclude_defaults=True)
+    whole["measures"]["counts"]["uncounted"] = lacking
+    return json.dumps(whole)
 
 
 class LivePage:

@@ -135,6 +135,7 @@ def arm_record(record: Record, name: str) -> ArmRecord:
         arm=name,
         cell=record.cell,
         macs=counts.macs if counts else None,
+        uncounted=counts.uncounted if counts else "",
         predicted_peak_bytes=predicted.peak_bytes if predicted else None,
         predicted_increment_bytes=predicted.increment_bytes if predicted else None,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -82,12 +82,32 @@ def _torchinfo(module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
 
 
 def _deepspeed(module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
-    from deepspeed.profiling.flops_profiler import get_model_profile
+    from deepspeed.profiling.flops_profiler import get_model_profile, profiler
 
+    # Of these it counts FLOPs, and says 0 where it is asked for MACs.
+    is_recurrent = any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in module.modules())
+    without_macs = {"recurrent layers"} if is_recurrent else set[str]()
+    for name in EINSUMS:
+        count = getattr(profiler, name)
+        setattr(profiler, name, partial(_noted, count, without_macs))
     _, macs, _ = get_model_profile(
         module, args=list(inputs), print_profile=False, as_string=False, warm_up=0
     )
+    if without_macs:
+        msg = (
+            f"DeepSpeed says 0 MACs for {' and '.join(sorted(without_macs))}, so its sum lacks them"
+        )
+        raise RuntimeError(msg)
     return float(macs)
+
+
+# DeepSpeed's own names, looked up when it patches torch.
+EINSUMS = ("_einsum_flops_compute", "_einops_einsum_flops_compute")
+
+
+def _noted(count: Callable[..., Any], names: set[str], *given: object, **options: object) -> object:
+    names.add("einsum")
+    return count(*given, **options)
 
 
 TOOLS: tuple[Tool, ...] = (
@@ -134,4 +154,8 @@ def _count_here(message: tuple[Tool, Cell]) -> int:
     warnings.simplefilter("ignore")
     work = make_workload(cell, "cpu")
     with torch.no_grad():
-        return round(tool.count(work.module, work.inputs))
+        count = round(tool.count(work.module, work.inputs))
+    if not count:
+        msg = f"{tool.name} says 0: it knows none of the operators"
+        raise RuntimeError(msg)
+    return count

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from bench.predict import elementwise, formulas
+from bench.predict import formulas
 from bench.predict.fake import (
     Arguments,
     FakeTensor,
@@ -59,8 +59,9 @@ class Ledger(Mode):
         key = describe(func, args, kwargs, result).key
         entry = self._entries.get(key) if key is not None else None
         if entry is None:
-            entry = _enter(formulas.Call.of(func, args, kwargs, result))
-            if key is not None:
+            call = formulas.Call.of(func, args, kwargs, result)
+            entry = _enter(call)
+            if key is not None and not formulas.depends_on_values(call):
                 self._entries[key] = entry
         self._calls[entry] += 1
         return result
@@ -98,7 +99,7 @@ def _enter(call: formulas.Call) -> _Entry:
         flops=work.flops,
         moved_bytes=moved_bytes(call),
         dtype=operand_format(call),
-        **shapes_of(call),
+        **(shapes_of(call) | ({"products": work.products} if work.products else {})),
     )
     return _Entry(call.name, status, alike)
 
@@ -128,7 +129,7 @@ def moved_bytes(call: formulas.Call) -> int:
     lies under it.
     """
     name = formulas.short_name(call.name)
-    if name in elementwise.VIEWS or "empty" in name:
+    if name in formulas.VIEWS or "empty" in name:
         return 0
     operands, results = tensors(call.arguments.values()), tensors((call.result,))
     target = call.arguments.get("self", call.arguments.get("weight"))
@@ -140,7 +141,7 @@ def moved_bytes(call: formulas.Call) -> int:
         # Read what is put, read and write where it goes.
         return sum(map(_bytes, others)) + 2 * max(map(_bytes, others), default=0)
     each = {id(item): item for item in (*operands, *results)}.values()
-    is_read_too = in_place and name not in elementwise.MOVES
+    is_read_too = in_place and name not in formulas.MOVES
     return sum(map(_bytes, each)) + (_bytes(target) if is_read_too else 0)
 
 
@@ -152,8 +153,8 @@ def operand_format(call: formulas.Call) -> str:
 
 
 def _bytes(tensor: Tensor) -> int:
-    if tensor.layout != torch.strided:
-        return tensor.numel() * tensor.element_size()
+    if formulas.is_sparse(tensor):
+        return formulas.stored(tensor) * tensor.element_size()
     sides = zip(tensor.shape, tensor.stride(), strict=True)
     return prod(size for size, stride in sides if stride or not size) * tensor.element_size()
 

@@ -4,9 +4,8 @@ from math import prod
 from typing import Any
 
 from bench.predict import formulas
-from bench.predict.formulas import Call
+from bench.predict.formulas import Call, Product
 
-Product = tuple[int, int, int, int]  # batch, rows, columns, depth
 SOFTMAXES = ("_softmax", "_log_softmax", "_safe_softmax")
 
 
@@ -32,10 +31,6 @@ def _products(call: Call, name: str) -> tuple[Product, ...]:
         return ((1, rows, call.out.shape[-1], batch * depth),)
     if name in formulas.CONVOLUTIONS_BACKWARD:
         return _convolution_backward(call)
-    if name in formulas.ATTENTIONS:
-        return _attention(call, formulas.ATTENTIONS[name])[:2]
-    if name in formulas.ATTENTIONS_BACKWARD:
-        return _attention(call, formulas.ATTENTIONS_BACKWARD[name])[1:]
     return ()
 
 
@@ -83,23 +78,4 @@ def _convolution_backward(call: Call) -> tuple[Product, ...]:
     )
     return tuple(
         shape for shape, wanted in zip(both, call.arguments["output_mask"], strict=False) if wanted
-    )
-
-
-def _attention(call: Call, head_axis: int) -> tuple[Product, ...]:
-    """Weighted sum, similarity, and the gradients of values, map, queries and keys."""
-    query, key, value = (
-        call.shape(name if name in call.arguments else f"{name}_")
-        for name in ("query", "key", "value")
-    )
-    maps = query[0] * query[head_axis]
-    queries, keys = query[3 - head_axis], key[3 - head_axis]
-    width, values = query[-1], value[-1]
-    return (
-        (maps, queries, values, keys),
-        (maps, queries, keys, width),
-        (maps, keys, values, queries),
-        (maps, queries, keys, values),
-        (maps, queries, width, keys),
-        (maps, keys, width, queries),
     )

@@ -64,6 +64,8 @@ from bench.records.record import (
     Timing,
     ToolCount,
     read_records,
+    uncounted_calls,
+    uncounted_note,
 )
 
 if TYPE_CHECKING:

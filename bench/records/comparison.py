@@ -46,6 +46,7 @@ class ArmRecord(Model):
     cell: str
     launches: int = 1
     macs: int | None = None
+    uncounted: str = ""  # operators whose work is not in that, and their calls
     predicted_peak_bytes: int | None = None
     predicted_increment_bytes: int | None = None
     memory: MeasuredMemory | None = None

@@ -4,6 +4,7 @@ Nothing is rounded here and nothing is averaged: medians, MiB and digits belong 
 Published numbers are records too (`source="published"`).
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -58,6 +59,17 @@ class Operator(Model):
     alike: tuple[Alike, ...] = ()
 
 
+def uncounted_calls(ledger: Iterable[Operator]) -> dict[str, int]:
+    """Calls of each operator of a ledger that did arithmetic which is in no count."""
+    return {row.name: row.calls for row in ledger if row.status == "uncounted"}
+
+
+def uncounted_note(calls: Mapping[str, int]) -> str:
+    """Say which operators are not counted, as `uncounted_calls` has them; nothing where all are."""
+    texts = (f"{name} ({count} call{'s' * (count != 1)})" for name, count in calls.items())
+    return f"not counted: {', '.join(texts)}" if calls else ""
+
+
 class Counts(Model):
     """What a module holds and what one call of it does, without running it.
 
@@ -74,6 +86,11 @@ class Counts(Model):
     small_macs: int | None = None
     fvcore_macs: int | None = None
     paper_operations: int | None = None
+
+    @property
+    def uncounted(self) -> str:
+        """Which operators are in none of these numbers, and how often they were called; empty if all are."""
+        return uncounted_note(uncounted_calls(self.ledger))
 
 
 class LiveTensor(Model):

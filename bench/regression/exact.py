@@ -50,8 +50,17 @@ def compare_records(
         ratio = after / before if numbers and before else None  # type: ignore[operator]
         verdict: FindingVerdict = "SAME" if before == after else "CHANGED"
         fields = {"unit": unit, "before": before, "after": after, "ratio": ratio}
+        if quantity == "MACs":
+            fields["reason"] = _uncounted(base, head)
         findings.append(_finding(head, quantity, verdict, **fields))
     return (*findings, _outputs(base, head, agreement))
+
+
+def _uncounted(base: Record, head: Record) -> str:
+    """Operators that are in no count of either side."""
+    counts = (record.measures.counts for record in (base, head))
+    notes = dict.fromkeys(item.uncounted for item in counts if item and item.uncounted)
+    return "; ".join(notes)
 
 
 def _finding(record: Record, quantity: str, verdict: FindingVerdict, **fields: Any) -> Finding:  # noqa: ANN401

@@ -95,6 +95,8 @@ OPERATIONS = (
     ReadColumn("flops", GIGA, "FLOPs as executed"),
     ReadColumn("paper_operations", GIGA, "count by the paper's rules", "paper"),
 )
+# Which lack what is not counted.
+COUNTS = ("macs", "flops")
 # Memory of one call in MiB, as it is and by the paper's procedure.
 BLOCK_MEMORY = (
     ReadColumn("predicted_increment_bytes", MEBI, "predicted increment", strict_rows=True),
@@ -117,7 +119,9 @@ def read_columns(rows: Iterable[Row], columns: Iterable[ReadColumn]) -> Iterator
         for column, unit, label, protocol, strict_rows in columns:
             if row[column] is not None and not (strict_rows and row["protocol"] != "strict"):
                 form = row["axes"].get("block", "")
-                yield OurReading(row[column] / unit, label, form, protocol)
+                lacks = model.uncounted_work(row) if column in COUNTS else ""
+                what = f"{label} ({lacks})" if lacks else label
+                yield OurReading(row[column] / unit, what, form, protocol)
 
 
 def stored(rows: Iterable[Row]) -> Iterator[OurReading]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.records import Operator, ToolCount
 from reports import model
-from reports.model import Chapter, Column, Frame, Interval, Mark, Row, Table, Value
+from reports.model import Chapter, Column, Frame, Incomplete, Interval, Mark, Row, Table, Value
 
 # A tool may add a little that is no matrix work (norms, pooling), or count a bias as another does not.
 COUNT_TOLERANCE = 0.01
@@ -48,7 +48,7 @@ def counter_tables(frame: Frame) -> tuple[Table, ...]:
     for row in rows:
         name = (row["axes"]["block"], row["axes"]["size"])
         macs = [row["counted"].get(tool, model.UNMEASURED) for tool in tools]
-        counts.append((*name, model.predicted_value(row, "macs"), *macs))
+        counts.append((*name, model.counted_value(row, "macs"), *macs))
         shares.append((*name, *(_ledger_share(row, number) for number in macs)))
     return (
         Table("counters", "What other tools count", (*named, *gmacs), rows=tuple(counts), **common),
@@ -99,12 +99,16 @@ def _missed(row: Row, macs: float) -> tuple[str, ...] | None:
 def _counted_macs(count: ToolCount) -> float | Mark:
     if count.reported is None:
         return Mark(f"{count.tool}: {count.reason}")
+    if not count.reported:
+        return Mark(f"{count.tool} says 0: it knows none of the operators")
     return count.reported / PER_MAC[count.unit]
 
 
 def _ledger_share(row: Row, macs: float | Mark) -> Value:
     if isinstance(macs, Mark) or not row["macs"]:
         return macs if isinstance(macs, Mark) else None
+    if isinstance(share := model.ratio_of(macs, model.counted_value(row, "macs")), Incomplete):
+        return share
     names = _missed(row, macs)
     unexplained = "" if names is not None else "no set of operators makes up the difference"
     note = f"not counted: {', '.join(names)}" if names else unexplained

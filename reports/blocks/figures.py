@@ -19,12 +19,30 @@ BlockSeries = Mapping[str, Mapping[int, int]]
 
 def size_figures(frame: Frame) -> tuple[Figure, ...]:
     """Predicted memory and MACs of one call against the number of positions N of the map."""
-    drawn = ((name, column, _series(frame, column.base)) for name, column in DRAWN_COLUMNS.items())
-    # Each block in it has two sizes or more.
-    return tuple(_size_figure(name, column, series) for name, column, series in drawn if series)
+    lacking = {
+        row["axes"]["block"]: note
+        for row in filter(_is_usual, model.rows_of(frame))
+        if (note := model.uncounted_work(row))
+    }
+    notes = tuple(f"{block}: {note}" for block, note in lacking.items())
+    figures = []
+    for name, column in DRAWN_COLUMNS.items():
+        series = _series(frame, column.base)
+        is_of_work = name == "macs"
+        if is_of_work:
+            series = {
+                f"{block}, at the least" if block in lacking else block: points
+                for block, points in series.items()
+            }
+        # Each block in it has two sizes or more.
+        if series:
+            figures.append(_size_figure(name, column, series, notes if is_of_work else ()))
+    return tuple(figures)
 
 
-def _size_figure(name: str, column: Column, series: BlockSeries) -> Figure:
+def _size_figure(
+    name: str, column: Column, series: BlockSeries, notes: tuple[str, ...] = ()
+) -> Figure:
     sizes = sorted(set[int]().union(*series.values()))
     title = f"{column.name[0].upper()}{column.name[1:]} of one call"
     last = {block: points[max(points)] / column.scale for block, points in series.items()}
@@ -37,6 +55,7 @@ def _size_figure(name: str, column: Column, series: BlockSeries) -> Figure:
         data=Table(
             name=f"{name}-data",
             title=title,
+            notes=notes,
             columns=(Column("N"), *(replace(column, name=block) for block in series)),
             rows=tuple((size, *(points.get(size) for points in series.values())) for size in sizes),
         ),

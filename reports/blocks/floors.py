@@ -9,13 +9,16 @@ from typing import Any
 from bench import analysis
 from bench.analysis import Ceilings, Floor, policy_of
 from bench.estimate import Estimate
-from bench.records import OperatorTime
+from bench.records import Operator, OperatorTime
 from reports import model
 from reports.model import Column, Field, Interval, Mark, Row, Table
 
 CEILINGS = "ceilings"
 NOT_ITS_OWN = Mark(
     "compiled or exported: its operators are fused, and the ledger is that of the module it was made from"
+)
+NOT_COUNTED = Mark(
+    "not counted: its work has no formula, so that of its time the bytes alone are known", "?"
 )
 FLOOR = (
     "The floor adds up the operators, each the longest of three times: its products at the peak of their number "
@@ -58,7 +61,8 @@ def floor_entries(row: Row, reached: Ceilings) -> dict[str, Any]:
     for floor in lowest:
         spent[floor.bound] += floor.time_s
     bound = max(spent, key=lambda name: spent[name], default="")
-    return {"floors": lowest, "floor": sum(floor.time_s for floor in lowest), "bound": bound}
+    whole_s = sum(floor.time_s for floor in lowest)
+    return {"floors": lowest, "floor": model.marked(whole_s, row), "bound": bound}
 
 
 def operator_table(
@@ -89,10 +93,15 @@ def operator_table(
     )
 
 
+def operator_flops(work: Operator) -> int | Mark:
+    """FLOPs of an operator of a ledger, or that they are not known."""
+    return NOT_COUNTED if work.status == "uncounted" else work.flops
+
+
 OPERATOR_FIELDS = (
     Field(model.text_column("operator"), itemgetter("operator")),
     Field(Column("calls"), lambda row: row["work"].calls),
-    Field(Column("FLOPs", "G", 2, model.GIGA), lambda row: row["work"].flops),
+    Field(Column("FLOPs", "G", 2, model.GIGA), lambda row: operator_flops(row["work"])),
     Field(Column("moved", "MiB", 1, model.MEBI, "bytes"), lambda row: row["work"].moved_bytes),
     FLOOR_FIELD,
     Field(model.percent_column("of the floor", 1), itemgetter("part")),

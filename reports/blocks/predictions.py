@@ -117,7 +117,7 @@ def comparison_fields(
         estimate = estimated_time(row, device, reached)
         predicted = floor_time(row, device) if isinstance(estimate, Mark) else estimate
         share = model.number_of(model.ratio_of(predicted, known(row)))
-        return None if share is None else share - 1
+        return None if share is None else model.marked(share - 1, row)
 
     return (
         Field(
@@ -181,7 +181,7 @@ def _predicted(row: Row, device: Datasheet, time: Callable[[Policy], Value]) -> 
         too_large = f"too large: needs {needs:.1f} GiB by prediction"
         return Mark(f"{too_large}, {device.title} has {has:.0f} GiB")
     try:
-        return time(_policy(row, device))
+        return model.marked(time(_policy(row, device)), row)
     except ValueError as reason:
         return Mark(f"{device.title}: {reason}")
 

@@ -94,7 +94,8 @@ def _checked(frame: Frame) -> Iterator[Checked]:
     known: dict[tuple[str, str], list[Row]] = {}
     for row in model.rows_of(frame):
         device = recognise_device(row["device_name"])
-        if device and device.chip and row["protocol"] == "strict" and model.median_time(row):
+        is_usual = row["protocol"] == "strict" and not model.uncounted_work(row)
+        if device and device.chip and is_usual and model.median_time(row):
             known.setdefault((device.title, row["experiment"]), []).append(row)
     for (title, experiment), rows in known.items():
         device = next(sheet for sheet in analysis.DEVICES.values() if sheet.title == title)

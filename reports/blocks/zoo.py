@@ -75,7 +75,7 @@ def _both_modes(same: Sequence[Row]) -> Row:
         "both": same,
         "peak": model.UNPREDICTED if peak is None else peak,
         "memory": training["memory_bytes"],
-        "macs": inference["macs"],
+        "macs": inference["macs"] and model.counted_value(inference, "macs"),
         "speed": inference["batch"] / time.median if time else None,
     }
 

@@ -51,9 +51,12 @@ class Study:
         return {size: time.median for size, time in self.times(arm).items()}
 
     def numbers(self, arm: str, column: str) -> dict[int, float]:
-        """A column of the frame by N, where there is a number."""
+        """A column of the frame by N, where there is a number, of operations one that lacks none."""
         rows = self.arms.get(arm, {}).items()
-        return {size: float(row[column]) for size, row in rows if row[column] is not None}
+        known = {size: row for size, row in rows if row[column] is not None}
+        if column in ("macs", "flops"):
+            known = {size: row for size, row in known.items() if not model.uncounted_work(row)}
+        return {size: float(row[column]) for size, row in known.items()}
 
     def memory_ratio(self, above: str, below: str, size: int) -> tuple[float, str] | None:
         """Memory of one arm over another's, measured where both were, else predicted; and which it is."""

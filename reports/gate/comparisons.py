@@ -5,9 +5,19 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from bench.analysis import decide_comparison, rounds_of
-from bench.records import CLOCK_TIMES, Comparison
+from bench.records import CLOCK_TIMES, ArmRecord, Comparison
 from reports import model
-from reports.model import MILLI, Column, Interval, Mark, Table, Value, memory_column, text_column
+from reports.model import (
+    MILLI,
+    Column,
+    Incomplete,
+    Interval,
+    Mark,
+    Table,
+    Value,
+    memory_column,
+    text_column,
+)
 
 RATIO_TEXT = (
     "A ratio is the time of the arm over that of the one it is held against: the median over rounds, each in fresh "
@@ -118,13 +128,17 @@ def _memory_row(comparison: Comparison) -> tuple[Value, ...]:
         difference = "not at all" if error == 0 else f"{error:.1e}"
     unpredictable = Mark("this arm can't be predicted")
     unread = Mark("this device gives no such reading" if comparison.rounds else "not compared")
-    counted = (model.ratio_of(of.macs, against.macs), *predicted, model.ratio_of(*predicted))
+    counted = (model.ratio_of(*map(_macs, arms)), *predicted, model.ratio_of(*predicted))
     read = (*measured, model.ratio_of(*measured))
     return (
         *(of.arm, against.arm, comparison.size, difference),
         *(unpredictable if value is None else value for value in counted),
         *(unread if value is None else value for value in read),
     )
+
+
+def _macs(arm: ArmRecord) -> Value:
+    return Incomplete(arm.macs, arm.uncounted) if arm.uncounted and arm.macs else arm.macs
 
 
 def _measured_on(comparisons: Sequence[Comparison]) -> str:

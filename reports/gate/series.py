@@ -107,7 +107,7 @@ def _of_record(record: Record) -> Iterator[tuple[SeriesKey, Point]]:
     counts, predicted, memory = measures.counts, measures.predicted, measures.memory
     values = [
         ("parameters", counts and counts.parameters),
-        ("MACs", counts and counts.macs),
+        ("MACs", counts and not counts.uncounted and counts.macs),
         ("predicted peak", predicted and predicted.peak_bytes),
         (CALL_MEMORY, memory and memory.added_bytes),
         # As a record has a clock that decides, so does a series; the others would say it again.

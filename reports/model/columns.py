@@ -130,6 +130,11 @@ def predicted_field(column: Column, name: str, note: str = "") -> Field:
     return Field(column, partial(values.predicted_value, column=name), note=note)
 
 
+def counted_field(column: Column, name: str) -> Field:
+    """Make a column of a count of operations, marked in rows of which it lacks some."""
+    return Field(column, partial(values.counted_value, column=name))
+
+
 def published_field(column: Column, name: str, *, optional: bool = True) -> Field:
     """Make a column of what the documents print: `name` is that of the frame after `published_`."""
 
@@ -181,8 +186,8 @@ BLOCK_FIELDS = (
 ARM_FIELDS = (axis_field("block", text_column("arm")), axis_field("size"), axis_field("mode"))
 PARAMETERS_FIELD = predicted_field(Column("params", "M", 2, MEGA), "parameters")
 WORK_FIELDS = (
-    predicted_field(Column("MACs", "G", 2, GIGA, best="min"), "macs"),
-    predicted_field(Column("FLOPs", "G", 2, GIGA, best="min"), "flops"),
+    counted_field(Column("MACs", "G", 2, GIGA, best="min"), "macs"),
+    counted_field(Column("FLOPs", "G", 2, GIGA, best="min"), "flops"),
 )
 MEASURED_MEMORY = Field(
     replace(memory_column("memory", "measured"), best="min"),

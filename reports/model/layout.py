@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from reports.model.table import (
     DASH,
     Column,
+    Incomplete,
     Interval,
     Mark,
     Number,
@@ -66,7 +67,7 @@ def lay_out(table: Table) -> Layout:
 
 def _note_label(value: Value, labels: dict[str, str]) -> str:
     """Give the label of a value's note, a new one if no value had it yet: a to z, then aa, ab and so on."""
-    note = value.note if isinstance(value, Mark | Interval) else ""
+    note = value.note if isinstance(value, Mark | Interval | Incomplete) else ""
     first, last = divmod(len(labels), 26)
     new = (string.ascii_lowercase[first - 1] if first else "") + string.ascii_lowercase[last]
     return labels.setdefault(note, new) if note else ""
@@ -87,8 +88,9 @@ def text_of(value: Value, column: Column) -> str:
             parts = (part for part in (value.mean, value.deviation) if part is not None)
             texts = (decimal(part / column.scale, column.digits) for part in parts)
             return " \N{PLUS-MINUS SIGN} ".join(texts)
-        case _:
-            return decimal(value / column.scale, column.digits)
+    number = value.value if isinstance(value, Incomplete) else value
+    text = decimal(number / column.scale, column.digits)
+    return value.shown(text) if isinstance(value, Incomplete) else text
 
 
 def decimal(value: float, digits: int) -> str:
@@ -109,11 +111,18 @@ def _interval_text(value: Interval, column: Column) -> str:
 
 
 def _leading(values: Mapping[int, Value], best: str) -> list[int]:
-    """Rows of the best value, and of those whose interval overlaps its interval; none where all are alike."""
+    """Rows of the best value, and of those whose interval overlaps its interval; none where all are alike.
+
+    A number that lacks something is never the best, and leaves none above it that is known to be.
+    """
     sign = 1 if best == "min" else -1
-    bare = {row: number_of(value) for row, value in values.items()}
+    lacking = [value.value for value in values.values() if isinstance(value, Incomplete)]
+    whole = {row: value for row, value in values.items() if not isinstance(value, Incomplete)}
+    bare = {row: number_of(value) for row, value in whole.items()}
     numbers = {row: sign * number for row, number in bare.items() if number is not None}
-    if len(set(numbers.values())) < 2:
+    if not numbers or len({*numbers.values(), *lacking}) < 2:
+        return []
+    if any(sign * value < min(numbers.values()) for value in lacking):
         return []
 
     def ends(row: int) -> list[float]:
@@ -122,7 +131,7 @@ def _leading(values: Mapping[int, Value], best: str) -> list[int]:
 
     reach = max(ends(min(numbers, key=lambda row: numbers[row])))
     leading = [row for row in numbers if min(ends(row)) <= reach]
-    return leading if len(leading) < len(numbers) else []
+    return leading if len(leading) < len(values) else []
 
 
 def plain(text: str) -> str:

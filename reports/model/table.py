@@ -60,7 +60,25 @@ class Mark:
     text: str = DASH
 
 
-Value = str | int | float | Interval | Spread | Number | Mark | None
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """A number that lacks what its note says: so much at the least; a quotient of such may be off to either side."""
+
+    value: float
+    note: str
+    is_least: bool = True
+
+    def shown(self, text: str) -> str:
+        """Mark the number that a text writes."""
+        return f">= {text}" if self.is_least else f"{text}?"
+
+    @property
+    def meaning(self) -> str:
+        """In a word, what the number is."""
+        return "at the least" if self.is_least else "uncertain"
+
+
+Value = str | int | float | Interval | Spread | Number | Incomplete | Mark | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +134,7 @@ class Table:
 def number_of(value: Value) -> float | None:
     """Give the number that a value stands for, in base units."""
     match value:
-        case Number():
+        case Number() | Incomplete():
             return value.value
         case Interval():
             return value.median

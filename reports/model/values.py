@@ -2,11 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.analysis import MIN_SAMPLES, is_conclusive, median_interval, without_rejected
-from bench.records import Environment, Failure, OperatorTime, Timing
-from reports.model.table import GIBI, MEBI, Interval, Mark, Value, number_of
+from bench.records import (
+    Environment,
+    Failure,
+    OperatorTime,
+    Timing,
+    uncounted_calls,
+    uncounted_note,
+)
+from reports.model.table import GIBI, MEBI, Incomplete, Interval, Mark, Value, number_of
 
 Row = Mapping[str, Any]
 
@@ -33,6 +41,24 @@ def predicted_value(row: Row, column: str) -> Value:
     if row[column] is None and row["failure"] is not None:
         return measured_value(row, None, first=column == "parameters")
     return UNPREDICTED if row[column] is None else row[column]
+
+
+def counted_value(row: Row, column: str) -> Value:
+    """Give a count of operations; it is marked where operators of the row are in no count."""
+    return marked(predicted_value(row, column), row)
+
+
+def uncounted_work(row: Row) -> str:
+    """Operators of a row whose work is in no count, with their calls; empty where there are none."""
+    return uncounted_note(uncounted_calls(row["ledger"] or ()))
+
+
+def marked(value: Value, row: Row) -> Value:
+    """The same, and a number of operations as one that is too small where operators of the row are in no count."""
+    note = uncounted_work(row)
+    if note and isinstance(value, Interval):
+        return replace(value, inconclusive=True, note=note)
+    return Incomplete(value, note) if note and isinstance(value, int | float) else value
 
 
 def predicted_increment(row: Row) -> Value:
@@ -104,9 +130,13 @@ def time_value(row: Row) -> Value:
 
 
 def ratio_of(above: Value, below: Value) -> Value:
-    """Divide; None where either is missing, so that a ratio is never made up."""
+    """Divide; None where either is missing, so that a ratio is never made up; marked where either lacks something."""
     upper, lower = number_of(above), number_of(below)
-    return upper / lower if upper is not None and lower else None
+    if upper is None or not lower:
+        return None
+    notes = [side.note for side in (above, below) if isinstance(side, Incomplete)]
+    note = "; ".join(dict.fromkeys(notes))
+    return Incomplete(upper / lower, note, is_least=False) if notes else upper / lower
 
 
 def measured_memory(row: Row, *, first: bool = False) -> Value:

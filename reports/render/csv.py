@@ -4,13 +4,13 @@ import csv
 import io
 from collections.abc import Sequence
 
-from reports.model import Interval, Mark, Spread, Table, Value, number_of, plain
+from reports.model import Incomplete, Interval, Mark, Spread, Table, Value, number_of, plain
 
 
 def to_csv(table: Table) -> str:
     """Write one table; a column of intervals gets columns for both ends, one of spreads for the deviation."""
     endings = [_endings([row[at] for row in table.rows]) for at in range(len(table.columns))]
-    noted = any(isinstance(value, Mark) for row in table.rows for value in row)
+    noted = any(isinstance(value, Mark | Incomplete) for row in table.rows for value in row)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = list(zip(table.columns, endings, strict=True))
@@ -23,12 +23,16 @@ def to_csv(table: Table) -> str:
             for text in [*_csv_texts(value), "", ""][: len(ends)]
         ]
         why = "; ".join(
-            f"{column.raw_heading}: {value.note}"
+            f"{column.raw_heading}: {_why(value)}"
             for column, value in zip(table.columns, row, strict=True)
-            if isinstance(value, Mark)
+            if isinstance(value, Mark | Incomplete)
         )
         writer.writerow([*cells, guard_formula(why)] if noted else cells)
     return out.getvalue()
+
+
+def _why(value: Mark | Incomplete) -> str:
+    return value.note if isinstance(value, Mark) else f"{value.meaning}, {value.note}"
 
 
 def _endings(values: Sequence[Value]) -> tuple[str, ...]:

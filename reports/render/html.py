@@ -12,7 +12,18 @@ from typing import NamedTuple
 
 from bench.records import Record
 from reports import model
-from reports.model import Column, Figure, Interval, LaidCell, Layout, Section, Spread, Table, Value
+from reports.model import (
+    Column,
+    Figure,
+    Incomplete,
+    Interval,
+    LaidCell,
+    Layout,
+    Section,
+    Spread,
+    Table,
+    Value,
+)
 
 TEMPLATES = Path(__file__).parent
 RAW = "records.html"
@@ -111,7 +122,10 @@ def _html_cell(laid: LaidCell, value: Value, column: Column) -> HtmlCell:
         text += f" [{value.low:.15g}, {value.high:.15g}]"
     if isinstance(value, Spread) and value.deviation is not None:
         text += f" \N{PLUS-MINUS SIGN} {value.deviation:.15g}"
-    return HtmlCell(laid, repr(number), f"{text} {column.base}".rstrip())
+    text = f"{text} {column.base}".rstrip()
+    if isinstance(value, Incomplete):
+        text += f" {value.meaning}; {value.note}"
+    return HtmlCell(laid, repr(number), text)
 
 
 def _links(origins: Sequence[Record], addresses: Mapping[int, str]) -> Iterator[Link]:

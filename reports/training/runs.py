@@ -70,9 +70,11 @@ class Arm:
         return UNMEASURED
 
     def cost(self, column: str, *, mode: str) -> int | None:
-        """What one call of the network needs in a mode, from the first row that says it."""
-        costs = (row[column] for row in self.rows if row["mode"] == mode)
-        return next((cost for cost in costs if cost is not None), None)
+        """What one call of the network needs in a mode, from the first row that says it whole."""
+        rows = (row for row in self.rows if row["mode"] == mode and row[column] is not None)
+        counted = column in ("macs", "flops")
+        whole = (row for row in rows if not (counted and model.uncounted_work(row)))
+        return next((row[column] for row in whole), None)
 
 
 @dataclass(frozen=True, slots=True)

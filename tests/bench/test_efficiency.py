@@ -165,6 +165,23 @@ def test_somebodys_own_module_is_measured(tmp_path):
     assert "failure" not in measured
 
 
+def test_strictly_what_is_in_no_count_is_an_error_that_names_the_operators(tmp_path):
+    (tmp_path / "grown.py").write_text(
+        "import torch\n"
+        "class Own(torch.nn.Conv2d):\n"
+        "    def forward(self, x):\n"
+        "        x = super().forward(x)\n"
+        "        return x @ torch.linalg.matrix_exp(x @ x.mT).mean((0, 1))\n"
+        "def block(channels):\n    return Own(channels, channels, 1)\n"
+    )
+    asked = ("--block", "grown:block", "--device", "meta", "--size", "8x8")
+    assert call_beside(tmp_path, *asked).returncode == 0
+    done = call_beside(tmp_path, *asked, "--strict")
+    assert done.returncode == 1
+    assert "not counted: aten.linalg_matrix_exp (1 call)" in done.stderr
+    assert call_beside(tmp_path, *asked[2:], "--strict").returncode == 0  # ours
+
+
 def test_what_somebodys_own_module_prints_is_not_among_the_records(tmp_path):
     (tmp_path / "chatty.py").write_text(
         "print('imported')\nfrom torch import nn\n"

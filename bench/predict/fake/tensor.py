@@ -52,6 +52,12 @@ class FakeTensor(Tensor):
     is_meta = property(lambda _: False)
 
     @property
+    def held(self) -> int | None:
+        """Elements that a sparse tensor held, which is faked as a dense one, as its views are; None of a dense one."""
+        storage = self.untyped_storage()
+        return _held.get(storage._cdata, (None, None))[1]  # noqa: SLF001  # the only name that it has
+
+    @property
     def data(self) -> Tensor:
         """The tensor without its history; a module that converts its weights sets it."""
         return self.detach()
@@ -100,6 +106,8 @@ class FakeTensor(Tensor):
 
 
 _kept: dict[Any, FakeTensor] = {}
+# By the storage of a fake, which is kept so that no other gets its place.
+_held: dict[int, tuple[FakeTensor | None, int | None]] = {}
 
 
 class _Fakes(Mode):
@@ -224,6 +232,7 @@ def on(device: Device, *, gpu: attention_kernels.GpuRules | None = None) -> Iter
         stack.callback(_kept.clear)
         stack.enter_context(unwatched.adding_in_place())
         stack.enter_context(unwatched.uncompiled())
+        stack.callback(_held.clear)
         if device == "cuda":
             # `torch.tensor` copies its numbers to a GPU unseen, unless it leaves that to the dispatcher.
             before = torch._C._only_lift_cpu_tensors()  # noqa: SLF001
@@ -242,7 +251,12 @@ def as_fake(tensor: Tensor, device: Device) -> Tensor:
     if isinstance(tensor, FakeTensor) or is_number:
         return tensor
     with off():
-        return FakeTensor(_shape_of(tensor), _indexed(torch.device(device)))
+        fake = FakeTensor(_shape_of(tensor), _indexed(torch.device(device)))
+        if tensor.layout != torch.strided:
+            coordinates = tensor.layout == torch.sparse_coo
+            values = tensor._values() if coordinates else tensor.values()  # noqa: SLF001
+            _held[fake.untyped_storage()._cdata] = (fake, values.numel())  # noqa: SLF001
+        return fake
 
 
 def replace_tensors(module: nn.Module, make: Callable[[Tensor], Tensor]) -> nn.Module:

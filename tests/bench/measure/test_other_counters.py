@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -57,6 +58,36 @@ def test_torch_counts_two_for_a_mac_and_all_of_them(told):
 
 def test_deepspeed_counts_all_of_them(told):
     assert reported(told, "DeepSpeed") == CONVOLUTIONS + PRODUCTS
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        ("torch.nn.GRU(8, 8)", "DeepSpeed says 0 MACs for recurrent layers"),
+        ("Product()", "DeepSpeed says 0 MACs for einsum"),
+    ],
+)
+def test_what_deepspeed_says_0_for_is_no_part_of_a_count(module, why):
+    pytest.importorskip("deepspeed")
+    code = (
+        "import torch\n"
+        "from bench.measure.other_counters import _deepspeed\n"
+        "class Product(torch.nn.Linear):\n"
+        "    def __init__(self):\n        super().__init__(8, 8)\n"
+        "    def forward(self, x):\n"
+        "        return torch.einsum('bij,bkj->bik', super().forward(x), x)\n"
+        f"print(_deepspeed({module}, (torch.ones(2, 6, 8),)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert why in done.stderr
+
+
+def test_a_count_of_0_is_none():
+    tool = other_counters.Tool("blind", "torch", lambda *_: 0.0)
+    with pytest.raises(RuntimeError, match="blind says 0: it knows none of the operators"):
+        other_counters._count_here((tool, NB))
 
 
 @pytest.mark.parametrize("tool", ["thop", "torchinfo", "ptflops"])

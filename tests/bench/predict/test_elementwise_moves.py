@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.predict import elementwise
+from bench.predict import formulas
 from bench.predict import ledger as flops
 from bench.predict.formulas import plain_name
 
@@ -69,7 +69,7 @@ def test_going_back_through_a_view_computes_nothing(function):
 
 
 def test_each_declared_name_is_an_operators_of_torch_without_the_mark_of_its_in_place_form():
-    names = {*elementwise.COUNTS, *elementwise.VIEWS, *elementwise.MOVES}
+    names = {*formulas.COUNTS, *formulas.VIEWS, *formulas.MOVES}
     assert [name for name in names if plain_name(f"aten.{name}") != f"aten.{name}"] == []
     has = functools.partial(hasattr, torch.ops.aten)
     assert [name for name in names if not has(name) and not has(f"{name}_")] == []

@@ -265,10 +265,27 @@ def test_lower_level_attention_has_its_heads_behind_its_tokens():
     assert work.macs == 2 * 3 * 10 * 7 * 16
 
 
-def test_a_packed_attention_whose_lengths_are_data_has_no_count():
-    query = torch.empty(20, 3, 8, device="meta")
-    arguments = {"query": query, "key": query, "value": query, "cum_seq_q": torch.ones(3)}
-    assert work_of(Call("aten._flash_attention_forward", arguments, (query,))) is None
+def packed(starts, **more):
+    query, key = torch.empty(20, 3, 8, device="meta"), torch.empty(20, 3, 8, device="meta")
+    arguments = {"query": query, "key": key, "value": key, "cum_seq_q": starts, "cum_seq_k": starts}
+    return work_of(Call("aten._flash_attention_forward", arguments | more, (query,)))
+
+
+def test_a_packed_attention_is_that_of_each_of_its_sequences():
+    work = packed(torch.tensor([0, 5, 20]))
+    pairs = 3 * (5 * 5 + 15 * 15)
+    assert (work.macs, work.extra_flops) == (pairs * 16, pairs * 6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"starts": torch.empty(3, device="meta")},
+        {"starts": torch.tensor([0, 20]), "seqused_k": torch.tensor([7])},
+    ],
+)
+def test_a_packed_attention_whose_lengths_are_not_at_hand_has_no_count(arguments):
+    assert packed(**arguments) is None
 
 
 def test_attention_on_the_cpu_goes_back_with_five_products():

@@ -37,6 +37,13 @@ def test_equal_records_have_nothing_but_equal_quantities():
     ]
 
 
+def test_macs_that_lack_something_say_so_though_they_are_the_same():
+    unknown = operator("my.kernel").model_copy(update={"status": "uncounted"})
+    sides = [record(counts=counts(MULTIPLY, unknown)) for _ in range(2)]
+    reasons = {each.quantity: each.reason for each in exact.compare_records(*sides)}
+    assert reasons["MACs"] == "not counted: my.kernel (1 call)"
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

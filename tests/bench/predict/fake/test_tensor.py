@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from ann import build
 from ann.implementations import implement
-from bench.predict import elementwise, live_memory
+from bench.predict import formulas, live_memory
 from bench.predict.fake import autocast
 from bench.predict.fake import tensor as fake_tensor
 from bench.predict.live_memory import Meter
@@ -38,7 +38,7 @@ class Stream(TorchDispatchMode):
         if func is autocast.ASK_DEVICE:
             return result
         kinds = [leaf.dtype for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-        if kinds and name not in elementwise.VIEWS | {"empty"}:
+        if kinds and name not in formulas.VIEWS | {"empty"}:
             # Each device has a batch norm of its own.
             self.seen.append(("batch_norm" if "batch_norm" in name else name, kinds[0]))
         return result

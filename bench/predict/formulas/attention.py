@@ -1,0 +1,142 @@
+"""Attention: two products of all pairs of a query and a key, whatever kernel carries them out."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import pairwise
+
+from bench.predict.formulas.call import Call, Formula, Product, Work, matrix_work, numbers_in
+
+SOFTMAX_AND_SCALE = 6
+# Back: exp(scaled similarity - logsumexp) is 3 an element, the softmax's backward 3, the scale 1.
+SOFTMAX_AND_SCALE_BACKWARD = 7
+
+# Kernels of attention, and the axis of its heads.
+ATTENTIONS: Mapping[str, int] = {
+    "_scaled_dot_product_flash_attention": 1,
+    "_scaled_dot_product_efficient_attention": 1,
+    "_scaled_dot_product_cudnn_attention": 1,
+    "_scaled_dot_product_fused_attention_overrideable": 1,
+    "_scaled_dot_product_flash_attention_for_cpu": 1,
+    "_scaled_dot_product_attention_math_for_mps": 1,
+    "_flash_attention_forward": 2,
+    "_efficient_attention_forward": 2,
+    "_cudnn_attention_forward": 1,
+}
+ATTENTIONS_BACKWARD = {
+    f"{name.removesuffix('_forward')}_backward": axis for name, axis in ATTENTIONS.items()
+}
+# Where sequences that lie one behind the other begin, by kernel: of the queries and of the keys.
+STARTS = (
+    ("cum_seq_q", "cum_seq_k"),
+    ("cu_seqlens_q", "cu_seqlens_k"),
+    ("cu_seq_q", "cu_seq_k"),
+)
+# Further arguments that say how much of the keys is used, or where it lies.
+_ELSEWHERE = ("seqused_k", "seqlen_k", "block_table")
+VALUED = (*(name for pair in STARTS for name in pair), *_ELSEWHERE)
+
+
+def _attention(call: Call, *, head_axis: int = 1, backward: bool = False) -> Work | None:
+    """Two products, scale and softmax of the map; to go back the map again, and a product for each operand of both."""
+    query, key, value = (
+        call.shape(name if name in call.arguments else f"{name}_")
+        for name in ("query", "key", "value")
+    )
+    if any(map(call.has, VALUED)):
+        # Sequences lie one behind the other, their tokens ahead of the heads.
+        maps, lengths = query[-2], _lengths(call)
+    else:
+        maps = query[0] * query[head_axis]
+        lengths = [(query[3 - head_axis], key[3 - head_axis])]
+    if lengths is None:
+        return None
+    works = (
+        _maps(maps, *pair, width=query[-1], values=value[-1], backward=backward) for pair in lengths
+    )
+    return sum(works, Work())
+
+
+def _lengths(call: Call) -> list[tuple[int, int]] | None:
+    """Queries and keys of each sequence; None if values say so that are not at hand."""
+    given = [[call.arguments[name] for name in pair if call.has(name)] for pair in STARTS]
+    starts = next(filter(None, given), None)
+    if starts is None or any(map(call.has, _ELSEWHERE)):
+        return None
+    queries, keys = numbers_in(starts[0]), numbers_in(starts[-1])
+    if queries is None or keys is None:
+        return None
+    sides = ([end - start for start, end in pairwise(ends)] for ends in (queries, keys))
+    return list(zip(*sides, strict=True))
+
+
+def _maps(
+    maps: int, queries: int, keys: int, *, width: int, values: int, backward: bool = False
+) -> Work:
+    softmax = SOFTMAX_AND_SCALE_BACKWARD if backward else SOFTMAX_AND_SCALE
+    products = (
+        _backward(maps, queries, keys, width=width, values=values)
+        if backward
+        else (
+            (maps, queries, values, keys),
+            (maps, queries, keys, width),
+        )
+    )
+    return matrix_work(products, softmax * maps * queries * keys)
+
+
+def _backward(maps: int, queries: int, keys: int, *, width: int, values: int) -> Iterator[Product]:
+    """The map again, then the gradients of values, map, queries and keys."""
+    yield maps, queries, keys, width
+    yield maps, keys, values, queries
+    yield maps, queries, keys, values
+    yield maps, queries, width, keys
+    yield maps, keys, width, queries
+
+
+def _multi_head(call: Call) -> Work:
+    """The fused layer of nn.MultiheadAttention in inference: three embeddings, attention, an embedding."""
+    query, key = (call.shape(name) for name in ("query", "key"))
+    images, queries, width = query
+    keys, heads = key[1], call.arguments["num_head"]
+    embeddings = (
+        (1, images * queries, width, width),
+        (2, images * keys, width, width),
+        (1, images * queries, width, width),
+    )
+    biases = (2 * queries + 2 * keys) * images * width
+    inner = _maps(images * heads, queries, keys, width=width // heads, values=width // heads)
+    return matrix_work(embeddings, biases) + inner
+
+
+def _encoder_layer(call: Call) -> Work:
+    """The fused layer of nn.TransformerEncoderLayer in inference: attention, two linear layers, norms and sums."""
+    images, tokens, width = call.shape("src")
+    heads, inner = call.arguments["num_heads"], call.shape("ffn_weight_1")[0]
+    rows = images * tokens
+    linear = ((4, rows, width, width), (1, rows, inner, width), (1, rows, width, inner))
+    # Biases of six linear layers; two norms of 8 an element, two sums; the activation.
+    extra = rows * (5 * width + inner) + rows * width * 2 * (8 + 1)
+    extra += rows * inner * (5 if call.arguments["use_gelu"] else 1)
+    attention = _maps(images * heads, tokens, tokens, width=width // heads, values=width // heads)
+    return matrix_work(linear, extra) + attention
+
+
+def _bias_and_scale(call: Call) -> Work:
+    """Biases of queries, keys and values, and the scale of the queries."""
+    elements = call.arguments["qkv"].numel()
+    return Work(extra_flops=elements + elements // 3)
+
+
+FORMULAS: Mapping[str, Formula] = {
+    **{name: partial(_attention, head_axis=axis) for name, axis in ATTENTIONS.items()},
+    **{
+        name: partial(_attention, head_axis=axis, backward=True)
+        for name, axis in ATTENTIONS_BACKWARD.items()
+    },
+    "_native_multi_head_attention": _multi_head,
+    "_triton_multi_head_attention": _multi_head,
+    "_transformer_encoder_layer_fwd": _encoder_layer,
+    "_transform_bias_rescale_qkv": _bias_and_scale,
+    "torch_attn._varlen_attn": _attention,
+    "torch_attn._varlen_attn_backward": partial(_attention, backward=True),
+}
