@@ -8,6 +8,7 @@ from bench.workloads.number_formats import (
     unswitched,
     weights_dtype,
 )
+from bench.workloads.outputs import leaves, tensor_leaves
 from bench.workloads.workload import (
     NOTHING_TO_TRAIN,
     TrainingStep,
