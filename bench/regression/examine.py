@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from bench.compare import ArmDevice, OnStep, compare_outputs
-from bench.records import Agreement, Failure, Finding, Record
+from bench.compare import ArmDevice, OnStep
+from bench.records import Failure, Finding, Record
 from bench.regression import exact
 from bench.regression.requests import Ask, outline
 from bench.regression.revisions import RevisionSide, SideError
@@ -24,7 +24,7 @@ class Examined:
     ask: Ask
     base: Record
     head: Record
-    agreement: Agreement | None = None
+    agreement: exact.CallsAgreement | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -33,7 +33,22 @@ class Examined:
         base_lacks, head_lacks = (fail and fail.kind == "unavailable" for fail in failures)
         if bool(base_lacks) != bool(head_lacks):
             return (exact.new(self.head) if base_lacks else exact.gone(self.base),)
-        return exact.compare_records(self.base, self.head, agreement=self.agreement)
+        findings = exact.compare_records(self.base, self.head, agreement=self.agreement)
+        return tuple(map(_unexamined, findings))
+
+    @property
+    def runs(self) -> bool:
+        """Whether it can be called on both sides, be it predicted or not."""
+        sides = (self.base, self.head)
+        return all(not side.failure or bool(side.measures.outputs) for side in sides)
+
+
+def _unexamined(finding: Finding) -> Finding:
+    """What was to be compared here and was not."""
+    if finding.verdict != "SHOWN":
+        return finding
+    reason = "not compared: too large to be run here; choose a smaller --size or a larger machine"
+    return finding.model_copy(update={"verdict": "UNEXAMINED", "reason": reason})
 
 
 def examine(
@@ -49,6 +64,8 @@ def examine(
         SideError: a side's library lacks what the suite needs, or its process can't be started.
         ValueError: neither side has any of the cells.
     """
+    from bench.regression.calls import compare_calls  # brings torch
+
     examined = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         examiners = [stack.enter_context(Examiner(side, device)) for side in sides]
@@ -59,7 +76,7 @@ def examine(
                 records.append(examiner.examine(ask, weights=weights, outputs=path))
                 on_step(f"{ask.arm} {ask.size}")
             both = all(path.exists() for path in outputs)
-            agreement = compare_outputs(*outputs) if both else None
+            agreement = compare_calls(*outputs) if both else None
             base, head = records
             examined.append(Examined(ask=ask, base=base, head=head, agreement=agreement))
             for path in (weights, *outputs):

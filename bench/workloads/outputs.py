@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
+import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -16,8 +17,8 @@ def tensor_leaves(outputs: object) -> dict[str, Tensor]:
 
     They may lie in whatever torch's pytree knows (tuples, lists, dicts, named tuples, and what libraries have
     registered, such as the outputs of transformers), in other mappings and sequences, in dataclasses, and in the
-    attributes of any object but a module. A tensor that is there twice is there by both paths. Nothing is
-    detached, copied or run: real, fake and meta tensors are alike.
+    attributes of any object but a module. A container's tensor that is there twice is there by both paths.
+    Nothing is detached, copied or run: real, fake and meta tensors are alike.
     """
     return {path: leaf for path, leaf in leaves(outputs).items() if isinstance(leaf, Tensor)}
 
@@ -27,10 +28,36 @@ def leaves(outputs: object) -> dict[str, object]:
 
     Of an object that is no container and no dataclass the tensors alone are meant.
     """
-    return dict(_walk(outputs, "", ()))
+    return dict(_walk(outputs, "", (), entered=set()))
 
 
-def _walk(item: object, path: str, above: tuple[int, ...]) -> Iterator[tuple[str, object]]:
+def structure(outputs: object) -> str:
+    """How what a module returned is built, in words: containers, keys, texts and None; `*` is a tensor or number."""
+    return _outline(outputs, ())
+
+
+def random_factors(output: Tensor) -> Tensor:
+    """Random numbers from which a backward pass starts, which all formats hold, the same on every device."""
+    drawn = torch.Generator().manual_seed(0)
+    return torch.randint(-3, 4, output.shape, generator=drawn).to(output)
+
+
+def _outline(item: object, above: tuple[int, ...]) -> str:
+    if isinstance(item, Tensor | bool | int | float | complex):
+        return "*"
+    if item is None or isinstance(item, str):
+        return repr(item)
+    parts = None if id(item) in above else _parts(item)
+    if parts is None:
+        return type(item).__name__
+    inside = (*above, id(item))
+    listed = ", ".join(f"{key}: {_outline(part, inside)}" for key, part in parts)
+    return f"{type(item).__name__}({listed})"
+
+
+def _walk(
+    item: object, path: str, above: tuple[int, ...], *, entered: set[int]
+) -> Iterator[tuple[str, object]]:
     if isinstance(item, Tensor):
         yield path, item
         return
@@ -40,13 +67,15 @@ def _walk(item: object, path: str, above: tuple[int, ...]) -> Iterator[tuple[str
     parts = _parts(item)
     if parts is not None:
         for key, part in parts:
-            yield from _walk(part, path + key, inside)
+            yield from _walk(part, path + key, inside, entered=entered)
         return
-    attributes = {} if isinstance(item, _CLOSED) else _attributes(item)
+    is_closed = isinstance(item, _CLOSED) or id(item) in entered
+    attributes = {} if is_closed else _attributes(item)
+    entered.add(id(item))  # once, as objects may hold each other in many ways
     tensors: list[tuple[str, object]] = [
         (key, leaf)
         for name, value in attributes.items()
-        for key, leaf in _walk(value, f"{path}.{name}", inside)
+        for key, leaf in _walk(value, f"{path}.{name}", inside, entered=entered)
         if isinstance(leaf, Tensor)
     ]
     yield from tensors or [(path, item)]

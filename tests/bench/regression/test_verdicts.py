@@ -53,9 +53,9 @@ def test_worse_is_what_reads_so_twice():
     assert verdicts(slower, failed) == {"process time": "INCONCLUSIVE"}
 
 
-def test_a_cell_that_could_not_be_timed_is_shown_with_the_reason():
+def test_a_cell_that_could_not_be_timed_was_not_examined_and_says_why():
     (found,) = judging.findings([comparison(failure=Failure(kind="foreseen", reason="too large"))])
-    assert (found.verdict, found.reason) == ("SHOWN", "not measured: too large")
+    assert (found.verdict, found.reason) == ("UNEXAMINED", "not measured: too large")
 
 
 def outcome(*findings, controls=(), timed=False):
@@ -85,6 +85,8 @@ def control(verdict, expected="SAME"):
         ([finding("FAILED"), finding("SAME", "time")], "SAME", 1),
         ([finding("SAME"), finding("SHOWN", "time")], "SAME", 3),
         ([finding("SAME")], "SAME", 3),
+        ([finding("SAME"), finding("UNEXAMINED"), finding("SAME", "time")], "SAME", 3),
+        ([finding("SAME", "time"), finding("UNEXAMINED", "time")], "SAME", 3),
     ],
 )
 def test_status_of_a_timed_run(findings, verdict_of_control, status):
@@ -95,10 +97,35 @@ def test_status_of_a_timed_run(findings, verdict_of_control, status):
 
 @pytest.mark.parametrize(
     ("verdicts", "status"),
-    [(["SAME"], 0), (["CHANGED"], 1), (["NEW"], 3), (["FIXED"], 3), ([], 3), (["NEW", "SAME"], 0)],
+    [
+        (["SAME"], 0),
+        (["CHANGED"], 1),
+        (["NEW"], 3),
+        (["FIXED"], 3),
+        ([], 3),
+        (["NEW", "SAME"], 0),
+        (["SAME", "UNEXAMINED"], 3),
+        (["CHANGED", "UNEXAMINED"], 1),
+        (["UNEXAMINED"], 3),
+    ],
 )
 def test_status_of_exact_gates_alone(verdicts, status):
     assert outcome(*map(finding, verdicts)).status == status
+
+
+def test_what_was_not_examined_does_not_make_a_slower_cell_less_slow():
+    findings = [finding("UNEXAMINED"), finding("SLOWER", "time")]
+    assert outcome(*findings, controls=(control("SAME"),), timed=True).status == 1
+
+
+def test_cells_that_were_not_examined_are_named_with_the_first_reason():
+    lost = finding("UNEXAMINED").model_copy(update={"cell": "c", "quantity": "runs", "reason": "r"})
+    made = outcome(
+        finding("SAME").model_copy(update={"cell": "b"}),
+        lost,
+        lost.model_copy(update={"cell": "d"}),
+    )
+    assert made.undecided == "2 of 3 cells not examined: c, runs: r; also d"
 
 
 def examined(name="apnb", *, failure=None):

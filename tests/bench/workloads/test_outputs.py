@@ -85,3 +85,11 @@ def test_what_is_no_tensor_is_a_leaf_too():
 def test_of_a_strange_object_nothing_but_tensors_counts():
     thing = SimpleNamespace(out=ONE, made_at=12.5)
     assert list(leaves([thing])) == ["[0].out"]
+
+
+def test_objects_that_hold_each_other_in_many_ways_are_entered_once():
+    things = [SimpleNamespace() for _ in range(40)]
+    for thing in things:
+        thing.others = things
+    things[7].out = ONE
+    assert list(tensor_leaves(things[0]).values()) == [ONE]
