@@ -21,7 +21,6 @@ Plain = tuple[str, list[Tensor]]
 OUTPUTS = "outputs"
 STRUCTURE = "structure of outputs"
 CHUNK = 2**22
-ABSENT: Plain = ("nothing", [])
 INFINITY = float("inf")
 ZERO = "is zero on both sides"
 EMPTY = "is empty"
@@ -117,23 +116,37 @@ def summed_up(
 
 
 def compare_tensors(
-    first: Mapping[str, Plain], second: Mapping[str, Plain]
+    first: Mapping[str, Plain],
+    second: Mapping[str, Plain],
+    *,
+    sides: tuple[str, str] = ("first", "second"),
+    absent: str = "nothing",
+    negligible: float = 0.0,
 ) -> tuple[TensorAgreement, ...]:
     """Compare what two sides have by name, each tensor by its largest difference over the first side's largest value.
 
     Whole numbers, and the places of what is not finite, have to be equal. What one side lacks is no agreement.
+    `sides` and `absent` are words for the sides and for that. Where tensors may be zero but for rounding, a
+    difference is a share of at least the `negligible` part of the largest value of all.
     """
-    return tuple(
-        _compare(name, first.get(name, ABSENT), second.get(name, ABSENT))
-        for name in dict.fromkeys((*first, *second))
-    )
+    tops = [_top(part) for _, parts in first.values() for part in parts] if negligible else []
+    least = negligible * max(tops, default=0.0)
+    compared = []
+    for name in dict.fromkeys((*first, *second)):
+        pair = [side.get(name, (absent, [])) for side in (first, second)]
+        if pair[0][0] == pair[1][0]:
+            compared.append(_compare(name, *pair, least=least))
+        else:
+            forms = " and ".join(
+                f"{form} in the {side}" for (form, _), side in zip(pair, sides, strict=True)
+            )
+            compared.append(TensorAgreement(name=name, reason=f"is {forms}"))
+    return tuple(compared)
 
 
-def _compare(name: str, first: Plain, second: Plain) -> TensorAgreement:
-    forms, parts = (first[0], second[0]), (first[1], second[1])
+def _compare(name: str, first: Plain, second: Plain, *, least: float) -> TensorAgreement:
+    parts = (first[1], second[1])
     shapes = [[part.shape for part in side] for side in parts]
-    if forms[0] != forms[1]:
-        return TensorAgreement(name=name, reason=f"is {forms[0]} and {forms[1]}")
     if shapes[0] != shapes[1]:
         return TensorAgreement(name=name, reason="has other places that are not zero")
     gap, sizes, strange, count = 0.0, [0.0, 0.0], 0, 0
@@ -147,15 +160,19 @@ def _compare(name: str, first: Plain, second: Plain) -> TensorAgreement:
         count += finite.numel()
         if true.numel():
             gap = max(gap, float((true - other).abs().max()))
-            tops = [float(item.abs().max()) for item in (true, other)]
-            sizes = list(map(max, sizes, tops))
+            sizes = list(map(max, sizes, map(_top, (true, other))))
     note = "" if any(sizes) else ZERO
     if not count:
         note = EMPTY
     elif strange:
         note = f"is not finite at {strange} of {count} places, the same ones on both sides"
-    size = sizes[0] or sizes[1] or 1.0
+    size = max(sizes[0], least) or sizes[1] or 1.0
     return TensorAgreement(name=name, max_relative_error=gap / size, reason=note)
+
+
+def _top(values: Tensor) -> float:
+    finite = values[values.isfinite()]
+    return float(finite.abs().max()) if finite.numel() else 0.0
 
 
 def _chunks(first: list[Tensor], second: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:

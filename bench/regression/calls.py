@@ -24,6 +24,10 @@ from bench.workloads import (
 )
 
 KEPT = "kept"
+# What is said of a side that has no entry.
+ABSENT = {AGAIN: "what the first call gave", LEFT: "as it was before"}
+# Gradients below this share of the largest of all may be zero but for rounding, as of a bias before a norm.
+NEGLIGIBLE = 1e-2
 Kept = dict[str, Any]
 Inputs = tuple[Tensor, ...]
 
@@ -54,7 +58,13 @@ def compare_calls(base: Path, head: Path) -> CallsAgreement:
     left, right = (torch.load(path, mmap=True, weights_only=True) for path in (base, head))
     return CallsAgreement(
         groups={
-            group: compare_tensors(left.get(group, {}), right.get(group, {}))
+            group: compare_tensors(
+                left.get(group, {}),
+                right.get(group, {}),
+                sides=("base", "head"),
+                absent=ABSENT.get(group, "nothing"),
+                negligible=NEGLIGIBLE if group == GRADIENTS else 0.0,
+            )
             for group in (OUTPUTS, AGAIN, TRAINING, GRADIENTS, LEFT)
         },
         structures=(left[STRUCTURE], right[STRUCTURE]),

@@ -236,7 +236,8 @@ def _apart(name: str, base: Checksum | None, head: Checksum | None) -> TensorAgr
     if base and head and not (base.form and head.form):  # old records have no types
         forms = [str(item.shape) for item in (base, head)]
     if base is None or head is None or forms[0] != forms[1]:
-        return TensorAgreement(name=name, reason=f"is {forms[0]} and {forms[1]}")
+        reason = f"is {forms[0]} in the base and {forms[1]} in the head"
+        return TensorAgreement(name=name, reason=reason)
     if base.not_finite != head.not_finite:
         counts = f"{base.not_finite} and {head.not_finite}"
         return TensorAgreement(name=name, reason=f"is not finite at {counts} places")

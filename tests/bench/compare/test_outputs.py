@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.compare import compare_outputs
+from bench.compare import compare_outputs, compare_tensors
 from bench.compare.outputs import save_outputs
 from bench.workloads import Workload
 
@@ -87,9 +87,17 @@ def test_parts_of_a_nested_tensor_are_compared(tmp_path, layout):
 @pytest.mark.parametrize(
     ("first", "second", "reason"),
     [
-        (torch.zeros(2), torch.zeros(3), "is float32 (2,) and float32 (3,)"),
-        (ONE, ONE.double(), "is float32 (2,) and float64 (2,)"),
-        (ONE, ONE.diag().to_sparse(), "is float32 (2,) and float32 (2, 2) sparse_coo"),
+        (
+            torch.zeros(2),
+            torch.zeros(3),
+            "is float32 (2,) in the first and float32 (3,) in the second",
+        ),
+        (ONE, ONE.double(), "is float32 (2,) in the first and float64 (2,) in the second"),
+        (
+            ONE,
+            ONE.diag().to_sparse(),
+            "is float32 (2,) in the first and float32 (2, 2) sparse_coo in the second",
+        ),
         (torch.tensor([3, 4]), torch.tensor([3, 5]), "has 1 other whole numbers"),
         (torch.tensor([2**53]), torch.tensor([2**53 + 1]), "has 1 other whole numbers"),
         (ONE > 0, ONE > 9, "has 1 other whole numbers"),
@@ -116,10 +124,15 @@ def test_what_is_another_tensor_says_how(tmp_path, first, second, reason):
 @pytest.mark.parametrize(
     ("first", "second", "path", "reason"),
     [
-        ({"out": ONE}, {"out": ONE, "aux": ONE}, "['aux']", "is nothing and float32 (2,)"),
-        ((ONE, ONE), ONE, "[0]", "is float32 (2,) and nothing"),
-        ((ONE, ONE), (ONE, None), "[1]", "is float32 (2,) and nothing"),
-        (ONE, None, "", "is float32 (2,) and nothing"),
+        (
+            {"out": ONE},
+            {"out": ONE, "aux": ONE},
+            "['aux']",
+            "is nothing in the first and float32 (2,) in the second",
+        ),
+        ((ONE, ONE), ONE, "[0]", "is float32 (2,) in the first and nothing in the second"),
+        ((ONE, ONE), (ONE, None), "[1]", "is float32 (2,) in the first and nothing in the second"),
+        (ONE, None, "", "is float32 (2,) in the first and nothing in the second"),
     ],
 )
 def test_what_one_side_alone_returns_is_a_difference(tmp_path, first, second, path, reason):
@@ -209,3 +222,10 @@ def test_what_is_kept_does_not_change_when_the_module_writes_into_it(tmp_path):
     kept = torch.load(tmp_path / "a", weights_only=True)["outputs"][""][1][0]
     outputs.zero_()
     assert torch.equal(kept, torch.ones(2))
+
+
+def test_what_is_zero_but_for_rounding_is_held_against_the_largest_of_all():
+    sides = [{"w": ("", [ONE]), "b": ("", [ONE * tiny])} for tiny in (1e-9, -1e-9)]
+    found = compare_tensors(*sides, negligible=1e-2)
+    assert [item.max_relative_error for item in found] == pytest.approx([0.0, 2e-7], rel=1e-3)
+    assert compare_tensors(*sides)[1].max_relative_error == pytest.approx(2.0)

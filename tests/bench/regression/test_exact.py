@@ -117,7 +117,7 @@ def test_outputs_of_another_shape_are_a_change():
         -1
     ]
     assert found.verdict == "CHANGED"
-    assert found.reason == "is (2, 3) and (3, 2)"
+    assert found.reason == "is (2, 3) in the base and (3, 2) in the head"
 
 
 def test_outputs_of_zeros_on_both_sides_are_the_same_and_said_to_be_zero():
@@ -151,8 +151,14 @@ def test_a_checksum_of_nothing_is_zero(parts):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"name": "['b']"}, {"outputs ['a']": "is float32 (2,) and nothing"}),
-        ({"form": "float64 (2,)"}, {"outputs ['a']": "is float32 (2,) and float64 (2,)"}),
+        (
+            {"name": "['b']"},
+            {"outputs ['a']": "is float32 (2,) in the base and nothing in the head"},
+        ),
+        (
+            {"form": "float64 (2,)"},
+            {"outputs ['a']": "is float32 (2,) in the base and float64 (2,) in the head"},
+        ),
         ({"not_finite": 1}, {"outputs ['a']": "is not finite at 0 and 1 places"}),
     ],
 )
@@ -233,9 +239,12 @@ def test_outputs_that_nobody_has_are_said_not_to_be_compared():
 
 
 def test_an_output_that_is_no_tensor_any_more_is_a_change():
-    agreement = agreed(reason="is float32 (2, 3) and nothing")
+    agreement = agreed(reason="is float32 (2, 3) in the base and nothing in the head")
     found = exact.compare_records(record(outputs=outputs()), record(), agreement=agreement)[-1]
-    assert (found.verdict, found.reason) == ("CHANGED", "is float32 (2, 3) and nothing")
+    assert (found.verdict, found.reason) == (
+        "CHANGED",
+        "is float32 (2, 3) in the base and nothing in the head",
+    )
 
 
 def test_outputs_without_a_tensor_are_not_examined():
@@ -269,12 +278,14 @@ def test_what_else_calls_give_may_differ_by_its_tolerance(group, error, verdict)
 
 def test_of_many_gradients_the_furthest_are_named():
     items = [TensorAgreement(name=f"w{at}", max_relative_error=0.1 * at) for at in range(6)]
-    items.append(TensorAgreement(name="lost", reason="is float32 (2,) and nothing"))
+    items.append(
+        TensorAgreement(name="lost", reason="is float32 (2,) in the base and nothing in the head")
+    )
     agreement = CallsAgreement(groups={"gradients": items})
     found = exact.compare_records(record(), record(), agreement=agreement)[-1]
     names = [text.partition(" ")[0] for text in found.reason.split("; ")]
     assert names == ["lost", "w5", "w4", "3"]
-    assert found.after == "lost is float32 (2,) and nothing"
+    assert found.after == "lost is float32 (2,) in the base and nothing in the head"
 
 
 def test_constants_that_the_head_keeps_are_named_where_outputs_changed():
