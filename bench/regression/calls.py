@@ -85,7 +85,7 @@ def _evaluate(
     before = _copy(state_of(module))
 
     def call() -> tuple[Kept, Inputs]:
-        given = tuple(item.clone() for item in inputs)
+        given = tuple(item.detach().clone() for item in inputs)
         torch.manual_seed(seed)
         with torch.no_grad(), work.numbers():
             return plain_outputs(module(*given)), given
@@ -107,7 +107,7 @@ def _train(
 ) -> Kept:
     takes_gradient = (item.is_floating_point() or item.is_complex() for item in inputs)
     given = tuple(
-        item.clone().requires_grad_(wanted)
+        item.detach().clone().requires_grad_(wanted)
         for item, wanted in zip(inputs, takes_gradient, strict=True)
     )
     before = _copy(state_of(module))

@@ -1,6 +1,5 @@
 """Examination of both revisions cell by cell: counted, predicted, and run once with the same weights and inputs."""
 
-import math
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,6 +14,8 @@ from bench.regression.requests import Ask, outline
 from bench.regression.revisions import RevisionSide, SideError
 from bench.run import environment_of, make_record
 from bench.workers import Worker
+
+START_LIMIT_S = 600.0  # for loading torch and the side's library
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,11 +92,15 @@ def examine(
 
 @dataclass(slots=True)
 class Examiner:
-    """The worker of a revision that examines cells; one that died is started again for the next cell."""
+    """The worker of a revision that examines cells; one that died is started again for the next cell.
+
+    One that can't be started again is the failure of the cell.
+    """
 
     side: RevisionSide
     device: ArmDevice
     worker: Worker | None = None
+    has_answered: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -112,10 +117,18 @@ class Examiner:
         """
         blank = outline(ask)
         message = {"ask": asdict(ask), "weights": str(weights), "outputs": str(outputs)}
-        worker = self.worker or self._start()
-        answer = worker.ask(message, limit_s=blank.time_limit_s)
+        answer: Record | Failure
+        try:
+            worker = self.worker or self._start()
+        except SideError as error:
+            if not self.has_answered:
+                raise
+            answer = Failure(kind="error", reason=str(error))
+        else:
+            answer = worker.ask(message, limit_s=blank.time_limit_s)
+        self.has_answered = True
         if isinstance(answer, Failure):
-            worker.end()
+            self.__exit__()
             self.worker = None
             where = environment_of(self.device, blank)
             answer = make_record(blank, "predicted", where, answer)
@@ -127,7 +140,7 @@ class Examiner:
 
     def _start(self) -> Worker:
         worker = self.worker = self.side.worker("examine_cells").start()
-        answer = worker.ask(self.device, limit_s=math.inf)
+        answer = worker.ask(self.device, limit_s=START_LIMIT_S)
         if not isinstance(answer, Failure):
             return worker
         kind, _, lack = answer.reason.partition(": ")

@@ -47,13 +47,15 @@ def examine_cell(ask: Ask, device: str, *, weights: Path, outputs: Path) -> Reco
     Weights and inputs are those of the file `weights` where they fit, else it is written; `outputs` is
     a file for what the module gives. What can't be predicted is called all the same.
     """
+    kind: FailureKind = "unavailable"
     try:
         cell = requested_cell(ask)
         if isinstance(cell.subject, OwnModule):
+            kind = "import"
             find_factory(cell.subject.factory)
     except ValueError as error:
         cell = outline(ask)
-        kind: FailureKind = "unavailable" if _is_absent(error, ask) else "import"
+        kind = "unavailable" if _is_absent(error, ask) else kind
         failure = Failure(kind=kind, reason=one_line(error))
         return make_record(cell, "predicted", environment_of(device, cell), failure)
     record = predicted_record(cell, environment_of(device, cell), keeps_disputed=True)
@@ -92,16 +94,20 @@ def _run(cell: Cell, device: str, *, weights: Path, outputs: Path) -> tuple[Chec
             kept.extend(
                 take_state(module, given["weights"], rebuild=partial(_rebuild, cell, device))
             )
-        own.update({name: item.to("cpu", copy=True) for name, item in state_of(module).items()})
+        own.update(
+            {name: item.detach().to("cpu", copy=True) for name, item in state_of(module).items()}
+        )
 
     work = make_workload(cell, device, prepare=prepare)
     refill(work, seed=cell.seed)
     if given is None:
-        torch.save({"weights": own, "inputs": [item.cpu() for item in work.inputs]}, weights)
+        torch.save(
+            {"weights": own, "inputs": [item.detach().cpu() for item in work.inputs]}, weights
+        )
     else:
         for tensor, other in zip(work.inputs, given["inputs"], strict=False):
             if tensor.shape == other.shape:
-                tensor.copy_(other)
+                tensor.data.copy_(other)  # it may ask for a gradient
     tolerance = TOLERANCES[cell.dtype]
     return save_calls(work, outputs, seed=cell.seed, tolerance=tolerance, kept=tuple(kept))
 

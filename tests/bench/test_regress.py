@@ -265,6 +265,20 @@ def test_a_block_that_neither_side_has_is_refused(repository):
         gate(repository, "--base", "base", "--block", "tiny:none")
 
 
+def test_a_block_that_could_not_be_looked_at_is_not_green(repository, capsys, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    both = ADDED + "\ndef broken(channels):\n    raise OSError('no driver')\n"
+    commit(repository, tiny=BASE + both)
+    assert gate(repository, "--base", "HEAD", "--block", "tiny:make", "tiny:broken") == 3
+    told = capsys.readouterr().out
+    cell = "tiny:broken 5x4 channels 3 key channels 64"
+    assert f"Not decided: 1 of 2 cells not examined: {cell}, runs: base: can't be predicted" in told
+    assert "no driver" in told
+    assert "::warning title=UNEXAMINED%3A tiny%3Abroken" in told
+    cases = ET.fromstring((repository.parent / "out" / "junit.xml").read_text())
+    assert [case.get("type") for case in cases.iterfind(".//error")] == ["UNEXAMINED"]
+
+
 def test_other_packages_get_an_environment_of_their_own(repository, monkeypatch, tmp_path):
     (repository / "uv.lock").write_text("version = 2\n")
     base = commit(repository)

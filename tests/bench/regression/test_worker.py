@@ -22,6 +22,12 @@ BLOCKS = """
 import os
 from torch import nn
 
+class Strange(nn.Conv2d):
+    def forward(self, x):
+        if type(x).__name__ != "Tensor":
+            raise RuntimeError("no prediction")
+        return super().forward(x)
+
 class Fails(nn.Conv2d):
     def forward(self, x):
         if type(x).__name__ == "Tensor":  # it has values: no prediction
@@ -33,6 +39,9 @@ def small(channels):
 
 def wide(channels):
     return nn.Conv2d(channels, 2 * channels, 1)
+
+def strange(channels):
+    return Strange(channels, channels, 1)
 
 def fails(channels):
     return Fails(channels, channels, 1)
@@ -94,6 +103,35 @@ def test_what_fails_when_it_runs_keeps_its_counts(examine):
     assert found.failure.kind == "error"
     assert found.failure.reason.startswith("RuntimeError: not here")
     assert found.measures.counts.parameters == 12
+
+
+def test_what_cannot_be_predicted_is_called_all_the_same(examine, tmp_path):
+    found = examine("strange")
+    assert found.failure.reason.startswith("can't be predicted: RuntimeError: no prediction")
+    assert found.measures.outputs[0].form == "float32 (1, 3, 4, 5)"
+    assert (tmp_path / "outputs.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("worker_blocks:small.nowhere", "unavailable"),
+        ("nowhere_blocks:small", "unavailable"),
+        ("unready.blocks:small", "import"),
+        ("unready:small", "import"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_not_taken_for_one_that_is_not_there(
+    examine, tmp_path, path, kind
+):
+    package = tmp_path / "unready"
+    package.mkdir()
+    (package / "__init__.py").write_text("from unready._version import version")
+    (package / "blocks.py").touch()
+    ask = Ask(arm=path, size="5x4", channels=3)
+    files = {name: tmp_path / name for name in ("weights", "outputs")}
+    found = worker.examine_cell(ask, "cpu", **files)
+    assert found.failure.kind == kind
 
 
 def test_what_does_not_fit_is_not_run(examine, monkeypatch, tmp_path):
@@ -200,6 +238,15 @@ def test_a_process_that_does_not_even_start_ends_the_gate(monkeypatch):
     with pytest.raises(SideError, match="main: its process can't be started: Fatal: gone"):
         examined(monkeypatch, gone)
     assert gone.is_ended
+
+
+def test_a_process_that_can_be_started_once_alone_is_the_failure_of_the_next_cell(monkeypatch):
+    died, gone = (Answering(*answers) for answers in (["cpu", exit_failure(3)], [exit_failure(4)]))
+    first, second = examined(monkeypatch, died, gone)
+    assert first.failure.reason == "the process died with exit status 3"
+    assert second.failure.reason == (
+        "main: its process can't be started: the process died with exit status 4"
+    )
 
 
 def test_an_arm_is_told_what_its_task_is(monkeypatch):
