@@ -93,6 +93,8 @@ def play_match(
     Of both arms it is given what is known beforehand. `on_step` is called after each round; with
     `compares_outputs` the first round's processes leave what their modules give.
     """
+    from bench.compare.outputs import compare_outputs  # brings torch
+
     cell, settings = match.first, match.settings
     comparison = Comparison(
         first=arms[0],
@@ -164,27 +166,3 @@ def require_room(arms: Sequence[ArmRecord], where: Environment) -> None:
     failure = memory_failure(whole, where, who="three processes by turns need")
     if failure is not None:
         raise ArmError(failure)
-
-
-def compare_outputs(first: Path, second: Path) -> Agreement:
-    """Compare the outputs that two arms left, by the largest difference over the largest value of the first."""
-    import torch
-
-    left, right = (torch.load(path, mmap=True, weights_only=True) for path in (first, second))
-    shapes = [[tuple(item.shape) for item in items] for items in (left, right)]
-    if shapes[0] != shapes[1] or not left:
-        texts = " and ".join(" + ".join(map(str, shape)) or "no tensor" for shape in shapes)
-        return Agreement(reason=f"outputs are of other shapes: {texts}")
-    if any(0 in shape for shape in shapes[0]):
-        return Agreement(reason="an output is empty")
-    gap, size = 0.0, 0.0
-    for pair in zip(left, right, strict=True):
-        for chunks in zip(*(item.flatten().split(2**22) for item in pair), strict=True):
-            if not all(chunk.isfinite().all() for chunk in chunks):
-                return Agreement(reason="an output is not finite")
-            true, other = (chunk.double() for chunk in chunks)
-            gap = max(gap, float((true - other).abs().max()))
-            size = max(size, float(true.abs().max()))
-    if not size:
-        return Agreement(reason="all outputs are zero")
-    return Agreement(max_relative_error=gap / size)

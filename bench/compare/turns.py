@@ -14,7 +14,6 @@ of an arm that has had its turn go on spinning for work into the turn of the nex
 made equal arms of 0.6 ms a call differ by factors of 0.4 to 2.2. See `thread_variables`.
 """
 
-import gc
 import math
 import sys
 import time
@@ -83,7 +82,8 @@ def play_arm() -> Generator[Ready | TurnTimes | None, Any, None]:
 
 def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
     """Make the arm ready, then time so many calls whenever a number comes."""
-    from bench.workloads import make_workload, warm_device  # brings torch
+    from bench.compare.outputs import save_outputs  # brings torch
+    from bench.workloads import make_workload, warm_device
 
     cell, device = task.cell, task.device
     warm_device(cell, device)
@@ -201,18 +201,3 @@ def refill(work: "Workload", *, seed: int) -> None:
     for tensor in work.inputs:
         if tensor.is_floating_point():
             tensor.normal_()
-
-
-def save_outputs(work: "Workload", path: Path) -> None:
-    """Leave what the module gives in evaluation, without gradients."""
-    import torch
-
-    was_training = work.module.training
-    work.module.eval()
-    with torch.no_grad():
-        outputs = work.module(*work.inputs)
-    work.module.train(was_training)
-    tensors = outputs if isinstance(outputs, tuple | list) else (outputs,)
-    torch.save([item.cpu() for item in tensors if isinstance(item, torch.Tensor)], path)
-    del outputs, tensors
-    gc.collect()

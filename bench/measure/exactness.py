@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from ann.spec import BlockSpec
-from bench.workloads import TrainingStep, Workload, make_workload
+from bench.workloads import TrainingStep, Workload, make_workload, random_factors, tensor_leaves
 from experiments.spec import Cell
 
 # Gradients below this share of the largest one's norm are zero but for rounding.
@@ -37,7 +36,7 @@ def float64_errors(cell: Cell, device: str) -> tuple[float, float | None]:
         copies.append(copy.deepcopy(module))
 
     work = make_workload(cell, device, prepare=prepare)
-    plain = copies[0].double().train(cell.mode == "train")
+    plain = _double(copies[0]).train(cell.mode == "train")
     if isinstance(work.module, TrainingStep):
         plain = TrainingStep(plain)
     inputs = tuple(x.double() if x.is_floating_point() else x for x in work.inputs)
@@ -46,8 +45,8 @@ def float64_errors(cell: Cell, device: str) -> tuple[float, float | None]:
     outputs, gradients = _results(work, gradients=takes_gradients)
     true_outputs, true_gradients = _results(exact, gradients=takes_gradients)
     errors = [
-        _share((output.double() - true).abs().max(), true.abs().max())
-        for output, true in zip(outputs, true_outputs, strict=True)
+        _error(outputs[path], true) if path in outputs else math.inf
+        for path, true in true_outputs.items()
     ]
     norms = {name: true.norm() for name, true in true_gradients.items()}
     least = NEGLIGIBLE * max(norms.values(), default=torch.zeros(()))
@@ -57,7 +56,25 @@ def float64_errors(cell: Cell, device: str) -> tuple[float, float | None]:
         else math.inf
         for name, true in true_gradients.items()
     ]
+    if outputs.keys() != true_outputs.keys() or not errors:
+        errors.append(math.inf)
     return max(errors), max(gradient_errors, default=None)
+
+
+def _double(module: nn.Module) -> nn.Module:
+    for item in (*module.parameters(), *module.buffers()):
+        if item.is_complex():  # which `double` leaves as they are
+            item.data = item.data.to(torch.complex128)
+    return module.double()
+
+
+def _error(output: Tensor, true: Tensor) -> float:
+    """Largest difference relative to the largest value; of whole numbers, such as places, the share of others."""
+    if output.shape != true.shape or output.is_complex() != true.is_complex():
+        return math.inf
+    if not (true.is_floating_point() or true.is_complex()):
+        return float((output != true).double().mean())
+    return _share((output.to(true.dtype) - true).abs().max(), true.abs().max())
 
 
 def _share(difference: Tensor, whole: Tensor) -> float:
@@ -65,23 +82,18 @@ def _share(difference: Tensor, whole: Tensor) -> float:
     return share if math.isfinite(share) else math.inf  # NaN would be lost among others
 
 
-def _results(work: Workload, *, gradients: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """Outputs of one call, and gradients by the name of the weight or input."""
+def _results(work: Workload, *, gradients: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Outputs of one call by their paths, and gradients by the name of the weight or input."""
     inputs = work.inputs
     if gradients:
         inputs = tuple(x.detach().requires_grad_() for x in inputs)
     with torch.set_grad_enabled(work.mode == "train"), work.numbers():
-        outputs = tree_leaves(work.module(*inputs))
+        outputs = tensor_leaves(work.module(*inputs))
     leaves: dict[str, Tensor] = {}
     if gradients:
-        torch.autograd.backward(outputs, list(map(_factors, outputs)))
+        ends = [leaf for leaf in outputs.values() if leaf.requires_grad]
+        torch.autograd.backward(ends, list(map(random_factors, ends)))
         leaves = {f"input {at}": x for at, x in enumerate(inputs)}
         leaves |= dict(work.module.named_parameters())
     with_gradient = {name: x.grad for name, x in leaves.items() if x.grad is not None}
-    return [leaf.detach() for leaf in outputs], with_gradient
-
-
-def _factors(output: Tensor) -> Tensor:
-    """Random numbers that all formats hold, the same for each format and device."""
-    drawn = torch.Generator().manual_seed(0)
-    return torch.randint(-3, 4, output.shape, generator=drawn).to(output)
+    return {path: leaf.detach() for path, leaf in outputs.items()}, with_gradient

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from ann.spec import BlockSpec, Size
 from bench.predict import fake, ledger, released_scripts
 from bench.predict.ledger import Context, Step
-from bench.records import Counts
+from bench.records import Counts, Measures
 
 TOLERANCE = 1e-3
+NO_FIGURE = "; no figure is told, report the module as a bug"
 SMALL_MAP = Size(height=16, width=24)
 SMALL_IMAGE = Size(height=65, width=97)
 IMAGE_CHANNELS = 4  # a map has more
@@ -31,7 +32,9 @@ Handle = Callable[[list[TracedValue], list[TracedValue]], int]
 
 
 class DisagreementError(ValueError):
-    """Two counters saw different matrix work in one call."""
+    """Two counters saw different matrix work in one call; `measures` has the count of the first, if there is one."""
+
+    measures: Measures | None = None
 
 
 def analytic_macs(
@@ -132,11 +135,10 @@ def check(counts: Mapping[str, int | None], *, where: str) -> None:
     least, most = min(figures.values()), max(figures.values())
     if most - least > TOLERANCE * least:
         listed = ", ".join(f"{name} {macs:,}" for name, macs in figures.items())
-        msg = (
-            f"{where}: the counters disagree by more than {TOLERANCE:.1%} on MACs: {listed}; "
-            "no figure is told, report the module as a bug"
+        disagreement = (
+            f"{where}: the counters disagree by more than {TOLERANCE:.1%} on MACs: {listed}"
         )
-        raise DisagreementError(msg)
+        raise DisagreementError(disagreement + NO_FIGURE)
 
 
 _verified: dict[Hashable, tuple[int, int] | None] = {}
@@ -209,15 +211,18 @@ def cross_checked_counts(
         DisagreementError: two counts of the matrix work differ by more than 0.1 %.
     """
     counts = ledger.count(module, inputs, mode=mode, first=numbers is nullcontext, numbers=numbers)
-    analytic = paper = None
-    if spec is not None and size is not None:
-        analytic = analytic_macs(spec, size, batch=inputs[0].shape[0], mode=mode)
-        if analytic is not None:
-            check(
-                {"ledger": counts.macs, "formula": analytic}, where=f"{spec.kind} block at {size}"
-            )
-        paper = released_scripts.paper_operations(spec, size)
-    small, by_fvcore = (verify(module, inputs, kind=kind) if execute else None) or (None, None)
+    analytic = paper = small = by_fvcore = None
+    try:
+        if spec is not None and size is not None:
+            analytic = analytic_macs(spec, size, batch=inputs[0].shape[0], mode=mode)
+            figures = {"ledger": counts.macs, "formula": analytic}
+            check(figures, where=f"{spec.kind} block at {size}")
+            paper = released_scripts.paper_operations(spec, size)
+        small, by_fvcore = (verify(module, inputs, kind=kind) if execute else None) or (None, None)
+    except DisagreementError as error:
+        disputed = str(error).removesuffix(NO_FIGURE)
+        error.measures = Measures(counts=counts.model_copy(update={"disputed": disputed}))
+        raise
     update = {"small_macs": small, "fvcore_macs": by_fvcore}
     update |= {"analytic_macs": analytic, "paper_operations": paper}
     return counts.model_copy(update=update)

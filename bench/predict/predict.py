@@ -8,6 +8,7 @@ import torch
 
 from ann.spec import BlockSpec, UnavailableError
 from bench.predict import cross_check, fake, released_scripts
+from bench.predict.cross_check import DisagreementError
 from bench.predict.fake import Device
 from bench.predict.live_memory import predict_memory
 from bench.records import Counts, Measures
@@ -56,7 +57,12 @@ def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measur
             numbers=work.numbers,
             with_allocator=aim == "cuda",
         )
-        counts = _counts(cell, work)
+        try:
+            counts = _counts(cell, work)
+        except DisagreementError as error:
+            if error.measures is not None:
+                error.measures = error.measures.model_copy(update={"predicted": predicted})
+            raise
     if cell.implementation == "onnxruntime":  # which has its own memory plan
         return Measures(counts=counts)
     # Autocast and the choice of an attention kernel differ by device.

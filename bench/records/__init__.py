@@ -11,6 +11,7 @@ from bench.records.comparison import (
     ClockName,
     Comparison,
     RoundRecord,
+    TensorAgreement,
     read_comparisons,
 )
 from bench.records.estimation import ALL_DEVICES, ERRORS_FILE, EstimateErrors, read_errors
@@ -54,6 +55,7 @@ from bench.records.record import (
     Document,
     Environment,
     Failure,
+    FailureKind,
     LiveTensor,
     MeasuredMemory,
     Measures,

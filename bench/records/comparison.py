@@ -52,14 +52,28 @@ class ArmRecord(Model):
     memory: MeasuredMemory | None = None
 
 
-class Agreement(Model):
-    """Largest difference of the outputs over the largest output, same inputs and random numbers.
+class TensorAgreement(Model):
+    """Largest difference of one tensor over its largest value; None where it is another one, as `reason` says.
 
-    None where they can't be compared; `reason` says why.
+    `name` is its path in what was returned, e.g. `['out']`. Beside a number `reason` is what it does not show.
+    """
+
+    name: str = ""
+    max_relative_error: float | None = None
+    reason: str = ""
+
+
+class Agreement(Model):
+    """Largest difference of an output over its largest value, same inputs and random numbers.
+
+    None where they can't be compared; `reason` says why. `tensors` are the outputs apart, `structures` what
+    they were returned in.
     """
 
     max_relative_error: float | None = None
     reason: str = ""
+    tensors: tuple[TensorAgreement, ...] = ()
+    structures: tuple[str, str] = ("", "")
 
 
 class Comparison(Model):

@@ -24,6 +24,7 @@ FindingVerdict = Literal[
     "FAILED",  # the base ran and the head does not
     "SLOWER",
     "MORE",  # memory
+    "UNEXAMINED",  # it was to be compared and could not be looked at
     "INCONCLUSIVE",
     "ACCEPTED",  # changed, and written down with a reason
     "FASTER",
@@ -124,19 +125,31 @@ class Outcome(Model):
         decided = [item for item in self.findings if item.verdict != "SHOWN"]
         if self.timed and all(item.kind == "exact" for item in decided):
             return "no time was measured"
-        if all(item.verdict in ("NEW", "FIXED") for item in decided):
-            return "nothing was compared that both sides have"
-        return ""
+        if all(item.verdict in ("NEW", "FIXED", "UNEXAMINED") for item in decided):
+            return f"nothing was compared that both sides have{self._unexamined(': ')}"
+        return self._unexamined()
+
+    def _unexamined(self, before: str = "") -> str:
+        """What was to be compared and was not; empty where all was."""
+        unseen = [item for item in self.findings if item.verdict == "UNEXAMINED"]
+        if not unseen:
+            return ""
+        cells = len({item.cell for item in self.findings})
+        names = list(dict.fromkeys(item.cell for item in unseen))
+        first = f"{names[0]}, {unseen[0].quantity}: {unseen[0].reason}"
+        further = f"; also {', '.join(names[1:])}" if names[1:] else ""
+        return f"{before}{len(names)} of {cells} cells not examined: {first}{further}"
 
     @property
     def status(self) -> int:
-        """0 the same or better, 1 worse, 3 nothing measured or the machine cannot decide."""
+        """0 the same or better, 1 worse, 3 something not looked at or the machine cannot decide."""
         verdicts = {item.verdict for item in self.findings}
         if verdicts & EXACTLY_WORSE:
             return WORSE
-        if self.undecided:
-            return UNDECIDED
-        return WORSE if verdicts & MEASURED_WORSE else SAME_OR_BETTER
+        # By a machine whose controls hold; what was not looked at does not make a slower cell less slow.
+        if verdicts & MEASURED_WORSE and all(control.holds for control in self.controls):
+            return WORSE
+        return UNDECIDED if self.undecided else SAME_OR_BETTER
 
 
 def cell_name(record: Record) -> str:

@@ -74,7 +74,8 @@ class Counts(Model):
     """What a module holds and what one call of it does, without running it.
 
     `flops` counts 2 per MAC of matrix work and adds the element-wise work (softmax, norm, pooling,
-    interpolation). `paper_operations` is the count by the released script's rules, where they apply.
+    interpolation). `paper_operations` is the count by the released script's rules, where they apply. `disputed`
+    says where another counter disagrees.
     """
 
     parameters: int
@@ -86,6 +87,7 @@ class Counts(Model):
     small_macs: int | None = None
     fvcore_macs: int | None = None
     paper_operations: int | None = None
+    disputed: str = ""
 
     @property
     def uncounted(self) -> str:
@@ -232,14 +234,19 @@ class Checksum(Model):
     """What an output tensor holds, in three numbers, and the largest of its values without sign.
 
     `mean` of the values, `spread` (their root mean square) and `mix`: their mean with a sign each from
-    a fixed sequence, so that values which changed places are noticed too.
+    a fixed sequence, so that values which changed places are noticed too. Of complex numbers the shape has a last
+    side of two. `name` is its path in what was returned, `form` its type and shape in words, empty in old
+    records; values that are `not_finite` are counted and left out.
     """
 
+    name: str = ""
+    form: str = ""
     shape: tuple[int, ...]
     mean: float
     spread: float
     mix: float
     largest: float
+    not_finite: int = 0
 
 
 class ToolCount(Model):
@@ -324,10 +331,13 @@ class Document(Model):
     note: str | None = None
 
 
+FailureKind = Literal["out-of-memory", "foreseen", "timeout", "unavailable", "import", "error"]
+
+
 class Failure(Model):
     """Why a cell has no reading."""
 
-    kind: Literal["out-of-memory", "foreseen", "timeout", "unavailable", "error"]
+    kind: FailureKind
     reason: str
     needs_bytes: int | None = None
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.records import Amount, Finding, Model, append_line, read_models
-from bench.regression.exact import OUTPUTS
+from bench.regression.exact import GRADIENTS, LEFT, OUTPUTS
 
 FILE = Path("regressions.jsonl")
 # Outputs on another processor differ in the last places; the change itself is in the first.
@@ -30,8 +30,9 @@ class Accepted(Model):
         """Whether this is that change."""
         if (self.cell, self.quantity) != (finding.cell, finding.quantity):
             return False
+        is_of_values = self.quantity.startswith(OUTPUTS) or self.quantity in (GRADIENTS, LEFT)
         return all(
-            left == right or (self.quantity == OUTPUTS and _is_close(left, right))
+            left == right or (is_of_values and _is_close(left, right))
             for left, right in ((self.before, finding.before), (self.after, finding.after))
         )
 

@@ -5,11 +5,21 @@ fake tensors, and so are equal or not. Outputs are sums of rounded numbers, whos
 may change: they have to agree within a tolerance of the number format, stated here.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench import records
-from bench.records import Agreement, Amount, Checksum, Finding, FindingVerdict, Operator, Record
+from bench.records import (
+    Amount,
+    Checksum,
+    Finding,
+    FindingVerdict,
+    Operator,
+    Record,
+    TensorAgreement,
+)
 
 # Largest difference over the largest value. float32: 100 units in the last place, a sum in another
 # order differs by ten; the others follow from their mantissas.
@@ -22,9 +32,28 @@ TOLERANCES: Mapping[str, float] = {
     "autocast-float16": 2e-2,
     "autocast-bfloat16": 1e-1,
 }
+# Gradients are sums over all places, and some are zero but for rounding.
+GRADIENT_SLACK = 10
+MOST_NAMED = 3
 OUTPUTS = "outputs"
+AGAIN = "outputs of a second call"
+TRAINING = "outputs in training"
+GRADIENTS = "gradients"
+LEFT = "what a call leaves changed"
 Key = tuple[object, ...]
 ExactRow = tuple[str, str, Amount, Amount]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallsAgreement:
+    """How far apart is what both sides' calls have given, by groups, with the same weights and inputs.
+
+    `structures` are what the outputs were returned in, `kept` names constants that the head has of its own.
+    """
+
+    groups: Mapping[str, Sequence[TensorAgreement]] = field(default_factory=dict)
+    structures: tuple[str, str] = ("", "")
+    kept: tuple[str, ...] = ()
 
 
 def key_of(record: Record) -> Key:
@@ -35,25 +64,37 @@ def key_of(record: Record) -> Key:
 
 
 def compare_records(
-    base: Record, head: Record, *, agreement: Agreement | None = None
+    base: Record, head: Record, *, agreement: CallsAgreement | None = None
 ) -> tuple[Finding, ...]:
     """All exact findings of one cell, by its records before and after.
 
-    `agreement` is how far the outputs themselves differ, where both were at hand; else their
-    checksums are compared.
+    `agreement` is how far apart the outputs themselves are, where both were at hand; else their checksums are
+    compared.
     """
-    if base.failure or head.failure:
-        return (_runs(base, head),)
     findings = []
+    if base.failure or head.failure:
+        findings.append(_runs(base, head))
+        if agreement is None:
+            return tuple(findings)
+    disputes = _disputes(base, head)
     for quantity, unit, before, after in _quantities(base, head):
         numbers = isinstance(before, int | float) and isinstance(after, int | float)
         ratio = after / before if numbers and before else None  # type: ignore[operator]
         verdict: FindingVerdict = "SAME" if before == after else "CHANGED"
         fields = {"unit": unit, "before": before, "after": after, "ratio": ratio}
         if quantity == "MACs":
-            fields["reason"] = _uncounted(base, head)
+            reasons = (disputes, _uncounted(base, head))
+            fields["reason"] = "; ".join(filter(None, reasons))
         findings.append(_finding(head, quantity, verdict, **fields))
-    return (*findings, _outputs(base, head, agreement))
+    return (*findings, *_outputs(base, head, agreement))
+
+
+def _disputes(base: Record, head: Record) -> str:
+    """Where a side's other counters disagree with the count that is compared."""
+    sides = {"base": base.measures.counts, "head": head.measures.counts}
+    return "; ".join(
+        f"{side}: {counts.disputed}" for side, counts in sides.items() if counts and counts.disputed
+    )
 
 
 def _uncounted(base: Record, head: Record) -> str:
@@ -81,9 +122,11 @@ def new(head: Record) -> Finding:
 
 
 def _runs(base: Record, head: Record) -> Finding:
-    verdict: FindingVerdict = "SHOWN" if base.failure and head.failure else "FIXED"
-    if head.failure and not base.failure:
-        verdict = "FAILED"
+    verdict: FindingVerdict = "FIXED"
+    if head.failure:
+        verdict = "UNEXAMINED" if base.failure else "FAILED"
+    elif base.failure and base.failure.kind == "import":
+        verdict = "UNEXAMINED"  # for want of a file that is not in the repository, most likely
     failures = {"base": base.failure, "head": head.failure}
     reasons = (f"{side}: {failure.reason}" for side, failure in failures.items() if failure)
     before, after = (failure.kind if failure else "yes" for failure in failures.values())
@@ -125,42 +168,99 @@ def _operators(base: Sequence[Operator], head: Sequence[Operator]) -> list[Exact
     return rows
 
 
-def _outputs(base: Record, head: Record, agreement: Agreement | None) -> Finding:
+def _outputs(base: Record, head: Record, agreement: CallsAgreement | None) -> Iterator[Finding]:
     """Outputs themselves where both were at hand, else what the records have of them."""
-    sums = base.measures.outputs, head.measures.outputs
-    verdict, reason = _agreed(sums, agreement, TOLERANCES[head.dtype])
-    before, after = (side[0].mix if side else None for side in sums)
-    fields = {"unit": "checksum", "before": before, "after": after, "reason": reason}
-    return _finding(head, OUTPUTS, verdict, **fields)
+    sides = base.measures.outputs, head.measures.outputs
+    tolerance = TOLERANCES[head.dtype]
+    mixes = [{item.name: item.mix for item in _named(side)} for side in sides]
+    if agreement is None and not all(sides):
+        reason = "not compared: too large to be run here, or the records have no checksums"
+        before, after = (next(iter(side.values()), None) for side in mixes)
+        fields: dict[str, Any] = {"before": before, "after": after, "reason": reason}
+        yield _finding(head, OUTPUTS, "SHOWN", unit="checksum", **fields)
+        return
+    agreement = agreement or CallsAgreement(groups={OUTPUTS: apart(*sides)})
+    kept = ", ".join(agreement.kept)
+    note = f"the head's own values of {kept}, which are neither trained nor drawn" if kept else ""
+    outputs = agreement.groups.get(OUTPUTS, ())
+    for item in outputs:
+        verdict, reason = _judged(item, tolerance)
+        before, after = (side.get(item.name) for side in mixes)
+        fields = {"unit": "checksum", "before": before, "after": after}
+        fields["reason"] = f"{reason}; with {note}" if note and verdict == "CHANGED" else reason
+        yield _finding(head, f"{OUTPUTS} {item.name}".strip(), verdict, **fields)
+    if not outputs:
+        reason = "not compared: no side returns a tensor"
+        yield _finding(head, OUTPUTS, "UNEXAMINED", unit="checksum", reason=reason)
+    returned = dict(zip(("before", "after"), agreement.structures, strict=True))
+    if returned["before"] != returned["after"]:
+        reason = "what the outputs are returned in"
+        yield _finding(head, "structure of outputs", "CHANGED", **returned, reason=reason)
+    for group in (AGAIN, TRAINING, GRADIENTS, LEFT):
+        if agreement.groups.get(group):
+            slack = GRADIENT_SLACK if group == GRADIENTS else 1
+            yield _group(head, group, agreement.groups[group], slack * tolerance)
 
 
-def _agreed(
-    sums: tuple[Sequence[Checksum], Sequence[Checksum]],
-    agreement: Agreement | None,
-    tolerance: float,
-) -> tuple[FindingVerdict, str]:
-    if agreement is None and not all(sums):
-        return "SHOWN", "not compared: too large to be run here, or the records have no checksums"
-    error, means = agreement.max_relative_error if agreement else None, ""
-    if error is None:
-        # Outputs of nothing but zeros have no largest value to compare with.
-        (error, why), means = apart(*sums), "their checksums by "
-    if error is None:
-        return "CHANGED", why
-    verdict: FindingVerdict = "SAME" if error <= tolerance else "CHANGED"
-    return verdict, f"they differ by {means}{error:.1e} of the largest, allowed are {tolerance:g}"
+def _group(head: Record, group: str, items: Sequence[TensorAgreement], tolerance: float) -> Finding:
+    """One finding on many tensors, with those that are furthest apart."""
+    judged = [(item, *_judged(item, tolerance)) for item in items]
+    changed = [(item, reason) for item, verdict, reason in judged if verdict == "CHANGED"]
+    if not changed:
+        largest = max(item.max_relative_error or 0.0 for item in items)
+        reason = f"{len(items)} tensors, which differ by up to {largest:.1e} of their largest value"
+        return _finding(head, group, "SAME", reason=f"{reason}, allowed are {tolerance:g}")
+    changed.sort(key=lambda pair: _error(pair[0]), reverse=True)
+    worst = _error(changed[0][0])
+    texts = [f"{item.name or 'output'} {reason}" for item, reason in changed[:MOST_NAMED]]
+    if len(changed) > MOST_NAMED:
+        texts.append(f"{len(changed) - MOST_NAMED} of {len(items)} more")
+    after = worst if math.isfinite(worst) else texts[0]
+    return _finding(head, group, "CHANGED", before=0.0, after=after, reason="; ".join(texts))
 
 
-def apart(base: Sequence[Checksum], head: Sequence[Checksum]) -> tuple[float | None, str]:
-    """Largest difference of checksums over the largest output, or None and why there is none."""
-    shapes = [[output.shape for output in side] for side in (base, head)]
-    if shapes[0] != shapes[1]:
-        texts = (" + ".join(map(str, side)) or "no tensor" for side in shapes)
-        return None, f"outputs are of other shapes: {' and '.join(texts)}"
-    worst = 0.0
-    for before, after in zip(base, head, strict=True):
-        gaps = [
-            abs(getattr(before, name) - getattr(after, name)) for name in ("mean", "spread", "mix")
-        ]
-        worst = max(worst, max(gaps) / (before.largest or 1.0))
-    return worst, ""
+def _error(item: TensorAgreement) -> float:
+    return math.inf if item.max_relative_error is None else item.max_relative_error
+
+
+def _judged(item: TensorAgreement, tolerance: float) -> tuple[FindingVerdict, str]:
+    if item.max_relative_error is None:
+        return "CHANGED", item.reason
+    verdict: FindingVerdict = "SAME" if item.max_relative_error <= tolerance else "CHANGED"
+    reason = f"differs by {item.max_relative_error:.1e} of the largest, allowed are {tolerance:g}"
+    return verdict, "; ".join(filter(None, (reason, item.reason)))
+
+
+def apart(base: Sequence[Checksum], head: Sequence[Checksum]) -> tuple[TensorAgreement, ...]:
+    """How far outputs are apart by their checksums: the largest difference over the base's largest value."""
+    sides = [{item.name: item for item in _named(side)} for side in (base, head)]
+    return tuple(
+        _apart(name, *(side.get(name) for side in sides))
+        for name in dict.fromkeys([*sides[0], *sides[1]])
+    )
+
+
+def _apart(name: str, base: Checksum | None, head: Checksum | None) -> TensorAgreement:
+    forms = [_form(item) for item in (base, head)]
+    if base and head and not (base.form and head.form):  # old records have no types
+        forms = [str(item.shape) for item in (base, head)]
+    if base is None or head is None or forms[0] != forms[1]:
+        reason = f"is {forms[0]} in the base and {forms[1]} in the head"
+        return TensorAgreement(name=name, reason=reason)
+    if base.not_finite != head.not_finite:
+        counts = f"{base.not_finite} and {head.not_finite}"
+        return TensorAgreement(name=name, reason=f"is not finite at {counts} places")
+    gaps = [abs(getattr(base, name) - getattr(head, name)) for name in ("mean", "spread", "mix")]
+    error = max(gaps) / (base.largest or head.largest or 1.0)
+    return TensorAgreement(name=name, max_relative_error=error, reason="by their checksums")
+
+
+def _form(item: Checksum | None) -> str:
+    return (item.form or str(item.shape)) if item else "nothing"
+
+
+def _named(outputs: Sequence[Checksum]) -> Sequence[Checksum]:
+    """Old records have several outputs without names, which a tuple had."""
+    if len({item.name for item in outputs}) == len(outputs):
+        return outputs
+    return [item.model_copy(update={"name": f"[{at}]"}) for at, item in enumerate(outputs)]

@@ -1,6 +1,5 @@
 """Examination of both revisions cell by cell: counted, predicted, and run once with the same weights and inputs."""
 
-import math
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -8,13 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from bench.compare import ArmDevice, OnStep, compare_outputs
-from bench.records import Agreement, Failure, Finding, Record
+from bench.compare import ArmDevice, OnStep
+from bench.records import Failure, Finding, Record
 from bench.regression import exact
 from bench.regression.requests import Ask, outline
 from bench.regression.revisions import RevisionSide, SideError
 from bench.run import environment_of, make_record
 from bench.workers import Worker
+
+START_LIMIT_S = 600.0  # for loading torch and the side's library
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +25,7 @@ class Examined:
     ask: Ask
     base: Record
     head: Record
-    agreement: Agreement | None = None
+    agreement: exact.CallsAgreement | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -33,7 +34,22 @@ class Examined:
         base_lacks, head_lacks = (fail and fail.kind == "unavailable" for fail in failures)
         if bool(base_lacks) != bool(head_lacks):
             return (exact.new(self.head) if base_lacks else exact.gone(self.base),)
-        return exact.compare_records(self.base, self.head, agreement=self.agreement)
+        findings = exact.compare_records(self.base, self.head, agreement=self.agreement)
+        return tuple(map(_unexamined, findings))
+
+    @property
+    def runs(self) -> bool:
+        """Whether it can be called on both sides, be it predicted or not."""
+        sides = (self.base, self.head)
+        return all(not side.failure or bool(side.measures.outputs) for side in sides)
+
+
+def _unexamined(finding: Finding) -> Finding:
+    """What was to be compared here and was not."""
+    if finding.verdict != "SHOWN":
+        return finding
+    reason = "not compared: too large to be run here; choose a smaller --size or a larger machine"
+    return finding.model_copy(update={"verdict": "UNEXAMINED", "reason": reason})
 
 
 def examine(
@@ -49,6 +65,8 @@ def examine(
         SideError: a side's library lacks what the suite needs, or its process can't be started.
         ValueError: neither side has any of the cells.
     """
+    from bench.regression.calls import compare_calls  # brings torch
+
     examined = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         examiners = [stack.enter_context(Examiner(side, device)) for side in sides]
@@ -59,7 +77,7 @@ def examine(
                 records.append(examiner.examine(ask, weights=weights, outputs=path))
                 on_step(f"{ask.arm} {ask.size}")
             both = all(path.exists() for path in outputs)
-            agreement = compare_outputs(*outputs) if both else None
+            agreement = compare_calls(*outputs) if both else None
             base, head = records
             examined.append(Examined(ask=ask, base=base, head=head, agreement=agreement))
             for path in (weights, *outputs):
@@ -74,11 +92,15 @@ def examine(
 
 @dataclass(slots=True)
 class Examiner:
-    """The worker of a revision that examines cells; one that died is started again for the next cell."""
+    """The worker of a revision that examines cells; one that died is started again for the next cell.
+
+    One that can't be started again is the failure of the cell.
+    """
 
     side: RevisionSide
     device: ArmDevice
     worker: Worker | None = None
+    has_answered: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -95,10 +117,18 @@ class Examiner:
         """
         blank = outline(ask)
         message = {"ask": asdict(ask), "weights": str(weights), "outputs": str(outputs)}
-        worker = self.worker or self._start()
-        answer = worker.ask(message, limit_s=blank.time_limit_s)
+        answer: Record | Failure
+        try:
+            worker = self.worker or self._start()
+        except SideError as error:
+            if not self.has_answered:
+                raise
+            answer = Failure(kind="error", reason=str(error))
+        else:
+            answer = worker.ask(message, limit_s=blank.time_limit_s)
+        self.has_answered = True
         if isinstance(answer, Failure):
-            worker.end()
+            self.__exit__()
             self.worker = None
             where = environment_of(self.device, blank)
             answer = make_record(blank, "predicted", where, answer)
@@ -110,7 +140,7 @@ class Examiner:
 
     def _start(self) -> Worker:
         worker = self.worker = self.side.worker("examine_cells").start()
-        answer = worker.ask(self.device, limit_s=math.inf)
+        answer = worker.ask(self.device, limit_s=START_LIMIT_S)
         if not isinstance(answer, Failure):
             return worker
         kind, _, lack = answer.reason.partition(": ")

@@ -6,10 +6,10 @@ SLOWER. Where one does not, this machine can't decide, and nothing else is run. 
 is measured once more in new processes; both times count.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import ceil
 from pathlib import Path
 
 from bench import records
@@ -106,11 +106,11 @@ class RevisionTimer:
 
         The controls are of the cell with the least work; a cell that reads worse is compared twice.
         """
-        runnable = [cell for cell in examined if not (cell.base.failure or cell.head.failure)]
+        runnable = [cell for cell in examined if cell.runs]
         if not runnable:
             return ()
         counts = [cell.base.measures.counts for cell in runnable]
-        macs = [count.macs if count else 0 for count in counts]
+        macs = [count.macs if count else math.inf for count in counts]
         smallest = runnable[macs.index(min(macs))]
         comparisons: list[Comparison] = []
         for role in verdicts.EXPECTED:
@@ -146,7 +146,7 @@ class RevisionTimer:
             start=start,
             read_memory=True,
             planted=plan.planted if role == "planted" else 0.0,
-            least_launches=ceil(1 / plan.planted) if is_control else 1,
+            least_launches=math.ceil(1 / plan.planted) if is_control else 1,
         )
         arms = [
             arm_record(record, f"{record.subject}@{side.commit or side.name}")

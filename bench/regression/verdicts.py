@@ -50,7 +50,7 @@ def findings(comparisons: Sequence[Comparison]) -> tuple[Finding, ...]:
 def _of_cell(group: Sequence[Comparison]) -> Iterator[Finding]:
     first, repeated = group[0], [other for other in group if other.gate_role == "again"][:1]
     if not first.rounds:
-        fields = {"quantity": "time", "kind": "time", "verdict": "SHOWN"}
+        fields = {"quantity": "time", "kind": "time", "verdict": "UNEXAMINED"}
         reason = f"not measured: {_why_unmeasured(first)}"
         yield Finding.model_validate({"cell": first.gate_cell, "reason": reason, **fields})
     again = {item.quantity: item.verdict for other in repeated for item in _of_rounds(other)}

@@ -5,18 +5,22 @@ that what it lacks is said at the start.
 """
 
 from collections.abc import Generator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.compare import ArmTask, refill, save_outputs, take_turns
+from bench.compare import ArmTask, refill, take_turns
 from bench.predict import predict_cell  # noqa: F401  # what counts and predicts
-from bench.records import Checksum, Failure, Record, error_failure, one_line
+from bench.records import Checksum, Failure, FailureKind, Record, error_failure, one_line
+from bench.regression.calls import save_calls
+from bench.regression.exact import TOLERANCES
 from bench.regression.requests import Ask, outline, requested_cell
 from bench.run import available_bytes, environment_of, make_record, predicted_need, predicted_record
-from bench.workloads import find_factory, make_workload
+from bench.workloads import find_factory, make_workload, state_of, take_state
 from experiments.spec import Cell, OwnModule
 
 
@@ -38,81 +42,79 @@ def examine_cells() -> Generator[Any, Any, None]:
 
 
 def examine_cell(ask: Ask, device: str, *, weights: Path, outputs: Path) -> Record:
-    """Count, predict, and run one call; the record has a failure if the cell can't be built or run here.
+    """Count, predict, and call it; the record has a failure if the cell can't be built, predicted or run here.
 
     Weights and inputs are those of the file `weights` where they fit, else it is written; `outputs` is
-    a file for what the module gives.
+    a file for what the module gives. What can't be predicted is called all the same.
     """
+    kind: FailureKind = "unavailable"
     try:
         cell = requested_cell(ask)
         if isinstance(cell.subject, OwnModule):
+            kind = "import"
             find_factory(cell.subject.factory)
     except ValueError as error:
         cell = outline(ask)
-        failure = Failure(kind="unavailable", reason=one_line(error))
+        kind = "unavailable" if _is_absent(error, ask) else kind
+        failure = Failure(kind=kind, reason=one_line(error))
         return make_record(cell, "predicted", environment_of(device, cell), failure)
-    record = predicted_record(cell, environment_of(device, cell))
-    if record.failure is not None:
+    record = predicted_record(cell, environment_of(device, cell), keeps_disputed=True)
+    if record.failure is not None and record.failure.kind == "unavailable":
         return record
     needs = predicted_need(record.measures.predicted)
     if needs > available_bytes(device):  # type: ignore[arg-type]  # a device
         return record
     try:
-        sums = _run_once(cell, device, weights=weights, outputs=outputs)
+        sums = _run(cell, device, weights=weights, outputs=outputs)
     except Exception as error:  # noqa: BLE001  # whatever goes wrong in a call is the record's
-        return record.model_copy(update={"failure": error_failure(error)})
+        failure = record.failure or error_failure(error)
+        return record.model_copy(update={"failure": failure})
     measures = record.measures.model_copy(update={"outputs": sums})
     return record.model_copy(update={"measures": measures})
 
 
-def _run_once(cell: Cell, device: str, *, weights: Path, outputs: Path) -> tuple[Checksum, ...]:
+def _is_absent(error: ValueError, ask: Ask) -> bool:
+    """Whether there is no such module or callable, rather than a module that can't be imported."""
+    cause = error.__cause__
+    if cause is None:
+        return True
+    module = ask.arm.partition(":")[0]
+    missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
+    return missing is not None and f"{module}.".startswith(f"{missing}.")
+
+
+def _run(cell: Cell, device: str, *, weights: Path, outputs: Path) -> tuple[Checksum, ...]:
+    """Call the cell with the other side's weights and inputs, if there are any; else leave its own."""
     given = torch.load(weights, weights_only=True) if weights.exists() else None
-    saved: dict[str, Any] = {}
+    own: dict[str, Tensor] = {}
+    kept: list[str] = []
 
     def prepare(module: nn.Module) -> None:
         if given is not None:
-            _take_weights(module, given["weights"])
-        saved["weights"] = {name: item.cpu() for name, item in module.state_dict().items()}
+            kept.extend(
+                take_state(module, given["weights"], rebuild=partial(_rebuild, cell, device))
+            )
+        own.update(
+            {name: item.detach().to("cpu", copy=True) for name, item in state_of(module).items()}
+        )
 
     work = make_workload(cell, device, prepare=prepare)
     refill(work, seed=cell.seed)
-    if given is not None:
+    if given is None:
+        torch.save(
+            {"weights": own, "inputs": [item.detach().cpu() for item in work.inputs]}, weights
+        )
+    else:
         for tensor, other in zip(work.inputs, given["inputs"], strict=False):
             if tensor.shape == other.shape:
-                tensor.copy_(other)
-    else:
-        torch.save({**saved, "inputs": [item.cpu() for item in work.inputs]}, weights)
-    torch.manual_seed(cell.seed)
-    with work.numbers():
-        save_outputs(work, outputs)
-    return tuple(map(checksum, torch.load(outputs, weights_only=True)))
+                tensor.data.copy_(other)  # it may ask for a gradient
+    tolerance = TOLERANCES[cell.dtype]
+    return save_calls(work, outputs, seed=cell.seed, tolerance=tolerance, kept=tuple(kept))
 
 
-def _take_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Use the other side's weights where all names and shapes agree; else each keeps its own."""
-    sides = (module.state_dict(), weights)
-    before, after = ({name: item.shape for name, item in side.items()} for side in sides)
-    if before == after:
-        module.load_state_dict(weights)
-
-
-def checksum(output: Tensor) -> Checksum:
-    """Sum an output up in three numbers.
-
-    Raises:
-        ValueError: it has no values, or one that is not finite.
-    """
-    values = output.detach().flatten().double()
-    if not values.numel() or not values.isfinite().all():
-        msg = "an output is empty or not finite, so that nothing can be compared with it"
-        raise ValueError(msg)
-    # Signs from the golden ratio's multiples: equally many of both, and no period.
-    places = torch.arange(values.numel(), dtype=torch.float64)
-    signs = torch.where((places * 0.6180339887498949).frac() < 0.5, 1.0, -1.0)
-    return Checksum(
-        shape=tuple(output.shape),
-        mean=float(values.mean()),
-        spread=float(values.square().mean().sqrt()),
-        mix=float((values * signs).mean()),
-        largest=float(values.abs().max()),
-    )
+def _rebuild(cell: Cell, device: str) -> nn.Module:
+    """Build the cell's module as it would be with another seed."""
+    modules: list[nn.Module] = []
+    other = replace(cell, seed=cell.seed + 1, implementation="plain")
+    make_workload(other, device, prepare=modules.append)
+    return modules[0]

@@ -90,10 +90,11 @@ def make_record(
     )
 
 
-def predicted_record(cell: Job, where: Environment) -> Record:
+def predicted_record(cell: Job, where: Environment, *, keeps_disputed: bool = False) -> Record:
     """Count and predict on fake tensors, here and now; no execution, no memory.
 
-    What depends on a device follows the cell's, or else the GPU of this machine if it has one.
+    What depends on a device follows the cell's, or else the GPU of this machine if it has one. A count with
+    which another counter disagrees is a failure, or kept with that note.
     """
     outcome: Measures | Failure
     try:
@@ -101,7 +102,8 @@ def predicted_record(cell: Job, where: Environment) -> Record:
     except UnavailableError as error:
         outcome = Failure(kind="unavailable", reason=one_line(error))
     except Exception as error:  # noqa: BLE001  # somebody's own module may raise anything
-        outcome = Failure(kind="error", reason=f"can't be predicted: {one_line(error)}")
+        disputed = getattr(error, "measures", None) if keeps_disputed else None
+        outcome = disputed or Failure(kind="error", reason=f"can't be predicted: {one_line(error)}")
     return make_record(cell, "predicted", where, outcome)
 
 

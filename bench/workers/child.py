@@ -5,6 +5,7 @@ answers several: a message is what its `yield` gives, what it yields next is the
 returns is the last one.
 """
 
+import faulthandler
 import inspect
 import json
 import multiprocessing
@@ -61,6 +62,8 @@ def run_child(descriptor: int, target: str, form: Format) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: who started this process ends it
     end_with(os.dup(0))  # somebody may put another file in its place
     offer_to_oom_killer()
+    if form == "json":  # what it writes is kept, and says where it died
+        faulthandler.enable(all_threads=False)
     answer_all(Connection(descriptor), target, form)
 
 

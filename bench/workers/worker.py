@@ -1,10 +1,11 @@
 """One way to run a process that may die, hang or fill the memory, and harms no other."""
 
 import multiprocessing
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -15,6 +16,10 @@ from bench.records import Failure, exit_failure, start_failure, timeout_failure
 from bench.workers.child import LONGEST_S, Format, decode, encode
 
 GRACE_S = 5.0
+# Lines of `faulthandler`'s report.
+FATAL = "Fatal Python error:"
+PLACE = re.compile(r'  File "(?P<path>.+)", line (?P<line>\d+) in (?P<name>.+)')
+LIBRARIES = re.compile(r"/(site-packages|dist-packages|lib/python3\.\d+)/")
 RUNNING: "set[subprocess.Popen[bytes]]" = set()
 
 
@@ -113,12 +118,12 @@ class Worker:
             return Failure(kind="timeout", reason=reason)
 
     def last_words(self) -> str:
-        """Last line that it wrote, where that is kept; nothing where all is shown."""
+        """Last line that it wrote, where that is kept, and where its code was; nothing where all is shown."""
         if self._log is None:
             return ""
         self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        text = self._log.read().decode(errors="replace").strip()
+        return _last_words(text.splitlines()).replace(f"{self.folder}/", "")
 
     def is_gone(self) -> bool:
         """Whether it has come to an end by itself."""
@@ -142,3 +147,15 @@ def end_all() -> None:
     """End all that this process has running; who waits for one learns that it was killed."""
     for process in tuple(RUNNING):
         process.kill()
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    """The last line; of Python's report on a fatal signal the line before it, and the innermost place of no library."""
+    at = next((at for at, line in enumerate(lines) if line.startswith(FATAL)), None)
+    if at is None:
+        return lines[-1] if lines else ""
+    places = [match for line in lines[at:] if (match := PLACE.match(line))]
+    outside = [match for match in places if not LIBRARIES.search(match["path"])]
+    before = [line for line in lines[:at] if line][-1:]
+    where = [f"in {at['name']} ({at['path']}, line {at['line']})" for at in [*outside, *places][:1]]
+    return ", ".join((*before, *where))

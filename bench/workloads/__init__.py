@@ -8,6 +8,8 @@ from bench.workloads.number_formats import (
     unswitched,
     weights_dtype,
 )
+from bench.workloads.outputs import leaves, random_factors, structure, tensor_leaves
+from bench.workloads.state import is_same, state_of, take_state
 from bench.workloads.workload import (
     NOTHING_TO_TRAIN,
     TrainingStep,

@@ -22,6 +22,7 @@ MEANINGS: dict[FindingVerdict, str] = {
     "FAILED": "the base ran and the head does not",
     "SLOWER": "slower than the bar in so many rounds, twice",
     "MORE": "more memory than the bar in so many rounds, twice",
+    "UNEXAMINED": "it was to be compared and could not be; nothing is known of it",
     "INCONCLUSIVE": "neither worse, nor better, nor shown to be the same",
     "ACCEPTED": "changed, and written down with a reason",
     "FASTER": "faster than the bar in so many rounds",

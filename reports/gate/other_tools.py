@@ -21,12 +21,15 @@ PROPERTY_ESCAPES = MESSAGE_ESCAPES | str.maketrans({":": "%3A", ",": "%2C"})
 
 
 def annotations(outcome: Outcome) -> str:
-    """An error for each regression, the worst first; a warning where nothing could be decided."""
+    """An error for each regression, the worst first; a warning for what was not examined or could not be decided."""
     lines = []
-    for finding in (each for each in worst_first(outcome.findings) if each.is_worse):
+    for finding in worst_first(outcome.findings):
+        if not (finding.is_worse or finding.verdict == "UNEXAMINED"):
+            continue
+        kind = "error" if finding.is_worse else "warning"
         title = plain(f"{finding.verdict}: {finding.cell}, {finding.quantity}")
         message = plain(f"{finding_sentence(finding)}. {finding.reason}").translate(MESSAGE_ESCAPES)
-        lines.append(f"::error title={title.translate(PROPERTY_ESCAPES)}::{message}\n")
+        lines.append(f"::{kind} title={title.translate(PROPERTY_ESCAPES)}::{message}\n")
     if outcome.undecided and not lines:
         message = plain(headline(outcome)).translate(MESSAGE_ESCAPES)
         lines.append(f"::warning title=Not decided::{message}\n")
@@ -79,6 +82,9 @@ def _test_case(finding: Finding) -> ET.Element:
     message = plain(finding_sentence(finding))
     if finding.is_worse:
         ET.SubElement(case, "failure", type=verdict, message=message).text = plain(reason)
+    elif verdict == "UNEXAMINED":
+        error = ET.SubElement(case, "error", type=verdict, message=message)
+        error.text = plain(reason)
     elif verdict in ("INCONCLUSIVE", "NEW", "SHOWN"):
         ET.SubElement(case, "skipped", message=plain(f"{verdict}: {reason}"))
     else:

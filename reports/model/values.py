@@ -32,6 +32,7 @@ FAILURE_WORDS = {
     "foreseen": "too large",
     "timeout": "timed out",
     "unavailable": "unavailable",
+    "import": "not imported",
     "error": "failed",
 }
 

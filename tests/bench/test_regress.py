@@ -104,7 +104,7 @@ def test_a_changed_operator_fails_until_it_is_accepted(repository, capsys, monke
         (cell.replace("make", "other"), "cell"): "NEW",
     }
     assert found.findings[-2].quantity == "outputs"
-    assert "they differ by 0.0e+00" in found.findings[-2].reason
+    assert "differs by 0.0e+00" in found.findings[-2].reason
     assert found.head.commit.endswith("-dirty")
     assert not found.base.commit.endswith("-dirty")
     assert "::error" not in capsys.readouterr().out
@@ -263,6 +263,20 @@ def test_what_git_says_of_a_revision_that_it_cannot_check_out_is_passed_on(repos
 def test_a_block_that_neither_side_has_is_refused(repository):
     with pytest.raises(ValueError, match="neither side has what was asked for: .*'none'"):
         gate(repository, "--base", "base", "--block", "tiny:none")
+
+
+def test_a_block_that_could_not_be_looked_at_is_not_green(repository, capsys, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    both = ADDED + "\ndef broken(channels):\n    raise OSError('no driver')\n"
+    commit(repository, tiny=BASE + both)
+    assert gate(repository, "--base", "HEAD", "--block", "tiny:make", "tiny:broken") == 3
+    told = capsys.readouterr().out
+    cell = "tiny:broken 5x4 channels 3 key channels 64"
+    assert f"Not decided: 1 of 2 cells not examined: {cell}, runs: base: can't be predicted" in told
+    assert "no driver" in told
+    assert "::warning title=UNEXAMINED%3A tiny%3Abroken" in told
+    cases = ET.fromstring((repository.parent / "out" / "junit.xml").read_text())
+    assert [case.get("type") for case in cases.iterfind(".//error")] == ["UNEXAMINED"]
 
 
 def test_other_packages_get_an_environment_of_their_own(repository, monkeypatch, tmp_path):

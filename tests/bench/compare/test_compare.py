@@ -240,7 +240,7 @@ def test_an_arms_process_has_its_threads_placed_and_ours_has_not(tmp_path, monke
     with worker:
         worker.send(message)
         receive(worker, own)
-    (left,) = torch.load(tmp_path / "out.pt", weights_only=True)
+    _, (left,) = torch.load(tmp_path / "out.pt", weights_only=True)["outputs"][""]
     assert left.unique().item() == 20_000
     assert dict(os.environ) == before
 
@@ -313,33 +313,3 @@ def test_a_line_that_is_no_comparison_is_named(tmp_path):
     (tmp_path / "comparisons.jsonl").write_text('{"margin": 0.02}\n')
     with pytest.raises(ValueError, match=r"comparisons\.jsonl:1: first: Field required"):
         comparison.read_comparisons(tmp_path)
-
-
-def outputs(path, *tensors):
-    torch.save(list(tensors), path)
-    return path
-
-
-def test_outputs_differ_by_the_largest_difference_over_the_largest_value(tmp_path):
-    one = outputs(tmp_path / "a", torch.tensor([1.0, -8.0]), torch.zeros(2, 2))
-    other = outputs(tmp_path / "b", torch.tensor([1.5, -8.0]), torch.full((2, 2), -1.0))
-    assert paired.compare_outputs(one, other).max_relative_error == 1 / 8
-
-
-@pytest.mark.parametrize(
-    ("tensor", "reason"),
-    [
-        (torch.zeros(3), "outputs are of other shapes: (2,) and (3,)"),
-        (torch.tensor([1.0, torch.nan]), "an output is not finite"),
-        (torch.tensor([torch.inf, 1.0]), "an output is not finite"),
-    ],
-)
-def test_outputs_that_cannot_be_compared_say_why(tmp_path, tensor, reason):
-    one, other = outputs(tmp_path / "a", torch.ones(2)), outputs(tmp_path / "b", tensor)
-    found = paired.compare_outputs(one, other)
-    assert (found.max_relative_error, found.reason) == (None, reason)
-
-
-def test_outputs_of_nothing_but_zeros_agree_about_nothing(tmp_path):
-    one, other = (outputs(tmp_path / name, torch.zeros(2)) for name in "ab")
-    assert paired.compare_outputs(one, other).reason == "all outputs are zero"

@@ -110,3 +110,36 @@ class Twice(torch.nn.Module):
 def test_dropout_is_left_out_of_the_comparison(monkeypatch):
     stand_in(monkeypatch, workload, "build_subject", lambda _: Twice())
     assert planted(monkeypatch, lambda module: None, mode="train") == ""
+
+
+class Several(torch.nn.Module):
+    """A complex output, places, and none, in a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(32, 8, 1)
+
+    def forward(self, x):
+        spectrum = torch.fft.rfft2(self.layer(x))
+        return {"spectrum": spectrum, "places": spectrum.abs().argmax(1), "none": None}
+
+
+def hook(change):
+    return lambda module: module.register_forward_hook(lambda _, maps, output: change(output))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda out: out, ""),
+        (lambda out: {**out, "spectrum": out["spectrum"].conj()}, "outputs differ"),
+        (lambda out: {**out, "places": out["places"] + 1}, "outputs differ"),
+        (lambda out: {**out, "further": out["spectrum"]}, "outputs differ"),
+        (lambda out: {"spectrum": out["spectrum"]}, "outputs differ"),
+        (lambda out: {}, "outputs differ"),
+    ],
+)
+def test_every_tensor_of_an_output_is_compared_by_its_path(monkeypatch, change, expected):
+    stand_in(monkeypatch, workload, "build_subject", lambda _: Several())
+    seen = planted(monkeypatch, hook(change))
+    assert seen == "" if not expected else seen.startswith(expected)

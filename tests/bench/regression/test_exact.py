@@ -1,21 +1,29 @@
 """The exact gates: what is compared between two records of a cell, and what is accepted."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from bench.records import outcome
-from bench.records.comparison import Agreement
+from bench.records.comparison import TensorAgreement
 from bench.records.outcome import Finding, Outcome, SideRecord, worst_first
 from bench.records.record import Checksum, Failure
 from bench.regression import accepted, exact
-from bench.regression.worker import checksum
+from bench.regression.calls import checksum
+from bench.regression.exact import CallsAgreement
 from tests.bench.regression.gated import MULTIPLY, RELU, counts, operator, predicted, record
 
 
 def outputs(mix=0.5, shape=(2, 3)):
     return (Checksum(shape=shape, mean=0.1, spread=1.0, mix=mix, largest=2.0),)
+
+
+def agreed(error=None, *, group="outputs", **fields):
+    """What both sides' calls have of one tensor in common."""
+    item = TensorAgreement(max_relative_error=error, **fields)
+    return CallsAgreement(groups={"outputs": (item,)} if group == "outputs" else {group: (item,)})
 
 
 def moved(base, head, **options):
@@ -101,9 +109,9 @@ def test_less_is_a_change_too():
 )
 def test_outputs_may_differ_by_the_tolerance_of_their_format(error, dtype, verdict):
     sides = [record(outputs=outputs()).model_copy(update={"dtype": dtype}) for _ in range(2)]
-    found = exact.compare_records(*sides, agreement=Agreement(max_relative_error=error))[-1]
+    found = exact.compare_records(*sides, agreement=agreed(error))[-1]
     assert (found.quantity, found.verdict) == ("outputs", verdict)
-    assert f"they differ by {error:.1e} of the largest" in found.reason
+    assert f"differs by {error:.1e} of the largest" in found.reason
 
 
 def test_without_the_outputs_their_checksums_are_compared_as_a_share_of_the_largest():
@@ -116,33 +124,73 @@ def test_outputs_of_another_shape_are_a_change():
         -1
     ]
     assert found.verdict == "CHANGED"
-    assert found.reason == "outputs are of other shapes: (2, 3) and (3, 2)"
+    assert found.reason == "is (2, 3) in the base and (3, 2) in the head"
 
 
-def test_outputs_of_zeros_on_both_sides_are_the_same():
+def test_outputs_of_zeros_on_both_sides_are_the_same_and_said_to_be_zero():
     zero = (Checksum(shape=(2,), mean=0, spread=0, mix=0, largest=0),)
     sides = [record(outputs=zero) for _ in range(2)]
-    found = exact.compare_records(*sides, agreement=Agreement(reason="all outputs are zero"))[-1]
-    assert found.verdict == "SAME"
+    agreement = agreed(0.0, reason="is zero on both sides")
+    found = exact.compare_records(*sides, agreement=agreement)[-1]
+    assert (found.verdict, found.reason.endswith("; is zero on both sides")) == ("SAME", True)
 
 
 def test_a_checksum_notices_two_values_that_changed_places():
     values = torch.arange(12.0).view(3, 4)
-    swapped = values.flip(0)
-    one, other = checksum(values), checksum(swapped)
+    one, other = (checksum("", ("", [item])) for item in (values, values.flip(0)))
     assert (one.mean, one.spread, one.largest) == (other.mean, other.spread, other.largest)
     assert one.mix != other.mix
     assert one.spread == pytest.approx(float(values.square().mean().sqrt()))
 
 
-def test_an_output_that_is_not_finite_has_no_checksum():
-    with pytest.raises(ValueError, match="empty or not finite"):
-        checksum(torch.tensor([1.0, math.nan]))
+def test_a_checksum_counts_what_is_not_finite_and_leaves_it_out():
+    found = checksum("['out']", ("float32 (3,)", [torch.tensor([2.0, math.nan, -2.0])]))
+    assert (found.name, found.form, found.not_finite) == ("['out']", "float32 (3,)", 1)
+    assert (found.mean, found.spread, found.largest) == (0.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize("parts", [[], [torch.zeros(0, 3)]])
+def test_a_checksum_of_nothing_is_zero(parts):
+    found = checksum("", ("", parts))
+    assert (found.mean, found.mix, found.largest, found.not_finite) == (0.0, 0.0, 0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            {"name": "['b']"},
+            {"outputs ['a']": "is float32 (2,) in the base and nothing in the head"},
+        ),
+        (
+            {"form": "float64 (2,)"},
+            {"outputs ['a']": "is float32 (2,) in the base and float64 (2,) in the head"},
+        ),
+        ({"not_finite": 1}, {"outputs ['a']": "is not finite at 0 and 1 places"}),
+    ],
+)
+def test_records_of_named_outputs_are_compared_by_name_type_and_what_is_not_finite(change, reason):
+    one = Checksum(
+        name="['a']", form="float32 (2,)", shape=(2,), mean=1, spread=1, mix=1, largest=2
+    )
+    sides = [record(outputs=(item,)) for item in (one, one.model_copy(update=change))]
+    reasons = {
+        item.quantity: item.reason
+        for item in exact.compare_records(*sides)
+        if item.verdict == "CHANGED"
+    }
+    assert reason.items() <= reasons.items()
 
 
 @pytest.mark.parametrize(
     ("base", "head", "verdict"),
-    [(None, "error", "FAILED"), ("error", None, "FIXED"), ("error", "error", "SHOWN")],
+    [
+        (None, "error", "FAILED"),
+        ("error", None, "FIXED"),
+        ("error", "error", "UNEXAMINED"),
+        ("import", None, "UNEXAMINED"),
+        (None, "import", "FAILED"),
+    ],
 )
 def test_a_cell_that_stops_running_is_a_failure(base, head, verdict):
     sides = [
@@ -198,9 +246,71 @@ def test_outputs_that_nobody_has_are_said_not_to_be_compared():
 
 
 def test_an_output_that_is_no_tensor_any_more_is_a_change():
-    agreement = Agreement(reason="outputs are of other shapes: (2, 3) and no tensor")
+    agreement = agreed(reason="is float32 (2, 3) in the base and nothing in the head")
     found = exact.compare_records(record(outputs=outputs()), record(), agreement=agreement)[-1]
-    assert (found.verdict, found.reason) == ("CHANGED", agreement.reason)
+    assert (found.verdict, found.reason) == (
+        "CHANGED",
+        "is float32 (2, 3) in the base and nothing in the head",
+    )
+
+
+def test_outputs_without_a_tensor_are_not_examined():
+    found = exact.compare_records(record(), record(), agreement=CallsAgreement())[-1]
+    assert (found.quantity, found.verdict) == ("outputs", "UNEXAMINED")
+
+
+def test_another_structure_around_the_same_tensors_is_a_change():
+    agreement = replace(agreed(0.0), structures=("tuple([0]: *)", "list([0]: *)"))
+    found = exact.compare_records(record(), record(), agreement=agreement)[-1]
+    assert (found.quantity, found.verdict) == ("structure of outputs", "CHANGED")
+    assert (found.before, found.after) == ("tuple([0]: *)", "list([0]: *)")
+
+
+@pytest.mark.parametrize(
+    ("group", "error", "verdict"),
+    [
+        ("outputs of a second call", 1.1e-5, "CHANGED"),
+        ("outputs in training", 1.1e-5, "CHANGED"),
+        ("outputs in training", 1e-5, "SAME"),
+        ("gradients", 1.1e-4, "CHANGED"),
+        ("gradients", 1e-4, "SAME"),
+        ("what a call leaves changed", 1.1e-5, "CHANGED"),
+    ],
+)
+def test_what_else_calls_give_may_differ_by_its_tolerance(group, error, verdict):
+    found = exact.compare_records(record(), record(), agreement=agreed(error, group=group))[-1]
+    assert (found.quantity, found.verdict) == (group, verdict)
+    assert found.after == (error if verdict == "CHANGED" else None)
+
+
+def test_of_many_gradients_the_furthest_are_named():
+    items = [TensorAgreement(name=f"w{at}", max_relative_error=0.1 * at) for at in range(6)]
+    items.append(
+        TensorAgreement(name="lost", reason="is float32 (2,) in the base and nothing in the head")
+    )
+    agreement = CallsAgreement(groups={"gradients": items})
+    found = exact.compare_records(record(), record(), agreement=agreement)[-1]
+    names = [text.partition(" ")[0] for text in found.reason.split("; ")]
+    assert names == ["lost", "w5", "w4", "3"]
+    assert found.after == "lost is float32 (2,) in the base and nothing in the head"
+
+
+def test_constants_that_the_head_keeps_are_named_where_outputs_changed():
+    agreement = replace(agreed(0.5), kept=("scale",))
+    found = exact.compare_records(record(), record(), agreement=agreement)[-1]
+    assert found.reason.endswith(
+        "; with the head's own values of scale, which are neither trained nor drawn"
+    )
+
+
+def test_a_changed_count_is_told_although_another_counter_disagrees():
+    disputed = counts(operator("aten.mm", calls=2, macs=101), RELU).model_copy(
+        update={"disputed": "ledger 101, formula 100"}
+    )
+    found = {one.quantity: one for one in exact.compare_records(record(), record(counts=disputed))}
+    macs = found["MACs"]
+    assert (macs.verdict, macs.before, macs.after) == ("CHANGED", 100, 101)
+    assert macs.reason == "head: ledger 101, formula 100"
 
 
 def change(**fields):
@@ -277,3 +387,12 @@ def test_an_outcome_is_read_as_it_was_written(tmp_path):
     (tmp_path / outcome.OUTCOME_FILE).write_text('{"base": 3}')
     with pytest.raises(ValueError, match=r"outcome.json: base: "):
         outcome.read_outcome(tmp_path)
+
+
+def test_accepted_gradients_are_those_that_are_as_far_apart(tmp_path):
+    path = tmp_path / "regressions.jsonl"
+    seen = change(quantity="gradients", before=0.0, after=0.25)
+    known = accepted.accept([seen], path, reason="another gradient", at="")
+    near, far = (seen.model_copy(update={"after": value}) for value in (0.2501, 0.3))
+    found = [one.verdict for one in accepted.apply_accepted([near, far], known)]
+    assert found == ["ACCEPTED", "CHANGED"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.records.comparison import Agreement
+from bench.records.comparison import TensorAgreement
 from bench.records.record import Checksum, Counts, Measures, Operator, PredictedMemory, Record
 from bench.regression import exact
 
@@ -44,35 +44,43 @@ def test_another_value_of_an_axis_is_another_cell(axes):
     assert exact.key_of(one) != exact.key_of(record(axes=axes))
 
 
-def test_what_was_nothing_but_zeros_moved_by_the_difference_itself():
-    assert exact.apart((ZERO,), (ZERO.model_copy(update={"mix": 0.25}),)) == (0.25, "")
+def errors(base, head):
+    return [item.max_relative_error for item in exact.apart(base, head)]
+
+
+def test_what_was_nothing_but_zeros_moved_by_a_share_of_the_heads_largest_value():
+    other = ZERO.model_copy(update={"mix": 0.25, "largest": 0.5})
+    assert errors((ZERO,), (other,)) == [0.5]
 
 
 @pytest.mark.parametrize("largest", [1.0, 8.0])
 def test_a_difference_is_a_share_of_the_bases_largest_value(largest):
-    assert exact.apart((held(),), (held(mix=1.0, largest=largest),)) == (0.25, "")
+    assert errors((held(),), (held(mix=1.0, largest=largest),)) == [0.25]
 
 
 def test_the_furthest_of_a_checksums_numbers_counts():
-    error, _ = exact.apart((held(),), (held(mix=0.6, mean=0.5),))
-    assert error == pytest.approx(0.2)
+    assert errors((held(),), (held(mix=0.6, mean=0.5),)) == pytest.approx([0.2])
 
 
-def test_the_furthest_of_several_outputs_counts():
-    far, near = held(mix=1.0), held(mix=0.6)
-    assert exact.apart((held(), held()), (far, near)) == (0.25, "")
+def test_each_of_several_outputs_counts_by_its_place_where_old_records_have_no_names():
+    found = exact.apart((held(), held()), (held(mix=1.0), held()))
+    assert [(item.name, item.max_relative_error) for item in found] == [("[0]", 0.25), ("[1]", 0.0)]
 
 
-def test_of_several_outputs_the_first_ones_checksum_is_shown():
+def test_each_of_several_outputs_has_its_checksum():
     side = record(held(mix=0.5), held(mix=0.75))
-    found = exact.compare_records(side, side)[-1]
-    assert (found.before, found.after) == (0.5, 0.5)
+    found = exact.compare_records(side, side)[-2:]
+    assert [(item.quantity, item.before) for item in found] == [
+        ("outputs [0]", 0.5),
+        ("outputs [1]", 0.75),
+    ]
 
 
 @pytest.mark.parametrize(("error", "verdict"), [(2e-2, "SAME"), (2.1e-2, "CHANGED")])
 def test_tf32_is_allowed_what_its_mantissa_gives(error, verdict):
     one = record(dtype="tf32")
-    found = exact.compare_records(one, one, agreement=Agreement(max_relative_error=error))[-1]
+    groups = {"outputs": (TensorAgreement(max_relative_error=error),)}
+    found = exact.compare_records(one, one, agreement=exact.CallsAgreement(groups=groups))[-1]
     assert found.verdict == verdict
 
 

@@ -11,11 +11,19 @@ from bench.compare.compare import Settings
 from bench.compare.rounds import Match
 from bench.compare.turns import Ready, plant
 from bench.records import comparison as pairing_record
-from bench.records.comparison import ArmReadings, ArmRecord
+from bench.records.comparison import ArmReadings, ArmRecord, TensorAgreement
 from bench.records.outcome import Control, Finding, Outcome, SideRecord
-from bench.records.record import Failure, MeasuredMemory, Measures, PredictedMemory, Record
+from bench.records.record import (
+    Checksum,
+    Failure,
+    MeasuredMemory,
+    Measures,
+    PredictedMemory,
+    Record,
+)
 from bench.regression import gate
 from bench.regression import verdicts as judging
+from bench.regression.exact import CallsAgreement
 from bench.regression.examine import Examined
 from bench.regression.gate import RevisionTimer
 from bench.regression.planning import Plan
@@ -53,9 +61,9 @@ def test_worse_is_what_reads_so_twice():
     assert verdicts(slower, failed) == {"process time": "INCONCLUSIVE"}
 
 
-def test_a_cell_that_could_not_be_timed_is_shown_with_the_reason():
+def test_a_cell_that_could_not_be_timed_was_not_examined_and_says_why():
     (found,) = judging.findings([comparison(failure=Failure(kind="foreseen", reason="too large"))])
-    assert (found.verdict, found.reason) == ("SHOWN", "not measured: too large")
+    assert (found.verdict, found.reason) == ("UNEXAMINED", "not measured: too large")
 
 
 def outcome(*findings, controls=(), timed=False):
@@ -85,6 +93,8 @@ def control(verdict, expected="SAME"):
         ([finding("FAILED"), finding("SAME", "time")], "SAME", 1),
         ([finding("SAME"), finding("SHOWN", "time")], "SAME", 3),
         ([finding("SAME")], "SAME", 3),
+        ([finding("SAME"), finding("UNEXAMINED"), finding("SAME", "time")], "SAME", 3),
+        ([finding("SAME", "time"), finding("UNEXAMINED", "time")], "SAME", 3),
     ],
 )
 def test_status_of_a_timed_run(findings, verdict_of_control, status):
@@ -95,10 +105,35 @@ def test_status_of_a_timed_run(findings, verdict_of_control, status):
 
 @pytest.mark.parametrize(
     ("verdicts", "status"),
-    [(["SAME"], 0), (["CHANGED"], 1), (["NEW"], 3), (["FIXED"], 3), ([], 3), (["NEW", "SAME"], 0)],
+    [
+        (["SAME"], 0),
+        (["CHANGED"], 1),
+        (["NEW"], 3),
+        (["FIXED"], 3),
+        ([], 3),
+        (["NEW", "SAME"], 0),
+        (["SAME", "UNEXAMINED"], 3),
+        (["CHANGED", "UNEXAMINED"], 1),
+        (["UNEXAMINED"], 3),
+    ],
 )
 def test_status_of_exact_gates_alone(verdicts, status):
     assert outcome(*map(finding, verdicts)).status == status
+
+
+def test_what_was_not_examined_does_not_make_a_slower_cell_less_slow():
+    findings = [finding("UNEXAMINED"), finding("SLOWER", "time")]
+    assert outcome(*findings, controls=(control("SAME"),), timed=True).status == 1
+
+
+def test_cells_that_were_not_examined_are_named_with_the_first_reason():
+    lost = finding("UNEXAMINED").model_copy(update={"cell": "c", "quantity": "runs", "reason": "r"})
+    made = outcome(
+        finding("SAME").model_copy(update={"cell": "b"}),
+        lost,
+        lost.model_copy(update={"cell": "d"}),
+    )
+    assert made.undecided == "2 of 3 cells not examined: c, runs: r; also d"
 
 
 def examined(name="apnb", *, failure=None):
@@ -114,6 +149,42 @@ def examined(name="apnb", *, failure=None):
         failure=failure,
     )
     return Examined(ask=Ask(arm=name, size="9x7"), base=record, head=record)
+
+
+ERROR = Failure(kind="error", reason="r")
+HELD = Checksum(shape=(2,), mean=0.0, spread=1.0, mix=0.5, largest=1.0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "told"),
+    [
+        ((ERROR, ERROR), {"runs": "UNEXAMINED"}),
+        ((ERROR, None), {"runs": "FIXED"}),
+        ((None, ERROR), {"runs": "FAILED"}),
+        ((Failure(kind="import", reason="r"), None), {"runs": "UNEXAMINED"}),
+        ((Failure(kind="unavailable", reason="r"), None), {"cell": "NEW"}),
+        ((None, Failure(kind="unavailable", reason="r")), {"cell": "CHANGED"}),
+        ((None, None), {"outputs": "UNEXAMINED"}),
+    ],
+)
+def test_what_could_not_be_looked_at_is_told_and_not_green(failures, told):
+    base, head = (examined(failure=failure).base for failure in failures)
+    cell = Examined(ask=Ask(arm="apnb", size="9x7"), base=base, head=head)
+    assert {each.quantity: each.verdict for each in cell.findings} == told
+
+
+def test_outputs_of_what_cannot_be_predicted_are_compared_and_timed(monkeypatch, tmp_path):
+    record = examined(failure=ERROR).base
+    record = record.model_copy(update={"measures": Measures(outputs=(HELD,))})
+    groups = {"outputs": (TensorAgreement(max_relative_error=0.5),)}
+    agreement = CallsAgreement(groups=groups)
+    ask = Ask(arm="apnb", size="9x7")
+    cell = Examined(ask=ask, base=record, head=record, agreement=agreement)
+    told = {each.quantity: each.verdict for each in cell.findings}
+    assert told == {"runs": "UNEXAMINED", "outputs": "CHANGED"}
+    one, played = job(monkeypatch, tmp_path, {"untouched": 1.0, "planted": 1.1, "cell": 1.0})
+    one.time_cells([cell])
+    assert len(played) == 3
 
 
 def job(monkeypatch, tmp_path, ratios):

@@ -11,6 +11,7 @@ from bench.compare import turns
 from bench.records import exit_failure, record, timeout_failure
 from bench.records.record import Failure, Measures, Record
 from bench.regression import worker
+from bench.regression.calls import checksum
 from bench.regression.examine import Examiner, SideError
 from bench.regression.requests import Ask
 from bench.regression.revisions import RevisionSide
@@ -20,6 +21,12 @@ from tests.standing_in import stand_in
 BLOCKS = """
 import os
 from torch import nn
+
+class Strange(nn.Conv2d):
+    def forward(self, x):
+        if type(x).__name__ != "Tensor":
+            raise RuntimeError("no prediction")
+        return super().forward(x)
 
 class Fails(nn.Conv2d):
     def forward(self, x):
@@ -32,6 +39,9 @@ def small(channels):
 
 def wide(channels):
     return nn.Conv2d(channels, 2 * channels, 1)
+
+def strange(channels):
+    return Strange(channels, channels, 1)
 
 def fails(channels):
     return Fails(channels, channels, 1)
@@ -58,9 +68,9 @@ def test_a_cell_is_counted_predicted_and_run(examine, tmp_path):
     assert found.failure is None
     assert found.measures.counts.macs == 3 * 3 * 20
     assert found.measures.predicted.peak_bytes > 0
-    (output,) = torch.load(tmp_path / "outputs.pt", weights_only=True)
-    assert found.measures.outputs == (worker.checksum(output),)
-    assert output.shape == (1, 3, 4, 5)
+    kept = torch.load(tmp_path / "outputs.pt", weights_only=True)["outputs"]
+    assert kept[""][0] == "float32 (1, 3, 4, 5)"
+    assert found.measures.outputs == (checksum("", kept[""]),)
 
 
 def test_the_second_side_takes_over_weights_and_inputs(examine, tmp_path):
@@ -70,7 +80,7 @@ def test_the_second_side_takes_over_weights_and_inputs(examine, tmp_path):
     inputs = [item * 2 for item in kept["inputs"]]
     torch.save({"weights": other, "inputs": inputs}, tmp_path / "weights.pt")
     examine("small")
-    (output,) = torch.load(tmp_path / "outputs.pt", weights_only=True)
+    output = torch.load(tmp_path / "outputs.pt", weights_only=True)["outputs"][""][1][0]
     expected = torch.conv2d(inputs[0], other["weight"], other["bias"])
     torch.testing.assert_close(output, expected)
 
@@ -78,7 +88,7 @@ def test_the_second_side_takes_over_weights_and_inputs(examine, tmp_path):
 def test_weights_that_do_not_fit_are_left(examine, tmp_path):
     examine("small")
     assert examine("wide").measures.outputs[0].shape == (1, 6, 4, 5)
-    (output,) = torch.load(tmp_path / "outputs.pt", weights_only=True)
+    output = torch.load(tmp_path / "outputs.pt", weights_only=True)["outputs"][""][1][0]
     assert output.isfinite().all()
 
 
@@ -90,8 +100,38 @@ def test_what_is_not_there_is_unavailable(examine):
 
 def test_what_fails_when_it_runs_keeps_its_counts(examine):
     found = examine("fails")
-    assert (found.failure.kind, found.failure.reason) == ("error", "RuntimeError: not here")
+    assert found.failure.kind == "error"
+    assert found.failure.reason.startswith("RuntimeError: not here")
     assert found.measures.counts.parameters == 12
+
+
+def test_what_cannot_be_predicted_is_called_all_the_same(examine, tmp_path):
+    found = examine("strange")
+    assert found.failure.reason.startswith("can't be predicted: RuntimeError: no prediction")
+    assert found.measures.outputs[0].form == "float32 (1, 3, 4, 5)"
+    assert (tmp_path / "outputs.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("worker_blocks:small.nowhere", "unavailable"),
+        ("nowhere_blocks:small", "unavailable"),
+        ("unready.blocks:small", "import"),
+        ("unready:small", "import"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_not_taken_for_one_that_is_not_there(
+    examine, tmp_path, path, kind
+):
+    package = tmp_path / "unready"
+    package.mkdir()
+    (package / "__init__.py").write_text("from unready._version import version")
+    (package / "blocks.py").touch()
+    ask = Ask(arm=path, size="5x4", channels=3)
+    files = {name: tmp_path / name for name in ("weights", "outputs")}
+    found = worker.examine_cell(ask, "cpu", **files)
+    assert found.failure.kind == kind
 
 
 def test_what_does_not_fit_is_not_run(examine, monkeypatch, tmp_path):
@@ -198,6 +238,15 @@ def test_a_process_that_does_not_even_start_ends_the_gate(monkeypatch):
     with pytest.raises(SideError, match="main: its process can't be started: Fatal: gone"):
         examined(monkeypatch, gone)
     assert gone.is_ended
+
+
+def test_a_process_that_can_be_started_once_alone_is_the_failure_of_the_next_cell(monkeypatch):
+    died, gone = (Answering(*answers) for answers in (["cpu", exit_failure(3)], [exit_failure(4)]))
+    first, second = examined(monkeypatch, died, gone)
+    assert first.failure.reason == "the process died with exit status 3"
+    assert second.failure.reason == (
+        "main: its process can't be started: the process died with exit status 4"
+    )
 
 
 def test_an_arm_is_told_what_its_task_is(monkeypatch):

@@ -53,6 +53,13 @@ def dies_in_its_answer(number):
     os._exit(3)
 
 
+def dies_of_a_signal(text):
+    """Die in a library's function that somebody's own code has called."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+    sorted([1], key=lambda _: os.kill(os.getpid(), signal.SIGSEGV))
+
+
 def last_words(text):
     sys.stderr.write(f"a warning\n{text}\n")
     sys.stderr.flush()

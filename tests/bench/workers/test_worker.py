@@ -1,6 +1,7 @@
 """Workers: what they answer, and what becomes of one that does not."""
 
 import errno
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +76,15 @@ def test_the_last_line_of_another_interpreter_is_the_reason_of_its_death():
         answer = process.ask("Fatal: gone", limit_s=60)
         assert process.last_words() == "Fatal: gone"
     assert answer.reason == "the process died with exit status 3: Fatal: gone"
+
+
+def test_another_interpreter_that_dies_of_a_signal_says_where_it_was():
+    with of_another_interpreter("dies_of_a_signal") as process:
+        answer = process.ask("no luck", limit_s=60)
+    assert answer.reason.startswith(
+        "the process died of signal 11 (Segmentation fault): no luck, in "
+    )
+    assert re.search(r"in <lambda> \(.*answering.py, line \d+\)$", answer.reason)
 
 
 def test_all_are_ended_at_once():
