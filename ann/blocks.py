@@ -150,6 +150,8 @@ BLOCK_CLASSES: Mapping[Kind, type[nn.Module]] = {
     "disentangled": Disentangled,
     "common-fusion": CommonFusion,
 }
+# What to do with what can't be rewritten.
+AS_IT_IS = "use it as it is (implementation 'plain' or 'compiled')"
 Rewritings = Mapping[type[NonLocal], Callable[[NonLocal], nn.Module]]
 
 
@@ -164,17 +166,21 @@ def rewrite_blocks(module: nn.Module, rewritings: Rewritings) -> nn.Module:
     Rewritings go by the exact type of a block: a subclass is another function of its maps. A block of a type without
     one is a ValueError, and nothing was changed then.
     """
-    blocks = {name: part for name, part in module.named_modules() if isinstance(part, NonLocal)}
+    places = module.named_modules(remove_duplicate=False)
+    blocks = {name: part for name, part in places if isinstance(part, NonLocal)}
     for block in blocks.values():
         if type(block) not in rewritings:
             msg = (
                 f"{type(block).__name__} is a subclass of NonLocal that can't be rewritten: what it changes would be "
                 f"lost; rewritten are {', '.join(kind.__name__ for kind in rewritings)} themselves; "
-                "use it as it is (implementation 'plain' or 'compiled')"
+                f"{AS_IT_IS}"
             )
             raise ValueError(msg)
+    others: dict[int, nn.Module] = {}  # one block in several places stays one
     for name, block in blocks.items():
+        if id(block) not in others:
+            others[id(block)] = rewritings[type(block)](block)
         if not name:
-            return rewritings[type(block)](block)
-        module.set_submodule(name, rewritings[type(block)](block))
+            return others[id(block)]
+        module.set_submodule(name, others[id(block)])
     return module

@@ -72,7 +72,7 @@ def _attend_by(module: nn.Module, attention: Attention) -> nn.Module:
 
     if not any(isinstance(part, NonLocal) for part in module.modules()):
         msg = (
-            f"{type(module).__name__} has no non-local block, so no attention to rewrite; "
+            f"none of our non-local blocks in {type(module).__name__}, so no attention to rewrite; "
             "pass implementation='plain' or 'compiled'"
         )
         raise ValueError(msg)

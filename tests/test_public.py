@@ -34,7 +34,7 @@ NAMES = {
     "ann.build:block": ("name", "changes"),
     "ann.build:network": ("name", "pretrained", "changes"),
     "ann.checkpoints:load": ("net", "source"),
-    "ann.fast:optimize": ("module", "mode"),
+    "ann.fast:optimize": ("module", "mode", "check"),
     "ann.export:to_onnx": ("module", "inputs", "path"),
     "experiments.spec:Experiment": ("name", "question", "cells"),
     "experiments.spec:OwnModule": ("factory", "channels", "key_channels"),

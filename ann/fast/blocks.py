@@ -9,6 +9,7 @@ Why each step is exact:
   does the unary part of the disentangled block.
 - The bottleneck over [context, x] is two products; its first one goes to W_o V, and no
   concatenation is made. A batch norm after W_o is in the way of that in training only.
+- Norms are called, whatever they are, unless they were folded (`ann.fast.folded`).
 - With every position an anchor attention is `scaled_dot_product_attention`, and tokens come out of
   their projection in the layout that its fused kernels take.
 
@@ -22,8 +23,20 @@ from torch import Tensor, nn
 
 from ann.attention import attend_fused, whiten
 from ann.blocks import NonLocal
-from ann.fast.linear import Affine, Context, apply, beside, linear, project, project_twice, rectify
+from ann.fast.linear import (
+    Affine,
+    Context,
+    apply,
+    beside,
+    linear,
+    project,
+    project_twice,
+    projects_alike,
+    rectify,
+    rectify_in_place,
+)
 from ann.fast.pooling import make_linear_sampler
+from ann.fast.preconditions import is_exactly
 from ann.samplers import SAMPLER_RULES
 from ann.sampling import TakeAnchors
 
@@ -37,6 +50,9 @@ class FastNonLocal(NonLocal):
         self.training = block.training
         for name, part in block.named_children():
             self.add_module(name, part)
+        rectify_in_place(self)
+        self.projects_alike = projects_alike(self.key)
+        self.has_out_norm = not is_exactly(self.out_norm, nn.Identity)
 
     def forward(
         self, x: Float[Tensor, "n c h w"], low: Float[Tensor, "n l y x"] | None = None
@@ -69,7 +85,7 @@ class FastNonLocal(NonLocal):
         """
         by_token = self.spec.keeps_all
         shared = self.spec.projection == "shared"
-        if shared and source is x:
+        if shared and source is x and self.projects_alike:
             both = project_twice(self.key, x, by_token=by_token)
             query, key = both.flatten(2), sample(both)
         else:
@@ -103,7 +119,7 @@ class FastNonLocal(NonLocal):
         out = Affine(self.out.weight.flatten(1), self.out.bias)
         if self.spec.output == "bottleneck":
             return self.reduce(x, context, out)
-        if not isinstance(self.out_norm, nn.Identity):
+        if self.has_out_norm:
             return self.combine(x, self.out_norm(apply(out, context, like=x)))
         if self.spec.output == "concat":
             return beside(x, context, out)
@@ -118,9 +134,9 @@ class FastNonLocal(NonLocal):
         of_context, of_input = bottleneck.conv.weight.flatten(1).chunk(2, dim=1)
         first = Affine(of_context, bottleneck.conv.bias)
         projected = Affine(of_input, None)(x.flatten(2))
-        if isinstance(self.out_norm, nn.Identity):
-            first = first.after(out)
-        else:
+        if self.has_out_norm:
             context = self.out_norm(apply(out, context, like=x)).flatten(2)
+        else:
+            first = first.after(out)
         both = bottleneck.norm(apply(first, context, like=x, onto=projected))
         return self.combine.dropout(rectify(bottleneck, both))

@@ -4,6 +4,10 @@ Axes: n images, c channels of the map that is refined, l of the low-level map, h
 width, o channels that come out, s anchors, v width of the value, k classes.
 """
 
+import copy
+from collections.abc import Set as AbstractSet
+from typing import TypeGuard
+
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
 from jaxtyping import Float
@@ -12,7 +16,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ann.blocks import NonLocal
 from ann.fast.blocks import FastNonLocal
-from ann.fast.linear import Affine, Context, apply, rectify
+from ann.fast.linear import Affine, Context, apply, rectify, rectify_in_place
+from ann.fast.preconditions import calls_in_order, is_exactly, is_foldable, is_idle, shared_parts
 from ann.heads.context import AnnHead
 from ann.layers import ConvNorm
 from ann.network import SegmentationNetwork
@@ -33,20 +38,30 @@ class EvalOnly(nn.Module):
 def fold_norms(module: nn.Module) -> None:
     """Fold each batch norm, inside and in place, into the convolution registered just before it.
 
-    In all our blocks, heads and backbones it is that convolution which the norm follows.
+    In all our blocks, heads and backbones it is that convolution which the norm follows. Whatever else is there as
+    a norm, or in a module of another kind, stays and is called (`preconditions`).
     """
+    _fold(module, shared=shared_parts(module))
+    rectify_in_place(module)
+
+
+def _fold(module: nn.Module, *, shared: AbstractSet[int]) -> None:
     before: nn.Module | None = None
+    if not calls_in_order(module):
+        return
     for name, part in list(module.named_children()):
-        conv = before[-1] if isinstance(before, nn.Sequential) and len(before) else before
-        if isinstance(part, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
-            folded = fuse_conv_bn_eval(conv.eval(), part.eval())
+        conv = before
+        if is_exactly(before, nn.Sequential) and len(before):
+            conv = before[-1]
+        if is_foldable(conv, part) and shared.isdisjoint((id(conv), id(part))):
+            assert isinstance(conv, nn.Conv2d), "is_foldable has seen it"
+            assert isinstance(part, nn.BatchNorm2d | nn.SyncBatchNorm), "is_foldable has seen it"
+            folded = fuse_conv_bn_eval(conv.eval(), part)
             conv.weight, conv.bias = folded.weight, folded.bias
             # timm's norms may have their activation inside.
             module.add_module(name, getattr(part, "act", nn.Identity()))
         before = part
-        fold_norms(part)
-    if isinstance(module, ConvNorm) and isinstance(module.relu, nn.ReLU):
-        module.relu = nn.ReLU(inplace=True)
+        _fold(part, shared=shared)
 
 
 class FoldedNonLocal(EvalOnly, FastNonLocal):
@@ -55,21 +70,38 @@ class FoldedNonLocal(EvalOnly, FastNonLocal):
     def __init__(self, block: NonLocal) -> None:
         super().__init__(block)
         fold_norms(self)
-        if self.spec.output == "bottleneck":
+        self.has_out_norm = not is_exactly(self.out_norm, nn.Identity)
+        # Whether the bottleneck is one product with W_o: no norm, which was not folded, is between or behind them.
+        self.is_composed = (
+            self.spec.output == "bottleneck"
+            and not self.has_out_norm
+            and is_exactly(self.combine.bottleneck.norm, nn.Identity)
+        )
+        if self.is_composed:
             conv = self.combine.bottleneck.conv
             first, second = conv.weight.flatten(1).chunk(2, dim=1)
             out = Affine(self.out.weight.flatten(1), self.out.bias)
             _set(self.out, Affine(first, conv.bias).after(out))
             _set(conv, Affine(second, None))
-        self.requires_grad_(requires_grad=False).eval()
+        self.requires_grad_(requires_grad=False)
+        self.training = False
+
+    @classmethod
+    def of(cls, block: NonLocal, shared: AbstractSet[int]) -> "FoldedNonLocal":
+        """Fold a block; of one that has parts which stand elsewhere as well, a copy."""
+        alone = shared.isdisjoint(map(id, list(block.modules())[1:]))
+        return cls(block if alone else copy.deepcopy(block))
 
     def reduce(
         self, x: Float[Tensor, "n c h w"], context: Context, out: Affine
     ) -> Float[Tensor, "n c h w"]:
         """What is left of the bottleneck, onto which the context goes."""
+        if not self.is_composed:
+            return super().reduce(x, context, out)
         bottleneck = self.combine.bottleneck
         of_input = Affine(bottleneck.conv.weight.flatten(1), None)(x.flatten(2))
-        return rectify(bottleneck, apply(out, context, like=x, onto=of_input))
+        reduced = rectify(bottleneck, apply(out, context, like=x, onto=of_input))
+        return self.combine.dropout(reduced)
 
 
 def _set(conv: nn.Conv2d, affine: Affine) -> None:
@@ -89,13 +121,14 @@ class FoldedReduction(EvalOnly):
         kernel = reduce.conv.weight
         self.fusion, self.reduce = fusion, reduce
         self.context_kernel = nn.Parameter(_behind(kernel, fusion.out.weight))
-        bias = fusion.out.bias
-        assert bias is not None, "a folded norm leaves a bias"
+        out_bias = fusion.out.bias
+        bias = kernel.new_zeros(kernel.shape[1]) if out_bias is None else out_bias
         self.bias_kernel = nn.Parameter(_behind(kernel, bias[:, None, None, None]))
         reduce.conv.weight = nn.Parameter(_behind(kernel, fusion.combine.bottleneck.conv.weight))
         # They are in the kernels now.
         del fusion.out, fusion.combine
-        self.requires_grad_(requires_grad=False).eval()
+        self.requires_grad_(requires_grad=False)
+        self.training = False
 
     def forward(
         self, high: Float[Tensor, "n c h w"], low: Float[Tensor, "n l h w"]
@@ -139,7 +172,7 @@ class FoldedAnnHead(EvalOnly):
         self.reduce = FoldedReduction(head.fusion, head.reduce)
         self.context = head.context or nn.Identity()
         self.classifier = head.classifier
-        self.eval()
+        self.training = False
 
     def forward(
         self, low: Float[Tensor, "n l h w"], high: Float[Tensor, "n c h w"]
@@ -154,13 +187,31 @@ class FoldedNetwork(EvalOnly, SegmentationNetwork):
     def __init__(self, network: SegmentationNetwork) -> None:
         nn.Module.__init__(self)
         self.spec, self.backbone, self.head = network.spec, network.backbone, network.head
+        self.resize = network.resize
         self.auxiliary = None
         fold_norms(self)
-        if isinstance(self.head, AnnHead) and isinstance(self.head.fusion, FoldedNonLocal):
-            spec = self.head.fusion.spec
-            if spec.output == "bottleneck" and not spec.bottleneck_relu:
-                self.head = FoldedAnnHead(self.head)
-        for name, part in list(self.named_modules()):
-            if isinstance(part, nn.Dropout2d):
+        if _reduces_at_once(self.head):
+            self.head = FoldedAnnHead(self.head)
+        for name, part in list(self.named_modules(remove_duplicate=False)):
+            if is_idle(part):
                 self.set_submodule(name, nn.Identity())
-        self.requires_grad_(requires_grad=False).eval()
+        self.requires_grad_(requires_grad=False)
+        self.training = False
+
+
+def _reduces_at_once(head: nn.Module) -> TypeGuard[AnnHead]:
+    """Whether nothing but linear steps is between a head's fusion and its 3x3 convolution."""
+    if not is_exactly(head, AnnHead):
+        return False
+    fusion, reduce = head.fusion, head.reduce
+    if not is_exactly(fusion, FoldedNonLocal) or not fusion.is_composed:
+        return False
+    nothing = (fusion.combine.bottleneck.relu, fusion.combine.dropout, head.dropout, reduce.norm)
+    conv = reduce.conv
+    return (
+        all(map(is_idle, nothing))
+        and is_exactly(reduce, ConvNorm)
+        and is_exactly(conv, nn.Conv2d)
+        and (conv.padding_mode, conv.groups) == ("zeros", 1)
+        and (conv.stride, conv.dilation) == ((1, 1), (1, 1))
+    )

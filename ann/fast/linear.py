@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ann.fast.preconditions import KNOWN_NORMS, is_exactly
 from ann.layers import ConvNorm
 
 # What was found at each position, or the values and their weights there.
@@ -99,8 +100,23 @@ def project(
 
 
 def rectify(module: ConvNorm, x: Tensor) -> Tensor:
-    """Apply the ReLU of a convolution with norm in place, if it has one: no norm needs its result."""
-    return x.relu_() if isinstance(module.relu, nn.ReLU) else x
+    """Apply the activation of a convolution with norm, which works in place where `rectify_in_place` had it so."""
+    return module.relu(x)
+
+
+def rectify_in_place(module: nn.Module) -> None:
+    """Have each ReLU behind a known norm of a block work in place: nothing else has or needs the norm's result."""
+    for part in module.modules():
+        if isinstance(part, ConvNorm) and is_exactly(part.norm, *KNOWN_NORMS):
+            part.relu = nn.ReLU(inplace=True) if is_exactly(part.relu, nn.ReLU) else part.relu
+
+
+def projects_alike(module: nn.Module) -> bool:
+    """Whether a second call of a projection gives the first one's result, and moves nothing but known statistics."""
+    if not isinstance(module, ConvNorm):
+        return True
+    activation = is_exactly(module.relu, nn.ReLU, nn.Identity)
+    return activation and is_exactly(module.norm, *KNOWN_NORMS)
 
 
 def project_twice(

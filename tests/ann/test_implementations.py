@@ -220,7 +220,7 @@ def test_tokens_of_fused_attention_lie_in_one_piece(monkeypatch):
 
 def test_a_module_without_attention_has_nothing_to_rewrite():
     with pytest.raises(
-        ValueError, match="Conv2d has no non-local block, so no attention to rewrite"
+        ValueError, match="none of our non-local blocks in Conv2d, so no attention to rewrite"
     ):
         implement(nn.Conv2d(1, 1, 1), "sdpa")
 
