@@ -79,7 +79,7 @@ def _run_once(cell: Cell, device: str, *, weights: Path, outputs: Path) -> tuple
     if given is not None:
         for tensor, other in zip(work.inputs, given["inputs"], strict=False):
             if tensor.shape == other.shape:
-                tensor.copy_(other)
+                tensor.data.copy_(other)  # it may ask for a gradient
     else:
         torch.save({**saved, "inputs": [item.cpu() for item in work.inputs]}, weights)
     torch.manual_seed(cell.seed)

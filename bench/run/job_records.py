@@ -83,6 +83,7 @@ def make_record(
         axes=dict(cell.axes),
         size=str(cell.size),
         **{name: getattr(cell.call, name) for name in names},
+        input_gradient=cell.call.goes_back_to_inputs,
         environment=where,
         created_at=timestamp(),
         measures=outcome if isinstance(outcome, Measures) else Measures(),
@@ -100,8 +101,11 @@ def predicted_record(cell: Job, where: Environment) -> Record:
         outcome = _predictions(cell, resolve_device("auto"))
     except UnavailableError as error:
         outcome = Failure(kind="unavailable", reason=one_line(error))
-    except Exception as error:  # noqa: BLE001  # somebody's own module may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # somebody's own module may raise anything, and end the process
         outcome = Failure(kind="error", reason=f"can't be predicted: {one_line(error)}")
+        outcome = process.say_how_made(outcome, cell)
     return make_record(cell, "predicted", where, outcome)
 
 
