@@ -30,8 +30,8 @@ from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench import cli
 from bench.analysis import DEVICES, USUAL_DEVICES, find_device
-from experiments import machine, select
-from experiments.spec import Cell, OwnModule, Protocol
+from experiments import machine, select, variants
+from experiments.spec import Cell, Layout, OwnModule, Protocol
 
 if TYPE_CHECKING:
     from bench.records import Comparison, Fit, Record
@@ -50,11 +50,14 @@ def parser() -> cli.Parser:
     texts = {
         "--size": "size of the feature map, WIDTHxHEIGHT; may be given several times (default: 256x128)",
         "--block": "a block by name, NAME:IMPLEMENTATION for another way to compute it (e.g. apnb:fast, nb:sdpa), "
-        "or package.module:factory for your own module; one or more "
+        "or package.module:factory for your own module, with arguments or without "
+        "(e.g. 'timm.layers:HaloAttn(dim=64)'); one or more "
         f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
         "--channels": "channels of the map",
         "--key-channels": "channels of query and key",
         "--batch": "",
+        "--layout": "how the maps of your own module lie: (b, C, h, w), tokens (b, h w, C), or (b, h, w, C)",
+        "--inputs": "how many such maps your own module takes",
         "--device": "where to measure; meta only counts and predicts",
         "--dtype": "type of weights and maps",
         "--mode": "",
@@ -78,6 +81,8 @@ def parser() -> cli.Parser:
     settings: cli.Options = {
         "--channels": {"default": 2048},
         "--key-channels": {"default": 256},
+        "--layout": {"choices": get_args(Layout), "default": "nchw"},
+        "--inputs": {"type": cli.positive, "default": 1, "metavar": "N"},
         "--protocol": {"choices": get_args(Protocol), "default": "strict"},
         "--budget": {"type": cli.positive_seconds, "metavar": "S"},
         "--format": {"choices": ("table", "markdown", "latex", "csv", "json"), "default": "table"},
@@ -109,7 +114,7 @@ def _sizes(options: Namespace) -> tuple[Size, ...]:
 
 
 def _settings(options: Namespace) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in select.USUAL}
+    return {name: getattr(options, name) for name in (*select.USUAL, *select.OF_OWN)}
 
 
 def share_budget(
@@ -163,7 +168,13 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
     everything = (*predicted, *measured)
     _say_what_is_old(measured, began=began, out=options.out)
     _print(everything, reports.efficiency_report(everything)[first_table:], options.format)
-    return _strict_status(options, _uncounted(predicted))
+    return max(_strict_status(options, _uncounted(predicted)), _status(everything))
+
+
+def _status(rows: "Sequence[Record]") -> int:
+    """1 where a row failed; what a device lacks or is too small for is an answer."""
+    answers = ("foreseen", "unavailable")
+    return int(any(row.failure is not None and row.failure.kind not in answers for row in rows))
 
 
 def _print(
@@ -195,7 +206,7 @@ def _predict(options: Namespace) -> int:
     kept = read_records(options.out / run.RECORDS_FILE)
     measured = [item for item in kept if item.axes in axes and item.source == "measured"]
     _print(predicted, reports.prediction_report((*predicted, *measured), chosen), options.format)
-    return _strict_status(options, _uncounted(predicted))
+    return max(_strict_status(options, _uncounted(predicted)), _status(predicted))
 
 
 def _fit(options: Namespace) -> int:
@@ -227,7 +238,12 @@ def _require_usual(options: Namespace, names: Sequence[str], of: str) -> None:
 
 
 def _require_that_options_fit(options: Namespace) -> None:
-    """Refuse options of a comparison without one, and of a measurement beside one."""
+    """Refuse options of a comparison without one, of a measurement beside one, and of own modules without one."""
+    for name, usual in select.OF_OWN.items():
+        names = options.compare or options.block or DEFAULT_BLOCKS
+        if getattr(options, name) != usual and not any(map(variants.is_own, names)):
+            msg = f"--{name} is of your own module, and none is named; leave it out, or name package.module:factory"
+            raise ValueError(msg)
     if not options.compare:
         for name in OF_COMPARISONS:
             if getattr(options, name) is not None:
@@ -249,11 +265,13 @@ def pairs(options: Namespace) -> tuple[tuple[Cell, Cell], ...]:
         ValueError: an arm is not known.
     """
     settings = {"experiment": "compare", **_settings(options)}
-    first, second = options.compare
-    return tuple(
-        (select.arm_cell(first, size, **settings), select.arm_cell(second, size, **settings))
-        for size in _sizes(options)
+    arms = options.compare
+    # Both go back to the maps that come in, or neither.
+    settings["input_gradient"] = options.mode == "train" and any(map(variants.is_own, arms))
+    first, second = (
+        [select.arm_cell(arm, size, **settings) for size in _sizes(options)] for arm in arms
     )
+    return tuple(zip(first, second, strict=True))
 
 
 def _compare(options: Namespace) -> int:
@@ -306,12 +324,12 @@ def _say_what_is_old(measured: "Sequence[Record]", *, began: str, out: Path) -> 
 
 
 def _import_factories(measurements: Sequence[Cell]) -> None:
-    """Import somebody's own modules now, so that a wrong name is said at once."""
-    from bench.workloads import find_factory  # brings torch, not for --help
+    """Import somebody's own modules now, so that a wrong name, or an argument that lacks, is said at once."""
+    from bench.workloads import prepare_call  # brings torch, not for --help
 
     for cell in measurements:
         if isinstance(cell.subject, OwnModule):
-            find_factory(cell.subject.factory)
+            prepare_call(cell.subject, cell.size)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ its blocks.
 
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -21,6 +21,8 @@ from experiments.training import Setting
 # Of Table 1.
 USUAL = {"channels": 2048, "key_channels": 256, "batch": 1, "dtype": "float32", "mode": "eval"}
 WIDTHS = ("channels", "key_channels")
+# Of somebody's own block alone: how its maps lie, and how many it takes.
+OF_OWN = {"layout": "nchw", "inputs": 1}
 ARM_LIMIT_S = 3600.0
 FITTED_DTYPES: tuple[Dtype, ...] = ("float32", "autocast-bfloat16", "autocast-float16")
 
@@ -28,19 +30,32 @@ FITTED_DTYPES: tuple[Dtype, ...] = ("float32", "autocast-bfloat16", "autocast-fl
 def arm_cell(text: str, size: Size, *, experiment: str, **settings: Any) -> Cell:  # noqa: ANN401
     """One side of a comparison: a block, a network or somebody's own module, as `variants.parse` reads it.
 
-    `settings` are `channels`, `key_channels`, `batch`, `dtype` and `mode`; an unknown name is a ValueError.
+    `settings` are `channels`, `key_channels`, `batch`, `dtype` and `mode`, and of somebody's own block `layout` and
+    `inputs`; an unknown name is a ValueError.
     """
     name, implementation = variants.parse(text)
     widths = {key: settings.pop(key) for key in WIDTHS}
+    own = own_settings(name, settings)
     return Cell(
         experiment=experiment,
-        axes=arm_axes(name, str(size), **widths),
-        subject=NETWORKS[name] if name in NETWORKS else _block_or_module(name, **widths),
+        axes=arm_axes(name, str(size), **widths) | _unusual(own),
+        subject=NETWORKS[name] if name in NETWORKS else _block_or_module(name, **widths, **own),
         size=size,
         implementation=implementation,
         time_limit_s=ARM_LIMIT_S,
         **settings,
     )
+
+
+def own_settings(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Take what is of somebody's own block alone out of settings; nothing of it for a block or network by name."""
+    own = {key: settings.pop(key, usual) for key, usual in OF_OWN.items()}
+    return own if variants.is_own(name) else {}
+
+
+def _unusual(settings: Mapping[str, Any]) -> dict[str, Any]:
+    usual = {**USUAL, **OF_OWN}
+    return {key: value for key, value in settings.items() if value != usual[key]}
 
 
 def arm_axes(name: str, size: str, channels: int, key_channels: int) -> dict[str, str | int]:
@@ -68,12 +83,13 @@ def block_cell(text: str, size: Size, *, protocol: Protocol, **settings: Any) ->
     if protocol == "paper" and implementation != "plain":
         msg = f"arm {text!r}: the paper's protocol is of its own code; pass --protocol strict, or the plain block"
         raise ValueError(msg)
-    unusual = {key: value for key, value in settings.items() if value != USUAL[key]}
+    own = own_settings(name, settings)
+    unusual = _unusual({**settings, **own})
     widths = {key: settings.pop(key) for key in WIDTHS}
     return Cell(
         experiment="efficiency",
         axes={"block": text, "size": str(size), **unusual},
-        subject=_block_or_module(name, **widths),
+        subject=_block_or_module(name, **widths, **own),
         size=size,
         protocol=protocol,
         preceded_by=_preceding(name, size, **widths) if protocol == "paper" else (),
@@ -93,10 +109,10 @@ def _preceding(name: str, size: Size, **widths: Any) -> tuple[tuple[Subject, Siz
     )
 
 
-def _block_or_module(name: str, *, channels: int, key_channels: int) -> Subject:
+def _block_or_module(name: str, *, channels: int, key_channels: int, **own: Any) -> Subject:  # noqa: ANN401
     """A block of the catalogue or somebody's own `package.module:factory`; a fusion block gets half from below."""
-    if ":" in name:
-        return OwnModule(factory=name, channels=channels, key_channels=key_channels)
+    if variants.is_own(name):
+        return OwnModule(factory=name, channels=channels, key_channels=key_channels, **own)
     if name not in BLOCKS:
         raise ValueError(unknown("block", name, BLOCKS))
     low = max(1, channels // 2) if BLOCKS[name].is_fusion else None

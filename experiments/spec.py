@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
 from experiments.recipes import Recipe
@@ -16,6 +16,7 @@ Dtype = Literal[
 Device = Literal["auto", "cpu", "cuda", "meta"]
 Mode = Literal["eval", "train"]
 Protocol = Literal["strict", "paper"]
+Layout = Literal["nchw", "nlc", "nhwc"]
 Features = Literal["trained", "frozen"]
 FEATURES: tuple[Features, ...] = get_args(Features)
 
@@ -24,13 +25,17 @@ FEATURES: tuple[Features, ...] = get_args(Features)
 class OwnModule:
     """Somebody's own block, made by calling `factory` of `package.module` (written `package.module:factory`).
 
-    The factory gets those of `channels` and `key_channels` that its signature names; the module
-    maps (b, C, h, w) to any tensor.
+    Arguments may stand behind it, as literals. Of what they leave out the factory gets the channels, by the name that
+    it has for them, `key_channels`, `height` and `width` (`bench.workloads.factories`). The module is called with so
+    many `inputs`: maps (b, C, h, w), or in the layout `nlc` tokens (b, h w, C), in `nhwc` (b, h, w, C); it may return
+    whatever holds tensors.
     """
 
     factory: str
     channels: int = 2048
     key_channels: int = 256
+    layout: Layout = "nchw"
+    inputs: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +111,15 @@ class Measurement(_Job):
     # As the documents wrote the subject (`plain`), or rewritten into an equal module (`ann.implementations`).
     implementation: Implementation = "plain"
     budget_s: float = 20.0  # that timing may take; it ends sooner where the interval is narrow
+    # In `train`, whether the backward pass goes on to the maps that come in, as inside a network; somebody's own block
+    # always does, while what documents measured did not.
+    input_gradient: bool = False
+
+    @property
+    def goes_back_to_inputs(self) -> bool:
+        """Whether a call makes gradients of the maps that come in."""
+        is_own = isinstance(self.subject, OwnModule)
+        return self.mode == "train" and (self.input_gradient or is_own)
 
 
 Cell = Measurement  # as experiments in files of their own call it
@@ -142,6 +156,7 @@ Job = Measurement | TrainingJob | Evaluation | MachineCheck
 # Of fields that came later: with these values a job has the id that it had without them.
 _USUAL_TRAINING = {"pretrained": None, "features": "trained"}
 _USUAL_RECIPE = {"loss_stride": 1}
+_USUAL_OWN = {"layout": "nchw", "inputs": 1}
 
 
 def _legacy_content(job: _Job) -> dict[str, object]:
@@ -149,8 +164,7 @@ def _legacy_content(job: _Job) -> dict[str, object]:
     content = asdict(job.call) | {"training": None, "kind": type(job.subject).__name__}
     for aside in ("experiment", "axes", "budget_s", "time_limit_s"):
         del content[aside]
-    if content["implementation"] == "plain":
-        del content["implementation"]  # as before there were others
+    _leave_out_usual(content, job.subject)
     match job:
         case TrainingJob():
             training = asdict(job.training)
@@ -169,6 +183,19 @@ def _legacy_content(job: _Job) -> dict[str, object]:
         case MachineCheck():
             content["probes"] = ("rivals" if job.reads == "counters" else job.reads,)
     return content
+
+
+def _leave_out_usual(content: dict[str, Any], subject: Subject) -> None:
+    """Take out what came later and is as it was before."""
+    if content["implementation"] == "plain":
+        del content["implementation"]
+    if not content["input_gradient"]:
+        del content["input_gradient"]
+    if isinstance(subject, OwnModule):
+        for name in [
+            name for name, usual in _USUAL_OWN.items() if content["subject"][name] == usual
+        ]:
+            del content["subject"][name]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Implementation, unknown
+from experiments.factories import split_implementation
 from experiments.spec import Cell
 
 IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
@@ -16,8 +17,8 @@ IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 def parse(text: str) -> tuple[str, Implementation]:
     """Read an arm: a name, and how it is computed (`plain` where nothing is said).
 
-    A name is one of the catalogue or somebody's own `package.module:factory`, which may be followed by
-    `:IMPLEMENTATION` as well. ValueError names the nearest and all that are allowed.
+    A name is one of the catalogue or somebody's own `package.module:factory`, with arguments or without, which may be
+    followed by `:IMPLEMENTATION` as well. ValueError names the nearest and all that are allowed.
     """
     name, colon, rest = text.partition(":")
     if name in BLOCKS or name in NETWORKS:
@@ -26,10 +27,13 @@ def parse(text: str) -> tuple[str, Implementation]:
     is_slip = "." not in name and rest in IMPLEMENTATIONS
     if not colon or (is_slip and difflib.get_close_matches(name, BLOCKS, n=1)):
         raise ValueError(unknown("block", name, BLOCKS))
-    factory, second_colon, implementation = rest.partition(":")
-    return f"{name}:{factory}", (
-        _implementation(implementation, of=text) if second_colon else "plain"
-    )
+    factory, way = split_implementation(text)
+    return factory, "plain" if way is None else _implementation(way, of=text)
+
+
+def is_own(text: str) -> bool:
+    """Whether an arm is somebody's own module."""
+    return ":" in parse(text)[0]
 
 
 def write(name: str, implementation: str) -> str:

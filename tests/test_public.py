@@ -15,7 +15,7 @@ MEASURED = "--batch --block --channels --device --dtype --key-channels --mode --
 COMPARED = "--level --margin --rounds"
 OPTIONS = {
     "bench.efficiency:parser": f"{MEASURED} {COMPARED} --budget --compare --fits --format --fresh "
-    "--predict --protocol --strict",
+    "--inputs --layout --predict --protocol --strict",
     "bench.ablations:parser": "--all --backbone --budget --dataset --device --engine --evaluate --evaluation "
     "--experiment --features --fresh --network --out --pretrained --quiet --recipe --root --seeds --slots --table",
     "bench.regress:parser": f"{MEASURED} {COMPARED} --accept --accepted --base --exact-only "

@@ -200,4 +200,4 @@ def refill(work: "Workload", *, seed: int) -> None:
     torch.manual_seed(seed + 1)
     for tensor in work.inputs:
         if tensor.is_floating_point():
-            tensor.normal_()
+            tensor.data.normal_()  # it may ask for a gradient

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from bench.predict import formulas
 from bench.predict.fake import (
@@ -29,7 +28,7 @@ from bench.predict.fake import (
 )
 from bench.predict.shapes import shapes_of
 from bench.records import Alike, Counts, Operator
-from bench.workloads import NOTHING_TO_TRAIN
+from bench.workloads import NOTHING_TO_TRAIN, set_mode, tensor_leaves
 
 Step = Literal["eval", "train"]
 Context = Callable[[], AbstractContextManager[object]]
@@ -196,7 +195,7 @@ def count(
 def run(module: nn.Module, inputs: tuple[Tensor, ...], *, mode: Step, numbers: Context) -> None:
     """Call once; in `train`, go back from gradients of one, which is the backward pass of the sum."""
     with torch.set_grad_enabled(mode == "train"), numbers():
-        outputs = [leaf for leaf in tree_leaves(module(*inputs)) if isinstance(leaf, Tensor)]
+        outputs = tensor_leaves(module(*inputs)).values()
     if mode == "eval":
         return
     starts = [output for output in outputs if output.requires_grad]
@@ -229,7 +228,7 @@ def unchanged(module: nn.Module, *, mode: Step) -> Iterator[None]:
     ]
     for parameter, _ in gradients:
         parameter.grad = None
-    module.train(mode == "train")
+    set_mode(module, trains=mode == "train")
     try:
         with torch.random.fork_rng(devices=[]), plain_attention():
             yield

@@ -57,6 +57,7 @@ def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measur
             numbers=work.numbers,
             with_allocator=aim == "cuda",
         )
+        work.drop_input_gradients()
         try:
             counts = _counts(cell, work)
         except DisagreementError as error:
@@ -81,6 +82,7 @@ def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measur
 def _counts(cell: Measurement, work: Workload) -> Counts:
     # The formula and the paper's rules are of the blocks as they were written.
     plain = cell.implementation == "plain" and isinstance(cell.subject, BlockSpec)
+    plain = plain and not cell.goes_back_to_inputs
     # A loss is no matrix work, so that a block or network is the same to both counters in either mode.
     rewriting = () if cell.implementation == "plain" else (cell.implementation, cell.mode)
     is_own = isinstance(cell.subject, OwnModule)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from bench.records.code import digest
+from bench.records.code import definitions, digest
 from bench.records.comparison import (
     CLOCK_TIMES,
     Agreement,

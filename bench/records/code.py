@@ -14,8 +14,10 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+PACKAGES = ("site-packages", "dist-packages")
 LIBRARY = tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")})
 DIGITS = 12
+DEFINITION = re.compile(rb"^(?:class|def)\s+([A-Za-z]\w*)", re.MULTILINE)
 # Files beside a module count where one of its texts ends so: it may read them.
 DATA = (".csv", ".json", ".toml", ".txt", ".yaml")
 
@@ -60,6 +62,21 @@ def _digest(roots: tuple[str, ...], skip: tuple[str, ...], ends: tuple[str, ...]
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:DIGITS]
 
 
+@cache
+def definitions(package: str) -> dict[str, tuple[str, ...]]:
+    """Functions and classes that the modules right in a package define, with these modules; nothing is imported."""
+    path = _file(package)
+    modules: dict[str, tuple[str, ...]] = {}
+    if path is None or path.name != "__init__.py":
+        return modules
+    for file in sorted(path.parent.glob("*.py")):
+        if file == path:
+            continue
+        for name in dict.fromkeys(DEFINITION.findall(file.read_bytes())):
+            modules[name.decode()] = (*modules.get(name.decode(), ()), f"{package}.{file.stem}")
+    return modules
+
+
 # CPython 3.11 counts the depth of all threads' trees in one place: a collection that lets another thread parse in the
 # middle of a tree ends in a SystemError.
 _PARSING = Lock()
@@ -93,7 +110,13 @@ def _file(name: str) -> Path | None:
 
 def _is_installed(path: Path) -> bool:
     is_there = any(path.is_relative_to(folder) for folder in LIBRARY)
-    return is_there or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+    return is_there or not set(PACKAGES).isdisjoint(path.parts)
+
+
+def is_standard(path: Path) -> bool:
+    """Whether a file is of Python's standard library."""
+    is_there = path.is_relative_to(sysconfig.get_path("stdlib"))
+    return is_there and set(PACKAGES).isdisjoint(path.parts)
 
 
 @cache

@@ -1,8 +1,14 @@
 """Failures of processes: what an error, a death or a limit is called, in one place for all of them."""
 
 import errno
+import re
 import signal
+from collections.abc import Iterable
+from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
 
+from bench.records.code import PACKAGES, is_standard
 from bench.records.record import Failure
 
 # What libraries say about memory in an error that has no type of its own.
@@ -16,6 +22,16 @@ NO_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
+
+OURS = ("ann", "bench", "experiments", "reports")
+LONGEST = 300  # characters of an error's text
+# How errors of scripted modules begin, whatever happened.
+SCRIPTED = "The following operation failed in the TorchScript interpreter"
+# What torch's errors don't say.
+ADVICE = {
+    "Expected more than 1 value per channel when training": "; a norm of one value can't train, pass --batch 2",
+    r"forward\(\) missing \d+ required positional argument": "; --inputs 2 gives it two maps",
+}
 
 
 def exit_failure(code: int | None, last_words: str = "") -> Failure:
@@ -43,7 +59,7 @@ def start_failure(error: OSError) -> Failure:
     return Failure(kind="out-of-memory" if full else "error", reason=reason)
 
 
-def error_failure(error: Exception) -> Failure:
+def error_failure(error: BaseException) -> Failure:
     """Say what went wrong in a process, lack of memory and of a device's abilities apart."""
     # By name, as torch itself may be what did not fit.
     full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
@@ -53,7 +69,56 @@ def error_failure(error: Exception) -> Failure:
     return Failure(kind="out-of-memory" if full else "error", reason=one_line(error))
 
 
-def one_line(error: Exception) -> str:
-    """Name and first line of an error, short enough for a table's note."""
-    text = str(error).strip().split("\n", 1)[0][:300]
-    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+def one_line(error: BaseException) -> str:
+    """Name, text and place of an error, short enough for a table's note.
+
+    The place is the last line of somebody's own code that the error came through, and where that called a
+    library other than torch the last line in there. A ValueError of this suite is its text, which says what to do.
+    """
+    frames = _frames(error)
+    text = _first_words(str(error))
+    if not (
+        text and isinstance(error, ValueError) and (not frames or _package(frames[-1][0]) in OURS)
+    ):
+        text = f"{type(error).__name__}: {text}" if text else f"{type(error).__name__} (no text)"
+    hint = next((advice for words, advice in ADVICE.items() if re.search(words, str(error))), "")
+    places = ", in ".join(_places(frames))
+    return f"{text}{hint}{f' ({places})' if places else ''}"
+
+
+def _first_words(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    if not lines:
+        return ""
+    if lines[0].startswith(SCRIPTED):  # the operator's own error is the last line
+        return lines[-1][:LONGEST]
+    return (" ".join(lines[:2]) if lines[0].endswith(":") else lines[0])[:LONGEST]
+
+
+def _frames(error: BaseException | None) -> list[tuple[FrameType, int]]:
+    """Frames that an error came through with their lines, the innermost last; of its cause where it has none."""
+    frames: list[tuple[FrameType, int]] = []
+    while error is not None and not frames:
+        frames = list(walk_tb(error.__traceback__))
+        error = error.__cause__
+    return frames
+
+
+def _places(frames: Iterable[tuple[FrameType, int]]) -> list[str]:
+    """The innermost line of somebody's own, and the innermost below it of a library."""
+    own, library = "", ""
+    for frame, line in frames:
+        path = Path(frame.f_code.co_filename)
+        if _package(frame) in (*OURS, "torch") or not path.is_absolute() or is_standard(path):
+            continue
+        packages = next((at for at, part in enumerate(path.parts) if part in PACKAGES), None)
+        if packages is None:
+            here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+            own, library = f"{here}, line {line}", ""
+        else:
+            library = f"{Path(*path.parts[packages + 1 :])}, line {line}"
+    return [place for place in (own, library) if place]
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

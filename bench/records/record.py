@@ -343,7 +343,10 @@ class Failure(Model):
 
 
 class Record(Model):
-    """One cell's outcome: measures, or a failure with its reason (and the measures taken before it)."""
+    """One cell's outcome: measures, or a failure with its reason (and the measures taken before it).
+
+    `input_gradient` says that a step of training made gradients of the maps that came in, too.
+    """
 
     schema_version: Literal[1] = 1
     source: Literal["measured", "predicted", "published"]
@@ -357,6 +360,7 @@ class Record(Model):
     mode: Literal["eval", "train"] = "eval"
     protocol: Literal["strict", "paper"] = "strict"
     implementation: str = "plain"
+    input_gradient: bool = False
     measures: Measures = Field(default_factory=Measures)
     failure: Failure | None = None
     environment: Environment | None = None

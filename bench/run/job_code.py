@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from ann.spec import NetworkSpec
 from bench.measure import probe_modules
-from bench.records import digest
+from bench.records import definitions, digest
+from experiments.factories import read_factory
 from experiments.spec import Evaluation, Job, MachineCheck, Measurement, OwnModule, TrainingJob
 
 # What computes a block in another way.
@@ -48,7 +49,7 @@ def _measured_code(cell: Job) -> Iterator[str]:
     if isinstance(cell, MachineCheck) and cell.reads == "ceilings":
         return
     if isinstance(subject, OwnModule):
-        yield digest([subject.factory.partition(":")[0]])
+        yield digest(_modules_of(subject.factory))
     elif isinstance(subject, NetworkSpec):
         from ann.heads import HEADS  # brings torch
 
@@ -61,6 +62,15 @@ def _measured_code(cell: Job) -> Iterator[str]:
         fused = ("ann.implementations", "ann.attention")
         rewriting = _IMPLEMENTING.get(cell.call.implementation, fused)
         yield digest(["ann.build", *rewriting], skip=("ann.network", "experiments"), ends=_CHOOSING)
+
+
+def _modules_of(factory: str) -> list[str]:
+    """The module that is named, and those of a package that may have what it does not hand on."""
+    try:
+        written = read_factory(factory)
+    except ValueError:  # the outline of a cell that can't be built
+        return [factory.partition(":")[0]]
+    return [written.module, *definitions(written.module).get(written.names[0], ())]
 
 
 def _measuring_code(cell: Job, device: str) -> list[str]:

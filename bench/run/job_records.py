@@ -83,6 +83,7 @@ def make_record(
         axes=dict(cell.axes),
         size=str(cell.size),
         **{name: getattr(cell.call, name) for name in names},
+        input_gradient=cell.call.goes_back_to_inputs,
         environment=where,
         created_at=timestamp(),
         measures=outcome if isinstance(outcome, Measures) else Measures(),
@@ -101,9 +102,12 @@ def predicted_record(cell: Job, where: Environment, *, keeps_disputed: bool = Fa
         outcome = _predictions(cell, resolve_device("auto"))
     except UnavailableError as error:
         outcome = Failure(kind="unavailable", reason=one_line(error))
-    except Exception as error:  # noqa: BLE001  # somebody's own module may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # somebody's own module may raise anything, and end the process
         disputed = getattr(error, "measures", None) if keeps_disputed else None
-        outcome = disputed or Failure(kind="error", reason=f"can't be predicted: {one_line(error)}")
+        failure = Failure(kind="error", reason=f"can't be predicted: {one_line(error)}")
+        outcome = disputed or process.say_how_made(failure, cell)
     return make_record(cell, "predicted", where, outcome)
 
 

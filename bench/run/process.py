@@ -153,21 +153,39 @@ def measured_outcome(task: Task) -> Measures | Failure:
     if task.threads is not None:
         take_slot(task)
     try:
-        match task.cell:
-            case TrainingJob() as cell:
-                if task.device == "cpu":
-                    measure.set_malloc(measure.ALL_KEPT)
-                accuracy = training.train_cell(cell, task.device, task.folder, code=task.code)
-                return Measures(accuracy=accuracy)
-            case Evaluation():
-                return Failure(kind="error", reason="checkpoints are evaluated by bench.ablations")
-            case Measurement() as cell if reads_apart(cell, task.device):
-                return measured_apart(cell)
-            case cell:
-                measure.waiting.count = int(task.waits_on_device)
-                return measure.measure_cell(cell, task.device)  # type: ignore[arg-type]  # a device
-    except Exception as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
-        return error_failure(error)
+        outcome = _measured(task)
+    except BaseException as error:  # noqa: BLE001  # whatever goes wrong in a cell is that cell's record
+        outcome = error_failure(error)
+    return say_how_made(outcome, task.cell) if isinstance(outcome, Failure) else outcome
+
+
+def _measured(task: Task) -> Measures | Failure:
+    match task.cell:
+        case TrainingJob() as cell:
+            if task.device == "cpu":
+                measure.set_malloc(measure.ALL_KEPT)
+            accuracy = training.train_cell(cell, task.device, task.folder, code=task.code)
+            return Measures(accuracy=accuracy)
+        case Evaluation():
+            return Failure(kind="error", reason="checkpoints are evaluated by bench.ablations")
+        case Measurement() as cell if reads_apart(cell, task.device):
+            return measured_apart(cell)
+        case cell:
+            measure.waiting.count = int(task.waits_on_device)
+            return measure.measure_cell(cell, task.device)  # type: ignore[arg-type]  # a device
+
+
+def say_how_made(failure: Failure, cell: Job) -> Failure:
+    """Add how a factory was called to an error in somebody's own block, which may be why it doesn't fit the map."""
+    if failure.kind != "error" or not isinstance(cell.subject, OwnModule):
+        return failure
+    from bench.workloads import prepare_call  # brings torch
+
+    try:
+        call = prepare_call(cell.subject, cell.size)
+    except Exception:  # noqa: BLE001  # which is the failure itself
+        return failure
+    return failure.model_copy(update={"reason": f"{failure.reason}; made by {call}"})
 
 
 def reads_apart(cell: Measurement, device: str) -> bool:

@@ -81,7 +81,7 @@ def answer_all(connection: Connection, target: str, form: Format = "pickle") -> 
             answer = session.send(decode(data, form))
         except StopIteration as end:
             answer, goes_on = end.value, False
-        except Exception as error:  # noqa: BLE001  # whatever goes wrong is the answer
+        except BaseException as error:  # noqa: BLE001  # whatever goes wrong is the answer, the wish to end too
             answer, goes_on = error_failure(error), False
         connection.send_bytes(encode([answer, goes_on], form))
 
@@ -127,7 +127,7 @@ def ask_in_fork(function: Callable[[Any], Any], message: object, *, limit_s: flo
         end_with(parent.sentinel)
         try:
             theirs.send(function(message))
-        except Exception as error:  # noqa: BLE001  # whatever goes wrong is the answer
+        except BaseException as error:  # noqa: BLE001  # whatever goes wrong is the answer
             theirs.send(error_failure(error))
 
     child = context.Process(target=answer)  # a daemon may have no processes of its own

@@ -1,5 +1,6 @@
 """What a cell executes: module, inputs, number format, one call."""
 
+from bench.workloads.factories import find_factory, prepare_call
 from bench.workloads.number_formats import (
     format_flags,
     lower_dtype,
@@ -17,9 +18,10 @@ from bench.workloads.workload import (
     build_module,
     build_subject,
     complete_workload,
-    find_factory,
+    input_shapes,
     input_widths,
     make_workload,
+    set_mode,
     sum_outputs,
     warm_device,
 )

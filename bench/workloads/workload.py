@@ -1,11 +1,7 @@
 """What a cell executes: the module built from its subject, the inputs, and one call of the two."""
 
-import importlib
-import inspect
-import sys
-import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, redirect_stdout
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,12 +12,11 @@ from torch.nn.parameter import is_lazy
 from ann import build
 from ann.implementations import implement
 from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
-from bench.workloads import number_formats
-from experiments.spec import Cell, Dtype, Subject
+from bench.workloads import factories, number_formats
+from bench.workloads.outputs import tensor_leaves
+from experiments.spec import Cell, Dtype, OwnModule, Subject
 
-NOTHING_TO_TRAIN = (
-    "no output depends on a parameter, so there is nothing to train; pass mode='eval'"
-)
+NOTHING_TO_TRAIN = "no output depends on a parameter or on an input, so there is nothing to train; pass --mode eval"
 
 # What is counted and predicted of those that are made from another one's operators.
 SOURCES: Mapping[str, Implementation] = {
@@ -29,6 +24,7 @@ SOURCES: Mapping[str, Implementation] = {
     "fast-compiled": "fast",
     "onnxruntime": "plain",
 }
+WARMING = BlockSpec(channels=16, key_channels=8)
 AUXILIARY_WEIGHT = 0.4  # of the second cross entropy; paper, Eq. 18
 
 
@@ -58,6 +54,12 @@ class Workload:
         sum_outputs(outputs).backward()
         del outputs
         self.module.zero_grad(set_to_none=True)
+        self.drop_input_gradients()
+
+    def drop_input_gradients(self) -> None:
+        """Forget the gradients of the inputs, to which later ones would be added."""
+        for tensor in self.inputs:
+            tensor.grad = None
 
     def numbers(self) -> AbstractContextManager[object]:
         """The number format's context; it may be entered again inside itself."""
@@ -65,20 +67,29 @@ class Workload:
 
 
 def sum_outputs(outputs: object) -> Tensor:
-    """Sum of all floating-point tensors that a module returned, from which a backward pass starts.
+    """Sum of all floating-point and complex tensors in what a module returned, from which a backward pass starts.
+
+    Of a complex sum it is the real part.
 
     Raises:
-        ValueError: there is none, or none that depends on a parameter.
+        ValueError: there is none, or none that depends on a parameter or input.
     """
-    tensors = outputs if isinstance(outputs, tuple | list) else (outputs,)
-    sums = [item.sum() for item in tensors if isinstance(item, Tensor) and item.is_floating_point()]
+    tensors = tensor_leaves(outputs).values()
+    sums = [_sum(item) for item in tensors if item.is_floating_point() or item.is_complex()]
     if not sums:
-        msg = f"the module returned {type(outputs).__name__}; it must return a tensor or a tuple of tensors"
+        msg = f"the module returned {type(outputs).__name__} without a floating-point tensor; it must return one"
         raise ValueError(msg)
     total = torch.stack(sums).sum() if len(sums) > 1 else sums[0]
     if not total.requires_grad:
         raise ValueError(NOTHING_TO_TRAIN)
     return total
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    if tensor.is_nested:
+        tensor = torch.cat([part.flatten() for part in tensor.unbind()])
+    total = tensor.sum()
+    return total.real if total.is_complex() else total
 
 
 class TrainingStep(nn.Module):
@@ -113,10 +124,13 @@ def make_workload(
     """
     number_formats.require_format(cell.dtype, device)
     number_formats.switch_format(cell.dtype, device)
+    # As in predictions: torch's one operator for all of nn.MultiheadAttention in inference says nothing of its parts.
+    torch.backends.mha.set_fastpath_enabled(False)
     torch.manual_seed(cell.seed)
     with torch.device(device):
         module = build_module(cell)
         if device != "meta":
+            _place(module, device)
             _draw_zeros(module)
         if prepare is not None:
             prepare(module)
@@ -125,11 +139,56 @@ def make_workload(
 
 def build_module(cell: Cell) -> nn.Module:
     """Build the cell's subject with the weights of its number format."""
-    module = build_subject(cell.subject).to(dtype=number_formats.weights_dtype(cell.dtype))
-    if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+    subject = cell.subject
+    is_own = isinstance(subject, OwnModule)
+    module = factories.build_own(subject, cell.size) if is_own else build_subject(subject)  # type: ignore[arg-type]
+    _cast(module, number_formats.weights_dtype(cell.dtype))
+    if any(map(is_lazy, _tensors(module))):
+        set_mode(module, trains=False)
         with torch.no_grad():  # the call in which lazy layers get their weights
-            module.eval()(*_inputs(cell))
+            module(*_inputs(cell))
     return module
+
+
+def set_mode(module: nn.Module, *, trains: bool) -> None:
+    """Set a module to training or inference, whatever its `train` returns; an exported program has one mode alone."""
+    with suppress(NotImplementedError):
+        module.train(trains)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def _cast(module: nn.Module, dtype: torch.dtype) -> None:
+    """Give real weights and buffers a type; complex ones stay complex, of the precision that goes with it."""
+    of_complex = torch.complex128 if dtype is torch.float64 else torch.complex64
+
+    def cast(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(of_complex)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    # What needs no other type is left alone: weights that were made in inference mode can't be set.
+    if any(tensor.dtype not in (dtype, of_complex) for tensor in _tensors(module)):
+        module._apply(cast)  # noqa: SLF001  # as `nn.Module.to`, which makes complex weights real
+
+
+def _place(module: nn.Module, device: str) -> None:
+    """Move what was made elsewhere, as from numpy, to the device.
+
+    Raises:
+        ValueError: it has no values to move.
+    """
+    elsewhere = [tensor for tensor in _tensors(module) if tensor.device.type != device]
+    if any(tensor.is_meta for tensor in elsewhere):
+        msg = (
+            f"{type(module).__name__} has weights on meta, which hold no values; make them on {device}, "
+            "or pass --device meta"
+        )
+        raise ValueError(msg)
+    if elsewhere:
+        module.to(device)
 
 
 def complete_workload(cell: Cell, module: nn.Module, *, runs: bool) -> Workload:
@@ -138,7 +197,7 @@ def complete_workload(cell: Cell, module: nn.Module, *, runs: bool) -> Workload:
     Where nothing `runs`, what is compiled or exported is its source.
     """
     inputs, implementation, trains = _inputs(cell), cell.implementation, cell.mode == "train"
-    module = module.train(trains)
+    set_mode(module, trains=trains)
     if not runs:
         implementation = SOURCES.get(implementation, implementation)
     if implementation == "onnxruntime":
@@ -151,87 +210,68 @@ def complete_workload(cell: Cell, module: nn.Module, *, runs: bool) -> Workload:
         module = TrainingStep(module)
         labels = torch.zeros(cell.batch, cell.size.height, cell.size.width, dtype=torch.long)
         inputs = (*inputs, labels)
+    if cell.goes_back_to_inputs:
+        inputs = tuple(tensor.requires_grad_() for tensor in inputs)
     return Workload(module=module, inputs=inputs, mode=cell.mode, dtype=cell.dtype)
 
 
 def _inputs(cell: Cell) -> tuple[Tensor, ...]:
-    dtype, size = number_formats.weights_dtype(cell.dtype), cell.size
-    widths = input_widths(cell.subject)
-    return tuple(
-        torch.randn(cell.batch, width, size.height, size.width, dtype=dtype) for width in widths
-    )
+    dtype = number_formats.weights_dtype(cell.dtype)
+    return tuple(torch.randn(shape, dtype=dtype) for shape in input_shapes(cell))
+
+
+def input_shapes(cell: Cell) -> tuple[tuple[int, ...], ...]:
+    """Shape of each map or image that a cell's subject is called with; somebody's own block may want tokens."""
+    batch, height, width = cell.batch, cell.size.height, cell.size.width
+    if not isinstance(cell.subject, OwnModule):
+        return tuple((batch, channels, height, width) for channels in input_widths(cell.subject))
+    channels = cell.subject.channels
+    shapes = {
+        "nchw": (batch, channels, height, width),
+        "nhwc": (batch, height, width, channels),
+        "nlc": (batch, height * width, channels),
+    }
+    return (shapes[cell.subject.layout],) * cell.subject.inputs
 
 
 def _draw_zeros(module: nn.Module) -> None:
-    with torch.no_grad():
-        for weight in module.parameters():
-            if weight.numel() and weight.is_floating_point() and not weight.any():
+    for weight in module.parameters():
+        # Not of a layout without such operators, or of what was made in inference mode.
+        with torch.no_grad(), suppress(RuntimeError):
+            is_number = weight.is_floating_point() or weight.is_complex()
+            if weight.numel() and is_number and not weight.any():
                 weight.normal_(std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 0.1)
 
 
 def warm_device(cell: Cell, device: str) -> None:
     """Run the subject once on a tiny map, so that libraries are loaded before anything is read.
 
-    What would be compiled or exported for that map alone is left as its source.
+    What would be compiled or exported for that map alone is left as its source. In the place of somebody's
+    own block, which may be made for one size and batch, a small one of ours runs.
     """
-    is_network = isinstance(cell.subject, NetworkSpec)
+    is_network, is_own = (isinstance(cell.subject, kind) for kind in (NetworkSpec, OwnModule))
     tiny = replace(
         cell,
+        subject=WARMING if is_own else cell.subject,
         size=Size(width=65, height=65) if is_network else Size(width=16, height=16),
-        implementation=SOURCES.get(cell.implementation, cell.implementation),
+        implementation="plain" if is_own else SOURCES.get(cell.implementation, cell.implementation),
         batch=2 if cell.mode == "train" else 1,
     )
     make_workload(tiny, device)()
 
 
 def build_subject(subject: Subject) -> nn.Module:
-    """Build a block, a network or somebody's own module."""
+    """Build a block or a network; what is somebody's own is built by `build_module`, for a size."""
     if isinstance(subject, BlockSpec):
         return build.block(subject)
-    if isinstance(subject, NetworkSpec):
-        return build.network(subject)
-    factory = find_factory(subject.factory)
-    wanted = inspect.signature(factory).parameters.keys() & {"channels", "key_channels"}
-    module = factory(**{name: getattr(subject, name) for name in wanted})
-    if not isinstance(module, nn.Module):
-        msg = (
-            f"{subject.factory} returned {type(module).__name__}; it must return a torch.nn.Module"
-        )
-        raise ValueError(msg)
-    return module
+    assert isinstance(subject, NetworkSpec), "somebody's own module is made for a size"
+    return build.network(subject)
 
 
 def input_widths(subject: Subject) -> tuple[int, ...]:
     """Channels of each map or image that a subject is called with, a fusion block's high-level map first."""
     if isinstance(subject, NetworkSpec):
         return (3,)
-    low = subject.low_channels if isinstance(subject, BlockSpec) else None
-    return (subject.channels, low) if low else (subject.channels,)
-
-
-def find_factory(path: str) -> Callable[..., object]:
-    """Import `package.module:factory`; what it prints goes to standard error.
-
-    Raises:
-        ValueError: there is no such module, it can't be imported, or there is no such callable in it.
-    """
-    module_name, _, name = path.partition(":")
-    try:
-        with redirect_stdout(sys.stderr):
-            module = importlib.import_module(module_name)
-    except ImportError as error:
-        msg = f"block {path!r}: can't import {module_name!r} ({error}); run where Python finds it or set PYTHONPATH"
-        raise ValueError(msg) from error
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        # A syntax error says itself where it is.
-        place = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
-        raised = f"{type(error).__name__}: {error}{place}"
-        msg = f"block {path!r}: importing {module_name!r} raises {raised}; mend it there"
-        raise ValueError(msg) from error
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        names = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-        msg = f"block {path!r}: {module_name} has no callable {name!r}; it has {', '.join(names) or 'none'}"
-        raise ValueError(msg)
-    return factory
+    if isinstance(subject, OwnModule):
+        return (subject.channels,) * subject.inputs
+    return (subject.channels, subject.low_channels) if subject.low_channels else (subject.channels,)

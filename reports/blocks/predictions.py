@@ -51,7 +51,8 @@ def _predicted_times(frame: Frame, experiment: str, devices: Sequence[Datasheet]
     known = [
         row
         for row in model.rows_of_experiment(frame, experiment)
-        if row["protocol"] == "strict" and (row["ledger"] or row["failure"] or row["macs"] == 0)
+        if row["protocol"] == "strict"
+        and (row["ledger"] or row["predicted_failure"] or row["failure"] or row["macs"] == 0)
     ]
     groups = model.by_axes(known, "dtype", "mode", "batch").values()
     reached = {device.title: reached_ceilings(frame, device) for device in devices}

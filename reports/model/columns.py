@@ -18,6 +18,12 @@ INCREMENT_NOTE = (
     "tensors, workspace is measured minus predicted."
 )
 RATIO_NOTE = "A ratio is the published number over ours to its left."
+LAYOUT_NOTE = "Layout: nlc are tokens (b, h w, C), nhwc (b, h, w, C); maps are (b, C, h, w) where nothing is said."
+INPUTS_NOTE = "Inputs: so many maps of one shape go into a call; one where nothing is said."
+INPUT_GRADIENT_NOTE = (
+    "In training somebody's own block goes back to the maps that come in, as inside a network; blocks by name end at "
+    "their parameters, as the documents measured them."
+)
 TIME_NOTE = (
     "Times are medians with 99 % intervals; '?' marks an inconclusive one: fewer than 12 samples, or "
     "half the interval is a hundredth of the median or more (on a processor a twentieth)."
@@ -52,7 +58,8 @@ def tabulate(
         for field, column in filled
         if not (field.optional and all(map(_says_nothing, column)))
     ]
-    every_note = dict.fromkeys((*(field.note for field, _ in kept), *notes))
+    own = [INPUT_GRADIENT_NOTE] if any(map(_has_input_gradient, rows)) else []
+    every_note = dict.fromkeys((*(field.note for field, _ in kept), *notes, *own))
     return Table(
         columns=tuple(field.column for field, _ in kept),
         rows=tuple(zip(*(column for _, column in kept), strict=True)),
@@ -65,6 +72,10 @@ def tabulate(
 
 def _says_nothing(value: Value) -> bool:
     return value in (None, "") or (isinstance(value, Mark) and value.text == DASH)
+
+
+def _has_input_gradient(row: Row) -> bool:
+    return any(record.input_gradient for record in _origins(row))
 
 
 def _origins(row: Row) -> tuple[Record, ...]:
@@ -107,10 +118,12 @@ def _ratio(row: Row, *, above: Callable[[Row], Value], below: Callable[[Row], Va
     return values.ratio_of(above(row), below(row))
 
 
-def axis_field(name: str, column: Column | None = None, *, optional: bool = False) -> Field:
+def axis_field(
+    name: str, column: Column | None = None, *, optional: bool = False, note: str = ""
+) -> Field:
     """Make a column from an axis, empty where a row lacks it; without `column` of text, named after the axis."""
     column = column or text_column(name.replace("_", " "))
-    return Field(column, lambda row: row["axes"].get(name, ""), optional)
+    return Field(column, lambda row: row["axes"].get(name, ""), optional, note)
 
 
 def device_column(rows: Sequence[Row]) -> tuple[Field, ...]:
@@ -182,6 +195,8 @@ BLOCK_FIELDS = (
         axis_field(name, Column(name.replace("_", " ")), optional=True)
         for name in ("channels", "key_channels", "batch", "dtype", "mode")
     ),
+    axis_field("layout", text_column("layout"), optional=True, note=LAYOUT_NOTE),
+    axis_field("inputs", Column("inputs"), optional=True, note=INPUTS_NOTE),
 )
 ARM_FIELDS = (axis_field("block", text_column("arm")), axis_field("size"), axis_field("mode"))
 PARAMETERS_FIELD = predicted_field(Column("params", "M", 2, MEGA), "parameters")

@@ -59,6 +59,7 @@ FRAME_COLUMNS = (
     *IDENTITY,
     *("axes", "cell", "created_at", "device", "device_name", "environment", "failure", "origins"),
     *COUNT_COLUMNS,
+    "predicted_failure",
     *(f"predicted_{name}" for name in PREDICTED_SIZES),
     *("memory_bytes", "memory_resolution_bytes", "requested_bytes", "reserved_bytes"),
     "measured_paper_bytes",
@@ -137,7 +138,7 @@ def _joined_rows(same: list[Record], printed: dict[str, Any]) -> list[dict[str, 
     origins = (_latest(predicted),) if predicted else ()
     shared = _identity_columns(same[0]) | printed
     for record in origins:
-        shared |= _predicted_columns(record)
+        shared |= _predicted_columns(record) | {"predicted_failure": record.failure}
     by_device = grouped(
         _only(same, "measured"),
         lambda record: record.environment.device_name if record.environment else "",

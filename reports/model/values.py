@@ -39,8 +39,9 @@ FAILURE_WORDS = {
 
 def predicted_value(row: Row, column: str) -> Value:
     """Give a number that needed no execution, or in its place the failure or the dash that says why."""
-    if row[column] is None and row["failure"] is not None:
-        return measured_value(row, None, first=column == "parameters")
+    failure = row["failure"] or row["predicted_failure"]
+    if row[column] is None and failure is not None:
+        return failure_mark(failure, first=column == "parameters")
     return UNPREDICTED if row[column] is None else row[column]
 
 
@@ -150,6 +151,8 @@ def measured_memory(row: Row, *, first: bool = False) -> Value:
 def workspace(row: Row) -> Value:
     """Measured minus predicted memory of one call, in bytes: what kernels took beside the tensors."""
     have, expected = measured_memory(row), row["predicted_increment_bytes"]
+    if expected is None and row["predicted_failure"] and not isinstance(have, Mark):
+        return failure_mark(row["predicted_failure"], first=False)
     if expected is None or not isinstance(have, int | float):
         return measured_value(row, have if isinstance(have, Mark) else None)
     least = row["memory_resolution_bytes"] or 0

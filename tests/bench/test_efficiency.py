@@ -14,7 +14,7 @@ import pytest
 from ann.spec import Size
 from bench import efficiency
 from bench.records.record import Counts, Measures, Record
-from bench.workloads import workload
+from bench.workloads import find_factory
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--channels", "8", "--key-channels", "4", "--size", "9x7", "--budget", "0.2"]
@@ -209,7 +209,7 @@ def test_a_module_that_cannot_be_imported_says_why_and_where(text, said, tmp_pat
     (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=f"importing '{name}' {said}; mend it there"):
-        workload.find_factory(f"{name}:block")
+        find_factory(f"{name}:block")
 
 
 def test_each_block_is_asked_at_each_size():

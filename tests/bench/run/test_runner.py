@@ -242,9 +242,8 @@ def test_a_gpu_that_disappears_costs_the_cells_that_come_then_and_no_other(tmp_p
     cells = [replace(SMALL, seed=seed) for seed in range(3)]
     first, gone, last = run(cells, tmp_path)
     assert (first.failure, last.failure) == (None, None)
-    assert (
-        gone.failure.reason
-        == "device 'cpu' does not answer any more: RuntimeError: CUDA error: unknown error"
+    assert gone.failure.reason.startswith(
+        "device 'cpu' does not answer any more: RuntimeError: CUDA error: unknown error"
     )
     assert [item.failure for item in run(cells, tmp_path)] == [None] * 3
     assert done == [0, 2, 1]
