@@ -22,7 +22,9 @@ from bench.predict.fake import (
     Keywords,
     Mode,
     Overload,
+    carry_out,
     describe,
+    masked_pairs,
     operator_name,
     tensors,
 )
@@ -63,6 +65,17 @@ class Ledger(Mode):
             if key is not None and not formulas.depends_on_values(call):
                 self._entries[key] = entry
         self._calls[entry] += 1
+        return result
+
+    def follow_parts(self, func: Any, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
+        """Enter attention with a mask of blocks by the blocks that a kernel computes, other such operators by parts."""
+        name = func.name()
+        pairs = masked_pairs(name, args)
+        if pairs is None:
+            return super().follow_parts(func, args, kwargs)
+        result = carry_out(func, args, kwargs)
+        given = dict(zip(("query", "key", "value"), args, strict=False))
+        self._calls[_enter(formulas.Call(name, given | {"pairs": pairs}, result))] += 1
         return result
 
     def clear(self) -> None:

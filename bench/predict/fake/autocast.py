@@ -50,16 +50,18 @@ class Mode(TorchDispatchMode):
         del types
         if func is ASK_DEVICE:
             return self.device_of(args[0])
-        if isinstance(
-            func, HigherOrderOperator
-        ):  # such as flex_attention, which is given functions
-            with self, _ByParts():
-                return func.py_kernels[KEYS.CompositeExplicitAutograd](*args, **(kwargs or {}))
+        if isinstance(func, HigherOrderOperator):  # it is given functions, as flex_attention is
+            return self.follow_parts(func, args, dict(kwargs or {}))
         return self.follow(func, args, dict(kwargs or {}))
 
     def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         """Do what an operator does; what else or instead, each mode says."""
         return func(*args, **kwargs)
+
+    def follow_parts(self, func: HigherOrderOperator, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
+        """Follow the operators of which one that is given functions is made."""
+        with self:
+            return carry_out(func, args, kwargs)
 
 
 class _ByParts(Mode):
@@ -70,6 +72,12 @@ class _ByParts(Mode):
             return func(*args, **kwargs)
         with self:
             return func.decompose(*args, **kwargs)
+
+
+def carry_out(func: HigherOrderOperator, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
+    """Do what an operator that is given functions does where nothing is compiled."""
+    with _ByParts():
+        return func.py_kernels[KEYS.CompositeExplicitAutograd](*args, **kwargs)
 
 
 @dataclass(slots=True)

@@ -112,6 +112,7 @@ _held: dict[int, tuple[FakeTensor | None, int | None]] = {}
 
 class _Fakes(Mode):
     device_of = staticmethod(autocast.device_for_cpp)
+    shape_env = None  # which torch asks of the mode with this key: no side is unknown
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()

@@ -121,6 +121,14 @@ def _encoder_layer(call: Call) -> Work:
     return matrix_work(linear, extra) + attention
 
 
+def _of_pairs(call: Call, *, backward: bool = False) -> Work:
+    """Attention to the pairs of a query and a key that a mask of blocks leaves."""
+    pairs, width, values = call.arguments["pairs"], call.shape("query")[-1], call.shape("value")[-1]
+    if backward:
+        return Work(pairs * (3 * width + 2 * values), SOFTMAX_AND_SCALE_BACKWARD * pairs)
+    return Work(pairs * (width + values), SOFTMAX_AND_SCALE * pairs)
+
+
 def _bias_and_scale(call: Call) -> Work:
     """Biases of queries, keys and values, and the scale of the queries."""
     elements = call.arguments["qkv"].numel()
@@ -137,6 +145,8 @@ FORMULAS: Mapping[str, Formula] = {
     "_triton_multi_head_attention": _multi_head,
     "_transformer_encoder_layer_fwd": _encoder_layer,
     "_transform_bias_rescale_qkv": _bias_and_scale,
+    "flex_attention": _of_pairs,
+    "flex_attention_backward": partial(_of_pairs, backward=True),
     "torch_attn._varlen_attn": _attention,
     "torch_attn._varlen_attn_backward": partial(_attention, backward=True),
 }

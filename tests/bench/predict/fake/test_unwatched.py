@@ -28,6 +28,12 @@ def peak_bytes(module, x):
     return peak
 
 
+def heads(*shape):
+    """Queries, keys and values with numbers."""
+    with fake.off():
+        return torch.randn(3, *shape).unbind(0)
+
+
 def faked(module, *inputs, device="cpu"):
     replaced = fake.replace_tensors(module, partial(fake.as_fake, device=device))
     return replaced, tuple(fake.as_fake(each, device) for each in inputs)
@@ -85,16 +91,53 @@ class Flex(nn.Module):
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("masked", [True, False])
-def test_flex_attention_that_is_not_compiled_is_counted_as_the_products_that_it_makes(
-    device, masked
-):
+@pytest.mark.parametrize(("masked", "share"), [(False, 1), (True, 10 / 16)])
+def test_flex_attention_is_counted_by_the_blocks_of_its_mask(device, masked, share):
+    """Four rows of blocks of 128: two at either end hold something, three in the middle."""
     with fake.on(device), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's, that it is slow so
-        module, inputs = faked(Flex(masked=masked), *torch.randn(3, 1, 4, 256, 16), device=device)
+        warnings.simplefilter("ignore")  # torch's, that it is slow where it is not compiled
+        module, inputs = faked(Flex(masked=masked), *heads(1, 4, 512, 16), device=device)
         counts = count(module, inputs, mode="eval")
-    products = sum(row.macs for row in counts.ledger if row.name == "aten.bmm")
-    assert products == counts.macs == 4 * 256 * 256 * (16 + 16)
+    assert counts.macs == share * 4 * 512 * 512 * (16 + 16)
+
+
+class Documents(nn.Module):
+    """A mask that looks into a table; it is made with the module, or `inside` the call, where nothing has values."""
+
+    def __init__(self, *, inside):
+        super().__init__()
+        self.inside, self.documents = inside, torch.arange(512) // 256
+        self.mask = None if inside else self.made(self.documents)
+
+    @staticmethod
+    def made(documents):
+        return create_block_mask(
+            lambda b, h, i, j: documents[i] == documents[j], None, None, 512, 512, device="cpu"
+        )
+
+    def forward(self, query, key, value):
+        mask = self.made(self.documents) if self.inside else self.mask
+        return flex_attention(query, key, value, block_mask=mask)
+
+
+@pytest.mark.parametrize(("inside", "share"), [(False, 1 / 2), (True, 1)])
+def test_a_mask_that_nobody_can_look_into_is_counted_whole(inside, share):
+    with fake.on("cpu"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module, inputs = faked(Documents(inside=inside), *heads(2, 4, 512, 16))
+        counts = count(module, inputs, mode="eval")
+    assert counts.macs == share * 2 * 4 * 512 * 512 * (16 + 16)
+
+
+def test_the_way_back_of_flex_attention_follows_its_mask_too():
+    """The map again, and a product for each gradient: five in place of two."""
+    with fake.on("cuda"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module, inputs = faked(Flex(masked=True), *heads(1, 4, 512, 16), device="cuda")
+        for each in inputs:
+            each.requires_grad_()
+        counts = count(module, inputs, mode="train")
+    assert counts.macs == 10 / 16 * 4 * 512 * 512 * (2 * 16 + 5 * 16)
 
 
 class Doubled(nn.Module):
