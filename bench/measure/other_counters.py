@@ -154,8 +154,4 @@ def _count_here(message: tuple[Tool, Cell]) -> int:
     warnings.simplefilter("ignore")
     work = make_workload(cell, "cpu")
     with torch.no_grad():
-        count = round(tool.count(work.module, work.inputs))
-    if not count:
-        msg = f"{tool.name} says 0: it knows none of the operators"
-        raise RuntimeError(msg)
-    return count
+        return round(tool.count(work.module, work.inputs))

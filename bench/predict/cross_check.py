@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ann.spec import BlockSpec, Size
 from bench.predict import fake, ledger, released_scripts
+from bench.predict.fake import Arguments, Keywords, Overload
 from bench.predict.ledger import Context, Step
 from bench.records import Counts, Measures
 
@@ -89,6 +90,17 @@ def fvcore_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
         analysis.tracer_warnings("none").set_op_handle(**_HANDLES)
         warnings.simplefilter("ignore")  # the tracer's, on shapes that it makes constant
         return int(analysis.total())
+
+
+def torch_macs(func: Overload, args: Arguments, kwargs: Keywords, result: object) -> int | None:
+    """MACs of a dispatched operator by torch's own counter; None where that has no formula, or it fails."""
+    from torch.utils.flop_counter import flop_registry  # a third of a second
+
+    formula = flop_registry.get(func.overloadpacket)
+    try:
+        return formula and int(formula(*args, **kwargs, out_val=result)) // 2
+    except Exception:  # noqa: BLE001  # its assertions are about calls that it does not know
+        return None
 
 
 def _executable(tensor: Tensor) -> Tensor:
@@ -204,13 +216,22 @@ def cross_checked_counts(
     """Count one call, and compare the count with all others that there are.
 
     Nothing is executed of what is fake or on meta, but by fvcore a small copy: not to `execute` leaves
-    that out for code that is not known. `spec` and `size` are a block's, for its formula and the
-    released script's count. Of modules of one `kind` one copy is executed.
+    that out for code that is not known, of which torch's counter is asked in the same call. `spec` and
+    `size` are a block's, for its formula and the released script's count. Of modules of one `kind` one
+    copy is executed.
 
     Raises:
         DisagreementError: two counts of the matrix work differ by more than 0.1 %.
     """
-    counts = ledger.count(module, inputs, mode=mode, first=numbers is nullcontext, numbers=numbers)
+    counts = ledger.count(
+        module,
+        inputs,
+        mode=mode,
+        first=numbers is nullcontext,
+        numbers=numbers,
+        # A module that is not known is not executed, and has no formula.
+        second=None if execute else torch_macs,
+    )
     analytic = paper = small = by_fvcore = None
     try:
         if spec is not None and size is not None:

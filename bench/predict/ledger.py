@@ -34,6 +34,8 @@ from bench.workloads import NOTHING_TO_TRAIN, set_mode, tensor_leaves
 
 Step = Literal["eval", "train"]
 Context = Callable[[], AbstractContextManager[object]]
+# MACs of a call by another counter, from the operator, what it was given and what came; None if it has no formula.
+SecondCount = Callable[[Overload, Arguments, Keywords, object], int | None]
 
 # The tensor that these pick from or put into is touched at those places alone.
 PICKS = frozenset(("index", "index_select", "gather", "embedding", "masked_select"))
@@ -43,8 +45,10 @@ PUTS = frozenset(("index_put", "_index_put_impl", "index_add", "scatter_add", "i
 class Ledger(Mode):
     """Counts the operators that are dispatched inside a `with` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, second: SecondCount | None = None) -> None:
+        """With `second`, another counter's formula is asked of each operator, too."""
         super().__init__()
+        self._second = second
         self._calls: Counter[_Entry] = Counter()
         self._entries: dict[Hashable, _Entry] = {}  # of calls by their description
 
@@ -61,7 +65,7 @@ class Ledger(Mode):
         entry = self._entries.get(key) if key is not None else None
         if entry is None:
             call = formulas.Call.of(func, args, kwargs, result)
-            entry = _enter(call)
+            entry = _enter(call, self._second and self._second(func, args, kwargs, result))
             if key is not None and not formulas.depends_on_values(call):
                 self._entries[key] = entry
         self._calls[entry] += 1
@@ -85,9 +89,9 @@ class Ledger(Mode):
     @property
     def operators(self) -> tuple[Operator, ...]:
         """Rows of the ledger, the heaviest first."""
-        rows: dict[tuple[str, str], Counter[Alike]] = {}
+        rows: dict[tuple[str, str], Counter[_Entry]] = {}
         for entry, count in self._calls.items():
-            rows.setdefault((entry.name, entry.status), Counter())[entry.alike] += count
+            rows.setdefault((entry.name, entry.status), Counter())[entry] += count
         operators = (_operator(name, status, calls) for (name, status), calls in rows.items())
         return tuple(sorted(operators, key=lambda row: (-row.flops, -row.moved_bytes, row.name)))
 
@@ -99,9 +103,10 @@ class _Entry:
     name: str
     status: str
     alike: Alike
+    second: int | None  # MACs by another counter
 
 
-def _enter(call: formulas.Call) -> _Entry:
+def _enter(call: formulas.Call, second: int | None) -> _Entry:
     work = formulas.work_of(call)
     status = "counted" if work else "free" if formulas.is_free(call.name) else "uncounted"
     work = work or formulas.Work()
@@ -113,15 +118,19 @@ def _enter(call: formulas.Call) -> _Entry:
         dtype=operand_format(call),
         **(shapes_of(call) | ({"products": work.products} if work.products else {})),
     )
-    return _Entry(call.name, status, alike)
+    return _Entry(call.name, status, alike, second)
 
 
-def _operator(name: str, status: str, calls: Counter[Alike]) -> Operator:
+def _operator(name: str, status: str, entries: Counter[_Entry]) -> Operator:
+    calls = Counter[Alike]()
+    for entry, count in entries.items():
+        calls[entry.alike] += count
     alike = tuple(
         entry.model_copy(update={"calls": count})
         for entry, count in calls.items()
         if entry.flops or entry.moved_bytes
     )
+    seconds = [entry.second * count for entry, count in entries.items() if entry.second is not None]
     return Operator(
         name=name,
         status=status,  # type: ignore[arg-type]  # checked by pydantic
@@ -129,6 +138,7 @@ def _operator(name: str, status: str, calls: Counter[Alike]) -> Operator:
         macs=sum(row.calls * row.macs for row in alike),
         flops=sum(row.calls * row.flops for row in alike),
         moved_bytes=sum(row.calls * row.moved_bytes for row in alike),
+        torch_macs=sum(seconds) if seconds else None,
         alike=alike,
     )
 
@@ -178,18 +188,19 @@ def count(
     mode: Step,
     first: bool = True,
     numbers: Context = nullcontext,
+    second: SecondCount | None = None,
 ) -> Counts:
     """Count one forward pass, in `train` with the backward pass of its outputs' sum.
 
     The module is as before afterwards: mode, running statistics and gradients. On meta and fake
     tensors nothing is executed. Inputs have a gradient only if they ask for one. `numbers` makes the
     context of a forward pass, autocast's or one that does nothing; a call of inference that is not the
-    `first` in its context finds what autocast has cast.
+    `first` in its context finds what autocast has cast. A `second` counter is asked of the same call.
 
     Raises:
         ValueError: in `train`, no output depends on a parameter.
     """
-    ledger = Ledger()
+    ledger = Ledger(second)
     with unchanged(module, mode=mode), ledger, numbers() if mode == "eval" else nullcontext():
         if mode == "eval" and not first:
             run(module, inputs, mode=mode, numbers=numbers)

@@ -47,7 +47,8 @@ class Operator(Model):
 
     `counted` operators are matrix work (MACs) or have a formula (FLOPs alone); `free` ones move or
     name data; `uncounted` ones did arithmetic for which there is no formula. `moved_bytes` is what
-    they read and write. `alike` are the calls apart, those that do nothing but name data left out.
+    they read and write. `torch_macs` is what torch's own counter has for them, where it was asked
+    and has a formula. `alike` are the calls apart, those that do nothing but name data left out.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Operator(Model):
     macs: int = 0
     flops: int = 0
     moved_bytes: int = 0
+    torch_macs: int | None = None
     alike: tuple[Alike, ...] = ()
 
 
@@ -88,6 +90,12 @@ class Counts(Model):
     fvcore_macs: int | None = None
     paper_operations: int | None = None
     disputed: str = ""
+
+    @property
+    def torch_macs(self) -> int | None:
+        """MACs by torch's own counter, to which what it has no formula for is nothing; None where it was not asked."""
+        known = [row.torch_macs for row in self.ledger if row.torch_macs is not None]
+        return sum(known) if known else None
 
     @property
     def uncounted(self) -> str:

@@ -99,8 +99,6 @@ def _missed(row: Row, macs: float) -> tuple[str, ...] | None:
 def _counted_macs(count: ToolCount) -> float | Mark:
     if count.reported is None:
         return Mark(f"{count.tool}: {count.reason}")
-    if not count.reported:
-        return Mark(f"{count.tool} says 0: it knows none of the operators")
     return count.reported / PER_MAC[count.unit]
 
 

@@ -9,6 +9,7 @@ from bench.analysis import MIN_SAMPLES, is_conclusive, median_interval, without_
 from bench.records import (
     Environment,
     Failure,
+    Operator,
     OperatorTime,
     Timing,
     uncounted_calls,
@@ -22,6 +23,8 @@ UNPUBLISHED = Mark("the documents give no number for this row")
 UNMEASURED = Mark("not measured: the records hold no reading of this row")
 UNREAD = Mark("this device or probe gives no such reading")
 UNPREDICTED = Mark("the records hold no prediction for this row")
+# By how much two counters may differ.
+MACS_TOLERANCE = 1e-3
 BY_CUDA = "by the rules of CUDA for autocast and attention kernels"
 # Half an interval as a share of its median: a processor that others use too can't do better. GPU events come before
 # host clocks, since they leave out what the host adds.
@@ -46,8 +49,39 @@ def predicted_value(row: Row, column: str) -> Value:
 
 
 def counted_value(row: Row, column: str) -> Value:
-    """Give a count of operations; it is marked where operators of the row are in no count."""
-    return marked(predicted_value(row, column), row)
+    """Give a count of operations; it is marked where operators of the row are in no count.
+
+    Where torch's counter has other MACs a note says so.
+    """
+    value = marked(predicted_value(row, column), row)
+    other = other_macs(row) if column == "macs" else ""
+    if other and isinstance(value, Incomplete):
+        return replace(value, note=f"{value.note}; {other}")
+    return Interval(value, note=other) if other and isinstance(value, int | float) else value
+
+
+def other_macs(row: Row) -> str:
+    """What torch's counter has in place of a row's MACs, by operator; empty where it agrees or was not asked."""
+    ledger: Sequence[Operator] = row["ledger"] or ()
+    told = [(work, work.torch_macs) for work in ledger if work.torch_macs is not None]
+    differing = [
+        (work, macs) for work, macs in told if abs(macs - work.macs) > MACS_TOLERANCE * work.macs
+    ]
+    unknown = [work.name for work in ledger if work.macs and work.torch_macs is None]
+    if not told or not (differing or unknown):
+        return ""
+    texts = [
+        f"{macs:,} for {work.macs:,} of {work.name}{_known_reason(work)}"
+        for work, macs in differing
+    ]
+    texts += [f"nothing for {', '.join(unknown)}"] if unknown else []
+    return f"torch's own counter has {'; '.join(texts)}"
+
+
+def _known_reason(work: Operator) -> str:
+    is_grouped = any(product[0] > 1 for alike in work.alike for product in alike.products)
+    is_known = work.name == "aten.convolution_backward" and is_grouped
+    return ", which it takes for one without groups" if is_known else ""
 
 
 def uncounted_work(row: Row) -> str:

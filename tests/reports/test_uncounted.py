@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench.analysis import find_device
-from bench.records import ArmRecord, Comparison, Counts, Measures, Operator, Record
+from bench.records import Alike, ArmRecord, Comparison, Counts, Measures, Operator, Record
 from reports import console, model
 from reports.blocks import counters, efficiency, floors, predictions
 from reports.gate import comparison_tables
@@ -25,6 +25,10 @@ def record(block, macs, *operators):
 
 
 LACKING, WHOLE = record("a", 10**9, PRODUCT, DEFORMED), record("b", 3 * 10**9, PRODUCT)
+
+
+def row_of(one):
+    return next(row for row in model.rows_of(build_frame([one])) if row["subject"] == one.subject)
 
 
 @pytest.fixture
@@ -134,3 +138,26 @@ def test_an_operator_that_is_not_counted_has_no_flops(rows):
 
 def test_a_share_of_an_incomplete_count_is_none(rows):
     assert counters._ledger_share(rows["a"], 2e9) == Incomplete(2, NOTE, is_least=False)
+
+
+def test_a_note_says_what_torchs_counter_has_in_place_of_ours():
+    groups = Alike(calls=1, macs=10, products=((4, 1, 1, 1),))
+    back = {"name": "aten.convolution_backward", "status": "counted", "calls": 1, "macs": 10}
+    ledger = (
+        Operator(**back, alike=(groups,), torch_macs=40),
+        Operator(name="aten._trilinear", status="counted", calls=1, macs=5),
+        Operator(name="aten.mm", status="counted", calls=1, macs=5, torch_macs=5),
+    )
+    value = model.counted_value(row_of(record("a", 20, *ledger)), "macs")
+    assert (value.median, value.low) == (20, None)
+    assert value.note == (
+        "torch's own counter has 40 for 10 of aten.convolution_backward, which it takes for one without "
+        "groups; nothing for aten._trilinear"
+    )
+
+
+def test_where_torchs_counter_agrees_or_was_not_asked_there_is_no_note(rows):
+    agreeing = PRODUCT.model_copy(update={"torch_macs": PRODUCT.macs})
+    row = row_of(record("a", PRODUCT.macs, agreeing))
+    assert model.counted_value(row, "macs") == PRODUCT.macs
+    assert model.counted_value(rows["b"], "macs") == 3 * 10**9

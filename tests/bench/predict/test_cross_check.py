@@ -229,3 +229,40 @@ def test_a_disagreement_is_told_for_each_module_of_a_kind(monkeypatch):
 def cell_of(spec, **changes):
     size = changes.pop("size", SMALL)
     return Measurement(experiment="", axes={}, subject=spec, size=size, probes=(), **changes)
+
+
+def second(function, *inputs, mode="eval"):
+    """Operators of a call with MACs: ours, and those of torch's counter."""
+    counted = cross_check.cross_checked_counts(Call(function), inputs, mode=mode, execute=False)
+    rows = {row.name.removeprefix("aten."): row for row in counted.ledger if row.macs}
+    return {name: (row.macs, row.torch_macs) for name, row in rows.items()}, counted
+
+
+def test_torchs_counter_is_asked_of_the_same_call():
+    rows, counted = second(
+        lambda x: F.conv2d(x, torch.ones(6, 3, 3, 3)) @ torch.ones(6, 5), torch.ones(2, 3, 8, 8)
+    )
+    assert rows["convolution"] == (2 * 6 * 36 * 27, 2 * 6 * 36 * 27)
+    assert counted.torch_macs == counted.macs
+
+
+def test_torchs_counter_knows_no_bilinear_layer():
+    rows, counted = second(nn.Bilinear(4, 5, 6), torch.ones(3, 4), torch.ones(3, 5))
+    assert rows["_trilinear"][1] is None
+    assert counted.torch_macs is None
+
+
+def test_torchs_counter_takes_a_grouped_convolution_going_back_for_one_without_groups():
+    layer = nn.Conv2d(4, 4, 3, groups=4)
+    ours, torchs = second(layer, torch.ones(1, 4, 8, 8), mode="train")[0]["convolution_backward"]
+    assert ours < torchs
+
+
+def test_a_second_counter_that_fails_says_nothing():
+    overload = torch.ops.aten.mm.default
+    assert cross_check.torch_macs(overload, (1, 2), {}, None) is None
+
+
+def test_of_a_block_that_is_executed_by_fvcore_torch_is_not_asked():
+    counted = cross_check.cross_checked_counts(nn.Linear(4, 4), (torch.ones(2, 4),))
+    assert counted.torch_macs is None

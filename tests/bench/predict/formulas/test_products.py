@@ -171,7 +171,6 @@ def test_the_deformable_convolution_of_torchvision_is_counted():
     [
         lambda: torch.ones(3, 4) @ torch.ones(4, 5),
         lambda: F.conv2d(torch.ones(1, 4, 5, 5), torch.ones(6, 4, 3, 3)),
-        lambda: F.scaled_dot_product_attention(*[torch.ones(1, 2, 5, 4)] * 3),
         lambda: torch.baddbmm(torch.ones(2, 3, 5), torch.ones(2, 3, 4), torch.ones(2, 4, 5)),
     ],
 )
