@@ -2,11 +2,12 @@
 """Did a change make it worse? `python -m bench.regress --base main`, or `... history DIR`.
 
 Exact gates first, which need no clock: parameters, operators and their MACs, predicted bytes,
-outputs. Then time and measured memory of base and head by turns on this machine, with two controls
-whose answers are known; if a control reads wrong, this machine cannot decide.
+outputs, and gradients in training. Then time and measured memory of base and head by turns on this
+machine, with two controls whose answers are known; if a control reads wrong, this machine cannot
+decide.
 
-Exit status: 0 the same or better, 1 worse, 2 a wrong input, 3 nothing was measured or the machine
-cannot decide. `history DIR` draws what runs have measured over time; it judges nothing.
+Exit status: 0 the same or better, 1 worse, 2 a wrong input, 3 a cell could not be examined, nothing
+was measured, or the machine cannot decide. `history DIR` draws what runs have measured over time; it judges nothing.
 """
 
 import os

@@ -79,7 +79,7 @@ class Ledger(Mode):
             return super().follow_parts(func, args, kwargs)
         result = carry_out(func, args, kwargs)
         given = dict(zip(("query", "key", "value"), args, strict=False))
-        self._calls[_enter(formulas.Call(name, given | {"pairs": pairs}, result))] += 1
+        self._calls[_enter(formulas.Call(name, given | {"pairs": pairs}, result), None)] += 1
         return result
 
     def clear(self) -> None:

@@ -8,6 +8,7 @@ from bench.records.comparison import (
     Agreement,
     ArmReadings,
     ArmRecord,
+    CallsAgreement,
     ClockName,
     Comparison,
     RoundRecord,

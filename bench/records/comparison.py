@@ -3,13 +3,17 @@
 One line of JSON. The verdict is not in it: `bench.analysis.decide_comparison` makes it from the readings.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+
+from pydantic import Field
 
 from bench.records import files
 from bench.records.files import Model
 from bench.records.record import COMPARISONS_FILE, Environment, Failure, MeasuredMemory
 
+MOST_NAMED = 3
 ClockName = Literal["process", "wall", "cuda-events"]
 CLOCK_TIMES: dict[ClockName, str] = {
     "process": "process time",
@@ -74,6 +78,38 @@ class Agreement(Model):
     reason: str = ""
     tensors: tuple[TensorAgreement, ...] = ()
     structures: tuple[str, str] = ("", "")
+
+
+class CallsAgreement(Model):
+    """How far apart is what both sides' calls have given, by groups, with the same weights and inputs.
+
+    `structures` are what the outputs were returned in; `kept` names constants that the head has of its own, `unlike`
+    what it could not take of the base's, whose names or shapes it does not have.
+    """
+
+    groups: dict[str, tuple[TensorAgreement, ...]] = Field(default_factory=dict)
+    structures: tuple[str, str] = ("", "")
+    kept: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """What of the head is not the base's, and so may be why outputs differ."""
+        texts = []
+        if self.kept:
+            names = _listed(self.kept)
+            texts.append(
+                f"with the head's own values of {names}, which are neither trained nor drawn"
+            )
+        if self.unlike:
+            names = _listed(self.unlike)
+            texts.append(f"without the base's values of {names}, which the head does not have so")
+        return "; ".join(texts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    further = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + further
 
 
 class Comparison(Model):

@@ -4,16 +4,18 @@ Both revisions have the same weights, inputs and random numbers, so that all tha
 """
 
 import gc
-from collections.abc import Mapping
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench.compare import OUTPUTS, STRUCTURE, Plain, compare_tensors, plain, plain_outputs
-from bench.records import Checksum
-from bench.regression.exact import AGAIN, GRADIENTS, LEFT, TRAINING, CallsAgreement
+from bench.records import CallsAgreement, Checksum
+from bench.regression.exact import AGAIN, GRADIENTS, LEFT, OTHER, TRAINING
 from bench.workloads import (
     TrainingStep,
     Workload,
@@ -23,7 +25,7 @@ from bench.workloads import (
     tensor_leaves,
 )
 
-KEPT = "kept"
+KEPT, UNLIKE = "kept", "unlike"
 # What is said of a side that has no entry.
 ABSENT = {AGAIN: "what the first call gave", LEFT: "as it was before"}
 # Gradients below this share of the largest of all may be zero but for rounding, as of a bias before a norm.
@@ -33,20 +35,27 @@ Inputs = tuple[Tensor, ...]
 
 
 def save_calls(
-    work: Workload, path: Path, *, seed: int, tolerance: float, kept: tuple[str, ...] = ()
+    work: Workload,
+    path: Path,
+    *,
+    seed: int,
+    tolerance: float,
+    kept: Sequence[str] = (),
+    unlike: Sequence[str] = (),
 ) -> tuple[Checksum, ...]:
     """Call the module, and keep all that it gives in a file; return the checksums of its outputs.
 
-    In evaluation it is called twice with the same inputs. What the second call gives is kept where it is another
-    output, by more than the tolerance; so is what a call has changed of weights, buffers and inputs. In training
-    there is a step more, of which outputs, gradients of weights and inputs, and changes are kept. `kept` names what the
-    module has of its own and not from the other side.
+    In evaluation it is called with its inputs, with others, and with its own again. What the last call gives is kept
+    where it is something else than at first, by more than the tolerance; so is what calls have changed of weights,
+    buffers, inputs and earlier outputs. In training there is a step more, of which outputs, gradients of weights and
+    inputs, and changes are kept. `kept` names constants that the module has of its own, `unlike` what of the other
+    side it has no place for.
     """
     module, inputs = _bare(work)
     saved = _evaluate(work, module.eval(), inputs, seed=seed, tolerance=tolerance)
     if work.mode == "train":
         saved |= _train(work, module.train(), inputs, seed=seed, left=saved[LEFT])
-    torch.save({**saved, KEPT: list(kept)}, path)
+    torch.save({**saved, KEPT: list(kept), UNLIKE: list(unlike)}, path)
     sums = tuple(checksum(name, leaf) for name, leaf in saved[OUTPUTS].items())
     del saved
     gc.collect()
@@ -65,10 +74,11 @@ def compare_calls(base: Path, head: Path) -> CallsAgreement:
                 absent=ABSENT.get(group, "nothing"),
                 negligible=NEGLIGIBLE if group == GRADIENTS else 0.0,
             )
-            for group in (OUTPUTS, AGAIN, TRAINING, GRADIENTS, LEFT)
+            for group in (OUTPUTS, OTHER, AGAIN, TRAINING, GRADIENTS, LEFT)
         },
         structures=(left[STRUCTURE], right[STRUCTURE]),
         kept=tuple(right[KEPT]),
+        unlike=tuple(right[UNLIKE]),
     )
 
 
@@ -83,23 +93,58 @@ def _evaluate(
     work: Workload, module: nn.Module, inputs: Inputs, *, seed: int, tolerance: float
 ) -> Kept:
     before = _copy(state_of(module))
+    given = [_fresh(inputs), _fresh(map(_another, inputs)), _fresh(inputs)]
+    returned = []
 
-    def call() -> tuple[Kept, Inputs]:
-        given = tuple(item.detach().clone() for item in inputs)
-        torch.manual_seed(seed)
+    def call(at: int) -> Kept:
+        seed_all(seed)
         with torch.no_grad(), work.numbers():
-            return plain_outputs(module(*given)), given
+            outputs = module(*given[at])
+        returned.append(outputs)
+        return plain_outputs(outputs)
 
-    saved, given = call()
-    left = _changed(_by_number(inputs), _by_number(given))
+    saved = call(0)
+    left = _changed(_by_number(inputs), _by_number(given[0]))
     left |= _changed(before, state_of(module))
-    again = call()[0][OUTPUTS]
-    saved[AGAIN] = {
-        item.name: again.get(item.name, ("nothing", []))
-        for item in compare_tensors(saved[OUTPUTS], again)
-        if item.max_relative_error is None or item.max_relative_error > tolerance
+    other = call(1)[OUTPUTS]
+    # A result has to stay what it was when the module is called again.
+    later = plain_outputs(returned[0])[OUTPUTS]
+    left |= {
+        f"output {name} of an earlier call".replace("  ", " "): later[name]
+        for name in _different(saved[OUTPUTS], later, tolerance=0.0)
     }
-    return {**saved, LEFT: left}
+    returned.clear()
+    again = call(2)[OUTPUTS]
+    different = _different(saved[OUTPUTS], again, tolerance=tolerance)
+    saved[AGAIN] = {name: again.get(name, ("nothing", [])) for name in different}
+    return {**saved, OTHER: other, LEFT: left}
+
+
+def _different(
+    one: Mapping[str, Plain], other: Mapping[str, Plain], *, tolerance: float
+) -> list[str]:
+    return [
+        item.name
+        for item in compare_tensors(one, other)
+        if item.max_relative_error is None or item.max_relative_error > tolerance
+    ]
+
+
+def seed_all(seed: int) -> None:
+    """Seed what a module may draw from: torch, Python and NumPy."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  # the generator that modules draw from without being given one
+
+
+def _fresh(inputs: Iterable[Tensor]) -> Inputs:
+    return tuple(item.detach().clone() for item in inputs)
+
+
+def _another(item: Tensor) -> Tensor:
+    """Other values of the same kind."""
+    moved = item.detach().roll(1, -1) if item.dim() else item.detach()
+    return moved.neg() if item.is_floating_point() or item.is_complex() else moved
 
 
 def _train(
@@ -110,11 +155,12 @@ def _train(
         item.detach().clone().requires_grad_(wanted)
         for item, wanted in zip(inputs, takes_gradient, strict=True)
     )
+    # A leaf that requires a gradient can't be changed in place, as maps in a network can.
+    maps = tuple(item.clone() for item in given)
     before = _copy(state_of(module))
-    torch.manual_seed(seed)
+    seed_all(seed)
     with work.numbers():
-        # A leaf that requires a gradient can't be changed in place, as maps in a network can.
-        outputs = module(*(item.view_as(item) for item in given))
+        outputs = module(*maps)
     kept = {TRAINING: plain_outputs(outputs)[OUTPUTS]}
     ends = [leaf for leaf in tensor_leaves(outputs).values() if _goes_back(leaf)]
     if ends:  # behind a norm the plain sum has no gradient

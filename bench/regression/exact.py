@@ -7,12 +7,12 @@ may change: they have to agree within a tolerance of the number format, stated h
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from bench import records
 from bench.records import (
     Amount,
+    CallsAgreement,
     Checksum,
     Finding,
     FindingVerdict,
@@ -36,24 +36,13 @@ TOLERANCES: Mapping[str, float] = {
 GRADIENT_SLACK = 10
 MOST_NAMED = 3
 OUTPUTS = "outputs"
-AGAIN = "outputs of a second call"
+OTHER = "outputs of other inputs"
+AGAIN = "outputs of a later call"
 TRAINING = "outputs in training"
 GRADIENTS = "gradients"
 LEFT = "what a call leaves changed"
 Key = tuple[object, ...]
 ExactRow = tuple[str, str, Amount, Amount]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallsAgreement:
-    """How far apart is what both sides' calls have given, by groups, with the same weights and inputs.
-
-    `structures` are what the outputs were returned in, `kept` names constants that the head has of its own.
-    """
-
-    groups: Mapping[str, Sequence[TensorAgreement]] = field(default_factory=dict)
-    structures: tuple[str, str] = ("", "")
-    kept: tuple[str, ...] = ()
 
 
 def key_of(record: Record) -> Key:
@@ -180,14 +169,13 @@ def _outputs(base: Record, head: Record, agreement: CallsAgreement | None) -> It
         yield _finding(head, OUTPUTS, "SHOWN", unit="checksum", **fields)
         return
     agreement = agreement or CallsAgreement(groups={OUTPUTS: apart(*sides)})
-    kept = ", ".join(agreement.kept)
-    note = f"the head's own values of {kept}, which are neither trained nor drawn" if kept else ""
+    remark = agreement.remark
     outputs = agreement.groups.get(OUTPUTS, ())
     for item in outputs:
         verdict, reason = _judged(item, tolerance)
         before, after = (side.get(item.name) for side in mixes)
         fields = {"unit": "checksum", "before": before, "after": after}
-        fields["reason"] = f"{reason}; with {note}" if note and verdict == "CHANGED" else reason
+        fields["reason"] = f"{reason}; {remark}" if remark and verdict == "CHANGED" else reason
         yield _finding(head, f"{OUTPUTS} {item.name}".strip(), verdict, **fields)
     if not outputs:
         reason = "not compared: no side returns a tensor"
@@ -196,10 +184,12 @@ def _outputs(base: Record, head: Record, agreement: CallsAgreement | None) -> It
     if returned["before"] != returned["after"]:
         reason = "what the outputs are returned in"
         yield _finding(head, "structure of outputs", "CHANGED", **returned, reason=reason)
-    for group in (AGAIN, TRAINING, GRADIENTS, LEFT):
+    for group in (OTHER, AGAIN, TRAINING, GRADIENTS, LEFT):
         if agreement.groups.get(group):
             slack = GRADIENT_SLACK if group == GRADIENTS else 1
-            yield _group(head, group, agreement.groups[group], slack * tolerance)
+            finding = _group(head, group, agreement.groups[group], slack * tolerance)
+            if group != OTHER or finding.verdict == "CHANGED":
+                yield finding
 
 
 def _group(head: Record, group: str, items: Sequence[TensorAgreement], tolerance: float) -> Finding:

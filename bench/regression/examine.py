@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from bench.compare import ArmDevice, OnStep
-from bench.records import Failure, Finding, Record
+from bench.records import CallsAgreement, Failure, Finding, Record
 from bench.regression import exact
 from bench.regression.requests import Ask, outline
 from bench.regression.revisions import RevisionSide, SideError
@@ -25,7 +25,7 @@ class Examined:
     ask: Ask
     base: Record
     head: Record
-    agreement: exact.CallsAgreement | None = None
+    agreement: CallsAgreement | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:

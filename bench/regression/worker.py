@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bench.compare import ArmTask, refill, take_turns
 from bench.predict import predict_cell  # noqa: F401  # what counts and predicts
 from bench.records import Checksum, Failure, FailureKind, Record, error_failure, one_line
-from bench.regression.calls import save_calls
+from bench.regression.calls import save_calls, seed_all
 from bench.regression.exact import TOLERANCES
 from bench.regression.requests import Ask, outline, requested_cell
 from bench.run import available_bytes, environment_of, make_record, predicted_need, predicted_record
@@ -88,16 +88,19 @@ def _run(cell: Cell, device: str, *, weights: Path, outputs: Path) -> tuple[Chec
     given = torch.load(weights, weights_only=True) if weights.exists() else None
     own: dict[str, Tensor] = {}
     kept: list[str] = []
+    unlike: list[str] = []
 
     def prepare(module: nn.Module) -> None:
         if given is not None:
-            kept.extend(
-                take_state(module, given["weights"], rebuild=partial(_rebuild, cell, device))
-            )
+            shapes = {name: item.shape for name, item in state_of(module).items()}
+            theirs = given["weights"]
+            unlike.extend(name for name in theirs if shapes.get(name) != theirs[name].shape)
+            kept.extend(take_state(module, theirs, rebuild=partial(_rebuild, cell, device)))
         own.update(
             {name: item.detach().to("cpu", copy=True) for name, item in state_of(module).items()}
         )
 
+    seed_all(cell.seed)
     work = make_workload(cell, device, prepare=prepare)
     refill(work, seed=cell.seed)
     if given is None:
@@ -108,13 +111,14 @@ def _run(cell: Cell, device: str, *, weights: Path, outputs: Path) -> tuple[Chec
         for tensor, other in zip(work.inputs, given["inputs"], strict=False):
             if tensor.shape == other.shape:
                 tensor.data.copy_(other)  # it may ask for a gradient
-    tolerance = TOLERANCES[cell.dtype]
-    return save_calls(work, outputs, seed=cell.seed, tolerance=tolerance, kept=tuple(kept))
+    settings = {"seed": cell.seed, "tolerance": TOLERANCES[cell.dtype]}
+    return save_calls(work, outputs, **settings, kept=kept, unlike=unlike)  # type: ignore[arg-type]  # by name
 
 
 def _rebuild(cell: Cell, device: str) -> nn.Module:
     """Build the cell's module as it would be with another seed."""
     modules: list[nn.Module] = []
+    seed_all(cell.seed + 1)
     other = replace(cell, seed=cell.seed + 1, implementation="plain")
     make_workload(other, device, prepare=modules.append)
     return modules[0]

@@ -1,18 +1,16 @@
 """The exact gates: what is compared between two records of a cell, and what is accepted."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
 from bench.records import outcome
-from bench.records.comparison import TensorAgreement
+from bench.records.comparison import CallsAgreement, TensorAgreement
 from bench.records.outcome import Finding, Outcome, SideRecord, worst_first
 from bench.records.record import Checksum, Failure
 from bench.regression import accepted, exact
 from bench.regression.calls import checksum
-from bench.regression.exact import CallsAgreement
 from tests.bench.regression.gated import MULTIPLY, RELU, counts, operator, predicted, record
 
 
@@ -260,7 +258,7 @@ def test_outputs_without_a_tensor_are_not_examined():
 
 
 def test_another_structure_around_the_same_tensors_is_a_change():
-    agreement = replace(agreed(0.0), structures=("tuple([0]: *)", "list([0]: *)"))
+    agreement = agreed(0.0).model_copy(update={"structures": ("tuple([0]: *)", "list([0]: *)")})
     found = exact.compare_records(record(), record(), agreement=agreement)[-1]
     assert (found.quantity, found.verdict) == ("structure of outputs", "CHANGED")
     assert (found.before, found.after) == ("tuple([0]: *)", "list([0]: *)")
@@ -269,7 +267,8 @@ def test_another_structure_around_the_same_tensors_is_a_change():
 @pytest.mark.parametrize(
     ("group", "error", "verdict"),
     [
-        ("outputs of a second call", 1.1e-5, "CHANGED"),
+        ("outputs of a later call", 1.1e-5, "CHANGED"),
+        ("outputs of other inputs", 1.1e-5, "CHANGED"),
         ("outputs in training", 1.1e-5, "CHANGED"),
         ("outputs in training", 1e-5, "SAME"),
         ("gradients", 1.1e-4, "CHANGED"),
@@ -296,7 +295,7 @@ def test_of_many_gradients_the_furthest_are_named():
 
 
 def test_constants_that_the_head_keeps_are_named_where_outputs_changed():
-    agreement = replace(agreed(0.5), kept=("scale",))
+    agreement = agreed(0.5).model_copy(update={"kept": ("scale",)})
     found = exact.compare_records(record(), record(), agreement=agreement)[-1]
     assert found.reason.endswith(
         "; with the head's own values of scale, which are neither trained nor drawn"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.records.comparison import TensorAgreement
+from bench.records.comparison import CallsAgreement, TensorAgreement
 from bench.records.record import Checksum, Counts, Measures, Operator, PredictedMemory, Record
 from bench.regression import exact
 
@@ -80,7 +80,7 @@ def test_each_of_several_outputs_has_its_checksum():
 def test_tf32_is_allowed_what_its_mantissa_gives(error, verdict):
     one = record(dtype="tf32")
     groups = {"outputs": (TensorAgreement(max_relative_error=error),)}
-    found = exact.compare_records(one, one, agreement=exact.CallsAgreement(groups=groups))[-1]
+    found = exact.compare_records(one, one, agreement=CallsAgreement(groups=groups))[-1]
     assert found.verdict == verdict
 
 

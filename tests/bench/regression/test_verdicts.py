@@ -11,7 +11,7 @@ from bench.compare.compare import Settings
 from bench.compare.rounds import Match
 from bench.compare.turns import Ready, plant
 from bench.records import comparison as pairing_record
-from bench.records.comparison import ArmReadings, ArmRecord, TensorAgreement
+from bench.records.comparison import ArmReadings, ArmRecord, CallsAgreement, TensorAgreement
 from bench.records.outcome import Control, Finding, Outcome, SideRecord
 from bench.records.record import (
     Checksum,
@@ -23,7 +23,6 @@ from bench.records.record import (
 )
 from bench.regression import gate
 from bench.regression import verdicts as judging
-from bench.regression.exact import CallsAgreement
 from bench.regression.examine import Examined
 from bench.regression.gate import RevisionTimer
 from bench.regression.planning import Plan
