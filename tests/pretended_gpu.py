@@ -107,6 +107,9 @@ class Event:
     def record(self, *_):
         self.time_s = self.gpu.wall_s()
 
+    def synchronize(self):
+        self.gpu.refuse_in_capture()
+
     def elapsed_time(self, end):
         self.gpu.refuse_in_capture()
         return 1e3 * (end.time_s - self.time_s)

@@ -123,7 +123,11 @@ def play_match(
         return comparison.model_copy(update={"failure": error.failure})
     played: dict[str, ArmRecord] = {
         name: arm.model_copy(
-            update={"launches": match.launches[name], "memory": match.ready[name].memory}
+            update={
+                "launches": match.launches[name],
+                "memory": match.ready[name].memory,
+                "caveats": match.ready[name].caveats,
+            }
         )
         for name, arm in zip(sides, arms, strict=True)
     }

@@ -69,10 +69,11 @@ class ArmTask:
 
 
 class Ready(Model):
-    """Warm: seconds of a call, and what was read of the first one where that was wanted."""
+    """Warm: seconds of a call, what was read of the first one where that was wanted, what its time does not tell."""
 
     call_s: float
     memory: MeasuredMemory | None = None
+    caveats: tuple[str, ...] = ()
 
 
 def play_arm() -> Generator[Ready | TurnTimes | None, Any, None]:
@@ -98,8 +99,9 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
         keep_heap()  # after memory was read, for which the heap keeps nothing
         take = plant(timed_turns(work, device), task.planted)
         with measure.collector_off():
-            call_s = warm_up_arm(take, seconds=WARM_S[device])
-            launches = yield Ready(call_s=call_s, memory=memory)
+            with measure.watched(work, TorchGpu() if device == "cuda" else None) as caveats:
+                call_s = warm_up_arm(take, seconds=WARM_S[device])
+            launches = yield Ready(call_s=call_s, memory=memory, caveats=tuple(caveats))
             while True:
                 launches = yield take(launches)
 

@@ -10,6 +10,7 @@ from bench.measure.cuda_timer import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S
 from bench.measure.nvml import current_nvml, waiting
 
 if TYPE_CHECKING:
+    from bench.measure.cheating import MisleadingCallError, watched
     from bench.measure.exactness import float64_errors
     from bench.measure.measure import measure_cell, memory_on_cpu
     from bench.measure.memory import ALL_KEPT, give_back, measure_memory, set_malloc
@@ -23,12 +24,14 @@ PROBES = {
 }
 _MODULES = {
     "ALL_KEPT": "memory",
+    "MisleadingCallError": "cheating",
     "float64_errors": "exactness",
     "give_back": "memory",
     "measure_cell": "measure",
     "memory_on_cpu": "measure",
     "measure_memory": "memory",
     "set_malloc": "memory",
+    "watched": "cheating",
 }
 
 

@@ -1,6 +1,9 @@
 """The current stream of a GPU as the timer sees it; torch is imported when one is made."""
 
+import ctypes
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from bench.measure import nvml
@@ -9,6 +12,7 @@ from bench.measure.collect import HostClock
 Work = Callable[[], object]
 Event: TypeAlias = Any  # torch.cuda.Event, which only `elapsed_s` reads
 
+PERSISTING_L2_LIMIT = 6  # of cuda.h's CUlimit
 # Cycles a second that no present GPU reaches, so that no hold is too short.
 CYCLES_PER_S = 2.2e9
 
@@ -58,6 +62,27 @@ class TorchGpu(HostClock):
     def synchronize(self) -> None:
         """Wait until the device has nothing left to do."""
         self._torch.cuda.synchronize()
+
+    def lag_s(self) -> float:
+        """Seconds for which the device works on after the current stream has come to what is queued in it now."""
+        event = self._torch.cuda.Event()
+        event.record()
+        event.synchronize()
+        began_s = time.perf_counter()
+        self.synchronize()
+        return time.perf_counter() - began_s
+
+    def persisting_l2_bytes(self) -> int:
+        """Second-level cache that this process has set aside for what it wants to stay in it; 0 unless it did so.
+
+        `cuCtxGetLimit` of CUDA's driver with `CU_LIMIT_PERSISTING_L2_CACHE_SIZE`; 0 also where there is no such call.
+        """
+        size = ctypes.c_size_t(0)
+        with suppress(OSError, AttributeError):
+            driver = ctypes.CDLL("libcuda.so.1")
+            if driver.cuCtxGetLimit(ctypes.byref(size), PERSISTING_L2_LIMIT) != 0:
+                return 0
+        return size.value
 
     def capture(self, work: Work) -> Work:
         """Capture one call as a CUDA graph that the result replays, or raise RuntimeError.

@@ -44,7 +44,7 @@ class RoundRecord(Model):
 
 
 class ArmRecord(Model):
-    """One side: what it was, what it needs, and by how many calls a reading was taken."""
+    """One side: what it was, what it needs, by how many calls a reading was taken, and what a time does not tell."""
 
     arm: str
     cell: str
@@ -54,6 +54,7 @@ class ArmRecord(Model):
     predicted_peak_bytes: int | None = None
     predicted_increment_bytes: int | None = None
     memory: MeasuredMemory | None = None
+    caveats: tuple[str, ...] = ()
 
 
 class TensorAgreement(Model):

@@ -167,7 +167,8 @@ class Timing(Model):
     """Samples of one clock; each sample is the time of one call, over `launches` calls.
 
     `rejected` are the indexes of samples whose GPU clock was low or throttled; they stay in
-    `samples_s`. `notes` say what could not be had, e.g. a graph that would not be captured.
+    `samples_s`. `notes` say what could not be had, e.g. a graph that would not be captured; `caveats`
+    what the call does that its time does not tell, e.g. that it returns its input.
     """
 
     clock: Literal["cuda-events", "cuda-graph", "process", "wall"]
@@ -182,6 +183,7 @@ class Timing(Model):
     throttle_reasons: tuple[str, ...] = ()
     floor_s: float | None = None
     notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
 class OperatorTime(Model):

@@ -95,7 +95,7 @@ def comparison_sentence(comparison: Comparison) -> str:
 
 
 def _verdict_rows(comparison: Comparison) -> Iterator[tuple[Value, ...]]:
-    arms = (comparison.second.arm, comparison.first.arm, comparison.size)
+    arms = (*map(_arm, (comparison.second, comparison.first)), comparison.size)
     failure = comparison.failure
     if failure is not None:
         word = model.FAILURE_WORDS[failure.kind]
@@ -116,6 +116,10 @@ def _verdict_rows(comparison: Comparison) -> Iterator[tuple[Value, ...]]:
             f"{(min if verdict == 'SAME' else max)(decisive)} of {decision.rounds}",
             *(statistics.median(map(statistics.median, turns)) for turns in times),
         )
+
+
+def _arm(arm: ArmRecord) -> Value:
+    return Mark("; ".join(arm.caveats), arm.arm) if arm.caveats else arm.arm
 
 
 def _memory_row(comparison: Comparison) -> tuple[Value, ...]:

@@ -146,7 +146,7 @@ def time_interval(timing: Timing | None) -> Interval | None:
         f"calls that fitted into the time: {calls}": calls < MIN_SAMPLES,
         "the warm-up never became steady": calls >= MIN_SAMPLES and not timing.steady,
     }
-    notes = "; ".join(doubt for doubt, is_so in doubts.items() if is_so)
+    notes = "; ".join((*(doubt for doubt, is_so in doubts.items() if is_so), *timing.caveats))
     narrow = is_conclusive(kept, relative=CONCLUSIVE_WIDTH[timing.clock])
     doubtful = not (kept and timing.steady and narrow)
     return Interval(time.median, time.low, time.high, doubtful, notes)

@@ -96,6 +96,12 @@ def test_a_row_has_ratio_floor_bar_rounds_and_both_times():
     ]
 
 
+def test_an_arm_whose_calls_have_a_caveat_says_so():
+    shown = text(comparison(second=arm("mine:identity", 0, caveats=("returns its input",))))
+    assert "| mine:identity <sup>a</sup> |" in shown
+    assert "<sup>a</sup> returns its input" in shown
+
+
 def test_what_is_inconclusive_says_why():
     said = text(comparison(1.0, rounds=rounds(1.0, control=1.2)))
     assert "this machine cannot decide: in 20 of 20 rounds an arm differed from itself" in said

@@ -46,6 +46,11 @@ def test_doubts_of_the_timer_are_noted(field, word):
     assert word in found.note
 
 
+def test_what_was_seen_of_the_call_is_noted():
+    found = values.time_interval(timing([1.0] * 30, steady=False, caveats=("returns its input",)))
+    assert found.note == "the warm-up never became steady; returns its input"
+
+
 def row_of(make, *records):
     built = frame.build_frame(records)
     return built[built["protocol"] != "published"].to_dict("records")[0]
