@@ -17,7 +17,7 @@ from bench.analysis import Datasheet, cublas_bytes, usable_bytes
 from bench.predict import fake
 from bench.predict.allocator import DeviceFullError, Event, replay
 from bench.predict.live_memory import Meter, follow_call
-from bench.predict.predict import make_fake
+from bench.predict.predict import make_fake, uncompiled
 from bench.records import Fit, PeakPart, one_line
 from experiments import variants
 from experiments.spec import Cell
@@ -75,7 +75,7 @@ class Calls:
 
 
 def _trace(cell: Cell) -> Call:
-    with fake.on("cuda"):
+    with fake.on("cuda"), uncompiled():
         work = make_fake(cell, "cuda")
         meter = follow_call(work.module, work.inputs, mode=cell.mode, numbers=work.numbers)
     whole_bytes = replay(meter.events, meter.call_at).whole_bytes

@@ -1,6 +1,7 @@
 """Counts and predicts a cell: operations and memory of one call, on fake tensors."""
 
-from contextlib import nullcontext
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -40,15 +41,16 @@ def _predict(cell: Measurement, aim: Device, *, instead: bool = False) -> Measur
         require_format(cell.dtype, aim)
     with fake.on(aim):
         work = make_fake(cell, aim)
-        predicted = predict_memory(
-            work.module,
-            work.inputs,
-            mode=cell.mode,
-            numbers=work.numbers,
-            with_allocator=aim == "cuda",
-        )
-        work.drop_input_gradients()
-        counts = _counts(cell, work)
+        with uncompiled():
+            predicted = predict_memory(
+                work.module,
+                work.inputs,
+                mode=cell.mode,
+                numbers=work.numbers,
+                with_allocator=aim == "cuda",
+            )
+            work.drop_input_gradients()
+            counts = _counts(cell, work)
     if cell.implementation == "onnxruntime":  # which has its own memory plan
         return Measures(counts=counts)
     # Autocast and the choice of an attention kernel differ by device.
@@ -82,6 +84,12 @@ def _counts(cell: Measurement, work: Workload) -> Counts:
         execute=not is_own,
         kind=None if is_own else (cell.subject, cell.dtype, work.inputs[0].device, *rewriting),
     )
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Have modules that somebody compiled run as they were written: to compile them for modes of ours is of no use."""
+    is_used = "torch._dynamo" in sys.modules  # whose import takes seconds
+    return torch.compiler.set_stance("force_eager") if is_used else nullcontext()
 
 
 def make_fake(cell: Measurement, device: Device) -> Workload:

@@ -364,6 +364,20 @@ def test_a_warm_up_never_calls_a_block_at_another_size(own):
     assert set(sizes) == {(1, C, 5, 6)}
 
 
+def test_what_is_compiled_is_predicted_as_it_was_written(own):
+    compiled = []
+
+    def backend(graph, _):
+        compiled.append(graph)
+        return graph.forward
+
+    assert (
+        predict_cell(own(lambda: torch.compile(Around(), backend=backend))).counts.macs
+        == 2 * N * C * C
+    )
+    assert compiled == []
+
+
 def test_what_returns_no_module_is_told_how_it_was_called(own):
     with pytest.raises(ValueError, match=r"make\(channels=4\) of 'theirs:make' returned int"):
         make_workload(own(lambda channels: 3), "cpu")
