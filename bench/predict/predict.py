@@ -116,4 +116,5 @@ def make_fake(cell: Measurement, device: Device) -> Workload:
                 module = build_module(cell)
         module = fake.replace_tensors(module, partial(fake.as_fake, device=device))
         work = complete_workload(cell, module, runs=False)
-    return replace(work, inputs=tuple(fake.as_fake(item, device) for item in work.inputs))
+    inputs = (fake.as_fake(item, device).requires_grad_(item.requires_grad) for item in work.inputs)
+    return replace(work, inputs=tuple(inputs))

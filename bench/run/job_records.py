@@ -159,7 +159,9 @@ def _foresee(cell: Job, where: Environment) -> Failure | None:
         return Failure(kind="unavailable", reason=reason)
     try:
         predicted = _predictions(cell, where.device).predicted
-    except Exception:  # noqa: BLE001  # what can't be predicted is simply tried
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  # what can't be predicted is simply tried
         return None
     return memory_failure(predicted_need(predicted), where, who="needs")
 

@@ -145,14 +145,17 @@ def _of_bag(
     """What a factory with `**kwargs` is given: what the class takes that it hands them to, or both widths."""
     if not any(item.kind is item.VAR_KEYWORD for item in every.values()):
         return {}
-    for base in inspect.getmro(factory)[1:] if inspect.isclass(factory) else ():
-        if "__init__" in vars(base) and base not in (nn.Module, object):
-            named = inspect.signature(base).parameters
-            taken = _name_of_channels(named)
-            widths: dict[str, object] = {taken: subject.channels} if taken else {}
-            return widths | (
-                {"key_channels": subject.key_channels} if "key_channels" in named else {}
-            )
+    bases = inspect.getmro(factory) if inspect.isclass(factory) else ()
+    makers = [base for base in bases if "__init__" in vars(base)]
+    makers = makers[: makers.index(nn.Module)] if nn.Module in makers else []
+    if bases and not makers:  # nn.Module takes none, though it says so
+        return {}
+    for base in makers[1:]:
+        named = inspect.signature(base).parameters
+        taken = _name_of_channels(named)
+        if taken or not any(item.kind is item.VAR_KEYWORD for item in named.values()):
+            given: dict[str, object] = {taken: subject.channels} if taken else {}
+            return given | {key: subject.key_channels for key in named if key == "key_channels"}
     return {"channels": subject.channels, "key_channels": subject.key_channels}
 
 

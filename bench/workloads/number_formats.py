@@ -65,11 +65,13 @@ def switch_format(dtype: Dtype, device: str) -> None:
 
 @contextmanager
 def unswitched() -> Iterator[None]:
-    """Put the process's precision back at the end of a `with` block, for the cell that comes next."""
+    """Put the process's switches back at the end of a `with` block, for the cell that comes next."""
     before = [backend.fp32_precision for backend in _BACKENDS]
+    has_fast_path = torch.backends.mha.get_fastpath_enabled()
     try:
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(has_fast_path)
         for backend, precision in zip(_BACKENDS, before, strict=True):
             if backend.fp32_precision != precision:
                 backend.fp32_precision = precision

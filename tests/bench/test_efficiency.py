@@ -88,6 +88,10 @@ def test_help_is_quick(module):
             "folder 'pyproject.toml' can't be written (File exists); pass another",
         ),
         (["--sise", "3x4"], "unrecognized arguments: --sise 3x4"),
+        (["--layout", "nlc"], "--layout is of your own module, and none is named"),
+        (["--inputs", "2", "--block", "apnb"], "--inputs is of your own module, and none is named"),
+        (["--layout", "chw"], "argument --layout: invalid choice: 'chw' (choose from"),
+        (["--block", "json:load"], "load needs fp"),
     ],
 )
 def test_a_wrong_argument_gets_one_line_and_status_2(tmp_path, arguments, message):
@@ -192,6 +196,76 @@ def test_what_somebodys_own_module_prints_is_not_among_the_records(tmp_path):
     done = call_beside(tmp_path, "--block", "chatty:block")
     assert len(json.loads(done.stdout)) == 2
     assert {"imported", "made", "called"} <= set(done.stderr.split())
+
+
+FAILING = """
+import torch
+class Wrong(torch.nn.Module):
+    def forward(self, x):
+        assert x.shape[2] % 5 == 0
+        return x
+def wrong(channels): return Wrong()
+def ends(): raise SystemExit(7)
+class Tall(torch.nn.Conv2d):
+    def __init__(self, channels, height):
+        super().__init__(channels, channels, 1)
+        self.table = torch.nn.Parameter(torch.ones(height, 1))
+    def forward(self, x): return super().forward(x) * self.table
+class Tokens(torch.nn.Linear):
+    def __init__(self, dim, out=3): super().__init__(dim, out)
+"""
+
+
+def test_what_fails_is_a_row_with_its_place_and_status_1_and_the_others_go_on(tmp_path):
+    (tmp_path / "failing.py").write_text(FAILING)
+    blocks = ("failing:wrong", "failing:ends", "failing:Tall")
+    done = call_beside(tmp_path, "--device", "meta", "--block", *blocks)
+    assert done.returncode == 1, done.stderr
+    wrong, ends, tall = json.loads(done.stdout)
+    place = "(failing.py, line 5); made by wrong(channels=8)"
+    assert wrong["failure"]["reason"] == f"can't be predicted: AssertionError (no text) {place}"
+    assert "SystemExit: 7 (failing.py, line 8)" in ends["failure"]["reason"]
+    assert tall["measures"]["counts"]["macs"] == 8 * 8 * 9 * 7
+    for form in ("table", "markdown", "latex", "csv"):
+        env = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "", "COLUMNS": "300"}
+        shown = call(
+            *TINY, "--device", "meta", "--block", *blocks, "--format", form, cwd=tmp_path, env=env
+        )
+        assert shown.returncode == 1
+        text = shown.stdout.replace("\\", "")
+        assert "AssertionError (no text) (failing.py, line 5)" in " ".join(text.split())
+
+
+def test_a_class_is_measured_at_the_one_size_that_it_is_made_for(tmp_path):
+    (tmp_path / "failing.py").write_text(FAILING)
+    done = call_beside(tmp_path, "--block", "failing:Tall", "--mode", "train")
+    assert done.returncode == 0, done.stderr
+    predicted, measured = json.loads(done.stdout)
+    assert predicted["input_gradient"] is True
+    assert measured["measures"]["timings"]
+
+
+def test_a_block_of_tokens_stands_beside_one_of_maps(tmp_path):
+    (tmp_path / "failing.py").write_text(FAILING)
+    blocks = ("apnb", "failing:Tokens(out=5)", "failing:Tokens(out=5):compiled")
+    done = call_beside(tmp_path, "--layout", "nlc", "--device", "meta", "--block", *blocks)
+    assert done.returncode == 0, done.stderr
+    named, tokens, compiled = json.loads(done.stdout)
+    assert "layout" not in named["axes"]
+    assert (tokens["axes"]["block"], tokens["axes"]["layout"]) == (blocks[1], "nlc")
+    assert tokens["measures"]["counts"]["macs"] == 9 * 7 * 8 * 5
+    assert compiled["implementation"] == "compiled"
+
+
+def test_arms_go_back_to_their_inputs_both_or_neither():
+    def arms(*names):
+        ((first, second),) = efficiency.pairs(
+            efficiency.parser().parse_args(["--mode", "train", "--compare", *names])
+        )
+        return first.goes_back_to_inputs, second.goes_back_to_inputs
+
+    assert arms("nb", "apnb") == (False, False)
+    assert arms("nb", "a:b") == arms("a:b", "nb") == (True, True)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a side's process does with a cell, and what becomes of one that dies."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -101,7 +102,9 @@ def test_what_is_not_there_is_unavailable(examine):
 def test_what_fails_when_it_runs_keeps_its_counts(examine):
     found = examine("fails")
     assert found.failure.kind == "error"
-    assert found.failure.reason.startswith("RuntimeError: not here")
+    assert re.fullmatch(
+        r"RuntimeError: not here \(.*worker_blocks\.py, line \d+\)", found.failure.reason
+    )
     assert found.measures.counts.parameters == 12
 
 

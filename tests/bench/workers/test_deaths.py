@@ -33,7 +33,7 @@ def test_the_same_death_is_the_same_failure(monkeypatch, who, death):
     before = psutil.Process().children()
     outcome = ASKED[who](1.0 if death == "hang" else 60.0)
     kind, reason = DEATHS[death]
-    assert outcome.reason == reason
+    assert outcome.reason.startswith(reason)  # where an error is raised, its place stands behind
     assert who == "counter" or outcome.kind == kind  # a tool's row has a reason alone
     assert set(psutil.Process().children()) <= set(before)
 
