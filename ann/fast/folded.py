@@ -77,6 +77,7 @@ class FoldedNonLocal(EvalOnly, FastNonLocal):
             and not self.has_out_norm
             and is_exactly(self.combine.bottleneck.norm, nn.Identity)
         )
+        self.drops = self.is_composed and not is_idle(self.combine.dropout)
         if self.is_composed:
             conv = self.combine.bottleneck.conv
             first, second = conv.weight.flatten(1).chunk(2, dim=1)
@@ -101,7 +102,7 @@ class FoldedNonLocal(EvalOnly, FastNonLocal):
         bottleneck = self.combine.bottleneck
         of_input = Affine(bottleneck.conv.weight.flatten(1), None)(x.flatten(2))
         reduced = rectify(bottleneck, apply(out, context, like=x, onto=of_input))
-        return self.combine.dropout(reduced)
+        return self.combine.dropout(reduced) if self.drops else reduced
 
 
 def _set(conv: nn.Conv2d, affine: Affine) -> None:

@@ -99,23 +99,30 @@ def project(
     return rectify(module, module.norm(out)) if isinstance(module, ConvNorm) else out
 
 
+class InPlaceReLU(nn.ReLU):
+    """A ReLU of which it is known that nothing else needs what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(inplace=True)
+
+
 def rectify(module: ConvNorm, x: Tensor) -> Tensor:
     """Apply the activation of a convolution with norm, which works in place where `rectify_in_place` had it so."""
-    return module.relu(x)
+    return x.relu_() if type(module.relu) is InPlaceReLU else module.relu(x)
 
 
 def rectify_in_place(module: nn.Module) -> None:
     """Have each ReLU behind a known norm of a block work in place: nothing else has or needs the norm's result."""
     for part in module.modules():
         if isinstance(part, ConvNorm) and is_exactly(part.norm, *KNOWN_NORMS):
-            part.relu = nn.ReLU(inplace=True) if is_exactly(part.relu, nn.ReLU) else part.relu
+            part.relu = InPlaceReLU() if is_exactly(part.relu, nn.ReLU) else part.relu
 
 
 def projects_alike(module: nn.Module) -> bool:
     """Whether a second call of a projection gives the first one's result, and moves nothing but known statistics."""
     if not isinstance(module, ConvNorm):
         return True
-    activation = is_exactly(module.relu, nn.ReLU, nn.Identity)
+    activation = is_exactly(module.relu, nn.ReLU, InPlaceReLU, nn.Identity)
     return activation and is_exactly(module.norm, *KNOWN_NORMS)
 
 
