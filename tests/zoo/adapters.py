@@ -333,3 +333,18 @@ class Mamba(nn.Module):
 
     def forward(self, x):
         return self.inner(x.flatten(2).mT).mT.reshape(x.shape)
+
+
+class Nested(nn.Module):
+    """Sequences of several lengths in one tensor, without padding."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.embed, self.out = nn.Linear(channels, 2 * channels), nn.Linear(channels, channels)
+
+    def forward(self, x):
+        tokens = x.flatten(2).mT.flatten(0, 1)
+        ends = torch.tensor([0, len(tokens) // 4, len(tokens)])
+        gate, value = self.embed(torch.nested.nested_tensor_from_jagged(tokens, ends)).chunk(2, -1)
+        flat = self.out(F.layer_norm(gate.sigmoid() * value, value.shape[-1:])).values()
+        return flat.unflatten(0, (len(x), -1)).mT.reshape(x.shape)

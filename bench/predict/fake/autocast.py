@@ -4,7 +4,7 @@ Autocast casts tensors on a GPU alone, but autograd asks the driver for the stre
 autocast autograd is off, what has been cast comes to a mode, and from there goes on to autograd as on meta.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +16,7 @@ from torch._ops import HigherOrderOperator
 from torch.amp.autocast_mode import autocast
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ann.spec import UnavailableError
 from bench.predict.fake import unwatched
 
 Overload: TypeAlias = Any  # an OpOverload, whose class is private
@@ -45,11 +46,17 @@ class Mode(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(
-        self, func: Overload, types: object, args: Arguments = (), kwargs: Keywords | None = None
+        self,
+        func: Overload,
+        types: Sequence[type],
+        args: Arguments = (),
+        kwargs: Keywords | None = None,
     ) -> Any:  # noqa: ANN401
-        del types
         if func is ASK_DEVICE:
             return self.device_of(args[0])
+        if any(map(is_made_of_others, types)):
+            _require_streams(args)
+            return NotImplemented  # then it says what is done with those
         if isinstance(func, HigherOrderOperator):  # it is given functions, as flex_attention is
             return self.follow_parts(func, args, dict(kwargs or {}))
         return self.follow(func, args, dict(kwargs or {}))
@@ -72,6 +79,23 @@ class _ByParts(Mode):
             return func(*args, **kwargs)
         with self:
             return func.decompose(*args, **kwargs)
+
+
+@cache
+def is_made_of_others(kind: type) -> bool:
+    """Whether tensors of a type are made of other tensors, as nested ones are."""
+    return hasattr(kind, "__tensor_flatten__")
+
+
+def _require_streams(args: Arguments) -> None:
+    """Refuse to go back through nested tensors of a GPU that is not there.
+
+    Autograd asks the driver for their stream, and without one ends the process.
+    """
+    on_gpu = any(isinstance(item, Tensor) and item.device.type == "cuda" for item in args)
+    if on_gpu and torch.is_grad_enabled() and not torch.cuda.is_available():
+        msg = "training of nested tensors can't be predicted for a GPU; pass --device cpu, or --mode eval"
+        raise UnavailableError(msg)
 
 
 def carry_out(func: HigherOrderOperator, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401

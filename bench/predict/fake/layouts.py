@@ -107,7 +107,7 @@ def _typed(
 
 def _recurrent_layer(args: Arguments, result: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """An LSTM of oneDNN's, which in training keeps for the way back what it calls its workspace."""
-    steps, batch = (args[0].shape[axis] for axis in ((1, 0) if args[14] else (0, 1)))
+    steps, batch = args[0].shape[:2]  # also of a layer that has batches first
     kept_bytes = 0
     if args[15]:
         each, once = _workspace_bytes(args[0].shape[-1], args[10], args[0].dtype)

@@ -97,11 +97,17 @@ class FakeTensor(Tensor):
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
-        cls, func: Overload, _: object, args: Arguments = (), kwargs: Keywords | None = None
+        cls,
+        func: Overload,
+        types: Sequence[type],
+        args: Arguments = (),
+        kwargs: Keywords | None = None,
     ) -> Any:  # noqa: ANN401
         """Follow the operator where no mode is on."""
         if func is autocast.ASK_DEVICE:
             return autocast.device_for_cpp(args[0])
+        if any(map(autocast.is_made_of_others, types)):
+            return NotImplemented
         return _follow(func, args, dict(kwargs or {}))
 
 

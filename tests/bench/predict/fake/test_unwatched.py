@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+from ann.spec import UnavailableError
 from bench.predict import fake
 from bench.predict.fake import Mode, operator_name
 from bench.predict.ledger import count
@@ -191,3 +192,30 @@ def test_a_cumulative_batch_norm_reads_how_many_maps_it_has_seen():
     with fake.on("cpu"):
         module, inputs = faked(nn.BatchNorm2d(8, momentum=None), torch.randn(2, 8, 4, 4))
         assert predict_memory(module, inputs, mode="train").increment_bytes > 0
+
+
+class Ragged(nn.Module):
+    """A linear layer on sequences of several lengths."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(16, 32)
+
+    def forward(self, tokens):
+        ends = torch.tensor([0, 10, 64], device=tokens.device)
+        return self.inner(torch.nested.nested_tensor_from_jagged(tokens, ends)).values()
+
+
+@pytest.mark.parametrize(("device", "mode"), [("cpu", "eval"), ("cpu", "train"), ("cuda", "eval")])
+def test_a_nested_tensor_is_followed_into_what_it_is_made_of(device, mode):
+    with fake.on(device):
+        module, inputs = faked(Ragged(), torch.randn(64, 16), device=device)
+        macs = count(module, inputs, mode=mode).macs
+    assert macs == (1 if mode == "eval" else 2) * 64 * 16 * 32
+
+
+def test_training_of_a_nested_tensor_is_refused_for_a_gpu_that_is_not_there():
+    with fake.on("cuda"):
+        module, inputs = faked(Ragged(), torch.randn(64, 16), device="cuda")
+        with pytest.raises(UnavailableError, match="training of nested tensors can't be predicted"):
+            count(module, inputs, mode="train")
