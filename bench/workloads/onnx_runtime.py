@@ -56,7 +56,7 @@ def make_session_module(module: nn.Module, inputs: tuple[Tensor, ...]) -> OnnxRu
     _runtime()
     kinds = {(tensor.device.type, tensor.dtype) for tensor in inputs}
     if module.training or kinds != {("cpu", torch.float32)}:
-        msg = "implementation 'onnxruntime' is inference in float32 on the CPU here; pass mode eval, dtype float32"
+        msg = "implementation 'onnxruntime' is inference in float32 on the CPU here; pass --mode eval --dtype float32"
         raise UnavailableError(msg)
     with tempfile.TemporaryDirectory() as folder:
         file = export.to_onnx(module, inputs, Path(folder) / "module.onnx")

@@ -132,7 +132,13 @@ def _memory_row(comparison: Comparison) -> tuple[Value, ...]:
         difference = "not at all" if error == 0 else f"{error:.1e}"
     unpredictable = Mark("this arm can't be predicted")
     unread = Mark("this device gives no such reading" if comparison.rounds else "not compared")
-    counted = (model.ratio_of(*map(_macs, arms)), *predicted, model.ratio_of(*predicted))
+    no_ratio = Mark("the other arm has none, so there is no ratio")
+    pairs = (tuple(map(_macs, arms)), predicted)
+    macs, memory = (
+        no_ratio if pair[1] == 0 and pair[0] is not None else model.ratio_of(*pair)
+        for pair in pairs
+    )
+    counted = (macs, *predicted, memory)
     read = (*measured, model.ratio_of(*measured))
     return (
         *(of.arm, against.arm, comparison.size, difference),

@@ -330,7 +330,7 @@ def test_without_a_tensor_there_is_nothing_to_train(own):
 def test_attention_of_torch_runs_by_the_operators_that_are_predicted(own):
     cell = own(lambda: nn.TransformerEncoderLayer(C, 2, 8, batch_first=True), layout="nlc")
     work = make_workload(cell, "cpu")
-    with torch.profiler.profile() as profile:
+    with torch.profiler.profile(acc_events=True) as profile:
         work()
     assert "aten::_transformer_encoder_layer_fwd" not in {row.key for row in profile.key_averages()}
     names = {row.name for row in predict_cell(cell).counts.ledger}

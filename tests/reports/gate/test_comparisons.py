@@ -114,6 +114,13 @@ def test_memory_and_outputs_stand_beside_it():
     assert row[5:] == (5 * MEBI, 10 * MEBI, 0.5, 10 * MEBI, 20 * MEBI, 0.5)
 
 
+def test_two_arms_without_macs_have_no_ratio_and_are_predicted():
+    arms = {name: arm("mine:block", 5, macs=0) for name in ("first", "second")}
+    said = text(comparison(**arms))
+    assert "the other arm has none, so there is no ratio" in said
+    assert "can't be predicted" not in said
+
+
 def test_outputs_without_any_difference_are_said_to_be_alike():
     _, beside = paired.comparison_tables([comparison(agreement=Agreement(max_relative_error=0.0))])
     assert beside.rows[0][3] == "not at all"
