@@ -11,6 +11,7 @@ from bench.records.comparison import (
     ClockName,
     Comparison,
     RoundRecord,
+    Trials,
     read_comparisons,
 )
 from bench.records.estimation import ALL_DEVICES, ERRORS_FILE, EstimateErrors, read_errors

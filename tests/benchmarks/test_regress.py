@@ -78,6 +78,7 @@ def simulated(draw, one, role, *, luck, factor, margin, shared):
         margin=margin,
         level=sign_test.LEVEL,
         comparisons=shared,
+        most_rounds=sign_test.ROUNDS,
         rounds=rounds,
         failure=None,
     )
