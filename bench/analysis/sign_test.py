@@ -1,7 +1,7 @@
 """Which of two arms is faster: the rule, a pure function of the readings of rounds.
 
-In a round every arm runs in a fresh process of its own, all by turns (A C B B C A, and again; C is
-A once more, the control), so that what changes slowly falls on all alike. A round gives one number,
+In a round every arm runs in a fresh process of its own, all by turns (C is A once more, the
+control), so that what changes slowly falls on all alike. A round gives one number,
 the median of the ratios of turns that are neighbours: where a machine's speed drifts by a fifth it
 scatters by 0.8 %, the ratio of the lower quartiles by 1.4 %. Nothing is assumed about how:
 rounds are independent, and where the true ratio is a bound, a round lies above it half of the time.

@@ -1,14 +1,14 @@
-"""Interleaved A/B comparison: fresh processes in every round, A C B B C A, C being A once more.
+"""Interleaved A/B comparison: fresh processes in every round, A, B and C, which is A once more.
 
 `bench.analysis.sign_test` says what a verdict means and how sure it is. Here the readings are taken. In a round
 three processes are started together, get warm, and then take turns of some twenty milliseconds, one
-at a time, forth and back as often as fits into a second and a half, so that what drifts on the machine falls
-on all alike, and a process that was dealt a bad layout does harm in its own round alone. The next
-round swaps A and B. On a processor the verdict is by process time (all threads summed), on a GPU by
-events; the wall clock stands beside it.
+at a time, as often as the scatter of the turns asks for and three seconds at most, so that what drifts on the
+machine falls on all alike, and a process that was dealt a bad layout does harm in its own round alone. The
+next round swaps A and B. On a processor the verdict is by process time (all threads summed), on a GPU by
+events; the wall clock stands beside it. After each round one looks whether it is decided.
 
-A round costs six seconds of one core, for starting, and the turns: 20 rounds of short calls take two
-to three minutes on two cores.
+On a processor under Linux a round costs a second of one core for getting ready, and the turns; elsewhere six more for
+loading torch.
 """
 
 import math
