@@ -47,6 +47,7 @@ MARGIN = 0.02
 ROUNDS = 60  # at most; most comparisons end after 12 to 20
 LEVEL = 0.001
 FLOORS = 2.0
+MEMORY_ROUNDS = 20  # that memory is waited for, where the clock is decided
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,13 +105,15 @@ def setting_of(comparison: "Comparison") -> operating.Setting | None:
 
 
 def is_decided(comparison: "Comparison") -> bool:
-    """Whether further rounds can change no verdict on the clock that decides, nor on memory where each round has it."""
+    """Whether the clock that decides is decided, or can't be; memory is waited for, where each round has it."""
     if not comparison.rounds:
         return False
     if not decide_comparison(comparison, comparison.clocks[0]).is_final:
         return False
     memory = memory_of(comparison)
-    return not memory or decide(memory, **_rule(comparison)).is_final
+    if not memory or len(memory) >= MEMORY_ROUNDS:
+        return True
+    return decide(memory, **_rule(comparison)).is_final
 
 
 def memory_of(comparison: "Comparison") -> "tuple[ArmReadings, ...]":

@@ -33,7 +33,7 @@ SWAPPED = str.maketrans("AB", "BA")  # in every other round
 # steadily cancels out, as it does in the short lap of long turns, which leave nothing in a cache.
 LAP, SHORT_LAP = "ACBCABABCBCACBABAC", "ACBBCA"
 LONG_TURN_S = 0.1
-LEAST_LAPS, MOST_LAPS = 2, 24
+LEAST_TURNS, MOST_LAPS = 6, 24  # turns of an arm
 # Of a round's median: its standard error as a share of the margin, and that of a mean of as many normal numbers.
 PRECISION = 0.25
 MEDIAN_ERROR = 1.2533
@@ -146,7 +146,7 @@ class Match:
     least_launches: int = 1
     launches: dict[Name, int] = field(init=False, default_factory=dict)
     lap: str = field(init=False, default=LAP)
-    laps: int = field(init=False, default=LEAST_LAPS)
+    laps: int = field(init=False, default=1)
     _deviations: list[float] = field(init=False, default_factory=list)
     ready: Mapping[Name, Ready] = field(init=False, default_factory=dict)
 
@@ -212,12 +212,14 @@ class Match:
         launches = max(self.least_launches, min(wanted, most, MOST_LAUNCHES))
         self.launches = dict.fromkeys(calls_s, launches)
         self.lap = SHORT_LAP if launches * max(calls_s.values()) > LONG_TURN_S else LAP
+        self.laps = math.ceil(LEAST_TURNS / (len(self.lap) / len(LETTERS)))
 
     def _laps_wanted(self) -> int:
         """So many that a round's median is as sure as is wanted, by the scatter of turns in the rounds so far."""
         error = PRECISION * math.log1p(self.settings.margin)
         turns = (MEDIAN_ERROR * statistics.median(self._deviations) / error) ** 2
-        return max(LEAST_LAPS, min(MOST_LAPS, math.ceil(turns / (len(self.lap) / 3))))
+        turns = max(LEAST_TURNS, math.ceil(turns))
+        return min(MOST_LAPS, math.ceil(turns / (len(self.lap) / len(LETTERS))))
 
 
 def _deviation(readings: ArmReadings) -> float:

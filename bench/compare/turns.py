@@ -3,8 +3,8 @@
 On a processor under Linux it is a fork of a process that has loaded torch and run nothing: a fork of one whose OpenMP
 threads have run would hang, and so would a driver's. Loading takes two seconds of a core, a fork a hundredth. All
 forks of a process have its libraries at the same addresses, which is a luck of its own: so the three arms of a round
-are forks of one process, the rounds take three processes by turns, and each arm's heap begins with blocks of random
-sizes. What that leaves is in docs/measuring.md. On a GPU each arm is spawned.
+are forks of one process, the rounds take three processes by turns, and each arm's heap has blocks of random sizes
+before what a call makes. What that leaves is in docs/measuring.md. On a GPU each arm is spawned.
 
 What makes equal processes differ is mostly the C library's heap: where a freed tensor happens to lie
 at its top, each call gives the memory back and takes it again, page by page. One process in three
@@ -93,7 +93,6 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
     from bench.workloads import make_workload, warm_device  # brings torch
 
     cell, device = task.cell, task.device
-    scatter_heap()
     warm_device(cell, device)
     work = make_workload(cell, device)
     # In inference under autocast all calls share what it has cast, as in cells.
@@ -104,6 +103,7 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
         if task.outputs is not None:
             save_outputs(work, task.outputs)
         keep_heap()  # after memory was read, for which the heap keeps nothing
+        scatter_heap()  # which would be read as half a MiB more, or not
         take = plant(timed_turns(work, device), task.planted)
         with measure.collector_off():
             call_s = warm_up_arm(take, seconds=WARM_S[device])
