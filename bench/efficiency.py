@@ -29,7 +29,7 @@ import reports
 from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench import cli
-from bench.analysis import DEVICES, USUAL_DEVICES, find_device
+from bench.analysis import DEVICES, ROUNDS, USUAL_DEVICES, find_device
 from experiments import machine, select, variants
 from experiments.spec import Cell, Layout, OwnModule, Protocol
 
@@ -75,7 +75,7 @@ def parser() -> cli.Parser:
     comparing = {
         "--compare": "arms to run by turns; the verdict is on B",
         "--margin": "what does not matter (default: 0.02, 2 %%)",
-        "--rounds": "rounds of fresh processes (default: 20)",
+        "--rounds": f"rounds of fresh processes at most (default: {ROUNDS})",
         "--level": "of a wrong verdict on each side, shared by the sizes (default: 0.001)",
     }
     settings: cli.Options = {

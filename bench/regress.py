@@ -49,7 +49,7 @@ def parser() -> cli.Parser:
     fixed = {
         "--exact-only": "no clock: the exact gates alone",
         "--margin": "of a time that does not matter (default: 0.05, on a GPU 0.02)",
-        "--rounds": "of fresh processes",
+        "--rounds": "of fresh processes, at most",
         "--level": "of a wrong verdict on each side, shared by the cells",
         "--planted": "of extra work that the control must notice (default: 0.1, or twice a larger margin)",
         "--accept": "write every exact change down as wanted, with the reason",

@@ -8,21 +8,41 @@ calls that were measured on known GPUs, by experiment.
 
 `--leave-out` estimates each device with coefficients that were fitted without it, which is what a
 device that nobody has measured would see; `--fit` fits to all of them and writes the table.
+
+`--harness` checks comparisons by turns instead: how often equal arms read FASTER or SLOWER, and how often
+a known slowdown is found. Simulated from recorded noise (of DIR, or that of known machines) in
+seconds; `--real N` compares in real processes too, half a minute each.
 """
 
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import reports
+from ann.spec import Size
 from bench import cli
+from bench.analysis import PLANTED, ROUNDS
+from experiments import select
 
 if TYPE_CHECKING:
     from bench.records import EstimateErrors
 
 PROGRAM = "python -m bench.validate"
+HARNESS_FILE = "harness.jsonl"
+# Comparisons of equal arms on known machines.
+NOISE = Path(reports.__file__).parent / "reference" / "noise"
+# Three milliseconds a call on two cores.
+HARNESS_CELL: dict[str, Any] = {
+    "channels": 64,
+    "key_channels": 32,
+    "batch": 1,
+    "dtype": "float32",
+    "mode": "eval",
+}
+OF_TIMINGS = ("leave_out", "fit")
+OF_HARNESS = ("simulations", "planted", "real", "margin", "rounds", "level")
 
 
 def parser() -> cli.Parser:
@@ -34,14 +54,29 @@ def parser() -> cli.Parser:
         "--format": "what standard output gets",
         "--out": "folder of the errors",
     }
+    harness = {
+        "--harness": "how often comparisons by turns are wrong, and what they find",
+        "--simulations": "comparisons for each noise and each planted share",
+        "--planted": "how much longer an arm takes on purpose; one or more shares (default: 0.02 0.05 0.1)",
+        "--real": "so many comparisons of each kind in processes of this machine too; their records can be DIR",
+        "--margin": "what does not matter (default: 0.02, 2 %%)",
+        "--rounds": f"rounds at most (default: {ROUNDS})",
+        "--level": "of a wrong verdict on each side (default: 0.001)",
+    }
     settings: cli.Options = {
-        "timings": {"type": Path, "metavar": "DIR"},
+        "timings": {"type": Path, "metavar": "DIR", "nargs": "?"},
+        "--harness": {"action": "store_true"},
+        "--simulations": {"type": cli.positive, "default": 10_000, "metavar": "N"},
+        "--planted": {"type": float, "nargs": "+", "metavar": "SHARE"},
+        "--real": {"type": cli.positive, "metavar": "N"},
         "--leave-out": {"nargs": "*", "metavar": "DEVICE"},
         "--fit": {"nargs": "?", "const": "", "metavar": "SOURCE"},
         "--format": {"choices": ("table", "markdown", "latex", "csv", "json"), "default": "table"},
         "--out": {"default": Path("results/validation")},
     }
-    return cli.Parser(PROGRAM, __doc__, texts, settings)
+    parser = cli.Parser(PROGRAM, __doc__, texts, settings)
+    parser.add(harness, settings, group="checking comparisons")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     from bench import records  # brings pydantic, not for --help
 
+    _require_that_options_fit(options)
+    if options.harness:
+        return _check_harness(options)
     if options.fit is not None and options.leave_out is not None:
         msg = "--fit takes all rows and --leave-out some; leave one of the two out"
         raise ValueError(msg)
@@ -61,6 +99,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reports.show(tables)
     else:
         sys.stdout.write(reports.formatted(rows, tables, options.format))
+    return 0
+
+
+def _require_that_options_fit(options: Namespace) -> None:
+    usual = parser().parse_args([])
+    other = OF_TIMINGS if options.harness else OF_HARNESS
+    for name in other:
+        if getattr(options, name) != getattr(usual, name):
+            beside = "does not go with" if options.harness else "goes with"
+            msg = f"--{name.replace('_', '-')} {beside} --harness; {'leave it out' if options.harness else 'add that'}"
+            raise ValueError(msg)
+    if not options.harness and options.timings is None:
+        msg = "no timings to check; pass their folder, or --harness"
+        raise ValueError(msg)
+
+
+def _check_harness(options: Namespace) -> int:
+    """Simulate comparisons whose verdict is known, and make some; print how they ended."""
+    from bench import compare, records
+
+    given = {name: getattr(options, name) for name in ("margin", "rounds", "level")}
+    settings = compare.Settings(
+        **{name: value for name, value in given.items() if value is not None}
+    )
+    planted = tuple(options.planted or PLANTED)
+    if not all(0 < share <= 1 for share in planted):
+        msg = f"planted {planted} are not shares above 0 and up to 1; pass for example 0.05"
+        raise ValueError(msg)
+    noise = compare.recorded_noise(options.timings or NOISE)
+    with cli.locked(options.out) as out:
+        trials = list(
+            compare.simulated_trials(noise, settings, planted=planted, count=options.simulations)
+        )
+        if options.real:
+            size = Size(width=48, height=48)
+            cell = select.arm_cell("apnb", size, experiment="harness", **HARNESS_CELL)
+            total = (1 + len(planted)) * options.real * (settings.rounds + compare.BESIDE_ROUNDS)
+            with cli.progress("comparing", total=total) as step:
+                trials += compare.real_trials(
+                    *(cell, out),
+                    device="cpu",
+                    settings=settings,
+                    planted=planted,
+                    count=options.real,
+                    on_step=step,
+                )
+        lines = (each.model_dump_json(exclude_defaults=True) + "\n" for each in trials)
+        records.write_whole(out / HARNESS_FILE, "".join(lines).encode())
+    tables = (reports.trials_table(trials),)
+    if options.format == "table":
+        reports.show(tables)
+    else:
+        sys.stdout.write(reports.formatted(trials, tables, options.format))
     return 0
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         history_sentence,
         outcome_tables,
         read_series,
+        trials_table,
         write_history,
         write_reports,
     )
@@ -34,7 +35,7 @@ _HOMES = {
     "reports.console": ("LivePage", "drawn", "formatted", "show", "write_report"),
     "reports.gate": (
         *("annotations", "comparison_tables", "headline", "history_sentence", "outcome_tables"),
-        *("read_series", "write_history", "write_reports"),
+        *("read_series", "trials_table", "write_history", "write_reports"),
     ),
     "reports.report": (
         *(

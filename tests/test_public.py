@@ -22,7 +22,8 @@ OPTIONS = {
     "--experiment --head --planted",
     "bench.regress:history_parser": "--out",
     "bench.reference:parser": "--dataset --device --look --minutes --no-tests --out --root",
-    "bench.validate:parser": "--fit --format --leave-out --out",
+    "bench.validate:parser": f"{COMPARED} --fit --format --harness --leave-out --out --planted --real "
+    "--simulations",
     "reports.__main__:_parser": "--format --out",
 }
 SESSIONS = (

@@ -11,6 +11,7 @@ from bench.analysis.devices import (
     find_device,
     recognise_device,
 )
+from bench.analysis.operating import PLANTED, scatter
 from bench.analysis.roofline import (
     FUSING,
     IEEE,
@@ -32,8 +33,13 @@ from bench.analysis.sign_test import (
     decide,
     decide_comparison,
     fewest_rounds,
+    is_decided,
+    log_ratio,
+    memory_of,
     rounds_of,
+    setting_of,
 )
+from bench.analysis.simulation import STRETCH, arm_noise, exact_interval, simulate
 from bench.analysis.statistics import (
     MIN_SAMPLES,
     below_share,

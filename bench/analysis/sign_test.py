@@ -1,11 +1,11 @@
 """Which of two arms is faster: the rule, a pure function of the readings of rounds.
 
-In a round every arm runs in a fresh process of its own, all by turns (A C B B C A, and again; C is
-A once more, the control), so that what changes slowly falls on all alike. A round gives one number,
+In a round every arm runs in a fresh process of its own, all by turns (C is A once more, the
+control), so that what changes slowly falls on all alike. A round gives one number,
 the median of the ratios of turns that are neighbours: where a machine's speed drifts by a fifth it
 scatters by 0.8 %, the ratio of the lower quartiles by 1.4 %. Nothing is assumed about how:
 rounds are independent, and where the true ratio is a bound, a round lies above it half of the time.
-So a one-sided exact sign test at `level` decides:
+So a one-sided exact sign test at `level` decides, after every round or, of old records, after the last:
 
 - SLOWER: the second arm takes more than 1 + bar times the first one's time in so many rounds that
   a fair coin does as much with a chance of at most `level`;
@@ -14,6 +14,9 @@ So a one-sided exact sign test at `level` decides:
   one-sided tests); no bound on a difference is shown by failing to see one;
 - INCONCLUSIVE: none of these, or there are too few rounds for any of these, or the control itself
   came out FASTER or SLOWER than its equal by the margin: then this machine cannot decide.
+
+How many rounds have to agree at each look is `bench.analysis.stopping.boundary`, which a fair coin
+reaches at any look with a chance of at most `level`; so a comparison ends as soon as it is decided.
 
 The margin is fixed before anything is run. The bar is the margin or, where that is more, twice the
 A/A floor, by how much the control differed from its equal: it only ever makes a difference harder to
@@ -26,22 +29,25 @@ Swapping the arms swaps FASTER and SLOWER: the lower bounds are 1 / (1 + margin)
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
+from bench.analysis import operating
 from bench.analysis.statistics import TIME_CONFIDENCE, MedianInterval, median_interval
+from bench.analysis.stopping import boundary, is_out_of_reach
 
 if TYPE_CHECKING:  # pydantic, which --help does without
     from bench.records import ArmReadings, ClockName, Comparison
 
 SpeedVerdict = Literal["SAME", "FASTER", "SLOWER", "INCONCLUSIVE"]
 
-# 18 of 20 rounds: a chance of 2.0e-4 with a fair coin; 17 would be 1.3e-3.
 MARGIN = 0.02
-ROUNDS = 20
+ROUNDS = 60  # at most; most comparisons end after 12 to 20
 LEVEL = 0.001
 FLOORS = 2.0
+MEMORY_ROUNDS = 20  # that memory is waited for, where the clock is decided
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +63,7 @@ class Decision:
         needed: how many rounds have to agree; None where not even all would do.
         above: rounds in which the second arm was slower than the bar, `below` in which faster.
         within: rounds below the upper, and rounds above the lower end of the margin.
+        is_final: whether further rounds can't change the verdict.
     """
 
     verdict: SpeedVerdict
@@ -71,6 +78,7 @@ class Decision:
     above: int
     below: int
     within: tuple[int, int]
+    is_final: bool = True
 
 
 def rounds_of(comparison: "Comparison", clock: "ClockName") -> "tuple[ArmReadings, ...]":
@@ -80,12 +88,48 @@ def rounds_of(comparison: "Comparison", clock: "ClockName") -> "tuple[ArmReading
 
 def decide_comparison(comparison: "Comparison", clock: "ClockName") -> Decision:
     """Apply the rule to one clock, with the margin and level that were fixed beforehand."""
-    return decide(
-        rounds_of(comparison, clock),
+    return decide(rounds_of(comparison, clock), **_rule(comparison))
+
+
+def setting_of(comparison: "Comparison") -> operating.Setting | None:
+    """What was fixed for it and how its rounds scattered; None of one that was looked at once, as of old."""
+    if not comparison.rounds or comparison.most_rounds is None:
+        return None
+    rounds = rounds_of(comparison, comparison.clocks[0])
+    return operating.Setting(
         margin=comparison.margin,
-        level=comparison.level,
-        comparisons=comparison.comparisons,
+        level=comparison.level / comparison.comparisons,
+        most=comparison.most_rounds,
+        scatter=operating.scatter([log_ratio(each.second, each.first) for each in rounds]),
     )
+
+
+def is_decided(comparison: "Comparison") -> bool:
+    """Whether the clock that decides is decided, or can't be; memory is waited for, where each round has it."""
+    if not comparison.rounds:
+        return False
+    if not decide_comparison(comparison, comparison.clocks[0]).is_final:
+        return False
+    memory = memory_of(comparison)
+    if not memory or len(memory) >= MEMORY_ROUNDS:
+        return True
+    return decide(memory, **_rule(comparison)).is_final
+
+
+def memory_of(comparison: "Comparison") -> "tuple[ArmReadings, ...]":
+    """Take the bytes of a call from a comparison; nothing unless every round has them."""
+    memory = tuple(record.memory for record in comparison.rounds if record.memory)
+    return memory if len(memory) == len(comparison.rounds) else ()
+
+
+def _rule(comparison: "Comparison") -> dict[str, Any]:
+    names = {
+        "margin": "margin",
+        "level": "level",
+        "comparisons": "comparisons",
+        "most": "most_rounds",
+    }
+    return {name: getattr(comparison, field) for name, field in names.items()}
 
 
 def decide(
@@ -94,6 +138,7 @@ def decide(
     margin: float = MARGIN,
     level: float = LEVEL,
     comparisons: int = 1,
+    most: int | None = None,
 ) -> Decision:
     """Compare the second arm with the first one by the readings of all rounds, by one clock.
 
@@ -103,6 +148,8 @@ def decide(
         margin: share of a time that does not matter, fixed before anything was run.
         level: chance of a wrong verdict in any of the comparisons, for each side.
         comparisons: how many are looked at together.
+        most: rounds after which it would have ended undecided, if it was looked at after each; None if it was
+            looked at once, after the last.
 
     Raises:
         ValueError: no rounds, a round whose readings are no times or not as many of each arm, or a
@@ -114,6 +161,7 @@ def decide(
         margin=margin,
         level=level,
         comparisons=comparisons,
+        most=most,
     )
 
 
@@ -124,12 +172,34 @@ def judge_rounds(
     margin: float = MARGIN,
     level: float = LEVEL,
     comparisons: int = 1,
+    most: int | None = None,
 ) -> Decision:
     """Decide as `decide` does, from the logarithms of the ratios and of the control's, one each a round.
+
+    What is looked at after each round is decided at the first look that decides; later rounds change nothing.
 
     Raises:
         ValueError: there are none, or not as many of both, or a setting is out of its range.
     """
+    _require_settings(logs, controls, margin=margin, comparisons=comparisons)
+    if most is None:
+        count = needed(len(logs), level / comparisons)
+        return _look(logs, controls, margin=margin, count=count, interval=_interval)
+    needs = boundary(level / comparisons, most)
+    look = partial(_look, margin=margin, interval=partial(_interval_at_any_look, most=most))
+    for rounds, count in enumerate(needs[: len(logs)], 1):
+        decision = look(logs[:rounds], controls[:rounds], count=count)
+        if decision.is_final:
+            return decision
+    counts = (decision.above, decision.below, min(decision.within))
+    hint = operating.advice(logs, level=level / comparisons, margin=margin, most=most)
+    is_over = is_out_of_reach(counts, needs, rounds=decision.rounds)
+    return replace(decision, is_final=is_over, reason=f"{decision.reason}; {hint}")
+
+
+def _require_settings(
+    logs: Sequence[float], controls: Sequence[float], *, margin: float, comparisons: int
+) -> None:
     if not logs or len(logs) != len(controls):
         msg = f"{len(logs)} ratios and {len(controls)} of the control; pass one of each for every round"
         raise ValueError(msg)
@@ -139,23 +209,34 @@ def judge_rounds(
     if comparisons < 1:
         msg = f"comparisons={comparisons}; it counts this one too, pass 1 or more"
         raise ValueError(msg)
-    count = needed(len(logs), level / comparisons)
+
+
+def _look(
+    logs: Sequence[float],
+    controls: Sequence[float],
+    *,
+    margin: float,
+    count: int | None,
+    interval: Callable[[Sequence[float]], MedianInterval],
+) -> Decision:
+    """Decide by the rounds so far, of which so many have to agree."""
     floor = math.expm1(abs(statistics.median(controls)))
     bar = max(margin, FLOORS * floor)
     above, below = _beyond(logs, bar)
     near = math.log1p(margin)
     within = (sum(log < near for log in logs), sum(log > -near for log in logs))
+    apart = max(_beyond(controls, margin))
     verdict, reason = _verdict(
         {"SLOWER": above, "FASTER": below, "SAME": min(within)},
-        apart=max(_beyond(controls, margin)),
+        apart=apart,
         count=count,
         rounds=len(logs),
     )
     return Decision(
         verdict=verdict,
         reason=reason,
-        ratio=_interval(logs),
-        control=_interval(controls),
+        ratio=interval(logs),
+        control=interval(controls),
         floor=floor,
         margin=margin,
         bar=bar,
@@ -164,6 +245,7 @@ def judge_rounds(
         above=above,
         below=below,
         within=within,
+        is_final=count is not None and (verdict != "INCONCLUSIVE" or apart >= count),
     )
 
 
@@ -181,7 +263,7 @@ def needed(rounds: int, level: float) -> int | None:
 
 
 def fewest_rounds(level: float, *, comparisons: int = 1) -> int:
-    """Least number of rounds that can decide anything, if all of them agree."""
+    """Least number of rounds that can decide anything, if all of them agree; at one look or at each."""
     needs = (rounds for rounds in itertools.count(1) if needed(rounds, level / comparisons))
     return next(needs)
 
@@ -233,6 +315,18 @@ def _verdict(
 
 def _interval(logs: Sequence[float]) -> MedianInterval:
     interval = median_interval(logs, confidence=TIME_CONFIDENCE, blocks=None)
-    ends = (interval.low, interval.high)
+    return _ratios(interval.median, interval.low, interval.high)
+
+
+def _interval_at_any_look(logs: Sequence[float], *, most: int) -> MedianInterval:
+    """Every ratio that the sequential test at half of the level on each side has not yet rejected."""
+    need = boundary((1 - TIME_CONFIDENCE) / 2, most)[len(logs) - 1]
+    middle, ordered = statistics.median(logs), sorted(logs)
+    if need is None:
+        return _ratios(middle, None, None)
+    return _ratios(middle, ordered[len(logs) - need], ordered[need - 1])
+
+
+def _ratios(median: float, *ends: float | None) -> MedianInterval:
     low, high = (None if end is None else math.exp(end) for end in ends)
-    return MedianInterval(median=math.exp(interval.median), low=low, high=high)
+    return MedianInterval(median=math.exp(median), low=low, high=high)

@@ -10,7 +10,8 @@ from bench.compare.compare import (
     compare_arms,
     play_match,
 )
-from bench.compare.rounds import Match, Name, Settings
+from bench.compare.rounds import Match, Name, Settings, arm_servers, server_of
+from bench.compare.trials import real_trials, recorded_noise, simulated_trials
 from bench.compare.turns import (
     ArmDevice,
     ArmTask,

@@ -1,23 +1,26 @@
-"""Interleaved A/B comparison: fresh processes in every round, A C B B C A, C being A once more.
+"""Interleaved A/B comparison: fresh processes in every round, A, B and C, which is A once more.
 
 `bench.analysis.sign_test` says what a verdict means and how sure it is. Here the readings are taken. In a round
 three processes are started together, get warm, and then take turns of some twenty milliseconds, one
-at a time, forth and back as often as fits into a second and a half, so that what drifts on the machine falls
-on all alike, and a process that was dealt a bad layout does harm in its own round alone. The next
-round swaps A and B. On a processor the verdict is by process time (all threads summed), on a GPU by
-events; the wall clock stands beside it.
+at a time, as often as the scatter of the turns asks for and three seconds at most, so that what drifts on the
+machine falls on all alike, and a process that was dealt a bad layout does harm in its own round alone. The
+next round swaps A and B. On a processor the verdict is by process time (all threads summed), on a GPU by
+events; the wall clock stands beside it. After each round one looks whether it is decided.
 
-A round costs six seconds of one core, for starting, and the turns: 20 rounds of short calls take two
-to three minutes on two cores.
+On a processor under Linux a round costs a second of one core for getting ready, and the turns; elsewhere six more for
+loading torch.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench import records
-from bench.compare.rounds import ArmError, Match, Name, Settings
+from bench.analysis import is_decided
+from bench.compare.rounds import ArmError, Match, Name, Settings, arm_servers, start_arm
 from bench.compare.turns import ArmDevice
 from bench.records import Agreement, ArmRecord, Comparison, Environment, Record, RoundRecord
 from bench.run import PROCESS_BYTES, environment_of, memory_failure, predicted_record, timestamp
@@ -36,12 +39,14 @@ def compare(
     *,
     device: ArmDevice,
     settings: Settings,
+    planted: float = 0.0,
     on_step: OnStep = lambda _: None,
 ) -> Comparison:
     """Compare two cells of one size, type and mode; the verdict is about the second.
 
-    `on_step` is called with what has been done, `settings.rounds + BESIDE_ROUNDS` times. The
-    comparison has every reading, or the failure of the arm that could not be run.
+    The second does a `planted` share of its calls once more, uncounted. `on_step` is called with what has been done,
+    `settings.rounds + BESIDE_ROUNDS` times. The comparison has every reading, or the failure of the arm that could not
+    be run.
 
     Raises:
         ValueError: the cells differ in size, batch, type, mode or random numbers.
@@ -57,8 +62,20 @@ def compare(
     ]
     on_step("predicted")
     axes = {name: value for name, value in first.axes.items() if name not in ("block", "network")}
-    match = Match(first, second, device=device, settings=settings)
-    comparison = play_match(match, arms, where, axes=axes, on_step=on_step, compares_outputs=True)
+    axes |= {"planted": planted} if planted else {}
+    with arm_servers(device) as servers:
+        start = partial(start_arm, servers=servers)
+        match = Match(
+            *(first, second),
+            device=device,
+            settings=settings,
+            start=start,
+            planted=planted,
+            least_launches=math.ceil(1 / planted) if planted else 1,
+        )
+        comparison = play_match(
+            match, arms, where, axes=axes, on_step=on_step, compares_outputs=True
+        )
     return comparison.model_copy(update={"seconds": time.monotonic() - began_s})
 
 
@@ -88,10 +105,10 @@ def play_match(
     on_step: OnStep,
     compares_outputs: bool = False,
 ) -> Comparison:
-    """Play a match, if both arms fit, and sign what was read.
+    """Play a match, if both arms fit, until it is decided, and sign what was read.
 
-    Of both arms it is given what is known beforehand. `on_step` is called after each round; with
-    `compares_outputs` the first round's processes leave what their modules give.
+    Of both arms it is given what is known beforehand. `on_step` is called after each round, and at once for
+    those that need not be played; with `compares_outputs` the first round's processes leave what their modules give.
     """
     from bench.compare.outputs import compare_outputs  # brings torch
 
@@ -103,6 +120,7 @@ def play_match(
         axes=dict(axes),
         **{name: getattr(cell, name) for name in ("batch", "dtype", "mode")},
         **{name: getattr(settings, name) for name in ("margin", "level", "comparisons")},
+        most_rounds=settings.rounds,
         environment=where,
         created_at=timestamp(),
     )
@@ -119,8 +137,12 @@ def play_match(
                     on_step("outputs compared")
                 rounds.append(record)
                 on_step(f"round {len(rounds)}")
+                if is_decided(comparison.model_copy(update={"rounds": tuple(rounds)})):
+                    break
     except ArmError as error:
         return comparison.model_copy(update={"failure": error.failure})
+    for _ in range(settings.rounds - len(rounds)):
+        on_step("decided")
     played: dict[str, ArmRecord] = {
         name: arm.model_copy(
             update={

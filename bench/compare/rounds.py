@@ -6,16 +6,18 @@ the others.
 
 import math
 import os
+import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.analysis import LEVEL, MARGIN, ROUNDS, fewest_rounds
+from bench.analysis import LEVEL, MARGIN, ROUNDS, fewest_rounds, scatter
 from bench.compare.turns import ArmDevice, ArmTask, Ready, TurnTimes, thread_variables
 from bench.records import ArmReadings, ClockName, Failure, RoundRecord
-from bench.workers import Worker
+from bench.workers import ForkServer, Worker, can_fork
 from experiments.spec import Cell
 from experiments.variants import write
 
@@ -23,13 +25,18 @@ Name = Literal["first", "control", "second"]
 # The worker of an arm, not yet started, and its first message.
 Start = Callable[[Name, ArmTask], tuple[Worker, object]]
 
-# A first, then C, its control; a round that begins with B has them the other way round.
-ORDERS: tuple[tuple[Name, ...], ...] = (
-    ("first", "control", "second", "second", "control", "first"),
-    ("second", "control", "first", "first", "control", "second"),
-)
 LETTERS: Mapping[Name, str] = {"first": "A", "control": "C", "second": "B"}
-MOST_LAPS = 24
+NAMES: Mapping[str, Name] = {letter: name for name, letter in LETTERS.items()}
+SWAPPED = str.maketrans("AB", "BA")  # in every other round
+# A turn that follows one of its own process has its caches, and is two percent shorter. So in a lap each arm follows
+# each other one three times and itself never. Neighbours lie as often as far apart to either side, so that what drifts
+# steadily cancels out, as it does in the short lap of long turns, which leave nothing in a cache.
+LAP, SHORT_LAP = "ACBCABABCBCACBABAC", "ACBBCA"
+LONG_TURN_S = 0.1
+LEAST_TURNS, MOST_LAPS = 6, 24  # turns of an arm
+# Of a round's median: its standard error as a share of the margin, and that of a mean of as many normal numbers.
+PRECISION = 0.25
+MEDIAN_ERROR = 1.2533
 LONGEST_TURN_S = 0.5  # of the slowest arm, unless a single call takes longer
 MOST_LAUNCHES = 100_000
 
@@ -43,7 +50,7 @@ class Settings:
     rounds: int = ROUNDS
     comparisons: int = 1  # how many share the level
     turn_s: float = 0.02  # of short calls
-    round_s: float = 1.5  # of all turns of a round, if calls are not longer
+    round_s: float = 3.0  # of all turns of a round at most, if calls are not longer
 
     def __post_init__(self) -> None:
         if not 0 < self.margin < 1:
@@ -68,11 +75,43 @@ class ArmError(RuntimeError):
         self.failure = failure
 
 
-def start_arm(name: Name, task: ArmTask) -> tuple[Worker, object]:
+# What the processes load of which arms are forks; nothing of it computes.
+LOADED_FIRST = ("bench.compare.turns", "bench.workloads", "bench.measure.memory")
+# Each has its libraries at addresses of its own; rounds take one after the other.
+SERVERS = 3
+
+
+def start_arm(
+    name: Name, task: ArmTask, *, servers: Sequence[ForkServer] = ()
+) -> tuple[Worker, object]:
     """An arm of this interpreter; whichever it is."""
     del name
     variables = {**os.environ, **thread_variables(os.environ, task.device)}
-    return Worker("bench.compare.turns:play_arm", variables=variables), task
+    server = server_of(servers, task)
+    return Worker("bench.compare.turns:play_arm", variables=variables, server=server), task
+
+
+def server_of(servers: Sequence[ForkServer], task: ArmTask) -> ForkServer | None:
+    """The process of which all arms of a round are forks; None where there is none."""
+    return servers[task.number % len(servers)] if servers else None
+
+
+@contextmanager
+def arm_servers(
+    device: ArmDevice,
+    modules: Sequence[str] = LOADED_FIRST,
+    *,
+    python: str | None = None,
+    variables: Mapping[str, str] = os.environ,
+) -> Iterator[tuple[ForkServer, ...]]:
+    """Start the processes of which arms are forks; none on a GPU, whose driver outlives no fork, or without forks."""
+    with ExitStack() as stack:
+        placed = {**variables, **thread_variables(variables, device)}
+        servers = (
+            ForkServer(modules, python=python, variables=placed)
+            for _ in range(SERVERS if device == "cpu" and can_fork() else 0)
+        )
+        yield tuple(stack.enter_context(server) for server in servers)
 
 
 def receive(worker: Worker, cell: Cell) -> Any:  # noqa: ANN401
@@ -106,7 +145,9 @@ class Match:
     planted: float = 0.0  # share of each turn of the second arm that is done once more, uncounted
     least_launches: int = 1
     launches: dict[Name, int] = field(init=False, default_factory=dict)
+    lap: str = field(init=False, default=LAP)
     laps: int = field(init=False, default=1)
+    _deviations: list[float] = field(init=False, default_factory=list)
     ready: Mapping[Name, Ready] = field(init=False, default_factory=dict)
 
     def play(self, rounds: int, outputs: Mapping[Name, Path]) -> Iterator[RoundRecord]:
@@ -116,9 +157,9 @@ class Match:
             ArmError: an arm can't be run, or dies, or takes longer than its cell's limit.
         """
         for number in range(rounds):
-            yield self._round(ORDERS[number % len(ORDERS)], {} if number else outputs)
+            yield self._round(number, {} if number else outputs)
 
-    def _round(self, order: tuple[Name, ...], outputs: Mapping[Name, Path]) -> RoundRecord:
+    def _round(self, number: int, outputs: Mapping[Name, Path]) -> RoundRecord:
         cells: dict[Name, Cell] = dict.fromkeys(LETTERS, self.first) | {"second": self.second}
         workers: dict[Name, Worker] = {}
         turns: list[tuple[Name, TurnTimes]] = []
@@ -130,6 +171,7 @@ class Match:
                     outputs=outputs.get(name),
                     read_memory=self.read_memory,
                     planted=self.planted if name == "second" else 0.0,
+                    number=number,
                 )
                 workers[name], message = self.start(name, task)
                 stack.callback(workers[name].end)
@@ -138,12 +180,21 @@ class Match:
             if not self.launches:
                 self.ready = ready
                 self.plan(ready)
-            for name in order * self.laps:
-                workers[name].send(self.launches[name])
-                turns.append((name, receive(workers[name], cells[name])))
+            lap = self.lap.translate(SWAPPED) if number % 2 else self.lap
+            began_s = time.monotonic()
+            for laps in range(1, self.laps + 1):
+                for letter in lap:
+                    name = NAMES[letter]
+                    workers[name].send(self.launches[name])
+                    turns.append((name, receive(workers[name], cells[name])))
+                if (laps + 1) / laps * (time.monotonic() - began_s) > self.settings.round_s:
+                    break
+        readings = _readings_by_clock(turns)
+        self._deviations.append(_deviation(next(iter(readings.values()))))
+        self.laps = self._laps_wanted()
         return RoundRecord(
-            order="".join(LETTERS[name] for name in order),
-            readings=_readings_by_clock(turns),
+            order=lap,
+            readings=readings,
             load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             memory=_added_memory(ready) if self.read_memory else None,
         )
@@ -160,8 +211,24 @@ class Match:
         most = int(LONGEST_TURN_S / max(calls_s.values()))
         launches = max(self.least_launches, min(wanted, most, MOST_LAUNCHES))
         self.launches = dict.fromkeys(calls_s, launches)
-        laps = int(self.settings.round_s / (2 * launches * sum(calls_s.values())))
-        self.laps = max(1, min(MOST_LAPS, laps))
+        self.lap = SHORT_LAP if launches * max(calls_s.values()) > LONG_TURN_S else LAP
+        self.laps = math.ceil(LEAST_TURNS / (len(self.lap) / len(LETTERS)))
+
+    def _laps_wanted(self) -> int:
+        """So many that a round's median is as sure as is wanted, by the scatter of turns in the rounds so far."""
+        error = PRECISION * math.log1p(self.settings.margin)
+        turns = (MEDIAN_ERROR * statistics.median(self._deviations) / error) ** 2
+        turns = max(LEAST_TURNS, math.ceil(turns))
+        return min(MOST_LAPS, math.ceil(turns / (len(self.lap) / len(LETTERS))))
+
+
+def _deviation(readings: ArmReadings) -> float:
+    """Scatter of the ratios of single turns, of both arms over the first."""
+    arms = (readings.second, readings.control)
+    return max(
+        scatter([math.log(one / other) for one, other in zip(arm, readings.first, strict=True)])
+        for arm in arms
+    )
 
 
 def _added_memory(ready: Mapping[Name, Ready]) -> ArmReadings | None:

@@ -1,8 +1,10 @@
 """Worker of one arm in one round: builds, warms up, and takes turns as messages come.
 
-Spawned, not forked: a fork of a process whose OpenMP threads have run hangs, and forks of one that
-only loaded torch would all have their libraries at the same addresses, so that the luck of a layout
-would be the same in every round. Loading torch costs two seconds of one core for each process.
+On a processor under Linux it is a fork of a process that has loaded torch and run nothing: a fork of one whose OpenMP
+threads have run would hang, and so would a driver's. Loading takes two seconds of a core, a fork a hundredth. All
+forks of a process have its libraries at the same addresses, which is a luck of its own: so the three arms of a round
+are forks of one process, the rounds take three processes by turns, and each arm's heap has blocks of random sizes
+before what a call makes. What that leaves is in docs/measuring.md. On a GPU each arm is spawned.
 
 What makes equal processes differ is mostly the C library's heap: where a freed tensor happens to lie
 at its top, each call gives the memory back and takes it again, page by page. One process in three
@@ -14,7 +16,9 @@ of an arm that has had its turn go on spinning for work into the turn of the nex
 made equal arms of 0.6 ms a call differ by factors of 0.4 to 2.2. See `thread_variables`.
 """
 
+import ctypes
 import math
+import random
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -37,6 +41,8 @@ TurnTimes = dict[str, float]
 WARM_S = {"cpu": 0.3, "cuda": 1.0}
 # malloc.h of glibc: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and the largest values that it takes.
 KEPT_HEAP = {-1: 2**30, -3: 2**25}
+# Blocks of up to 16 KiB, half a MiB in all: addresses differ in their last digits, and by pages.
+SCATTERED = 64
 # libgomp's, which reads them when torch loads; so many spins are a tenth of a millisecond.
 PLACED = {"OMP_PROC_BIND": "true"}
 BRIEF = {"GOMP_SPINCOUNT": "20000"}
@@ -66,6 +72,7 @@ class ArmTask:
     outputs: Path | None = None  # where to leave what the module gives, in the first round
     read_memory: bool = False  # read the memory of a call in other rounds too
     planted: float = 0.0  # share of each turn that is done once more, uncounted, to slow a control
+    number: int = 0  # of the round
 
 
 class Ready(Model):
@@ -97,6 +104,7 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
         if task.outputs is not None:
             save_outputs(work, task.outputs)
         keep_heap()  # after memory was read, for which the heap keeps nothing
+        scatter_heap()  # which would be read as half a MiB more, or not
         take = plant(timed_turns(work, device), task.planted)
         with measure.collector_off():
             with measure.watched(work, TorchGpu() if device == "cuda" else None) as caveats:
@@ -193,6 +201,18 @@ def warm_up_arm(take: Callable[[int], TurnTimes], *, seconds: float) -> float:
 def keep_heap() -> bool:
     """Have the C library keep what was freed, in blocks of up to 32 MiB; False where it has no such switch."""
     return measure.set_malloc(KEPT_HEAP)
+
+
+def scatter_heap() -> None:
+    """Keep blocks of random sizes in the C library's heap, so that what comes next lies elsewhere in each fork."""
+    try:
+        malloc = ctypes.CDLL(None).malloc
+    except (OSError, AttributeError, TypeError):
+        return
+    malloc.restype, malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    draw = random.SystemRandom()
+    for _ in range(SCATTERED):
+        malloc(16 * draw.randrange(1, 1024))
 
 
 def refill(work: "Workload", *, seed: int) -> None:

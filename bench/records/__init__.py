@@ -13,6 +13,7 @@ from bench.records.comparison import (
     Comparison,
     RoundRecord,
     TensorAgreement,
+    Trials,
     read_comparisons,
 )
 from bench.records.estimation import ALL_DEVICES, ERRORS_FILE, EstimateErrors, read_errors

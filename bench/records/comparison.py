@@ -114,7 +114,11 @@ def _listed(names: Sequence[str]) -> str:
 
 
 class Comparison(Model):
-    """Two arms by turns, or a failure with its reason."""
+    """Two arms by turns, or a failure with its reason.
+
+    It was looked at after each round, and would have ended undecided after `most_rounds`; where that is None it was
+    looked at once, after the last round, as of old.
+    """
 
     schema_version: Literal[1] = 1
     first: ArmRecord
@@ -127,6 +131,7 @@ class Comparison(Model):
     margin: float
     level: float
     comparisons: int = 1
+    most_rounds: int | None = None
     rounds: tuple[RoundRecord, ...] = ()
     agreement: Agreement = Agreement()
     failure: Failure | None = None
@@ -140,6 +145,19 @@ class Comparison(Model):
         return tuple(self.rounds[0].readings) if self.rounds else ()
 
     @property
+    def rounds_text(self) -> str:
+        """How many rounds it could have; of one that was looked at once, how many it had."""
+        if self.most_rounds is None:
+            return f"{len(self.rounds)} rounds"
+        return f"{self.most_rounds} rounds at most"
+
+    @property
+    def is_of_equals(self) -> bool:
+        """Whether both arms are one: an A/A comparison, in which nothing was planted."""
+        is_slowed = "planted" in self.axes or self.gate_role not in ("", "untouched")
+        return self.first.cell == self.second.cell and bool(self.rounds) and not is_slowed
+
+    @property
     def gate_role(self) -> str:
         """What it was for: `cell`, `again`, `untouched` or `planted`; of another run, empty."""
         return str(self.axes.get("gate_role", ""))
@@ -148,6 +166,32 @@ class Comparison(Model):
     def gate_cell(self) -> str:
         """Name of its cell."""
         return str(self.axes.get("gate_cell", f"{self.second.arm} {self.size}"))
+
+
+class Trials(Model):
+    """How comparisons ended whose second arm truly takes `planted` longer, simulated or real.
+
+    `noise` says whose rounds they are, `scatter` by how much these scatter; `rounds` and `seconds` are means.
+    """
+
+    noise: str
+    is_real: bool = False
+    planted: float
+    margin: float
+    level: float
+    most_rounds: int
+    scatter: float
+    same: int
+    faster: int
+    slower: int
+    inconclusive: int
+    rounds: float
+    seconds: float | None = None
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.same + self.faster + self.slower + self.inconclusive
 
 
 def read_comparisons(path: Path) -> tuple[Comparison, ...]:

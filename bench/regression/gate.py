@@ -8,21 +8,36 @@ is measured once more in new processes; both times count.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench import records
-from bench.compare import ArmTask, Match, Name, OnStep, arm_record, play_match, thread_variables
+from bench.analysis import setting_of
+from bench.compare import (
+    ArmDevice,
+    ArmTask,
+    Match,
+    Name,
+    OnStep,
+    arm_record,
+    arm_servers,
+    play_match,
+    server_of,
+    thread_variables,
+)
 from bench.records import Comparison, Finding, Outcome, SideRecord, append_line, cell_name
 from bench.regression import accepted, exact, examine, folders, verdicts
 from bench.regression.examine import Examined
 from bench.regression.planning import Plan
 from bench.regression.requests import outline
-from bench.regression.revisions import RevisionSide, sides
+from bench.regression.revisions import HARNESS_ROOT, RevisionSide, sides
 from bench.run import RECORDS_FILE, set_records_aside, timestamp
-from bench.workers import Worker
+from bench.workers import ForkServer, Worker
 
+# Of what a side's arms load, what is no side's.
+LOADED_FIRST = ("torch", "numpy", "jaxtyping")
 # Both sides, the exact findings, and comparisons by turns.
 Compared = tuple[SideRecord, SideRecord, tuple[Finding, ...], tuple[Comparison, ...]]
 
@@ -81,8 +96,9 @@ def of_revisions(plan: Plan, *, on_step: OnStep) -> Compared:
             for cell in examined:
                 append_line(plan.out / name / RECORDS_FILE, getattr(cell, name))
         if not plan.exact_only:
-            timer = RevisionTimer(plan=plan, sides=pair, on_step=on_step)
-            comparisons = timer.time_cells(examined)
+            with side_servers(pair, plan.device) as servers:
+                timer = RevisionTimer(plan=plan, sides=pair, on_step=on_step, servers=servers)
+                comparisons = timer.time_cells(examined)
     first = (examined[0].base, examined[0].head) if examined else (None, None)
     base, head = (
         SideRecord(
@@ -93,6 +109,23 @@ def of_revisions(plan: Plan, *, on_step: OnStep) -> Compared:
     return base, head, tuple(finding for cell in examined for finding in cell.findings), comparisons
 
 
+@contextmanager
+def side_servers(
+    sides: tuple[RevisionSide, RevisionSide], device: ArmDevice
+) -> Iterator[tuple[ForkServer, ...]]:
+    """Start what both sides are forks of, so that their libraries lie at the same addresses in a round.
+
+    None where they have interpreters of their own.
+    """
+    pythons = {side.python for side in sides}
+    if len(pythons) > 1:
+        yield ()
+        return
+    variables = {**sides[0].variables, "PYTHONPATH": str(HARNESS_ROOT)}
+    with arm_servers(device, LOADED_FIRST, python=pythons.pop(), variables=variables) as servers:
+        yield servers
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RevisionTimer:
     """Times cells of both sides by turns; each comparison is written as soon as it is done."""
@@ -100,6 +133,7 @@ class RevisionTimer:
     plan: Plan
     sides: tuple[RevisionSide, RevisionSide]
     on_step: OnStep = lambda _: None
+    servers: tuple[ForkServer, ...] = ()  # of which all arms of a round are forks
 
     def time_cells(self, examined: Sequence[Examined]) -> tuple[Comparison, ...]:
         """Compare the controls, and, if they hold, every cell that runs on both sides.
@@ -137,7 +171,8 @@ class RevisionTimer:
             side = sides[name == "second"]
             names = ("device", "read_memory", "planted")
             message = {name: getattr(task, name) for name in names} | {"cell": asdict(cell.ask)}
-            return side.worker("play", **thread_variables(side.variables, task.device)), message
+            placed = thread_variables(side.variables, task.device)
+            return side.worker("play", server=server_of(self.servers, task), **placed), message
 
         match = Match(
             *[outline(cell.ask)] * 2,
@@ -175,7 +210,7 @@ def rules(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     fixed = dict.fromkeys(
         f"margin {100 * comparison.margin:g} %, level {comparison.level:g}"
         + (f" shared by {comparison.comparisons} cells" if comparison.comparisons > 1 else "")
-        + f", {len(comparison.rounds)} rounds"
+        + f", {comparison.rounds_text}"
         for comparison in comparisons
         if comparison.rounds
     )
@@ -184,4 +219,7 @@ def rules(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     by_turns = (
         f"By turns in fresh processes, fixed beforehand: {'; '.join(fixed)}; exact sign tests."
     )
-    return exact_rule, f"{by_turns} Worse is what reads so twice."
+    settings = [setting for each in comparisons if (setting := setting_of(each))]
+    widest = max(settings, key=lambda setting: setting.scatter, default=None)
+    chances = (f"Exact chances of such a comparison, {widest.text}.",) if widest else ()
+    return exact_rule, f"{by_turns} Worse is what reads so twice.", *chances

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.run import commit
-from bench.workers import Worker
+from bench.workers import ForkServer, Worker
 
 HARNESS_ROOT = Path(__file__).resolve().parents[2]
 HARNESS = ("bench", "experiments", "reports")
@@ -41,13 +41,14 @@ class RevisionSide:
     path: Path  # folder of links, the first on the path of its processes
     python: str  # interpreter of its environment
 
-    def worker(self, target: str, **variables: str) -> Worker:
-        """A process of its own, not yet started, that runs a target of `bench.regression.worker`."""
+    def worker(self, target: str, *, server: ForkServer | None = None, **variables: str) -> Worker:
+        """A process, not yet started, that runs a target of `bench.regression.worker`: the server's fork if given."""
         return Worker(
             f"bench.regression.worker:{target}",
             python=self.python,
             variables={**self.variables, **variables},
             folder=self.path,
+            server=server,
         )
 
     @property

@@ -14,13 +14,15 @@ from typing import IO, Any, Self
 
 from bench.records import Failure, exit_failure, start_failure, timeout_failure
 from bench.workers.child import LONGEST_S, Format, decode, encode
+from bench.workers.fork_server import Fork, ForkServer
 
 GRACE_S = 5.0
 # Lines of `faulthandler`'s report.
 FATAL = "Fatal Python error:"
 PLACE = re.compile(r'  File "(?P<path>.+)", line (?P<line>\d+) in (?P<name>.+)')
 LIBRARIES = re.compile(r"/(site-packages|dist-packages|lib/python3\.\d+)/")
-RUNNING: "set[subprocess.Popen[bytes]]" = set()
+Process = subprocess.Popen[bytes] | Fork
+RUNNING: set[Process] = set()
 
 
 @dataclass(slots=True)
@@ -29,7 +31,8 @@ class Worker:
 
     What can't be started, dies, hangs or has no memory answers with a Failure; nothing is raised.
     `python` is another interpreter, whose path is that of its variables; messages to it are JSON, and
-    what it writes is kept for the reason of its death instead of shown.
+    what it writes is kept for the reason of its death instead of shown. With a server it is a fork of
+    that, and has its interpreter.
     """
 
     target: str  # what answers there, `package.module:function`; see `bench.workers.child`
@@ -37,8 +40,9 @@ class Worker:
     variables: Mapping[str, str] | None = None  # those of this process if None
     folder: Path | None = None  # in which it runs
     log: Path | None = None  # for what it writes, where that is to be kept
+    server: ForkServer | None = None  # of which it is a fork
     goes_on: bool = field(init=False, default=False)  # whether it answers another message
-    process: "subprocess.Popen[bytes] | None" = field(init=False, default=None)
+    process: Process | None = field(init=False, default=None)
     _connection: Connection = field(init=False)
     _log: IO[bytes] | None = field(init=False, default=None)
     _failure: Failure | None = field(init=False, default=None)
@@ -69,7 +73,15 @@ class Worker:
             RUNNING.add(self.process)
         return self
 
-    def _started(self, descriptor: int) -> "subprocess.Popen[bytes]":
+    def _started(self, descriptor: int) -> Process:
+        if self.server:
+            return self.server.fork(
+                (descriptor, self._log.fileno() if self._log else 2),
+                target=self.target,
+                form=self._form,
+                folder=str(self.folder or ""),
+                variables=dict(self.variables or {}),
+            )
         code = f"from bench.workers.child import run_child; run_child{descriptor, self.target, self._form}"
         if not self.python:
             code = f"import sys; sys.path[:] = {list(map(str, sys.path))}; {code}"

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from bench.analysis import decide_comparison, rounds_of
+from bench.analysis import decide_comparison, rounds_of, setting_of
 from bench.records import CLOCK_TIMES, ArmRecord, Comparison
 from reports import model
 from reports.model import (
@@ -37,6 +37,8 @@ OUTPUTS_TEXT = (
     "numbers; weights that start as zero are drawn."
 )
 
+OPERATING_TEXT = "Exact chances of such a comparison"
+
 ARM_COLUMNS = tuple(map(text_column, ("of", "against", "size")))
 VERDICT_COLUMNS = (
     *ARM_COLUMNS,
@@ -65,7 +67,11 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
             columns=VERDICT_COLUMNS,
             rows=tuple(row for each in comparisons for row in _verdict_rows(each)),
             caption=_measured_on(comparisons),
-            notes=(RATIO_TEXT, f"Fixed beforehand: {_fixed(comparisons)}. {VERDICT_TEXT}"),
+            notes=(
+                RATIO_TEXT,
+                f"Fixed beforehand: {_fixed(comparisons)}. {VERDICT_TEXT}",
+                *_setting_notes(comparisons),
+            ),
             group_by=(0, 1, 2),
         ),
         Table(
@@ -162,11 +168,20 @@ def _measured_on(comparisons: Sequence[Comparison]) -> str:
     return f"Measured on {'; '.join(machines) or 'somewhere'}; {shown}."
 
 
+def _setting_notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """How often each setting is wrong, where it was looked at after each round."""
+    for each in comparisons:
+        setting = setting_of(each)
+        name = f" ({each.second.arm} at {each.size})" if len(comparisons) > 1 else ""
+        if setting:
+            yield f"{OPERATING_TEXT}{name}, {setting.text}."
+
+
 def _fixed(comparisons: Sequence[Comparison]) -> str:
     rules = dict.fromkeys(
         f"margin {100 * each.margin:g} %, level {each.level:g}"
         + (f" shared by {each.comparisons} comparisons" if each.comparisons > 1 else "")
-        + f", {len(each.rounds)} rounds"
+        + f", {each.rounds_text}"
         for each in comparisons
         if each.rounds
     )

@@ -1,12 +1,20 @@
 """`python -m bench.validate`: its tables, files and refusals."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from bench import validate
-from bench.records import read_errors
+from bench.records import (
+    ArmReadings,
+    ArmRecord,
+    Comparison,
+    RoundRecord,
+    append_line,
+    read_errors,
+)
 
 KERNELS = Path(__file__).with_name("estimate") / "kernels"
 
@@ -71,3 +79,67 @@ def test_a_fit_is_to_kernels_alone(tmp_path):
     folder = Path(validate.__file__).parents[1] / "reports" / "reference" / "intel-xeon-2-cores"
     with pytest.raises(ValueError, match="holds calls, and fits are to kernels"):
         validate.main([str(folder), "--fit", "--out", str(tmp_path)])
+
+
+def equal_arms(folder, **axes):
+    """A comparison of an arm with itself whose rounds scatter by two thirds of a percent."""
+    folder.mkdir(parents=True)
+    draw = random.Random(0)
+    played = tuple(
+        RoundRecord(
+            order="ACB",
+            readings={
+                "process": ArmReadings(
+                    **{name: (draw.gauss(1, 0.005),) for name in ("first", "second", "control")}
+                )
+            },
+        )
+        for _ in range(20)
+    )
+    arm = ArmRecord(arm="apnb", cell="0")
+    content = {"first": arm, "second": arm, "size": "9x7", "axes": axes, "rounds": played}
+    append_line(folder / "comparisons.jsonl", Comparison(**content, margin=0.02, level=0.001))
+
+
+def harness(folder, tmp_path, *arguments):
+    out = tmp_path / "out"
+    status = validate.main(["--harness", str(folder), "--out", str(out), *arguments])
+    assert status == 0
+    return [json.loads(line) for line in (out / "harness.jsonl").read_text().splitlines()]
+
+
+def test_the_harness_is_held_to_recorded_noise(tmp_path, capsys):
+    equal_arms(tmp_path / "quiet")
+    rows = harness(tmp_path, tmp_path, "--simulations", "500", "--planted", "0.05")
+    equal, slowed = rows
+    assert (equal["noise"], equal["same"], equal["faster"], equal["slower"]) == ("quiet", 500, 0, 0)
+    assert (slowed["planted"], slowed["slower"]) == (0.05, 500)
+    assert "How often the harness is wrong" in capsys.readouterr().out
+
+
+def test_what_was_planted_is_no_noise(tmp_path):
+    equal_arms(tmp_path / "slowed", planted=0.05)
+    with pytest.raises(ValueError, match="has no comparisons of an arm with itself"):
+        harness(tmp_path, tmp_path)
+
+
+def test_the_kept_noise_gives_no_false_verdict_and_finds_five_percent(tmp_path):
+    rows = harness(validate.NOISE, tmp_path, "--planted", "0.05")
+    for equal, slowed in zip(rows[::2], rows[1::2], strict=True):
+        assert equal["faster"] == equal["slower"] == 0
+        assert slowed["slower"] >= 0.9 * 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--harness", "--fit"], "--fit does not go with --harness; leave it out"),
+        (["--real", "3", "DIR"], "--real goes with --harness; add that"),
+        ([], "no timings to check; pass their folder, or --harness"),
+        (["--harness", "--planted", "2"], r"planted \(2.0,\) are not shares above 0 and up to 1"),
+        (["--harness", "--rounds", "9"], "9 rounds decide nothing at level 0.001"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        validate.main([*arguments, "--out", str(tmp_path)])

@@ -8,7 +8,10 @@ time; of three equal arms each is compared with each. Six minutes on two idle co
 to be read on an idle machine.
 """
 
+import os
+import statistics
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -16,12 +19,17 @@ import pytest
 from ann.spec import Size
 from bench.analysis import sign_test
 from bench.compare.compare import Settings, compare
+from bench.compare.rounds import LOADED_FIRST, Match, start_arm
+from bench.compare.turns import thread_variables
 from bench.records.comparison import ArmReadings
+from bench.workers import ForkServer, can_fork
 from experiments.spec import Cell, OwnModule
 
 pytestmark = pytest.mark.slow
 EQUAL_ROUNDS = 40
 PLANTED_ROUNDS = 30
+WINDOW = 20
+LAYOUT_ROUNDS = 14
 WORK = """
 import torch
 from torch import nn
@@ -64,6 +72,12 @@ def arms(tmp_path, monkeypatch):
     return ten, eleven
 
 
+@pytest.fixture(autouse=True)
+def every_round(monkeypatch):
+    """All rounds are wanted, whether it is decided or not."""
+    monkeypatch.setattr("bench.compare.compare.is_decided", lambda _: False)
+
+
 def play(first, second, *, rounds):
     made = compare(first, second, device="cpu", settings=Settings(rounds=rounds))
     assert made.failure is None
@@ -78,8 +92,11 @@ def play(first, second, *, rounds):
 
 def shares(rounds):
     """How often each verdict comes out of twenty rounds in a row."""
-    starts = range(len(rounds) - sign_test.ROUNDS + 1)
-    drawn = [sign_test.decide(rounds[start : start + sign_test.ROUNDS]).verdict for start in starts]
+    starts = range(len(rounds) - WINDOW + 1)
+    drawn = [
+        sign_test.decide(rounds[start : start + WINDOW], most=sign_test.ROUNDS).verdict
+        for start in starts
+    ]
     found = Counter(drawn)
     print(dict(found))  # noqa: T201
     return found
@@ -106,3 +123,36 @@ def test_a_tenth_more_work_is_found(arms):
     found = shares(play(ten, eleven, rounds=PLANTED_ROUNDS))
     assert found["SLOWER"] >= 0.95 * found.total()
     assert found["FASTER"] == 0
+
+
+def log_ratios(cell, servers):
+    """Of the control over the first arm, one a round; each arm is a fork of its server, or spawned."""
+
+    def start(name, task):
+        place = ("first", "control", "second").index(name)
+        return start_arm(name, task, servers=servers[place : place + 1])
+
+    settings = Settings(rounds=LAYOUT_ROUNDS, round_s=1.5)
+    match = Match(cell, cell, device="cpu", settings=settings, start=start)
+    rounds = [record.readings["process"] for record in match.play(LAYOUT_ROUNDS, {})]
+    return [sign_test.log_ratio(each.control, each.first) for each in rounds]
+
+
+@pytest.mark.skipif(not can_fork(), reason="arms are forks under Linux since 5.3")
+def test_the_luck_of_a_layout(arms):
+    """Scatter of spawned processes, of forks of one, and of two: what the means of the last differ by is shared."""
+    cell, _ = arms
+    variables = {**os.environ, **thread_variables(os.environ, "cpu")}
+    with ExitStack() as stack:
+        one, *others = (
+            stack.enter_context(ForkServer(LOADED_FIRST, variables=variables)) for _ in range(4)
+        )
+        ways = {"spawned": (), "forks of one": (one, one, one)}
+        ways |= {f"forks of two, {n}": (one, other, one) for n, other in enumerate(others)}
+        for way, servers in ways.items():
+            logs = log_ratios(cell, servers)
+            print(  # noqa: T201  # the figures are what it is for
+                f"\n{way}: mean {100 * statistics.fmean(logs):.2f} %, scatter {100 * statistics.stdev(logs):.2f} %, "
+                f"of {len(logs)} rounds"
+            )
+            assert abs(statistics.median(logs)) < 0.1

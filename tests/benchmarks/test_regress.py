@@ -36,6 +36,7 @@ JOBS = 300
 LAPS = 12
 TENTH = 1.1
 REAL_ROUNDS = 40
+WINDOW = 20
 # Standard deviation of a process's luck: a GPU, two shared cores, and two that are worse.
 LUCK = {"gpu": 0.003, "two cores": 0.01, "busy": 0.025, "hopeless": 0.05}
 
@@ -78,6 +79,7 @@ def simulated(draw, one, role, *, luck, factor, margin, shared):
         margin=margin,
         level=sign_test.LEVEL,
         comparisons=shared,
+        most_rounds=sign_test.ROUNDS,
         rounds=rounds,
         failure=None,
     )
@@ -203,7 +205,7 @@ def repository(tmp_path, monkeypatch):
     return folder
 
 
-def windows(made, *, size=sign_test.ROUNDS):
+def windows(made, *, size=WINDOW):
     return [made.rounds[start : start + size] for start in range(len(made.rounds) - size + 1)]
 
 
@@ -213,6 +215,9 @@ def test_in_process_time_of_this_machine(repository, tmp_path, monkeypatch):
     ask = Ask(arm="planted_work:make", size="32x16", channels=96)
     margin = planning.MARGINS["cpu"]
     settings = Settings(margin=margin, rounds=REAL_ROUNDS)
+    monkeypatch.setattr(
+        "bench.compare.compare.is_decided", lambda _: False
+    )  # all rounds are wanted
     with sides(repository, "HEAD~1", "HEAD") as pair:
         (one,) = examine([ask], pair, device="cpu", on_step=lambda _: None)
         plan = Plan(base="HEAD~1", head="HEAD", settings=settings, out=tmp_path / "out")
@@ -245,6 +250,8 @@ def drawn(played, source, start):
         found = windows(made)
         at = (start + (len(found) // 2 if role == "again" else 0)) % len(found)
         axes = {**made.axes, "gate_role": role}
-        return made.model_copy(update={"rounds": found[at], "axes": axes})
+        return made.model_copy(
+            update={"rounds": found[at], "axes": axes, "most_rounds": sign_test.ROUNDS}
+        )
 
     return play

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,16 @@ from ann.spec import Size
 from bench import efficiency
 from bench.analysis import decide_comparison
 from bench.compare import compare as paired
-from bench.compare.rounds import LETTERS, ORDERS, ArmError, Match, receive, start_arm
+from bench.compare.rounds import (
+    LAP,
+    LETTERS,
+    SHORT_LAP,
+    SWAPPED,
+    ArmError,
+    Match,
+    receive,
+    start_arm,
+)
 from bench.compare.turns import ArmTask, Ready
 from bench.records import comparison, exit_failure, record, timeout_failure
 from bench.records.record import Failure
@@ -44,7 +55,7 @@ def test_two_arms_are_compared_from_the_command_line(tmp_path, capsys):
     (kept,) = comparison.read_comparisons(tmp_path)
     assert comparison.Comparison.model_validate(printed) == kept
     assert (kept.first.arm, kept.second.arm, kept.size) == ("nb", "apnb", "9x7")
-    assert [one.order for one in kept.rounds] == ["ACBBCA", "BCAACB"]
+    assert [one.order for one in kept.rounds] == [LAP, LAP.translate(SWAPPED)]
     assert kept.clocks == ("process", "wall")
     for one in kept.rounds:
         for taken in one.readings.values():
@@ -165,15 +176,26 @@ def test_arms_that_differ_in_more_than_themselves_are_refused(change):
         paired.compare(cell(), cell(**change), device="cpu", settings=paired.Settings())
 
 
-def test_an_order_and_its_opposite_make_up_for_drift():
-    for order in ORDERS:
-        places = {name: [at for at, each in enumerate(order) if each == name] for name in order}
-        assert {sum(found) for found in places.values()} == {5}
-    assert ORDERS[1] == tuple({"first": "second", "second": "first"}.get(n, n) for n in ORDERS[0])
+@pytest.mark.parametrize("lap", [LAP, SHORT_LAP, LAP.translate(SWAPPED)])
+def test_neighbours_lie_as_often_as_far_apart_to_either_side(lap):
+    places = {arm: [at for at, each in enumerate(lap) if each == arm] for arm in "ABC"}
+    for one, other in ("AB", "AC", "BC"):
+        apart = [there - here for here, there in zip(places[one], places[other], strict=True)]
+        assert sorted(apart) == sorted(-each for each in apart)
+
+
+def test_in_a_lap_each_arm_follows_each_other_as_often_and_never_itself():
+    followers = Counter(pairwise(LAP + LAP[0]))
+    assert followers == dict.fromkeys(permutations("ABC", 2), 3)
+
+
+def test_every_other_round_has_the_arms_swapped():
+    assert LAP.translate(SWAPPED).translate(SWAPPED) == LAP
+    assert LAP.translate(SWAPPED)[:3] == "BCA"
 
 
 def planned(*calls_s):
-    match = Match(cell(), cell(), device="cpu", settings=paired.Settings(turn_s=0.02, round_s=1.5))
+    match = Match(cell(), cell(), device="cpu", settings=paired.Settings(turn_s=0.02))
     match.plan({name: Ready(call_s=call_s) for name, call_s in zip(LETTERS, calls_s, strict=True)})
     return match
 
@@ -181,12 +203,17 @@ def planned(*calls_s):
 def test_every_arm_makes_as_many_calls_in_a_turn_however_long_they_looked():
     match = planned(5e-3, 1e-3, 1e-3)
     assert set(match.launches.values()) == {20}
-    assert match.laps == 5
+    assert match.lap == LAP
 
 
 def test_a_slow_arm_keeps_turns_short():
     assert set(planned(0.1, 0.1, 1e-4).launches.values()) == {5}
-    assert (set(planned(8.0, 8.0, 7.0).launches.values()), planned(8.0, 8.0, 7.0).laps) == ({1}, 1)
+    assert set(planned(8.0, 8.0, 7.0).launches.values()) == {1}
+
+
+def test_long_turns_go_round_in_the_short_lap():
+    assert planned(0.11, 0.1, 0.1).lap == SHORT_LAP
+    assert planned(0.09, 0.09, 0.09).lap == LAP
 
 
 BROKEN = """

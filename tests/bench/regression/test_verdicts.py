@@ -344,7 +344,7 @@ def test_two_folders_are_judged_by_the_turns_that_their_commits_took(tmp_path, c
 def test_the_plan_of_steps_counts_both_sides_and_both_controls():
     ask = Ask(arm="apnb", size="9x7")
     plan = Plan(base="a", head=None, asks=(ask, ask))
-    assert plan.steps == 4 + 4 * 20
+    assert plan.steps == 4 + 4 * sign_test.ROUNDS
     assert replace(plan, exact_only=True).steps == 4
 
 
@@ -380,7 +380,7 @@ def test_a_comparison_is_written_down_as_soon_as_it_is_made(tmp_path, monkeypatc
     assert pairing_record.read_comparisons(tmp_path) == (made,)
     assert (made.first.arm, made.axes["gate_role"], len(made.rounds)) == ("apnb@c", "planted", 10)
     assert sign_test.decide_comparison(made, "process").verdict == "SLOWER"
-    assert given == [("play", {"device": "cpu"})] * 30
+    assert given == [("play", {"server": None, "device": "cpu"})] * 30
     assert {message["cell"]["arm"] for message in messages} == {"apnb"}
 
 
