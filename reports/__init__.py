@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         efficiency_report,
         evaluation_report,
         fit_report,
+        gallery_report,
         prediction_report,
         training_report,
     )
@@ -42,6 +43,7 @@ _HOMES = {
             "efficiency_report",
             "evaluation_report",
             "fit_report",
+            "gallery_report",
             "prediction_report",
             "training_report",
         ),

@@ -165,6 +165,11 @@ def efficiency_report(records: Sequence[Record]) -> tuple[Table, ...]:
     return (predicted, measured, *by_allocator, *blocks.machine_tables(frame))
 
 
+def gallery_report(records: Sequence[Record]) -> tuple[Table, ...]:
+    """Context blocks that people choose among, in one table."""
+    return crossover.gallery_tables(build_frame(records))
+
+
 def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -> tuple[Table, ...]:
     """Predicted times of blocks on known devices, and their memory there; on a single one of operators too."""
     kept = (

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MEASURED = "--batch --block --channels --device --dtype --key-channels --mode --out --size"
 COMPARED = "--level --margin --rounds"
 OPTIONS = {
-    "bench.efficiency:parser": f"{MEASURED} {COMPARED} --budget --compare --fits --format --fresh "
+    "bench.efficiency:parser": f"{MEASURED} {COMPARED} --budget --compare --fits --format --fresh --gallery "
     "--predict --protocol",
     "bench.ablations:parser": "--all --backbone --budget --dataset --device --engine --evaluate --evaluation "
     "--experiment --features --fresh --network --out --pretrained --quiet --recipe --root --seeds --slots --table",

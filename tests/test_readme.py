@@ -10,6 +10,7 @@ from bench.records import comparison, outcome, read_errors, record
 from reports.agreement import agreement_tables
 from reports.audit import audit
 from reports.blocks import counters, efficiency_tables, validation
+from reports.crossover import gallery_tables
 from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
 from reports.model import frame
@@ -48,6 +49,7 @@ STUDIES = studies.training_studies(KEPT)
 OTHERS = [study for study in STUDIES if not is_usual(study)]
 SHOWN = (
     *efficiency_tables(KEPT),
+    *gallery_tables(KEPT),
     *ESTIMATED,
     audit.audit_table(KEPT),
     *(ablations.study_table(study) for study in STUDIES if is_usual(study)),
