@@ -23,7 +23,7 @@ OPTIONS = {
     "bench.regress:history_parser": "--out",
     "bench.reference:parser": "--dataset --device --look --minutes --no-tests --out --root",
     "bench.validate:parser": "--fit --format --leave-out --out",
-    "reports.__main__:_parser": "--format --out",
+    "reports.__main__:_parser": "--compare --format --out",
 }
 SESSIONS = (
     "ablations coverage cluster docs efficiency gate lint main_job mutants reference tests wheel"

@@ -32,10 +32,12 @@ from bench.analysis.sign_test import (
     decide,
     decide_comparison,
     fewest_rounds,
+    judge_rounds,
     rounds_of,
 )
 from bench.analysis.statistics import (
     MIN_SAMPLES,
+    MedianInterval,
     below_share,
     is_conclusive,
     median_interval,
