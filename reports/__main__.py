@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WRITTEN_FORMATS = ("markdown", "latex", "csv", "html")
 REPORT_FORMATS = ("terminal", *WRITTEN_FORMATS)
 HINT = """\
-There are tables of blocks (efficiency, table1), networks (table2), operations (fig2), the model zoo (zoo_ann,
+There are tables of blocks (efficiency, table1, gallery), networks (table2), operations (fig2), the model zoo (zoo_ann,
 zoo_dnl), the size from which APNB beats NB (crossover), ways to compute a block (implementations), number formats
 (precision), times beside their floors (roofline), two arms by turns (comparisons), other tools' counts (counters),
 trained networks (table6, table7) with what the text compares, the published accuracies (table3 to table7), and an

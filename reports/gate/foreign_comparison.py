@@ -150,7 +150,9 @@ def _one_process(first: Reading, second: Reading) -> Iterator[Value]:
         yield Mark(
             "without the calls of each process there is no interval, and no verdict", NO_VERDICT
         )
-        yield f"a ratio: {_calls_of(first)} beside {_calls_of(second)}"
+        yield f"a ratio: the {first.statistic} of {_calls_of(first)} and of {_calls_of(second)}".rstrip(
+            ","
+        )
     else:
         yield Mark("one number a side allows no verdict", NO_VERDICT)
         yield "a ratio: one number a side"
@@ -158,8 +160,7 @@ def _one_process(first: Reading, second: Reading) -> Iterator[Value]:
 
 def _calls_of(reading: Reading) -> str:
     share = reading.deviation
-    scatter = "" if share is None else f" that deviate by {100 * share:.2g} %"
-    return f"the {reading.statistic} of {reading.calls} calls{scatter}"
+    return f"{reading.calls} calls" + ("" if share is None else f", deviation {100 * share:.2g} %,")
 
 
 def _of_samples(first: Reading, second: Reading) -> Iterator[Value]:

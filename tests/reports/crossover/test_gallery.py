@@ -5,6 +5,7 @@ import pytest
 from bench.records.record import Counts, Failure, Measures, PredictedMemory, Timing
 from reports import report
 from reports.crossover import gallery
+from reports.model import frame
 from reports.model.layout import text_of
 from reports.render import FILE_FORMATS
 
@@ -143,3 +144,23 @@ def test_a_report_on_a_folder_has_the_gallery_once(hung, tmp_path):
         append_line(tmp_path / "records.jsonl", record)
     tables = [table.name for table in report.build_report(tmp_path).tables]
     assert [name for name in tables if "gallery" in name] == [gallery.GALLERY]
+
+
+def test_the_figure_has_a_point_for_each_block_and_says_it_in_words(hung):
+    figures = report.report_figures(frame.build_frame(hung()))
+    (figure,) = [figure for figure in figures if figure.name == gallery.GALLERY]
+    assert "line 0.0021 G and 32,768 MiB" in figure.alternative
+    assert all(f">{block}<" in figure.svg for block in COSTS)
+
+
+def test_blocks_of_another_kind_are_left_out_of_the_figure(hung):
+    costs = {**COSTS, "scales": lambda n: (1, MEBI)}
+    figures = report.report_figures(frame.build_frame(hung(costs=costs)))
+    (figure,) = [figure for figure in figures if figure.name == gallery.GALLERY]
+    assert "scales" not in figure.svg
+
+
+def test_a_gallery_that_counted_nothing_has_no_figure(hung):
+    failure = Failure(kind="error", reason="nothing works")
+    alone = hung(costs={"line": COSTS["line"]}, failure=("line", failure))
+    assert report.report_figures(frame.build_frame(alone)) == ()
