@@ -13,7 +13,7 @@ from reports.blocks import counters, efficiency_tables, validation
 from reports.crossover import gallery_tables
 from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
-from reports.model import frame
+from reports.model import frame, rows_of_experiment
 from reports.render import markdown
 from reports.training import answers, runs, studies, verdict_tables
 from reports.training import tables as ablations
@@ -143,3 +143,18 @@ def test_the_tuned_network_of_the_page_on_accuracy_has_the_kept_score():
     (tuned,) = (study for study in OTHERS if "fine-tuned" in study.setting.values())
     (score,) = (score for arm in tuned.arms for score in arm.scores().values())
     assert f"APNB reaches {score:.1f} %" in DEPENDS
+
+
+def test_what_the_readme_says_of_the_gallery_is_so():
+    rows = [row for row in rows_of_experiment(KEPT, "gallery") if row["mode"] == "eval"]
+    by_block = {
+        row["axes"]["block"]: row for row in rows if row["axes"]["block"] not in ("gc", "se")
+    }
+    least = {
+        name: min(by_block, key=lambda block: by_block[block][name])
+        for name in ("macs", "predicted_increment_bytes")
+    }
+    assert [*least.values()] == ["efficient-attention", "apnb-residual"]
+    nb, heads = by_block["nb-residual"], by_block["mha"]
+    assert heads["macs"] == 2 * nb["macs"]
+    assert 5 < nb["predicted_increment_bytes"] / heads["predicted_increment_bytes"] < 6

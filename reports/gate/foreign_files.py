@@ -77,7 +77,7 @@ def read_timings(path: Path) -> TimingFile:
         raise ValueError(msg)
     try:
         readings = dict(rows)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
         what = f"{type(error).__name__}: {error}"
         msg = f"{path}: looks like {tool}'s, and is not as it writes it ({what}); write it again"
         raise ValueError(msg) from error

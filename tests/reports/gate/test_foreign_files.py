@@ -149,3 +149,44 @@ def test_the_gates_own_export_is_of_processes(tmp_path):
     content = foreign.pytest_benchmark({"cell": [0.001] * 9}, project="bench.regress")
     (reading,) = read(tmp_path, json.loads(json.dumps(content))).readings.values()
     assert reading.of_processes
+
+
+WHOLE = (
+    foreign.pytest_benchmark({"a": [1.0, 2.0]}),
+    foreign.pytest_benchmark({"a": [1.0, 2.0]}, data=False),
+    foreign.nvbench({"a": 1e-3}, samples=("0.bin", 3), skipped=["b"]),
+    foreign.kernelbench({"a.py": 4.0}),
+    foreign.kernelbench_samples([1.0]),
+    foreign.tritonbench({"a": 1.0}),
+)
+
+
+def places(content, above=()):
+    """The way to every part of a JSON document."""
+    if isinstance(content, dict | list):
+        keys = content if isinstance(content, dict) else range(len(content))
+        for key in keys:
+            yield (*above, key)
+            yield from places(content[key], (*above, key))
+
+
+def damaged(content, place, value):
+    copy = json.loads(json.dumps(content))
+    inner = copy
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return copy
+
+
+@pytest.mark.parametrize("content", WHOLE)
+@pytest.mark.parametrize("value", [None, {}, "x", float("inf"), [0]], ids=str)
+def test_a_damaged_file_is_read_or_is_an_error_of_one_line(tmp_path, content, value):
+    foreign.write_floats(tmp_path / "0.bin", [0.5, 0.25, 1.0])
+    errors = []
+    for place in places(content):
+        try:
+            read(tmp_path, damaged(content, place, value))
+        except ValueError as error:  # each file of its own
+            errors.append(str(error))
+    assert all(error.startswith(str(tmp_path)) for error in errors)
