@@ -218,16 +218,15 @@ def _predict(options: Namespace) -> int:
         raise ValueError(msg)
     names = dict.fromkeys(name.lower() for name in options.predict or USUAL_DEVICES)
     chosen = tuple(map(find_device, names))
-    # By CUDA's rules, which all known devices follow; blocks of the gallery stand as those of a command.
-    measurements = tuple(
-        replace(cell, device="cuda", experiment="efficiency")
-        for cell in cells(options)
-        if cell.is_executed
-    )
+    # By CUDA's rules, which all known devices follow.
+    measurements = tuple(replace(cell, device="cuda") for cell in cells(options))
     _import_factories(measurements)
     with cli.locked(options.out):
         start = run.run_cells(measurements, options.out, source="predicted", device="meta")
         predicted = cli.follow(start, total=len(measurements))
+    if options.gallery:
+        _print(predicted, reports.gallery_report(predicted, chosen), options.format)
+        return 0
     axes = [dict(cell.axes) for cell in measurements]
     kept = read_records(options.out / run.RECORDS_FILE)
     measured = [item for item in kept if item.axes in axes and item.source == "measured"]

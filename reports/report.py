@@ -170,9 +170,12 @@ def efficiency_report(records: Sequence[Record]) -> tuple[Table, ...]:
     return (predicted, measured, *by_allocator, *blocks.machine_tables(frame))
 
 
-def gallery_report(records: Sequence[Record]) -> tuple[Table, ...]:
-    """Context blocks that people choose among, in one table."""
-    return crossover.gallery_tables(build_frame(records))
+def gallery_report(
+    records: Sequence[Record], devices: Sequence[Datasheet] = ()
+) -> tuple[Table, ...]:
+    """Context blocks that people choose among, in one table, with the likely times on some known devices."""
+    estimates = {device.title: partial(blocks.estimated_time, device=device) for device in devices}
+    return crossover.gallery_tables(build_frame(records), estimates)
 
 
 def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -> tuple[Table, ...]:

@@ -2,14 +2,16 @@
 
 import importlib.util
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from bench.analysis import find_device
 from bench.records import comparison, outcome, read_errors, record
 from reports.agreement import agreement_tables
 from reports.audit import audit
-from reports.blocks import counters, efficiency_tables, validation
+from reports.blocks import counters, efficiency_tables, estimated_time, validation
 from reports.crossover import gallery_tables
 from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
@@ -36,6 +38,7 @@ AGREED = frame.build_frame(
 MEASURING = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
 JUDGED = outcome.read_outcome(FOLDER / "regression")
 KEPT = frame.build_frame(record.read_records(FOLDER))
+H200 = find_device("h200")
 # Trainings in other ways than the README's, which stand on a page of their own.
 OTHERWISE = ("frozen-float32", "frozen-sgd", "fine-tuned", "scenes-small")
 DEPENDS = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
@@ -49,7 +52,7 @@ STUDIES = studies.training_studies(KEPT)
 OTHERS = [study for study in STUDIES if not is_usual(study)]
 SHOWN = (
     *efficiency_tables(KEPT),
-    *gallery_tables(KEPT),
+    *gallery_tables(KEPT, {H200.title: partial(estimated_time, device=H200)}),
     *ESTIMATED,
     audit.audit_table(KEPT),
     *(ablations.study_table(study) for study in STUDIES if is_usual(study)),

@@ -19,23 +19,28 @@ MEMORY_NOTE = (
 )
 CROSSING_NOTE = (
     f"Fewer or less than NB from: the square map from which the block stays below {AGAINST}, interpolated between "
-    "squares that were predicted, straight in the logarithms; of the time between this table's maps, by the medians."
+    "squares that were predicted, straight in the logarithms; of measured times between this table's maps."
 )
+ESTIMATE_NOTE = "A predicted time is the likely one, in brackets where 90 % of single kernels lay (docs/measuring.md)."
 BLOCKS_NOTE = "docs/gallery.md says what each block is and by which paper."
 ITSELF = Mark("the block that the others are held against")
 ALONE = Mark(f"the records hold no two sizes of it and of {AGAINST}")
 
 Read = Callable[[Row], Interval | None]
+Estimates = Mapping[str, Callable[[Row], Value]]
 Settings = tuple[tuple[str, object], ...]
 
 
-def gallery_tables(frame: Frame) -> tuple[Table, ...]:
-    """One table for each device that measured the gallery; of what was predicted alone where none did."""
+def gallery_tables(frame: Frame, estimates: Estimates | None = None) -> tuple[Table, ...]:
+    """One table for each device that measured the gallery; of what was predicted alone where none did.
+
+    `estimates` tell the likely time of a row on GPUs that need not be there, by their names.
+    """
     rows = model.rows_of_experiment(frame, GALLERY)
     trained = {_place(row): row for row in rows if row["mode"] == "train"}
     squares = model.rows_of_experiment(frame, GALLERY_SIZES)
     return tuple(
-        _table(here, trained, squares, name=f"{GALLERY}{suffix}")
+        _table(here, trained, squares, estimates or {}, name=f"{GALLERY}{suffix}")
         for _, here, suffix in model.by_device([row for row in rows if row["mode"] == "eval"])
     )
 
@@ -44,6 +49,7 @@ def _table(
     rows: Sequence[Row],
     trained: Mapping[Settings, Row],
     squares: Sequence[Row],
+    estimates: Estimates,
     *,
     name: str,
 ) -> Table:
@@ -64,12 +70,17 @@ def _table(
             lambda row: _of_training(trained.get(_place(row))),
         ),
         replace(model.time_field(1), optional=True),
+        *(_estimate_field(*each) for each in estimates.items()),
         Field(_memory("memory", "measured"), model.measured_memory, optional=True),
         _crossing_field("fewer MACs", squares, partial(_number, column="macs")),
         _crossing_field(
             "less memory", squares, partial(_number, column="predicted_increment_bytes")
         ),
         replace(_crossing_field("less time", rows, time_bounds), optional=True),
+        *(
+            _crossing_field(f"less time, {device},", squares, partial(_estimated, estimate))
+            for device, estimate in estimates.items()
+        ),
     )
     where = "; ".join(map(_setting_words, settings))
     return model.tabulate(
@@ -111,6 +122,16 @@ def _crossing_field(name: str, rows: Sequence[Row], read: Read) -> Field:
         return ALONE if meeting is None else crossing_size(meeting.at, among=meeting.ratios)
 
     return Field(model.text_column(f"{name} than NB from"), crossed)
+
+
+def _estimate_field(device: str, estimate: Callable[[Row], Value]) -> Field:
+    column = replace(model.time_column(f"time, {device}", "predicted", 3), best="min")
+    return Field(column, estimate, note=ESTIMATE_NOTE)
+
+
+def _estimated(estimate: Callable[[Row], Value], row: Row) -> Interval | None:
+    time = model.number_of(estimate(row))
+    return Interval(time) if time else None
 
 
 def _number(row: Row, *, column: str) -> Interval | None:

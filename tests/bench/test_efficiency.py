@@ -301,6 +301,15 @@ def test_the_gallery_is_one_table_with_a_row_for_an_own_block(tmp_path, capsys):
     assert {**own, "block": "cc"} == same
 
 
+def test_the_gallery_has_likely_times_on_a_known_device(tmp_path, capsys):
+    small = ["--channels", "16", "--key-channels", "8", "--size", "12x8", "--predict", "t4"]
+    assert efficiency.main(["--gallery", *small, "--format", "csv", "--out", str(tmp_path)]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    apnb = next(row for row in rows if row["block"] == "apnb-residual")
+    assert 0 < float(apnb["time_t4_predicted_seconds"]) < 1
+    assert apnb["less_time_t4_than_nb_from"]
+
+
 def test_time_of_a_gallery_is_shared_by_what_is_measured(tmp_path):
     options = efficiency._parse(["--gallery", "--budget", "42"])
     asked_for = efficiency.cells(options)

@@ -5,7 +5,7 @@ import pytest
 from bench.records.record import Counts, Failure, Measures, PredictedMemory, Timing
 from reports import report
 from reports.crossover import gallery
-from reports.model import frame
+from reports.model import Interval, Mark, frame
 from reports.model.layout import text_of
 from reports.render import FILE_FORMATS
 
@@ -124,6 +124,25 @@ def test_a_block_that_could_not_be_built_is_a_row_with_its_reason(hung):
     assert column(table, "params (M)")[1] == "unavailable"
     assert column(table, "fewer MACs than NB from")[1] == "-"
     assert "needs a package" in FILE_FORMATS["markdown"][1](table)
+
+
+def test_a_likely_time_crosses_as_the_others(hung):
+    def likely(row):
+        n = pixels(row["size"])
+        factor = {"nb-residual": n, "line": 4096, "worse": 2 * n}[row["axes"]["block"]]
+        return Interval(1e-9 * n * factor, 0.0, 1.0)
+
+    (table,) = gallery.gallery_tables(frame.build_frame(hung()), {"A GPU": likely})
+    assert column(table, "time, A GPU, predicted (ms)")[1].startswith("8.389")
+    crossings = column(table, "less time, A GPU, than NB from")
+    assert crossings == ["-", "64x64", "above 256x256"]
+
+
+def test_a_time_that_no_device_has_is_a_dash(hung):
+    blank = {"A GPU": lambda _: Mark("too large")}
+    (table,) = gallery.gallery_tables(frame.build_frame(hung()), blank)
+    assert column(table, "time, A GPU, predicted (ms)") == ["-"] * 3
+    assert column(table, "less time, A GPU, than NB from") == ["-"] * 3
 
 
 @pytest.mark.parametrize("form", FILE_FORMATS)
