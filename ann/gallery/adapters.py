@@ -1,4 +1,4 @@
-"""Blocks that an installed package has: torch's, timm's, torchvision's, nystrom-attention's, as modules for maps.
+"""Blocks that an installed package has: timm's, torchvision's, nystrom-attention's, as modules for maps.
 
 Each import stands in its function, so that a package that is missing is missed by its own row alone.
 """
@@ -6,7 +6,7 @@ Each import stands in its function, so that a package that is missing is missed 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ann.gallery.tokens import OnTokens, num_heads, to_map, to_tokens
+from ann.gallery.tokens import OnTokens, num_heads
 from ann.spec import UnavailableError
 
 # Of SegFormer and PVTv2 at an eighth of the image's size.
@@ -16,19 +16,6 @@ SWIN_HEAD_CHANNELS = 32
 LANDMARKS = 64
 DILATIONS = (12, 24, 36)  # DeepLab-V3's at an eighth of the image's size
 SQUEEZE = 1 / 16
-
-
-class MultiHead(nn.Module):
-    """`torch.nn.MultiheadAttention` of all positions over all, without the map of weights as a result."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(channels, num_heads(channels), batch_first=True)
-
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Mix all positions."""
-        tokens = to_tokens(x)
-        return to_map(self.attention(tokens, tokens, tokens, need_weights=False)[0], x)
 
 
 class LastAxis(nn.Module):
@@ -44,8 +31,14 @@ class LastAxis(nn.Module):
 
 
 def multi_head(channels: int) -> nn.Module:
-    """Multi-head attention (Vaswani et al., NeurIPS 2017) as torch has it, fused."""
-    return MultiHead(channels)
+    """Multi-head attention of all positions over all, through torch's fused kernel, as timm's ViT has it.
+
+    Vaswani et al., NeurIPS 2017. Not `torch.nn.MultiheadAttention`, whose fast path of inference makes the whole map of
+    weights on a processor: 128 MiB of it at 64x32.
+    """
+    from timm.models.vision_transformer import Attention
+
+    return OnTokens(Attention(channels, num_heads=num_heads(channels), qkv_bias=True))
 
 
 def segformer(channels: int) -> nn.Module:

@@ -231,9 +231,9 @@ def test_a_pyramid_of_averages_stands_beside_the_map():
 
 def test_multi_head_attention_is_that_of_its_weights():
     block, x = made("multi_head", 128), drawn(128)
-    inner = block.attention
-    parts = F.linear(x.flatten(2).mT, inner.in_proj_weight, inner.in_proj_bias).chunk(3, 2)
-    mixed = inner.out_proj(attend(*parts, 2)).mT.unflatten(2, (5, 7))
+    inner = block.module
+    parts = F.linear(x.flatten(2).mT, inner.qkv.weight, inner.qkv.bias).chunk(3, 2)
+    mixed = inner.proj(attend(*parts, 2)).mT.unflatten(2, (5, 7))
     torch.testing.assert_close(run(block, x), mixed.detach())
 
 
