@@ -36,7 +36,7 @@ def ablations(session: nox.Session) -> None:
 @nox.session
 def efficiency(session: nox.Session) -> None:
     """Measure blocks: nox -s efficiency -- --size 256x128."""
-    sync(session, "bench", "reports")
+    sync(session, "bench", "reports", "gallery")
     session.run("python", "-m", "bench.efficiency", *session.posargs)
 
 
@@ -57,7 +57,17 @@ def reference(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, as many at once as there are cores; with arguments, which go to pytest, one at a time."""
-    sync(session, "bench", "reports", "test", "counters", "export", "accessibility", "weights")
+    sync(
+        session,
+        "bench",
+        "reports",
+        "test",
+        "counters",
+        "export",
+        "gallery",
+        "accessibility",
+        "weights",
+    )
     parallel = ["-q", "-n", "logical", "--maxprocesses", "8"]
     session.run(
         "python", "-m", "pytest", *(session.posargs or parallel),

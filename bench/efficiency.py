@@ -12,6 +12,9 @@ interval; of a single device for each operator too.
 `--fits h200` runs nothing either and says the largest map and batch that fit, in each mode and in
 float32 and autocast; there a block may be a network, too.
 
+`--gallery` takes the context blocks that people choose among today, beside those of `--block`, and puts
+all of them into one table, with the size of map from which each needs less than NB.
+
 `--compare A B` runs two arms by turns instead, in fresh processes each round, and says whether B is
 FASTER, SLOWER, the SAME, or whether that is INCONCLUSIVE: an arm is a block, a network, either with
 an implementation (`apnb:fast`), or somebody's own `package.module:factory`.
@@ -30,8 +33,8 @@ from ann.catalogue import BLOCKS
 from ann.spec import Size
 from bench import cli
 from bench.analysis import DEVICES, ROUNDS, USUAL_DEVICES, find_device
-from experiments import machine, select, variants
-from experiments.spec import Cell, Layout, OwnModule, Protocol
+from experiments import gallery, machine, select, variants
+from experiments.spec import Cell, Job, Layout, OwnModule, Protocol
 
 if TYPE_CHECKING:
     from bench.records import Comparison, Fit, Record
@@ -41,19 +44,26 @@ BUDGETS_S = {"cpu": 75.0, "cuda": 6.0, "meta": 0.0}
 DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
 # What a comparison fixes beforehand, and what does not go with one.
 OF_COMPARISONS = ("margin", "rounds", "level")
-NOT_OF_COMPARISONS = ("block", "protocol", "budget", "fresh", "predict", "fits")
-NOT_OF_FITS = ("mode", "dtype", "protocol", "budget", "fresh", "predict", "device", "strict")
+NOT_OF_COMPARISONS = ("block", "protocol", "budget", "fresh", "predict", "fits", "gallery")
+NOT_OF_FITS = (
+    *("mode", "dtype", "protocol", "budget", "fresh", "predict", "device", "strict"),
+    "gallery",
+)
+NOT_OF_GALLERIES = ("mode", "protocol")
+# Times the usual budget, for as many times the blocks.
+GALLERY_BUDGETS = 2.0
 
 
 def parser() -> cli.Parser:
     """Describe the command line."""
     texts = {
-        "--size": "size of the feature map, WIDTHxHEIGHT; may be given several times (default: 256x128)",
+        "--size": "size of the feature map, WIDTHxHEIGHT; may be given several times (default: 256x128, "
+        f"of the gallery {gallery.USUAL_SIZE})",
         "--block": "a block by name, NAME:IMPLEMENTATION for another way to compute it (e.g. apnb:fast, nb:sdpa), "
         "or package.module:factory for your own module, with arguments or without "
         "(e.g. 'timm.layers:HaloAttn(dim=64)'); one or more "
         f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
-        "--channels": "channels of the map",
+        "--channels": f"channels of the map (of the gallery {gallery.USUAL_CHANNELS})",
         "--key-channels": "channels of query and key",
         "--batch": "",
         "--layout": "how the maps of your own module lie: (b, C, h, w), tokens (b, h w, C), or (b, h, w, C)",
@@ -62,13 +72,15 @@ def parser() -> cli.Parser:
         "--dtype": "type of weights and maps",
         "--mode": "",
         "--protocol": "this suite's, or what the paper's released scripts did, flaws included",
-        "--budget": "seconds for timing, shared among the blocks by their work (default: 75, on a GPU 6)",
+        "--budget": "seconds for timing, shared among the blocks by their work (default: 75, on a GPU 6; "
+        "of the gallery twice that)",
         "--format": "what standard output gets",
         "--out": "",
         "--fresh": "",
         "--strict": "end with status 1 if the work of some operator is in no count, and name it",
         "--predict": "predict times on GPUs that are not there and run nothing: the least, the likely one and its "
         f"interval; one or more of {', '.join(DEVICES)} (none: {', '.join(USUAL_DEVICES)})",
+        "--gallery": "the context blocks that people choose among today, and those of --block, in one table",
         "--fits": "predict the largest map of the aspect ratio of --size, and the largest batch at it, that fit on "
         "devices; as --predict",
     }
@@ -90,6 +102,7 @@ def parser() -> cli.Parser:
         "--strict": {"action": "store_true"},
         "--predict": {"nargs": "*", "metavar": "DEVICE"},
         "--fits": {"nargs": "*", "metavar": "DEVICE"},
+        "--gallery": {"action": "store_true"},
         "--compare": {"nargs": 2, "metavar": ("A", "B")},
     }
     parser = cli.Parser(PROGRAM, __doc__, texts, settings)
@@ -98,19 +111,22 @@ def parser() -> cli.Parser:
 
 
 def cells(options: Namespace) -> tuple[Cell, ...]:
-    """Turn the command line into cells, one for each block and size.
+    """Turn the command line into cells, one for each block and size; of the gallery, more that are predicted alone.
 
     Raises:
         ValueError: a block is not known.
     """
     settings = {"protocol": options.protocol, **_settings(options)}
-    names = dict.fromkeys(options.block or DEFAULT_BLOCKS)
     sizes = _sizes(options)
+    if options.gallery:
+        return gallery.gallery_cells(options.block or (), sizes, **settings)
+    names = dict.fromkeys(options.block or DEFAULT_BLOCKS)
     return tuple(select.block_cell(name, size, **settings) for size in sizes for name in names)
 
 
 def _sizes(options: Namespace) -> tuple[Size, ...]:
-    return tuple(dict.fromkeys(options.size or (Size(width=256, height=128),)))
+    usual = gallery.USUAL_SIZE if options.gallery else Size(width=256, height=128)
+    return tuple(dict.fromkeys(options.size or (usual,)))
 
 
 def _settings(options: Namespace) -> dict[str, Any]:
@@ -129,9 +145,18 @@ def share_budget(
     )
 
 
+def _parse(arguments: Sequence[str] | None) -> Namespace:
+    command = parser()
+    options: Namespace = command.parse_args(arguments)
+    if options.gallery:  # which has a map of its own
+        command.set_defaults(channels=gallery.USUAL_CHANNELS)
+        options = command.parse_args(arguments)
+    return options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    options = parser().parse_args(arguments)
+    options = _parse(arguments)
     _require_that_options_fit(options)
     if options.compare:
         return _compare(options)
@@ -155,19 +180,21 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
         run.set_records_aside(options.out)
     start = partial(run.run_cells, out=options.out, device=device)
     predicted = cli.follow(start(measurements, source="predicted"), total=len(measurements))
-    first_table = int(options.format == "table")  # printed before the others
+    report = reports.gallery_report if options.gallery else reports.efficiency_report
+    # Printed before the others; the gallery has one table.
+    first_table = int(options.format == "table" and not options.gallery)
     if first_table:
-        reports.show(reports.efficiency_report(predicted)[:1])
-    budgeted = share_budget(measurements, predicted, options.budget or BUDGETS_S[device])
-    executed = () if device == "meta" else machine.first(budgeted)
+        reports.show(report(predicted)[:1])
+    budgeted = _budgeted(measurements, predicted, options, device=device)
+    executed = () if device == "meta" else budgeted
     measured = cli.follow(
         start(executed, source="measured"),
         total=len(executed),
-        show=lambda seen: reports.drawn(reports.efficiency_report((*predicted, *seen))[1:2]),
+        show=lambda seen: reports.drawn(report((*predicted, *seen))[first_table : first_table + 1]),
     )
     everything = (*predicted, *measured)
     _say_what_is_old(measured, began=began, out=options.out)
-    _print(everything, reports.efficiency_report(everything)[first_table:], options.format)
+    _print(everything, report(everything)[first_table:], options.format)
     return max(_strict_status(options, _uncounted(predicted)), _status(everything))
 
 
@@ -175,6 +202,17 @@ def _status(rows: "Sequence[Record]") -> int:
     """1 where a row failed; what a device lacks or is too small for is an answer."""
     answers = ("foreseen", "unavailable")
     return int(any(row.failure is not None and row.failure.kind not in answers for row in rows))
+
+
+def _budgeted(
+    measurements: Sequence[Cell], predicted: "Sequence[Record]", options: Namespace, *, device: str
+) -> tuple[Job, ...]:
+    """What is executed, with its time; ahead of it what the machine reaches, which the gallery does without."""
+    by_cell = {record.cell: record for record in predicted}
+    executed = [cell for cell in measurements if cell.is_executed]
+    budget_s = options.budget or BUDGETS_S[device] * (GALLERY_BUDGETS if options.gallery else 1)
+    shared = share_budget(executed, [by_cell[cell.id] for cell in executed], budget_s)
+    return shared if options.gallery else machine.first(shared)
 
 
 def _print(
@@ -202,6 +240,9 @@ def _predict(options: Namespace) -> int:
     with cli.locked(options.out):
         start = run.run_cells(measurements, options.out, source="predicted", device="meta")
         predicted = cli.follow(start, total=len(measurements))
+    if options.gallery:
+        _print(predicted, reports.gallery_report(predicted, chosen), options.format)
+        return max(_strict_status(options, _uncounted(predicted)), _status(predicted))
     axes = [dict(cell.axes) for cell in measurements]
     kept = read_records(options.out / run.RECORDS_FILE)
     measured = [item for item in kept if item.axes in axes and item.source == "measured"]
@@ -244,6 +285,8 @@ def _require_that_options_fit(options: Namespace) -> None:
         if getattr(options, name) != usual and not any(map(variants.is_own, names)):
             msg = f"--{name} is of your own module, and none is named; leave it out, or name package.module:factory"
             raise ValueError(msg)
+    if options.gallery:
+        _require_usual(options, NOT_OF_GALLERIES, "--gallery, which shows inference and training")
     if not options.compare:
         for name in OF_COMPARISONS:
             if getattr(options, name) is not None:

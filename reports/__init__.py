@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         efficiency_report,
         evaluation_report,
         fit_report,
+        gallery_report,
         prediction_report,
         training_report,
     )
@@ -43,6 +44,7 @@ _HOMES = {
             "efficiency_report",
             "evaluation_report",
             "fit_report",
+            "gallery_report",
             "prediction_report",
             "training_report",
         ),

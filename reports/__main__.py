@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WRITTEN_FORMATS = ("markdown", "latex", "csv", "html")
 REPORT_FORMATS = ("terminal", *WRITTEN_FORMATS)
 HINT = """\
-There are tables of blocks (efficiency, table1), networks (table2), operations (fig2), the model zoo (zoo_ann,
+There are tables of blocks (efficiency, table1, gallery), networks (table2), operations (fig2), the model zoo (zoo_ann,
 zoo_dnl), the size from which APNB beats NB (crossover), ways to compute a block (implementations), number formats
 (precision), times beside their floors (roofline), two arms by turns (comparisons), other tools' counts (counters),
 trained networks (table6, table7) with what the text compares, the published accuracies (table3 to table7), and an
@@ -39,6 +39,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("records", nargs="?", type=Path, help="a folder of records, or one .jsonl file")
+    two = "two files of pytest-benchmark, nvbench, KernelBench or tritonbench, or two folders with one a process: "
+    add(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help=f"{two}what they allow to be said of B",
+    )
     add("--out", type=Path, metavar="DIR", help="folder for the files; without it only print")
     how = "repeatable; all of them with --out, the terminal's without"
     add("--format", action="append", choices=REPORT_FORMATS, dest="formats", help=how)
@@ -49,9 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.records is None:
+    if options.records is None and options.compare is None:
         parser.print_help()
         return 0
+    if options.records and options.compare:
+        parser.error("--compare names its files itself; leave the folder of records out")
     formats = options.formats or (REPORT_FORMATS if options.out else REPORT_FORMATS[:1])
     formats = tuple(dict.fromkeys(formats))
     collects = gc.isenabled()
@@ -60,9 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.out:
             _check_folder(options.out)
-        from reports.report import build_report  # brings pydantic, not for --help
+        # Brings pydantic, not for --help.
+        from reports.report import build_comparison, build_report
 
-        report = build_report(options.records)
+        compared = options.compare
+        report = build_comparison(*compared) if compared else build_report(options.records)
         if options.out:
             write_files(report, formats, options.out)
         _show(report, formats, out=options.out)

@@ -19,7 +19,7 @@ from bench.records import (
 from reports import blocks, crossover, model, training
 from reports.agreement import agreement_tables
 from reports.audit import audit_table
-from reports.gate import comparison_tables
+from reports.gate import compare_files, comparison_tables
 from reports.model import Chapter, Column, Field, Figure, Frame, Section, Table, build_frame
 from reports.overview import overview_sections
 from reports.provenance import source_tables
@@ -67,6 +67,11 @@ def build_report(path: Path) -> RecordReport:
         msg = f"{str(path)!r} holds no records; give a .jsonl file or a folder that a run wrote"
         raise ValueError(msg)
     return RecordReport(compared)
+
+
+def build_comparison(first: Path, second: Path) -> RecordReport:
+    """Compare what another tool timed; errors are those of `compare_files`."""
+    return RecordReport((compare_files(first, second),))
 
 
 def mark_smoke(report: RecordReport) -> RecordReport:
@@ -163,6 +168,14 @@ def efficiency_report(records: Sequence[Record]) -> tuple[Table, ...]:
     if not executed:
         return (predicted, *by_allocator)
     return (predicted, measured, *by_allocator, *blocks.machine_tables(frame))
+
+
+def gallery_report(
+    records: Sequence[Record], devices: Sequence[Datasheet] = ()
+) -> tuple[Table, ...]:
+    """Context blocks that people choose among, in one table, with the likely times on some known devices."""
+    estimates = {device.title: partial(blocks.estimated_time, device=device) for device in devices}
+    return crossover.gallery_tables(build_frame(records), estimates)
 
 
 def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -> tuple[Table, ...]:

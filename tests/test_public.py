@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MEASURED = "--batch --block --channels --device --dtype --key-channels --mode --out --size"
 COMPARED = "--level --margin --rounds"
 OPTIONS = {
-    "bench.efficiency:parser": f"{MEASURED} {COMPARED} --budget --compare --fits --format --fresh "
+    "bench.efficiency:parser": f"{MEASURED} {COMPARED} --budget --compare --fits --format --fresh --gallery "
     "--inputs --layout --predict --protocol --strict",
     "bench.ablations:parser": "--all --backbone --budget --dataset --device --engine --evaluate --evaluation "
     "--experiment --features --fresh --network --out --pretrained --quiet --recipe --root --seeds --slots --table",
@@ -24,10 +24,10 @@ OPTIONS = {
     "bench.reference:parser": "--dataset --device --look --minutes --no-tests --out --root",
     "bench.validate:parser": f"{COMPARED} --fit --format --harness --leave-out --out --planted --real "
     "--simulations",
-    "reports.__main__:_parser": "--format --out",
+    "reports.__main__:_parser": "--compare --format --out",
 }
 SESSIONS = (
-    "ablations coverage cluster docs efficiency gate lint main_job mutants reference tests wheel"
+    "ablations coverage cluster docs efficiency gate lint main_job mutants reference tests wheel zoo"
 )
 SPEC = ("experiment", "axes", "subject", "size", "device", "time_limit_s", "seed", "batch", "dtype")
 CALL = ("mode", "protocol", "preceded_by", "probes", "implementation", "budget_s")

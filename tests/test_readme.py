@@ -2,17 +2,20 @@
 
 import importlib.util
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from bench.analysis import find_device
 from bench.records import comparison, outcome, read_errors, record
 from reports.agreement import agreement_tables
 from reports.audit import audit
-from reports.blocks import counters, efficiency_tables, validation
+from reports.blocks import counters, efficiency_tables, estimated_time, validation
+from reports.crossover import gallery_tables
 from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
-from reports.model import frame
+from reports.model import frame, rows_of_experiment
 from reports.render import markdown
 from reports.training import answers, runs, studies, verdict_tables
 from reports.training import tables as ablations
@@ -35,6 +38,7 @@ AGREED = frame.build_frame(
 MEASURING = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
 JUDGED = outcome.read_outcome(FOLDER / "regression")
 KEPT = frame.build_frame(record.read_records(FOLDER))
+H200 = find_device("h200")
 # Trainings in other ways than the README's, which stand on a page of their own.
 OTHERWISE = ("frozen-float32", "frozen-sgd", "fine-tuned", "scenes-small")
 DEPENDS = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
@@ -48,6 +52,7 @@ STUDIES = studies.training_studies(KEPT)
 OTHERS = [study for study in STUDIES if not is_usual(study)]
 SHOWN = (
     *efficiency_tables(KEPT),
+    *gallery_tables(KEPT, {H200.title: partial(estimated_time, device=H200)}),
     *ESTIMATED,
     audit.audit_table(KEPT),
     *(ablations.study_table(study) for study in STUDIES if is_usual(study)),
@@ -141,3 +146,18 @@ def test_the_tuned_network_of_the_page_on_accuracy_has_the_kept_score():
     (tuned,) = (study for study in OTHERS if "fine-tuned" in study.setting.values())
     (score,) = (score for arm in tuned.arms for score in arm.scores().values())
     assert f"APNB reaches {score:.1f} %" in DEPENDS
+
+
+def test_what_the_readme_says_of_the_gallery_is_so():
+    rows = [row for row in rows_of_experiment(KEPT, "gallery") if row["mode"] == "eval"]
+    by_block = {
+        row["axes"]["block"]: row for row in rows if row["axes"]["block"] not in ("gc", "se")
+    }
+    least = {
+        name: min(by_block, key=lambda block: by_block[block][name])
+        for name in ("macs", "predicted_increment_bytes")
+    }
+    assert [*least.values()] == ["efficient-attention", "apnb-residual"]
+    nb, heads = by_block["nb-residual"], by_block["mha"]
+    assert heads["macs"] == 2 * nb["macs"]
+    assert 5 < nb["predicted_increment_bytes"] / heads["predicted_increment_bytes"] < 6

@@ -34,6 +34,7 @@ from bench.analysis.sign_test import (
     decide_comparison,
     fewest_rounds,
     is_decided,
+    judge_rounds,
     log_ratio,
     memory_of,
     rounds_of,
@@ -42,6 +43,7 @@ from bench.analysis.sign_test import (
 from bench.analysis.simulation import STRETCH, arm_noise, exact_interval, simulate
 from bench.analysis.statistics import (
     MIN_SAMPLES,
+    MedianInterval,
     below_share,
     is_conclusive,
     median_interval,

@@ -7,6 +7,6 @@ from reports.blocks.efficiency import (
     own_tables,
 )
 from reports.blocks.memory import fit_table
-from reports.blocks.predictions import operator_estimates, predicted_time_tables
+from reports.blocks.predictions import estimated_time, operator_estimates, predicted_time_tables
 from reports.blocks.roofline import machine_tables
 from reports.blocks.validation import record_errors, validation_tables

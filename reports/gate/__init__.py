@@ -2,6 +2,7 @@
 
 from reports.gate.comparisons import comparison_sentence, comparison_tables
 from reports.gate.findings import outcome_tables, write_reports
+from reports.gate.foreign_comparison import compare_files
 from reports.gate.operating import trials_table
 from reports.gate.other_tools import annotations
 from reports.gate.series import read_series

@@ -31,6 +31,7 @@ from reports.model.drawing import (
     MARKERS,
     Plot,
     label_point,
+    label_points,
     short,
     svg_of,
     use_log_axes,

@@ -5,7 +5,8 @@ A file of its own shows the light colours. The same drawing gives the same bytes
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -33,6 +34,24 @@ STYLE: Any = {
         ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
     ),
 }
+
+
+# Where a label may stand about its point, in points of type, the first that is free.
+LABEL_PLACES = (
+    *(((8, 0), "left", "center"), ((-8, 0), "right", "center")),
+    *(((0, 9), "center", "bottom"), ((0, -9), "center", "top")),
+    *(((8, 12), "left", "bottom"), ((8, -12), "left", "top")),
+    *(((-8, 12), "right", "bottom"), ((-8, -12), "right", "top")),
+    # Of many near points, higher and lower.
+    *(
+        place
+        for height in (26, 40, 54, 68)
+        for place in (
+            *(((8, height), "left", "bottom"), ((8, -height), "left", "top")),
+            *(((-8, height), "right", "bottom"), ((-8, -height), "right", "top")),
+        )
+    ),
+)
 
 
 def short(value: float) -> str:
@@ -72,6 +91,30 @@ def label_point(
 ) -> "Annotation":
     """Write beside a point, so many points of type from it."""
     return axes.annotate(text, point, xytext=offset, textcoords="offset points", **style)
+
+
+def label_points(axes: Plot, points: Sequence[tuple[str, float, float]]) -> None:
+    """Write each name beside its point, within the axes, over no other name or point if there is such a place."""
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    renderer = RendererAgg(640, 380, axes.figure.dpi)  # type: ignore[no-untyped-call]
+    frame = axes.get_window_extent(renderer)
+    dots = [tuple(axes.transData.transform((x, y))) for _, x, y in points]
+    taken: list[Annotation] = []
+    for name, x, y in points:
+        label = partial(label_point, axes, name, (x, y), fontsize=9)
+        for offset, side, height in LABEL_PLACES:
+            text = label(offset=offset, ha=side, va=height)
+            box = text.get_window_extent(renderer)
+            covers = box.count_overlaps([other.get_window_extent(renderer) for other in taken])
+            inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
+            if inside and not covers and not box.count_contains(dots):
+                break
+            text.remove()
+        else:
+            text = label(offset=LABEL_PLACES[0][0])
+        taken.append(text)
 
 
 def use_log_axes(axes: Plot, ticks: Mapping[int, str], *, xlabel: str, ylabel: str) -> None:

@@ -1,0 +1,84 @@
+"""The gallery: context blocks that people choose among today, at one map: `python -m bench.efficiency --gallery`.
+
+The usual map is that of mmsegmentation's heads on Cityscapes: crops of 1024x512, features at an eighth of that, 512
+channels after the first 3x3. Training is predicted for two images or more, since blocks that pool to a single place
+have a batch norm there. Each block is also counted and predicted at squares from 16x16 on, which says from which size
+of map it needs less than NB.
+
+AFNB is not among them: it has two maps.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ann.spec import Size
+from experiments import select
+from experiments.spec import Cell
+
+GALLERY, GALLERY_SIZES = "gallery", "gallery-sizes"
+USUAL_SIZE = Size(width=128, height=64)
+USUAL_CHANNELS = 512
+SIDES = (16, 32, 64, 128, 256)
+TRAINED_BATCH = 2
+
+# What `--block` takes, by the name that the table has. NB and APNB add their context to the input, as others do.
+BLOCKS_BY_NAME: Mapping[str, str] = {
+    "nb-residual": "nb-residual",
+    "apnb-residual": "apnb-residual",
+    "dnl": "dnl",
+    "ema": "ann.gallery:ExpectationMaximisation",
+    "cc": "ann.gallery:CrissCross",
+    "ocr": "ann.gallery:ObjectContext",
+    "psp": "ann.gallery:PyramidPooling",
+    "aspp": "ann.gallery:aspp",
+    "gc": "ann.gallery:gc",
+    "se": "ann.gallery:se",
+    "mha": "ann.gallery:multi_head",
+    "segformer": "ann.gallery:segformer",
+    "pvtv2-linear": "ann.gallery:pvtv2_linear",
+    "p2t": "ann.gallery:PooledAttention",
+    "swin": "ann.gallery:swin",
+    "nystrom": "ann.gallery:nystrom",
+    "linformer": "ann.gallery:Linformer",
+    "efficient-attention": "ann.gallery:EfficientAttention",
+    "lka": "ann.gallery:LargeKernel",
+    "msca": "ann.gallery:MultiScaleConvolution",
+}
+
+
+def gallery_cells(
+    own: Iterable[str],
+    sizes: Iterable[Size],
+    **settings: Any,  # noqa: ANN401
+) -> tuple[Cell, ...]:
+    """Each block of the gallery and of `own`: measured at `sizes`, predicted in training and at squares.
+
+    `own` are arms as `experiments.variants.parse` reads them; `settings` are those of `select.block_cell`. ValueError
+    if a name is not known.
+    """
+    arms = {**BLOCKS_BY_NAME, **{name: name for name in own}}
+    measured = [_cell(name, arms[name], size, settings) for size in sizes for name in arms]
+    trained = (
+        replace(
+            cell,
+            axes={**cell.axes, "mode": "train"},
+            mode="train",
+            batch=max(TRAINED_BATCH, cell.batch),
+            probes=(),
+        )
+        for cell in measured
+    )
+    return (*measured, *trained, *_squares(arms, settings))
+
+
+def _squares(arms: Mapping[str, str], settings: Mapping[str, Any]) -> Iterator[Cell]:
+    for side in SIDES:
+        for name, arm in arms.items():
+            cell = _cell(name, arm, Size(width=side, height=side), settings)
+            yield replace(cell, experiment=GALLERY_SIZES, probes=())
+
+
+def _cell(name: str, arm: str, size: Size, settings: Mapping[str, Any]) -> Cell:
+    cell = select.block_cell(arm, size, **settings)
+    return replace(cell, experiment=GALLERY, axes={**cell.axes, "block": name})
