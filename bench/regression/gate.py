@@ -169,7 +169,7 @@ class RevisionTimer:
 
         def start(name: Name, task: ArmTask) -> tuple[Worker, object]:
             side = sides[name == "second"]
-            names = ("device", "read_memory", "planted")
+            names = ("device", "read_memory", "planted", "number")
             message = {name: getattr(task, name) for name in names} | {"cell": asdict(cell.ask)}
             placed = thread_variables(side.variables, task.device)
             return side.worker("play", server=server_of(self.servers, task), **placed), message

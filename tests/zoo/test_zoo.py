@@ -5,10 +5,13 @@ storages that are polled while the call runs.
 """
 
 import importlib.util
+import re
 import sys
 import warnings
 import weakref
+from collections import Counter
 from math import prod
+from pathlib import Path
 
 import pytest
 import torch
@@ -149,3 +152,16 @@ def test_macs_are_those_of_torchs_counter_on_a_real_call(case):
             f"torch's counter lacks {', '.join(lacked)}; their formulas have tests of their own"
         )
     assert predicted.counts.macs == counter.get_total_flops() // 2
+
+
+def test_the_document_counts_them():
+    text = (Path(__file__).parents[2] / "docs" / "own_block.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\S+) \S+ \| (\d+) \| (\d+) \| (\d+) \|$", text, flags=re.MULTILINE)
+    blocks, trained = (
+        Counter(block.package for block in BLOCKS if mode in block.modes)
+        for mode in ("eval", "train")
+    )
+    assert rows == [
+        (name, *map(str, (blocks[name], blocks[name], trained[name]))) for name in PACKAGES
+    ]
+    assert f"| all | {len(BLOCKS)} | {len(BLOCKS)} | {trained.total()} |" in text
