@@ -50,7 +50,7 @@ def read_factory(text: str) -> Factory:
     try:
         node: ast.expr = ast.parse(rest.strip(), mode="eval").body
         args, kwargs = _arguments(node) if isinstance(node, ast.Call) else ((), {})
-        names = _names(node.func if isinstance(node, ast.Call) else node)
+        names = _dotted_names(node.func if isinstance(node, ast.Call) else node)
     except SyntaxError as error:
         msg = f"block {text!r}: {rest!r} can't be read ({error.msg}); {HOW}"
         raise ValueError(msg) from error
@@ -61,9 +61,9 @@ def read_factory(text: str) -> Factory:
     return Factory(module, names, args, MappingProxyType(kwargs))
 
 
-def _names(node: ast.expr) -> tuple[str, ...]:
+def _dotted_names(node: ast.expr) -> tuple[str, ...]:
     if isinstance(node, ast.Attribute):
-        return (*_names(node.value), node.attr)
+        return (*_dotted_names(node.value), node.attr)
     if isinstance(node, ast.Name):
         return (node.id,)
     msg = f"{ast.unparse(node)!r} is no name of a factory"

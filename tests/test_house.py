@@ -78,7 +78,9 @@ def test_no_folder_has_more_than_twelve_files(folder):
 
 
 # The same part in each: of an experiment, a chapter of the report, a program, a probe, a door.
-PARTS = set("EXPERIMENT CHAPTER PROGRAM main make parser probe __getattr__ _MODULES".split())
+PARTS = set(
+    "EXPERIMENT CHAPTER PROGRAM main make parser probe FORMULAS COUNTS __getattr__ _MODULES".split()
+)
 
 
 def test_a_name_stands_for_one_thing():

@@ -47,9 +47,9 @@ def check_network(network: nn.Module, fast: nn.Module, rewrite: Rewrite) -> None
         ValueError: they differ.
     """
     for side in IMAGE_SIDES:
-        call = partial(_evaluate, shapes=[(1, 3, side, side)])
+        call = partial(_eval_outcome, shapes=[(1, 3, side, side)])
         try:
-            _compare(network, fast, rewrite, call=call)
+            _compare_calls(network, fast, rewrite, call=call)
         except GivenFailsError:
             if side == IMAGE_SIDES[-1]:
                 raise
@@ -73,22 +73,22 @@ def check_block(block: nn.Module, fast: nn.Module, rewrite: Rewrite, *, trains: 
     shapes = [(2 if trains else 1, width, *MAP_SIZE) for width in widths]
     if trains:
         block, fast = copy.deepcopy((block, fast))  # together: they share their tensors
-        _draw_zeros(block)
+        _fill_zeros(block)
         if not _waits_for_others(block):
-            _compare(block, fast, rewrite, call=partial(_step, shapes=shapes))
-    _compare(block, fast, rewrite, call=partial(_evaluate, shapes=shapes))
+            _compare_calls(block, fast, rewrite, call=partial(_training_outcome, shapes=shapes))
+    _compare_calls(block, fast, rewrite, call=partial(_eval_outcome, shapes=shapes))
 
 
-def _compare(given: nn.Module, fast: nn.Module, rewrite: Rewrite, *, call: Call) -> None:
+def _compare_calls(given: nn.Module, fast: nn.Module, rewrite: Rewrite, *, call: Call) -> None:
     name, dtype = type(given).__name__, next(given.parameters()).dtype
     with _undisturbed(given):
-        apart = _distance(given, fast, call)
+        apart = _outcome_distance(given, fast, call)
         allowed = _rounding(dtype)
         if math.isfinite(apart) and apart > allowed and dtype != torch.float64:
             # Rounding may be large, of sharp attention in a short format: decided where there is little.
             allowed = _rounding(torch.float64)
             exact = copy.deepcopy(given).double()
-            apart = _distance(exact, rewrite(exact), call)
+            apart = _outcome_distance(exact, rewrite(exact), call)
     if apart > allowed:
         difference = f"off by {apart:.1e} of the result, where {allowed:.0e} is rounding"
         msg = f"the rewritten {name} is not equal to the given one ({difference}); {AS_IT_IS}"
@@ -100,7 +100,7 @@ def _rounding(dtype: torch.dtype) -> float:
     return float(torch.finfo(dtype).eps ** 0.6)
 
 
-def _distance(given: nn.Module, fast: nn.Module, call: Call) -> float:
+def _outcome_distance(given: nn.Module, fast: nn.Module, call: Call) -> float:
     try:
         expected = call(_with_own_buffers(given))
     except Exception as error:
@@ -122,39 +122,39 @@ def _largest_error(outcome: Sequence[Tensor], expected: Sequence[Tensor]) -> flo
     pairs = list(zip(outcome, expected, strict=True))
     if any((mine.shape, mine.dtype) != (theirs.shape, theirs.dtype) for mine, theirs in pairs):
         return math.inf
-    norms = [_norm(theirs) for _, theirs in pairs]
+    norms = [_float_norm(theirs) for _, theirs in pairs]
     if not all(map(math.isfinite, norms)):
         pairs = [(mine[x.isfinite()], x[x.isfinite()]) for mine, x in pairs]
-        norms = [_norm(theirs) for _, theirs in pairs]
+        norms = [_float_norm(theirs) for _, theirs in pairs]
     largest = max(norms, default=0.0)
     scales = [norm if norm > 1e-4 * largest else largest for norm in norms]
-    errors = [_norm(mine - theirs) for mine, theirs in pairs]
+    errors = [_float_norm(mine - theirs) for mine, theirs in pairs]
     shares = [
         error / scale if scale else error for error, scale in zip(errors, scales, strict=True)
     ]
     return max((share if math.isfinite(share) else math.inf for share in shares), default=0.0)
 
 
-def _norm(x: Tensor) -> float:
+def _float_norm(x: Tensor) -> float:
     return float(torch.linalg.vector_norm(x, dtype=torch.float64))
 
 
 @torch.no_grad()
-def _evaluate(module: nn.Module, shapes: Iterable[tuple[int, ...]]) -> Outcome:
+def _eval_outcome(module: nn.Module, shapes: Iterable[tuple[int, ...]]) -> Outcome:
     if module.training:
         module.eval()
     torch.manual_seed(0)  # of what draws in evaluation as well
-    return [[module(*_draw(shapes, module))]]
+    return [[module(*_drawn_maps(shapes, module))]]
 
 
 @torch.enable_grad()
-def _step(module: nn.Module, shapes: Iterable[tuple[int, ...]]) -> Outcome:
+def _training_outcome(module: nn.Module, shapes: Iterable[tuple[int, ...]]) -> Outcome:
     module.train()
     torch.manual_seed(0)  # of dropout
-    leaves = [x.requires_grad_() for x in _draw(shapes, module)]
+    leaves = [x.requires_grad_() for x in _drawn_maps(shapes, module)]
     result = module(*leaves)
     leaves += [x for x in module.parameters() if x.requires_grad]
-    (output,) = _draw([tuple(result.shape)], module)
+    (output,) = _drawn_maps([tuple(result.shape)], module)
     gradients = torch.autograd.grad(result, leaves, output, allow_unused=True)
     pairs = zip(gradients, leaves, strict=True)
     filled = [torch.zeros_like(x) if gradient is None else gradient for gradient, x in pairs]
@@ -166,7 +166,7 @@ def _with_own_buffers(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, {id(x): x for x in module.parameters()})
 
 
-def _draw(shapes: Iterable[tuple[int, ...]], module: nn.Module) -> list[Tensor]:
+def _drawn_maps(shapes: Iterable[tuple[int, ...]], module: nn.Module) -> list[Tensor]:
     """Maps for a module, always the same."""
     weight = next(module.parameters())
     generator = torch.Generator().manual_seed(0)
@@ -175,7 +175,7 @@ def _draw(shapes: Iterable[tuple[int, ...]], module: nn.Module) -> list[Tensor]:
 
 
 @torch.no_grad()
-def _draw_zeros(module: nn.Module) -> None:
+def _fill_zeros(module: nn.Module) -> None:
     generator = torch.Generator().manual_seed(1)
     for weight in module.parameters():
         if not weight.any():

@@ -124,7 +124,9 @@ def refuse_unfoldable(module: nn.Module) -> None:
 
 def refuse_altered(block: NonLocal) -> None:
     """Raise a ValueError if a part that rewriting a block passes by is not as the block made it."""
-    reasons = {name: _difference(block, part, kind) for name, part, kind in _passed_by(block)}
+    reasons = {
+        name: _refused_difference(block, part, kind) for name, part, kind in _passed_by(block)
+    }
     if getattr(block.attention, "func", block.attention) not in _SHARED_ATTENTION:
         reasons["attention"] = "is a function of its own"
     for name, reason in reasons.items():
@@ -135,7 +137,7 @@ def refuse_altered(block: NonLocal) -> None:
             raise ValueError(msg)
 
 
-def _difference(block: NonLocal, part: nn.Module, kind: type[nn.Module]) -> str | None:
+def _refused_difference(block: NonLocal, part: nn.Module, kind: type[nn.Module]) -> str | None:
     if type(part) is not kind:
         return f"is a {type(part).__name__} and not a {kind.__name__}"
     if isinstance(part, nn.Conv2d) and not _is_pointwise(part):

@@ -92,16 +92,19 @@ def rounds_that_decide(setting: Setting, ratio_log: float) -> int | None:
     noise = NormalDist(ratio_log, max(setting.scatter, 1e-9))
     near = math.log1p(setting.margin)
     above, below = 1 - noise.cdf(near), noise.cdf(-near)
-    for most in STEPS:
+
+    def first_decided(most: int) -> int | None:
         needs = boundary(setting.level, most)
         slower, faster, under, over = (
             accumulate(crossing(needs, chance)) for chance in (above, below, 1 - above, 1 - below)
         )
         same = (one + other - 1 for one, other in zip(under, over, strict=True))
-        for rounds, powers in enumerate(zip(slower, faster, same, strict=True), 1):
-            if max(powers) >= POWER:
-                return rounds
-    return None
+        powers = enumerate(zip(slower, faster, same, strict=True), 1)
+        return next((rounds for rounds, each in powers if max(each) >= POWER), None)
+
+    if first_decided(STEPS[-1]) is None:  # with most rounds, most is found
+        return None
+    return next(filter(None, map(first_decided, STEPS)), None)
 
 
 def advice(logs: Sequence[float], *, level: float, margin: float, most: int) -> str:

@@ -34,10 +34,10 @@ def arm_noise(comparison: "Comparison") -> "Floats":
     import numpy as np
 
     rounds = [record.readings[comparison.clocks[0]] for record in comparison.rounds]
-    return np.array([_arms(readings) for readings in rounds])
+    return np.array([_arm_noise(readings) for readings in rounds])
 
 
-def _arms(readings: "ArmReadings") -> list[float]:
+def _arm_noise(readings: "ArmReadings") -> list[float]:
     control, second = (
         log_ratio(arm, readings.first) for arm in (readings.control, readings.second)
     )

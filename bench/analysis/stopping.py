@@ -16,7 +16,7 @@ from typing import NamedTuple
 # decides sooner where rounds hardly scatter, one nearer to 1/2 where they do.
 SHAPE = 0.9
 HALVINGS = 50
-NEGLIGIBLE = 1e-18
+NEGLIGIBLE_CHANCE = 1e-18
 
 # Rounds that have to agree after so many rounds, from the first on; None where not even all suffice.
 Boundary = tuple[int | None, ...]
@@ -39,14 +39,14 @@ def boundary(level: float, most: int) -> Boundary:
     low, high = 0.0, most * math.log(2) + 1.0  # the upper one is out of reach
     for _ in range(HALVINGS):
         height = (low + high) / 2
-        if sum(crossing(_line(height, most), 0.5)) <= level:
+        if sum(crossing(_boundary_line(height, most), 0.5)) <= level:
             high = height
         else:
             low = height
-    return _line(high, most)
+    return _boundary_line(high, most)
 
 
-def _line(height: float, most: int) -> Boundary:
+def _boundary_line(height: float, most: int) -> Boundary:
     """Where the logarithm of the likelihood ratio reaches a height."""
     agrees, differs = math.log(SHAPE / 0.5), math.log((1 - SHAPE) / 0.5)
     counts = (
@@ -57,16 +57,17 @@ def _line(height: float, most: int) -> Boundary:
 
 def crossing(needs: Boundary, chance: float) -> tuple[float, ...]:
     """Chances that a boundary is first reached at each look, if a round agrees with that chance."""
-    alive = {0: 1.0}  # by how many have agreed
+    import numpy as np  # not for --help
+
+    alive = np.zeros(len(needs) + 1)  # by how many have agreed
+    alive[0] = 1.0
     firsts = []
     for need in needs:
-        after: dict[int, float] = {}
-        for agreed, share in alive.items():
-            after[agreed] = after.get(agreed, 0.0) + share * (1 - chance)
-            after[agreed + 1] = after.get(agreed + 1, 0.0) + share * chance
-        reached = {agreed for agreed in after if need is not None and agreed >= need}
-        firsts.append(math.fsum(after[agreed] for agreed in reached))
-        alive = {agreed: share for agreed, share in after.items() if agreed not in reached}
+        alive[1:] = alive[1:] * (1 - chance) + alive[:-1] * chance
+        alive[0] *= 1 - chance
+        reached = alive[need:] if need is not None else alive[:0]
+        firsts.append(math.fsum(reached))
+        reached[:] = 0.0
     return tuple(firsts)
 
 
@@ -103,7 +104,7 @@ def verdict_chances(needs: Boundary, *, above: float, below: float) -> Chances:
         for (up, down), share in after.items():
             verdict = _reached(up, down, rounds - max(up, down), need)
             if verdict is None:
-                if share > NEGLIGIBLE:
+                if share > NEGLIGIBLE_CHANCE:
                     alive[up, down] = share
             else:
                 totals[verdict] += share

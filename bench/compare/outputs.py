@@ -53,13 +53,13 @@ def plain(leaf: Any) -> Plain:  # noqa: ANN401  # a tensor, an array or a number
     """Copy a leaf to the processor as tensors of no special kind; complex ones as pairs of real and imaginary part."""
     if not isinstance(leaf, Tensor):
         tensor = torch.as_tensor(leaf)
-        return f"{type(leaf).__name__} {_form(tensor)}", [*_parts(tensor)]
-    parts = list(_parts(leaf.detach()))
+        return f"{type(leaf).__name__} {_tensor_form(tensor)}", [*_plain_parts(tensor)]
+    parts = list(_plain_parts(leaf.detach()))
     inside = f" of {' + '.join(str(tuple(part.shape)) for part in parts)}" if leaf.is_nested else ""
-    return _form(leaf) + inside, parts
+    return _tensor_form(leaf) + inside, parts
 
 
-def _form(tensor: Tensor) -> str:
+def _tensor_form(tensor: Tensor) -> str:
     kind = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_nested:
         return f"{kind} nested"
@@ -67,20 +67,20 @@ def _form(tensor: Tensor) -> str:
     return f"{kind} {tuple(tensor.shape)} {layout}".rstrip()
 
 
-def _parts(tensor: Tensor) -> Iterator[Tensor]:
+def _plain_parts(tensor: Tensor) -> Iterator[Tensor]:
     if tensor.is_nested:
         for part in tensor.unbind():
-            yield from _parts(part)
+            yield from _plain_parts(part)
     elif is_traceable_wrapper_subclass(tensor):
         for name in tensor.__tensor_flatten__()[0]:
-            yield from _parts(getattr(tensor, name))
+            yield from _plain_parts(getattr(tensor, name))
     elif tensor.is_quantized:
-        yield from _parts(tensor.dequantize())
+        yield from _plain_parts(tensor.dequantize())
     elif tensor.is_mkldnn:
-        yield from _parts(tensor.to_dense())
+        yield from _plain_parts(tensor.to_dense())
     elif tensor.layout != torch.strided:
         sparse = tensor.to_sparse_coo().coalesce()
-        yield from (*_parts(sparse.indices()), *_parts(sparse.values()))
+        yield from (*_plain_parts(sparse.indices()), *_plain_parts(sparse.values()))
     else:
         dense = tensor.as_subclass(Tensor).resolve_conj().resolve_neg()
         real = torch.view_as_real(dense) if dense.is_complex() else dense
@@ -129,13 +129,17 @@ def compare_tensors(
     `sides` and `absent` are words for the sides and for that. Where tensors may be zero but for rounding, a
     difference is a share of at least the `negligible` part of the largest value of all.
     """
-    tops = [_top(part) for _, parts in first.values() for part in parts] if negligible else []
+    tops = (
+        [_largest_finite(part) for _, parts in first.values() for part in parts]
+        if negligible
+        else []
+    )
     least = negligible * max(tops, default=0.0)
     compared = []
     for name in dict.fromkeys((*first, *second)):
         pair = [side.get(name, (absent, [])) for side in (first, second)]
         if pair[0][0] == pair[1][0]:
-            compared.append(_compare(name, *pair, least=least))
+            compared.append(_compare_leaves(name, *pair, least=least))
         else:
             forms = " and ".join(
                 f"{form} in the {side}" for (form, _), side in zip(pair, sides, strict=True)
@@ -144,7 +148,7 @@ def compare_tensors(
     return tuple(compared)
 
 
-def _compare(name: str, first: Plain, second: Plain, *, least: float) -> TensorAgreement:
+def _compare_leaves(name: str, first: Plain, second: Plain, *, least: float) -> TensorAgreement:
     parts = (first[1], second[1])
     shapes = [[part.shape for part in side] for side in parts]
     if shapes[0] != shapes[1]:
@@ -160,7 +164,7 @@ def _compare(name: str, first: Plain, second: Plain, *, least: float) -> TensorA
         count += finite.numel()
         if true.numel():
             gap = max(gap, float((true - other).abs().max()))
-            sizes = list(map(max, sizes, map(_top, (true, other))))
+            sizes = list(map(max, sizes, map(_largest_finite, (true, other))))
     note = "" if any(sizes) else ZERO
     if not count:
         note = EMPTY
@@ -170,7 +174,7 @@ def _compare(name: str, first: Plain, second: Plain, *, least: float) -> TensorA
     return TensorAgreement(name=name, max_relative_error=gap / size, reason=note)
 
 
-def _top(values: Tensor) -> float:
+def _largest_finite(values: Tensor) -> float:
     finite = values[values.isfinite()]
     return float(finite.abs().max()) if finite.numel() else 0.0
 

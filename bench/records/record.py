@@ -265,7 +265,7 @@ class ToolCount(Model):
     tool: str
     version: str | None = None
     unit: Literal["MAC", "FLOP"] = "MAC"
-    reported: int | None = None
+    reported: int | None = Field(default=None, le=2**63)
     reason: str | None = None
 
 

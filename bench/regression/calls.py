@@ -51,10 +51,10 @@ def save_calls(
     inputs, and changes are kept. `kept` names constants that the module has of its own, `unlike` what of the other
     side it has no place for.
     """
-    module, inputs = _bare(work)
-    saved = _evaluate(work, module.eval(), inputs, seed=seed, tolerance=tolerance)
+    module, inputs = _bare_module(work)
+    saved = _eval_calls(work, module.eval(), inputs, seed=seed, tolerance=tolerance)
     if work.mode == "train":
-        saved |= _train(work, module.train(), inputs, seed=seed, left=saved[LEFT])
+        saved |= _training_calls(work, module.train(), inputs, seed=seed, left=saved[LEFT])
     torch.save({**saved, KEPT: list(kept), UNLIKE: list(unlike)}, path)
     sums = tuple(checksum(name, leaf) for name, leaf in saved[OUTPUTS].items())
     del saved
@@ -82,14 +82,14 @@ def compare_calls(base: Path, head: Path) -> CallsAgreement:
     )
 
 
-def _bare(work: Workload) -> tuple[nn.Module, Inputs]:
+def _bare_module(work: Workload) -> tuple[nn.Module, Inputs]:
     """The module without its loss, and the inputs without labels."""
     if isinstance(work.module, TrainingStep):
         return work.module.network, work.inputs[:1]
     return work.module, work.inputs
 
 
-def _evaluate(
+def _eval_calls(
     work: Workload, module: nn.Module, inputs: Inputs, *, seed: int, tolerance: float
 ) -> Kept:
     before = _copy(state_of(module))
@@ -104,8 +104,8 @@ def _evaluate(
         return plain_outputs(outputs)
 
     saved = call(0)
-    left = _changed(_by_number(inputs), _by_number(given[0]))
-    left |= _changed(before, state_of(module))
+    left = _changed_tensors(_by_number(inputs), _by_number(given[0]))
+    left |= _changed_tensors(before, state_of(module))
     other = call(1)[OUTPUTS]
     # A result has to stay what it was when the module is called again.
     later = plain_outputs(returned[0])[OUTPUTS]
@@ -147,7 +147,7 @@ def _another(item: Tensor) -> Tensor:
     return moved.neg() if item.is_floating_point() or item.is_complex() else moved
 
 
-def _train(
+def _training_calls(
     work: Workload, module: nn.Module, inputs: Inputs, *, seed: int, left: Mapping[str, Plain]
 ) -> Kept:
     takes_gradient = (item.is_floating_point() or item.is_complex() for item in inputs)
@@ -173,7 +173,7 @@ def _train(
     }
     kept[GRADIENTS] = {name: plain(gradient) for name, gradient in gradients.items()}
     module.zero_grad(set_to_none=True)
-    changed = _changed(before, state_of(module))
+    changed = _changed_tensors(before, state_of(module))
     return {
         **kept,
         LEFT: {**left, **{f"{name} in training": item for name, item in changed.items()}},
@@ -192,7 +192,7 @@ def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: item.detach().clone() for name, item in state.items()}
 
 
-def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Plain]:
+def _changed_tensors(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Plain]:
     """What is there or another one by now."""
     return {
         name: plain(item)

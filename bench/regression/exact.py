@@ -72,7 +72,7 @@ def compare_records(
         verdict: FindingVerdict = "SAME" if before == after else "CHANGED"
         fields = {"unit": unit, "before": before, "after": after, "ratio": ratio}
         if quantity == "MACs":
-            reasons = (disputes, _uncounted(base, head))
+            reasons = (disputes, _uncounted_operators(base, head))
             fields["reason"] = "; ".join(filter(None, reasons))
         findings.append(_finding(head, quantity, verdict, **fields))
     return (*findings, *_outputs(base, head, agreement))
@@ -86,7 +86,7 @@ def _disputes(base: Record, head: Record) -> str:
     )
 
 
-def _uncounted(base: Record, head: Record) -> str:
+def _uncounted_operators(base: Record, head: Record) -> str:
     """Operators that are in no count of either side."""
     counts = (record.measures.counts for record in (base, head))
     notes = dict.fromkeys(item.uncounted for item in counts if item and item.uncounted)
@@ -187,12 +187,14 @@ def _outputs(base: Record, head: Record, agreement: CallsAgreement | None) -> It
     for group in (OTHER, AGAIN, TRAINING, GRADIENTS, LEFT):
         if agreement.groups.get(group):
             slack = GRADIENT_SLACK if group == GRADIENTS else 1
-            finding = _group(head, group, agreement.groups[group], slack * tolerance)
+            finding = _finding_of_group(head, group, agreement.groups[group], slack * tolerance)
             if group != OTHER or finding.verdict == "CHANGED":
                 yield finding
 
 
-def _group(head: Record, group: str, items: Sequence[TensorAgreement], tolerance: float) -> Finding:
+def _finding_of_group(
+    head: Record, group: str, items: Sequence[TensorAgreement], tolerance: float
+) -> Finding:
     """One finding on many tensors, with those that are furthest apart."""
     judged = [(item, *_judged(item, tolerance)) for item in items]
     changed = [(item, reason) for item, verdict, reason in judged if verdict == "CHANGED"]
@@ -200,8 +202,8 @@ def _group(head: Record, group: str, items: Sequence[TensorAgreement], tolerance
         largest = max(item.max_relative_error or 0.0 for item in items)
         reason = f"{len(items)} tensors, which differ by up to {largest:.1e} of their largest value"
         return _finding(head, group, "SAME", reason=f"{reason}, allowed are {tolerance:g}")
-    changed.sort(key=lambda pair: _error(pair[0]), reverse=True)
-    worst = _error(changed[0][0])
+    changed.sort(key=lambda pair: _agreement_error(pair[0]), reverse=True)
+    worst = _agreement_error(changed[0][0])
     texts = [f"{item.name or 'output'} {reason}" for item, reason in changed[:MOST_NAMED]]
     if len(changed) > MOST_NAMED:
         texts.append(f"{len(changed) - MOST_NAMED} of {len(items)} more")
@@ -209,7 +211,7 @@ def _group(head: Record, group: str, items: Sequence[TensorAgreement], tolerance
     return _finding(head, group, "CHANGED", before=0.0, after=after, reason="; ".join(texts))
 
 
-def _error(item: TensorAgreement) -> float:
+def _agreement_error(item: TensorAgreement) -> float:
     return math.inf if item.max_relative_error is None else item.max_relative_error
 
 

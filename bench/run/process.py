@@ -86,7 +86,7 @@ def forks(task: Task) -> bool:
     """
     if task.device != "cpu" or task.threads is not None or sys.platform != "linux":
         return False
-    return _is_known(task.cell)
+    return _leaves_nothing_behind(task.cell)
 
 
 def shares(task: Task) -> bool:
@@ -100,10 +100,10 @@ def shares(task: Task) -> bool:
     if task.device == "cpu":
         return isinstance(task.cell, TrainingJob)
     is_strict = not isinstance(task.cell, Measurement) or task.cell.protocol == "strict"
-    return task.threads is None and is_strict and _is_known(task.cell)
+    return task.threads is None and is_strict and _leaves_nothing_behind(task.cell)
 
 
-def _is_known(cell: Job) -> bool:
+def _leaves_nothing_behind(cell: Job) -> bool:
     """Whether a cell leaves nothing behind: compiled code stays, and somebody's own module may leave anything."""
     if isinstance(cell, Measurement):
         compiles = cell.implementation in ("compiled", "fast-compiled")

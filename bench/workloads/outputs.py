@@ -47,7 +47,7 @@ def _outline(item: object, above: tuple[int, ...]) -> str:
         return "*"
     if item is None or isinstance(item, str):
         return repr(item)
-    parts = None if id(item) in above else _parts(item)
+    parts = None if id(item) in above else _parts_of_value(item)
     if parts is None:
         return type(item).__name__
     inside = (*above, id(item))
@@ -64,7 +64,7 @@ def _walk(
     if id(item) in above:  # it holds itself
         return
     inside = (*above, id(item))
-    parts = _parts(item)
+    parts = _parts_of_value(item)
     if parts is not None:
         for key, part in parts:
             yield from _walk(part, path + key, inside, entered=entered)
@@ -81,7 +81,7 @@ def _walk(
     yield from tensors or [(path, item)]
 
 
-def _parts(item: object) -> list[tuple[str, object]] | None:
+def _parts_of_value(item: object) -> list[tuple[str, object]] | None:
     """Parts of a container by their keys; None of what is none."""
     if isinstance(item, str | bytes | bytearray | range):
         return None
@@ -117,11 +117,11 @@ def _attributes(item: object) -> dict[str, object]:
     slots = [
         name
         for each in type(item).__mro__
-        for name in _names(vars(each).get("__slots__", ()))
+        for name in _field_names(vars(each).get("__slots__", ()))
         if name not in ("__dict__", "__weakref__") and hasattr(item, name)
     ]
     return {**{name: getattr(item, name) for name in slots}, **getattr(item, "__dict__", {})}
 
 
-def _names(slots: object) -> tuple[str, ...]:
+def _field_names(slots: object) -> tuple[str, ...]:
     return (slots,) if isinstance(slots, str) else tuple(slots)  # type: ignore[arg-type]  # names

@@ -130,7 +130,7 @@ def make_workload(
     with torch.device(device):
         module = build_module(cell)
         if device != "meta":
-            _place(module, device)
+            _move_module(module, device)
             _draw_zeros(module)
         if prepare is not None:
             prepare(module)
@@ -174,7 +174,7 @@ def _cast(module: nn.Module, dtype: torch.dtype) -> None:
         module._apply(cast)  # noqa: SLF001  # as `nn.Module.to`, which makes complex weights real
 
 
-def _place(module: nn.Module, device: str) -> None:
+def _move_module(module: nn.Module, device: str) -> None:
     """Move what was made elsewhere, as from numpy, to the device.
 
     Raises:

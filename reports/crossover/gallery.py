@@ -37,7 +37,7 @@ def gallery_tables(frame: Frame, estimates: Estimates | None = None) -> tuple[Ta
     `estimates` tell the likely time of a row on GPUs that need not be there, by their names.
     """
     rows = model.rows_of_experiment(frame, GALLERY)
-    trained = {_place(row): row for row in rows if row["mode"] == "train"}
+    trained = {_place_of_row(row): row for row in rows if row["mode"] == "train"}
     squares = model.rows_of_experiment(frame, GALLERY_SIZES)
     return tuple(
         _table(here, trained, squares, estimates or {}, name=f"{GALLERY}{suffix}")
@@ -53,8 +53,8 @@ def _table(
     *,
     name: str,
 ) -> Table:
-    settings = list(dict.fromkeys(map(_settings, rows)))
-    rows = sorted(rows, key=lambda row: (settings.index(_settings(row)), model.pixels(row)))
+    settings = list(dict.fromkeys(map(_settings_of_row, rows)))
+    rows = sorted(rows, key=lambda row: (settings.index(_settings_of_row(row)), model.pixels(row)))
     batches = {row["batch"] for row in trained.values()}
     varied = [field for field in model.BLOCK_FIELDS[2:6] if len(settings) > 1]
     sizes = [model.axis_field("size")] if len({row["axes"]["size"] for row in rows}) > 1 else []
@@ -64,14 +64,14 @@ def _table(
         *varied,
         model.PARAMETERS_FIELD,
         model.WORK_FIELDS[0],
-        Field(_memory("memory", "predicted"), model.predicted_increment, note=MEMORY_NOTE),
+        Field(_gallery_memory("memory", "predicted"), model.predicted_increment, note=MEMORY_NOTE),
         Field(
-            _memory(f"training, {_batch(batches)}", "predicted"),
-            lambda row: _of_training(trained.get(_place(row))),
+            _gallery_memory(f"training, {_batch(batches)}", "predicted"),
+            lambda row: _of_training(trained.get(_place_of_row(row))),
         ),
         replace(model.time_field(1), optional=True),
         *(_estimate_field(*each) for each in estimates.items()),
-        Field(_memory("memory", "measured"), model.measured_memory, optional=True),
+        Field(_gallery_memory("memory", "measured"), model.measured_memory, optional=True),
         _crossing_field("fewer MACs", squares, partial(_number, column="macs")),
         _crossing_field(
             "less memory", squares, partial(_number, column="predicted_increment_bytes")
@@ -94,7 +94,7 @@ def _table(
     )
 
 
-def _memory(name: str, source: Literal["predicted", "measured"]) -> Column:
+def _gallery_memory(name: str, source: Literal["predicted", "measured"]) -> Column:
     return replace(model.memory_column(name, source), best="min")
 
 
@@ -112,13 +112,13 @@ def _crossing_field(name: str, rows: Sequence[Row], read: Read) -> Field:
     for row in rows:
         value = read(row)
         if value is not None:
-            curves.setdefault(_arm(row), {})[model.pixels(row)] = value
+            curves.setdefault(_arm_of_row(row), {})[model.pixels(row)] = value
 
     def crossed(row: Row) -> Value:
         if row["axes"]["block"] == AGAINST:
             return ITSELF
-        against = curves.get(_arm(row, block=AGAINST), {})
-        meeting = crossing(against, curves.get(_arm(row), {}))
+        against = curves.get(_arm_of_row(row, block=AGAINST), {})
+        meeting = crossing(against, curves.get(_arm_of_row(row), {}))
         return ALONE if meeting is None else crossing_size(meeting.at, among=meeting.ratios)
 
     return Field(model.text_column(f"{name} than NB from"), crossed)
@@ -139,18 +139,18 @@ def _number(row: Row, *, column: str) -> Interval | None:
     return Interval(float(value)) if value else None
 
 
-def _settings(row: Row) -> Settings:
+def _settings_of_row(row: Row) -> Settings:
     """What tells two runs of the gallery apart, beside block, size and mode."""
     apart = (axis for axis in row["axes"].items() if axis[0] not in {"block", "size", "mode"})
     return tuple(sorted(apart))
 
 
-def _place(row: Row) -> Settings:
-    return (*_arm(row), ("size", row["axes"]["size"]))
+def _place_of_row(row: Row) -> Settings:
+    return (*_arm_of_row(row), ("size", row["axes"]["size"]))
 
 
-def _arm(row: Row, *, block: str = "") -> Settings:
-    return (*_settings(row), ("block", block or row["axes"]["block"]))
+def _arm_of_row(row: Row, *, block: str = "") -> Settings:
+    return (*_settings_of_row(row), ("block", block or row["axes"]["block"]))
 
 
 def _setting_words(settings: Settings) -> str:

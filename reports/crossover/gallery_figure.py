@@ -15,7 +15,7 @@ Point = tuple[str, float, float]
 
 def gallery_figures(frame: Frame) -> tuple[Figure, ...]:
     """One figure, of the first map and the first settings of the gallery; none without two blocks that were counted."""
-    points = _points(frame)
+    points = _gallery_points(frame)
     if len(points) < 2:
         return ()
     (table, *_) = gallery_tables(frame)
@@ -26,14 +26,14 @@ def gallery_figures(frame: Frame) -> tuple[Figure, ...]:
         Figure(
             name=GALLERY,
             title=f"{table.title}: memory against MACs",
-            svg=model.svg_of(lambda axes: _draw(axes, points), GALLERY, height=4.6),
+            svg=model.svg_of(lambda axes: _draw_gallery(axes, points), GALLERY, height=4.6),
             alternative=f"A point for each block with at least a thousandth of NB's MACs: {', '.join(said)}.",
             data=table,
         ),
     )
 
 
-def _points(frame: Frame) -> list[Point]:
+def _gallery_points(frame: Frame) -> list[Point]:
     rows = [row for row in model.rows_of_experiment(frame, GALLERY) if row["mode"] == "eval"]
     first = [row for row in rows if row["size"] == rows[0]["size"]]
     counted = {
@@ -45,7 +45,7 @@ def _points(frame: Frame) -> list[Point]:
     return [(name, *place) for name, place in reversed(counted.items()) if place[0] >= least]
 
 
-def _draw(axes: Plot, points: Sequence[Point]) -> None:
+def _draw_gallery(axes: Plot, points: Sequence[Point]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     style: Any = {"marker": "o", "linestyle": "", "markersize": 5}

@@ -55,13 +55,13 @@ def compare_files(first: Path, second: Path) -> Table:
     shared = [name for name in sides[0][0].readings if name in sides[1][0].readings]
     if not shared:
         has = [
-            f"{path} has {_some(side[0].readings)}"
+            f"{path} has {_first_names(side[0].readings)}"
             for path, side in zip((first, second), sides, strict=True)
         ]
         msg = f"no benchmark has the same name on both sides: {', '.join(has)}; name them alike"
         raise ValueError(msg)
     alone = [
-        f"Only in {side}: {_some(names)}."
+        f"Only in {side}: {_first_names(names)}."
         for side, names in (("A", _without(*sides)), ("B", _without(*sides[::-1])))
         if names
     ]
@@ -69,7 +69,7 @@ def compare_files(first: Path, second: Path) -> Table:
         name="compared-files",
         title=f"B against A, timed by {tools[0]}",
         columns=COLUMNS,
-        rows=tuple(_row(name, sides, comparisons=len(shared)) for name in shared),
+        rows=tuple(_foreign_row(name, sides, comparisons=len(shared)) for name in shared),
         caption=f"A: {first}; B: {second}.",
         notes=(RATIO_NOTE, VERDICT_NOTE, *filter(None, [TOOL_NOTES.get(tools[0])]), *alone),
     )
@@ -107,14 +107,14 @@ def _without(side: Side, other: Side) -> list[str]:
     return [name for name in side[0].readings if name not in other[0].readings]
 
 
-def _some(names: Mapping[str, object] | Sequence[str]) -> str:
+def _first_names(names: Mapping[str, object] | Sequence[str]) -> str:
     shown = [*names][:MOST_NAMED]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _row(name: str, sides: tuple[Side, Side], *, comparisons: int) -> tuple[Value, ...]:
-    pairs, reason = _pairs(name, sides)
+def _foreign_row(name: str, sides: tuple[Side, Side], *, comparisons: int) -> tuple[Value, ...]:
+    pairs, reason = _paired_readings(name, sides)
     if not pairs:
         return (name, *([Mark(reason)] * 3), Mark(reason, "not compared"), "nothing")
     first, second = zip(*pairs, strict=True)
@@ -128,7 +128,9 @@ def _row(name: str, sides: tuple[Side, Side], *, comparisons: int) -> tuple[Valu
     return (name, *_one_process(first[0], second[0]))
 
 
-def _pairs(name: str, sides: tuple[Side, Side]) -> tuple[list[tuple[Reading, Reading]], str]:
+def _paired_readings(
+    name: str, sides: tuple[Side, Side]
+) -> tuple[list[tuple[Reading, Reading]], str]:
     """Readings of both sides by round; none, and why, where one is missing."""
     pairs = []
     for first, second in zip(*sides, strict=True):
@@ -143,7 +145,7 @@ def _pairs(name: str, sides: tuple[Side, Side]) -> tuple[list[tuple[Reading, Rea
 def _one_process(first: Reading, second: Reading) -> Iterator[Value]:
     yield from (first.time_s, second.time_s)
     if first.samples_s and second.samples_s:
-        yield from _of_samples(first, second)
+        yield from _values_of_samples(first, second)
         return
     yield Interval(second.time_s / first.time_s)
     if first.calls and second.calls:
@@ -163,14 +165,14 @@ def _calls_of(reading: Reading) -> str:
     return f"{reading.calls} calls" + ("" if share is None else f", deviation {100 * share:.2g} %,")
 
 
-def _of_samples(first: Reading, second: Reading) -> Iterator[Value]:
+def _values_of_samples(first: Reading, second: Reading) -> Iterator[Value]:
     several = first.of_processes and second.of_processes
     # Rounds are independent; samples of a process drift.
     below, above = (
         median_interval(each.samples_s, blocks=None) if several else median_interval(each.samples_s)
         for each in (first, second)
     )
-    yield _ratio(below, above)
+    yield _interval_ratio(below, above)
     counts = f"{len(first.samples_s)} and {len(second.samples_s)}"
     if several:
         yield Mark(
@@ -183,7 +185,7 @@ def _of_samples(first: Reading, second: Reading) -> Iterator[Value]:
         yield f"an interval of these two processes: {counts} samples"
 
 
-def _ratio(below: MedianInterval, above: MedianInterval) -> Interval:
+def _interval_ratio(below: MedianInterval, above: MedianInterval) -> Interval:
     middle = above.median / below.median
     ends = (above.low, below.high, above.high, below.low)
     if any(end is None for end in ends):

@@ -55,7 +55,7 @@ def _trials_row(trials: Trials) -> tuple[Value, ...]:
         f"+{100 * trials.planted:g} %" if trials.planted else "nothing",
         trials.total,
         *(
-            _share(count, trials.total)
+            _share_interval(count, trials.total)
             for count in (wrong, trials.same, trials.slower, trials.inconclusive)
         ),
         trials.rounds,
@@ -63,5 +63,5 @@ def _trials_row(trials: Trials) -> tuple[Value, ...]:
     )
 
 
-def _share(count: int, total: int) -> Interval | None:
+def _share_interval(count: int, total: int) -> Interval | None:
     return Interval(count / total, *exact_interval(count, total)) if total else None

@@ -175,7 +175,7 @@ def test_strictly_what_is_in_no_count_is_an_error_that_names_the_operators(tmp_p
         "class Own(torch.nn.Conv2d):\n"
         "    def forward(self, x):\n"
         "        x = super().forward(x)\n"
-        "        return x @ torch.linalg.matrix_exp(x @ x.mT).mean((0, 1))\n"
+        "        return x @ torch.linalg.matrix_exp(x.mT @ x).mean((0, 1))\n"
         "def block(channels):\n    return Own(channels, channels, 1)\n"
     )
     asked = ("--block", "grown:block", "--device", "meta", "--size", "8x8")

@@ -166,8 +166,12 @@ def test_a_tenth_is_found_in_at_least_95_percent_of_jobs(benchmark, monkeypatch,
 
 def test_a_machine_that_is_too_noisy_says_so_and_not_that_all_is_well(benchmark, monkeypatch):
     run = partial(simulate, monkeypatch, luck=LUCK["hopeless"], slow=TENTH, margin=0.05)
-    statuses, _ = tally(benchmark.pedantic(run, rounds=1), "ten percent, hopeless")
-    assert statuses[3] >= 0.95 * statuses.total()
+    outcomes = benchmark.pedantic(run, rounds=1)
+    statuses, _ = tally(outcomes, "ten percent, hopeless")
+    # Where its controls held by luck, it has not called the slower cell the same either.
+    slower = [next(iter(each.findings), None) for each in outcomes if each.status != 3]
+    assert statuses[3] >= 0.9 * statuses.total()
+    assert {each.verdict for each in slower} <= {"SLOWER", "INCONCLUSIVE"}
 
 
 WORK = """

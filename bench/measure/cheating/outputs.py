@@ -36,7 +36,8 @@ class Sample:
             return float("inf")
         pairs = zip(self.values, other.values, self.dtypes, strict=True)
         return max(
-            (_apart(a, b) / TOLERANCE.get(c, USUAL_TOLERANCE) for a, b, c in pairs), default=0.0
+            (_relative_gap(a, b) / TOLERANCE.get(c, USUAL_TOLERANCE) for a, b, c in pairs),
+            default=0.0,
         )
 
     def equals(self, other: "Sample") -> bool:
@@ -47,7 +48,7 @@ class Sample:
         )
 
 
-def _apart(mine: Tensor, theirs: Tensor) -> float:
+def _relative_gap(mine: Tensor, theirs: Tensor) -> float:
     where = mine.isfinite() & theirs.isfinite()
     if not where.any():
         return 0.0
@@ -137,14 +138,14 @@ def aliases(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> str | None:
     """Whether an output is an input, or lies in its memory: what to call that, or None."""
     for output in outputs:
         for given in inputs:
-            if _memory(output) is None or _memory(output) != _memory(given):
+            if _storage_place(output) is None or _storage_place(output) != _storage_place(given):
                 continue
             whole = output.shape == given.shape and output.data_ptr() == given.data_ptr()
             return "returns its input" if whole else "returns a view of its input"
     return None
 
 
-def _memory(tensor: Tensor) -> int | None:
+def _storage_place(tensor: Tensor) -> int | None:
     with suppress(RuntimeError, NotImplementedError):
         return tensor.untyped_storage().data_ptr() or None
     return None

@@ -8,6 +8,7 @@ from pathlib import Path
 IDLE_S = 3e-3
 # Of that time; a thread that only wakes up takes less.
 BUSY_SHARE = 0.2
+LOOKS = 3
 TASKS = Path("/proc/self/task")
 
 
@@ -21,11 +22,15 @@ def busy_thread() -> str | None:
     others.pop(threading.get_native_id(), None)
     if not others:
         return None
-    before = {task: _wanted_s(task) for task in others}
-    time.sleep(IDLE_S)
-    enough_s = BUSY_SHARE * IDLE_S
-    wanted_s = {task: _wanted_s(task) - before[task] for task in others}
-    return next((name for task, name in others.items() if wanted_s[task] > enough_s), None)
+    busy = others
+    for _ in range(LOOKS):  # one that has just been started waits for a core too, once
+        before = {task: _wanted_s(task) for task in busy}
+        time.sleep(IDLE_S)
+        enough_s = BUSY_SHARE * IDLE_S
+        busy = {
+            task: name for task, name in busy.items() if _wanted_s(task) - before[task] > enough_s
+        }
+    return next(iter(busy.values()), None)
 
 
 def _wanted_s(task: int | None) -> float:

@@ -195,7 +195,7 @@ class _Watch:
             wide = [x.dtype.itemsize for x in self.work.inputs if x.is_floating_point()]
             short = [x.dtype for x in tensors if x.is_floating_point()]
             for dtype in {x for x in short if wide and x.itemsize < max(wide)}:
-                self._note(f"gives {_name(dtype)}, shorter than its input")
+                self._note(f"gives {_dtype_name(dtype)}, shorter than its input")
         return tensors
 
     def _note_cache(self, size_bytes: int) -> None:
@@ -207,7 +207,7 @@ class _Watch:
         """Refuse what is another kind of result than the first."""
         before, after = first.sample, later.sample
         if before.dtypes != after.dtypes:
-            kinds = (", ".join(map(_name, each.dtypes)) for each in (after, before))
+            kinds = (", ".join(map(_dtype_name, each.dtypes)) for each in (after, before))
             _refuse("gives {} where its first call gave {}".format(*kinds))
         if before.shapes != after.shapes:
             _refuse(f"gives shapes {after.shapes} where its first call gave {before.shapes}")
@@ -217,12 +217,14 @@ class _Watch:
             self._note("gives NaN or infinity")
         lost = sorted(first.gradients - later.gradients)
         if lost:
-            _refuse(f"has no gradient for {_some(lost)} any more, which had one in the first step")
+            _refuse(
+                f"has no gradient for {_few_names(lost)} any more, which had one in the first step"
+            )
         if self.work.mode == "train":
             weights = self.work.module.named_parameters()
             missing = {name for name, x in weights if x.requires_grad} - first.gradients
             if missing:
-                self._note(f"has no gradient for {_some(sorted(missing))}")
+                self._note(f"has no gradient for {_few_names(sorted(missing))}")
 
     def _judge_fresh(
         self, first: _Seen, fresh: _Seen | None, again: _Seen, *, untouched: nn.Module | None
@@ -262,9 +264,9 @@ def _refuse(what: str) -> None:
     raise MisleadingCallError(msg)
 
 
-def _name(dtype: torch.dtype) -> str:
+def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _some(names: list[str]) -> str:
+def _few_names(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -147,7 +147,7 @@ class _CastFirst(Mode):
             is_off = exclude(KEYS.AutocastCUDA, is_cast or not _state.casting)
             with self, is_off, _replaced(_state, parts_are_cast=is_cast):
                 if func is unwatched.LINEAR:
-                    return unwatched.linear(*args, **kwargs)
+                    return unwatched.carry_out_linear(*args, **kwargs)
                 return func._op_dk(KEYS.CompositeImplicitAutograd, *args, **kwargs)  # noqa: SLF001
         with (
             exclude(KEYS.AutogradFunctionality, False),  # noqa: FBT003

@@ -26,7 +26,7 @@ def masked_pairs(name: str, args: Arguments) -> int | None:
     maps, side = query.shape[0] * query.shape[1], blocks[-3] * blocks[-2]
     counts = [each for each in (blocks[2], blocks[4]) if each is not None]
     with _disable_current_modes():
-        held = sum(map(_sum, counts)) if all(map(_has_values, counts)) else _count(blocks)
+        held = sum(map(_total, counts)) if all(map(_has_values, counts)) else _count(blocks)
     masks = counts[0].shape[0] * counts[0].shape[1]
     return None if held is None else maps * held * side // masks
 
@@ -35,7 +35,7 @@ def _has_values(tensor: Tensor) -> bool:
     return type(tensor) in (Tensor, torch.nn.Parameter) and not tensor.is_meta
 
 
-def _sum(tensor: Tensor) -> int:
+def _total(tensor: Tensor) -> int:
     return int(tensor.sum())
 
 
@@ -51,13 +51,14 @@ def _count(blocks: Blocks) -> int | None:
     ]
     try:
         return sum(
-            _row(mask, *place, sides=(queries, keys), block=(rows, columns)) for place in places
+            _blocks_in_row(mask, *place, sides=(queries, keys), block=(rows, columns))
+            for place in places
         )
     except Exception:  # noqa: BLE001  # somebody's function, which may look into what is fake
         return None
 
 
-def _row(
+def _blocks_in_row(
     mask: Callable[..., Tensor],
     image: int,
     head: int,

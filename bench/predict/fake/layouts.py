@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from bench.predict.fake.autocast import Arguments, Overload
 
-ATEN = torch.ops.aten
-Layout = Callable[[Arguments, Any], Any]
+OPS = torch.ops.aten
+LayoutRule = Callable[[Arguments, Any], Any]
 
 
 def on_device(func: Overload, args: Arguments, result: Any, *, on_cpu: bool) -> Any:  # noqa: ANN401
@@ -41,7 +41,7 @@ def _convolved_layout(maps: Tensor, weight: Tensor, *, least_dim: int) -> torch.
     )
 
 
-def _convolution(args: Arguments, result: Any, *, on_cpu: bool, at: int = 0) -> Any:  # noqa: ANN401
+def _lay_convolution(args: Arguments, result: Any, *, on_cpu: bool, at: int = 0) -> Any:  # noqa: ANN401
     """Of a convolution or its way back, whose map and weight begin `at` an argument."""
     maps, weight = args[at : at + 2]
     # Numbers of 64 bits: planes on a processor may lie channels last, volumes and a GPU's maps may not.
@@ -53,7 +53,14 @@ def _convolution(args: Arguments, result: Any, *, on_cpu: bool, at: int = 0) -> 
     return *(each if each is None else _laid(each, layout) for each in result[:2]), *result[2:]
 
 
-def _as_argument(at: int) -> Layout:
+def _contiguous_layout(maps: Tensor) -> torch.memory_format:
+    """Channels last if the map is contiguous so and not otherwise; the stride of a single image is no matter."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(maps.dim())
+    is_last = last is not None and maps.is_contiguous(memory_format=last)
+    return last if is_last and last and not maps.is_contiguous() else torch.contiguous_format
+
+
+def _as_argument(at: int) -> LayoutRule:
     """Of a map that lies channels last if that argument does."""
 
     def laid(args: Arguments, result: Any) -> Any:  # noqa: ANN401
@@ -71,17 +78,18 @@ def _contiguous(_: Arguments, result: Any) -> Any:  # noqa: ANN401
     return tuple(_laid(each, torch.contiguous_format) for each in result)
 
 
-def _batch_norm(args: Arguments, result: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _lay_batch_norm(args: Arguments, result: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """A processor gives no statistics back in inference, and in training those of the map's type."""
     maps, *others = args[:5]
-    normed, *statistics = _as_argument(0)(args, result)
+    normed, *statistics = result
+    normed = _laid(normed, _contiguous_layout(maps))
     kept = _typed(statistics, maps, others)
     if not args[5]:
         kept = [torch.empty(0, dtype=each.dtype, device="meta") for each in kept]
     return normed, *kept
 
 
-def _layer_norm(args: Arguments, result: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _lay_layer_norm(args: Arguments, result: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     maps, _, *others = args[:4]
     return result[0], *_typed(result[1:], maps, others)
 
@@ -126,37 +134,37 @@ def _workspace_bytes(width: int, hidden: int, dtype: torch.dtype) -> tuple[float
             shapes = ((steps, batch, width), *weights, (batch, hidden), (batch, hidden))
             zeros = (torch.zeros(shape, dtype=dtype, device="cpu") for shape in shapes)
             settings: tuple[Any, ...] = (False, [], 2, hidden, 1, True, False, False, True)
-            totals.append(ATEN.mkldnn_rnn_layer(*zeros, *settings)[3].numel() / batch)
+            totals.append(OPS.mkldnn_rnn_layer(*zeros, *settings)[3].numel() / batch)
     each = (totals[1] - totals[0]) / 2
     return each, totals[0] - each
 
 
-ON_GPU: Mapping[Overload, Layout] = {
-    ATEN.convolution.default: partial(_convolution, on_cpu=False),
-    ATEN.convolution_backward.default: partial(_convolution, on_cpu=False, at=1),
-    ATEN.native_batch_norm_backward.default: _wanted,
-    ATEN.native_group_norm_backward.default: _wanted,
-    ATEN.native_layer_norm_backward.default: _wanted,
-    ATEN.mse_loss_backward.default: _contiguous,
-    ATEN.smooth_l1_loss_backward.default: _contiguous,
-    ATEN.rrelu_with_noise.default: _contiguous,
+ON_GPU: Mapping[Overload, LayoutRule] = {
+    OPS.convolution.default: partial(_lay_convolution, on_cpu=False),
+    OPS.convolution_backward.default: partial(_lay_convolution, on_cpu=False, at=1),
+    OPS.native_batch_norm_backward.default: _wanted,
+    OPS.native_group_norm_backward.default: _wanted,
+    OPS.native_layer_norm_backward.default: _wanted,
+    OPS.mse_loss_backward.default: _contiguous,
+    OPS.smooth_l1_loss_backward.default: _contiguous,
+    OPS.rrelu_with_noise.default: _contiguous,
 }
-ON_CPU: Mapping[Overload, Layout] = {
+ON_CPU: Mapping[Overload, LayoutRule] = {
     **ON_GPU,
-    ATEN.convolution.default: partial(_convolution, on_cpu=True),
-    ATEN.convolution_backward.default: partial(_convolution, on_cpu=True, at=1),
-    ATEN.native_batch_norm.default: _batch_norm,
-    ATEN.native_batch_norm_backward.default: _batch_norm_backward,
-    ATEN.native_layer_norm.default: _layer_norm,
-    ATEN.mkldnn_rnn_layer.default: _recurrent_layer,
-    ATEN.channel_shuffle.default: _as_argument(0),
-    ATEN.pixel_shuffle.default: _as_argument(0),
-    ATEN.reflection_pad2d.default: _as_argument(0),
-    ATEN.reflection_pad2d_backward.default: _as_argument(1),
-    ATEN.replication_pad2d.default: _as_argument(0),
-    ATEN.replication_pad2d_backward.default: _as_argument(1),
-    ATEN.roll.default: _as_argument(0),
-    ATEN.glu_backward.default: _contiguous,
-    ATEN.log_sigmoid_forward.default: _contiguous,
-    ATEN.log_sigmoid_backward.default: _contiguous,
+    OPS.convolution.default: partial(_lay_convolution, on_cpu=True),
+    OPS.convolution_backward.default: partial(_lay_convolution, on_cpu=True, at=1),
+    OPS.native_batch_norm.default: _lay_batch_norm,
+    OPS.native_batch_norm_backward.default: _batch_norm_backward,
+    OPS.native_layer_norm.default: _lay_layer_norm,
+    OPS.mkldnn_rnn_layer.default: _recurrent_layer,
+    OPS.channel_shuffle.default: _as_argument(0),
+    OPS.pixel_shuffle.default: _as_argument(0),
+    OPS.reflection_pad2d.default: _as_argument(0),
+    OPS.reflection_pad2d_backward.default: _as_argument(1),
+    OPS.replication_pad2d.default: _as_argument(0),
+    OPS.replication_pad2d_backward.default: _as_argument(1),
+    OPS.roll.default: _as_argument(0),
+    OPS.glu_backward.default: _contiguous,
+    OPS.log_sigmoid_forward.default: _contiguous,
+    OPS.log_sigmoid_backward.default: _contiguous,
 }

@@ -55,7 +55,7 @@ class FakeTensor(Tensor):
     def held(self) -> int | None:
         """Elements that a sparse tensor held, which is faked as a dense one, as its views are; None of a dense one."""
         storage = self.untyped_storage()
-        return _held.get(storage._cdata, (None, None))[1]  # noqa: SLF001  # the only name that it has
+        return _stored_counts.get(storage._cdata, (None, None))[1]  # noqa: SLF001  # the only name that it has
 
     @property
     def data(self) -> Tensor:
@@ -113,7 +113,7 @@ class FakeTensor(Tensor):
 
 _kept: dict[Any, FakeTensor] = {}
 # By the storage of a fake, which is kept so that no other gets its place.
-_held: dict[int, tuple[FakeTensor | None, int | None]] = {}
+_stored_counts: dict[int, tuple[FakeTensor | None, int | None]] = {}
 
 
 class _Fakes(Mode):
@@ -239,7 +239,7 @@ def on(device: Device, *, gpu: attention_kernels.GpuRules | None = None) -> Iter
         stack.callback(_kept.clear)
         stack.enter_context(unwatched.adding_in_place())
         stack.enter_context(unwatched.uncompiled())
-        stack.callback(_held.clear)
+        stack.callback(_stored_counts.clear)
         if device == "cuda":
             # `torch.tensor` copies its numbers to a GPU unseen, unless it leaves that to the dispatcher.
             before = torch._C._only_lift_cpu_tensors()  # noqa: SLF001
@@ -262,7 +262,7 @@ def as_fake(tensor: Tensor, device: Device) -> Tensor:
         if tensor.layout != torch.strided:
             coordinates = tensor.layout == torch.sparse_coo
             values = tensor._values() if coordinates else tensor.values()  # noqa: SLF001
-            _held[fake.untyped_storage()._cdata] = (fake, values.numel())  # noqa: SLF001
+            _stored_counts[fake.untyped_storage()._cdata] = (fake, values.numel())  # noqa: SLF001
         return fake
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 LINEAR = torch.ops.aten.linear.default
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def carry_out_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Carry out `aten.linear` by its parts."""
     if bias is None or x.dim() == 2 or x.is_contiguous():  # a single product that adds
         parts: Tensor = LINEAR.decompose(x, weight, bias)
@@ -28,7 +28,7 @@ def adding_in_place() -> Iterator[None]:
     """Have linear layers go the way that they go unwatched, whoever calls them."""
     library = torch.library.Library("aten", "IMPL")
     for key in ("AutogradCPU", "AutogradCUDA"):
-        library.impl("linear", linear, key)
+        library.impl("linear", carry_out_linear, key)
     try:
         yield
     finally:
@@ -40,7 +40,7 @@ def uncompiled() -> Iterator[None]:
     """Have what is compiled run as its source: of fake tensors the compiler knows nothing."""
     compiler = torch.compile
     stance = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else None
-    torch.compile = _source  # type: ignore[assignment]
+    torch.compile = _as_source  # type: ignore[assignment]
     try:
         with stance or nullcontext():
             yield
@@ -48,6 +48,6 @@ def uncompiled() -> Iterator[None]:
         torch.compile = compiler
 
 
-def _source(function: Callable[..., Any] | None = None, **_: object) -> Callable[..., Any]:
+def _as_source(function: Callable[..., Any] | None = None, **_: object) -> Callable[..., Any]:
     """A function in place of `torch.compile`: it gives back what it is given, as a decorator too."""
-    return function or _source
+    return function or _as_source

@@ -36,7 +36,7 @@ _ELSEWHERE = ("seqused_k", "seqlen_k", "block_table")
 VALUED = (*(name for pair in STARTS for name in pair), *_ELSEWHERE)
 
 
-def _attention(call: Call, *, head_axis: int = 1, backward: bool = False) -> Work | None:
+def _attention_work(call: Call, *, head_axis: int = 1, backward: bool = False) -> Work | None:
     """Two products, scale and softmax of the map; to go back the map again, and a product for each operand of both."""
     query, key, value = (
         call.shape(name if name in call.arguments else f"{name}_")
@@ -136,9 +136,9 @@ def _bias_and_scale(call: Call) -> Work:
 
 
 FORMULAS: Mapping[str, Formula] = {
-    **{name: partial(_attention, head_axis=axis) for name, axis in ATTENTIONS.items()},
+    **{name: partial(_attention_work, head_axis=axis) for name, axis in ATTENTIONS.items()},
     **{
-        name: partial(_attention, head_axis=axis, backward=True)
+        name: partial(_attention_work, head_axis=axis, backward=True)
         for name, axis in ATTENTIONS_BACKWARD.items()
     },
     "_native_multi_head_attention": _multi_head,
@@ -147,6 +147,6 @@ FORMULAS: Mapping[str, Formula] = {
     "_transform_bias_rescale_qkv": _bias_and_scale,
     "flex_attention": _of_pairs,
     "flex_attention_backward": partial(_of_pairs, backward=True),
-    "torch_attn._varlen_attn": _attention,
-    "torch_attn._varlen_attn_backward": partial(_attention, backward=True),
+    "torch_attn._varlen_attn": _attention_work,
+    "torch_attn._varlen_attn_backward": partial(_attention_work, backward=True),
 }

@@ -30,7 +30,7 @@ BILINEAR, BILINEAR_BACKWARD = 7, 8
 PLACES_BACKWARD = 2 * (BILINEAR + 2)
 
 
-def _convolution(call: Call) -> Work:
+def _convolution_work(call: Call) -> Work:
     """Dense, grouped, depthwise, dilated or transposed convolution, in any number of dimensions."""
     maps = call.arguments["input" if "input" in call.arguments else "self"]
     bias = call.arguments.get("bias")
@@ -44,7 +44,7 @@ def _convolution_macs(call: Call, maps: Tensor, outputs: Tensor) -> int:
     return positions.numel() * prod(call.shape("weight")[1:])
 
 
-def _convolution_backward(call: Call) -> Work:
+def _convolution_backward_work(call: Call) -> Work:
     """As much again for the input's gradient and for the weight's, each if it is wanted."""
     grad = call.arguments["grad_output"]
     macs = _convolution_macs(call, call.arguments["input"], grad)
@@ -108,8 +108,8 @@ def _aligned_regions(call: Call, *, backward: bool = False) -> Work | None:
 
 
 FORMULAS: Mapping[str, Formula] = {
-    **dict.fromkeys(CONVOLUTIONS, _convolution),
-    **dict.fromkeys(CONVOLUTIONS_BACKWARD, _convolution_backward),
+    **dict.fromkeys(CONVOLUTIONS, _convolution_work),
+    **dict.fromkeys(CONVOLUTIONS_BACKWARD, _convolution_backward_work),
     **dict.fromkeys(NAMED_CONVOLUTIONS, _named_convolution),
     **dict.fromkeys(TRANSPOSED_CONVOLUTIONS, partial(_named_convolution, transposed=True)),
     "conv_tbc": _convolution_over_time,

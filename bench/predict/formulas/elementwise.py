@@ -11,7 +11,7 @@ Arguments = Mapping[str, Any]
 Count = Callable[[Arguments, Tensor], int | None]
 
 # Counts, and the names of the operators that have them.
-Table = tuple[tuple[Count, str], ...]
+FormulaTable = tuple[tuple[Count, str], ...]
 
 SOFTMAX = 5
 STATISTICS = 4  # mean 1; variance 3: difference, square, sum
@@ -28,13 +28,13 @@ def per_element_of(name: str, flops: int) -> Count:
     return lambda arguments, _: flops * arguments[name].numel()
 
 
-def _norm(arguments: Arguments, out: Tensor) -> int:
+def _norm_flops(arguments: Arguments, out: Tensor) -> int:
     """Batch norm in each of its forms: those without a flag take statistics by their name alone."""
     takes_statistics = arguments.get("training", True)
     return out.numel() * (FACTOR_AND_OFFSET + (STATISTICS if takes_statistics else 0))
 
 
-def _layer_norm(arguments: Arguments, out: Tensor) -> int:
+def _layer_norm_flops(arguments: Arguments, out: Tensor) -> int:
     # Unlike a batch norm's, its own factor can't be folded into that of the statistics.
     factors = sum(arguments.get(name) is not None for name in ("weight", "bias"))
     return out.numel() * (STATISTICS + FACTOR_AND_OFFSET + factors)
@@ -51,12 +51,12 @@ def _clamp(arguments: Arguments, out: Tensor) -> int:
     return out.numel() * sum(arguments.get(bound) is not None for bound in ("min", "max"))
 
 
-def by_name(table: Table) -> dict[str, Count]:
+def by_name(table: FormulaTable) -> dict[str, Count]:
     """The count of each operator of a table."""
     return {name: count for count, names in table for name in names.split()}
 
 
-_COUNTED: Table = (
+_COUNTED: FormulaTable = (
     (
         per_output(1),
         "add sub rsub mul div neg abs sign reciprocal square sqrt rsqrt pow exp exp2 expm1 log"
@@ -93,13 +93,13 @@ _COUNTED: Table = (
     (per_element_of("target", 1), "nll_loss_backward nll_loss2d_backward"),
     (per_element_of("grad_output", 1), "embedding_dense_backward"),
     (
-        _norm,
+        _norm_flops,
         "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_functional"
         " _batch_norm_with_update cudnn_batch_norm miopen_batch_norm batch_norm",
     ),
     (per_output(FACTOR_AND_OFFSET), "_native_batch_norm_legit_no_training _batch_norm_no_update"),
     (per_output(STATISTICS + FACTOR_AND_OFFSET), "native_group_norm"),
-    (_layer_norm, "native_layer_norm"),
+    (_layer_norm_flops, "native_layer_norm"),
     (
         _norm_backward,
         "native_batch_norm_backward cudnn_batch_norm_backward miopen_batch_norm_backward"

@@ -16,7 +16,7 @@ PRODUCTS = {
 }
 
 
-def _product(call: Call, *, left: str) -> Work | None:
+def _matrix_product(call: Call, *, left: str) -> Work | None:
     """Matrix product: one MAC for each output and each place of the left operand's last axis."""
     outputs = call.out.numel()
     # Of `beta * input + alpha * product` the sum counts, and factors other than 1.
@@ -53,7 +53,7 @@ def _sparse_product(call: Call, *, left: str) -> Work | None:
 
 
 def _summed_batches(call: Call) -> Work | None:
-    work = _product(call, left="batch1")
+    work = _matrix_product(call, left="batch1")
     return work and replace(work, macs=call.shape("batch1")[0] * work.macs)
 
 
@@ -137,7 +137,7 @@ def _euclidean_distance(call: Call) -> Work:
     return matrix_work([(batch, rows, columns, depth)], extra)
 
 
-def _distance(call: Call, *, left: str = "x1", backward: bool = False) -> Work:
+def _distance_work(call: Call, *, left: str = "x1", backward: bool = False) -> Work:
     """Distances of pairs one by one: difference, power and sum of each coordinate, and a root."""
     pairs = call.arguments[{"x1": "cdist", "self": "pdist"}[left]] if backward else call.out
     power = call.arguments["p"]
@@ -159,8 +159,8 @@ def _affine_grid(call: Call) -> Work:
 _packed: Callable[..., Formula] = partial(partial, _packed_product)
 
 FORMULAS: Mapping[str, Formula] = {
-    **{name: partial(_product, left=left) for name, left in PRODUCTS.items()},
-    "_sparse_addmm": partial(_product, left="mat1"),
+    **{name: partial(_matrix_product, left=left) for name, left in PRODUCTS.items()},
+    "_sparse_addmm": partial(_matrix_product, left="mat1"),
     "hspmm": partial(_sparse_product, left="mat1"),
     "_sparse_mm_reduce_impl": partial(_sparse_product, left="self"),
     "addbmm": _summed_batches,
@@ -180,10 +180,10 @@ FORMULAS: Mapping[str, Formula] = {
     ),
     "_trilinear": _trilinear,
     "_euclidean_dist": _euclidean_distance,
-    "_cdist_forward": _distance,
-    "_cdist_backward": partial(_distance, backward=True),
-    "_pdist_forward": partial(_distance, left="self"),
-    "_pdist_backward": partial(_distance, left="self", backward=True),
+    "_cdist_forward": _distance_work,
+    "_cdist_backward": partial(_distance_work, backward=True),
+    "_pdist_forward": partial(_distance_work, left="self"),
+    "_pdist_backward": partial(_distance_work, left="self", backward=True),
     **dict.fromkeys(("affine_grid_generator", "cudnn_affine_grid_generator"), _affine_grid),
     **{
         f"quantized.linear{kind}": _packed(left="X")

@@ -22,7 +22,7 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 MODES = {0: "rnn", 1: "rnn", 2: "lstm", 3: "gru"}
 
 
-def _cell(kind: str, units: int, *, biased: bool) -> int:
+def _recurrent_cell(kind: str, units: int, *, biased: bool) -> int:
     """FLOPs of one step of so many units, beside the products."""
     sums = GATES[kind] * (3 if biased else 1)
     return units * (sums + {"lstm": LSTM_CELL, "gru": GRU_CELL, "rnn": 1}[kind])
@@ -40,7 +40,7 @@ def _layers(
         both = [*products, *((1, *weight.shape, tokens) for weight in matrices)]
         each = {"lstm": LSTM_BACKWARD, "gru": GRU_BACKWARD, "rnn": 3}[kind]
         return matrix_work(both, cells * tokens * units * each)
-    return matrix_work(products, cells * tokens * _cell(kind, units, biased=biased))
+    return matrix_work(products, cells * tokens * _recurrent_cell(kind, units, biased=biased))
 
 
 def _tokens(call: Call) -> int:
@@ -65,7 +65,7 @@ def _mkldnn(call: Call, *, backward: bool = False) -> Work:
 
 def _fused_cell(call: Call, *, kind: str) -> Work:
     units = call.arguments["hidden_gates"].numel() // GATES[kind]
-    return Work(extra_flops=_cell(kind, units, biased=call.has("input_bias")))
+    return Work(extra_flops=_recurrent_cell(kind, units, biased=call.has("input_bias")))
 
 
 def _fused_cell_backward(call: Call, *, kind: str) -> Work:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.predict.formulas.elementwise import (
     Arguments,
-    Table,
+    FormulaTable,
     by_name,
     per_element_of,
     per_output,
@@ -27,7 +27,7 @@ def _adaptive_pool(arguments: Arguments, out: Tensor, *, sides: int) -> int:
     return prod(whole[:-sides]) * prod(map(_windows, whole[-sides:], cells[-sides:]))
 
 
-def _pool(arguments: Arguments, out: Tensor, *, sides: int) -> int:
+def _pool_work(arguments: Arguments, out: Tensor, *, sides: int) -> int:
     """Pooling over so many sides, or its way back."""
     kernel = arguments["kernel_size"]
     taps = kernel[0] ** sides if len(kernel) == 1 else prod(kernel)
@@ -74,7 +74,7 @@ def _taps(size: int, places: int, reach: float) -> int:
     )
 
 
-_COUNTED: Table = (
+_SAMPLED: FormulaTable = (
     (
         partial(_adaptive_pool, sides=2),
         "_adaptive_avg_pool2d adaptive_max_pool2d _adaptive_avg_pool2d_backward",
@@ -83,8 +83,8 @@ _COUNTED: Table = (
         partial(_adaptive_pool, sides=3),
         "_adaptive_avg_pool3d adaptive_max_pool3d _adaptive_avg_pool3d_backward",
     ),
-    (partial(_pool, sides=2), "avg_pool2d max_pool2d_with_indices avg_pool2d_backward"),
-    (partial(_pool, sides=3), "avg_pool3d max_pool3d_with_indices avg_pool3d_backward"),
+    (partial(_pool_work, sides=2), "avg_pool2d max_pool2d_with_indices avg_pool2d_backward"),
+    (partial(_pool_work, sides=3), "avg_pool3d max_pool3d_with_indices avg_pool3d_backward"),
     (per_output(3), "upsample_linear1d"),
     (per_output(7), "upsample_bilinear2d"),
     (per_output(15), "upsample_trilinear3d"),
@@ -125,8 +125,8 @@ _COUNTED: Table = (
         partial(_adaptive_pool, sides=2),
         "mkldnn_adaptive_avg_pool2d mkldnn_adaptive_avg_pool2d_backward",
     ),
-    (partial(_pool, sides=1), "quantized_max_pool1d"),
-    (partial(_pool, sides=2), "mkldnn_max_pool2d quantized_max_pool2d fractional_max_pool2d"),
-    (partial(_pool, sides=3), "mkldnn_max_pool3d quantized_max_pool3d fractional_max_pool3d"),
+    (partial(_pool_work, sides=1), "quantized_max_pool1d"),
+    (partial(_pool_work, sides=2), "mkldnn_max_pool2d quantized_max_pool2d fractional_max_pool2d"),
+    (partial(_pool_work, sides=3), "mkldnn_max_pool3d quantized_max_pool3d fractional_max_pool3d"),
 )
-COUNTS = by_name(_COUNTED)
+COUNTS = by_name(_SAMPLED)

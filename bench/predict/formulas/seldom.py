@@ -13,7 +13,7 @@ from bench.predict.formulas.elementwise import (
     STATISTICS,
     Arguments,
     Count,
-    Table,
+    FormulaTable,
     by_name,
     per_element_of,
     per_output,
@@ -62,7 +62,7 @@ def _numbers(value: Any) -> list[int] | None:  # noqa: ANN401
     return numbers_in(value) if isinstance(value, Tensor) else list(value)
 
 
-_COUNTED: Table = (
+_SELDOM: FormulaTable = (
     # A function of one or two elements is one, however it is computed.
     (
         per_output(1),
@@ -161,4 +161,4 @@ _COUNTED: Table = (
     ),
     (per_element_of("grad_out", 4), "batch_norm_backward_reduce"),
 )
-COUNTS = by_name(_COUNTED)
+COUNTS = by_name(_SELDOM)

@@ -32,14 +32,14 @@ from bench.predict.formulas import (
 from bench.predict.formulas.call import Call, Formula, Work, is_sparse, short_name
 
 
-def _elementwise(call: Call, *, count: elementwise.Count) -> Work | None:
+def _elementwise_work(call: Call, *, count: elementwise.Count) -> Work | None:
     flops = count(call.arguments, call.out)
     return None if flops is None else Work(extra_flops=flops)
 
 
 COUNTS = elementwise.COUNTS | sampling.COUNTS | seldom.COUNTS
 FORMULAS: Mapping[str, Formula] = {
-    **{name: partial(_elementwise, count=count) for name, count in COUNTS.items()},
+    **{name: partial(_elementwise_work, count=count) for name, count in COUNTS.items()},
     **products.FORMULAS,
     **convolutions.FORMULAS,
     **attention.FORMULAS,
@@ -47,7 +47,7 @@ FORMULAS: Mapping[str, Formula] = {
     **transforms.FORMULAS,
 }
 # Arguments whose values say how much work there is.
-VALUED = frozenset((*attention.VALUED, "input_lengths", "target_lengths"))
+VALUED_ARGUMENTS = frozenset((*attention.VALUED, "input_lengths", "target_lengths"))
 
 
 def work_of(call: Call) -> Work | None:
@@ -68,7 +68,7 @@ def find_formula(name: str) -> Formula | None:
 
 def depends_on_values(call: Call) -> bool:
     """Whether calls that look alike may differ in their work."""
-    has_lengths = any(isinstance(call.arguments.get(name), Tensor) for name in VALUED)
+    has_lengths = any(isinstance(call.arguments.get(name), Tensor) for name in VALUED_ARGUMENTS)
     return has_lengths or any(map(is_sparse, tensors(call.arguments.values())))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -237,7 +238,8 @@ def test_an_arm_that_raises_ends_with_its_reason(tmp_path, monkeypatch):
         worker.send(message)
         with pytest.raises(ArmError) as seen:
             receive(worker, own)
-    assert seen.value.failure.reason == "apnb: RuntimeError: no luck today"
+    reason = r"apnb: RuntimeError: no luck today \(.*broken_arm\.py, line 6\)"
+    assert re.fullmatch(reason, seen.value.failure.reason)
 
 
 SPINS = """

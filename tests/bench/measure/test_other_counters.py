@@ -116,7 +116,7 @@ def count_with(count, package="pytest"):
 
 def test_a_tool_that_fails_is_a_row_with_the_reason(monkeypatch):
     monkeypatch.setattr(other_counters, "_count_here", lambda _: {}["no such thing"])
-    assert count_with(len).reason == "KeyError: 'no such thing'"
+    assert count_with(len).reason.startswith("KeyError: 'no such thing' (")
 
 
 def test_a_tool_that_is_not_installed_is_a_row_with_the_reason():

@@ -56,11 +56,12 @@ def test_a_target_that_is_not_there_is_a_failure():
 
 
 def test_a_worker_that_cannot_be_started_answers_so(tmp_path):
+    before = set(worker.RUNNING)
     with Worker(f"{HERE}:double", python=str(tmp_path / "python")) as process:
         assert process.is_gone()
         reason = "no process could be started for it: No such file or directory"
         assert process.ask(1, limit_s=60) == Failure(kind="error", reason=reason)
-    assert set() == worker.RUNNING
+    assert before == worker.RUNNING
 
 
 def test_after_its_limit_a_worker_answers_no_more():

@@ -16,6 +16,7 @@ MAPS = {
     "channels last": lambda: torch.randn(2, 16, 12, 12).to(memory_format=LAST),
     "tokens": lambda: torch.randn(2, 144, 16).transpose(1, 2).unflatten(2, (12, 12)),
     "transposed": lambda: torch.randn(2, 16, 12, 12).transpose(2, 3),
+    "tokens of one image": lambda: torch.randn(144, 1, 16).permute(1, 2, 0).unflatten(2, (12, 12)),
     "one position": lambda: torch.randn(1, 16, 1, 1),
     "float64": lambda: torch.randn(2, 16, 12, 12).double().to(memory_format=LAST),
 }

@@ -1,5 +1,6 @@
 """What torch does unwatched: held against the profiler, which changes nothing, of a real call."""
 
+import os
 import warnings
 from functools import partial
 
@@ -17,6 +18,9 @@ from bench.predict.live_memory import predict_memory
 
 def peak_bytes(module, x):
     """Peak of what the allocator is asked for in one call, over what stands, by the profiler."""
+    os.environ.setdefault(
+        "KINETO_LOG_LEVEL", "99"
+    )  # read when it first starts, for all later tests
     with torch.no_grad(), torch.profiler.profile(profile_memory=True) as profile:
         module(x)
     events = [
