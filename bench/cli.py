@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from ann.spec import Size
 from bench import completion
-from experiments.spec import Dtype, Mode
+from experiments import select, variants
+from experiments.spec import Dtype, Layout, Mode
 from experiments.training import DATASETS
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ SHARED: Options = {
     "--batch": {"type": positive, "default": 1},
     "--dtype": {"choices": get_args(Dtype), "default": "float32"},
     "--mode": {"choices": get_args(Mode), "default": "eval"},
+    "--layout": {"choices": get_args(Layout), "default": "nchw"},
+    "--inputs": {"type": positive, "default": 1, "metavar": "N"},
     "--device": {"choices": (*COMPUTING, "meta"), "default": "auto"},
     "--experiment": {"action": "append", "default": [], "metavar": "NAME"},
     "--dataset": {"choices": tuple(DATASETS), "default": "scenes"},
@@ -108,6 +111,8 @@ SHARED: Options = {
 SHARED_TEXTS = {
     "--batch": "maps at once",
     "--mode": "forward, or forward and backward",
+    "--layout": "how the maps of your own module lie: (b, C, h, w), tokens (b, h w, C), or (b, h, w, C)",
+    "--inputs": "how many such maps your own module takes",
     "--dataset": "what to train on",
     "--root": "folder of the data set; the scenes need none",
     "--out": "folder of the records; a run that was ended goes on there",
@@ -203,3 +208,15 @@ def progress(text: str, *, total: int) -> Iterator[Callable[..., None]]:
                 live.update(Group(draw(), bar))
 
         yield step
+
+
+def require_own_module(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuse how somebody's own module takes its maps where none is among the named.
+
+    Raises:
+        ValueError: such an option is given, and all are ours.
+    """
+    for name, usual in select.OF_OWN.items():
+        if getattr(options, name) != usual and not any(map(variants.is_own, names)):
+            msg = f"--{name} is of your own module, and none is named; leave it out, or name package.module:factory"
+            raise ValueError(msg)

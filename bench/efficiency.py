@@ -34,7 +34,7 @@ from ann.spec import Size
 from bench import cli
 from bench.analysis import DEVICES, ROUNDS, USUAL_DEVICES, find_device
 from experiments import gallery, machine, select, variants
-from experiments.spec import Cell, Job, Layout, OwnModule, Protocol
+from experiments.spec import Cell, Job, OwnModule, Protocol
 
 if TYPE_CHECKING:
     from bench.records import Comparison, Fit, Record
@@ -66,8 +66,8 @@ def parser() -> cli.Parser:
         "--channels": f"channels of the map (of the gallery {gallery.USUAL_CHANNELS})",
         "--key-channels": "channels of query and key",
         "--batch": "",
-        "--layout": "how the maps of your own module lie: (b, C, h, w), tokens (b, h w, C), or (b, h, w, C)",
-        "--inputs": "how many such maps your own module takes",
+        "--layout": "",
+        "--inputs": "",
         "--device": "where to measure; meta only counts and predicts",
         "--dtype": "type of weights and maps",
         "--mode": "",
@@ -93,8 +93,6 @@ def parser() -> cli.Parser:
     settings: cli.Options = {
         "--channels": {"default": 2048},
         "--key-channels": {"default": 256},
-        "--layout": {"choices": get_args(Layout), "default": "nchw"},
-        "--inputs": {"type": cli.positive, "default": 1, "metavar": "N"},
         "--protocol": {"choices": get_args(Protocol), "default": "strict"},
         "--budget": {"type": cli.positive_seconds, "metavar": "S"},
         "--format": {"choices": ("table", "markdown", "latex", "csv", "json"), "default": "table"},
@@ -280,11 +278,7 @@ def _require_usual(options: Namespace, names: Sequence[str], of: str) -> None:
 
 def _require_that_options_fit(options: Namespace) -> None:
     """Refuse options of a comparison without one, of a measurement beside one, and of own modules without one."""
-    for name, usual in select.OF_OWN.items():
-        names = options.compare or options.block or DEFAULT_BLOCKS
-        if getattr(options, name) != usual and not any(map(variants.is_own, names)):
-            msg = f"--{name} is of your own module, and none is named; leave it out, or name package.module:factory"
-            raise ValueError(msg)
+    cli.require_own_module(options, options.compare or options.block or DEFAULT_BLOCKS)
     if options.gallery:
         _require_usual(options, NOT_OF_GALLERIES, "--gallery, which shows inference and training")
     if not options.compare:

@@ -43,6 +43,8 @@ def parser() -> cli.Parser:
         "--key-channels": "channels of query and key (default: 64, on a GPU 256)",
         "--batch": "",
         "--mode": "",
+        "--layout": "",
+        "--inputs": "",
         "--dtype": "number format",
         "--device": "where to measure",
     }
@@ -95,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(given)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
+        cli.require_own_module(options, options.block or DEFAULT_BLOCKS)
         plan = make_plan(options)
         with cli.locked(plan.out), cli.progress("comparing", total=plan.steps) as step:
             outcome = run_gate(plan, on_step=step)

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Size, unknown
 from experiments import variants
-from experiments.spec import Cell, Dtype, Experiment, Mode, OwnModule, Protocol, Subject
+from experiments.spec import Cell, Dtype, Experiment, Layout, Mode, OwnModule, Protocol, Subject
 from experiments.training import Setting
 
 # Of Table 1.
@@ -38,7 +38,7 @@ def arm_cell(text: str, size: Size, *, experiment: str, **settings: Any) -> Cell
     own = own_settings(name, settings)
     return Cell(
         experiment=experiment,
-        axes=arm_axes(name, str(size), **widths) | _unusual(own),
+        axes=arm_axes(name, str(size), **widths, **own),
         subject=NETWORKS[name] if name in NETWORKS else _block_or_module(name, **widths, **own),
         size=size,
         implementation=implementation,
@@ -58,11 +58,14 @@ def _unusual(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value != usual[key]}
 
 
-def arm_axes(name: str, size: str, channels: int, key_channels: int) -> dict[str, str | int]:
-    """What tells an arm from others; a network has its own widths."""
+def arm_axes(
+    name: str, size: str, *, channels: int, key_channels: int, **own: Layout | int
+) -> dict[str, str | int]:
+    """What tells an arm from others; a network has its own widths, somebody's `own` block what is unusual of it."""
     if name in NETWORKS:
         return {"network": name, "size": size}
-    return {"block": name, "size": size, "channels": channels, "key_channels": key_channels}
+    widths = {"channels": channels, "key_channels": key_channels}
+    return {"block": name, "size": size, **widths, **_unusual(own)}
 
 
 def fitted_cells(names: Iterable[str], sizes: Iterable[Size], **settings: Any) -> tuple[Cell, ...]:  # noqa: ANN401

@@ -19,7 +19,7 @@ OPTIONS = {
     "bench.ablations:parser": "--all --backbone --budget --dataset --device --engine --evaluate --evaluation "
     "--experiment --features --fresh --network --out --pretrained --quiet --recipe --root --seeds --slots --table",
     "bench.regress:parser": f"{MEASURED} {COMPARED} --accept --accepted --base --exact-only "
-    "--experiment --head --planted",
+    "--experiment --head --inputs --layout --planted",
     "bench.regress:history_parser": "--out",
     "bench.reference:parser": "--dataset --device --look --minutes --no-tests --out --root",
     "bench.validate:parser": f"{COMPARED} --fit --format --harness --leave-out --out --planted --real "

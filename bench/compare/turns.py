@@ -22,7 +22,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -109,7 +109,9 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
         with measure.collector_off():
             gpu = TorchGpu() if device == "cuda" else None
             # In the first round: what misleads does so in each.
-            watched = nullcontext([]) if task.number else measure.watched(work, gpu)
+            watched: AbstractContextManager[list[str]] = (
+                nullcontext([]) if task.number else measure.watched(work, gpu)
+            )
             with watched as caveats:
                 call_s = warm_up_arm(take, seconds=WARM_S[device])
             launches = yield Ready(call_s=call_s, memory=memory, caveats=tuple(caveats))

@@ -13,6 +13,7 @@ from bench.regression import accepted, folders, requests
 from bench.regression.requests import Ask
 from bench.regression.revisions import WORKING_TREE
 from bench.run import resolve_device
+from experiments import select
 
 PLANTED = 0.10
 # Of a time that does not matter: rounds of equal processes scatter by one to two percent on two shared cores.
@@ -94,7 +95,7 @@ def requested_cells(options: Namespace, device: str) -> tuple[Ask, ...]:
     names = options.block or ([] if options.experiment else requests.DEFAULT_BLOCKS)
     shape = {name: getattr(options, name) or usual for name, usual in SHAPES[device].items()}
     sizes = shape.pop("size")
-    shape |= {name: getattr(options, name) for name in ("batch", "mode", "dtype")}
+    shape |= {name: getattr(options, name) for name in ("batch", "mode", "dtype", *select.OF_OWN)}
     blocks = requests.of_blocks(names, sizes, **shape)
     experiments = map(requests.of_experiment, dict.fromkeys(options.experiment))
     return (*blocks, *(ask for asks in experiments for ask in asks))

@@ -11,7 +11,7 @@ from pathlib import Path
 from ann.spec import Size
 from bench.records import GATE_EXPERIMENT
 from experiments import select, variants
-from experiments.spec import Dtype, Measurement, Mode, OwnModule
+from experiments.spec import Dtype, Layout, Measurement, Mode, OwnModule
 
 DEFAULT_BLOCKS = ("apnb", "afnb-bottleneck", "nb")
 
@@ -27,6 +27,8 @@ class Ask:
     mode: Mode = "eval"
     channels: int = 512  # of the map, for a block
     key_channels: int = 64  # of query and key, for a block
+    layout: Layout = "nchw"  # of somebody's own block
+    inputs: int = 1  # that such a block takes
     experiment: str = ""  # name or file of an experiment, whose cell with these `axes` is meant
     axes: Mapping[str, str | int | float] = field(default_factory=dict)
 
@@ -38,7 +40,7 @@ def requested_cell(ask: Ask) -> Measurement:
         ValueError: there is no such block, implementation, experiment or cell.
     """
     if not ask.experiment:
-        names = ("channels", "key_channels", "batch", "dtype", "mode")
+        names = ("channels", "key_channels", "batch", "dtype", "mode", *select.OF_OWN)
         settings = {name: getattr(ask, name) for name in names}
         size = Size.parse(ask.size)
         return select.arm_cell(ask.arm, size, experiment=GATE_EXPERIMENT, **settings)
@@ -55,10 +57,12 @@ def outline(ask: Ask) -> Measurement:
         name, implementation = variants.parse(ask.arm)
     except ValueError:  # of an experiment without blocks, or one that this process does not have
         name, implementation = ask.arm, "plain"
+    widths = {key: getattr(ask, key) for key in select.WIDTHS}
+    own = {key: getattr(ask, key) for key in select.OF_OWN}
     return Measurement(
         experiment=ask.experiment or GATE_EXPERIMENT,
-        axes=ask.axes or select.arm_axes(name, ask.size, ask.channels, ask.key_channels),
-        subject=OwnModule(factory=ask.arm),
+        axes=ask.axes or select.arm_axes(name, ask.size, **widths, **own),
+        subject=OwnModule(factory=ask.arm, **own),
         size=Size.parse(ask.size),
         batch=ask.batch,
         dtype=ask.dtype,

@@ -19,6 +19,15 @@ def test_a_block_is_built_as_the_catalogue_of_its_process_has_it():
     assert str(requests.outline(ask).size) == "5x4"
 
 
+def test_somebodys_own_block_of_tokens_is_asked_for_as_such():
+    settings = {"channels": 6, "key_channels": 2, "layout": "nlc", "inputs": 3}
+    (ask,) = requests.of_blocks(["torch.nn:MultiheadAttention"], [Size.parse("5x4")], **settings)
+    again = requests.Ask(**json.loads(json.dumps(asdict(ask))))
+    for cell in (requests.requested_cell(again), requests.outline(again)):
+        assert (cell.subject.layout, cell.subject.inputs) == ("nlc", 3)
+        assert (cell.axes["layout"], cell.axes["inputs"]) == ("nlc", 3)
+
+
 def test_the_cells_of_an_experiment_are_found_again_by_their_axes():
     asks = requests.of_experiment("table1")
     assert len(asks) > 3
