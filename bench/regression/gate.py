@@ -181,7 +181,7 @@ class RevisionTimer:
             start=start,
             read_memory=True,
             planted=plan.planted if role == "planted" else 0.0,
-            least_launches=math.ceil(1 / plan.planted) if is_control else 1,
+            least_launches=math.ceil(1 / plan.planted) if role == "planted" else 1,
         )
         arms = [
             arm_record(record, f"{record.subject}@{side.commit or side.name}")
