@@ -64,6 +64,7 @@ def gallery_cells(
             cell,
             axes={**cell.axes, "mode": "train"},
             mode="train",
+            input_gradient=True,  # as inside a network, of all alike
             batch=max(TRAINED_BATCH, cell.batch),
             probes=(),
         )
