@@ -14,23 +14,15 @@ from bench.predict import fake
 from bench.predict.fake import Mode, operator_name
 from bench.predict.ledger import count
 from bench.predict.live_memory import predict_memory
+from tests.bench.measure.test_memory import allocated_bytes
 
 
 def peak_bytes(module, x):
     """Peak of what the allocator is asked for in one call, over what stands, by the profiler."""
-    os.environ.setdefault(
-        "KINETO_LOG_LEVEL", "99"
-    )  # read when it first starts, for all later tests
-    with torch.no_grad(), torch.profiler.profile(profile_memory=True) as profile:
-        module(x)
-    events = [
-        each for each in profile.profiler.kineto_results.events() if each.name() == "[memory]"
-    ]
-    live = peak = 0
-    for event in sorted(events, key=lambda each: each.start_ns()):
-        live += event.nbytes()
-        peak = max(peak, live)
-    return peak
+    # Read when the profiler first starts, for all later tests.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    with torch.no_grad():
+        return allocated_bytes(lambda: module(x))
 
 
 def heads(*shape):
