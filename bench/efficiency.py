@@ -265,7 +265,7 @@ def _fit(options: Namespace) -> int:
             fits.extend(predict.find_fits(cell, chosen))
             step(f"{cell.subject} {cell.mode} {cell.dtype}")
     _print(fits, reports.fit_report(fits), options.format)
-    return 0
+    return int(any(fit.largest_size is None and fit.largest_batch is None for fit in fits))
 
 
 def _require_usual(options: Namespace, names: Sequence[str], of: str) -> None:

@@ -115,6 +115,17 @@ def test_what_fits_is_a_record_for_each_mode_and_format():
     assert all(fit["peak_bytes"] <= fit["usable_bytes"] < 2**34 for fit in fits)
 
 
+def test_what_cannot_be_predicted_fits_nowhere_and_is_status_1(tmp_path, capsys, monkeypatch):
+    (tmp_path / "failing_fit.py").write_text(
+        "from torch import nn\n\nclass Failing(nn.Module):\n    def forward(self, x):\n"
+        "        raise ValueError('no luck')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    small = ["--channels", "8", "--size", "16x16", "--format", "json"]
+    assert efficiency.main(["--fits", "t4", "--block", "failing_fit:Failing", *small]) == 1
+    assert {"no luck" in fit["reason"] for fit in json.loads(capsys.readouterr().out)} == {True}
+
+
 def test_a_device_that_is_named_twice_has_one_column(tmp_path):
     done = call(*TINY, *"--block nb --predict t4 T4 --format csv --out".split(), str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
@@ -357,54 +368,3 @@ def test_rows_of_an_earlier_run_are_said_to_be(tmp_path, capsys):
     )
     efficiency._say_what_is_old((made, made), began="2026-01-02T00:00:00+00:00", out=tmp_path)
     assert "2 of 2 rows were measured before" in capsys.readouterr().err
-
-
-def test_the_gallery_has_a_map_of_its_own_unless_another_is_given():
-    usual = efficiency._parse(["--gallery"])
-    assert (usual.channels, efficiency._sizes(usual)) == (512, (Size(width=128, height=64),))
-    other = efficiency._parse(["--gallery", "--channels", "64", "--size", "32x16"])
-    assert (other.channels, efficiency._sizes(other)) == (64, (Size(width=32, height=16),))
-    assert efficiency._parse([]).channels == 2048
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["--gallery", "--mode", "train"], "--mode does not go with --gallery"),
-        (["--gallery", "--protocol", "paper"], "--protocol does not go with --gallery"),
-        (["--gallery", "--fits"], "--gallery does not go with --fits"),
-        (["--gallery", "--compare", "nb", "apnb"], "--gallery does not go with --compare"),
-    ],
-)
-def test_what_does_not_go_with_the_gallery_is_refused(given, message):
-    with pytest.raises(ValueError, match=message):
-        efficiency.main(given)
-
-
-def test_the_gallery_is_one_table_with_a_row_for_an_own_block(tmp_path, capsys):
-    small = ["--channels", "16", "--key-channels", "8", "--size", "12x8", "--device", "meta"]
-    more = ["--block", "ann.gallery:CrissCross", "--format", "csv", "--out", str(tmp_path)]
-    assert efficiency.main(["--gallery", *small, *more]) == 0
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    own = next(row for row in rows if row["block"] == "ann.gallery:CrissCross")
-    same = next(row for row in rows if row["block"] == "cc")
-    assert len(rows) == 21
-    assert {**own, "block": "cc"} == same
-
-
-def test_the_gallery_has_likely_times_on_a_known_device(tmp_path, capsys):
-    small = ["--channels", "16", "--key-channels", "8", "--size", "12x8", "--predict", "t4"]
-    assert efficiency.main(["--gallery", *small, "--format", "csv", "--out", str(tmp_path)]) == 0
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    apnb = next(row for row in rows if row["block"] == "apnb-residual")
-    assert 0 < float(apnb["time_t4_predicted_seconds"]) < 1
-    assert apnb["less_time_t4_than_nb_from"]
-
-
-def test_time_of_a_gallery_is_shared_by_what_is_measured(tmp_path):
-    options = efficiency._parse(["--gallery", "--budget", "42"])
-    asked_for = efficiency.cells(options)
-    blank = {"source": "predicted", "experiment": "e", "subject": "s", "axes": {}, "size": "1x1"}
-    predicted_ = [Record(cell=cell.id, **blank) for cell in asked_for]
-    executed = efficiency._budgeted(asked_for, predicted_, options, device="cpu")
-    assert {cell.budget_s for cell in executed} == {42 / 2 / 20}
