@@ -4,12 +4,10 @@ Both revisions have the same weights, inputs and random numbers, so that all tha
 """
 
 import gc
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +19,7 @@ from bench.workloads import (
     Workload,
     is_same,
     random_factors,
+    seed_all,
     state_of,
     tensor_leaves,
 )
@@ -128,13 +127,6 @@ def _different(
         for item in compare_tensors(one, other)
         if item.max_relative_error is None or item.max_relative_error > tolerance
     ]
-
-
-def seed_all(seed: int) -> None:
-    """Seed what a module may draw from: torch, Python and NumPy."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  # the generator that modules draw from without being given one
 
 
 def _fresh(inputs: Iterable[Tensor]) -> Inputs:

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from bench.compare import ArmTask, refill, take_turns
 from bench.predict import predict_cell  # noqa: F401  # what counts and predicts
 from bench.records import Checksum, Failure, FailureKind, Record, error_failure, one_line
-from bench.regression.calls import save_calls, seed_all
+from bench.regression.calls import save_calls
 from bench.regression.exact import TOLERANCES
 from bench.regression.requests import Ask, outline, requested_cell
 from bench.run import available_bytes, environment_of, make_record, predicted_need, predicted_record
-from bench.workloads import find_factory, make_workload, state_of, take_state
+from bench.workloads import find_factory, make_workload, seed_all, state_of, take_state
 from experiments.spec import Cell, OwnModule
 
 

@@ -10,6 +10,7 @@ from bench.workloads.number_formats import (
     weights_dtype,
 )
 from bench.workloads.outputs import leaves, random_factors, structure, tensor_leaves
+from bench.workloads.randomness import kept_randomness, seed_all
 from bench.workloads.state import is_same, state_of, take_state
 from bench.workloads.workload import (
     NOTHING_TO_TRAIN,

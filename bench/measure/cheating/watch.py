@@ -22,10 +22,9 @@ from bench.measure.cheating.outputs import (
     take_sample,
     tensors_of,
 )
-from bench.measure.cheating.randomness import kept_randomness, seed_all
 from bench.measure.cheating.threads import busy_thread
 from bench.records import Timing
-from bench.workloads import Workload
+from bench.workloads import Workload, kept_randomness, seed_all
 
 # Calls that take longer are not made for this, where a part of the map will do.
 LONG_CALL_S = 0.5

@@ -7,15 +7,13 @@ from contextlib import contextmanager
 
 import torch
 
-SEED = 0
 
-
-def seed_all() -> None:
+def seed_all(seed: int = 0) -> None:
     """Seed every generator that a module may draw from without having one of its own."""
-    torch.manual_seed(SEED)
-    random.seed(SEED)
+    torch.manual_seed(seed)
+    random.seed(seed)
     if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(SEED)
+        sys.modules["numpy"].random.seed(seed)
 
 
 @contextmanager
