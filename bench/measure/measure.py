@@ -10,10 +10,10 @@ from typing import Any, Literal
 from ann.spec import UnavailableError
 from bench.measure import ceilings, other_counters, probe_modules, profiler
 from bench.measure.memory import measure_memory
-from bench.predict import measured_memory, sequence_of, wall_times
+from bench.predict import measured_memory, sequence_of, small_counts, wall_times
 from bench.records import MeasuredMemory, Measures
 from bench.workloads import Workload, make_workload, unswitched, warm_device
-from experiments.spec import MachineCheck, Measurement
+from experiments.spec import MachineCheck, Measurement, OwnModule
 
 Device = Literal["cpu", "cuda"]
 
@@ -61,6 +61,8 @@ def _measure_call(cell: Measurement, device: Device) -> Measures:
         # Of these there is no question which attention kernel runs.
         attends = cell.implementation not in ("plain", "chunked", "onnxruntime")
         kernels = profiler.executed_kernels(work, device=device) if attends else ()
+    if isinstance(cell.subject, OwnModule) and cell.mode == "eval":  # here it can do no harm
+        fields["readings"] |= small_counts(cell)
     return Measures(kernels=kernels, **fields)
 
 

@@ -8,6 +8,7 @@ import copy
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -19,6 +20,8 @@ from bench.predict import fake, ledger, released_scripts
 from bench.predict.fake import Arguments, Keywords, Overload
 from bench.predict.ledger import Context, Step
 from bench.records import Counts, Measures
+from bench.workloads import make_workload
+from experiments.spec import Measurement
 
 TOLERANCE = 1e-3
 NO_FIGURE = "; no figure is told, report the module as a bug"
@@ -75,6 +78,14 @@ def fvcore_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
     broadcast or have a vector. Its norms, pools and interpolations are left out. The module is
     copied and the copy set to eval; meta and fake tensors become zeros on the CPU.
     """
+    traced = _traced_by_fvcore(module, inputs)
+    return traced and traced[0]
+
+
+def _traced_by_fvcore(
+    module: nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[int, frozenset[str]] | None:
+    """MACs by fvcore, and the names of operators of which it knows nothing."""
     try:
         with warnings.catch_warnings():
             # fvcore's focal loss is scripted at import; torch says that scripting is going away.
@@ -89,7 +100,33 @@ def fvcore_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int | None:
         analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
         analysis.tracer_warnings("none").set_op_handle(**_HANDLES)
         warnings.simplefilter("ignore")  # the tracer's, on shapes that it makes constant
-        return int(analysis.total())
+        macs = int(analysis.total())
+        unknown = (name.rpartition("::")[2] for name in analysis.unsupported_ops())
+        return macs, frozenset(unknown)
+
+
+def small_counts(cell: Measurement) -> dict[str, tuple[float, ...]]:
+    """MACs of somebody's own module on a small map, by the ledger and by fvcore, which executes it.
+
+    It is built anew for that. Nothing is told where it takes no such map, where fvcore is not installed or can't trace
+    it, and where fvcore has less since it knows nothing of some operator.
+    """
+    small = replace(
+        cell, size=SMALL_MAP, batch=1, dtype="float32", mode="eval", implementation="plain"
+    )
+    try:
+        work = make_workload(small, "cpu")
+        counts = ledger.count(work.module, work.inputs, mode="eval")
+        traced = _traced_by_fvcore(work.module, work.inputs)
+    except Exception:  # noqa: BLE001  # foreign code, which may raise anything
+        return {}
+    if traced is None:
+        return {}
+    macs, unknown = traced
+    is_free = {row.name.partition(".")[2] for row in counts.ledger if not row.macs}
+    if macs < counts.macs and unknown - is_free:
+        return {}
+    return {"small_macs": (counts.macs,), "small_fvcore_macs": (macs,)}
 
 
 def torch_macs(func: Overload, args: Arguments, kwargs: Keywords, result: object) -> int | None:

@@ -51,10 +51,11 @@ def predicted_value(row: Row, column: str) -> Value:
 def counted_value(row: Row, column: str) -> Value:
     """Give a count of operations; it is marked where operators of the row are in no count.
 
-    Where torch's counter has other MACs a note says so.
+    Where torch's counter or fvcore has other MACs a note says so.
     """
     value = marked(predicted_value(row, column), row)
-    other = other_macs(row) if column == "macs" else ""
+    others = (other_macs(row), fvcore_macs(row)) if column == "macs" else ()
+    other = "; ".join(filter(None, others))
     if other and isinstance(value, Incomplete):
         return replace(value, note=f"{value.note}; {other}")
     return Interval(value, note=other) if other and isinstance(value, int | float) else value
@@ -76,6 +77,15 @@ def other_macs(row: Row) -> str:
     ]
     texts += [f"nothing for {', '.join(unknown)}"] if unknown else []
     return f"torch's own counter has {'; '.join(texts)}"
+
+
+def fvcore_macs(row: Row) -> str:
+    """What fvcore counts of a small map of somebody's own module; empty where it agrees or was not asked."""
+    names = ("small_macs", "small_fvcore_macs")
+    ours, theirs = ((row["readings"] or {}).get(name, (0,))[0] for name in names)
+    if abs(theirs - ours) <= MACS_TOLERANCE * ours:
+        return ""
+    return f"of a map of 24x16 fvcore counts {theirs:,.0f} MACs where this suite counts {ours:,.0f}"
 
 
 def _known_reason(work: Operator) -> str:

@@ -9,7 +9,7 @@ from bench.records import Alike, ArmRecord, Comparison, Counts, Measures, Operat
 from reports import console, model
 from reports.blocks import counters, efficiency, floors, predictions
 from reports.gate import comparison_tables
-from reports.model import Column, Incomplete, Table, build_frame, lay_out
+from reports.model import Column, Incomplete, Interval, Table, build_frame, lay_out
 from reports.render import FILE_FORMATS, report_page
 
 NOTE = "not counted: torchvision.deform_conv2d (2 calls)"
@@ -161,3 +161,23 @@ def test_where_torchs_counter_agrees_or_was_not_asked_there_is_no_note(rows):
     row = row_of(record("a", PRODUCT.macs, agreeing))
     assert model.counted_value(row, "macs") == PRODUCT.macs
     assert model.counted_value(rows["b"], "macs") == 3 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [
+        (1000, 2000),
+        (
+            1200,
+            Interval(
+                2000,
+                note="of a map of 24x16 fvcore counts 1,200 MACs where this suite counts 1,000",
+            ),
+        ),
+    ],
+)
+def test_a_note_says_what_fvcore_counts_of_a_small_map(theirs, told):
+    work = Operator(name="aten.mm", status="counted", calls=1, macs=2000, torch_macs=2000)
+    readings = {"small_macs": (1000.0,), "small_fvcore_macs": (float(theirs),)}
+    row = {**row_of(record("a", 2000, work)), "readings": readings}
+    assert model.counted_value(row, "macs") == told

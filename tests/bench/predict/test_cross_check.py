@@ -15,7 +15,7 @@ from bench.predict import cross_check
 from bench.predict import ledger as flops
 from bench.predict.cross_check import DisagreementError
 from bench.predict.predict import predict_cell
-from experiments.spec import Measurement
+from experiments.spec import Measurement, OwnModule
 
 PAPER = Size(height=128, width=256)
 SMALL = Size(height=96, width=96)
@@ -266,3 +266,54 @@ def test_a_second_counter_that_fails_says_nothing():
 def test_of_a_block_that_is_executed_by_fvcore_torch_is_not_asked():
     counted = cross_check.cross_checked_counts(nn.Linear(4, 4), (torch.ones(2, 4),))
     assert counted.torch_macs is None
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Products(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.embed = nn.Conv2d(channels, 4, 1)
+
+    def forward(self, x):
+        tokens = self.embed(x).flatten(2)
+        return tokens @ (tokens.mT @ tokens)
+
+class Spectra(Products):
+    def forward(self, x):
+        return super().forward(torch.fft.fft2(x).real)
+
+class OfOneSize(Products):
+    def forward(self, x):
+        assert x.shape[-1] == 9
+        return super().forward(x)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A cell of a class of somebody's module."""
+    (tmp_path / "counted_blocks.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def cell(name):
+        subject = OwnModule(factory=f"counted_blocks:{name}", channels=8)
+        return Measurement(
+            experiment="e", axes={}, subject=subject, size=Size(width=9, height=7), batch=3
+        )
+
+    return cell
+
+
+def test_fvcore_counts_somebodys_own_module_on_a_small_map_in_its_own_process(own):
+    # (1, 8, 16, 24): the embedding, and two products of 4 by 384 tokens.
+    macs = 8 * 4 * 384 + 2 * 4 * 384 * 384
+    counts = cross_check.small_counts(own("Products"))
+    assert counts == {"small_macs": (macs,), "small_fvcore_macs": (macs,)}
+
+
+@pytest.mark.parametrize("name", ["Spectra", "OfOneSize", "Missing"])
+def test_of_what_fvcore_lacks_or_cannot_call_it_tells_nothing(own, name):
+    assert cross_check.small_counts(own(name)) == {}
