@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._prims_common import suggest_memory_format
 from torch.utils._python_dispatch import _disable_current_modes
 
 from bench.predict.fake.autocast import Arguments, Overload
@@ -32,9 +31,28 @@ def _laid(tensor: Tensor, layout: torch.memory_format) -> Tensor:
     return torch.empty(tensor.shape, memory_format=layout, **options)  # type: ignore[call-overload]
 
 
+def suggested_layout(tensor: Tensor) -> torch.memory_format:
+    """Which way a tensor seems to lie by its strides, as PyTorch guesses it (c10/core/MemoryFormat.h).
+
+    Torch has it in Python too (`torch._prims_common`), but there it loads sympy, which takes half a second.
+    """
+    layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
+    if layout is None or tensor.layout != torch.strided or tensor.stride(1) == 0:
+        return torch.contiguous_format
+    least = 0
+    # Channels innermost, then the other axes from the last to the first, images outermost.
+    for axis in (1, *range(tensor.dim() - 1, 1, -1), 0):
+        size, stride = tensor.shape[axis], tensor.stride(axis)
+        is_ambiguous = axis == 0 and least == tensor.stride(1)
+        if size == 0 or stride < least or is_ambiguous:
+            return torch.contiguous_format
+        least = stride * max(size, 1)
+    return layout
+
+
 def _convolved_layout(maps: Tensor, weight: Tensor, *, least_dim: int) -> torch.memory_format:
     """Channels last where the map or the weight lies so; a map of fewer axes than `least_dim` does not."""
-    layouts = (suggest_memory_format(tensor) for tensor in (maps, weight))
+    layouts = (suggested_layout(tensor) for tensor in (maps, weight))
     last = (each for each in layouts if each != torch.contiguous_format)
     return (
         next(last, torch.contiguous_format) if maps.dim() >= least_dim else torch.contiguous_format
@@ -64,7 +82,7 @@ def _as_argument(at: int) -> LayoutRule:
     """Of a map that lies channels last if that argument does."""
 
     def laid(args: Arguments, result: Any) -> Any:  # noqa: ANN401
-        layout = suggest_memory_format(args[at])
+        layout = suggested_layout(args[at])
         if isinstance(result, Tensor):
             return _laid(result, layout)
         return result[0] if result[0] is None else _laid(result[0], layout), *result[1:]

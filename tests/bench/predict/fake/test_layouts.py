@@ -1,11 +1,13 @@
 """Layouts of results on fake tensors, held against those of the same call on real ones."""
 
 from functools import partial
+from itertools import permutations
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._prims_common import suggest_memory_format
 
 from bench.predict import fake
 from bench.predict.fake import Mode, layouts, tensors
@@ -116,6 +118,31 @@ def test_a_gpus_convolution_keeps_channels_last_but_for_numbers_of_64_bits(dtype
         x = torch.ones(2, 16, 8, 8, dtype=dtype, device="cuda").to(memory_format=LAST)
         weight = torch.ones(8, 16, 3, 3, dtype=dtype, device="cuda")
         assert F.conv2d(x, weight).is_contiguous(memory_format=layout)
+
+
+SHAPES = (
+    (2, 3, 4, 5),
+    (1, 1, 4, 5),
+    (2, 1, 1, 1),
+    (2, 3, 1, 1),
+    (0, 3, 4, 5),
+    (2, 3, 2, 4, 5),
+    (3, 4, 5),
+)
+AXES = {3: [(0, 2, 1)], 4: list(permutations(range(4))), 5: [(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)]}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_layout_is_guessed_from_strides_as_torch_does(shape):
+    with torch.device("cpu"):
+        whole = torch.zeros([2 * side for side in shape])
+    halves = tuple(slice(0, side) for side in shape)
+    for order in AXES[len(shape)]:
+        back = sorted(range(len(order)), key=order.__getitem__)
+        lying = torch.zeros([shape[axis] for axis in order]).permute(back)
+        parts = (lying, whole[halves], whole[halves].permute(order), lying[:1].expand(shape))
+        for each in parts if 0 not in shape else parts[:2]:
+            assert layouts.suggested_layout(each) == suggest_memory_format(each), each.stride()
 
 
 @pytest.mark.parametrize("hidden", [8, 48, 64])
