@@ -26,18 +26,21 @@ from bench.analysis.roofline import (
     product_format,
 )
 from bench.analysis.sign_test import (
+    EXPECTED,
     LEVEL,
     MARGIN,
     ROUNDS,
     Decision,
     decide,
     decide_comparison,
+    decide_controls,
     fewest_rounds,
     is_decided,
     judge_rounds,
     log_ratio,
     memory_of,
     rounds_of,
+    rule_of,
     setting_of,
 )
 from bench.analysis.simulation import STRETCH, arm_noise, exact_interval, simulate

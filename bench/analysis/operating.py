@@ -84,6 +84,7 @@ def scatter(logs: Sequence[float]) -> float:
     return statistics.median(abs(log - middle) for log in logs) / NORMAL_DEVIATION
 
 
+@cache
 def rounds_that_decide(setting: Setting, ratio_log: float) -> int | None:
     """After how many rounds this ratio is decided nine times in ten, if so many are allowed; None beyond 500.
 
@@ -109,8 +110,9 @@ def rounds_that_decide(setting: Setting, ratio_log: float) -> int | None:
 
 def advice(logs: Sequence[float], *, level: float, margin: float, most: int) -> str:
     """What would help where nothing was decided, with the numbers."""
-    setting = Setting(margin=margin, level=level, most=most, scatter=scatter(logs))
-    middle = statistics.median(logs)
+    # No more digits than are shown, so that like rounds are counted once.
+    setting = Setting(margin=margin, level=level, most=most, scatter=round(scatter(logs), 3))
+    middle = round(statistics.median(logs), 3)
     rounds = rounds_that_decide(setting, middle)
     scatters = f"rounds scatter by {100 * setting.scatter:.1f} %"
     if rounds is not None:

@@ -47,7 +47,9 @@ MARGIN = 0.02
 ROUNDS = 60  # at most; most comparisons end after 12 to 20
 LEVEL = 0.001
 FLOORS = 2.0
-MEMORY_ROUNDS = 20  # that memory is waited for, where the clock is decided
+MEMORY_ROUNDS = 20  # that memory is waited for at most, where the clock is decided and a call seems to need more
+# What the arms have to read whose truth is known.
+EXPECTED: "Mapping[str, SpeedVerdict]" = {"untouched": "SAME", "planted": "SLOWER"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,15 +82,22 @@ class Decision:
     within: tuple[int, int]
     is_final: bool = True
 
+    @property
+    def is_below_margin(self) -> bool:
+        """Whether the second arm is shown to take less than 1 + margin times as long, be it the same or faster."""
+        return self.needed is not None and self.within[0] >= self.needed
+
 
 def rounds_of(comparison: "Comparison", clock: "ClockName") -> "tuple[ArmReadings, ...]":
     """Take the readings of one clock from a comparison."""
     return tuple(record.readings[clock] for record in comparison.rounds)
 
 
-def decide_comparison(comparison: "Comparison", clock: "ClockName") -> Decision:
+def decide_comparison(
+    comparison: "Comparison", clock: "ClockName", *, advised: bool = True
+) -> Decision:
     """Apply the rule to one clock, with the margin and level that were fixed beforehand."""
-    return decide(rounds_of(comparison, clock), **_rule(comparison))
+    return decide(rounds_of(comparison, clock), **rule_of(comparison), advised=advised)
 
 
 def setting_of(comparison: "Comparison") -> operating.Setting | None:
@@ -104,16 +113,37 @@ def setting_of(comparison: "Comparison") -> operating.Setting | None:
     )
 
 
+def decide_controls(comparison: "Comparison", *, advised: bool = True) -> dict[str, Decision]:
+    """Apply the rule to the arms whose truth is known, where the rounds have them: by name, as in `EXPECTED`.
+
+    The level is theirs alone: the first one that fails ends it all, however many cells there are.
+    """
+    if not comparison.planted:
+        return {}
+    rounds = [each.of_controls for each in rounds_of(comparison, comparison.clocks[0])]
+    rule = {**rule_of(comparison), "comparisons": 1, "advised": advised}
+    return {name: decide([each[name] for each in rounds], **rule) for name in rounds[0]}
+
+
 def is_decided(comparison: "Comparison") -> bool:
-    """Whether the clock that decides is decided, or can't be; memory is waited for, where each round has it."""
+    """Whether further rounds can change nothing: not its controls, nor the clock that decides.
+
+    A control that fails ends it. As soon as all is decided memory is waited for, but only while a call seems to
+    need more by more than the margin.
+    """
     if not comparison.rounds:
         return False
-    if not decide_comparison(comparison, comparison.clocks[0]).is_final:
+    controls = decide_controls(comparison, advised=False)
+    if any(each.is_final and each.verdict != EXPECTED[name] for name, each in controls.items()):
+        return True
+    clock = decide_comparison(comparison, comparison.clocks[0], advised=False)
+    if not all(each.is_final for each in (clock, *controls.values())):
         return False
     memory = memory_of(comparison)
     if not memory or len(memory) >= MEMORY_ROUNDS:
         return True
-    return decide(memory, **_rule(comparison)).is_final
+    decision = decide(memory, **rule_of(comparison), advised=False)
+    return decision.is_final or decision.ratio.median < 1 + decision.margin
 
 
 def memory_of(comparison: "Comparison") -> "tuple[ArmReadings, ...]":
@@ -122,7 +152,8 @@ def memory_of(comparison: "Comparison") -> "tuple[ArmReadings, ...]":
     return memory if len(memory) == len(comparison.rounds) else ()
 
 
-def _rule(comparison: "Comparison") -> dict[str, Any]:
+def rule_of(comparison: "Comparison") -> dict[str, Any]:
+    """What was fixed beforehand, as `decide` takes it."""
     names = {
         "margin": "margin",
         "level": "level",
@@ -139,6 +170,7 @@ def decide(
     level: float = LEVEL,
     comparisons: int = 1,
     most: int | None = None,
+    advised: bool = True,
 ) -> Decision:
     """Compare the second arm with the first one by the readings of all rounds, by one clock.
 
@@ -150,6 +182,7 @@ def decide(
         comparisons: how many are looked at together.
         most: rounds after which it would have ended undecided, if it was looked at after each; None if it was
             looked at once, after the last.
+        advised: whether the reason of what is not decided says what would help, which takes a moment.
 
     Raises:
         ValueError: no rounds, a round whose readings are no times or not as many of each arm, or a
@@ -162,6 +195,7 @@ def decide(
         level=level,
         comparisons=comparisons,
         most=most,
+        advised=advised,
     )
 
 
@@ -173,6 +207,7 @@ def judge_rounds(
     level: float = LEVEL,
     comparisons: int = 1,
     most: int | None = None,
+    advised: bool = True,
 ) -> Decision:
     """Decide as `decide` does, from the logarithms of the ratios and of the control's, one each a round.
 
@@ -192,9 +227,12 @@ def judge_rounds(
         if decision.is_final:
             return decision
     counts = (decision.above, decision.below, min(decision.within))
-    hint = operating.advice(logs, level=level / comparisons, margin=margin, most=most)
     is_over = is_out_of_reach(counts, needs, rounds=decision.rounds)
-    return replace(decision, is_final=is_over, reason=f"{decision.reason}; {hint}")
+    reason = decision.reason
+    if advised:
+        hint = operating.advice(logs, level=level / comparisons, margin=margin, most=most)
+        reason = f"{reason}; {hint}"
+    return replace(decision, is_final=is_over, reason=reason)
 
 
 def _require_settings(

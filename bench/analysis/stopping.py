@@ -66,7 +66,7 @@ def crossing(needs: Boundary, chance: float) -> tuple[float, ...]:
         alive[1:] = alive[1:] * (1 - chance) + alive[:-1] * chance
         alive[0] *= 1 - chance
         reached = alive[need:] if need is not None else alive[:0]
-        firsts.append(math.fsum(reached))
+        firsts.append(float(reached.sum()))  # all but one or two of them are zero
         reached[:] = 0.0
     return tuple(firsts)
 

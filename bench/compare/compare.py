@@ -11,7 +11,6 @@ On a processor under Linux a round costs a second of one core for getting ready,
 loading torch.
 """
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,7 +43,7 @@ def compare(
 ) -> Comparison:
     """Compare two cells of one size, type and mode; the verdict is about the second.
 
-    The second does a `planted` share of its calls once more, uncounted. `on_step` is called with what has been done,
+    The second has a `planted` share of work added to its turns. `on_step` is called with what has been done,
     `settings.rounds + BESIDE_ROUNDS` times. The comparison has every reading, or the failure of the arm that could not
     be run.
 
@@ -70,8 +69,7 @@ def compare(
             device=device,
             settings=settings,
             start=start,
-            planted=planted,
-            least_launches=math.ceil(1 / planted) if planted else 1,
+            slowed={"second": planted} if planted else {},
         )
         comparison = play_match(
             match, arms, where, axes=axes, on_step=on_step, compares_outputs=True
@@ -120,6 +118,7 @@ def play_match(
         axes=dict(axes),
         **{name: getattr(cell, name) for name in ("batch", "dtype", "mode")},
         **{name: getattr(settings, name) for name in ("margin", "level", "comparisons")},
+        planted=match.slowed.get("planted", 0.0),
         most_rounds=settings.rounds,
         environment=where,
         created_at=timestamp(),
@@ -128,7 +127,7 @@ def play_match(
     rounds: list[RoundRecord] = []
     agreement = Agreement()
     try:
-        require_room(arms, where)
+        require_room(arms, where, processes=len(match.cells))
         with tempfile.TemporaryDirectory() as folder:
             outputs = {name: Path(folder) / name for name in sides if compares_outputs}
             for record in match.play(settings.rounds, outputs):
@@ -153,7 +152,13 @@ def play_match(
         )
         for name, arm in zip(sides, arms, strict=True)
     }
-    return comparison.model_copy(update={**played, "rounds": tuple(rounds), "agreement": agreement})
+    made = {
+        **played,
+        "rounds": tuple(rounds),
+        "agreement": agreement,
+        "no_instructions": match.ready["first"].no_instructions,
+    }
+    return comparison.model_copy(update=made)
 
 
 def arm_record(record: Record, name: str) -> ArmRecord:
@@ -177,8 +182,8 @@ def _require_alike(first: Cell, second: Cell) -> None:
             raise ValueError(msg)
 
 
-def require_room(arms: Sequence[ArmRecord], where: Environment) -> None:
-    """Three processes stand beside each other, and one of them is at its peak.
+def require_room(arms: Sequence[ArmRecord], where: Environment, *, processes: int = 3) -> None:
+    """So many processes stand beside each other, and one of them is at its peak; all but one are the first arm's.
 
     Raises:
         ArmError: that is more than the machine has, or its device is gone.
@@ -186,9 +191,10 @@ def require_room(arms: Sequence[ArmRecord], where: Environment) -> None:
     first, second = ((arm.predicted_peak_bytes, arm.predicted_increment_bytes) for arm in arms)
     if None in (*first, *second):
         return  # what can't be predicted is simply tried
-    needs = [(peak or 0, rise or 0) for peak, rise in (first, first, second)]
+    needs = [(peak or 0, rise or 0) for peak, rise in (*[first] * (processes - 1), second)]
     standing = sum(peak - rise for peak, rise in needs)
-    whole = standing + max(rise for _, rise in needs) + 3 * PROCESS_BYTES
-    failure = memory_failure(whole, where, who="three processes by turns need")
+    whole = standing + max(rise for _, rise in needs) + processes * PROCESS_BYTES
+    count = {3: "three", 4: "four"}[processes]
+    failure = memory_failure(whole, where, who=f"{count} processes by turns need")
     if failure is not None:
         raise ArmError(failure)

@@ -1,4 +1,4 @@
-"""Rounds of an interleaved comparison: three worker processes at a time, which take turns.
+"""Rounds of an interleaved comparison: three or four worker processes at a time, which take turns.
 
 What the first round shows of the arms (how long a call is, what it needs, what it gives) holds for
 the others.
@@ -21,18 +21,22 @@ from bench.workers import ForkServer, Worker, can_fork
 from experiments.spec import Cell
 from experiments.variants import write
 
-Name = Literal["first", "control", "second"]
+Name = Literal["first", "control", "second", "planted"]
 # The worker of an arm, not yet started, and its first message.
 Start = Callable[[Name, ArmTask], tuple[Worker, object]]
 
-LETTERS: Mapping[Name, str] = {"first": "A", "control": "C", "second": "B"}
+LETTERS: Mapping[Name, str] = {"first": "A", "control": "C", "second": "B", "planted": "P"}
 NAMES: Mapping[str, Name] = {letter: name for name, letter in LETTERS.items()}
-SWAPPED = str.maketrans("AB", "BA")  # in every other round
 # A turn that follows one of its own process has its caches, and is two percent shorter. So in a lap each arm follows
-# each other one three times and itself never. Neighbours lie as often as far apart to either side, so that what drifts
-# steadily cancels out, as it does in the short lap of long turns, which leave nothing in a cache.
+# each other one three times (of four arms twice) and itself never. Neighbours lie as often as far apart to either side,
+# so that what drifts steadily cancels out, as it does in the short lap of long turns, which leave nothing in a cache.
 LAP, SHORT_LAP = "ACBCABABCBCACBABAC", "ACBBCA"
+LAP_OF_FOUR, SHORT_LAP_OF_FOUR = "ACBPCBAPCPABAPBCPBCABPAC", "ACBPPBCA"
+# In every other round arms have each other's places.
+SWAPPED = {3: str.maketrans("AB", "BA"), 4: str.maketrans("ABCP", "BAPC")}
 LONG_TURN_S = 0.1
+# On a shared processor turns of 2.5 to 40 ms scatter alike, by a tenth, so that short ones say more in the same time.
+TURN_S = {"cpu": 0.005, "cuda": 0.02}
 LEAST_TURNS, MOST_LAPS = 6, 24  # turns of an arm
 # Of a round's median: its standard error as a share of the margin, and that of a mean of as many normal numbers.
 PRECISION = 0.25
@@ -49,7 +53,7 @@ class Settings:
     level: float = LEVEL  # chance of a wrong verdict in any of the comparisons, for each side
     rounds: int = ROUNDS
     comparisons: int = 1  # how many share the level
-    turn_s: float = 0.02  # of short calls
+    turn_s: float | None = None  # of short calls; None: as the device has it
     round_s: float = 3.0  # of all turns of a round at most, if calls are not longer
 
     def __post_init__(self) -> None:
@@ -131,8 +135,9 @@ def receive(worker: Worker, cell: Cell) -> Any:  # noqa: ANN401
 class Match:
     """Plays rounds of two arms; the first one is its own control, the verdict is about the second.
 
-    The first round says how many `launches` a turn of each arm makes, how many `laps` a round goes
-    through its order, and what each process answers when it is `ready`.
+    Each arm in `slowed` has that share of work added to every turn; `planted` there is a fourth arm, the first one
+    again. The first round says how many `launches` a turn of each arm makes, how many `laps` a round
+    goes through its order, and what each process answers when it is `ready`.
     """
 
     first: Cell
@@ -142,13 +147,19 @@ class Match:
     settings: Settings
     start: Start = start_arm
     read_memory: bool = False  # in every round
-    planted: float = 0.0  # share of each turn of the second arm that is done once more, uncounted
-    least_launches: int = 1
+    slowed: Mapping[Name, float] = field(default_factory=dict)
     launches: dict[Name, int] = field(init=False, default_factory=dict)
     lap: str = field(init=False, default=LAP)
     laps: int = field(init=False, default=1)
     _deviations: list[float] = field(init=False, default_factory=list)
     ready: Mapping[Name, Ready] = field(init=False, default_factory=dict)
+
+    @property
+    def cells(self) -> Mapping[Name, Cell]:
+        """What each arm runs."""
+        names: tuple[Name, ...] = ("first", "control", "second", "planted")
+        cells = dict.fromkeys(names, self.first) | {"second": self.second}
+        return {name: cells[name] for name in names if name != "planted" or name in self.slowed}
 
     def play(self, rounds: int, outputs: Mapping[Name, Path]) -> Iterator[RoundRecord]:
         """Play so many rounds; each as it ends, the first with files for what the modules give.
@@ -160,7 +171,7 @@ class Match:
             yield self._round(number, {} if number else outputs)
 
     def _round(self, number: int, outputs: Mapping[Name, Path]) -> RoundRecord:
-        cells: dict[Name, Cell] = dict.fromkeys(LETTERS, self.first) | {"second": self.second}
+        cells = self.cells
         workers: dict[Name, Worker] = {}
         turns: list[tuple[Name, TurnTimes]] = []
         with ExitStack() as stack:
@@ -169,8 +180,8 @@ class Match:
                     cell=cell,
                     device=self.device,
                     outputs=outputs.get(name),
-                    read_memory=self.read_memory,
-                    planted=self.planted if name == "second" else 0.0,
+                    read_memory=self.read_memory and name != "planted",
+                    planted=self.slowed.get(name, 0.0),
                     number=number,
                 )
                 workers[name], message = self.start(name, task)
@@ -180,7 +191,7 @@ class Match:
             if not self.launches:
                 self.ready = ready
                 self.plan(ready)
-            lap = self.lap.translate(SWAPPED) if number % 2 else self.lap
+            lap = self.lap.translate(SWAPPED[len(cells)]) if number % 2 else self.lap
             began_s = time.monotonic()
             for laps in range(1, self.laps + 1):
                 for letter in lap:
@@ -207,23 +218,34 @@ class Match:
         beside 17 of the same block have looked like a difference of a quarter.
         """
         calls_s = {name: max(arm.call_s, 1e-9) for name, arm in ready.items()}
-        wanted = math.ceil(self.settings.turn_s / min(calls_s.values()))
+        turn_s = self.settings.turn_s or TURN_S[self.device]
+        wanted = math.ceil(turn_s / min(calls_s.values()))
         most = int(LONGEST_TURN_S / max(calls_s.values()))
-        launches = max(self.least_launches, min(wanted, most, MOST_LAUNCHES))
+        least = 1
+        if self.device == "cuda":  # where whole calls are added
+            least = max((math.ceil(1 / share) for share in self.slowed.values()), default=1)
+        launches = max(least, min(wanted, most, MOST_LAUNCHES))
         self.launches = dict.fromkeys(calls_s, launches)
-        self.lap = SHORT_LAP if launches * max(calls_s.values()) > LONG_TURN_S else LAP
-        self.laps = math.ceil(LEAST_TURNS / (len(self.lap) / len(LETTERS)))
+        is_long = launches * max(calls_s.values()) > LONG_TURN_S
+        laps = (LAP_OF_FOUR, SHORT_LAP_OF_FOUR) if len(calls_s) > 3 else (LAP, SHORT_LAP)
+        self.lap = laps[is_long]
+        self.laps = math.ceil(LEAST_TURNS / self._turns_a_lap)
 
     def _laps_wanted(self) -> int:
         """So many that a round's median is as sure as is wanted, by the scatter of turns in the rounds so far."""
         error = PRECISION * math.log1p(self.settings.margin)
         turns = (MEDIAN_ERROR * statistics.median(self._deviations) / error) ** 2
         turns = max(LEAST_TURNS, math.ceil(turns))
-        return min(MOST_LAPS, math.ceil(turns / (len(self.lap) / len(LETTERS))))
+        return min(MOST_LAPS, math.ceil(turns / self._turns_a_lap))
+
+    @property
+    def _turns_a_lap(self) -> int:
+        """Turns of each arm in a lap."""
+        return len(self.lap) // len(set(self.lap))
 
 
 def _deviation(readings: ArmReadings) -> float:
-    """Scatter of the ratios of single turns, of both arms over the first."""
+    """Scatter of the ratios of single turns, of the second arm and of the control over the first."""
     arms = (readings.second, readings.control)
     return max(
         scatter([math.log(one / other) for one, other in zip(arm, readings.first, strict=True)])
@@ -233,7 +255,11 @@ def _deviation(readings: ArmReadings) -> float:
 
 def _added_memory(ready: Mapping[Name, Ready]) -> ArmReadings | None:
     """What a call of each arm added in this round; None where one was not read or is nothing."""
-    added = {name: (arm.memory and arm.memory.added_bytes) or 0.0 for name, arm in ready.items()}
+    added = {
+        name: (arm.memory and arm.memory.added_bytes) or 0.0
+        for name, arm in ready.items()
+        if name != "planted"
+    }
     if not all(added.values()):
         return None
     return ArmReadings(**{name: (float(value),) for name, value in added.items()})

@@ -28,7 +28,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench import measure
-from bench.measure import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S, HostClock, TorchGpu
+from bench.compare.instructions import ProcessCounter, open_counter
+from bench.measure import (
+    LAUNCH_S,
+    LONGEST_HOLD_S,
+    QUEUE_S,
+    HostClock,
+    TorchGpu,
+)
 from bench.records import MeasuredMemory, Model
 from experiments.spec import Cell
 
@@ -38,7 +45,7 @@ if TYPE_CHECKING:
 ArmDevice = Literal["cpu", "cuda"]
 TurnTimes = dict[str, float]
 
-WARM_S = {"cpu": 0.3, "cuda": 1.0}
+WARM_S = {"cpu": 0.2, "cuda": 1.0}
 # malloc.h of glibc: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and the largest values that it takes.
 KEPT_HEAP = {-1: 2**30, -3: 2**25}
 # Blocks of up to 16 KiB, half a MiB in all: addresses differ in their last digits, and by pages.
@@ -46,6 +53,7 @@ SCATTERED = 64
 # libgomp's, which reads them when torch loads; so many spins are a tenth of a millisecond.
 PLACED = {"OMP_PROC_BIND": "true"}
 BRIEF = {"GOMP_SPINCOUNT": "20000"}
+SETTLED_S, PAUSE_S = 5e-3, 5e-4
 PLACED_BY_USER = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")
 BRIEF_BY_USER = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
@@ -71,16 +79,22 @@ class ArmTask:
     device: ArmDevice
     outputs: Path | None = None  # where to leave what the module gives, in the first round
     read_memory: bool = False  # read the memory of a call in other rounds too
-    planted: float = 0.0  # share of each turn that is done once more, uncounted, to slow a control
+    planted: float = (
+        0.0  # share of each turn that is added to it as work that nobody counts, to slow an arm
+    )
     number: int = 0  # of the round
 
 
 class Ready(Model):
-    """Warm: seconds of a call, what was read of the first one where that was wanted, what its time does not tell."""
+    """Warm: seconds of a call, what was read of the first one where that was wanted, what its time does not tell.
+
+    `no_instructions` says why none are counted.
+    """
 
     call_s: float
     memory: MeasuredMemory | None = None
     caveats: tuple[str, ...] = ()
+    no_instructions: str = ""
 
 
 def play_arm() -> Generator[Ready | TurnTimes | None, Any, None]:
@@ -94,6 +108,7 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
     from bench.workloads import make_workload, warm_device
 
     cell, device = task.cell, task.device
+    counter, lack = instruction_counter(device)  # before any thread that it is to count
     warm_device(cell, device)
     work = make_workload(cell, device)
     # In inference under autocast all calls share what it has cast, as in cells.
@@ -105,7 +120,7 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
             save_outputs(work, task.outputs)
         keep_heap()  # after memory was read, for which the heap keeps nothing
         scatter_heap()  # which would be read as half a MiB more, or not
-        take = plant(timed_turns(work, device), task.planted)
+        take = timed_turns(work, device)
         with measure.collector_off():
             gpu = TorchGpu() if device == "cuda" else None
             # In the first round: what misleads does so in each.
@@ -114,16 +129,47 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
             )
             with watched as caveats:
                 call_s = warm_up_arm(take, seconds=WARM_S[device])
-            launches = yield Ready(call_s=call_s, memory=memory, caveats=tuple(caveats))
+            take = timed_turns(work, device, planted=task.planted, counter=counter)
+            launches = yield Ready(
+                call_s=call_s, memory=memory, caveats=tuple(caveats), no_instructions=lack
+            )
             while True:
                 launches = yield take(launches)
 
 
-def timed_turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int], TurnTimes]:
-    """Make what times so many calls: seconds of one call by each clock, the one that decides first."""
+def instruction_counter(device: ArmDevice) -> tuple[ProcessCounter | None, str]:
+    """Open the processor's counter, or say why there is none; that of the host says nothing of a GPU's work."""
+    if device != "cpu":
+        return None, ""
+    try:
+        return open_counter(), ""
+    except OSError as error:
+        return None, error.strerror or str(error)
+
+
+def timed_turns(
+    work: Callable[[], object],
+    device: ArmDevice,
+    *,
+    planted: float = 0.0,
+    counter: ProcessCounter | None = None,
+) -> Callable[[int], TurnTimes]:
+    """Make what times so many calls: seconds of one call by each clock, the one that decides first.
+
+    With a counter the instructions of one call stand beside them.
+
+    With a `planted` share each turn truly does that much more: on a processor it is busy until the process clock has
+    gone on by it, on a GPU whole calls are made once more.
+    """
     if device == "cpu":
         clock = HostClock()
-        return lambda launches: take_cpu(work, launches, clock)
+
+        def take_and_settle(launches: int) -> TurnTimes:
+            times = take_cpu(work, launches, clock, planted=planted, counter=counter)
+            settle(clock)
+            return times
+
+        return take_and_settle
     import torch
 
     gpu = TorchGpu()
@@ -133,10 +179,10 @@ def timed_turns(work: Callable[[], object], device: ArmDevice) -> Callable[[int]
         torch.cuda.empty_cache()
         return times
 
-    return take
+    return plant_calls(take, planted)
 
 
-def plant(take: Callable[[int], TurnTimes], share: float) -> Callable[[int], TurnTimes]:
+def plant_calls(take: Callable[[int], TurnTimes], share: float) -> Callable[[int], TurnTimes]:
     """Make so large a share of the calls once more and count them as none: a true slowdown.
 
     At least one call more, so that of few calls it is a larger share.
@@ -151,18 +197,46 @@ def plant(take: Callable[[int], TurnTimes], share: float) -> Callable[[int], Tur
     return slowed
 
 
-def take_cpu(work: Callable[[], object], launches: int, clock: HostClock) -> TurnTimes:
+def take_cpu(
+    work: Callable[[], object],
+    launches: int,
+    clock: HostClock,
+    *,
+    planted: float = 0.0,
+    counter: ProcessCounter | None = None,
+) -> TurnTimes:
     """Time calls by the process clock (all threads summed) and by the wall clock.
 
-    Where calls are short one goes ahead, untimed: another process has had the caches.
+    Where calls are short one goes ahead, untimed: another process has had the caches. With a `planted` share it goes
+    on, busy with nothing, for that much of what they took.
     """
     if launches > 1:
         work()
+    executed = counter.read() if counter else 0
     began_s, process_s = clock.wall_s(), clock.process_s()
     for _ in range(launches):
         work()
+    if planted:
+        end_s = process_s + (1 + planted) * (clock.process_s() - process_s)
+        while clock.process_s() < end_s:
+            pass
     process_s, wall_s = clock.process_s() - process_s, clock.wall_s() - began_s
-    return {"process": process_s / launches, "wall": wall_s / launches}
+    times = {"process": process_s / launches, "wall": wall_s / launches}
+    if counter:
+        times["instructions"] = (counter.read() - executed) / launches
+    return times
+
+
+def settle(clock: HostClock) -> None:
+    """Wait until no thread of this process spins for work any more, for `SETTLED_S` at most.
+
+    After a parallel region one does for up to a millisecond, beside the turn of the next process.
+    """
+    for _ in range(round(SETTLED_S / PAUSE_S)):
+        before_s = clock.process_s()
+        time.sleep(PAUSE_S)
+        if clock.process_s() - before_s < PAUSE_S / 2:
+            return
 
 
 def take_cuda(work: Callable[[], object], launches: int, gpu: TorchGpu) -> TurnTimes:

@@ -14,26 +14,40 @@ from bench.records.files import Model
 from bench.records.record import COMPARISONS_FILE, Environment, Failure, MeasuredMemory
 
 MOST_NAMED = 3
-ClockName = Literal["process", "wall", "cuda-events"]
+ClockName = Literal["process", "wall", "cuda-events", "instructions"]
 CLOCK_TIMES: dict[ClockName, str] = {
     "process": "process time",
     "wall": "wall time",
     "cuda-events": "GPU time",
+    "instructions": "instructions",
 }
 
 
 class ArmReadings(Model):
-    """Seconds of one call in one round by one clock, in the order in which they were taken; or bytes."""
+    """Seconds of one call in one round by one clock, in the order in which they were taken; or instructions or bytes.
+
+    `planted` is the first arm once more with work that was added on purpose, where there was such an arm.
+    """
 
     first: tuple[float, ...]
     second: tuple[float, ...]
     control: tuple[float, ...]
+    planted: tuple[float, ...] = ()
+
+    @property
+    def of_controls(self) -> dict[str, "ArmReadings"]:
+        """The two arms whose verdict is known, by name, each as if it were the second arm."""
+        arms = {"untouched": self.control, "planted": self.planted}
+        return {
+            name: ArmReadings(first=self.first, control=self.control, second=arm)
+            for name, arm in arms.items()
+        }
 
 
 class RoundRecord(Model):
     """One round: each arm in a fresh process.
 
-    `order` has a letter for each turn: A the first arm, C the control, which is A again, B the second.
+    `order` has a letter for each turn: A the first arm, C the control, which is A again, B the second, P the planted.
     `memory` has the bytes that a call of each added, where they were read.
     """
 
@@ -116,8 +130,9 @@ def _listed(names: Sequence[str]) -> str:
 class Comparison(Model):
     """Two arms by turns, or a failure with its reason.
 
-    It was looked at after each round, and would have ended undecided after `most_rounds`; where that is None it was
-    looked at once, after the last round, as of old.
+    Where `planted` is not 0 a fourth arm took turns too: the first one, to whose turns that share of work was
+    added. It was looked at after each round, and would have ended undecided after `most_rounds`; where that is
+    None it was looked at once, after the last round, as of old.
     """
 
     schema_version: Literal[1] = 1
@@ -131,9 +146,11 @@ class Comparison(Model):
     margin: float
     level: float
     comparisons: int = 1
+    planted: float = 0.0
     most_rounds: int | None = None
     rounds: tuple[RoundRecord, ...] = ()
     agreement: Agreement = Agreement()
+    no_instructions: str = ""  # why they were not counted
     failure: Failure | None = None
     environment: Environment | None = None
     created_at: str = ""
@@ -159,7 +176,7 @@ class Comparison(Model):
 
     @property
     def gate_role(self) -> str:
-        """What it was for: `cell`, `again`, `untouched` or `planted`; of another run, empty."""
+        """What it was for: `cell` or `again`, of old `untouched` or `planted`; of another run, empty."""
         return str(self.axes.get("gate_role", ""))
 
     @property

@@ -46,7 +46,8 @@ class Finding(Model):
     """One quantity of one cell on both sides.
 
     `ratio` is the head's over the base's, with its interval where there is one. `before_rounds` and
-    `after_rounds` have the medians of the rounds of what was measured, in the unit.
+    `after_rounds` have the medians of the rounds of what was measured, in the unit. `not_worse` is of what is
+    INCONCLUSIVE and yet shown not to be worse by the margin.
     """
 
     cell: str
@@ -63,6 +64,7 @@ class Finding(Model):
     before_rounds: tuple[float, ...] = ()
     after_rounds: tuple[float, ...] = ()
     launches: int = 1
+    not_worse: bool = False
 
     @property
     def is_worse(self) -> bool:
@@ -126,23 +128,29 @@ class Outcome(Model):
         if self.timed and all(item.kind == "exact" for item in decided):
             return "no time was measured"
         if all(item.verdict in ("NEW", "FIXED", "UNEXAMINED") for item in decided):
-            return f"nothing was compared that both sides have{self._unexamined(': ')}"
-        return self._unexamined()
+            return f"nothing was compared that both sides have{self._open(': ')}"
+        return self._open()
 
-    def _unexamined(self, before: str = "") -> str:
-        """What was to be compared and was not; empty where all was."""
+    def _open(self, before: str = "") -> str:
+        """What was to be compared and was not, or took a time of which nothing is decided; empty where all is."""
         unseen = [item for item in self.findings if item.verdict == "UNEXAMINED"]
-        if not unseen:
+        unsure = [
+            item
+            for item in self.findings
+            if item.verdict == "INCONCLUSIVE" and item.kind == "time" and not item.not_worse
+        ]
+        what, items = ("not examined", unseen) if unseen else ("not decided", unsure)
+        if not items:
             return ""
         cells = len({item.cell for item in self.findings})
-        names = list(dict.fromkeys(item.cell for item in unseen))
-        first = f"{names[0]}, {unseen[0].quantity}: {unseen[0].reason}"
+        names = list(dict.fromkeys(item.cell for item in items))
+        first = f"{names[0]}, {items[0].quantity}: {items[0].reason}"
         further = f"; also {', '.join(names[1:])}" if names[1:] else ""
-        return f"{before}{len(names)} of {cells} cells not examined: {first}{further}"
+        return f"{before}{len(names)} of {cells} cells {what}: {first}{further}"
 
     @property
     def status(self) -> int:
-        """0 the same or better, 1 worse, 3 something not looked at or the machine cannot decide."""
+        """0 the same or better, 1 worse, 3 something not looked at or not decided."""
         verdicts = {item.verdict for item in self.findings}
         if verdicts & EXACTLY_WORSE:
             return WORSE

@@ -13,7 +13,7 @@ from bench.regression import exact
 from bench.regression.requests import Ask, outline
 from bench.regression.revisions import RevisionSide, SideError
 from bench.run import environment_of, make_record
-from bench.workers import Worker
+from bench.workers import ForkServer, Worker
 
 START_LIMIT_S = 600.0  # for loading torch and the side's library
 
@@ -58,8 +58,11 @@ def examine(
     *,
     device: ArmDevice,
     on_step: OnStep,
+    servers: Sequence[ForkServer] = (),
 ) -> tuple[Examined, ...]:
     """Count, predict and run every cell once on both sides, with the same weights and inputs.
+
+    Their processes are forks of a server, if there is one.
 
     Raises:
         SideError: a side's library lacks what the suite needs, or its process can't be started.
@@ -69,7 +72,8 @@ def examine(
 
     examined = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        examiners = [stack.enter_context(Examiner(side, device)) for side in sides]
+        server = next(iter(servers), None)
+        examiners = [stack.enter_context(Examiner(side, device, server=server)) for side in sides]
         weights, *outputs = (Path(folder) / f"{name}.pt" for name in ("weights", "base", "head"))
         for ask in asks:
             records = []
@@ -99,6 +103,7 @@ class Examiner:
 
     side: RevisionSide
     device: ArmDevice
+    server: ForkServer | None = None  # of which its processes are forks
     worker: Worker | None = None
     has_answered: bool = False
 
@@ -139,7 +144,7 @@ class Examiner:
         return answer.model_copy(update={"environment": where})
 
     def _start(self) -> Worker:
-        worker = self.worker = self.side.worker("examine_cells").start()
+        worker = self.worker = self.side.worker("examine_cells", server=self.server).start()
         answer = worker.ask(self.device, limit_s=START_LIMIT_S)
         if not isinstance(answer, Failure):
             return worker

@@ -1,9 +1,9 @@
 """The gate: from two revisions, or two folders of records, to an outcome.
 
-Of revisions the exact gates come first, then time and memory by turns, with two controls: the base
-against itself has to read SAME, and the base doing a known share of its calls once more has to read
-SLOWER. Where one does not, this machine can't decide, and nothing else is run. A cell that reads worse
-is measured once more in new processes; both times count.
+Of revisions the exact gates come first, then time and memory by turns. In the rounds of the first cell there are
+two controls: the base against itself has to read SAME, and the base with a known share of work added to its turns has
+to read SLOWER. Where one does not, this machine can't decide, and nothing else is run. A cell that reads worse is
+measured once more in new processes; both times count.
 """
 
 import math
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench import records
-from bench.analysis import setting_of
+from bench.analysis import decide_comparison, setting_of
 from bench.compare import (
     ArmDevice,
     ArmTask,
@@ -36,8 +36,8 @@ from bench.regression.revisions import HARNESS_ROOT, RevisionSide, sides
 from bench.run import RECORDS_FILE, set_records_aside, timestamp
 from bench.workers import ForkServer, Worker
 
-# Of what a side's arms load, what is no side's.
-LOADED_FIRST = ("torch", "numpy", "jaxtyping")
+# Of what a side's processes load, what is no side's.
+LOADED_FIRST = ("torch", "numpy", "jaxtyping", "bench.records", "bench.analysis")
 # Both sides, the exact findings, and comparisons by turns.
 Compared = tuple[SideRecord, SideRecord, tuple[Finding, ...], tuple[Comparison, ...]]
 
@@ -90,15 +90,19 @@ def of_revisions(plan: Plan, *, on_step: OnStep) -> Compared:
     for name in (f"base/{RECORDS_FILE}", f"head/{RECORDS_FILE}", records.COMPARISONS_FILE):
         set_records_aside(plan.out, name)
     comparisons: tuple[Comparison, ...] = ()
-    with sides(Path.cwd(), plan.base, plan.head) as pair:
-        examined = examine.examine(plan.asks, pair, device=plan.device, on_step=on_step)
+    with (
+        sides(Path.cwd(), plan.base, plan.head) as pair,
+        side_servers(pair, plan.device) as servers,
+    ):
+        examined = examine.examine(
+            plan.asks, pair, device=plan.device, on_step=on_step, servers=servers
+        )
         for name in ("base", "head"):
             for cell in examined:
                 append_line(plan.out / name / RECORDS_FILE, getattr(cell, name))
         if not plan.exact_only:
-            with side_servers(pair, plan.device) as servers:
-                timer = RevisionTimer(plan=plan, sides=pair, on_step=on_step, servers=servers)
-                comparisons = timer.time_cells(examined)
+            timer = RevisionTimer(plan=plan, sides=pair, on_step=on_step, servers=servers)
+            comparisons = timer.time_cells(examined)
     first = (examined[0].base, examined[0].head) if examined else (None, None)
     base, head = (
         SideRecord(
@@ -113,7 +117,7 @@ def of_revisions(plan: Plan, *, on_step: OnStep) -> Compared:
 def side_servers(
     sides: tuple[RevisionSide, RevisionSide], device: ArmDevice
 ) -> Iterator[tuple[ForkServer, ...]]:
-    """Start what both sides are forks of, so that their libraries lie at the same addresses in a round.
+    """Start what both sides' processes are forks of, so that their libraries lie at the same addresses in a round.
 
     None where they have interpreters of their own.
     """
@@ -136,39 +140,37 @@ class RevisionTimer:
     servers: tuple[ForkServer, ...] = ()  # of which all arms of a round are forks
 
     def time_cells(self, examined: Sequence[Examined]) -> tuple[Comparison, ...]:
-        """Compare the controls, and, if they hold, every cell that runs on both sides.
+        """Compare every cell that runs on both sides, that with the least work first and beside two controls.
 
-        The controls are of the cell with the least work; a cell that reads worse is compared twice.
+        If these fail, nothing else is run. A cell that reads worse is compared twice.
         """
         runnable = [cell for cell in examined if cell.runs]
-        if not runnable:
-            return ()
-        counts = [cell.base.measures.counts for cell in runnable]
-        macs = [count.macs if count else math.inf for count in counts]
-        smallest = runnable[macs.index(min(macs))]
+        smallest = min(runnable, key=_work, default=None)
         comparisons: list[Comparison] = []
-        for role in verdicts.EXPECTED:
-            comparisons.append(self.play(smallest, role=role, shared=1))
-            if not verdicts.controls(comparisons)[-1].holds:
-                return tuple(comparisons)
-        for cell in runnable:
-            first = self.play(cell, role="cell", shared=len(runnable))
+        controlled = False
+        for cell in sorted(runnable, key=lambda each: each is not smallest):
+            first = self.play(cell, role="cell", shared=len(runnable), controlled=not controlled)
             comparisons.append(first)
+            controls = verdicts.controls((first,))
+            if not all(control.holds for control in controls):
+                break
+            controlled = controlled or bool(controls)  # none where it could not be played
             if any(finding.is_worse for finding in verdicts.findings((first,))):
                 comparisons.append(self.play(cell, role="again", shared=len(runnable)))
-        return tuple(comparisons)
+        asked = {cell_name(cell.head): place for place, cell in enumerate(runnable)}
+        return tuple(sorted(comparisons, key=lambda made: asked.get(made.gate_cell, 0)))
 
-    def play(self, cell: Examined, *, role: str, shared: int) -> Comparison:
-        """Play one comparison and write it down; so many share the level.
+    def play(
+        self, cell: Examined, *, role: str, shared: int, controlled: bool = False
+    ) -> Comparison:
+        """Play one comparison, as a `cell` or `again`, and write it down; so many share the level.
 
-        The role is `untouched` or `planted` for a control, whose sides are both the base; else `cell` or `again`.
+        With controls a fourth arm takes turns, the base with work that was planted.
         """
-        plan, is_control = self.plan, role in verdicts.EXPECTED
-        sides = (self.sides[0], self.sides[0] if is_control else self.sides[1])
-        pair = (cell.base, cell.base if is_control else cell.head)
+        plan = self.plan
 
         def start(name: Name, task: ArmTask) -> tuple[Worker, object]:
-            side = sides[name == "second"]
+            side = self.sides[name == "second"]
             names = ("device", "read_memory", "planted", "number")
             message = {name: getattr(task, name) for name in names} | {"cell": asdict(cell.ask)}
             placed = thread_variables(side.variables, task.device)
@@ -180,12 +182,11 @@ class RevisionTimer:
             settings=replace(plan.settings, comparisons=shared),
             start=start,
             read_memory=True,
-            planted=plan.planted if role == "planted" else 0.0,
-            least_launches=math.ceil(1 / plan.planted) if role == "planted" else 1,
+            slowed={"planted": plan.planted} if controlled else {},
         )
         arms = [
             arm_record(record, f"{record.subject}@{side.commit or side.name}")
-            for record, side in zip(pair, sides, strict=True)
+            for record, side in zip((cell.base, cell.head), self.sides, strict=True)
         ]
         where = cell.head.environment
         assert where is not None, "a worker says where it is"
@@ -198,6 +199,12 @@ class RevisionTimer:
         )
         append_line(plan.out / records.COMPARISONS_FILE, comparison)
         return comparison
+
+
+def _work(cell: Examined) -> float:
+    """MACs of the base; of what can't be counted, more than any other has."""
+    counts = cell.base.measures.counts
+    return counts.macs if counts else math.inf
 
 
 def rules(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
@@ -222,4 +229,23 @@ def rules(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     settings = [setting for each in comparisons if (setting := setting_of(each))]
     widest = max(settings, key=lambda setting: setting.scatter, default=None)
     chances = (f"Exact chances of such a comparison, {widest.text}.",) if widest else ()
-    return exact_rule, f"{by_turns} Worse is what reads so twice.", *chances
+    return (
+        exact_rule,
+        f"{by_turns} Worse is what reads so twice.",
+        *chances,
+        *instructions(comparisons),
+    )
+
+
+def instructions(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """How many the head's calls execute for each one of the base's, which decides nothing; or why that is unknown."""
+    ratios = [
+        f"{each.gate_cell} {decide_comparison(each, 'instructions').ratio.median:.4f}"
+        for each in comparisons
+        if "instructions" in each.clocks
+    ]
+    if ratios:
+        yield f"Instructions of a call, the head's over the base's: {', '.join(ratios)}."
+    for reason in dict.fromkeys(each.no_instructions for each in comparisons):
+        if reason:
+            yield f"Instructions were not counted: {reason}."

@@ -61,7 +61,7 @@ class Plan:
     @property
     def steps(self) -> int:
         """Calls of `on_step`, if no cell is measured twice: two examinations of each, and all rounds."""
-        timed = 0 if self.exact_only else (len(self.asks) + 2) * self.settings.rounds
+        timed = 0 if self.exact_only else len(self.asks) * self.settings.rounds
         return 2 * len(self.asks) + timed
 
 

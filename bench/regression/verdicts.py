@@ -4,29 +4,42 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from bench.analysis import Decision, decide, decide_comparison, rounds_of
+from bench.analysis import (
+    EXPECTED,
+    Decision,
+    decide,
+    decide_comparison,
+    decide_controls,
+    memory_of,
+    rounds_of,
+    rule_of,
+)
 from bench.records import CALL_MEMORY, CLOCK_TIMES, ArmReadings, Comparison, Control, Finding
 
-EXPECTED = {"untouched": "SAME", "planted": "SLOWER"}
 OF_MEMORY = {"SLOWER": "MORE", "FASTER": "LESS"}
+NOT_WORSE = ("SAME", "FASTER", "LESS")
 
 
 def controls(comparisons: Iterable[Comparison]) -> tuple[Control, ...]:
-    """What the comparisons read whose verdict is known."""
-    return tuple(_control(comparison) for comparison in comparisons if _is_control(comparison))
+    """What the arms read whose verdict is known: beside a cell's, or of old in comparisons of their own."""
+    return tuple(control for comparison in comparisons for control in _controls(comparison))
 
 
-def _is_control(comparison: Comparison) -> bool:
-    return comparison.gate_role in EXPECTED
-
-
-def _control(comparison: Comparison) -> Control:
-    fields: dict[str, Any] = {"verdict": "INCONCLUSIVE", "reason": _why_unmeasured(comparison)}
+def _controls(comparison: Comparison) -> Iterator[Control]:
+    role, decisions = comparison.gate_role, dict[str, Decision]()
     if comparison.rounds:
-        fields = _fields(decide_comparison(comparison, comparison.clocks[0]))
-    role = comparison.gate_role
-    about = {"name": role, "cell": comparison.gate_cell, "expected": EXPECTED[role]}
-    return Control.model_validate(about | fields)
+        one = comparison.clocks[0]
+        of_old = role in EXPECTED
+        decisions = (
+            {role: decide_comparison(comparison, one)} if of_old else decide_controls(comparison)
+        )
+    fields = {name: _fields(decision) for name, decision in decisions.items()}
+    if role in EXPECTED and not fields:
+        reason = _why_unmeasured(comparison)
+        fields = {role: {"verdict": "INCONCLUSIVE", "reason": reason}}
+    for name, each in fields.items():
+        about = {"name": name, "cell": comparison.gate_cell, "expected": EXPECTED[name]}
+        yield Control.model_validate(about | each)
 
 
 def _fields(decision: Decision) -> dict[str, Any]:
@@ -39,10 +52,14 @@ def _why_unmeasured(comparison: Comparison) -> str:
 
 
 def findings(comparisons: Sequence[Comparison]) -> tuple[Finding, ...]:
-    """Time and memory of the cells; one that was measured again is worse only if both times say so."""
+    """Time and memory of the cells; one that was measured again is worse only if both times say so.
+
+    Nothing is said of one whose own controls do not hold.
+    """
     cells: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
-        if not _is_control(comparison):
+        is_control = comparison.gate_role in EXPECTED
+        if not is_control and all(control.holds for control in _controls(comparison)):
             cells.setdefault(comparison.gate_cell, []).append(comparison)
     return tuple(finding for group in cells.values() for finding in _of_cell(group))
 
@@ -53,15 +70,19 @@ def _of_cell(group: Sequence[Comparison]) -> Iterator[Finding]:
         fields = {"quantity": "time", "kind": "time", "verdict": "UNEXAMINED"}
         reason = f"not measured: {_why_unmeasured(first)}"
         yield Finding.model_validate({"cell": first.gate_cell, "reason": reason, **fields})
-    again = {item.quantity: item.verdict for other in repeated for item in _of_rounds(other)}
+    again = {item.quantity: item for other in repeated for item in _of_rounds(other)}
     for finding in _of_rounds(first):
         if not (repeated and finding.is_worse):
             yield finding
             continue
-        verdict = again.get(finding.quantity, "not measured")
+        other = again.get(finding.quantity)
+        verdict = other.verdict if other else "not measured"
         reason = f"{finding.reason}; measured again in new processes: {verdict}"
-        kept = finding.verdict if verdict == finding.verdict else "INCONCLUSIVE"
-        yield finding.model_copy(update={"verdict": kept, "reason": reason})
+        update: dict[str, Any] = {"reason": reason}
+        if verdict != finding.verdict:
+            not_worse = other is not None and (other.not_worse or other.verdict in NOT_WORSE)
+            update |= {"verdict": "INCONCLUSIVE", "not_worse": not_worse}
+        yield finding.model_copy(update=update)
 
 
 def _of_rounds(comparison: Comparison) -> Iterator[Finding]:
@@ -70,12 +91,14 @@ def _of_rounds(comparison: Comparison) -> Iterator[Finding]:
         (CLOCK_TIMES[clock], "time", "s", rounds_of(comparison, clock))
         for clock in comparison.clocks[:1]
     ]
-    memory = tuple(played.memory for played in comparison.rounds if played.memory)
-    if memory and len(memory) == len(comparison.rounds):
+    if memory := memory_of(comparison):
         quantities.append((CALL_MEMORY, "memory", "bytes", memory))
-    rule = {name: getattr(comparison, name) for name in ("margin", "level", "comparisons")}
     for quantity, kind, unit, rounds in quantities:
-        fields = _fields(decide(rounds, **rule))
+        decision = decide(rounds, **rule_of(comparison))
+        fields = _fields(decision)
+        if decision.is_below_margin and decision.verdict == "INCONCLUSIVE":
+            below = f"{decision.within[0]} of {decision.rounds} rounds below the upper margin"
+            fields |= {"not_worse": True, "reason": f"{decision.reason}; not worse: {below}"}
         if kind == "memory":
             fields["verdict"] = OF_MEMORY.get(fields["verdict"], fields["verdict"])
         for name, side in (("before", "first"), ("after", "second")):

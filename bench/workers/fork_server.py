@@ -4,6 +4,8 @@ To load torch takes two seconds of a core, a fork some hundredths. The server ru
 thread of OpenMP is there that a fork would lack, and no context on a device. Linux alone.
 """
 
+import faulthandler
+import gc
 import json
 import os
 import select
@@ -40,6 +42,7 @@ def run_server(descriptor: int, modules: Sequence[str]) -> None:
     for name in modules:
         with suppress(ImportError):  # the worker that needs it says so
             import_module(name)
+    gc.freeze()  # a worker's collections need not look through all of it, and touch none of its pages
     while True:
         ready, _, _ = select.select([descriptor, 0], [], [])
         if descriptor not in ready:
@@ -77,6 +80,8 @@ def _run_worker(
         os.dup2(output, 2)
         end_with(os.dup(0))
         offer_to_oom_killer()
+        if form == "json":  # what it writes is kept, and says where it died
+            faulthandler.enable(all_threads=False)
         answer_all(Connection(connection), target, form)
         code = 0
     except BaseException:  # noqa: BLE001  # nothing of this process may go on as the server

@@ -37,6 +37,7 @@ OUTPUTS_TEXT = (
     "numbers; weights that start as zero are drawn."
 )
 
+INSTRUCTIONS_TEXT = "Instructions are those of one call in user mode, all threads summed, as the processor counts them."
 OPERATING_TEXT = "Exact chances of such a comparison"
 
 ARM_COLUMNS = tuple(map(text_column, ("of", "against", "size")))
@@ -71,6 +72,7 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
                 RATIO_TEXT,
                 f"Fixed beforehand: {_fixed(comparisons)}. {VERDICT_TEXT}",
                 *_setting_notes(comparisons),
+                *_instruction_notes(comparisons),
             ),
             group_by=(0, 1, 2),
         ),
@@ -112,7 +114,10 @@ def _verdict_rows(comparison: Comparison) -> Iterator[tuple[Value, ...]]:
         decision, rounds = decide_comparison(comparison, clock), rounds_of(comparison, clock)
         verdict, ratios = decision.verdict, (decision.ratio, decision.control)
         decisive = decision.within if verdict == "SAME" else (decision.above, decision.below)
-        times = ([each.second for each in rounds], [each.first for each in rounds])
+        turns = ([each.second for each in rounds], [each.first for each in rounds])
+        medians: list[Value] = [statistics.median(map(statistics.median, each)) for each in turns]
+        if clock == "instructions":  # which are no milliseconds
+            medians = [f"{each / 1e6:.4g} M" for each in medians]  # type: ignore[operator]  # numbers
         yield (
             *arms,
             CLOCK_TIMES[clock],
@@ -120,7 +125,7 @@ def _verdict_rows(comparison: Comparison) -> Iterator[tuple[Value, ...]]:
             *(Interval(ratio.median, ratio.low, ratio.high) for ratio in ratios),
             decision.bar,
             f"{(min if verdict == 'SAME' else max)(decisive)} of {decision.rounds}",
-            *(statistics.median(map(statistics.median, turns)) for turns in times),
+            *medians,
         )
 
 
@@ -175,6 +180,15 @@ def _setting_notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
         name = f" ({each.second.arm} at {each.size})" if len(comparisons) > 1 else ""
         if setting:
             yield f"{OPERATING_TEXT}{name}, {setting.text}."
+
+
+def _instruction_notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What instructions are, or why there are none."""
+    if any("instructions" in each.clocks for each in comparisons):
+        yield INSTRUCTIONS_TEXT
+    for reason in dict.fromkeys(each.no_instructions for each in comparisons):
+        if reason:
+            yield f"Instructions were not counted: {reason}."
 
 
 def _fixed(comparisons: Sequence[Comparison]) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise, permutations
+from itertools import combinations, pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,10 @@ from bench.analysis import decide_comparison
 from bench.compare import compare as paired
 from bench.compare.rounds import (
     LAP,
-    LETTERS,
+    LAP_OF_FOUR,
+    NAMES,
     SHORT_LAP,
+    SHORT_LAP_OF_FOUR,
     SWAPPED,
     ArmError,
     Match,
@@ -56,7 +58,7 @@ def test_two_arms_are_compared_from_the_command_line(tmp_path, capsys):
     (kept,) = comparison.read_comparisons(tmp_path)
     assert comparison.Comparison.model_validate(printed) == kept
     assert (kept.first.arm, kept.second.arm, kept.size) == ("nb", "apnb", "9x7")
-    assert [one.order for one in kept.rounds] == [LAP, LAP.translate(SWAPPED)]
+    assert [one.order for one in kept.rounds] == [LAP, LAP.translate(SWAPPED[3])]
     assert kept.clocks == ("process", "wall")
     for one in kept.rounds:
         for taken in one.readings.values():
@@ -177,27 +179,35 @@ def test_arms_that_differ_in_more_than_themselves_are_refused(change):
         paired.compare(cell(), cell(**change), device="cpu", settings=paired.Settings())
 
 
-@pytest.mark.parametrize("lap", [LAP, SHORT_LAP, LAP.translate(SWAPPED)])
-def test_neighbours_lie_as_often_as_far_apart_to_either_side(lap):
-    places = {arm: [at for at, each in enumerate(lap) if each == arm] for arm in "ABC"}
-    for one, other in ("AB", "AC", "BC"):
-        apart = [there - here for here, there in zip(places[one], places[other], strict=True)]
-        assert sorted(apart) == sorted(-each for each in apart)
+ALL_LAPS = (LAP, SHORT_LAP, LAP_OF_FOUR, SHORT_LAP_OF_FOUR)
 
 
-def test_in_a_lap_each_arm_follows_each_other_as_often_and_never_itself():
-    followers = Counter(pairwise(LAP + LAP[0]))
-    assert followers == dict.fromkeys(permutations("ABC", 2), 3)
+@pytest.mark.parametrize("lap", [*ALL_LAPS, LAP.translate(SWAPPED[3])])
+def test_neighbours_lie_as_often_and_as_far_apart_to_either_side(lap):
+    for one, other in combinations(sorted(set(lap)), 2):
+        places = ([at for at, each in enumerate(lap) if each == arm] for arm in (one, other))
+        apart = [there - here for here, there in zip(*places, strict=True)]
+        assert sum(apart) == 0
+        assert 2 * sum(each > 0 for each in apart) == len(apart)
+
+
+@pytest.mark.parametrize(("lap", "times"), [(LAP, 3), (LAP_OF_FOUR, 2)])
+def test_in_a_lap_each_arm_follows_each_other_as_often_and_never_itself(lap, times):
+    followers = Counter(pairwise(lap + lap[0]))
+    assert followers == dict.fromkeys(permutations(sorted(set(lap)), 2), times)
 
 
 def test_every_other_round_has_the_arms_swapped():
-    assert LAP.translate(SWAPPED).translate(SWAPPED) == LAP
-    assert LAP.translate(SWAPPED)[:3] == "BCA"
+    for arms, lap in ((3, LAP), (4, LAP_OF_FOUR)):
+        assert lap.translate(SWAPPED[arms]).translate(SWAPPED[arms]) == lap
+    assert LAP.translate(SWAPPED[3])[:3] == "BCA"
+    assert LAP_OF_FOUR.translate(SWAPPED[4])[:4] == "BPAC"
 
 
 def planned(*calls_s):
     match = Match(cell(), cell(), device="cpu", settings=paired.Settings(turn_s=0.02))
-    match.plan({name: Ready(call_s=call_s) for name, call_s in zip(LETTERS, calls_s, strict=True)})
+    names = list(NAMES.values())[: len(calls_s)]
+    match.plan({name: Ready(call_s=call_s) for name, call_s in zip(names, calls_s, strict=True)})
     return match
 
 
@@ -205,6 +215,22 @@ def test_every_arm_makes_as_many_calls_in_a_turn_however_long_they_looked():
     match = planned(5e-3, 1e-3, 1e-3)
     assert set(match.launches.values()) == {20}
     assert match.lap == LAP
+
+
+@pytest.mark.parametrize(("device", "launches"), [("cpu", 5), ("cuda", 20)])
+def test_a_turn_is_shorter_on_a_processor_than_on_a_gpu(device, launches):
+    match = Match(cell(), cell(), device=device, settings=paired.Settings())
+    match.plan({name: Ready(call_s=1e-3) for name in ("first", "control", "second")})
+    assert set(match.launches.values()) == {launches}
+
+
+def test_whole_calls_are_planted_on_a_gpu_so_that_a_turn_has_as_many():
+    for device, launches in (("cpu", 1), ("cuda", 10)):
+        match = Match(
+            *[cell()] * 2, device=device, settings=paired.Settings(), slowed={"planted": 0.1}
+        )
+        match.plan({name: Ready(call_s=0.1) for name in match.cells})
+        assert set(match.launches.values()) == {launches}
 
 
 def test_a_slow_arm_keeps_turns_short():
@@ -215,6 +241,8 @@ def test_a_slow_arm_keeps_turns_short():
 def test_long_turns_go_round_in_the_short_lap():
     assert planned(0.11, 0.1, 0.1).lap == SHORT_LAP
     assert planned(0.09, 0.09, 0.09).lap == LAP
+    assert planned(0.11, 0.1, 0.1, 0.1).lap == SHORT_LAP_OF_FOUR
+    assert planned(0.09, 0.09, 0.09, 0.09).lap == LAP_OF_FOUR
 
 
 BROKEN = """

@@ -64,6 +64,7 @@ class Known:
     def __init__(self, first, second, **how):
         Known.asked = (first, second, how)
         self.first, self.settings = first, how["settings"]
+        self.slowed, self.cells = how["slowed"], dict.fromkeys(("first", "control", "second"))
         self.launches = {"first": 3, "control": 4, "second": 5}
         sizes = {"first": 30, "control": 40, "second": 50}
         self.ready = {name: Ready(call_s=1.0, memory=memory(size)) for name, size in sizes.items()}
@@ -162,9 +163,9 @@ def test_the_match_is_of_both_arms_for_as_long_as_asked():
     assert how["settings"] == replace(FEW, turn_s=0.3, round_s=4.0)
 
 
-def test_unless_said_otherwise_turns_are_of_twenty_milliseconds_for_three_seconds_at_most():
+def test_unless_said_otherwise_turns_are_as_the_device_has_them_for_three_seconds_at_most():
     compared(settings=compare.Settings())
-    settings = compare.Settings(turn_s=0.02, round_s=3.0)
+    settings = compare.Settings(turn_s=None, round_s=3.0)
     assert Known.asked[-1]["settings"] == settings
 
 

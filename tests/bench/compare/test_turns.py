@@ -135,7 +135,7 @@ def test_arms_of_other_weights_get_the_same_maps():
 def test_calls_of_an_arm_share_autocast_in_inference_alone(monkeypatch, mode):
     seen = []
 
-    def turns(work, device):
+    def turns(work, device, **_):
         seen.append(torch.is_autocast_enabled(device))
         return lambda launches: {"wall": 1.0}
 
@@ -145,7 +145,7 @@ def test_calls_of_an_arm_share_autocast_in_inference_alone(monkeypatch, mode):
     session = worker.take_turns(task)
     assert next(session).call_s == 1.0
     session.close()
-    assert seen == [mode == "eval"]
+    assert set(seen) == {mode == "eval"}
 
 
 def test_equal_cells_get_the_same_weights():
@@ -168,6 +168,100 @@ def test_equal_cells_get_the_same_weights():
 def test_threads_are_placed_unless_the_user_has_placed_them(monkeypatch, variables, device, given):
     monkeypatch.setattr(worker.sys, "platform", "linux")
     assert sorted(worker.thread_variables(variables, device)) == given
+
+
+@pytest.mark.parametrize(("launches", "done"), [(10, 11), (100, 110), (3, 4)])
+def test_on_a_gpu_planted_work_is_whole_calls_that_are_not_said(launches, done):
+    calls = []
+
+    def take(count):
+        calls.append(count)
+        return {"process": 1.0}
+
+    assert worker.plant_calls(take, 0.1)(launches) == {"process": done / launches}
+    assert calls == [done]
+
+
+def test_without_planted_work_a_turn_is_taken_as_it_is():
+    def take(launches):
+        return {}
+
+    assert worker.plant_calls(take, 0.0) is take
+
+
+class Busy(Clock):
+    """Process time also goes on while it is read, by a hundredth of a second."""
+
+    read_s = 0.0
+
+    def process_s(self):
+        self.read_s += 0.01
+        return 2.0 * self.calls + self.read_s
+
+
+def test_on_a_processor_a_planted_turn_is_busy_for_that_share_longer():
+    plain, slowed = (
+        worker.take_cpu(clock.work, 8, clock, planted=share)["process"]
+        for share, clock in ((0.0, Busy()), (0.02, Busy()))
+    )
+    assert plain == pytest.approx(2.0, abs=0.01)
+    assert slowed == pytest.approx(2.04, abs=0.01)
+
+
+class Spinning(Clock):
+    """Process time goes on by what its threads still spin for in each pause."""
+
+    def __init__(self, *spun_s):
+        super().__init__()
+        self.spun_s, self.now_s = iter(spun_s), 0.0
+        self.pauses = 0
+
+    def process_s(self):
+        return self.now_s
+
+    def sleep(self, seconds):
+        self.pauses += 1
+        self.now_s += next(self.spun_s, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("spun_s", "pauses"), [((), 1), ((5e-4, 5e-4), 3), ((1e-3,) * 20, 10), ((2e-5,), 1)]
+)
+def test_a_turn_ends_when_no_thread_spins_any_more_or_after_five_milliseconds(
+    monkeypatch, spun_s, pauses
+):
+    clock = Spinning(*spun_s)
+    monkeypatch.setattr(worker, "time", SimpleNamespace(sleep=clock.sleep))
+    worker.settle(clock)
+    assert clock.pauses == pauses
+
+
+class Counter:
+    """Counts a thousand instructions a call."""
+
+    def __init__(self, clock):
+        self.clock = clock
+
+    def read(self):
+        return 1000 * self.clock.calls
+
+
+def test_the_instructions_of_a_call_stand_beside_its_times():
+    clock = Clock()
+    times = worker.take_cpu(clock.work, 8, clock, counter=Counter(clock))
+    assert [*times.items()] == [("process", 2.0), ("wall", 1.0), ("instructions", 1000)]
+
+
+def test_where_there_is_no_counter_an_arm_says_why(monkeypatch):
+    def refuse():
+        raise PermissionError(13, "kernel.perf_event_paranoid forbids it; set it to 2 or less")
+
+    monkeypatch.setattr(worker, "open_counter", refuse)
+    assert worker.instruction_counter("cpu") == (
+        None,
+        "kernel.perf_event_paranoid forbids it; set it to 2 or less",
+    )
+    assert worker.instruction_counter("cuda") == (None, "")
 
 
 FAULTS = """

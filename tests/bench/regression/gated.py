@@ -28,12 +28,26 @@ WHERE = Environment(
 )
 
 
-def comparison(ratio=1.0, *, role="cell", memory=None, noise=NOISE, cell="apnb 9x7", failure=None):
+def comparison(
+    ratio=1.0,
+    *,
+    role="cell",
+    memory=None,
+    noise=NOISE,
+    cell="apnb 9x7",
+    failure=None,
+    planted=0.0,
+    control=1.0,
+):
+    """A comparison of these ratios over the first arm; with a ratio `planted` it has that arm too."""
+    more = {"planted": (planted,)} if planted else {}
     rounds = tuple(
         RoundRecord(
             order="ACBBCA",
             readings={
-                "process": ArmReadings(first=(1.0,), control=(1.0,), second=(ratio * factor,)),
+                "process": ArmReadings(
+                    first=(1.0,), control=(control,), second=(ratio * factor,), **more
+                ),
                 "wall": ArmReadings(first=(1.0,), control=(1.0,), second=(9.0,)),
             },
             memory=memory and ArmReadings(first=(100.0,), control=(100.0,), second=(memory,)),
@@ -47,6 +61,7 @@ def comparison(ratio=1.0, *, role="cell", memory=None, noise=NOISE, cell="apnb 9
         axes={"gate_role": role, "gate_cell": cell},
         margin=0.02,
         level=0.001,
+        planted=0.1 if planted else 0.0,
         rounds=() if failure else rounds,
         failure=failure,
         environment=WHERE,

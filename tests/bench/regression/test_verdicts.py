@@ -9,10 +9,10 @@ from bench import regress
 from bench.analysis import sign_test
 from bench.compare.compare import Settings
 from bench.compare.rounds import Match
-from bench.compare.turns import Ready, plant
+from bench.compare.turns import Ready
 from bench.records import comparison as pairing_record
 from bench.records.comparison import ArmReadings, ArmRecord, CallsAgreement, TensorAgreement
-from bench.records.outcome import Control, Finding, Outcome, SideRecord
+from bench.records.outcome import Control, Finding, Outcome, SideRecord, cell_name
 from bench.records.record import (
     Checksum,
     Failure,
@@ -29,7 +29,7 @@ from bench.regression.planning import Plan
 from bench.regression.requests import Ask
 from bench.regression.revisions import RevisionSide
 from experiments.spec import Cell
-from tests.bench.regression.gated import NOISE, WHERE, comparison, verdicts
+from tests.bench.regression.gated import MULTIPLY, NOISE, WHERE, comparison, counts, verdicts
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def outcome(*findings, controls=(), timed=False):
     return Outcome(base=side, head=side, findings=findings, controls=controls, timed=timed)
 
 
-def finding(verdict, kind="exact"):
-    return Finding(cell="c", quantity="q", kind=kind, verdict=verdict)
+def finding(verdict, kind="exact", **fields):
+    return Finding(cell="c", quantity="q", kind=kind, verdict=verdict, **fields)
 
 
 def control(verdict, expected="SAME"):
@@ -83,7 +83,9 @@ def control(verdict, expected="SAME"):
     [
         ([finding("SAME"), finding("SAME", "time")], "SAME", 0),
         ([finding("ACCEPTED"), finding("FASTER", "time")], "SAME", 0),
-        ([finding("SAME"), finding("INCONCLUSIVE", "time")], "SAME", 0),
+        ([finding("SAME"), finding("INCONCLUSIVE", "time")], "SAME", 3),
+        ([finding("SAME"), finding("INCONCLUSIVE", "time", not_worse=True)], "SAME", 0),
+        ([finding("SAME", "time"), finding("INCONCLUSIVE", "memory")], "SAME", 0),
         ([finding("SAME"), finding("SLOWER", "time")], "SAME", 1),
         ([finding("SAME"), finding("MORE", "memory")], "SAME", 1),
         ([finding("SAME"), finding("SLOWER", "time")], "INCONCLUSIVE", 3),
@@ -135,6 +137,12 @@ def test_cells_that_were_not_examined_are_named_with_the_first_reason():
     assert made.undecided == "2 of 3 cells not examined: c, runs: r; also d"
 
 
+def test_a_time_of_which_nothing_is_decided_is_named_with_its_reason():
+    open_time = finding("INCONCLUSIVE", "time", reason="at most 9 of 60 rounds agree")
+    made = outcome(finding("SAME"), open_time, controls=(control("SAME"),), timed=True)
+    assert made.undecided == "1 of 1 cells not decided: c, q: at most 9 of 60 rounds agree"
+
+
 def examined(name="apnb", *, failure=None):
     record = Record(
         source="predicted",
@@ -181,60 +189,104 @@ def test_outputs_of_what_cannot_be_predicted_are_compared_and_timed(monkeypatch,
     cell = Examined(ask=ask, base=record, head=record, agreement=agreement)
     told = {each.quantity: each.verdict for each in cell.findings}
     assert told == {"runs": "UNEXAMINED", "outputs": "CHANGED"}
-    one, played = job(monkeypatch, tmp_path, {"untouched": 1.0, "planted": 1.1, "cell": 1.0})
+    one, played = job(monkeypatch, tmp_path, {"cell": 1.0})
     one.time_cells([cell])
-    assert len(played) == 3
+    assert len(played) == 1
 
 
-def job(monkeypatch, tmp_path, ratios):
+def job(monkeypatch, tmp_path, ratios, **controls):
     """A job whose comparisons are made up: by role, the ratio that is read."""
     played = []
 
-    def play(self, one, *, role, shared):
-        played.append((role, shared))
-        return comparison(ratios[role], role=role, cell=one.ask.arm)
+    def play(self, one, *, role, shared, controlled=False):
+        played.append((one.ask.arm, role, shared, controlled))
+        ratio = ratios.get(one.ask.arm, ratios.get(role))
+        failure = ratio if isinstance(ratio, Failure) else None
+        beside = {"planted": 1.1, **controls} if controlled else {}
+        cell = cell_name(one.head)
+        return comparison(0 if failure else ratio, role=role, cell=cell, failure=failure, **beside)
 
     monkeypatch.setattr(RevisionTimer, "play", play)
     plan = Plan(base="b", head=None, out=tmp_path)
     return RevisionTimer(plan=plan, sides=(None, None)), played
 
 
-def test_controls_come_first_and_a_slower_cell_is_measured_again(monkeypatch, tmp_path):
-    ratios = {"untouched": 1.0, "planted": 1.1, "cell": 1.1, "again": 1.1}
-    one, played = job(monkeypatch, tmp_path, ratios)
+def test_the_first_cell_has_the_controls_beside_it_and_a_slower_one_is_measured_again(
+    monkeypatch, tmp_path
+):
+    one, played = job(monkeypatch, tmp_path, {"cell": 1.1, "again": 1.1})
     made = one.time_cells([examined("apnb"), examined("nb")])
     assert played == [
-        ("untouched", 1),
-        ("planted", 1),
-        ("cell", 2),
-        ("again", 2),
-        ("cell", 2),
-        ("again", 2),
+        ("apnb", "cell", 2, True),
+        ("apnb", "again", 2, False),
+        ("nb", "cell", 2, False),
+        ("nb", "again", 2, False),
     ]
     assert [one.verdict for one in judging.findings(made)] == ["SLOWER", "SLOWER"]
+    assert [one.name for one in judging.controls(made)] == ["untouched", "planted"]
     assert all(one.holds for one in judging.controls(made))
 
 
+def test_the_cell_with_the_least_work_has_the_controls_and_keeps_its_place(monkeypatch, tmp_path):
+    one, played = job(monkeypatch, tmp_path, {"cell": 1.0})
+    light = examined("nb")
+    measures = Measures(counts=counts(MULTIPLY))
+    light = replace(light, base=light.base.model_copy(update={"measures": measures}))
+    made = one.time_cells([examined("apnb"), light])
+    assert [name for name, *_ in played] == ["nb", "apnb"]
+    assert [each.gate_cell for each in made] == ["apnb 9x7", "nb 9x7"]
+
+
 def test_a_cell_that_is_the_same_is_measured_once(monkeypatch, tmp_path):
-    one, played = job(monkeypatch, tmp_path, {"untouched": 1.0, "planted": 1.1, "cell": 1.0})
+    one, played = job(monkeypatch, tmp_path, {"cell": 1.0})
     one.time_cells([examined()])
-    assert [role for role, _ in played] == ["untouched", "planted", "cell"]
+    assert [role for _, role, *_ in played] == ["cell"]
 
 
 @pytest.mark.parametrize(
-    ("ratios", "seen"),
-    [
-        ({"untouched": 1.1}, ["untouched"]),
-        ({"untouched": 1.0, "planted": 1.0}, ["untouched", "planted"]),
-    ],
+    ("controls", "failing"),
+    [({"control": 1.1}, "untouched"), ({"planted": 1.0}, "planted")],
 )
-def test_where_a_control_reads_wrong_nothing_else_is_run(monkeypatch, tmp_path, ratios, seen):
-    one, played = job(monkeypatch, tmp_path, ratios)
-    made = one.time_cells([examined()])
-    assert [role for role, _ in played] == seen
+def test_where_a_control_reads_wrong_nothing_else_is_run(monkeypatch, tmp_path, controls, failing):
+    one, played = job(monkeypatch, tmp_path, {"cell": 1.3}, **controls)
+    made = one.time_cells([examined("apnb"), examined("nb")])
+    assert [name for name, *_ in played] == ["apnb"]
+    assert judging.findings(made) == ()
     found = outcome(finding("SAME"), controls=judging.controls(made), timed=True)
     assert found.status == 3
-    assert found.undecided.startswith(f"this machine cannot decide: the control {seen[-1]!r}")
+    assert found.undecided.startswith(f"this machine cannot decide: the control {failing!r}")
+
+
+def test_a_cell_that_could_not_be_played_leaves_the_controls_to_the_next(monkeypatch, tmp_path):
+    died = Failure(kind="error", reason="died")
+    one, played = job(monkeypatch, tmp_path, {"apnb": died, "cell": 1.0})
+    made = one.time_cells([examined("apnb"), examined("nb"), examined("gc")])
+    assert [(name, controlled) for name, _, _, controlled in played] == [
+        ("apnb", True),
+        ("nb", True),
+        ("gc", False),
+    ]
+    assert [each.verdict for each in judging.findings(made)] == ["UNEXAMINED", "SAME", "SAME"]
+    assert [(each.cell, each.holds) for each in judging.controls(made)] == [("nb 9x7", True)] * 2
+
+
+def test_what_is_not_decided_may_be_shown_not_to_be_worse():
+    # Between the same and faster: below the upper margin in every round, above the lower one in too few.
+    (found,) = judging.findings([comparison(0.98)])
+    assert (found.verdict, found.not_worse) == ("INCONCLUSIVE", True)
+    assert found.reason.endswith("not worse: 20 of 20 rounds below the upper margin")
+    (found,) = judging.findings([comparison(1.02)])
+    assert (found.verdict, found.not_worse) == ("INCONCLUSIVE", False)
+
+
+def test_a_cell_is_judged_by_the_boundary_of_a_comparison_that_was_looked_at_after_each_round():
+    noise = [1.1] * 11 + [1.0] + [1.1] * 4  # 15 of 16: enough at one look, and at any
+    one = comparison(noise=noise).model_copy(update={"most_rounds": 60})
+    (found,) = judging.findings([one])
+    assert found.verdict == "SLOWER"
+    assert "15 needed" in found.reason
+    early = comparison(noise=[1.1] * 10).model_copy(update={"most_rounds": 60})
+    assert judging.findings([early])[0].verdict == "INCONCLUSIVE"  # 10 of 10 are enough at one look
 
 
 def test_a_control_that_could_not_be_run_does_not_hold():
@@ -254,7 +306,8 @@ class Arm:
 
     def __init__(self, planted, seconds):
         self.planted = planted
-        self.take = plant(lambda launches: {"process": seconds, "wall": seconds}, planted)
+        taken = (1 + planted) * seconds
+        self.take = lambda launches: {"process": taken, "wall": taken}
         self.ready = Ready(call_s=seconds, memory=MeasuredMemory(high_water_bytes=64))
 
     def start(self):
@@ -278,40 +331,21 @@ def planted_match(share=0.1, seconds=0.01):
         return arms[-1], task
 
     cell = Cell(experiment="regress", axes={"block": "b"}, subject=None, size=None)
-    settings = {"read_memory": True, "planted": share, "least_launches": 10}
+    settings = {"read_memory": True, "slowed": {"planted": share}}
     times = Settings(turn_s=0.02, round_s=0.4)
     match = Match(cell, cell, device="cpu", settings=times, start=start, **settings)
     return match, arms
 
 
-def test_the_planted_control_does_a_tenth_more_work_in_its_second_arm_alone():
+def test_the_planted_control_is_a_fourth_arm_that_does_a_tenth_more_work():
     match, arms = planted_match()
     (one,) = match.play(1, {})
-    assert match.launches == {"first": 10, "control": 10, "second": 10}
+    assert match.launches == dict.fromkeys(("first", "control", "second", "planted"), 2)
     taken = one.readings["process"]
-    assert set(taken.first) == set(taken.control) == {0.01}
-    assert taken.second == pytest.approx([0.011] * len(taken.second))
-    assert [each.planted for each in arms] == [0, 0, 0.1]
+    assert set(taken.first) == set(taken.control) == set(taken.second) == {0.01}
+    assert taken.planted == pytest.approx([0.011] * len(taken.first))
+    assert [each.planted for each in arms] == [0, 0, 0, 0.1]
     assert one.memory == ArmReadings(first=(64.0,), control=(64.0,), second=(64.0,))
-
-
-@pytest.mark.parametrize(("launches", "done"), [(10, 11), (100, 110), (3, 4)])
-def test_planted_work_is_whole_calls_that_are_not_said(launches, done):
-    calls = []
-
-    def take(count):
-        calls.append(count)
-        return {"process": 1.0}
-
-    assert plant(take, 0.1)(launches) == {"process": done / launches}
-    assert calls == [done]
-
-
-def test_without_planted_work_a_turn_is_taken_as_it_is():
-    def take(launches):
-        return {}
-
-    assert plant(take, 0.0) is take
 
 
 def record_with(commit):
@@ -341,10 +375,10 @@ def test_two_folders_are_judged_by_the_turns_that_their_commits_took(tmp_path, c
     assert "Worse: 1 of 2 findings; first apnb 9x7: process time SLOWER" in told
 
 
-def test_the_plan_of_steps_counts_both_sides_and_both_controls():
+def test_the_plan_of_steps_counts_both_sides_and_all_rounds():
     ask = Ask(arm="apnb", size="9x7")
     plan = Plan(base="a", head=None, asks=(ask, ask))
-    assert plan.steps == 4 + 4 * sign_test.ROUNDS
+    assert plan.steps == 4 + 2 * sign_test.ROUNDS
     assert replace(plan, exact_only=True).steps == 4
 
 
@@ -376,11 +410,12 @@ def test_a_comparison_is_written_down_as_soon_as_it_is_made(tmp_path, monkeypatc
 
     monkeypatch.setattr(RevisionSide, "worker", worker)
     monkeypatch.setattr(gate, "thread_variables", lambda variables, device: {"device": device})
-    made = timer(tmp_path).play(examined(), role="planted", shared=1)
+    made = timer(tmp_path).play(examined(), role="cell", shared=1, controlled=True)
     assert pairing_record.read_comparisons(tmp_path) == (made,)
-    assert (made.first.arm, made.axes["gate_role"], len(made.rounds)) == ("apnb@c", "planted", 10)
-    assert sign_test.decide_comparison(made, "process").verdict == "SLOWER"
-    assert given == [("play", {"server": None, "device": "cpu"})] * 30
+    assert (made.first.arm, made.axes["gate_role"], len(made.rounds)) == ("apnb@c", "cell", 10)
+    controls = sign_test.decide_controls(made)
+    assert {name: each.verdict for name, each in controls.items()} == sign_test.EXPECTED
+    assert given == [("play", {"server": None, "device": "cpu"})] * 40
     assert {message["cell"]["arm"] for message in messages} == {"apnb"}
 
 

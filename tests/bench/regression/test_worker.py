@@ -180,7 +180,7 @@ class Answering:
 def examined(monkeypatch, *workers):
     """What a side says of two cells, whose processes answer so."""
     left = list(workers)
-    monkeypatch.setattr(RevisionSide, "worker", lambda self, target: left.pop(0))
+    monkeypatch.setattr(RevisionSide, "worker", lambda self, target, server=None: left.pop(0))
     side = RevisionSide(name="main", commit="c", code="0", path=Path(), python="p")
     asks = [Ask(arm="apnb", size="5x4")] * 2
     with Examiner(side, "cpu") as examiner:

@@ -15,7 +15,7 @@ from bench.regression import examine
 from bench.regression.requests import Ask, outline
 from bench.regression.revisions import RevisionSide
 from bench.run import process
-from bench.workers import Worker
+from bench.workers import ForkServer, Worker, can_fork
 from experiments.spec import Cell, OwnModule
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -75,10 +75,10 @@ def of_arm(limit_s):
             return error.failure.model_copy(update={"reason": reason})
 
 
-def of_side(limit_s):
-    def worker(side, target):
-        name = f"{__name__}:when_ready"
-        return Worker(name, python=side.python, variables=side.variables, folder=side.path)
+def of_side(limit_s, server=None):
+    def worker(side, target, server):
+        name, there = f"{__name__}:when_ready", {"folder": side.path, "server": server}
+        return Worker(name, python=side.python, variables=side.variables, **there)
 
     def limited(ask):
         return replace(outline(ask), time_limit_s=limit_s)
@@ -87,10 +87,16 @@ def of_side(limit_s):
     with (
         mock.patch.object(RevisionSide, "worker", worker),
         mock.patch.object(examine, "outline", limited),
-        examine.Examiner(side, "cpu") as examiner,
+        examine.Examiner(side, "cpu", server=server) as examiner,
     ):
         ask = Ask(arm="apnb", size="5x4")
         return examiner.examine(ask, weights=Path("w"), outputs=Path("o")).failure
+
+
+def of_forked_side(limit_s):
+    # As both sides of the gate are, under Linux.
+    with ForkServer(()) as server:
+        return of_side(limit_s, server)
 
 
 def of_counter(limit_s):
@@ -102,3 +108,5 @@ def of_counter(limit_s):
 
 
 ASKED = {"cell": of_cell, "arm": of_arm, "side": of_side, "counter": of_counter}
+if can_fork():
+    ASKED["forked side"] = of_forked_side
