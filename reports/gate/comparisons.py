@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from bench.analysis import decide_comparison, rounds_of, setting_of
 from bench.records import CLOCK_TIMES, ArmRecord, Comparison
@@ -115,12 +115,14 @@ def _verdict_rows(comparison: Comparison) -> Iterator[tuple[Value, ...]]:
         verdict, ratios = decision.verdict, (decision.ratio, decision.control)
         decisive = decision.within if verdict == "SAME" else (decision.above, decision.below)
         turns = ([each.second for each in rounds], [each.first for each in rounds])
-        medians: list[Value] = [statistics.median(map(statistics.median, each)) for each in turns]
-        if clock == "instructions":  # which are no milliseconds
-            medians = [f"{each / 1e6:.4g} M" for each in medians]  # type: ignore[operator]  # numbers
+        medians: list[Any] = [statistics.median(map(statistics.median, each)) for each in turns]
+        name = CLOCK_TIMES[clock]
+        if clock == "instructions":
+            name += " ({:,.0f} and {:,.0f} a call)".format(*medians)
+            medians = [Mark("instructions are no time")] * 2
         yield (
             *arms,
-            CLOCK_TIMES[clock],
+            name,
             Mark(decision.reason, verdict) if verdict == "INCONCLUSIVE" else verdict,
             *(Interval(ratio.median, ratio.low, ratio.high) for ratio in ratios),
             decision.bar,

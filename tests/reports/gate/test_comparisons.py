@@ -96,6 +96,28 @@ def test_a_row_has_ratio_floor_bar_rounds_and_both_times():
     ]
 
 
+def test_instructions_have_a_ratio_and_a_count_and_no_time():
+    made = comparison()
+    counted = ArmReadings(first=(2e6,), control=(2e6,), second=(5e5,))
+    played = tuple(
+        each.model_copy(update={"readings": {**each.readings, "instructions": counted}})
+        for each in made.rounds
+    )
+    (table, _) = paired.comparison_tables([made.model_copy(update={"rounds": played})])
+    row = table.rows[-1]
+    assert row[3] == "instructions (500,000 and 2,000,000 a call)"
+    assert row[5].median == pytest.approx(0.25)
+    assert [type(each) for each in row[-2:]] == [paired.Mark, paired.Mark]
+    assert any("in user mode" in note for note in table.notes)
+
+
+def test_without_a_counter_the_notes_say_why():
+    (table, _) = paired.comparison_tables(
+        [comparison(no_instructions="the kernel has no perf_event_open")]
+    )
+    assert table.notes[-1] == "Instructions were not counted: the kernel has no perf_event_open."
+
+
 def test_an_arm_whose_calls_have_a_caveat_says_so():
     shown = text(comparison(second=arm("mine:identity", 0, caveats=("returns its input",))))
     assert "| mine:identity <sup>a</sup> |" in shown
