@@ -20,6 +20,7 @@ from bench.regression.calls import save_calls
 from bench.regression.exact import TOLERANCES
 from bench.regression.requests import Ask, outline, requested_cell
 from bench.run import available_bytes, environment_of, make_record, predicted_need, predicted_record
+from bench.workers import leave_core
 from bench.workloads import find_factory, make_workload, seed_all, state_of, take_state
 from experiments.spec import Cell, OwnModule
 
@@ -33,6 +34,7 @@ def play() -> Generator[Any, Any, None]:
 
 def examine_cells() -> Generator[Any, Any, None]:
     """Answer the name of a device, and then each request with the record of its cell there."""
+    leave_core()
     device = yield None
     message = yield device
     while True:

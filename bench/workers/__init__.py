@@ -1,5 +1,5 @@
 """Worker processes that may die: whatever becomes of one is an answer or a failure."""
 
 from bench.workers.child import ask_in_fork
-from bench.workers.fork_server import ForkServer, can_fork
+from bench.workers.fork_server import ForkServer, can_fork, leave_core
 from bench.workers.worker import Worker, end_all

@@ -24,6 +24,8 @@ from typing import NoReturn, Self
 from bench.workers.child import Format, answer_all, end_with, offer_to_oom_killer
 
 MESSAGE_BYTES = 2**16
+# Cores that the server might use before a library bound its first thread to one of them.
+_CORES: set[int] = set()
 
 
 def can_fork() -> bool:
@@ -39,6 +41,7 @@ def run_server(descriptor: int, modules: Sequence[str]) -> None:
     """Load modules, then fork a worker for each message until the other side goes; standard input ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = socket.socket(fileno=descriptor)
+    _CORES.update(os.sched_getaffinity(0))
     for name in modules:
         with suppress(ImportError):  # the worker that needs it says so
             import_module(name)
@@ -91,6 +94,12 @@ def _run_worker(
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def leave_core() -> None:
+    """Let a fork use every core again, of a server that OMP_PROC_BIND had bound to one."""
+    if _CORES:
+        os.sched_setaffinity(0, _CORES)
 
 
 def _move(folder: str, variables: dict[str, str]) -> None:

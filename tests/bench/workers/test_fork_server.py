@@ -53,6 +53,34 @@ def test_a_fork_takes_folder_variables_and_path(server, tmp_path):
         assert list(process.ask(None, limit_s=60)) == [str(tmp_path), "head"]
 
 
+BOUND = """
+import os
+from bench.workers import leave_core
+
+# As OpenMP does to the thread that loads it.
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+def cores(leaves):
+    if leaves:
+        leave_core()
+    return len(os.sched_getaffinity(0))
+"""
+
+
+@pytest.mark.skipif(
+    not can_fork() or len(os.sched_getaffinity(0)) < 2, reason="one core is all that there is"
+)
+def test_a_fork_may_use_all_cores_again_of_a_server_that_was_bound_to_one(tmp_path, monkeypatch):
+    (tmp_path / "of_one_core.py").write_text(BOUND)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    with ForkServer(["of_one_core"]) as server:
+        for leaves in (False, True):
+            with Worker("of_one_core:cores", server=server) as process:
+                found.append(process.ask(leaves, limit_s=60))
+    assert found == [1, len(os.sched_getaffinity(0))]
+
+
 @pytest.mark.parametrize(
     ("death", "reason"),
     [
