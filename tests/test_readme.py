@@ -15,7 +15,7 @@ from reports.blocks import counters, efficiency_tables, estimated_time, validati
 from reports.crossover import gallery_tables
 from reports.crossover import tables as crossover
 from reports.gate import comparisons, findings
-from reports.model import frame, rows_of_experiment
+from reports.model import frame, median_time, rows_of_experiment
 from reports.render import markdown
 from reports.training import answers, runs, studies, verdict_tables
 from reports.training import tables as ablations
@@ -161,3 +161,7 @@ def test_what_the_readme_says_of_the_gallery_is_so():
     nb, heads = by_block["nb-residual"], by_block["mha"]
     assert heads["macs"] == 2 * nb["macs"]
     assert 6 < nb["predicted_increment_bytes"] / heads["predicted_increment_bytes"] < 7
+    times = {name: median_time(row).median for name, row in by_block.items()}
+    assert round(times["nb-residual"] / times["apnb-residual"]) == 7
+    less = {name for name, time_s in times.items() if time_s < times["apnb-residual"]}
+    assert less == {"pvtv2-linear", "efficient-attention"}
