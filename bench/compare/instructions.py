@@ -64,4 +64,8 @@ def open_counter(event: tuple[int, int] = INSTRUCTIONS) -> ProcessCounter:
     if descriptor < 0:
         code = ctypes.get_errno()
         raise OSError(code, REASONS.get(code, os.strerror(code)))
-    return ProcessCounter(descriptor)
+    counter = ProcessCounter(descriptor)
+    if sum(range(1000)) and not counter.read():  # some virtual machines have one that never counts
+        counter.close()
+        raise OSError(errno.EOPNOTSUPP, REASONS[errno.EOPNOTSUPP])
+    return counter

@@ -29,13 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench import measure
 from bench.compare.instructions import ProcessCounter, open_counter
-from bench.measure import (
-    LAUNCH_S,
-    LONGEST_HOLD_S,
-    QUEUE_S,
-    HostClock,
-    TorchGpu,
-)
+from bench.measure import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S, HostClock, TorchGpu
 from bench.records import MeasuredMemory, Model
 from experiments.spec import Cell
 
@@ -50,7 +44,7 @@ WARM_S = {"cpu": 0.2, "cuda": 1.0}
 KEPT_HEAP = {-1: 2**30, -3: 2**25}
 # Blocks of up to 16 KiB, half a MiB in all: addresses differ in their last digits, and by pages.
 SCATTERED = 64
-# libgomp's, which reads them when torch loads; so many spins are a tenth of a millisecond.
+# libgomp's, which reads them when torch loads; so many spins are a tenth of a millisecond to a few, by processor.
 PLACED = {"OMP_PROC_BIND": "true"}
 BRIEF = {"GOMP_SPINCOUNT": "20000"}
 SETTLED_S, PAUSE_S = 5e-3, 5e-4
@@ -79,9 +73,7 @@ class ArmTask:
     device: ArmDevice
     outputs: Path | None = None  # where to leave what the module gives, in the first round
     read_memory: bool = False  # read the memory of a call in other rounds too
-    planted: float = (
-        0.0  # share of each turn that is added to it as work that nobody counts, to slow an arm
-    )
+    planted: float = 0.0  # share of work that is added to each turn, to slow an arm
     number: int = 0  # of the round
 
 
@@ -156,10 +148,9 @@ def timed_turns(
 ) -> Callable[[int], TurnTimes]:
     """Make what times so many calls: seconds of one call by each clock, the one that decides first.
 
-    With a counter the instructions of one call stand beside them.
-
-    With a `planted` share each turn truly does that much more: on a processor it is busy until the process clock has
-    gone on by it, on a GPU whole calls are made once more.
+    With a counter the instructions of one call stand beside them. With a `planted` share each turn truly does that
+    much more: on a processor it is busy until the process clock has gone on by it, on a GPU whole calls are made once
+    more.
     """
     if device == "cpu":
         clock = HostClock()

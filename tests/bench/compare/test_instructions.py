@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import re
 import sys
 import threading
@@ -63,3 +64,20 @@ def test_elsewhere_than_on_linux_there_is_no_counter(monkeypatch):
     monkeypatch.setattr(instructions.sys, "platform", "darwin")
     with pytest.raises(OSError, match="not known how on darwin"):
         open_counter()
+
+
+@ON_LINUX
+def test_a_counter_that_never_counts_is_none(monkeypatch):
+    reader, writer = os.pipe()
+    os.write(writer, bytes(8))
+
+    class Library:
+        def syscall(self, *_):
+            return reader
+
+    monkeypatch.setattr(instructions.ctypes, "CDLL", lambda *_, **__: Library())
+    with pytest.raises(OSError, match="offers no counter"):
+        open_counter()
+    os.close(writer)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.close(reader)  # given back
