@@ -302,8 +302,9 @@ def needed(rounds: int, level: float) -> int | None:
 
 def fewest_rounds(level: float, *, comparisons: int = 1) -> int:
     """Least number of rounds that can decide anything, if all of them agree; at one look or at each."""
-    needs = (rounds for rounds in itertools.count(1) if needed(rounds, level / comparisons))
-    return next(needs)
+    return next(
+        rounds for rounds in itertools.count(1) if chance(rounds, rounds) <= level / comparisons
+    )
 
 
 def chance(count: int, rounds: int) -> float:

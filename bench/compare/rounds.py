@@ -38,6 +38,7 @@ LONG_TURN_S = 0.1
 # On a shared processor turns of 2.5 to 40 ms scatter alike, by a tenth, so that short ones say more in the same time.
 TURN_S = {"cpu": 0.005, "cuda": 0.02}
 LEAST_TURNS, MOST_LAPS = 6, 24  # turns of an arm
+MOST_ROUNDS = 2000  # over two hours, and a second for their exact boundary
 # Of a round's median: its standard error as a share of the margin, and that of a mean of as many normal numbers.
 PRECISION = 0.25
 MEDIAN_ERROR = 1.2533
@@ -62,6 +63,9 @@ class Settings:
             raise ValueError(msg)
         if not 0 < self.level < 0.5:
             msg = f"level {self.level:g} is not between 0 and 0.5; pass for example {LEVEL:g}"
+            raise ValueError(msg)
+        if self.rounds > MOST_ROUNDS:
+            msg = f"{self.rounds} rounds would take days; pass at most {MOST_ROUNDS}"
             raise ValueError(msg)
         least = fewest_rounds(self.level, comparisons=self.comparisons)
         if self.rounds < least:

@@ -303,6 +303,10 @@ def test_pairs_are_compared_in_their_order_as_asked_and_kept(tmp_path):
         ({"level": 0.0}, "level 0 is not between 0 and 0.5; pass for example 0.001"),
         ({"level": 0.5}, "level 0.5 is not between 0 and 0.5"),
         (
+            {"rounds": 200_000},
+            "200000 rounds would take days; pass at most 2000",
+        ),
+        (
             {"rounds": 9},
             "9 rounds decide nothing at level 0.001, even if all agree; pass at least 10",
         ),
