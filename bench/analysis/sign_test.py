@@ -65,6 +65,7 @@ class Decision:
         needed: how many rounds have to agree; None where not even all would do.
         above: rounds in which the second arm was slower than the bar, `below` in which faster.
         within: rounds below the upper, and rounds above the lower end of the margin.
+        apart: rounds in which the control differed from its equal by the margin, to the side on which there are more.
         is_final: whether further rounds can't change the verdict.
     """
 
@@ -80,12 +81,16 @@ class Decision:
     above: int
     below: int
     within: tuple[int, int]
+    apart: int = 0
     is_final: bool = True
 
     @property
     def is_below_margin(self) -> bool:
-        """Whether the second arm is shown to take less than 1 + margin times as long, be it the same or faster."""
-        return self.needed is not None and self.within[0] >= self.needed
+        """Whether the second arm is shown to take less than 1 + margin times as long, be it the same or faster.
+
+        Nothing is shown where the control differs from its equal.
+        """
+        return self.needed is not None and self.within[0] >= self.needed > self.apart
 
 
 def rounds_of(comparison: "Comparison", clock: "ClockName") -> "tuple[ArmReadings, ...]":
@@ -283,6 +288,7 @@ def _look(
         above=above,
         below=below,
         within=within,
+        apart=apart,
         is_final=count is not None and (verdict != "INCONCLUSIVE" or apart >= count),
     )
 

@@ -258,15 +258,15 @@ def _deviation(readings: ArmReadings) -> float:
 
 
 def _added_memory(ready: Mapping[Name, Ready]) -> ArmReadings | None:
-    """What a call of each arm added in this round; None where one was not read or is nothing."""
-    added = {
-        name: (arm.memory and arm.memory.added_bytes) or 0.0
-        for name, arm in ready.items()
-        if name != "planted"
-    }
-    if not all(added.values()):
-        return None
-    return ArmReadings(**{name: (float(value),) for name, value in added.items()})
+    """What a call of each arm added in this round, of nothing the least that is seen; None where one was not read."""
+    added = {}
+    for name, arm in ready.items():
+        if name != "planted":
+            if arm.memory is None or arm.memory.added_bytes is None:
+                return None
+            least = arm.memory.resolution_bytes or 1
+            added[name] = (float(max(arm.memory.added_bytes, least)),)
+    return ArmReadings(**added)
 
 
 def _readings_by_clock(turns: Sequence[tuple[Name, TurnTimes]]) -> dict[ClockName, ArmReadings]:

@@ -47,7 +47,7 @@ class Finding(Model):
 
     `ratio` is the head's over the base's, with its interval where there is one. `before_rounds` and
     `after_rounds` have the medians of the rounds of what was measured, in the unit. `not_worse` is of what is
-    INCONCLUSIVE and yet shown not to be worse by the margin.
+    INCONCLUSIVE and yet shown not to be worse by the margin, `was_worse` of what read worse the first time alone.
     """
 
     cell: str
@@ -65,6 +65,7 @@ class Finding(Model):
     after_rounds: tuple[float, ...] = ()
     launches: int = 1
     not_worse: bool = False
+    was_worse: bool = False
 
     @property
     def is_worse(self) -> bool:
@@ -128,7 +129,9 @@ class Outcome(Model):
         if self.timed and all(item.kind == "exact" for item in decided):
             return "no time was measured"
         if all(item.verdict in ("NEW", "FIXED", "UNEXAMINED") for item in decided):
-            return f"nothing was compared that both sides have{self._open(': ')}"
+            listed = dict.fromkeys(f"{item.cell} {item.verdict}" for item in decided)
+            why = self._open(": ") or (f" ({', '.join(listed)})" if listed else "")
+            return f"nothing was compared that both sides have{why}"
         return self._open()
 
     def _open(self, before: str = "") -> str:
@@ -137,7 +140,9 @@ class Outcome(Model):
         unsure = [
             item
             for item in self.findings
-            if item.verdict == "INCONCLUSIVE" and item.kind == "time" and not item.not_worse
+            if item.verdict == "INCONCLUSIVE"
+            and (item.kind == "time" or item.was_worse)
+            and not item.not_worse
         ]
         what, items = ("not examined", unseen) if unseen else ("not decided", unsure)
         if not items:

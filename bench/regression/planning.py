@@ -11,7 +11,7 @@ from bench.analysis import MARGIN
 from bench.compare import ArmDevice, Settings
 from bench.regression import accepted, folders, requests
 from bench.regression.requests import Ask
-from bench.regression.revisions import WORKING_TREE
+from bench.regression.revisions import HARNESS, WORKING_TREE
 from bench.run import resolve_device
 from experiments import select
 
@@ -73,11 +73,14 @@ def make_plan(options: Namespace) -> Plan:
     """
     device: Any = resolve_device(options.device)
     margin = MARGINS[device] if options.margin is None else options.margin
-    planted = max(PLANTED, 2 * margin) if options.planted is None else options.planted
+    fixed = {"margin": margin, "level": options.level, "rounds": options.rounds}
+    Settings(**fixed)  # refuses what is no margin before that is made use of
+    usual = min(1.0, max(PLANTED, 2 * margin))
+    planted = usual if options.planted is None else options.planted
     if not margin < planted <= 1:
         msg = (
             f"planted {planted:g} is not a share above the margin of {margin:g} and up to 1; "
-            f"pass for example {2 * margin:g}"
+            f"pass for example {usual:g}"
         )
         raise ValueError(msg)
     names = ("base", "head", "exact_only", "accept", "accepted", "out")
@@ -86,13 +89,20 @@ def make_plan(options: Namespace) -> Plan:
     if plan.is_of_folders:
         return plan
     asks = requested_cells(options, device)
-    fixed = {"margin": margin, "level": options.level, "rounds": options.rounds}
     return replace(plan, asks=asks, settings=Settings(**fixed, comparisons=len(asks)))
 
 
 def requested_cells(options: Namespace, device: str) -> tuple[Ask, ...]:
     """What is to be compared: blocks, experiments, or both."""
     names = options.block or ([] if options.experiment else requests.DEFAULT_BLOCKS)
+    for name in names:
+        package = name.partition(":")[0].partition(".")[0]
+        if ":" in name and package in HARNESS:
+            msg = (
+                f"{name!r}: of both revisions {package!r} is this suite's own package, which measures them; "
+                "give yours another name"
+            )
+            raise ValueError(msg)
     shape = {name: getattr(options, name) or usual for name, usual in SHAPES[device].items()}
     sizes = shape.pop("size")
     shape |= {name: getattr(options, name) for name in ("batch", "mode", "dtype", *select.OF_OWN)}

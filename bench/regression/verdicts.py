@@ -81,7 +81,7 @@ def _of_cell(group: Sequence[Comparison]) -> Iterator[Finding]:
         update: dict[str, Any] = {"reason": reason}
         if verdict != finding.verdict:
             not_worse = other is not None and (other.not_worse or other.verdict in NOT_WORSE)
-            update |= {"verdict": "INCONCLUSIVE", "not_worse": not_worse}
+            update |= {"verdict": "INCONCLUSIVE", "not_worse": not_worse, "was_worse": True}
         yield finding.model_copy(update=update)
 
 
@@ -93,6 +93,7 @@ def _of_rounds(comparison: Comparison) -> Iterator[Finding]:
     ]
     if memory := memory_of(comparison):
         quantities.append((CALL_MEMORY, "memory", "bytes", memory))
+    yield from _of_waiting(comparison)
     for quantity, kind, unit, rounds in quantities:
         decision = decide(rounds, **rule_of(comparison))
         fields = _fields(decision)
@@ -106,3 +107,24 @@ def _of_rounds(comparison: Comparison) -> Iterator[Finding]:
             fields |= {name: statistics.median(medians), f"{name}_rounds": medians}
         fields |= {"cell": comparison.gate_cell, "launches": comparison.second.launches}
         yield Finding(quantity=quantity, kind=kind, unit=unit, **fields)
+
+
+def _of_waiting(comparison: Comparison) -> Iterator[Finding]:
+    """By the wall clock, if the head is slower by that one alone: it waits, or has given up threads."""
+    if "wall" not in comparison.clocks[1:]:
+        return
+    first, wall = (decide_comparison(comparison, clock) for clock in (comparison.clocks[0], "wall"))
+    if wall.verdict == "SLOWER" != first.verdict:
+        name = CLOCK_TIMES[comparison.clocks[0]]
+        fields = _fields(wall) | {
+            "verdict": "INCONCLUSIVE",
+            "reason": f"slower by the wall clock ({wall.reason}) and not by {name}, which decides: does it wait?",
+        }
+        yield Finding.model_validate(
+            {
+                "cell": comparison.gate_cell,
+                "quantity": CLOCK_TIMES["wall"],
+                "kind": "time",
+                **fields,
+            }
+        )

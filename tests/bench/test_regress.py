@@ -144,6 +144,15 @@ def judge_the_records_again(repository, capsys):
         (["--base", "base", "--planted", "0.01"], "planted 0.01 is not a share above the margin"),
         (["--base", "base", "--accept", ""], "--accept needs a reason"),
         (["--base", "base", "--rounds", "3"], "3 rounds decide nothing"),
+        (["--base", "base", "--margin", "nan"], "margin nan is not a share between 0 and 1"),
+        (
+            ["--base", "base", "--margin", "0.6", "--planted", "0.5"],
+            "planted 0.5 is not a share above the margin of 0.6 and up to 1; pass for example 1",
+        ),
+        (
+            ["--base", "base", "--block", "bench.mine:make"],
+            "'bench.mine:make': of both revisions 'bench' is this suite's own package",
+        ),
         (
             ["--base", "records", "--head", "base"],
             "'records' is a folder of records, 'base' is not",

@@ -11,6 +11,8 @@ from bench.records.record import (
     Record,
     Timing,
 )
+from bench.regression.examine import Examined
+from bench.regression.requests import Ask
 from bench.regression.verdicts import findings
 
 ROUNDS = 20
@@ -38,6 +40,7 @@ def comparison(
     failure=None,
     planted=0.0,
     control=1.0,
+    wall=None,
 ):
     """A comparison of these ratios over the first arm; with a ratio `planted` it has that arm too."""
     more = {"planted": (planted,)} if planted else {}
@@ -48,7 +51,9 @@ def comparison(
                 "process": ArmReadings(
                     first=(1.0,), control=(control,), second=(ratio * factor,), **more
                 ),
-                "wall": ArmReadings(first=(1.0,), control=(1.0,), second=(9.0,)),
+                "wall": ArmReadings(
+                    first=(1.0,), control=(1.0,), second=((wall or ratio) * factor,)
+                ),
             },
             memory=memory and ArmReadings(first=(100.0,), control=(100.0,), second=(memory,)),
         )
@@ -135,3 +140,18 @@ def timed(seconds, **fields):
     timing = Timing(clock="process", samples_s=(seconds,) * 3)
     memory = MeasuredMemory(high_water_bytes=1000)
     return record(source="measured", timings=(timing,), memory=memory, environment=where(**fields))
+
+
+def examined(name="apnb", *, failure=None):
+    record = Record(
+        source="predicted",
+        experiment="regress",
+        cell="0",
+        subject=name,
+        axes={"block": name, "size": "9x7"},
+        size="9x7",
+        measures=Measures(),
+        environment=WHERE,
+        failure=failure,
+    )
+    return Examined(ask=Ask(arm=name, size="9x7"), base=record, head=record)
