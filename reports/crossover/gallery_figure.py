@@ -57,7 +57,7 @@ def _draw_gallery(axes: Plot, points: Sequence[Point]) -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axes.margins(x=0.15, y=0.15)
+    axes.margins(x=0.25, y=0.15)
     axes.grid(visible=True, color=INK, alpha=0.15, linewidth=0.6)
     axes.set(xlabel="MACs of one call (G)", ylabel="memory of one call, predicted (MiB)")
     model.label_points(axes, points)

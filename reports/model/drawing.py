@@ -4,14 +4,17 @@ A file of its own shows the light colours. The same drawing gives the same bytes
 """
 
 import io
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from matplotlib import axes as matplotlib_axes
     from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
 
 # Not imported for this: matplotlib takes longer than all of reports.
 Plot: TypeAlias = "matplotlib_axes.Axes"
@@ -36,6 +39,8 @@ STYLE: Any = {
 }
 
 
+# How many times as far as its own point another one has to be from a name.
+APART = 2
 # Where a label may stand about its point, in points of type, the first that is free.
 LABEL_PLACES = (
     *(((8, 0), "left", "center"), ((-8, 0), "right", "center")),
@@ -94,7 +99,10 @@ def label_point(
 
 
 def label_points(axes: Plot, points: Sequence[tuple[str, float, float]]) -> None:
-    """Write each name beside its point, within the axes, over no other name or point if there is such a place."""
+    """Write each name beside its point, within the axes, over no other name or point if there is such a place.
+
+    Rather where no other point is nearly as near, whose name it could be taken for.
+    """
     from matplotlib.backends.backend_agg import RendererAgg
 
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
@@ -104,17 +112,27 @@ def label_points(axes: Plot, points: Sequence[tuple[str, float, float]]) -> None
     taken: list[Annotation] = []
     for name, x, y in points:
         label = partial(label_point, axes, name, (x, y), fontsize=9)
-        for offset, side, height in LABEL_PLACES:
+        own = tuple(axes.transData.transform((x, y)))
+        for alone, (offset, side, height) in product((True, False), LABEL_PLACES):
             text = label(offset=offset, ha=side, va=height)
             box = text.get_window_extent(renderer)
             covers = box.count_overlaps([other.get_window_extent(renderer) for other in taken])
             inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
-            if inside and not covers and not box.count_contains(dots):
+            near = APART * _distance(box, own)
+            is_alone = all(dot == own or _distance(box, dot) >= near for dot in dots)
+            if inside and not covers and not box.count_contains(dots) and (is_alone or not alone):
                 break
             text.remove()
         else:
             text = label(offset=LABEL_PLACES[0][0])
         taken.append(text)
+
+
+def _distance(box: "Bbox", dot: Sequence[float]) -> float:
+    """Of a point from the nearest place of a box, in pixels."""
+    across = max(box.x0 - dot[0], 0, dot[0] - box.x1)
+    up = max(box.y0 - dot[1], 0, dot[1] - box.y1)
+    return math.hypot(across, up)
 
 
 def use_log_axes(axes: Plot, ticks: Mapping[int, str], *, xlabel: str, ylabel: str) -> None:
