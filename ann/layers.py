@@ -4,6 +4,7 @@ Axes: n images, c channels, h height, w width.
 """
 
 import copy
+from contextlib import suppress
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
@@ -89,3 +90,16 @@ def share(module: nn.Module) -> nn.Module:
     """Copy a module's structure; the copy has the very parameters and buffers of the original."""
     tensors = (*module.parameters(), *module.buffers())
     return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+
+
+@torch.no_grad()
+def draw_zeros(module: nn.Module) -> None:
+    """Draw each weight that is zero throughout, as W_o begins, from torch's random numbers.
+
+    Weights of a layout that can't be filled, or made in inference mode, stay as they are.
+    """
+    for weight in module.parameters():
+        with suppress(RuntimeError):
+            is_number = weight.is_floating_point() or weight.is_complex()
+            if weight.numel() and is_number and not weight.any():
+                weight.normal_(std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 0.1)

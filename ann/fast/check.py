@@ -16,6 +16,7 @@ from torch import Tensor, distributed, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ann.blocks import AS_IT_IS
+from ann.layers import draw_zeros
 from ann.spec import BlockSpec
 
 # Images of the first side are enough for all our networks; a backbone of somebody's may want more.
@@ -73,7 +74,9 @@ def check_block(block: nn.Module, fast: nn.Module, rewrite: Rewrite, *, trains: 
     shapes = [(2 if trains else 1, width, *MAP_SIZE) for width in widths]
     if trains:
         block, fast = copy.deepcopy((block, fast))  # together: they share their tensors
-        _fill_zeros(block)
+        with _undisturbed(block):
+            torch.manual_seed(1)
+            draw_zeros(block)
         if not _waits_for_others(block):
             _compare_calls(block, fast, rewrite, call=partial(_training_outcome, shapes=shapes))
     _compare_calls(block, fast, rewrite, call=partial(_eval_outcome, shapes=shapes))
@@ -172,15 +175,6 @@ def _drawn_maps(shapes: Iterable[tuple[int, ...]], module: nn.Module) -> list[Te
     generator = torch.Generator().manual_seed(0)
     maps = (torch.randn(shape, generator=generator, device="cpu") for shape in shapes)
     return [x.to(weight.device, weight.dtype) for x in maps]
-
-
-@torch.no_grad()
-def _fill_zeros(module: nn.Module) -> None:
-    generator = torch.Generator().manual_seed(1)
-    for weight in module.parameters():
-        if not weight.any():
-            values = torch.randn(weight.shape, generator=generator, device="cpu")
-            weight.copy_(values * (weight[0].numel() ** -0.5 if weight.dim() > 1 else 1))
 
 
 def _waits_for_others(module: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from ann import build
 from ann.implementations import implement
+from ann.layers import draw_zeros
 from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
 from bench.workloads import factories, number_formats
 from bench.workloads.outputs import tensor_leaves
@@ -131,7 +132,7 @@ def make_workload(
         module = build_module(cell)
         if device != "meta":
             _move_module(module, device)
-            _draw_zeros(module)
+            draw_zeros(module)
         if prepare is not None:
             prepare(module)
         return complete_workload(cell, module, runs=device != "meta")
@@ -232,15 +233,6 @@ def input_shapes(cell: Cell) -> tuple[tuple[int, ...], ...]:
         "nlc": (batch, height * width, channels),
     }
     return (shapes[cell.subject.layout],) * cell.subject.inputs
-
-
-def _draw_zeros(module: nn.Module) -> None:
-    for weight in module.parameters():
-        # Not of a layout without such operators, or of what was made in inference mode.
-        with torch.no_grad(), suppress(RuntimeError):
-            is_number = weight.is_floating_point() or weight.is_complex()
-            if weight.numel() and is_number and not weight.any():
-                weight.normal_(std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 0.1)
 
 
 def warm_device(cell: Cell, device: str) -> None:
