@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from bench.predict.fake import attention_kernels, autocast, calls, results, shapes, unwatched
+from bench.predict.fake import attention_kernels, autocast, calls, results, shapes, unwatched, views
 from bench.predict.fake.autocast import CPU, META, Arguments, Keywords, Mode, Overload
 
 Device = Literal["cpu", "cuda"]
@@ -129,7 +129,10 @@ class _Fakes(Mode):
     def follow(self, func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
         if kwargs.get("device") == META:  # as C++ takes a GPU's tensors to be
             kwargs["device"] = self.device
-        return _follow(func, args, kwargs)
+        views.follow_changes(args)
+        result = _follow(func, args, kwargs)
+        views.note_changes(func, args)
+        return result
 
 
 def _follow(func: Overload, args: Arguments, kwargs: Keywords) -> Any:  # noqa: ANN401
@@ -237,6 +240,7 @@ def on(device: Device, *, gpu: attention_kernels.GpuRules | None = None) -> Iter
     """
     with ExitStack() as stack:
         stack.callback(_kept.clear)
+        stack.callback(views.forget)
         stack.enter_context(unwatched.adding_in_place())
         stack.enter_context(unwatched.uncompiled())
         stack.callback(_stored_counts.clear)
