@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from bench.records import SETTING_AXES, Record
+from bench.records import SETTING_AXES, Failure, Record
 from bench.run.job_records import Source, timestamp
 from experiments.spec import Job, Measurement, TrainingJob
 
@@ -140,6 +140,17 @@ def _line(experiment: str, name: str, size: str, axes: Mapping[str, object]) -> 
     return f"{experiment} {name} {size}{seed}"
 
 
+def _no_reading(failure: Failure | None) -> str:
+    if failure is None:
+        return ""
+    # What a machine lacks, or is known not to hold, is no fault of a run.
+    return (
+        f" not run: {failure.reason}"
+        if failure.kind in ("unavailable", "foreseen")
+        else f" failed ({failure.kind})"
+    )
+
+
 def remaining(seconds: float) -> str:
     """Say how long it takes yet."""
     if seconds < 90:  # below that minutes are too coarse
@@ -165,9 +176,8 @@ def plain_lines(
 
     def tell(record: Record) -> None:
         if record.source == "measured":
-            failed = f" failed ({record.failure.kind})" if record.failure else ""
             name = _line(record.experiment, record.subject, record.size, record.axes)
-            write(f"{name}{failed}")
+            write(f"{name}{_no_reading(record.failure)}")
 
     def keep_telling() -> None:
         while not ended.is_set():

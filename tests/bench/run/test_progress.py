@@ -112,21 +112,24 @@ def test_predictions_are_over_when_the_last_one_is_there():
     assert state.is_predicted
 
 
-def test_each_measured_cell_has_a_line_and_a_failed_one_says_so():
+def test_each_measured_cell_has_a_line_and_one_without_a_reading_says_so():
     state, _ = made()
     stream = io.StringIO()
     failed = Failure(kind="timeout", reason="slow")
+    absent = Failure(kind="unavailable", reason="measured on cuda alone")
     with plain_lines(state, stream) as tell:
         for record in (
             record_of(CELLS[0], "predicted"),
             record_of(CELLS[0]),
             record_of(CELLS[1], failure=failed),
+            record_of(CELLS[1], failure=absent),
         ):
             state.finish(record)
             tell(record)
-    first, second = stream.getvalue().splitlines()
+    first, second, third = stream.getvalue().splitlines()
     assert first.startswith("[2/4] test b8 9x8; about ")
     assert second.startswith("[3/4] test b9 9x9 failed (timeout); about ")
+    assert third.startswith("[4/4] test b9 9x9 not run: measured on cuda alone; about ")
 
 
 def test_where_nothing_ends_for_long_a_line_says_what_runs():
