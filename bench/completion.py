@@ -13,6 +13,7 @@ from ann.catalogue import BLOCKS, NETWORKS
 from ann.spec import Implementation
 from bench.analysis import DEVICES
 from experiments.catalogue import EXPERIMENTS, TRAININGS
+from experiments.variants import GALLERY
 
 Completer = Callable[..., Iterable[str]]
 
@@ -50,8 +51,8 @@ def _experiments(prefix: str, **_: Any) -> Iterable[str]:  # noqa: ANN401
 
 
 COMPLETERS: dict[str, Completer] = {
-    "block": _arms(*BLOCKS),
-    "compare": _arms(*BLOCKS, *NETWORKS),
+    "block": _arms(*BLOCKS, *GALLERY),
+    "compare": _arms(*BLOCKS, *GALLERY, *NETWORKS),
     "network": _arms(*NETWORKS),
     "predict": lambda **_: tuple(DEVICES),
     "fits": lambda **_: tuple(DEVICES),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ann.spec import Size
-from experiments import select
+from experiments import select, variants
 from experiments.spec import Cell
 
 GALLERY, GALLERY_SIZES = "gallery", "gallery-sizes"
@@ -22,29 +22,10 @@ USUAL_CHANNELS = 512
 SIDES = (16, 32, 64, 128, 256)
 TRAINED_BATCH = 2
 
-# What `--block` takes, by the name that the table has. NB and APNB add their context to the input, as others do.
+# NB and APNB add their context to the input, as others do.
 BLOCKS_BY_NAME: Mapping[str, str] = {
-    "nb-residual": "nb-residual",
-    "apnb-residual": "apnb-residual",
-    "dnl": "dnl",
-    "ema": "ann.gallery:ExpectationMaximisation",
-    "cc": "ann.gallery:CrissCross",
-    "ocr": "ann.gallery:ObjectContext",
-    "psp": "ann.gallery:PyramidPooling",
-    "aspp": "ann.gallery:aspp",
-    "gc": "ann.gallery:gc",
-    "se": "ann.gallery:se",
-    "mha": "ann.gallery:multi_head",
-    "segformer": "ann.gallery:segformer",
-    "pvtv2-linear": "ann.gallery:pvtv2_linear",
-    "p2t": "ann.gallery:PooledAttention",
-    "swin": "ann.gallery:swin",
-    "nystrom": "ann.gallery:nystrom",
-    "linformer": "ann.gallery:Linformer",
-    "efficient-attention": "ann.gallery:EfficientAttention",
-    "lka": "ann.gallery:LargeKernel",
-    "msca": "ann.gallery:MultiScaleConvolution",
-}
+    name: name for name in ("nb-residual", "apnb-residual", "dnl")
+} | variants.GALLERY
 
 
 def gallery_cells(

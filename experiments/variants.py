@@ -11,24 +11,55 @@ from ann.spec import Implementation, unknown
 from experiments.factories import split_implementation
 from experiments.spec import Cell
 
+# Blocks of the gallery by the names that its table has; where each is made, as somebody's own would be.
+GALLERY: Mapping[str, str] = {
+    "ema": "ann.gallery:ExpectationMaximisation",
+    "cc": "ann.gallery:CrissCross",
+    "ocr": "ann.gallery:ObjectContext",
+    "psp": "ann.gallery:PyramidPooling",
+    "aspp": "ann.gallery:aspp",
+    "gc": "ann.gallery:gc",
+    "se": "ann.gallery:se",
+    "mha": "ann.gallery:multi_head",
+    "segformer": "ann.gallery:segformer",
+    "pvtv2-linear": "ann.gallery:pvtv2_linear",
+    "p2t": "ann.gallery:PooledAttention",
+    "swin": "ann.gallery:swin",
+    "nystrom": "ann.gallery:nystrom",
+    "linformer": "ann.gallery:Linformer",
+    "efficient-attention": "ann.gallery:EfficientAttention",
+    "lka": "ann.gallery:LargeKernel",
+    "msca": "ann.gallery:MultiScaleConvolution",
+}
 IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 
 
 def parse(text: str) -> tuple[str, Implementation]:
     """Read an arm: a name, and how it is computed (`plain` where nothing is said).
 
-    A name is one of the catalogue or somebody's own `package.module:factory`, with arguments or without, which may be
-    followed by `:IMPLEMENTATION` as well. ValueError names the nearest and all that are allowed.
+    A name is one of the catalogue or the gallery, or somebody's own `package.module:factory`, with arguments or
+    without, which may be followed by `:IMPLEMENTATION` as well; one of the gallery gives its factory. ValueError names
+    the nearest and all that are allowed.
     """
     name, colon, rest = text.partition(":")
     if name in BLOCKS or name in NETWORKS:
         return name, (_implementation(rest, of=text) if colon else "plain")
+    if name in GALLERY:
+        return GALLERY[name], (_implementation(rest, of=text) if colon else "plain")
     # Without a dot, a block's name with a slip rather than a package that holds a factory.
     is_slip = "." not in name and rest in IMPLEMENTATIONS
-    if not colon or (is_slip and difflib.get_close_matches(name, BLOCKS, n=1)):
-        raise ValueError(unknown("block", name, BLOCKS))
+    known = (*BLOCKS, *GALLERY)
+    if not colon or (is_slip and difflib.get_close_matches(name, known, n=1)):
+        raise ValueError(_unknown_block(name, known))
     factory, way = split_implementation(text)
     return factory, "plain" if way is None else _implementation(way, of=text)
+
+
+def _unknown_block(name: str, known: Sequence[str]) -> str:
+    module, dot, factory = name.rpartition(".")
+    if dot and module and factory:
+        return f"unknown block {name!r}; a block of a module is written {module}:{factory}"
+    return unknown("block", name, known) + ", or package.module:factory of your own or of a library"
 
 
 def is_own(text: str) -> bool:

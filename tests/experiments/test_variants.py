@@ -15,6 +15,8 @@ from experiments import variants
         ("my.blocks:make", ("my.blocks:make", "plain")),
         ("my.blocks:make:compiled", ("my.blocks:make", "compiled")),
         ("blocks:fast", ("blocks:fast", "plain")),
+        ("psp", ("ann.gallery:PyramidPooling", "plain")),
+        ("psp:compiled", ("ann.gallery:PyramidPooling", "compiled")),
     ],
 )
 def test_an_arm_is_a_name_and_an_implementation(text, expected):
@@ -28,6 +30,12 @@ def test_an_arm_is_a_name_and_an_implementation(text, expected):
         ("apbn:fast", "unknown block 'apbn'; did you mean 'apnb'\\?"),
         ("apnb:fats", "arm 'apnb:fats': unknown implementation 'fats'; did you mean 'fast'\\?"),
         ("apnb:", "unknown implementation ''; allowed are plain, fast, sdpa"),
+        (
+            "pps",
+            "unknown block 'pps'; did you mean 'psp'\\? .*, or package.module:factory of your own",
+        ),
+        ("pps:fast", "unknown block 'pps'; did you mean 'psp'\\?"),
+        ("my.blocks.make", "unknown block 'my.blocks.make'; .* is written my.blocks:make"),
         ("my.blocks:make:quick", "arm 'my.blocks:make:quick': unknown implementation 'quick'"),
     ],
 )
