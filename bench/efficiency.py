@@ -22,7 +22,7 @@ an implementation (`apnb:fast`), or somebody's own `package.module:factory`.
 
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -177,7 +177,8 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
     if options.fresh:
         run.set_records_aside(options.out)
     start = partial(run.run_cells, out=options.out, device=device)
-    predicted = cli.follow(start(measurements, source="predicted"), total=len(measurements))
+    follow = partial(_follow, asked=measurements)
+    predicted = follow(start(measurements, source="predicted"), total=len(measurements))
     report = reports.gallery_report if options.gallery else reports.efficiency_report
     # Printed before the others; the gallery has one table.
     first_table = int(options.format == "table" and not options.gallery)
@@ -185,7 +186,7 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
         reports.show(report(predicted)[:1])
     budgeted = _budgeted(measurements, predicted, options, device=device)
     executed = () if device == "meta" else budgeted
-    measured = cli.follow(
+    measured = follow(
         start(executed, source="measured"),
         total=len(executed),
         show=lambda seen: reports.drawn(report((*predicted, *seen))[first_table : first_table + 1]),
@@ -194,6 +195,18 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
     _say_what_is_old(measured, began=began, out=options.out)
     _print(everything, report(everything)[first_table:], options.format)
     return max(_strict_status(options, _uncounted(predicted)), _status(everything))
+
+
+def _follow(
+    records: "Iterator[Record]",
+    *,
+    asked: Sequence[Cell],
+    **options: Any,  # noqa: ANN401
+) -> "tuple[Record, ...]":
+    """Wait for records as `cli.follow`; give them in the order of what was asked, whatever is on file."""
+    places = {cell.id: place for place, cell in enumerate(asked)}
+    found = cli.follow(records, **options)
+    return tuple(sorted(found, key=lambda record: places.get(record.cell, -1)))
 
 
 def _status(rows: "Sequence[Record]") -> int:
@@ -237,7 +250,7 @@ def _predict(options: Namespace) -> int:
     _import_factories(measurements)
     with cli.locked(options.out):
         start = run.run_cells(measurements, options.out, source="predicted", device="meta")
-        predicted = cli.follow(start, total=len(measurements))
+        predicted = _follow(start, total=len(measurements), asked=measurements)
     if options.gallery:
         _print(predicted, reports.gallery_report(predicted, chosen), options.format)
         return max(_strict_status(options, _uncounted(predicted)), _status(predicted))

@@ -157,6 +157,14 @@ def test_csv_on_standard_output_is_csv_alone(tmp_path):
     assert [row["block"] for row in rows] == ["nb"]
 
 
+def test_rows_stand_as_they_were_asked_for_whatever_is_on_file(tmp_path):
+    options = (*TINY, "--device", "meta", "--format", "csv", "--out", str(tmp_path))
+    call(*options, "--block", "psp")
+    done = call(*options, "--block", "apnb", "psp", "nb")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["block"] for row in rows] == ["apnb", "psp", "nb"]
+
+
 def test_the_papers_numbers_stand_beside_the_predictions(tmp_path):
     done = call("--device", "meta", "--out", str(tmp_path))
     for figure in ("601.4", "7797", "618.48", "70.56"):
