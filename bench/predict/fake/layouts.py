@@ -7,6 +7,7 @@ of PyTorch 2.11 and 2.15 (aten/src/ATen/native/ConvUtils.h, `*_conv_use_channels
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from math import prod
 from typing import Any
 
 import torch
@@ -96,6 +97,21 @@ def _contiguous(_: Arguments, result: Any) -> Any:  # noqa: ANN401
     return tuple(_laid(each, torch.contiguous_format) for each in result)
 
 
+def _in_room_of(*places: int) -> LayoutRule:
+    """In a storage that has room for what those arguments are together, from which the kernel went on.
+
+    So has a loss that is a single number (Loss.cpp), and an image that was put together of columns (Col2Im.cpp).
+    """
+
+    def laid(args: Arguments, result: Tensor) -> Tensor:
+        shape = torch.broadcast_shapes(*(args[at].shape for at in places))
+        elements = max(prod(shape), result.numel())
+        room = torch.empty(elements, dtype=result.dtype, device="meta")
+        return room.as_strided(result.shape, result.stride())
+
+    return laid
+
+
 def _lay_batch_norm(args: Arguments, result: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """A processor gives no statistics back in inference, and in training those of the map's type."""
     maps, *others = args[:5]
@@ -163,6 +179,11 @@ ON_GPU: Mapping[Overload, LayoutRule] = {
     OPS.native_batch_norm_backward.default: _wanted,
     OPS.native_group_norm_backward.default: _wanted,
     OPS.native_layer_norm_backward.default: _wanted,
+    OPS.mse_loss.default: _in_room_of(0, 1),
+    OPS.smooth_l1_loss.default: _in_room_of(0, 1),
+    OPS.soft_margin_loss.default: _in_room_of(0),
+    OPS.binary_cross_entropy.default: _in_room_of(0),
+    OPS.col2im.default: _in_room_of(0),
     OPS.mse_loss_backward.default: _contiguous,
     OPS.smooth_l1_loss_backward.default: _contiguous,
     OPS.rrelu_with_noise.default: _contiguous,

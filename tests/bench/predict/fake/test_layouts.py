@@ -54,6 +54,18 @@ MODULES = {
     "log sigmoid": lambda: Function(nn.LogSigmoid()),
     "random leak": lambda: Function(nn.RReLU()),
     "squares": lambda: Function(lambda x: F.mse_loss(x, 2 * x, reduction="none")),
+    "mean of squares": lambda: Function(lambda x: x * F.mse_loss(x, x.mean(1, True).expand_as(x))),
+    "smooth mean": lambda: Function(lambda x: x * F.smooth_l1_loss(x, 2 * x)),
+    "sum of margins": lambda: Function(
+        lambda x: F.soft_margin_loss(x, x.sign().detach(), reduction="sum")
+    ),
+    "cross entropy": lambda: Function(
+        lambda x: F.binary_cross_entropy(x.sigmoid(), x.sigmoid().detach())
+    ),
+    "unfolded": lambda: Function(nn.Unfold(3, padding=1)),
+    "folded": lambda: Function(
+        lambda x: F.fold(F.unfold(x, 2, stride=2) * 2, (12, 12), 2, stride=2)
+    ),
     "smooth": lambda: Function(lambda x: F.smooth_l1_loss(x, 2 * x, reduction="none")),
     "upsampled": lambda: Function(nn.Upsample(scale_factor=2, mode="bilinear")),
     "pooled": lambda: Function(nn.AdaptiveAvgPool2d(5)),
@@ -82,7 +94,8 @@ class Layouts(Mode):
             [stride for size, stride in zip(x.shape, x.stride(), strict=True) if size > 1]
             for x in tensors((result,))
         ]
-        self.rows.append((str(func), [x.shape for x in tensors((result,))], laid))
+        room = [x.untyped_storage().nbytes() for x in tensors((result,))]
+        self.rows.append((str(func), [x.shape for x in tensors((result,))], laid, room))
         return result
 
 
@@ -153,7 +166,7 @@ def test_what_an_lstm_keeps_for_the_way_back_is_what_the_processors_kernel_keeps
     def kept_bytes(module, x):
         with Layouts() as seen:
             module(x)
-        (shapes,) = (shapes for name, shapes, _ in seen.rows if "mkldnn_rnn_layer" in name)
+        (shapes,) = (shapes for name, shapes, *_ in seen.rows if "mkldnn_rnn_layer" in name)
         return shapes[3].numel()
 
     real = kept_bytes(module, x)
