@@ -207,7 +207,9 @@ def _shaped(func: Overload, args: Arguments, kwargs: Keywords, *, on_cpu: bool =
     """Run the operator's kernel for meta tensors."""
     leaves = tree_leaves((args, kwargs))
     # Numbers are tensors without axes, and do not decide the type of the result.
-    has_numbers = any(isinstance(leaf, FakeTensor) for leaf in leaves)
+    # Those that are put together with others are looked at like them.
+    is_joined = any(isinstance(each, list) and calls.tensors(each) for each in args)
+    has_numbers = not is_joined and any(isinstance(leaf, FakeTensor) for leaf in leaves)
     args, kwargs = tree_map(partial(_elements, keep_numbers=has_numbers), (args, dict(kwargs)))
     if any(argument.name == "device" for argument in func._schema.arguments):  # noqa: SLF001
         kwargs["device"] = META

@@ -247,3 +247,10 @@ def test_a_copy_of_a_module_has_the_shapes_of_the_module():
         copied = copy.deepcopy(block)
     assert [one.shape for one in copied.parameters()] == [one.shape for one in block.parameters()]
     assert {one.device.type for one in copied.parameters()} == {"cuda"}
+
+
+@pytest.mark.parametrize("join", [torch.stack, lambda parts: torch.cat([x[None] for x in parts])])
+def test_numbers_are_put_together_with_fakes(join):
+    with fake_tensor.on("cpu"):
+        mean = fake_tensor.as_fake(torch.zeros(3), "cpu").mean()
+        assert join([mean, torch.tensor(1.0)]).shape == (2,)
