@@ -253,7 +253,8 @@ def cross_checked_counts(
     """Count one call, and compare the count with all others that there are.
 
     Nothing is executed of what is fake or on meta, but by fvcore a small copy: not to `execute` leaves
-    that out for code that is not known, of which torch's counter is asked in the same call. `spec` and
+    that out for code that is not known, of which torch's counter is asked in the same call, after one that
+    may have made what is made once. `spec` and
     `size` are a block's, for its formula and the released script's count. Of modules of one `kind` one
     copy is executed.
 
@@ -264,7 +265,7 @@ def cross_checked_counts(
         module,
         inputs,
         mode=mode,
-        first=numbers is nullcontext,
+        first=execute and numbers is nullcontext,
         numbers=numbers,
         # A module that is not known is not executed, and has no formula.
         second=None if execute else torch_macs,

@@ -194,16 +194,18 @@ def count(
 
     The module is as before afterwards: mode, running statistics and gradients. On meta and fake
     tensors nothing is executed. Inputs have a gradient only if they ask for one. `numbers` makes the
-    context of a forward pass, autocast's or one that does nothing; a call of inference that is not the
-    `first` in its context finds what autocast has cast. A `second` counter is asked of the same call.
+    context of a forward pass, autocast's or one that does nothing. One that is not the `first` comes after a
+    forward pass: what that made once is there, and in inference what autocast has cast. A `second` counter is
+    asked of the same call.
 
     Raises:
         ValueError: in `train`, no output depends on a parameter.
     """
     ledger = Ledger(second)
     with unchanged(module, mode=mode), ledger, numbers() if mode == "eval" else nullcontext():
-        if mode == "eval" and not first:
-            run(module, inputs, mode=mode, numbers=numbers)
+        if not first:
+            with torch.set_grad_enabled(mode == "train"), numbers():
+                module(*inputs)
             ledger.clear()
         run(module, inputs, mode=mode, numbers=numbers)
     operators = ledger.operators

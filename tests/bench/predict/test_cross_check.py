@@ -246,6 +246,29 @@ def test_torchs_counter_is_asked_of_the_same_call():
     assert counted.torch_macs == counted.macs
 
 
+class Prepared(nn.Module):
+    """Does more in its first call than in later ones, which a buffer tells."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+        self.register_buffer("is_ready", torch.tensor(False))
+
+    def forward(self, x):
+        if not self.is_ready:
+            x = x @ self.layer.weight
+            self.is_ready.fill_(True)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(("mode", "products"), [("eval", 1), ("train", 2)])
+def test_of_somebodys_own_module_a_call_that_is_not_the_first_is_counted(mode, products):
+    counts = cross_check.cross_checked_counts(
+        Prepared(), (torch.randn(4, 8),), mode=mode, execute=False
+    )
+    assert counts.macs == products * 4 * 8 * 8
+
+
 def test_torchs_counter_knows_no_bilinear_layer():
     rows, counted = second(nn.Bilinear(4, 5, 6), torch.ones(3, 4), torch.ones(3, 5))
     assert rows["_trilinear"][1] is None
