@@ -27,11 +27,19 @@ OURS = ("ann", "bench", "experiments", "reports")
 LONGEST = 300  # characters of an error's text
 # How errors of scripted modules begin, whatever happened.
 SCRIPTED = "The following operation failed in the TorchScript interpreter"
+NEEDS_VALUES = (
+    "; it needs values, and a prediction has none: it can be measured (--device cpu or cuda)"
+)
 # What torch's errors don't say.
 ADVICE = {
+    r"Tensor\.item\(\) cannot be called on meta tensors": NEEDS_VALUES,
+    r"\.(numpy|tolist)\(\) is not supported for tensor subclasses": NEEDS_VALUES,
+    r"register_meta function for torch\.nonzero\(\)": NEEDS_VALUES,
+    "cannot repeat_interleave a meta tensor without output_size": NEEDS_VALUES,
+    "attempted to run this operator with Meta tensors, but there was no fake impl": NEEDS_VALUES,
     "Expected more than 1 value per channel when training": "; a norm of one value can't train, pass --batch 2",
-    r"forward\(\) missing \d+ required positional argument": "; --inputs 2 gives it two maps",
 }
+MISSING_INPUTS = re.compile(r"forward\(\) missing (\d+) required positional argument")
 
 
 def exit_failure(code: int | None, last_words: str = "") -> Failure:
@@ -82,6 +90,9 @@ def one_line(error: BaseException) -> str:
     ):
         text = f"{type(error).__name__}: {text}" if text else f"{type(error).__name__} (no text)"
     hint = next((advice for words, advice in ADVICE.items() if re.search(words, str(error))), "")
+    if missing := MISSING_INPUTS.search(str(error)):
+        inputs = 1 + int(missing[1])
+        hint = f"; --inputs {inputs} gives it {inputs} maps"
     places = ", in ".join(_places(frames))
     return f"{text}{hint}{f' ({places})' if places else ''}"
 

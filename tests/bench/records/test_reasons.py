@@ -96,7 +96,14 @@ def test_of_a_library_that_was_called_both_lines_are_said(tmp_path, monkeypatch)
     ("text", "advice"),
     [
         ("Expected more than 1 value per channel when training, got input size", "pass --batch 2"),
-        ("Pair.forward() missing 1 required positional argument: 'low'", "--inputs 2 gives it two"),
+        (
+            "Pair.forward() missing 1 required positional argument: 'low'",
+            "--inputs 2 gives it 2 maps",
+        ),
+        (
+            "f.forward() missing 2 required positional arguments: 'k' and 'v'",
+            "--inputs 3 gives it 3 maps",
+        ),
     ],
 )
 def test_errors_of_torch_that_an_option_mends_name_it(text, advice):
