@@ -97,13 +97,24 @@ def _contiguous(_: Arguments, result: Any) -> Any:  # noqa: ANN401
     return tuple(_laid(each, torch.contiguous_format) for each in result)
 
 
-def _in_room_of(*places: int) -> LayoutRule:
+def _in_room_of(operator: Overload, *places: int, asked: Arguments = ((8,), (8,))) -> LayoutRule:
     """In a storage that has room for what those arguments are together, from which the kernel went on.
 
     So has a loss that is a single number (Loss.cpp), and an image that was put together of columns (Col2Im.cpp).
+    The first is taken for a fault (pytorch/pytorch#185647), so the installed version is `asked`, with zeros
+    of such shapes.
     """
 
+    @cache
+    def keeps_room() -> bool:
+        with _disable_current_modes(), torch.device("cpu"):
+            shapes = (torch.zeros(each) if isinstance(each, tuple) else each for each in asked)
+            made: Tensor = operator(*shapes)
+        return made.untyped_storage().nbytes() > made.nbytes
+
     def laid(args: Arguments, result: Tensor) -> Tensor:
+        if not keeps_room():
+            return result
         shape = torch.broadcast_shapes(*(args[at].shape for at in places))
         elements = max(prod(shape), result.numel())
         room = torch.empty(elements, dtype=result.dtype, device="meta")
@@ -173,17 +184,20 @@ def _workspace_bytes(width: int, hidden: int, dtype: torch.dtype) -> tuple[float
     return each, totals[0] - each
 
 
+# Four columns of a kernel of 2x2 over 3x3, and how they lie.
+COLUMNS = ((1, 4, 4), [3, 3], [2, 2], [1, 1], [0, 0], [1, 1])
+
 ON_GPU: Mapping[Overload, LayoutRule] = {
     OPS.convolution.default: partial(_lay_convolution, on_cpu=False),
     OPS.convolution_backward.default: partial(_lay_convolution, on_cpu=False, at=1),
     OPS.native_batch_norm_backward.default: _wanted,
     OPS.native_group_norm_backward.default: _wanted,
     OPS.native_layer_norm_backward.default: _wanted,
-    OPS.mse_loss.default: _in_room_of(0, 1),
-    OPS.smooth_l1_loss.default: _in_room_of(0, 1),
-    OPS.soft_margin_loss.default: _in_room_of(0),
-    OPS.binary_cross_entropy.default: _in_room_of(0),
-    OPS.col2im.default: _in_room_of(0),
+    OPS.mse_loss.default: _in_room_of(OPS.mse_loss.default, 0, 1),
+    OPS.smooth_l1_loss.default: _in_room_of(OPS.smooth_l1_loss.default, 0, 1),
+    OPS.soft_margin_loss.default: _in_room_of(OPS.soft_margin_loss.default, 0),
+    OPS.binary_cross_entropy.default: _in_room_of(OPS.binary_cross_entropy.default, 0),
+    OPS.col2im.default: _in_room_of(OPS.col2im.default, 0, asked=COLUMNS),
     OPS.mse_loss_backward.default: _contiguous,
     OPS.smooth_l1_loss_backward.default: _contiguous,
     OPS.rrelu_with_noise.default: _contiguous,

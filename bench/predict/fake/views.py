@@ -49,7 +49,7 @@ def follow_changes(args: Arguments) -> None:
         ):
             base = view._base  # noqa: SLF001
             if base is not None and base.dtype == view.dtype and view.requires_grad:
-                view.register_hook(partial(_lay_by_strides, *_places(view, base)))  # type: ignore[no-untyped-call]
+                view.register_hook(partial(_lay_by_strides, *_places(view, base)))
 
 
 def forget() -> None:
@@ -61,7 +61,7 @@ def _places(view: Tensor, base: Tensor) -> tuple[int, tuple[int, ...], int]:
     """How many elements the base spans, and where among them the view's are: strides and offset."""
     steps = zip(base.shape, base.stride(), strict=True)
     spanned = 1 + sum((size - 1) * stride for size, stride in steps)
-    return spanned, view.stride(), view.storage_offset() - base.storage_offset()
+    return spanned, view.stride(), int(view.storage_offset() - base.storage_offset())
 
 
 def _lay_by_strides(
