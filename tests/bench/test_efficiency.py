@@ -25,6 +25,24 @@ def call(*arguments, cwd=ROOT, **options):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)
 
 
+@pytest.fixture
+def tell(tmp_path, capsys, monkeypatch):
+    """The command in this process, where nothing is executed: status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    before = {*sys.modules}
+
+    def run(*arguments):
+        status = efficiency.main([*TINY, "--device", "meta", "--out", "out", *arguments])
+        return status, *capsys.readouterr()
+
+    yield run
+    for name in {*sys.modules} - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
 def asked(*arguments):
     return efficiency.cells(efficiency.parser().parse_args(arguments))
 
@@ -157,11 +175,10 @@ def test_csv_on_standard_output_is_csv_alone(tmp_path):
     assert [row["block"] for row in rows] == ["nb"]
 
 
-def test_rows_stand_as_they_were_asked_for_whatever_is_on_file(tmp_path):
-    options = (*TINY, "--device", "meta", "--format", "csv", "--out", str(tmp_path))
-    call(*options, "--block", "psp")
-    done = call(*options, "--block", "apnb", "psp", "nb")
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+def test_rows_stand_as_they_were_asked_for_whatever_is_on_file(tell):
+    tell("--block", "psp")
+    _, text, _ = tell("--block", "apnb", "psp", "nb", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["block"] for row in rows] == ["apnb", "psp", "nb"]
 
 
@@ -188,7 +205,7 @@ def test_somebodys_own_module_is_measured(tmp_path):
     assert "failure" not in measured
 
 
-def test_strictly_what_is_in_no_count_is_an_error_that_names_the_operators(tmp_path):
+def test_strictly_what_is_in_no_count_is_an_error_that_names_the_operators(tell, tmp_path):
     (tmp_path / "grown.py").write_text(
         "import torch\n"
         "class Own(torch.nn.Conv2d):\n"
@@ -197,12 +214,12 @@ def test_strictly_what_is_in_no_count_is_an_error_that_names_the_operators(tmp_p
         "        return x @ torch.linalg.matrix_exp(x.mT @ x).mean((0, 1))\n"
         "def block(channels):\n    return Own(channels, channels, 1)\n"
     )
-    asked = ("--block", "grown:block", "--device", "meta", "--size", "8x8")
-    assert call_beside(tmp_path, *asked).returncode == 0
-    done = call_beside(tmp_path, *asked, "--strict")
-    assert done.returncode == 1
-    assert "not counted: aten.linalg_matrix_exp (1 call)" in done.stderr
-    assert call_beside(tmp_path, *asked[2:], "--strict").returncode == 0  # ours
+    asked = ("--block", "grown:block", "--size", "8x8")
+    assert tell(*asked)[0] == 0
+    status, _, errors = tell(*asked, "--strict")
+    assert status == 1
+    assert "not counted: aten.linalg_matrix_exp (1 call)" in errors
+    assert tell("--size", "8x8", "--strict")[0] == 0  # ours
 
 
 def test_what_somebodys_own_module_prints_is_not_among_the_records(tmp_path):
@@ -235,24 +252,21 @@ class Tokens(torch.nn.Linear):
 """
 
 
-def test_what_fails_is_a_row_with_its_place_and_status_1_and_the_others_go_on(tmp_path):
+def test_what_fails_is_a_row_with_its_place_and_status_1_and_the_others_go_on(tell, tmp_path):
     (tmp_path / "failing.py").write_text(FAILING)
-    blocks = ("failing:wrong", "failing:ends", "failing:Tall")
-    done = call_beside(tmp_path, "--device", "meta", "--block", *blocks)
-    assert done.returncode == 1, done.stderr
-    wrong, ends, tall = json.loads(done.stdout)
+    asked = ("--block", "failing:wrong", "failing:ends", "failing:Tall", "--format")
+    status, text, _ = tell(*asked, "json")
+    assert status == 1
+    wrong, ends, tall = json.loads(text)
     place = "(failing.py, line 5); made by wrong(channels=8)"
     assert wrong["failure"]["reason"] == f"can't be predicted: AssertionError (no text) {place}"
     assert "SystemExit: 7 (failing.py, line 8)" in ends["failure"]["reason"]
     assert tall["measures"]["counts"]["macs"] == 8 * 8 * 9 * 7
     for form in ("table", "markdown", "latex", "csv"):
-        env = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "", "COLUMNS": "300"}
-        shown = call(
-            *TINY, "--device", "meta", "--block", *blocks, "--format", form, cwd=tmp_path, env=env
-        )
-        assert shown.returncode == 1
-        text = shown.stdout.replace("\\", "")
-        assert "AssertionError (no text) (failing.py, line 5)" in " ".join(text.split())
+        status, text, _ = tell(*asked, form)
+        assert status == 1
+        shown = " ".join(text.replace("\\", "").split())
+        assert "AssertionError (no text) (failing.py, line 5)" in shown
 
 
 def test_a_class_is_measured_at_the_one_size_that_it_is_made_for(tmp_path):

@@ -176,7 +176,7 @@ def first_iteration(folder):
 @pytest.mark.parametrize(
     ("kills", "trained"),
     [
-        (2, True),
+        (1, True),
         pytest.param(20, True, marks=pytest.mark.slow),
         pytest.param(200, False, marks=pytest.mark.slow),
     ],
