@@ -37,6 +37,7 @@ ADVICE = {
     r"register_meta function for torch\.nonzero\(\)": NEEDS_VALUES,
     "cannot repeat_interleave a meta tensor without output_size": NEEDS_VALUES,
     "attempted to run this operator with Meta tensors, but there was no fake impl": NEEDS_VALUES,
+    "We could not find the fake impl for this operator": NEEDS_VALUES,
     "Expected more than 1 value per channel when training": "; a norm of one value can't train, pass --batch 2",
 }
 MISSING_INPUTS = re.compile(r"forward\(\) missing (\d+) required positional argument")
