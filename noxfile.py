@@ -204,7 +204,9 @@ def cluster(session: nox.Session) -> None:
 def zoo(session: nox.Session) -> None:
     """Hold what is predicted of 29 packages' blocks against real calls; six minutes."""
     sync(session, "bench", "reports", "test", "zoo")
-    session.run("python", "-m", "pytest", "-q", "tests/zoo", *session.posargs)
+    session.run(
+        "python", "-m", "pytest", "-q", "-m", "slow or not slow", "tests/zoo", *session.posargs
+    )
 
 
 @nox.session

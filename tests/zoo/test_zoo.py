@@ -29,7 +29,12 @@ from tests.zoo import adapters
 from tests.zoo.blocks import BLOCKS, PACKAGES
 
 ATEN = torch.ops.aten
-CASES = [(block, mode) for block in BLOCKS for mode in block.modes]
+# Steps of training in `nox -s zoo` alone.
+CASES = [
+    pytest.param((block, mode), marks=[pytest.mark.slow] if mode == "train" else [])
+    for block in BLOCKS
+    for mode in block.modes
+]
 # The packages' own, on what will be removed from torch and the like.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
