@@ -21,9 +21,9 @@ _changed: dict[int, ref[Tensor]] = {}
 def note_changes(func: Overload, args: Arguments) -> None:
     """Remember the view that an operator has changed in place."""
     if torch.is_grad_enabled() and _is_in_place(func):
-        view: Tensor = args[0]
-        if view._is_view():  # noqa: SLF001  # torch has no public name for it
-            _changed[id(view)] = ref(view)
+        for view in calls.tensors(args[:1]):
+            if view._is_view():  # noqa: SLF001  # torch has no public name for it
+                _changed[id(view)] = ref(view)
 
 
 @cache

@@ -39,6 +39,12 @@ def changed_as_the_map_is_used(x):
     return x.exp()
 
 
+def several_changed(x):
+    views = [x.flatten(2).transpose(1, 2), x.exp().flatten(2)]
+    torch._foreach_mul_(views, 2.0)
+    return views[0].cos() + views[1].mT.cos()
+
+
 def changed_without_gradient(x):
     with torch.no_grad():
         x.detach().flatten(2).relu_()
@@ -61,6 +67,7 @@ STEPS = {
     "twice": changed_twice,
     "for two": changed_and_used_by_two,
     "its base is used": changed_as_the_map_is_used,
+    "several": several_changed,
     "no gradient": changed_without_gradient,
     "no view": a_copy_changed,
 }
