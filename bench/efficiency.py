@@ -22,7 +22,7 @@ an implementation (`apnb:fast`), or somebody's own `package.module:factory`.
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -198,7 +198,7 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
 
 
 def _follow(
-    records: "Iterator[Record]",
+    records: "Iterable[Record]",
     *,
     asked: Sequence[Cell],
     **options: Any,  # noqa: ANN401

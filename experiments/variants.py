@@ -44,7 +44,7 @@ def parse(text: str) -> tuple[str, Implementation]:
     name, colon, rest = text.partition(":")
     if name in BLOCKS or name in NETWORKS:
         return name, (_implementation(rest, of=text) if colon else "plain")
-    if name in GALLERY:
+    if name in GALLERY and (not colon or rest in IMPLEMENTATIONS):  # else a module of that name
         return GALLERY[name], (_implementation(rest, of=text) if colon else "plain")
     # Without a dot, a block's name with a slip rather than a package that holds a factory.
     is_slip = "." not in name and rest in IMPLEMENTATIONS

@@ -254,9 +254,8 @@ def cross_checked_counts(
 
     Nothing is executed of what is fake or on meta, but by fvcore a small copy: not to `execute` leaves
     that out for code that is not known, of which torch's counter is asked in the same call, after one that
-    may have made what is made once. `spec` and
-    `size` are a block's, for its formula and the released script's count. Of modules of one `kind` one
-    copy is executed.
+    may have made what is made once. `spec` and `size` are a block's, for its formula and the released
+    script's count. Of modules of one `kind` one copy is executed.
 
     Raises:
         DisagreementError: two counts of the matrix work differ by more than 0.1 %.

@@ -16,6 +16,8 @@ from experiments import variants
         ("my.blocks:make:compiled", ("my.blocks:make", "compiled")),
         ("blocks:fast", ("blocks:fast", "plain")),
         ("psp", ("ann.gallery:PyramidPooling", "plain")),
+        ("aspp:make", ("aspp:make", "plain")),
+        ("aspp:make:compiled", ("aspp:make", "compiled")),
         ("psp:compiled", ("ann.gallery:PyramidPooling", "compiled")),
     ],
 )
