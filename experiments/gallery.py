@@ -24,8 +24,9 @@ TRAINED_BATCH = 2
 
 # NB and APNB add their context to the input, as others do.
 BLOCKS_BY_NAME: Mapping[str, str] = {
-    name: name for name in ("nb-residual", "apnb-residual", "dnl")
-} | variants.GALLERY
+    **{name: name for name in ("nb-residual", "apnb-residual", "dnl")},
+    **variants.GALLERY,
+}
 
 
 def gallery_cells(
