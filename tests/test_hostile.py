@@ -234,11 +234,11 @@ class Harmful:
 def test_a_damaged_checkpoint_is_read_or_refused(tmp_path_factory, suffix, content):
     path = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
     path.write_bytes(content)
-    state, refusal = tried(lambda: checkpoints.read(path))
+    opened, refusal = tried(lambda: checkpoints.read(path))
     if refusal:
         assert path.name in refusal
     else:
-        assert all(isinstance(item, torch.Tensor) for item in state.values())
+        assert all(isinstance(item, torch.Tensor) for item in opened.state.values())
 
 
 @settings(max_examples=EXAMPLES, **QUIET)

@@ -81,16 +81,20 @@ def load_backbone(features: nn.Module, path: Path) -> None:
     in timm's order; a classifier is left aside. A file that is no checkpoint is a ValueError, and
     so are weights that don't fit: the message lists what does not.
     """
-    state = {_bare(key): tensor for key, tensor in read(path).items()}
+    state = {_bare(key): tensor for key, tensor in read(path).state.items()}
     classifiers = (*CLASSIFIERS, "bn2.") if "conv_head.weight" in state else CLASSIFIERS
     state = {key: tensor for key, tensor in state.items() if not key.startswith(classifiers)}
     current = features.state_dict()
     state |= {key: current[key] for key in current if key.startswith(ADDED)}
     try:
-        fill(features, state, _keys_by_name(current, state))
+        fill(features, state, _keys_by_name(current, state), advise=_advise)
     except ValueError as error:
         msg = f"{path} as weights of a backbone: {error}"
         raise ValueError(msg) from error
+
+
+def _advise(*_: object) -> str:
+    return "pass the weights of this backbone, or build the one that they are of"
 
 
 def _keys_by_name(keys: Iterable[str], state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -1,47 +1,69 @@
 """Checkpoints: published ones read into our networks, and our networks' weights in the published layouts.
 
-Read are the official layout (MendelXu/ANN), mmseg's, semseg's PSANet, DenseASPP's, and our own `state_dict`. Nothing is
+Read are the official layout (MendelXu/ANN), mmseg's, semseg's PSANet, DenseASPP's, and our own `state_dict`, in what
+mmengine, Lightning, DeepSpeed, accelerate, torch's wrappers and our own trainings put around them. Nothing foreign is
 unpickled, and nothing is loaded unless everything fits.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
-from pickle import UnpicklingError
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ann.checkpoints.keys import fold_biases, layout_keys, tell_layout
+from ann.checkpoints.keys import (
+    AUXILIARY,
+    fold_biases,
+    layout_keys,
+    tell_layout,
+)
+from ann.checkpoints.reading import Opened, State, open_nested, read
 
 # Batch norm counts its batches; old files don't, and nothing here reads the count.
 COUNTER = ".num_batches_tracked"
 SHOWN = 8
 
-State = dict[str, Tensor]
+Misfits = Mapping[str, Sequence[str]]
 
 
-def load(net: nn.Module, source: str | PathLike[str] | Mapping[str, object]) -> str:
+class Loaded(NamedTuple):
+    """The layout of what was loaded, and what a user should know about it."""
+
+    layout: str
+    notes: tuple[str, ...]
+
+
+def load(net: nn.Module, source: str | PathLike[str] | Mapping[str, object]) -> Loaded:
     """Load a whole checkpoint into a network made by `ann.build.network`.
 
     Batch norm's counters of batches may be missing. A query that is the key's module stands in the file twice, and
-    both must be the same. The network is changed only if everything fits.
+    both must be the same; one may be missing. What lies outside of the module in which the file has the network, such
+    as the weights of a loss, is left aside. The network is changed only if everything fits.
 
     Args:
         net: the network.
         source: a file (`.pth`, `.pt` or `.safetensors`) or what it holds.
 
     Returns:
-        The layout of the file: `own`, `official`, `mmseg`, `semseg` or `denseaspp`.
+        The layout of the file (`own`, `official`, `mmseg`, `semseg` or `denseaspp`), and notes, such as that the
+        weights are averaged ones.
 
     Raises:
         ValueError: the file can't be read without unpickling, its layout is unknown, or a tensor is missing, left
             over or of another shape; the message lists them.
     """
-    state = read(source) if isinstance(source, str | PathLike) else open_nested(source)
-    layout = tell_layout(state)
-    fill(net, state, layout_keys(net, layout))
-    return layout
+    opened = read(source) if isinstance(source, str | PathLike) else open_nested(source)
+    layout, prefix = tell_layout(opened.state)
+    state = {key: value for key, value in opened.state.items() if key.startswith(prefix)}
+    notes, aside = list(opened.notes), sorted(set(opened.state) - set(state))
+    if aside:
+        notes.append(f"left aside, outside of {prefix.rstrip('.')!r}: {_listed(aside)}")
+    state = {key.removeprefix(prefix): value for key, value in state.items()}
+    keys = layout_keys(net, layout)
+    fill(net, state, keys, advise=_advise_on_network)
+    return Loaded(layout, tuple(notes))
 
 
 def to_layout(net: nn.Module, layout: str) -> State:
@@ -60,24 +82,33 @@ def to_layout(net: nn.Module, layout: str) -> State:
     return {name: state[key] for name, key in keys.items() if key in state}
 
 
-def fill(module: nn.Module, state: Mapping[str, Tensor], keys: Mapping[str, str]) -> None:
+def fill(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    keys: Mapping[str, str],
+    *,
+    advise: Callable[[Misfits, Mapping[str, Tensor]], str],
+) -> None:
     """Copy the state of a file into a module if it fits to the last tensor.
 
     `keys` maps names in the file to keys of the module. What further names of one key hold, as a shared query's do,
     must be equal to what its first one holds. The ValueError lists what is missing, left over, of another shape or
-    unequal.
+    kind, or unequal, and ends in what `advise` says to those lists and the state.
     """
     current = module.state_dict()
     if any(tensor.is_meta for tensor in current.values()):
         msg = "the network is on the meta device and holds no weights; build it on a real one to load a checkpoint"
         raise ValueError(msg)
-    names: dict[str, str] = {}
-    for name, key in keys.items():
-        names.setdefault(key, name)
+    first: dict[
+        str, str
+    ] = {}  # names of keys in a layout, and those that the file has before those that it has not
+    for name, key in sorted(keys.items(), key=lambda pair: pair[0] not in state):
+        first.setdefault(key, name)
     at_hand = {name: key for name, key in keys.items() if name in state}
-    problems = {
+    weighed = {name: key for name, key in at_hand.items() if not key.endswith(COUNTER)}
+    misfits = {
         "missing": [
-            name for key, name in names.items() if name not in at_hand and not key.endswith(COUNTER)
+            name for key, name in first.items() if name not in at_hand and not key.endswith(COUNTER)
         ],
         "left over": sorted(set(state) - set(keys)),
         "of another shape": [
@@ -85,84 +116,66 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], keys: Mapping[str, str]
             for name, key in at_hand.items()
             if state[name].shape != current[key].shape
         ],
+        "of another kind of numbers": [
+            f"{name} {state[name].dtype} instead of {current[key].dtype}"
+            for name, key in weighed.items()
+            if _kind(state[name]) != _kind(current[key])
+        ],
         "different although query and key are one": [
-            name
-            for name, key in at_hand.items()
-            if names[key] in at_hand and not key.endswith(COUNTER)
-            if not torch.equal(state[name], state[names[key]])
+            name for name, key in weighed.items() if not torch.equal(state[name], state[first[key]])
         ],
     }
-    _refuse_misfits(problems)
-    loaded = {key: state[name] for key, name in names.items() if name in at_hand}
+    if any(misfits.values()):
+        lines = (
+            f"{len(items)} {kind}: {_listed(items)}" for kind, items in misfits.items() if items
+        )
+        msg = (
+            f"the checkpoint does not fit the network, nothing was loaded; {'; '.join(lines)}; "
+            f"{advise(misfits, state)}"
+        )
+        raise ValueError(msg)
+    loaded = {key: state[name] for key, name in first.items() if name in at_hand}
     module.load_state_dict(current | loaded)
 
 
-def _refuse_misfits(problems: Mapping[str, list[str]]) -> None:
-    lines = []
-    for kind, items in problems.items():
-        if items:
-            more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-            lines.append(f"{len(items)} {kind}: {', '.join(items[:SHOWN])}{more}")
-    if lines:
-        msg = (
-            f"the checkpoint does not fit the network, nothing was loaded; {'; '.join(lines)}; "
-            "build the network that it was saved from (same name, num_classes, backbone and auxiliary head)"
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return ", ".join(items[:SHOWN]) + more
+
+
+def _advise_on_network(misfits: Misfits, state: Mapping[str, Tensor]) -> str:
+    """Say what to do about a file that does not fit a network, by what is wrong with it."""
+    missing, left_over, shapes, *others = misfits.values()
+    advice = ""
+    if any(not tensor.numel() for tensor in state.values()):
+        advice = (
+            "its tensors are empty, as where DeepSpeed's ZeRO-3 keeps them in other files; gather them with the "
+            "zero_to_fp32.py that it puts beside them"
         )
-        raise ValueError(msg)
-
-
-def read(path: str | PathLike[str]) -> State:
-    """Read the tensors of a checkpoint file, without unpickling, whatever they are nested in.
-
-    A file that is not there, is no checkpoint or holds more than tensors and plain data is a ValueError.
-    """
-    file = Path(path)
-    if not file.is_file():
-        msg = f"no checkpoint at {file}; pass the path of a .pth, .pt or .safetensors file"
-        raise ValueError(msg)
-    try:
-        return open_nested(_read_file(file))
-    except ValueError as error:
-        msg = f"{file}: {error}"
-        raise ValueError(msg) from error
-
-
-def _read_file(file: Path) -> object:
-    if file.suffix == ".safetensors":
-        from safetensors import SafetensorError  # comes with timm, only for such files
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(file)
-        except SafetensorError as error:
-            msg = f"is no safetensors file ({error}); get it again"
-            raise ValueError(msg) from error
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        msg = (
-            "holds more than tensors and plain data, or is no checkpoint; only unpickling could read it, which may run "
-            "code; where you trust it, save its state_dict alone again: torch.save(dict(state_dict), PATH)"
+    elif any(name.startswith("ema_") for name in left_over):
+        advice = (
+            "names that begin with ema_ are the second set of weights of mmcv 1's EMA hook; leave them out: "
+            "torch.save({k: v for k, v in state_dict.items() if not k.startswith('ema_')}, 'weights.pth')"
         )
-        raise ValueError(msg) from error
-    except Exception as error:  # a file that is something else makes torch's reader fail in any way
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        msg = f"is no checkpoint, or not a whole one ({reason}); get it again"
-        raise ValueError(msg) from error
-
-
-def open_nested(content: object) -> State:
-    """Take the named tensors out of what a file holds: open `state_dict`, strip `module.` from the keys."""
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not state:
-        msg = f"holds no named tensors but {_kind_of(state)}; pass a state_dict"
-        raise ValueError(msg)
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            msg = f"holds no tensor but {_kind_of(value)} under {key!r}; pass a state_dict alone"
-            raise ValueError(msg)
-    return {key.removeprefix("module."): tensor for key, tensor in state.items()}
-
-
-def _kind_of(value: object) -> str:
-    return f"an empty {type(value).__name__}" if value == {} else f"a {type(value).__name__}"
+    elif missing and not any((left_over, shapes, *others)):
+        if all(name.startswith(AUXILIARY) for name in missing):
+            advice = (
+                "it has no auxiliary head; build the network without one (auxiliary_channels=None)"
+            )
+        elif all(name.startswith("head.") for name in state):
+            advice = "it is of a head alone, trained on a frozen backbone; save the whole network's state_dict"
+    elif left_over and not any((missing, shapes, *others)):
+        if all(name.startswith(AUXILIARY) for name in left_over):
+            advice = "it has an auxiliary head; build the network with one"
+    elif shapes and not any((missing, left_over, *others)):
+        classes = {int(size) for item in shapes for size in re.findall(r" \((\d+)", item)[:1]}
+        if len(classes) == 1:
+            count = classes.pop()
+            advice = f"it has {count} classes; build the network with num_classes={count}, or pass its data set"
+    return advice or (
+        "build the network that it was saved from (same name, num_classes, backbone and auxiliary head)"
+    )

@@ -5,7 +5,7 @@ directions: reading looks up the renamed key in the file, writing stores under i
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -122,18 +122,47 @@ CHECKPOINT_LAYOUTS = {
     "semseg": "layer0.",
     "denseaspp": "ASPP_3.",
 }
+# How keys of an auxiliary head begin, in any of them.
+AUXILIARY = ("auxiliary.", "auxiliary_head.", "dsn.", "aux.")
 # A key that still holds one of our own words has no name in the layout.
 _OURS = re.compile(r"(^|\.)(head|auxiliary|combine|out_norm|unary|lift|key|query)\.")
 
 
-def tell_layout(keys: Mapping[str, object]) -> str:
-    """Tell from its keys how a checkpoint is laid out; those of no known layout are a ValueError."""
+def tell_layout(keys: Iterable[str]) -> tuple[str, str]:
+    """Tell from its keys how a checkpoint is laid out, and the prefix of that layout's keys, which may be empty.
+
+    The module in which somebody's code has the network (`model.`, `net.`, ...) is such a prefix. Keys of no known
+    layout are a ValueError, and so are those of two networks.
+    """
+    names = tuple(keys)
+    found: dict[str, str] = {}
     for layout, sign in CHECKPOINT_LAYOUTS.items():
-        if any(key.startswith(sign) for key in keys):
-            return layout
+        for key in names:
+            at = 0 if key.startswith(sign) else key.find(f".{sign}") + 1
+            if at or key.startswith(sign):
+                found.setdefault(key[:at], layout)
+    if "" in found:
+        return found[""], ""
+    if len(found) == 1:
+        return next((layout, prefix) for prefix, layout in found.items())
+    if found:
+        one = min(found)
+        msg = (
+            f"holds several networks, under {', '.join(sorted(found))}; take one of them out: torch.save({{k: v for "
+            f"k, v in state_dict.items() if k.startswith({one!r})}}, 'weights.pth')"
+        )
+        raise ValueError(msg)
+    backbone = any(
+        re.match(r"(backbone\.)?(conv1|stem|layer1|features|patch_embed)\b", key) for key in names
+    )
     msg = (
-        f"the keys ({', '.join(list(keys)[:4]) or 'none'}, ...) are those of no known layout; known are "
-        f"{', '.join(CHECKPOINT_LAYOUTS)}; weights of a backbone alone go to pretrained='file:PATH'"
+        f"the keys ({', '.join(names[:4]) or 'none'}, ...) are those of no known layout; known are "
+        f"{', '.join(f'{layout} ({sign}*)' for layout, sign in CHECKPOINT_LAYOUTS.items())}; "
+        + (
+            "weights of a backbone alone go to pretrained='file:PATH'"
+            if backbone
+            else "rename the keys to one of them, which ann.checkpoints.to_layout writes for a network"
+        )
     )
     raise ValueError(msg)
 

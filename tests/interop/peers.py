@@ -1,0 +1,43 @@
+"""mmsegmentation's own networks, on a machine without mmcv's compiled operators."""
+
+import sys
+import types
+from pathlib import Path
+
+
+class Empty(types.ModuleType):
+    """In the place of mmcv's compiled operators, which these networks do not call."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
+def config(name):
+    """Read a configuration of mmsegmentation's, with batch norm in the place of that over several GPUs."""
+    for each in ("mmcv.ops", "mmcv.ops.point_sample"):
+        sys.modules.setdefault(each, Empty(each)).__path__ = []
+    import mmseg
+    from mmengine.config import Config
+
+    found = Config.fromfile(Path(mmseg.__file__).parent / ".mim" / "configs" / name)
+    _unsync(found.model)
+    found.model.pretrained = None
+    return found
+
+
+def _unsync(node):
+    for key, value in node.items():
+        if key == "norm_cfg":
+            value["type"] = "BN"
+        elif isinstance(value, dict):
+            _unsync(value)
+
+
+def segmentor(name):
+    """Build the network of a configuration, with random weights, for inference."""
+    found = config(name)
+    from mmseg.apis import init_model  # imports those operators
+
+    return init_model(found, device="cpu")
