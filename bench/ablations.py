@@ -63,9 +63,9 @@ def parser() -> cli.Parser:
         "--engine": "what runs the trainings: this machine's devices, or the Ray cluster of RAY_ADDRESS",
         "--slots": "trainings at once (default: one for each GPU; two without one); small networks may share a GPU",
         "--out": f"folder of the records; a run that was ended goes on there (default: {OUT}; {SMOKE_OUT})",
-        "--evaluate": "judge a published checkpoint on --dataset instead of training; needs --network",
+        "--evaluate": "evaluate a published checkpoint on --dataset instead of training; needs --network",
         "--network": "of the checkpoint, e.g. mmseg/ann-r50",
-        "--evaluation": "how it is judged (default: whole images)",
+        "--evaluation": "by which protocol (default: that of the network's source on the data set)",
         "--fresh": "",
         "--quiet": "write no line for each cell where standard error is no terminal",
     }
@@ -139,6 +139,12 @@ def setting_of(options: Namespace) -> Setting:
             "recipe"
         )
         raise ValueError(msg)
+    # Workers of a cluster run in folders of their own.
+    if options.root:
+        chosen["root"] = str(Path(options.root).absolute())
+    kind, _, place = (options.pretrained or "").partition(":")
+    if kind == "file" and place:
+        chosen["pretrained"] = f"file:{Path(place).absolute()}"
     return Setting(**chosen, seeds=tuple(range(seeds)))
 
 

@@ -22,7 +22,7 @@ class Dataset:
     size: Size  # of an image, for what inference costs; the most frequent one where they differ
     recipe: str = "paper"  # the usual one
     backbone: str | None = None  # the usual one; None for the network's own
-    evaluation: str = "whole"  # how validation images are evaluated, in `bench.training.protocols`
+    evaluation: str = "whole"  # how it is evaluated by those of whom `EVALUATIONS` says nothing
 
 
 _SCENE, _PHOTO = Size(width=256, height=64), Size(width=500, height=375)
@@ -37,6 +37,35 @@ DATASETS: dict[str, Dataset] = {
     "pascal-context-60": Dataset(num_classes=60, size=_PHOTO),
     **dict.fromkeys(("voc2012", "voc2012aug"), Dataset(num_classes=21, size=_PHOTO)),
 }
+
+# How the sources of networks and recipes evaluate on a data set, in `bench.training.protocols`: mmsegmentation 1.2.2
+# (test pipelines in configs/_base_/datasets, test_cfg of configs/{ann,pspnet}), MendelXu/ANN (hypes/seg/*.json, "test")
+# and hszhao/semseg (config/*/*_psanet101.yaml, TEST). A set that the source does not have is evaluated as
+# `Dataset.evaluation` says.
+_CONTEXT = ("pascal-context-59", "pascal-context-60")
+_VOC = ("voc2012", "voc2012aug")
+_OFFICIAL_EVALUATIONS = {
+    "cityscapes": "whole",
+    "ade20k": "official-ade20k",
+    **dict.fromkeys(_CONTEXT, "official-pascal-context"),
+}
+EVALUATIONS: dict[str, dict[str, str]] = {
+    "mmseg": {
+        "cityscapes": "whole",
+        **dict.fromkeys(("ade20k", *_VOC), "mmseg-short-side-512"),
+        **dict.fromkeys(_CONTEXT, "mmseg-pascal-context"),
+    },
+    **dict.fromkeys(("official", "paper"), _OFFICIAL_EVALUATIONS),
+    "semseg": {"cityscapes": "semseg-705", **dict.fromkeys(("ade20k", *_VOC), "semseg-465")},
+}
+
+
+def usual_evaluation(source: str, dataset: str) -> str:
+    """Name the protocol by which a source of networks or recipes evaluates on a data set.
+
+    `source` is the name of a network up to its slash, or that of a recipe.
+    """
+    return EVALUATIONS.get(source, {}).get(dataset, DATASETS[dataset].evaluation)
 
 
 # Whose weights are a package.
@@ -78,7 +107,7 @@ class Setting:
             root=self.root,
             recipe=recipe,
             iterations=recipe.length(self.budget),
-            evaluation=recipe.evaluation or data.evaluation,
+            evaluation=recipe.evaluation or usual_evaluation(recipe.name, self.dataset),
             pretrained=self.pretrained or ("package" if frozen else None),
             features=self.features,
         )

@@ -203,7 +203,8 @@ class Accuracy(Model):
     from far away. `empty_crops` are crops without a labelled pixel, which added nothing to the loss.
     `image_confusions` are the matrices of the images, in their order, which sum to `confusion`; as
     `ImageConfusions.unpack` reads them, none in old records. `features` are those of the backbone, which
-    was trained or kept as it was `pretrained`; `precision` is what the training computed in.
+    was trained or kept as it was `pretrained`; `precision` is what the training computed in. `notes` are on the file
+    of weights, where they came from one.
     """
 
     dataset: str
@@ -223,6 +224,7 @@ class Accuracy(Model):
     features: Literal["trained", "frozen"] = "trained"
     pretrained: str | None = None
     precision: str = ""
+    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _is_square(self) -> Self:
@@ -332,13 +334,14 @@ class Environment(Model):
 
 
 class Document(Model):
-    """Where a published number stands."""
+    """Where a published number stands; `protocols` is how its accuracies were evaluated, by their printed names."""
 
     title: str
     table: str
     row: str
     device: str | None = None
     note: str | None = None
+    protocols: dict[str, str] = Field(default_factory=dict)
 
 
 FailureKind = Literal["out-of-memory", "foreseen", "timeout", "unavailable", "import", "error"]

@@ -14,14 +14,15 @@ from torch.nn import functional
 
 from ann.layers import resize
 from ann.network import Logits, SegmentationNetwork
-from ann.spec import Size, look_up
+from ann.spec import Preprocessing, Size, look_up
 from bench.analysis import IGNORE
 from bench.records import ImageConfusions, ImageEntries
 from bench.training.data import EvaluationSet, normalise
 from bench.training.distributed import place
 from bench.training.protocols import PROTOCOLS, EvaluationProtocol
+from bench.training.resizing import resize_as_opencv
 
-Images = Float[Tensor, "n 3 height width"]
+Images = UInt8[Tensor, "n 3 height width"]
 Label = UInt8[Tensor, "height width"]
 
 
@@ -89,8 +90,7 @@ def evaluate(
 
     def predict(index: int) -> tuple[Logits, Label]:
         image, label = dataset[index]
-        batch = normalise(image.to(device), network.spec.preprocessing)[None]
-        return predict_scores(network, batch, chosen), label
+        return predict_scores(network, image.to(device)[None], chosen), label
 
     was_training = network.training
     network.eval().to(device)
@@ -136,49 +136,84 @@ def count_pixels(
 def predict_scores(
     network: SegmentationNetwork, images: Images, protocol: EvaluationProtocol
 ) -> Logits:
-    """Score the classes of every pixel of normalised images by a protocol, with a network in eval mode.
+    """Score the classes of every pixel of images by a protocol, with a network in eval mode.
 
     At the size of the images: mean logits over windows, scales and flips, or mean probabilities over scales and flips.
     """
     size = Size(height=images.shape[2], width=images.shape[3])
     total: Tensor | None = None
-    views = tuple(product(protocol.scales, (False, True) if protocol.flip else (False,)))
+    flips = (False, True) if protocol.flip and not protocol.by_window else (False,)
+    views = tuple(product(protocol.scales, flips))
     for scale, mirrored in views:
-        target = protocol.target(size, scale)
-        scaled = images
-        if target != size:
-            scaled = resize(images, torch.Size((target.height, target.width)), align_corners=False)
+        scaled = _view(images, protocol, scale, preprocessing=network.spec.preprocessing)
         logits = _predict_windows(network, scaled.flip(3) if mirrored else scaled, protocol)
         logits = logits.flip(3) if mirrored else logits
         if logits.shape[2:] != images.shape[2:]:
             aligned = protocol.resize == "bilinear" and network.spec.align_corners
             logits = functional.interpolate(
-                logits, images.shape[2:], mode=protocol.resize, align_corners=aligned
+                logits,
+                (size.height, size.width),
+                mode=protocol.resize,
+                align_corners=aligned and not protocol.by_window,
             )
-        scores = logits.softmax(dim=1) if protocol.average == "probabilities" else logits
+        probable = protocol.average == "probabilities" and not protocol.by_window
+        scores = logits.softmax(dim=1) if probable else logits
         total = scores if total is None else total + scores
     assert total is not None
     return total / len(views)
 
 
+def _view(
+    images: Images, protocol: EvaluationProtocol, scale: float, *, preprocessing: Preprocessing
+) -> Float[Tensor, "n 3 h w"]:
+    """Bring images to one of the scales of a protocol, normalised."""
+    size = Size(height=images.shape[2], width=images.shape[3])
+    target = protocol.target(size, scale)
+    first = protocol.target(size, 1.0) if protocol.scales_keep_corners else target
+    if protocol.pixels == "opencv" and first != size:
+        images = resize_as_opencv(images, first)
+    view = normalise(images, preprocessing)
+    if view.shape[2:] == (target.height, target.width):
+        return view
+    return resize(
+        view,
+        torch.Size((target.height, target.width)),
+        align_corners=protocol.scales_keep_corners,
+    )
+
+
 def _predict_windows(
-    network: SegmentationNetwork, images: Images, protocol: EvaluationProtocol
+    network: SegmentationNetwork, images: Float[Tensor, "n 3 h w"], protocol: EvaluationProtocol
 ) -> Logits:
     """Predict in the protocol's windows and average where they overlap."""
     height, width = images.shape[2:]
-    right, below = -width % protocol.multiple, -height % protocol.multiple
-    padded = functional.pad(images, (0, right, 0, below))
+    padding = protocol.padding(Size(height=height, width=width))
+    left, _, top, _ = padding
+    padded = functional.pad(images, padding)
     size = Size(height=padded.shape[2], width=padded.shape[3])
     windows = protocol.windows(size)
     if len(windows) == 1:
-        return network(padded)[..., :height, :width]
-    total: Tensor | None = None
-    count = images.new_zeros(1, 1, size.height, size.width)
-    for (top, bottom), (left, right) in windows:
-        logits = network(padded[..., top:bottom, left:right])
-        if total is None:
-            total = logits.new_zeros(*logits.shape[:2], size.height, size.width)
-        total[..., top:bottom, left:right] += logits
-        count[..., top:bottom, left:right] += 1
-    assert total is not None
-    return (total / count)[..., :height, :width]
+        scores = _predict_window(network, padded, protocol)
+    else:
+        total: Tensor | None = None
+        count = images.new_zeros(1, 1, size.height, size.width)
+        for rows, columns in windows:
+            part = (..., slice(*rows), slice(*columns))
+            found = _predict_window(network, padded[part], protocol)
+            if total is None:
+                total = found.new_zeros(*found.shape[:2], size.height, size.width)
+            total[part] += found
+            count[part] += 1
+        assert total is not None
+        scores = total / count
+    return scores[..., top : top + height, left : left + width]
+
+
+def _predict_window(
+    network: SegmentationNetwork, images: Float[Tensor, "n 3 h w"], protocol: EvaluationProtocol
+) -> Logits:
+    if not protocol.by_window:
+        return network(images)
+    views = (images, images.flip(3)) if protocol.flip else (images,)
+    scores = [network(view).softmax(dim=1) for view in views]
+    return scores[0] if len(views) == 1 else (scores[0] + scores[1].flip(3)) / 2

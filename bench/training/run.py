@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ from ann import build, checkpoints
 from ann.backbones import BACKBONES
 from ann.backbones.pretrained import find_weights
 from ann.network import SegmentationNetwork
-from ann.spec import look_up
+from ann.spec import NetworkSpec, Size, look_up
 from bench.records import Accuracy, write_whole
 from bench.training import data as sets
 from bench.training.data import Drawn, EvaluationSet, MirroredMaps
@@ -27,9 +27,9 @@ from bench.training.frozen import FrozenHead, check_frozen, evaluate_frozen, tra
 from bench.training.loop import train
 from bench.training.optim import precision_of
 from bench.training.pairing import share_start
-from bench.training.protocols import PROTOCOLS
+from bench.training.protocols import PROTOCOLS, EvaluationProtocol
 from experiments.spec import Evaluation, Job, TrainingJob
-from experiments.training import DATASETS, Setting
+from experiments.training import DATASETS, Setting, usual_evaluation
 
 # Images whose predictions are kept for the qualitative figure.
 PICTURES = 4
@@ -143,18 +143,27 @@ def evaluate_checkpoint(
     """Load a published checkpoint into a named network; return the cell for a record, and its validation accuracy.
 
     Whoever has the files can so check the tables of the model zoo. Of the setting the data set, its folder and the
-    backbone count; a protocol of None is the data set's usual one. ValueErrors are an unknown network or protocol, a
-    checkpoint that does not fit, and a missing set.
+    backbone count; a protocol of None is that of the network's source on the data set. ValueErrors are an unknown
+    network or protocol, a checkpoint that does not fit, and a missing set.
     """
-    data = DATASETS[setting.dataset]
+    data, source = DATASETS[setting.dataset], network.partition("/")[0]
+    chosen = protocol or usual_evaluation(source, setting.dataset)
+    how = look_up("protocol", chosen, PROTOCOLS)
     spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
-    chosen = protocol or data.evaluation
-    look_up("protocol", chosen, PROTOCOLS)
+    spec = _as_evaluated(spec, source, how)
     validation = sets.open_dataset(setting.dataset, setting.root, "val")
     model = build.network(spec)
-    checkpoints.load(model, checkpoint)
-    matrix = evaluate(model, validation, protocol=chosen, device=device)
-    accuracy = _accuracy(model, validation, matrix, protocol=chosen, iterations=0, train_images=0)
+    loaded = checkpoints.load(model, checkpoint)
+    matrix = evaluate(model, validation, protocol=how, device=device)
+    accuracy = _accuracy(
+        model,
+        validation,
+        matrix,
+        protocol=chosen,
+        iterations=0,
+        train_images=0,
+        notes=loaded.notes,
+    )
     cell = Evaluation(
         experiment="evaluation",
         axes={
@@ -169,6 +178,18 @@ def evaluate_checkpoint(
         evaluation=chosen,
     )
     return cell, accuracy
+
+
+def _as_evaluated(spec: NetworkSpec, source: str, protocol: EvaluationProtocol) -> NetworkSpec:
+    """Fit a network to what its source changes with the protocol: corners, and the mask of PSANet by its window."""
+    if protocol.align_corners is not None:
+        spec = replace(spec, align_corners=protocol.align_corners)
+    if source == "semseg" and protocol.window is not None:
+        window = protocol.window
+        # tool/train.py: twice the places of a crop at a sixteenth, less one
+        height, width = (2 * ((side - 1) // 16 + 1) - 1 for side in (window.height, window.width))
+        spec = replace(spec, mask=Size(height=height, width=width))
+    return spec
 
 
 def _accuracy(
@@ -204,8 +225,7 @@ def save_pictures(
     network.eval()
 
     def predict(image: Tensor) -> Tensor:
-        batch = sets.normalise(image.to(device), network.spec.preprocessing)[None]
-        scores = predict_scores(network, batch, PROTOCOLS[protocol])
+        scores = predict_scores(network, image.to(device)[None], PROTOCOLS[protocol])
         return scores[0].argmax(dim=0).to("cpu", torch.uint8)
 
     content = io.BytesIO()

@@ -36,7 +36,7 @@ from reports.model.drawing import (
     svg_of,
     use_log_axes,
 )
-from reports.model.frame import BY_COMMAND, Frame, build_frame, grouped
+from reports.model.frame import BY_COMMAND, Frame, build_frame, grouped, published_records
 from reports.model.layout import LaidCell, Layout, decimal, lay_out, plain, slug
 from reports.model.rows import (
     by_axes,

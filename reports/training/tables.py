@@ -1,11 +1,12 @@
 """Tables of what was trained: Tables 6 and 7 beside the paper's, every seed, what the text compares, checkpoints."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from bench.analysis import class_iou, mean_iou
+from bench.records import Accuracy
 from reports import model
 from reports.model import GIGA, Column, Field, Frame, Mark, Row, Spread, Table, Value, memory_column
 from reports.training.answers import study_notes
@@ -169,22 +170,13 @@ def _step_time(arm: Arm) -> Value:
 def evaluation_tables(frame: Frame) -> tuple[Table, ...]:
     """A table for each checkpoint that was evaluated."""
     rows = enumerate(model.rows_of_experiment(frame, "evaluation"), start=1)
-    return tuple(
-        _class_table(frame, row, number) for number, row in rows if row["accuracy"] is not None
-    )
+    return tuple(_class_table(row, number) for number, row in rows if row["accuracy"] is not None)
 
 
-def _class_table(frame: Frame, row: Row, number: int) -> Table:
+def _class_table(row: Row, number: int) -> Table:
     accuracy, axes = row["accuracy"], row["axes"]
     ious = zip(accuracy.classes, class_iou(accuracy.confusion), strict=True)
     protocol = f"evaluated by {accuracy.protocol!r} on the {accuracy.split} set"
-    published = ", ".join(
-        f"{row['published_miou_percent']:.2f} ({row['axes'].get('crop', '')}, {row['axes'].get('schedule', '')})"
-        for row in model.rows_of(frame[frame["protocol"] == "published"])
-        if all(row["axes"].get(name) == axes[name] for name in ("network", "dataset"))
-        and row["published_miou_percent"] is not None
-    )
-    missing = "The documents give no mIoU of this network on this set."
     return Table(
         name="evaluation" if number == 1 else f"evaluation-{number}",
         title=f"{axes['network']} on {axes['dataset']}, checkpoint {axes['checkpoint']}",
@@ -194,5 +186,40 @@ def _class_table(frame: Frame, row: Row, number: int) -> Table:
             ("mean", mean_iou(accuracy.confusion)),
         ),
         caption=f"{protocol}; {model.measuring_conditions([row])}",
-        notes=(f"Published mIoU by crop and iterations: {published}." if published else missing,),
+        notes=(
+            *(f"The file has {note}." for note in accuracy.notes),
+            *_published_notes(axes, accuracy),
+        ),
     )
+
+
+# What has a number under another name: the released network is Table 6's last row, and the augmented set of PASCAL VOC
+# is validated on VOC's images.
+_NETWORK_OF = {"official/ann-r101": "paper/afnb+apnb"}
+_DATASET_OF = {"voc2012": "voc2012aug"}
+
+
+def _published_notes(axes: Mapping[str, Any], accuracy: Accuracy) -> Iterator[str]:
+    """Published mIoU of the network on the set: of the same protocol, then of others with their names."""
+    network = _NETWORK_OF.get(axes["network"], axes["network"])
+    dataset = _DATASET_OF.get(axes["dataset"], axes["dataset"])
+    same, others = [], []
+    for record in model.published_records():
+        document, printed = record.document, record.measures.printed
+        # Tables 6 and 7 are of Cityscapes alone.
+        here = record.axes.get("network"), record.axes.get("dataset", "cityscapes")
+        if document is None or here != (network, dataset):
+            continue
+        row = [str(record.axes[name]) for name in ("crop", "schedule") if name in record.axes]
+        where = ", ".join(row) or document.table
+        for name, protocol in document.protocols.items():
+            if protocol == accuracy.protocol:
+                same.append(f"{printed[name]:.2f} ({where})")
+            else:
+                others.append(f"{printed[name]:.2f} ({where}; {protocol!r})")
+    if same:
+        yield f"Published mIoU under the same protocol, by crop and iterations: {', '.join(same)}."
+    if others:
+        yield f"Published under another protocol, not to be compared: {', '.join(others)}."
+    if not same and not others:
+        yield "The documents give no mIoU of this network on this set."

@@ -171,6 +171,30 @@ def test_a_checkpoint_is_evaluated_recorded_and_tabled(tmp_path, monkeypatch, ca
     assert "own.pth" in capsys.readouterr().out
 
 
+def test_a_checkpoint_of_our_own_training_is_evaluated_and_its_notes_shown(
+    tmp_path, monkeypatch, capsys
+):
+    torch.manual_seed(0)
+    network = build.network("paper/apnb", num_classes=16, backbone="tiny")
+    state = {"network": network.state_dict(), "trained": {}, "optimiser": {}}
+    torch.save(state | {"ema": network.state_dict()}, tmp_path / "training.pt")
+    monkeypatch.setitem(scenes.LENGTHS, "val", 1)
+    arguments = ("--evaluate", tmp_path / "training.pt", "--network", "paper/apnb")
+    options = ("--backbone", "tiny", "--device", "cpu", "--out", tmp_path / "out")
+    assert ablations.main(list(map(str, (*arguments, *options)))) == 0
+    (kept,) = record.read_records(tmp_path / "out" / "records.jsonl")
+    assert kept.measures.accuracy.confusion == evaluate(network, scenes.Scenes("val")).rows()
+    assert "averaged ones too, under 'ema', not read" in " ".join(capsys.readouterr().out.split())
+
+
+def test_places_are_told_to_workers_from_the_root_of_the_machine(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--dataset", "camvid", "--root", "set", "--pretrained", "file:weights.pth"]
+    setting = ablations.setting_of(ablations.parser().parse_args(arguments))
+    assert setting.root == str(tmp_path / "set")
+    assert setting.pretrained == f"file:{tmp_path / 'weights.pth'}"
+
+
 @pytest.mark.slow
 def test_two_processes_of_torchrun_train_one_network(tmp_path, own):
     command = [

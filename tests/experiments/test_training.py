@@ -9,7 +9,14 @@ from bench.training.protocols import PROTOCOLS
 from experiments.paper import table6, table7
 from experiments.recipes import Iterations
 from experiments.spec import TrainingJob
-from experiments.training import DATASETS, PROCEDURAL, Setting, cells
+from experiments.training import (
+    DATASETS,
+    EVALUATIONS,
+    PROCEDURAL,
+    Setting,
+    cells,
+    usual_evaluation,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENES = Setting()
@@ -104,6 +111,43 @@ def test_the_number_of_classes_is_that_of_the_reader(name):
     from bench.training.data.readers import DATASET_LAYOUTS
 
     assert DATASETS[name].num_classes == len(DATASET_LAYOUTS[name].classes().names)
+
+
+@pytest.mark.parametrize("source", EVALUATIONS)
+def test_protocols_of_sources_are_known_ones_of_known_sets(source):
+    assert EVALUATIONS[source].keys() <= DATASETS.keys()
+    assert set(EVALUATIONS[source].values()) <= PROTOCOLS.keys()
+
+
+@pytest.mark.parametrize(
+    ("source", "dataset", "expected"),
+    [
+        ("mmseg", "ade20k", "mmseg-short-side-512"),
+        ("mmseg", "cityscapes", "whole"),
+        ("official", "ade20k", "official-ade20k"),
+        ("semseg", "voc2012", "semseg-465"),
+        ("denseaspp", "cityscapes", "whole"),
+        ("mmseg", "camvid", "whole"),
+    ],
+)
+def test_a_set_is_evaluated_as_the_source_does(source, dataset, expected):
+    assert usual_evaluation(source, dataset) == expected
+
+
+@pytest.mark.parametrize("name", ["zoo_ann", "zoo_dnl", "table6", "table7"])
+def test_published_accuracies_name_a_known_protocol_each(name):
+    for item in record.read_records(ROOT / f"reports/published/{name}.jsonl"):
+        printed = {key for key in item.measures.printed if key.startswith("miou")}
+        assert item.document.protocols.keys() == printed
+        assert set(item.document.protocols.values()) <= PROTOCOLS.keys()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"), [("mmseg", "mmseg-short-side-512"), ("paper", "official-ade20k")]
+)
+def test_a_training_is_evaluated_as_its_recipe_s_source_does(recipe, expected):
+    setting = Setting(dataset="ade20k", root="/there", recipe=recipe)
+    assert setting.training().evaluation == expected
 
 
 def test_a_recipe_at_half_the_size_is_judged_and_costed_there():

@@ -15,6 +15,7 @@ from bench.records import ImageConfusions
 from bench.training.data.augment import normalise
 from bench.training.evaluate import ConfusionMatrix, evaluate, predict_scores
 from bench.training.protocols import PROTOCOLS, EvaluationProtocol
+from bench.training.resizing import resize_as_opencv
 
 CLASSES = 3
 
@@ -62,7 +63,17 @@ class Local(Pointwise):
 
 
 def images(height=24, width=40, seed=0):
-    return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (1, 3, height, width), generator=generator, dtype=torch.uint8)
+
+
+def normal(image):
+    return normalise(image, "imagenet-rgb")
+
+
+def exact(name, **changes):
+    """The protocol of that name without the rounding of pixels, which hides a little of the sums."""
+    return replace(PROTOCOLS[name], pixels="exact", **changes)
 
 
 def slide(window, stride, **fields):
@@ -142,7 +153,8 @@ def test_slide_is_whole_where_the_window_covers_the_image():
     net = Local()
     whole = predict_scores(net, images(), PROTOCOLS["whole"])
     torch.testing.assert_close(predict_scores(net, images(), slide(40, 13)), whole)
-    torch.testing.assert_close(predict_scores(net, images(), PROTOCOLS["mmseg-slide-769"]), whole)
+    sliding = exact("mmseg-slide-769", short_side=None, long_side=None)
+    torch.testing.assert_close(predict_scores(net, images(), sliding), whole)
 
 
 @torch.no_grad()
@@ -157,7 +169,7 @@ def test_overlapping_windows_are_averaged_by_count():
     net, image = Local(), images(8, 12)
     total, count = torch.zeros(1, CLASSES, 8, 12), torch.zeros(8, 12)
     for left in (0, 4):
-        total[..., left : left + 8] += net(image[..., left : left + 8])
+        total[..., left : left + 8] += net(normal(image)[..., left : left + 8])
         count[:, left : left + 8] += 1
     torch.testing.assert_close(predict_scores(net, image, slide(8, 4)), total / count)
 
@@ -176,14 +188,14 @@ def test_mmseg_averages_probabilities_over_scales_and_flips(align_corners):
     expected = torch.zeros(1, CLASSES, 16, 24)
     for scale in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75):
         size = (round(16 * scale), round(24 * scale))
-        scaled = functional.interpolate(image, size, mode="bilinear")
+        scaled = functional.interpolate(normal(image), size, mode="bilinear")
         for view, back in ((scaled, False), (scaled.flip(3), True)):
             logits = net(view)
             logits = functional.interpolate(
                 logits, (16, 24), mode="bilinear", align_corners=align_corners
             )
             expected += (logits.flip(3) if back else logits).softmax(dim=1) / 12
-    found = predict_scores(net, image, PROTOCOLS["mmseg-multi-scale-flip"])
+    found = predict_scores(net, image, exact("mmseg-multi-scale-flip"))
     torch.testing.assert_close(found, expected)
 
 
@@ -198,7 +210,9 @@ def test_the_official_test_has_the_largest_class_of_the_sum_of_logits():
     net, image = Local(), images(76, 76)
     total = torch.zeros(1, CLASSES, 76, 76)
     for side, starts in ((57, (0,)), (76, (0, 4)), (95, (0, 23))):
-        scaled = functional.interpolate(image, (side, side), mode="bilinear")
+        scaled = functional.interpolate(
+            normal(image), (side, side), mode="bilinear", align_corners=True
+        )
         for mirrored in (False, True):
             view = scaled.flip(3) if mirrored else scaled
             logits, count = torch.zeros(1, CLASSES, side, side), torch.zeros(side, side)
@@ -216,7 +230,7 @@ def test_an_image_is_filled_up_to_a_multiple_and_the_filling_cut_off():
     net = Pointwise()
     found = predict_scores(net, images(13, 21), EvaluationProtocol(multiple=8))
     assert net.sizes == [(16, 24)]
-    torch.testing.assert_close(found, net.convolution(images(13, 21)))
+    torch.testing.assert_close(found, net.convolution(normal(images(13, 21))))
 
 
 def test_logits_that_are_not_finite_are_an_error_that_names_the_image():
@@ -229,3 +243,33 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_image():
 def test_an_unknown_protocol_is_named_with_those_that_are_known():
     with pytest.raises(ValueError, match="unknown protocol 'hole'; allowed are whole, mmseg-slide"):
         look_up("protocol", "hole", PROTOCOLS)
+
+
+@torch.no_grad()
+def test_mmseg_brings_pixels_to_the_short_side_as_opencv_and_logits_back():
+    net, image = Local(), images(20, 30)
+    protocol = replace(PROTOCOLS["mmseg-short-side-512"], short_side=32, long_side=128)
+    scaled = resize_as_opencv(image, Size(height=32, width=48))
+    expected = functional.interpolate(net(normal(scaled)), (20, 30), mode="bilinear")
+    torch.testing.assert_close(predict_scores(net, image, protocol), expected)
+
+
+@torch.no_grad()
+def test_semseg_pads_to_its_window_and_averages_probabilities_of_both_mirrorings():
+    net, image = Local(), images(20, 30)
+    protocol = replace(
+        PROTOCOLS["semseg-465"],
+        window=Size(height=24, width=24),
+        stride=Size(height=16, width=16),
+        short_side=30,
+        long_side=30,
+    )
+    padded = functional.pad(normal(image), (0, 0, 2, 2))
+    total, count = torch.zeros(1, CLASSES, 24, 30), torch.zeros(24, 30)
+    for left in (0, 6):
+        part = padded[..., left : left + 24]
+        there, back = net(part).softmax(1), net(part.flip(3)).softmax(1).flip(3)
+        total[..., left : left + 24] += (there + back) / 2
+        count[:, left : left + 24] += 1
+    expected = (total / count)[..., 2:22, :]
+    torch.testing.assert_close(predict_scores(net, image, protocol), expected)

@@ -46,9 +46,12 @@ def test_windows_are_all_pairs_of_rows_and_columns(height, width, window, stride
 
 
 def test_the_cityscapes_validation_takes_eight_windows_of_769():
-    windows = PROTOCOLS["mmseg-slide-769"].windows(Size(height=1024, width=2048))
+    sliding = PROTOCOLS["mmseg-slide-769"]
+    size = sliding.target(Size(height=1024, width=2048), 1.0)
+    assert size == Size(height=1025, width=2049)
+    windows = sliding.windows(size)
     assert len(windows) == 2 * 4
-    assert windows[-1] == ((1024 - 769, 1024), (2048 - 769, 2048))
+    assert windows[-1] == ((1025 - 769, 1025), (2049 - 769, 2049))
 
 
 def test_the_official_test_takes_a_small_scale_whole_and_mmseg_clips_the_window():
@@ -71,11 +74,12 @@ def test_a_whole_image_is_one_window():
     ("size", "scale", "expected"),
     [
         ((512, 683), 1.0, (520, 694)),
-        ((300, 900), 1.0, (347, 1040)),
+        ((300, 900), 1.0, (520, 1560)),
+        ((512, 683), 0.75, (390, 520)),
         ((520, 520), 0.5, (260, 260)),
     ],
 )
-def test_ade20k_images_get_a_short_side_of_520_and_a_long_one_of_1040_at_most(
+def test_images_of_the_official_ade20k_get_a_short_side_of_520_and_scales_are_rounded_down(
     size, scale, expected
 ):
     target = PROTOCOLS["official-ade20k"].target(Size(height=size[0], width=size[1]), scale)
@@ -86,6 +90,10 @@ def test_ade20k_images_get_a_short_side_of_520_and_a_long_one_of_1040_at_most(
     ("fields", "message"),
     [
         ({"window": square(4)}, "belong together; pass both or none"),
+        (
+            {"by_window": True, "average": "probabilities"},
+            "pass a window and average='probabilities'",
+        ),
         (
             {"window": square(4), "stride": square(5)},
             "stride 5x5 leaves gaps between windows of 4x4",

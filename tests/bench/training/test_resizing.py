@@ -1,11 +1,15 @@
-"""Resizing by products: torch's values and gradients, put in place for as long as a training on a processor lasts."""
+"""Resizing by products: torch's values and gradients, put in place for as long as a training on a processor lasts.
+
+And resizing as OpenCV: values that `cv2.resize` of 4.8.1 and 5.0.0 gave.
+"""
 
 import pytest
 import torch
 
 from ann import build
 from ann.layers import resize
-from bench.training.resizing import resize_by_products, resizing_by_products
+from ann.spec import Size
+from bench.training.resizing import resize_as_opencv, resize_by_products, resizing_by_products
 
 CPU = torch.device("cpu")
 
@@ -40,3 +44,20 @@ def test_a_network_is_given_its_own_way_back(device, changes):
     with resizing_by_products(network, torch.device(device)):
         assert (network.resize is resize_by_products) == changes
     assert network.resize is resize
+
+
+RAMP = (torch.arange(35).view(5, 7) * 37 % 256).to(torch.uint8)
+
+
+def test_pixels_are_those_of_opencv_with_the_bits_that_it_drops():
+    found = resize_as_opencv(RAMP[None, None], Size(width=10, height=3))
+    assert found[0, 0].tolist() == [
+        [1, 21, 47, 73, 99, 125, 151, 177, 203, 223],
+        [6, 26, 52, 78, 104, 130, 156, 182, 208, 228],
+        [11, 31, 57, 83, 109, 135, 161, 187, 213, 233],
+    ]
+
+
+def test_both_sides_halved_are_means_of_four_pixels_as_opencv_has_it():
+    found = resize_as_opencv(RAMP[None, None, :4, :6], Size(width=3, height=2))
+    assert found[0, 0].tolist() == [[20, 94, 168], [26, 100, 174]]

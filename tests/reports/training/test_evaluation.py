@@ -25,7 +25,7 @@ HERE = Environment(
 )
 
 
-def made(**axes):
+def made(protocol="whole", notes=(), **axes):
     accuracy = Accuracy(
         dataset="cityscapes",
         split="val",
@@ -33,7 +33,8 @@ def made(**axes):
         confusion=((8, 2, 0), (0, 10, 0), (0, 0, 0)),
         iterations=0,
         train_images=0,
-        protocol="whole",
+        protocol=protocol,
+        notes=notes,
     )
     return Record(
         source="measured",
@@ -56,9 +57,45 @@ def test_each_class_has_its_iou_and_an_absent_one_has_none():
     assert shown["mean"] == pytest.approx((80 + 100 * 10 / 12) / 2)
 
 
-def test_the_published_miou_of_the_network_stands_below():
-    (table,) = tables.evaluation_tables(frame.build_frame([made()]))
-    assert "77.40 (512x1024, 40000)" in table.notes[0]
+def notes_of(**given):
+    (table,) = tables.evaluation_tables(frame.build_frame([made(**given)]))
+    return table.notes
+
+
+def test_published_miou_of_the_same_protocol_stands_below_and_those_of_others_apart():
+    same, others = notes_of()
+    assert same == (
+        "Published mIoU under the same protocol, by crop and iterations: 77.40 (512x1024, 40000), "
+        "77.34 (512x1024, 80000)."
+    )
+    assert others.startswith(
+        "Published under another protocol, not to be compared: 78.57 (512x1024, "
+    )
+    assert "78.89 (769x769, 40000; 'mmseg-slide-769')" in others
+
+
+def test_published_miou_of_an_unpublished_protocol_is_all_apart():
+    (others,) = notes_of(protocol="short-side-180", dataset="ade20k")
+    assert "41.01 (512x512, 80000; 'mmseg-short-side-512')" in others
+
+
+def test_windows_find_the_numbers_of_windows():
+    assert "78.89 (769x769, 40000)" in notes_of(protocol="mmseg-slide-769")[0]
+
+
+def test_the_released_network_is_the_last_row_of_table_6():
+    assert notes_of(network="official/ann-r101") == (
+        "Published mIoU under the same protocol, by crop and iterations: 79.90 (Table 6).",
+    )
+
+
+def test_the_augmented_set_of_voc_is_validated_on_voc():
+    notes = notes_of(protocol="mmseg-short-side-512", dataset="voc2012")
+    assert "74.86 (512x512, 20000)" in notes[0]
+
+
+def test_notes_on_the_file_of_weights_come_first():
+    assert notes_of(notes=("averaged weights",))[0] == "The file has averaged weights."
 
 
 def test_a_network_that_no_document_has_on_this_set_says_so():
