@@ -106,6 +106,15 @@ def test_random_takes_the_same_places_from_key_and_value():
     assert torch.equal(take(numbers), take(-numbers).neg())
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("sampler", ["random", "pyramid-random", "pyramid-random-cells"])
+def test_a_place_that_is_taken_often_has_all_of_its_gradient_in_half_precision(sampler, dtype):
+    """`table[index]` adds in that format, where 256 + 1 is 256 (bfloat16) and 2048 + 1 is 2048 (float16)."""
+    x = torch.zeros(1, 1, 1, 1, dtype=dtype, requires_grad=True)
+    sample(x, sampler=sampler, grids=(48,)).sum().backward()
+    assert x.grad.item() == 48**2
+
+
 @pytest.mark.parametrize(
     ("sampler", "grids"),
     [("random", (5,)), ("pyramid-random", (1, 2)), ("pyramid-random-cells", (1, 3))],

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from ann import build
@@ -186,6 +187,34 @@ def test_grouped_backward_is_twice_the_forward():
         first = 16 * 16 * 36
         # The first convolution has no gradient for its input, which asks for none.
         assert flops.count(module, x, mode="train").macs == 3 * forward + 2 * first
+
+
+def test_a_depthwise_convolution_goes_back_at_twice_the_cost():
+    """Of its weights' gradient torch's own counter has as many times too much as there are channels."""
+    module = nn.Conv2d(64, 64, 3, padding=1, groups=64, bias=False)
+    x = torch.ones(1, 64, 8, 8, requires_grad=True)
+    assert flops.count(module, (x,), mode="train").macs == 3 * 64 * 9 * 64
+
+
+@pytest.mark.parametrize("name", build.block_names())
+def test_no_named_block_leaves_the_order_of_its_products_to_einsum(name):
+    """Of three operands MACs would depend on whether opt_einsum is installed."""
+
+    class Einsums(TorchFunctionMode):
+        operands = 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func is torch.einsum:
+                self.operands = max(self.operands, len(args) - 1)
+            return func(*args, **(kwargs or {}))
+
+    with torch.device("meta"):
+        block = build.block(name, channels=64, key_channels=8)
+        low = block.spec.low_channels
+        inputs = [meta(1, channels, 9, 12) for channels in (64, low) if channels]
+    with Einsums() as seen, torch.no_grad():
+        block(*inputs)
+    assert seen.operands <= 2
 
 
 @pytest.mark.parametrize("before", [True, False])

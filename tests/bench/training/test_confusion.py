@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.analysis import class_iou, mean_iou
+from bench.records import ImageConfusions
 from bench.records.record import Accuracy, Measures
 from bench.training.evaluate import ConfusionMatrix
 
@@ -57,6 +58,30 @@ def test_one_matrix_over_the_set_is_not_the_mean_over_images():
     matrix.update(torch.tensor([0, 0, 0, 0]), torch.tensor([0, 0, 0, 0]))
     matrix.update(torch.tensor([0, 1, 1, 1]), torch.tensor([1, 1, 1, 0]))
     assert mean_iou(matrix.rows()) == pytest.approx(100 * (4 / 6 + 2 / 4) / 2)
+
+
+def test_classes_of_8_bits_do_not_wrap():
+    """From class 13 of 19 on, 19 * label + prediction is beyond 255."""
+    classes = torch.arange(19, dtype=torch.uint8)
+    matrix = ConfusionMatrix(19)
+    matrix.update(classes, classes)
+    assert torch.equal(matrix.counts, torch.eye(19, dtype=torch.int64))
+
+
+def test_a_set_of_more_pixels_than_float32_can_count_is_counted_one_by_one():
+    matrix = ConfusionMatrix(1)
+    matrix.counts[:] = 2**24
+    matrix.update(*torch.zeros(2, 3, dtype=torch.uint8))
+    assert matrix.rows() == ((2**24 + 3,),)
+
+
+@pytest.mark.slow
+def test_an_image_of_more_pixels_than_float32_can_count_is_counted_one_by_one():
+    matrix = ConfusionMatrix(1)
+    matrix.update(*torch.zeros(2, 1, dtype=torch.uint8).expand(2, 2**24 + 3))
+    assert matrix.rows() == ((2**24 + 3,),)
+    kept = ImageConfusions.unpack(matrix.packed_images(), 1)
+    assert kept.count.tolist() == [2**24 + 3]
 
 
 def test_ignored_pixels_do_not_count_whatever_is_predicted():

@@ -116,6 +116,21 @@ def test_image_and_label_stay_aligned(scale, aspect, flip, index, seed):
     assert torch.equal(image[:, sure].to(torch.int64), codes[sure].expand(3, -1))
 
 
+@pytest.mark.parametrize(("scale", "size"), [(0.61, 61), (0.75, 75), (1.5, 150), (2.0, 200)])
+def test_a_label_is_resized_as_opencv_and_mmseg_do(scale, size):
+    """The pixel at the upper left of where it falls, which Pillow and nearest-exact don't take."""
+    columns = torch.arange(100, dtype=torch.uint8).expand(100, 100).contiguous()
+    crop = Size(height=size, width=size)
+    recipe = replace(PLAIN, scale=(scale, scale), crop=crop)
+    data = Single(columns.expand(3, -1, -1).contiguous(), columns)
+    (image, label), *_ = views(data, recipe, count=1)
+    assert label[0].tolist() == [column * 100 // size for column in range(size)]
+    # Half a pixel of the view to the left of the image on average, never a whole one of the larger of the two.
+    apart = image[0, 1:-1, 1:-1].double() - label[1:-1, 1:-1]
+    assert -1 < apart.mean() < 1 / scale
+    assert apart.abs().max() < max(1, 1 / scale) + 0.5  # of rounding
+
+
 def test_without_a_change_of_scale_a_view_is_a_part_of_the_image():
     data = Patches()
     for image, label in views(data, PLAIN):

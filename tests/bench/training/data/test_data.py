@@ -285,6 +285,21 @@ def test_a_label_of_another_size_is_named_with_both_sizes(tmp_path):
         open_dataset("camvid", tmp_path, "val")[0]
 
 
+def test_an_image_is_read_as_it_is_stored_whatever_its_exif_says_of_turning_it(tmp_path):
+    """Labels are drawn on what is stored; OpenCV would turn a square image beside its label without a word."""
+    camvid(tmp_path, ".jpg")
+    path, pixels = tmp_path / "val/val1.jpg", np.repeat(PIXELS[:6, :6, :1], 3, axis=2)
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[274] = 6  # turned by a quarter
+    image.save(path, exif=exif, quality=100)
+    write_label(tmp_path / "valannot/val1.png", shape=(6, 6))
+    seen, _ = open_dataset("camvid", tmp_path, "val")[0]
+    torch.testing.assert_close(
+        seen.permute(1, 2, 0), torch.from_numpy(pixels), rtol=0, atol=3, check_dtype=False
+    )
+
+
 @pytest.mark.parametrize("file", ["val/val1.png", "valannot/val1.png"])
 @pytest.mark.parametrize("keep", [0, 40, 60])
 def test_a_corrupt_file_is_named(file, keep, tmp_path):
