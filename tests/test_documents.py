@@ -229,6 +229,18 @@ def test_the_audit_is_what_the_kept_records_render_to():
     assert body in (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 
 
+def test_each_row_of_the_surprises_is_held_by_something_that_is_there():
+    page = (ROOT / "docs" / "surprises.md").read_text(encoding="utf-8")
+    held = re.findall(r"^- (\d+): (`.+`)$", page, re.MULTILINE)
+    rows = [int(row) for row in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]
+    assert [int(row) for row, _ in held] == rows == [*range(1, len(rows) + 1)]
+    assert 0 < len(rows) <= 40
+    for place in re.findall(r"`([\w/]+\.(?:py|sh)(?:::\w+)?)`", page):
+        name, _, test = place.partition("::")
+        assert not test or f"def {test}(" in (ROOT / name).read_text(encoding="utf-8"), place
+        assert (ROOT / name).is_file(), place
+
+
 def test_the_site_is_built_and_fetches_nothing_from_elsewhere(tmp_path):
     pytest.importorskip("material", reason="needs `uv sync --group docs`")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
