@@ -9,10 +9,13 @@ import json
 import os
 import pickle
 import zipfile
+from argparse import Namespace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -214,8 +217,28 @@ def saved(content):
     return made.getvalue()
 
 
-WEIGHTS = saved({"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.zeros(2)})
-TRAINING = saved({key: {} for key in progress.STATE_KEYS})
+STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.zeros(2)}
+WEIGHTS = saved(STATE)
+# As frameworks save them: objects beside the weights, averaged and wrapped ones.
+OBJECTS = {
+    "log": np.arange(3.0),
+    "best": np.float64(1),
+    "root": Path("a"),
+    "settings": Namespace(a=1),
+}
+FRAMED = saved({"state_dict": {f"module.{key}": value for key, value in STATE.items()}} | OBJECTS)
+TRAINING = saved({key: {} for key in progress.STATE_KEYS} | {"network": STATE})
+PARTED = safetensors.torch.save(STATE)
+
+
+class Log(Namespace):
+    """Settings that hold something harmful."""
+
+    def __init__(self, harm):
+        super().__init__(harm=harm)
+
+    def __reduce__(self):
+        return Namespace, (), {"harm": self.harm}
 
 
 class Harmful:
@@ -229,15 +252,28 @@ class Harmful:
 
 
 @settings(max_examples=EXAMPLES, **QUIET)
-@given(content=st.one_of(st.binary(max_size=200), bent(WEIGHTS), bent(TRAINING)))
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_damaged_checkpoint_is_read_or_refused(tmp_path_factory, suffix, content):
-    path = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
+@given(content=st.one_of(st.binary(max_size=200), *map(bent, (WEIGHTS, FRAMED, TRAINING))))
+def test_a_damaged_checkpoint_is_read_rightly_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "damaged.pth"
     path.write_bytes(content)
     opened, refusal = tried(lambda: checkpoints.read(path))
     if refusal:
         assert path.name in refusal
+        assert len(refusal) < 2_000
     else:
+        assert opened.state.keys() == STATE.keys()
+        assert all(torch.equal(opened.state[key], value) for key, value in STATE.items())
+
+
+@settings(max_examples=EXAMPLES, **QUIET)
+@given(content=st.one_of(st.binary(max_size=200), bent(PARTED)))
+def test_a_damaged_file_of_safetensors_is_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
+    path.write_bytes(content)
+    opened, refusal = tried(lambda: checkpoints.read(path))
+    if refusal:
+        assert path.name in refusal
+    else:  # it has no checksums
         assert all(isinstance(item, torch.Tensor) for item in opened.state.values())
 
 
@@ -251,10 +287,13 @@ def test_a_damaged_training_is_read_or_refused(tmp_path_factory, content):
 
 
 @pytest.mark.parametrize("reader", [checkpoints.read, progress.load_training])
-@pytest.mark.parametrize("form", ["torch", "legacy", "pickle", "swapped"])
+@pytest.mark.parametrize("form", ["torch", "legacy", "pickle", "swapped", "beside"])
 def test_a_harmful_checkpoint_runs_nothing(tmp_path, reader, form):
     harm, path = Harmful(tmp_path / "harmed"), tmp_path / "harmful.pth"
-    if form == "pickle":
+    # Beside weights that are good, and by way of what a reader knows.
+    if form == "beside":
+        torch.save({"state_dict": STATE, "kept": Log(harm)} | OBJECTS, path)
+    elif form == "pickle":
         path.write_bytes(pickle.dumps(harm))
     elif form == "swapped":
         swap(path, pickle.dumps(harm, protocol=2))

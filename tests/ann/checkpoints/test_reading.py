@@ -153,6 +153,26 @@ def test_a_stand_in_is_no_tensor(tmp_path):
         read(tmp_path / "array.pth")
 
 
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_file_whose_weights_are_damaged_is_refused_where_it_has_checksums(checked, tmp_path):
+    path = tmp_path / "damaged.pth"
+    torch.serialization.set_crc32_options(checked)
+    try:
+        torch.save(STATE, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    content = bytearray(path.read_bytes())
+    content[content.find(STATE["decode_head.weight"].numpy().tobytes()) + 6] ^= 0x40
+    path.write_bytes(content)
+    if checked:
+        with pytest.raises(
+            ValueError, match=r"not a whole one \(.*data/0 is not what its checksum"
+        ):
+            read(path)
+    else:
+        assert not same(read(path).state)
+
+
 def test_stand_ins_are_gone_after_a_file(tmp_path):
     torch.save(STATE, tmp_path / "a.pth")
     read(tmp_path / "a.pth")
