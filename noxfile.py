@@ -209,6 +209,23 @@ def zoo(session: nox.Session) -> None:
     )
 
 
+# What writes the files that are read here. Beside the lock, which would have to take their versions of everything else.
+PEERS = (
+    *("accelerate==1.15.0", "cityscapesscripts==2.3.0", "datumaro==1.13.12", "lightning==2.6.6"),
+    *("mmcv-lite==2.1.0", "mmengine==0.10.7", "mmsegmentation==1.2.2"),
+    *("ftfy==6.3.1", "regex==2026.11.19"),  # mmsegmentation imports them
+)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Hold what is read and predicted against files and labels that other packages make; ten minutes."""
+    sync(session, "bench", "reports", "test", "counters", "export")
+    session.install(*PEERS)
+    arguments = session.posargs or ["-q", "-m", "slow or not slow"]
+    session.run("python", "-m", "pytest", *arguments, "tests/interop")
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into site/; a link that leads nowhere fails."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.records import record
+from experiments.training import usual_evaluation
 from reports.audit import audit
 from reports.model import frame
 from reports.render import markdown
@@ -239,6 +240,20 @@ def test_each_row_of_the_surprises_is_held_by_something_that_is_there():
         name, _, test = place.partition("::")
         assert not test or f"def {test}(" in (ROOT / name).read_text(encoding="utf-8"), place
         assert (ROOT / name).is_file(), place
+
+
+def test_the_protocols_of_sources_are_those_by_which_checkpoints_are_evaluated():
+    text = (ROOT / "docs/reproduce.md").read_text(encoding="utf-8")
+    table = text.partition("| source (`--network`)")[2].partition("\n\n")[0].splitlines()
+    sets = [re.findall(r"`([^`]+)`", cell) for cell in table[0].split("|")[1:-1]]
+    for row in table[2:]:
+        sources, *protocols = (re.findall(r"`([^`]+)`", cell) for cell in row.split("|")[1:-1])
+        for names, (protocol,) in zip(sets, protocols, strict=True):
+            full = [names[0] + name if name.startswith("-") else name for name in names]
+            full = [name.replace("-59-60", "-60") for name in full]
+            for source, name in itertools.product(sources, full):
+                found = usual_evaluation(source.removesuffix("/..."), name)
+                assert (source, name, found) == (source, name, protocol)
 
 
 def test_the_site_is_built_and_fetches_nothing_from_elsewhere(tmp_path):
