@@ -48,3 +48,23 @@ def labels_of(peer, path):
     from mmseg.apis import inference_model
 
     return inference_model(peer, str(path)).pred_sem_seg.data[0].numpy()
+
+
+def augmented_labels_of(peer, path):
+    """Classes [h, w] that it sees with its own test-time augmentation, by scales and flips."""
+    from mmengine.dataset import Compose
+    from mmseg.models import SegTTAModel
+
+    views = Compose(peer.cfg.tta_pipeline[:1] + _without_labels(peer.cfg.tta_pipeline[1]))
+    made = views({"img_path": str(path)})
+    batches = {key: [[each] for each in values] for key, values in made.items()}
+    (found,) = SegTTAModel(module=peer).test_step(batches)
+    return found.pred_sem_seg.data[0].numpy()
+
+
+def _without_labels(augmentation):
+    steps = [
+        [each for each in step if each.type != "LoadAnnotations"]
+        for step in augmentation.transforms
+    ]
+    return [{**augmentation, "transforms": [step for step in steps if step]}]

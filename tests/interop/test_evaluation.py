@@ -39,7 +39,7 @@ def pictures(folder, *sizes):
 
 def ours_and_theirs(folder, *, dataset, network, config, sizes, evaluation=None):
     """Evaluate here what mmsegmentation labelled there with the same random weights; matrix and protocol."""
-    from tests.interop.peers import labels_of, segmentor
+    from tests.interop.peers import augmented_labels_of, labels_of, segmentor
 
     torch.manual_seed(0)
     peer = segmentor(config)
@@ -50,7 +50,8 @@ def ours_and_theirs(folder, *, dataset, network, config, sizes, evaluation=None)
     )
     pairs = []
     for path in pictures(folder, *sizes):
-        seen = labels_of(peer, path)
+        augmented = evaluation is not None and evaluation.endswith("multi-scale-flip")
+        seen = augmented_labels_of(peer, path) if augmented else labels_of(peer, path)
         label = path.with_suffix(".png")
         Image.fromarray(ids[seen].astype(np.uint8)).save(label)
         pairs.append(Pair(path, label))
@@ -64,6 +65,13 @@ def ours_and_theirs(folder, *, dataset, network, config, sizes, evaluation=None)
 
 
 CASES = {
+    # Its version 1 augments the file's own size on every set.
+    "voc2012aug": {
+        "network": "mmseg/ann-r50",
+        "config": "ann/ann_r50-d8_4xb4-20k_voc12aug-512x512.py",
+        "sizes": [(96, 130)],
+        "evaluation": "mmseg-multi-scale-flip",
+    },
     "ade20k": {
         "network": "mmseg/ann-r50",
         "config": "ann/ann_r50-d8_4xb4-80k_ade20k-512x512.py",
