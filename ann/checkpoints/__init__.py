@@ -5,6 +5,7 @@ mmengine, Lightning, DeepSpeed, accelerate, torch's wrappers and our own trainin
 unpickled, and nothing is loaded unless everything fits.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -54,15 +55,24 @@ def load(net: nn.Module, source: str | PathLike[str] | Mapping[str, object]) -> 
         ValueError: the file can't be read without unpickling, its layout is unknown, or a tensor is missing, left
             over or of another shape; the message lists them.
     """
-    opened = read(source) if isinstance(source, str | PathLike) else open_nested(source)
+    if not isinstance(source, str | PathLike):
+        return _load_opened(net, open_nested(source))
+    opened = read(source)
+    try:
+        return _load_opened(net, opened)
+    except ValueError as error:
+        msg = f"{os.fspath(source)}: {error}"
+        raise ValueError(msg) from error
+
+
+def _load_opened(net: nn.Module, opened: Opened) -> Loaded:
     layout, prefix = tell_layout(opened.state)
     state = {key: value for key, value in opened.state.items() if key.startswith(prefix)}
     notes, aside = list(opened.notes), sorted(set(opened.state) - set(state))
     if aside:
         notes.append(f"left aside, outside of {prefix.rstrip('.')!r}: {_listed(aside)}")
     state = {key.removeprefix(prefix): value for key, value in state.items()}
-    keys = layout_keys(net, layout)
-    fill(net, state, keys, advise=_advise_on_network)
+    fill(net, state, layout_keys(net, layout), advise=_advise_on_network)
     return Loaded(layout, tuple(notes))
 
 

@@ -25,6 +25,7 @@ CONTAINERS = (
     *("state_dict", "model", "module", "network", "net"),
     *("model_state_dict", "model_state"),
 )
+SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 DEEPEST = 4  # containers in containers
 # Under which names files keep a second state, of weights averaged over a training or, by mmengine's hook, not averaged.
 MMENGINE_OTHERS = "ema_state_dict"
@@ -91,8 +92,8 @@ def read(path: str | PathLike[str]) -> Opened:
     """
     file = Path(path)
     if not file.is_file():
-        inside = sorted(each.name for each in file.glob("*.*"))[:8] if file.is_dir() else []
-        of_folder = f", which is a folder (in it: {', '.join(inside)})" if inside else ""
+        inside = sorted(each.name for each in file.glob("*") if each.suffix in SUFFIXES)[:8]
+        of_folder = f", a folder (in it: {', '.join(inside) or 'none'})" if file.is_dir() else ""
         msg = (
             f"no checkpoint at {file}{of_folder}; pass the path of a .pth, .pt or .safetensors file"
         )

@@ -218,8 +218,15 @@ def test_a_scripted_module_is_told(tmp_path):
 
 def test_a_folder_is_answered_with_what_lies_in_it(tmp_path):
     save_file(STATE, tmp_path / "model.safetensors")
+    (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match=r"a folder \(in it: model\.safetensors\)"):
         read(tmp_path)
+
+
+def test_a_file_that_does_not_fit_is_named(tmp_path):
+    torch.save(to_layout(network(num_classes=7), "mmseg"), tmp_path / "seven.pth")
+    with pytest.raises(ValueError, match=r"seven\.pth: the checkpoint does not fit"):
+        load(network(), tmp_path / "seven.pth")
 
 
 def test_parts_of_safetensors_are_read_by_their_index(tmp_path):
