@@ -52,6 +52,7 @@ def parser() -> cli.Parser:
         "--table": "a table of the paper; repeatable",
         "--dataset": "",
         "--root": "",
+        "--palette": "let the colours of masks stand for classes, as in exports of datumaro; else they are refused",
         "--budget": "how long to train; smoke shrinks whatever is measured, too, into a folder of its own",
         "--recipe": "how to train (default: the data set's usual one)",
         "--backbone": "resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
@@ -73,6 +74,7 @@ def parser() -> cli.Parser:
         "--all": {"action": "store_true"},
         "--table": {"action": "append", "default": [], "choices": tuple(TABLES)},
         "--budget": {"choices": BUDGETS, "default": "quick"},
+        "--palette": {"action": "store_true"},
         "--recipe": {"choices": tuple(RECIPES)},
         "--backbone": {"metavar": "NAME"},
         "--pretrained": {"metavar": "SOURCE"},
@@ -130,7 +132,7 @@ def check_folder(out: Path, *, smoke: bool) -> None:
 
 def setting_of(options: Namespace) -> Setting:
     """Read on which data and how to train."""
-    names = ("dataset", "root", "budget", "recipe", "backbone", "pretrained", "features")
+    names = ("dataset", "root", "budget", "recipe", "backbone", "pretrained", "features", "palette")
     chosen = {name: getattr(options, name) for name in names}
     seeds = options.seeds or (2 if options.budget == "smoke" else 3)
     if (options.recipe or "").startswith("frozen") and options.features != "frozen":

@@ -52,6 +52,7 @@ class Training:
     )
     # Whether the backbone is trained too, or stays as it is and its maps are computed once.
     features: Features = "trained"
+    palette: bool = False  # whether colours in masks stand for classes
 
 
 Subject = BlockSpec | NetworkSpec | OwnModule
@@ -168,8 +169,8 @@ def _legacy_content(job: _Job) -> dict[str, object]:
     match job:
         case TrainingJob():
             training = asdict(job.training)
-            # Where the data lie, and how long other budgets are, changes nothing.
-            del training["root"], training["recipe"]["iterations"]
+            # Where the data lie and in which files, and how long other budgets are, changes nothing.
+            del training["root"], training["palette"], training["recipe"]["iterations"]
             # As before there were others.
             for fields_, usual in (
                 (training, _USUAL_TRAINING),

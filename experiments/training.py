@@ -26,6 +26,7 @@ class Dataset:
 
 
 _SCENE, _PHOTO = Size(width=256, height=64), Size(width=500, height=375)
+_VGA = Size(width=640, height=480)
 PROCEDURAL = ("scenes", "scenes-small")  # made from a seed, without files
 DATASETS: dict[str, Dataset] = {
     "scenes": Dataset(num_classes=16, size=_SCENE, recipe="scenes", backbone="tiny"),
@@ -36,6 +37,8 @@ DATASETS: dict[str, Dataset] = {
     "pascal-context-59": Dataset(num_classes=59, size=_PHOTO),
     "pascal-context-60": Dataset(num_classes=60, size=_PHOTO),
     **dict.fromkeys(("voc2012", "voc2012aug"), Dataset(num_classes=21, size=_PHOTO)),
+    "coco-stuff-10k": Dataset(num_classes=171, size=_VGA),
+    "nyud-v2": Dataset(num_classes=40, size=_VGA),
 }
 
 # How the sources of networks and recipes evaluate on a data set, in `bench.training.protocols`: mmsegmentation 1.2.2
@@ -86,6 +89,9 @@ class Setting:
     # the backbone's package.
     pretrained: str | None = None
     features: Features = "trained"  # or `frozen`: heads on maps of a backbone that stays as it is
+    palette: bool = (
+        False  # whether colours in masks stand for classes, as in exports of annotation tools
+    )
 
     def __post_init__(self) -> None:
         look_up("data set", self.dataset, DATASETS)
@@ -110,6 +116,7 @@ class Setting:
             evaluation=recipe.evaluation or usual_evaluation(recipe.name, self.dataset),
             pretrained=self.pretrained or ("package" if frozen else None),
             features=self.features,
+            palette=self.palette,
         )
 
     @property

@@ -17,7 +17,8 @@ OPTIONS = {
     "bench.efficiency:parser": f"{MEASURED} {COMPARED} --budget --compare --fits --format --fresh --gallery "
     "--inputs --layout --predict --protocol --strict",
     "bench.ablations:parser": "--all --backbone --budget --dataset --device --engine --evaluate --evaluation "
-    "--experiment --features --fresh --network --out --pretrained --quiet --recipe --root --seeds --slots --table",
+    "--experiment --features --fresh --network --out --palette --pretrained --quiet --recipe --root --seeds --slots "
+    "--table",
     "bench.regress:parser": f"{MEASURED} {COMPARED} --accept --accepted --base --exact-only "
     "--experiment --head --inputs --layout --planted",
     "bench.regress:history_parser": "--out",

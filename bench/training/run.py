@@ -41,9 +41,11 @@ def find_data(cells: Iterable[Job]) -> None:
     What is not there, or can't be trained so, is a ValueError before anything runs.
     """
     jobs = [cell for cell in cells if isinstance(cell, TrainingJob)]
-    for dataset, root in {job.training.dataset: job.training.root for job in jobs}.items():
+    for dataset, training in {job.training.dataset: job.training for job in jobs}.items():
         for split in ("train", "val"):
-            sets.open_dataset(dataset, root, split)
+            files = sets.open_dataset(dataset, training.root, split, palette=training.palette)
+            if isinstance(files, sets.LabelledImages):
+                files[0]  # says now what is wrong with labels, or odd about them
     for name, source in {(job.subject.backbone, job.training.pretrained) for job in jobs}:
         if source is not None:
             backbone = look_up("backbone", name, BACKBONES)
@@ -66,8 +68,8 @@ def train_cell(
     torch.manual_seed(cell.seed)
     network = build.network(cell.subject, pretrained=training.pretrained)
     share_start(network, cell.seed)
-    images = _cached_images(training.dataset, training.root)
-    validation = sets.open_dataset(training.dataset, training.root, "val")
+    images = _cached_images(training.dataset, training.root, palette=training.palette)
+    validation = sets.open_dataset(training.dataset, training.root, "val", palette=training.palette)
     with ExitStack() as stack:
         temporary = folder is None and training.features == "frozen"
         kept = Path(stack.enter_context(TemporaryDirectory())) if temporary else folder
@@ -132,9 +134,9 @@ def _parts(
 
 
 @lru_cache(maxsize=1)
-def _cached_images(dataset: str, root: str) -> sets.SampleCache:
+def _cached_images(dataset: str, root: str, *, palette: bool) -> sets.SampleCache:
     """Training images, which stay for the trainings that follow in this process."""
-    return sets.SampleCache(sets.open_dataset(dataset, root, "train"))
+    return sets.SampleCache(sets.open_dataset(dataset, root, "train", palette=palette))
 
 
 def evaluate_checkpoint(
@@ -151,7 +153,7 @@ def evaluate_checkpoint(
     how = look_up("protocol", chosen, PROTOCOLS)
     spec = build.network_spec(network, num_classes=data.num_classes, backbone=setting.backbone)
     spec = _as_evaluated(spec, source, how)
-    validation = sets.open_dataset(setting.dataset, setting.root, "val")
+    validation = sets.open_dataset(setting.dataset, setting.root, "val", palette=setting.palette)
     model = build.network(spec)
     loaded = checkpoints.load(model, checkpoint)
     matrix = evaluate(model, validation, protocol=how, device=device)

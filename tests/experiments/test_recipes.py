@@ -17,6 +17,9 @@ from experiments.recipes import BUDGETS, CITYSCAPES_WEIGHTS, RECIPES, recipe_for
         ("cityscapes", 60_000, 8, 769, 0.01, 5e-4),
         ("ade20k", 150_000, 16, 520, 0.02, 1e-4),
         ("pascal-context-59", 28_000, 16, 480, 0.01, 1e-4),
+        # By analogy: as many passes as on the set above.
+        ("coco-stuff-10k", 50_000, 16, 480, 0.01, 1e-4),
+        ("nyud-v2", 4_500, 16, 480, 0.01, 1e-4),
     ],
 )
 def test_the_paper_trained_its_sets_so(
@@ -35,6 +38,7 @@ def test_the_paper_trained_its_sets_so(
         ("cityscapes", 80_000, 8, "1024x512"),
         ("ade20k", 160_000, 16, "512x512"),
         ("voc2012aug", 40_000, 16, "512x512"),
+        ("coco-stuff-10k", 40_000, 16, "512x512"),
     ],
 )
 def test_mmseg_trained_its_zoo_so(dataset, iterations, batch, crop):

@@ -24,25 +24,35 @@ from bench.training.data.scenes import PROCEDURAL, Scenes
 EvaluationSet = LabelledImages | Scenes
 
 
-def open_dataset(name: str, root: str | Path, split: str = "train") -> EvaluationSet:
+def open_dataset(
+    name: str, root: str | Path, split: str = "train", *, palette: bool = False
+) -> EvaluationSet:
     """Find the images and labels of a split (`train`, `val`, `trainval`) of a set below `root`; none is read yet.
 
-    The procedural scenes have no files. ValueErrors are an unknown name or split, an image without label, no image at
-    all, and a missing file or folder, where the message draws the expected tree and says where the set comes from.
+    Masks in colours are refused when they are read, unless a `palette` maps them: that of a list of classes beside
+    their folder (`labelmap.txt`, `label_colors.txt`), or the set's. The procedural scenes have no files.
+
+    Raises:
+        ValueError: the name or split is unknown, an image has no label, there is no image at all, or a file or folder
+            is missing, where the message draws the expected tree and says where the set comes from.
     """
     if name in PROCEDURAL:
         return PROCEDURAL[name](split)
-    layout = look_up("data set", name, DATASET_LAYOUTS)
-    if split not in layout.splits:
-        msg = f"{name} has no split {split!r} with labels; allowed are {', '.join(layout.splits)}"
+    whole = look_up("data set", name, DATASET_LAYOUTS)
+    if split not in whole.splits:
+        msg = f"{name} has no split {split!r} with labels; allowed are {', '.join(whole.splits)}"
         raise ValueError(msg)
+    layout = whole.form_at(Path(root))
+    pairs_of = (palette and layout.painted) or layout.pairs
     parts = ("train", "val") if split == "trainval" else (split,)
     try:
-        pairs = tuple(pair for part in parts for pair in layout.pairs(Path(root), part))
+        pairs = tuple(pair for part in parts for pair in pairs_of(Path(root), part))
     except (FileNotFoundError, NotADirectoryError) as error:
-        msg = f"{error.filename} is missing; {name} is expected as\n{layout.tree_at(root)}"
+        msg = f"{error.filename} is missing; {name} is expected as\n{whole.tree_at(root)}"
         raise ValueError(msg) from error
     if not pairs:
-        msg = f"no image of {name}, split {split}, was found; it is expected as\n{layout.tree_at(root)}"
+        msg = f"no image of {name}, split {split}, was found; it is expected as\n{whole.tree_at(root)}"
         raise ValueError(msg)
-    return LabelledImages(name=name, split=split, pairs=pairs, classes=layout.classes())
+    return LabelledImages(
+        name=name, split=split, pairs=pairs, classes=layout.classes(), painted=palette
+    )

@@ -179,8 +179,11 @@ def _key(views: Views, backbone: nn.Module, mirrored: bool) -> str:  # noqa: FBT
     for name, tensor in backbone.state_dict().items():
         content.update(name.encode())
         content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    content.update(views.files.colours().encode())
     for pair in views.files.pairs:
-        for path in pair:
+        for source, path in zip(pair, pair.files, strict=True):
+            if not isinstance(source, Path):  # one of many in a file
+                content.update(source.key.encode())
             content.update(_content(path, path.stat().st_size, path.stat().st_mtime_ns))
     return content.hexdigest()[:12]
 
@@ -188,4 +191,5 @@ def _key(views: Views, backbone: nn.Module, mirrored: bool) -> str:  # noqa: FBT
 @lru_cache(maxsize=10_000)
 def _content(path: Path, size_bytes: int, changed_ns: int) -> bytes:  # noqa: ARG001  # a file that changed is read anew
     """Digest of a file, for the trainings of one process."""
-    return hashlib.sha256(path.read_bytes()).digest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from bench.analysis import IGNORE
-from bench.training.data.images import read_classes
+from bench.training.data.classes import read_classes
 from bench.training.data.scene_drawing import BONNET, CUES, SURFACES, Map, draw, paint
 
 LENGTHS: dict[str, int] = {"train": 4096, "val": 128}

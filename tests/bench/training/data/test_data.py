@@ -77,6 +77,28 @@ def voc2012aug(root):
         savemat(base / f"cls/{name}.mat", {"GTcls": {"Segmentation": np.full((6, 8), 7, np.uint8)}})
 
 
+def coco_stuff(root, ids=(0, 1, 182)):
+    for split, name in (("train", "COCO_train2014_01"), ("test", "COCO_train2014_02")):
+        write_lines(root / f"imageLists/{split}.txt", name)
+        write_image(root / f"images/{name}.jpg")
+        (root / "annotations").mkdir(exist_ok=True)
+        savemat(root / f"annotations/{name}.mat", {"S": np.resize(np.uint8(ids), (6, 8))})
+
+
+def coco_stuff_converted(root, ids=(0, 1, 171)):
+    for split in ("train", "test"):
+        write_image(root / f"images/{split}2014/COCO_1.jpg")
+        write_label(root / f"annotations/{split}2014/COCO_1_labelTrainIds.png", ids)
+
+
+def nyud_converted(root, ids=(0, 1, 40)):
+    for split, line in (("train", "1"), ("test", "RGB/2.jpg")):
+        write_lines(root / f"NYUDepthv2/{split}.txt", line)
+        name = line.removeprefix("RGB/").removesuffix(".jpg")
+        write_image(root / f"NYUDepthv2/RGB/{name}.jpg")
+        write_label(root / f"NYUDepthv2/Label/{name}.png", ids)
+
+
 MAKERS = {
     "camvid": camvid,
     "cityscapes": cityscapes,
@@ -85,6 +107,8 @@ MAKERS = {
     "pascal-context-60": context,
     "voc2012": voc,
     "voc2012aug": voc2012aug,
+    "coco-stuff-10k": coco_stuff,
+    "nyud-v2": nyud_converted,
 }
 
 
@@ -107,7 +131,8 @@ def test_every_class_has_a_name_a_colour_and_one_id_in_the_files(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), list(zip(DATASET_LAYOUTS, (11, 19, 150, 59, 60, 21, 21), strict=True))
+    ("name", "count"),
+    list(zip(DATASET_LAYOUTS, (11, 19, 150, 59, 60, 21, 21, 171, 40), strict=True)),
 )
 def test_the_sets_have_as_many_classes_as_their_papers_say(name, count):
     assert len(DATASET_LAYOUTS[name].classes().names) == count
@@ -268,10 +293,14 @@ def test_an_image_without_label_is_named(name, tmp_path):
 def test_a_class_id_that_the_set_does_not_have_is_named_with_its_file(name, tmp_path):
     MAKERS[name](tmp_path)
     data = open_dataset(name, tmp_path, "val")
-    write_label(data.pairs[0].label, [0, 222])
+    label = data.pairs[0].label
+    if label.suffix == ".mat":
+        savemat(label, {"S": np.resize(np.uint8([0, 222]), (6, 8))})
+    else:
+        write_label(label, [0, 222])
     with pytest.raises(
         ValueError,
-        match=rf"{data.pairs[0].label.name} has the class ids \[222\].*allowed are 0 to ",
+        match=rf"{label.name} has the class ids \[222\].*allowed are 0 to ",
     ):
         data[0]
 

@@ -1,0 +1,107 @@
+import contextlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from bench.training.data.classes import read_classes
+from bench.training.data.labels import LabelReader
+from tests.bench.training.data.label_files import write_png
+
+IDS = np.arange(12).reshape(3, 4)
+
+
+def reader(name="camvid", ignored=(11, 255)):
+    return LabelReader(name=name, classes=read_classes(name, ignored=ignored))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_grey_of_any_depth_is_read_as_the_numbers_in_it(depth, tmp_path):
+    ids = IDS % min(2**depth, 11)
+    write_png(tmp_path / "a.png", ids, depth=depth)
+    assert reader().read(tmp_path / "a.png").tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_so_is_what_pillow_writes_with_few_bits(bits, tmp_path):
+    ids = (IDS % min(2**bits, 11)).astype(np.uint8)
+    if bits == 1:
+        Image.fromarray(ids.astype(bool)).save(tmp_path / "a.png")
+    else:
+        Image.fromarray(ids).save(tmp_path / "a.png", bits=bits)
+    assert reader().read(tmp_path / "a.png").tolist() == ids.tolist()
+
+
+def test_four_bits_that_times_seventeen_were_an_id_too_are_read_right(tmp_path):
+    # 1 * 17 is `door`, 2 * 17 and 5 * 17 are others.
+    write_png(tmp_path / "a.png", np.array([[1, 2], [5, 0]]), depth=4)
+    label = reader("ade20k", (0,)).read(tmp_path / "a.png")
+    assert label.tolist() == [[0, 1], [4, 255]]
+
+
+def test_an_id_of_sixteen_bits_that_the_set_has_not_is_named(tmp_path):
+    write_png(tmp_path / "a.png", np.array([[3, 259]]), depth=16)
+    with pytest.raises(
+        ValueError, match=r"a\.png has the class ids \[259\], which camvid does not"
+    ):
+        reader().read(tmp_path / "a.png")
+
+
+def test_grey_of_eight_bits_in_another_format_stays_as_it_is(tmp_path):
+    Image.fromarray(IDS.astype(np.uint8)).save(tmp_path / "a.bmp")
+    assert reader().read(tmp_path / "a.bmp").max() == 255  # 11, void
+    assert reader().read(tmp_path / "a.bmp").flatten()[:11].tolist() == list(range(11))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        np.zeros((2, 3, 4), np.uint8),
+        np.array([[1.5]]),
+        np.array([[-1]]),
+        np.array([[np.nan]]),
+        np.array([[70_000]]),
+        "a text",
+        np.zeros((0, 4), np.uint8),
+    ],
+    ids=str,
+)
+def test_a_mat_without_a_map_of_ids_is_refused(content, tmp_path):
+    savemat(tmp_path / "a.mat", {"S": content})
+    with pytest.raises(ValueError, match=r"a\.mat "):
+        reader().read(tmp_path / "a.mat")
+
+
+@pytest.mark.parametrize("content", [{"T": np.zeros((2, 2))}, {"GTcls": {"Boundaries": 1}}])
+def test_a_mat_of_another_kind_is_named(content, tmp_path):
+    savemat(tmp_path / "a.mat", content)
+    with pytest.raises(ValueError, match=r"a\.mat can't be read \(KeyError"):
+        reader().read(tmp_path / "a.mat")
+
+
+def test_damaged_mats_are_refused_or_right(tmp_path):
+    path, random = tmp_path / "a.mat", np.random.default_rng(0)
+    savemat(path, {"S": (IDS % 11).astype(np.uint8)}, do_compression=True)
+    whole = path.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for at in random.integers(0, len(whole), random.integers(1, 4)):
+            damaged[at] = random.integers(256)
+        path.write_bytes(damaged[: random.integers(1, len(whole) + 1)])
+        with contextlib.suppress(ValueError):
+            assert reader().read(path).ndim == 2
+
+
+def test_labels_in_colours_are_refused_with_what_to_pass(tmp_path):
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"pass --palette \(palette=True\)"):
+        reader().read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["LA", "CMYK", "F"])
+def test_other_modes_are_refused(mode, tmp_path):
+    suffix = "png" if mode == "LA" else "tiff"
+    Image.new(mode, (2, 2)).save(tmp_path / f"a.{suffix}")
+    with pytest.raises(ValueError, match=f"is an image of mode {mode}; labels are class ids"):
+        reader().read(tmp_path / f"a.{suffix}")
