@@ -13,6 +13,8 @@ from scipy.io import savemat
 from bench.training.data import open_dataset
 from bench.training.data.archives import _run_lengths
 from bench.training.data.classes import read_classes
+from bench.training.data.labels import LabelReader
+from bench.training.data.palettes import voc_colours
 
 LABEL = np.array([[0, 1, 2, 2], [2, 1, 0, 0], [1, 1, 1, 0]])
 PIXELS = np.zeros((3, 4, 3), np.uint8)
@@ -67,6 +69,23 @@ def test_without_the_option_datumaros_masks_are_refused_with_its_name(tmp_path):
     export(tmp_path, ["sky", "building", "road"], "camvid")
     with pytest.raises(ValueError, match=r"f1\.png is an image of mode RGB; .*pass --palette"):
         open_dataset("camvid", tmp_path, "val")[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_what_oxipng_makes_of_masks_is_read_as_they_were(mode, tmp_path):
+    oxipng = pytest.importorskip("oxipng", reason="pyoxipng is not installed: nox -s interop")
+    classes = read_classes("voc2012", ignored=(255,))
+    reader = LabelReader(name="voc2012", classes=classes, painted=True)
+    random = np.random.default_rng(0)
+    for at in range(30):
+        few = random.choice(21, random.integers(2, 9), replace=False)
+        ids = np.kron(few[random.integers(0, len(few), (6, 7))], np.ones((8, 8), int))
+        mask, path = Image.fromarray(ids.astype(np.uint8)), tmp_path / f"{at}.png"
+        if mode != "L":
+            mask.putpalette([channel for colour in voc_colours() for channel in colour])
+        mask.convert(mode).save(path)
+        oxipng.optimize(str(path), level=4)
+        assert (reader.read(path) == ids).all()
 
 
 def test_cityscapes_own_colours_are_read_but_for_groups_of_poles(tmp_path):

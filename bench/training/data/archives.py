@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,7 +169,7 @@ def detail_pairs(root: Path, split: str) -> list[Pair]:
     return [Pair(image, DetailEntry(file=file, image=image.stem)) for image in images]
 
 
-@cache
+@lru_cache(maxsize=1)
 def _detail(file: Path, _changed_ns: int) -> dict[str, _DetailLabel]:
     """Labels by the names of images; of all else in half a gigabyte nothing is kept."""
     labels = {}

@@ -3,6 +3,7 @@
 Axes: h and w height and width of the label.
 """
 
+import math
 import struct
 import warnings
 from collections.abc import Iterator
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.training.data.classes import UNKNOWN, Classes
-from bench.training.data.palettes import original_ids, unpaint
+from bench.training.data.palettes import listing_of, original_ids, unpaint
 
 # What Pillow raises on a file that is torn or something else; MemoryError where one claims a huge size.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError)
+MOST_ENTRIES = 2**28  # of a label, where a header says so
 _PAINTED = ("RGB", "RGBA")
 _GREY = ("1", "L", "I", "I;16")
 
@@ -64,12 +66,24 @@ class LabelReader:
             return self._trained(source.read(), source)
         if source.suffix == ".mat":
             return self._trained(read_mat(source, ("GTcls", "Segmentation"), ("S",)), source)
-        pixels, mode, palette = _decode(source)
+        pixels, mode, palette, shade = _decode(source)
+        if mode == "P" and self.painted and listing_of(source):
+            pixels, mode = _coloured(pixels, palette), "RGB"
         if mode in _PAINTED:
             return self._unpainted(pixels, mode, source)
         if mode == "P":
             pixels, note = original_ids(pixels, palette, self.classes, path=source)
             self._say(note, "order")
+        elif (
+            shade > 1
+            and pixels.any()
+            and set(np.unique(pixels.astype(int) * shade).tolist()) <= self.classes.ids.keys()
+        ):
+            self._say(
+                f"{source} has few bits a pixel; its numbers are read as ids, and not as shades of 8 bits, which are "
+                f"{shade} times as much and ids, too",
+                "depth",
+            )
         return self._trained(pixels, source)
 
     def _unpainted(self, pixels: NDArray[np.uint8], mode: str, path: Path) -> NDArray[np.uint8]:
@@ -101,34 +115,47 @@ class LabelReader:
             warnings.warn(f"{note}. It is said of the first such label alone", stacklevel=4)
 
 
-def _decode(path: Path) -> tuple[NDArray[Any], str, bytes]:
-    """Pixels, mode and stored palette of an image; grey of few bits as numbers, which Pillow spreads over 0 to 255."""
+def _coloured(indices: NDArray[np.uint8], stored: bytes) -> NDArray[np.uint8]:
+    """Colours (h, w, 3) of a mask with a palette of bytes; black behind its end, as PNG has it."""
+    colours = np.zeros((256, 3), np.uint8)
+    count = len(stored) // 3
+    colours[:count] = np.frombuffer(stored[: 3 * count], np.uint8).reshape(-1, 3)
+    return colours[indices]
+
+
+def _decode(path: Path) -> tuple[NDArray[Any], str, bytes, int]:
+    """Pixels, mode and stored palette of an image, and what Pillow had multiplied grey of few bits by: undone here."""
     with decoding(path, BROKEN), Image.open(path) as label:
         palette = bytes(label.palette.palette) if label.mode == "P" and label.palette else b""
         pixels, mode = np.array(label), label.mode
-        is_png = label.format == "PNG"
+        is_png, shade = label.format == "PNG", 1
     if mode not in (*_GREY, "P", *_PAINTED):
         msg = f"{path} is an image of mode {mode}; labels are class ids in one channel of 8 bits (mode L or P)"
         raise ValueError(msg)
     if mode == "L" and is_png:
         with path.open("rb") as file:
             depth = file.read(25)[24]  # of a sample, in the header of every PNG
-        pixels //= 255 // (2**depth - 1)
+        shade = 255 // (2**depth - 1)
+        pixels //= shade
     if mode == "1":
-        pixels = pixels.astype(np.uint8)
+        pixels, shade = pixels.astype(np.uint8), 255
     if mode == "I":
         pixels = ids_in(pixels, path)
-    return pixels, "L" if mode in _GREY else mode, palette
+    return pixels, "L" if mode in _GREY else mode, palette, shade
 
 
 def read_mat(path: Path, *fields: tuple[str, ...], vector: bool = False) -> NDArray[Any]:
     """Read ids (h, w), or a vector, out of a `.mat` of MATLAB 5 to 7, at the first of some places that it has."""
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
+    wanted = [place[0] for place in fields]
     with decoding(path, (Exception,)):  # whatever a parser makes of a damaged file
-        content: Any = loadmat(
-            path, simplify_cells=True, variable_names=[place[0] for place in fields]
-        )
+        for name, shape, kind in whosmat(path):  # headers alone
+            most = MOST_ENTRIES if kind.startswith(("int", "uint", "double", "single")) else 1
+            if name in wanted and math.prod(shape) > most:
+                msg = f"{name} is {kind} of {shape}"
+                raise ValueError(msg)
+        content: Any = loadmat(path, simplify_cells=True, variable_names=wanted)
         for step in next((place for place in fields if place[0] in content), fields[0]):
             content = content[step]
     return ids_in(np.atleast_2d(content) if vector else content, path)

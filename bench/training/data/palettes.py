@@ -32,43 +32,73 @@ def original_ids(
     """Return the ids behind the indices of a mask (h, w) with a palette of bytes, and a sentence where they differ.
 
     Indices are ids where each colour stands at its own place, and where the palette is not the set's. Where all colours
-    in use are the set's own and stand elsewhere, they decide.
+    in use are the set's own and stand elsewhere, they decide; where they are greys and no more, the greys are the ids.
 
     Raises:
-        ValueError: some colours are the set's own, stand elsewhere and others are unknown; or nothing tells ids from
-            places in the palette.
+        ValueError: some colours are the set's own, stand elsewhere and others are unknown; a colour is that of two
+            classes; or nothing tells ids from places in the palette.
     """
     entries = [(stored[at], stored[at + 1], stored[at + 2]) for at in range(0, len(stored) - 2, 3)]
-    used = {int(at): entries[at] if at < len(entries) else None for at in np.unique(indices)}
-    own = {at: classes.ids_of(colour) for at, colour in used.items() if colour}
+    places = np.unique(indices).tolist()
+    used = {at: entries[at] for at in places if at < len(entries)}
+    own = {at: classes.ids_of(colour) for at, colour in used.items()}
     moved = [at for at, ids in own.items() if ids and at not in ids]
-    if not moved or _is_common(entries, num_used=len(used)):
+    are_own = len(own) == len(places) and all(own.values())
+    if (are_own and not moved) or _is_common(entries, num_used=len(places)):
         return indices, ""
-    # Greys stand in every palette; a hue of the set's at another place is a trace.
-    is_traced = any(len(set(entries[at])) > 1 for at in moved)
-    are_ids = all(at in classes.ids for at in used)
-    is_whole = all(own.get(at) for at in used) and len(set(used.values())) == len(used)
-    if is_whole and (is_traced or not are_ids):
-        targets = {at: _train_id(ids, classes) for at, ids in own.items()}
-        if None not in targets.values():
-            table = np.zeros(256, np.uint8)
-            for at, ids in own.items():
-                table[at] = next(
-                    each for each in sorted(ids) if classes.ids.get(each) == targets[at]
-                )
-            at = moved[0]
-            what = f"index {at} has the colour of {classes.labels[int(table[at])]}, id {table[at]}"
-            msg = f"{path} has the set's palette in another order ({what}); its classes are read by their colours"
-            return table[indices], msg
-    elif not is_whole and not is_traced:
+    is_sorted = len(set(used.values())) == len(places)  # an optimiser keeps one entry of a colour
+    by_colour = is_sorted and are_own
+    by_grey = is_sorted and len(entries) == len(places) and _are_shades(used, classes)
+    if (
+        by_colour
+        and not by_grey
+        and (_has_hue(used, moved) or not classes.ids.keys() >= set(places))
+    ):
+        return _by_colours(indices, used, classes, path=path)
+    if by_grey and not by_colour:
+        table = np.zeros(256, np.uint8)
+        table[places] = [used[at][0] for at in places]
+        same = bool((table[indices] == indices).all())
+        msg = f"{path} has shades of grey as its palette; they are read as its ids, as of a grey image"
+        return table[indices], "" if same else msg
+    if not moved or not (by_colour or _has_hue(used, moved)):
         return indices, ""
     at = moved[0]
     msg = (
-        f"{path} has the colour {entries[at]} of {classes.labels[min(own[at])]} at index {at} of its palette, and "
+        f"{path} has the colour {used[at]} of {classes.labels[min(own[at])]} at index {at} of its palette, and "
         "nothing tells whether its pixels are class ids or places in a palette that was sorted anew; "
         + _ANEW
     )
     raise ValueError(msg)
+
+
+def _has_hue(used: Mapping[int, Colour], places: list[int]) -> bool:
+    """Greys stand in every palette; a hue of the set's at another place is a trace."""
+    return any(len(set(used[at])) > 1 for at in places)
+
+
+def _are_shades(used: Mapping[int, Colour], classes: Classes) -> bool:
+    """Whether colours are greys whose levels are ids: what an optimiser makes of a grey image with few ids."""
+    return all(len(set(colour)) == 1 and colour[0] in classes.ids for colour in used.values())
+
+
+def _by_colours(
+    indices: NDArray[np.uint8], used: Mapping[int, Colour], classes: Classes, *, path: Path
+) -> tuple[NDArray[np.uint8], str]:
+    table = np.zeros(256, np.uint8)
+    for at, colour in used.items():
+        ids = classes.ids_of(colour)
+        train = _train_id(ids, classes)
+        if train is None:
+            names = " and ".join(classes.labels[number] for number in sorted(ids))
+            msg = f"{path} has its palette sorted anew, and its colour {colour} is that of {names}; {_ANEW}"
+            raise ValueError(msg)
+        table[at] = next(each for each in sorted(ids) if classes.ids.get(each, IGNORE) == train)
+    at = next(at for at in used if table[at] != at)
+    what = f"index {at} has the colour of {classes.labels[int(table[at])]}, id {table[at]}"
+    note = f"{path} has the set's palette in another order ({what}); its classes are read by their colours"
+    shared = _shared(path, list(used.values()), classes)
+    return table[indices], f"{note}. {shared}" if shared else note
 
 
 def _train_id(ids: frozenset[int], classes: Classes) -> int | None:

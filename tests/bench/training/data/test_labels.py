@@ -16,6 +16,10 @@ def reader(name="camvid", ignored=(11, 255)):
     return LabelReader(name=name, classes=read_classes(name, ignored=ignored))
 
 
+FEW_BITS = "has few bits a pixel; its numbers are read as ids"
+
+
+@pytest.mark.filterwarnings(f"ignore:.*{FEW_BITS}:UserWarning")
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
 def test_grey_of_any_depth_is_read_as_the_numbers_in_it(depth, tmp_path):
     ids = IDS % min(2**depth, 11)
@@ -23,6 +27,7 @@ def test_grey_of_any_depth_is_read_as_the_numbers_in_it(depth, tmp_path):
     assert reader().read(tmp_path / "a.png").tolist() == ids.tolist()
 
 
+@pytest.mark.filterwarnings(f"ignore:.*{FEW_BITS}:UserWarning")
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_so_is_what_pillow_writes_with_few_bits(bits, tmp_path):
     ids = (IDS % min(2**bits, 11)).astype(np.uint8)
@@ -33,10 +38,11 @@ def test_so_is_what_pillow_writes_with_few_bits(bits, tmp_path):
     assert reader().read(tmp_path / "a.png").tolist() == ids.tolist()
 
 
-def test_four_bits_that_times_seventeen_were_an_id_too_are_read_right(tmp_path):
+def test_four_bits_that_times_seventeen_are_ids_too_are_read_right_and_that_is_said(tmp_path):
     # 1 * 17 is `door`, 2 * 17 and 5 * 17 are others.
     write_png(tmp_path / "a.png", np.array([[1, 2], [5, 0]]), depth=4)
-    label = reader("ade20k", (0,)).read(tmp_path / "a.png")
+    with pytest.warns(UserWarning, match=FEW_BITS):
+        label = reader("ade20k", (0,)).read(tmp_path / "a.png")
     assert label.tolist() == [[0, 1], [4, 255]]
 
 
@@ -70,6 +76,13 @@ def test_grey_of_eight_bits_in_another_format_stays_as_it_is(tmp_path):
 def test_a_mat_without_a_map_of_ids_is_refused(content, tmp_path):
     savemat(tmp_path / "a.mat", {"S": content})
     with pytest.raises(ValueError, match=r"a\.mat "):
+        reader().read(tmp_path / "a.mat")
+
+
+def test_a_mat_with_an_array_of_structures_is_refused_by_its_header(tmp_path):
+    many = np.zeros((1, 2), [("Segmentation", object)])
+    savemat(tmp_path / "a.mat", {"GTcls": many})
+    with pytest.raises(ValueError, match=r"a\.mat can't be read .*GTcls is struct of \(1, 2\)"):
         reader().read(tmp_path / "a.mat")
 
 

@@ -57,6 +57,26 @@ def test_a_palette_that_an_optimiser_sorted_anew_is_read_by_its_colours(name, tm
     assert (label == read.classes.table[ids]).all()
 
 
+@pytest.mark.parametrize("name", ["ade20k", "voc2012", "coco_stuff10k", "nyud_v2"])
+def test_a_grey_mask_that_an_optimiser_gave_a_palette_has_its_shades_as_ids(name, tmp_path):
+    read = reader(name)
+    ids = np.array([[3, 19, 7], [19, 19, 7]])
+    write_palette(tmp_path / "a.png", *renumbered(ids, RAMP))
+    with pytest.warns(UserWarning, match=r"a\.png has shades of grey as its palette"):
+        label = read.read(tmp_path / "a.png")
+    assert (label == read.classes.table[ids]).all()
+
+
+def test_greys_of_the_set_at_their_places_are_its_colours(tmp_path):
+    write_palette(tmp_path / "a.png", [[0, 1]], [(0, 0, 0), (120, 120, 120)])
+    assert reader("ade20k").read(tmp_path / "a.png").tolist() == [[255, 0]]  # other and wall
+
+
+def test_shades_that_are_no_ids_say_nothing(tmp_path):
+    write_palette(tmp_path / "a.png", [[0, 1, 2]], [(0, 0, 0), (90, 90, 90), (180, 180, 180)])
+    assert reader("voc2012").read(tmp_path / "a.png").tolist() == [[0, 1, 2]]
+
+
 def test_it_is_said_once(tmp_path):
     read = reader("voc2012")
     for name in "ab":
@@ -97,7 +117,7 @@ def test_train_ids_with_the_palette_of_train_ids_are_read_by_their_colours(tmp_p
     [
         ("voc2012", [(0, 0, 0), (0, 128, 0), (9, 9, 200)]),  # one of the set's, one nobody's
         ("camvid", [(0, 0, 0)]),  # sky under any palette, or void alone
-        ("ade20k", [(0, 0, 0), (140, 140, 140)]),  # a colour of two classes
+        ("ade20k", [(120, 120, 120)]),  # a shade that is an id, and a class's colour
     ],
 )
 def test_what_nothing_tells_is_refused(name, colours, tmp_path):
@@ -106,6 +126,15 @@ def test_what_nothing_tells_is_refused(name, colours, tmp_path):
         ValueError, match=r"a\.png has the colour .* nothing tells .* save the mask"
     ):
         reader(name).read(tmp_path / "a.png")
+
+
+def test_a_palette_sorted_anew_with_a_colour_of_two_classes_is_refused_with_their_names(tmp_path):
+    colours = [(0, 192, 64), (0, 64, 64)]
+    write_palette(tmp_path / "a.png", [[0, 1]], colours)
+    with pytest.raises(
+        ValueError, match=r"its colour \(0, 192, 64\) is that of person and bicycle"
+    ):
+        reader("coco_stuff10k").read(tmp_path / "a.png")
 
 
 def test_an_index_behind_the_palette_has_no_colour(tmp_path):
@@ -183,6 +212,12 @@ def test_a_class_of_the_list_that_the_set_has_not_is_refused(tmp_path):
     path = painted(tmp_path, "label_colors.txt", text, [(192, 192, 128), (64, 128, 64)])
     with pytest.raises(ValueError, match=r"not in .*label_colors\.txt .*: \(64, 128, 64\) \(1 pix"):
         reader("camvid", painted=True).read(path)
+
+
+def test_a_list_decides_of_a_mask_that_was_given_a_palette_too(tmp_path):
+    path = painted(tmp_path, "labelmap.txt", "dog:1,1,1::\nperson:128,0,0::\n", [(1, 1, 1)])
+    write_palette(path, [[0, 1]], [(128, 0, 0), (1, 1, 1)])
+    assert reader("voc2012", painted=True).read(path).tolist() == [[15, 12]]
 
 
 def test_a_list_that_is_none_is_named_with_its_line(tmp_path):
