@@ -52,6 +52,14 @@ def test_where_the_data_lie_changes_no_id():
     assert here == there
 
 
+def test_in_which_files_the_labels_are_changes_no_id():
+    ids, colours = (
+        table6.make(Setting(dataset="camvid", root="a", palette=palette)).cells[-1]
+        for palette in (False, True)
+    )
+    assert (colours.training.palette, colours.id) == (True, ids.id)
+
+
 def test_another_length_of_another_budget_changes_no_id():
     (*_, cell) = table6.make(SCENES).cells
     recipe = replace(cell.training.recipe, iterations=Iterations(quick=1, standard=2, paper=3))

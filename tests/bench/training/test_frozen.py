@@ -338,3 +338,22 @@ def test_a_head_on_other_maps_is_trained_anew(root, tmp_path):
 def test_what_can_t_be_trained_is_told_before_anything_runs(root, changes, message):
     with pytest.raises(ValueError, match=message):
         run.find_data([cell(root, **changes)])
+
+
+def test_labels_in_colours_are_told_before_anything_runs(root):
+    for label in (root / "valannot").iterdir():
+        Image.new("RGB", (64, 48), (128, 0, 0)).save(label)
+    with pytest.raises(ValueError, match=r"valannot/0\.png is an image of mode RGB; .*--palette"):
+        run.find_data([cell(root)])
+    run.find_data([cell(root, palette=True)])
+
+
+def test_maps_are_made_anew_where_colours_stand_for_other_classes(root, tmp_path):
+    def key():
+        files = open_dataset("camvid", root, palette=True)
+        painted = TrainingViews(files=files, recipe=RECIPE, preprocessing="imagenet-rgb")
+        return cache_maps(painted, Counting(), folder=tmp_path, mirrored=True).key
+
+    keys = [cached(root, tmp_path).key, key()]
+    (root / "label_colors.txt").write_text("128 0 0 Sky\n")
+    assert len({*keys, key()}) == 3
