@@ -13,7 +13,7 @@ from scipy.io import savemat
 from bench.training.data import open_dataset
 from bench.training.data.archives import _run_lengths
 from bench.training.data.classes import read_classes
-from bench.training.data.labels import LabelReader
+from bench.training.data.images import LabelReader
 from bench.training.data.palettes import voc_colours
 
 LABEL = np.array([[0, 1, 2, 2], [2, 1, 0, 0], [1, 1, 1, 0]])

@@ -18,8 +18,8 @@ from PIL import Image
 
 from ann.spec import UnavailableError
 from bench.training.data.classes import read_column
+from bench.training.data.files import BROKEN, decoding, ids_in, read_mat
 from bench.training.data.images import Pair
-from bench.training.data.labels import BROKEN, decoding, ids_in, read_mat
 
 NYUD = "nyu_depth_v2_labeled.mat"
 NYUD_CLASSES = 40

@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from bench.training.data.classes import read_classes
-from bench.training.data.labels import LabelReader
+from bench.training.data.images import LabelReader
 from tests.bench.training.data.label_files import write_png
 
 IDS = np.arange(12).reshape(3, 4)
@@ -79,17 +79,17 @@ def test_a_mat_without_a_map_of_ids_is_refused(content, tmp_path):
         reader().read(tmp_path / "a.mat")
 
 
-def test_a_mat_with_an_array_of_structures_is_refused_by_its_header(tmp_path):
+def test_a_mat_with_an_array_of_structures_is_refused(tmp_path):
     many = np.zeros((1, 2), [("Segmentation", object)])
     savemat(tmp_path / "a.mat", {"GTcls": many})
-    with pytest.raises(ValueError, match=r"a\.mat can't be read .*GTcls is struct of \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"a\.mat can't be read .*no single structure"):
         reader().read(tmp_path / "a.mat")
 
 
 @pytest.mark.parametrize("content", [{"T": np.zeros((2, 2))}, {"GTcls": {"Boundaries": 1}}])
 def test_a_mat_of_another_kind_is_named(content, tmp_path):
     savemat(tmp_path / "a.mat", content)
-    with pytest.raises(ValueError, match=r"a\.mat can't be read \(KeyError"):
+    with pytest.raises(ValueError, match=r"a\.mat can't be read .* has no "):
         reader().read(tmp_path / "a.mat")
 
 

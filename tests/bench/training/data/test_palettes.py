@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bench.training.data.classes import read_classes
-from bench.training.data.labels import LabelReader
+from bench.training.data.images import LabelReader
 from bench.training.data.palettes import voc_colours
 from tests.bench.training.data.label_files import renumbered, write_palette
 
