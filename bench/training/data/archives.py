@@ -18,7 +18,7 @@ from PIL import Image
 
 from ann.spec import UnavailableError
 from bench.training.data.classes import read_column
-from bench.training.data.files import BROKEN, decoding, ids_in, read_mat
+from bench.training.data.files import BROKEN, checked, decoding, ids_in, read_mat
 from bench.training.data.images import Pair
 
 NYUD = "nyu_depth_v2_labeled.mat"
@@ -236,7 +236,7 @@ class FullAdeLabel:
 
     def read(self) -> NDArray[np.uint8]:
         """Read ids 0 (other) to 150 of the scene parsing challenge (h, w)."""
-        with decoding(self.file, BROKEN), Image.open(self.file) as label:
+        with decoding(self.file, BROKEN), Image.open(checked(self.file)) as label:
             mode, pixels = label.mode, np.array(label)
         if mode != "RGB":
             msg = f"{self.file} is an image of mode {mode}; a label of the full release is RGB"

@@ -5,6 +5,7 @@ Nothing in a file is trusted: what is torn or made to harm is an error with the 
 Axes: h and w height and width of an image or label.
 """
 
+import io
 import math
 import struct
 import zlib
@@ -20,6 +21,7 @@ from PIL import Image
 # What Pillow raises on a file that is torn or something else; MemoryError where one claims a huge size.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError)
 PAINTED = ("RGB", "RGBA")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _GREY = ("1", "L", "I", "I;16")
 _MOST_BYTES = 2**28  # of what is compressed in a file
 # MATLAB's numbers for kinds of elements, and for classes of arrays.
@@ -56,13 +58,27 @@ def read_image(source: Source) -> NDArray[np.uint8]:
     """Read an image of any mode as RGB, (h, w, 3)."""
     if not isinstance(source, Path):
         return source.read()
-    with decoding(source, BROKEN), Image.open(source) as image:
+    with decoding(source, BROKEN), Image.open(checked(source)) as image:
         return np.array(image.convert("RGB"))
+
+
+def checked(path: Path) -> io.BytesIO:
+    """Content of a file, of a PNG with the checksums that it should have: Pillow leaves those of pixels out."""
+    content = path.read_bytes()
+    at = len(_PNG) if content.startswith(_PNG) else len(content)
+    while at < len(content):
+        size, kind = struct.unpack_from(">I4s", content, at)
+        end = at + 8 + size
+        if zlib.crc32(content[at + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
+            msg = f"its part {kind!r} has another checksum"
+            raise ValueError(msg)
+        at = len(content) if kind == b"IEND" else end + 4
+    return io.BytesIO(content)
 
 
 def decode_label(path: Path) -> tuple[NDArray[Any], str, bytes, int]:
     """Pixels, mode and stored palette of an image, and what Pillow had multiplied grey of few bits by: undone here."""
-    with decoding(path, BROKEN), Image.open(path) as label:
+    with decoding(path, BROKEN), Image.open(content := checked(path)) as label:
         palette = bytes(label.palette.palette) if label.mode == "P" and label.palette else b""
         pixels, mode = np.array(label), label.mode
         is_png, shade = label.format == "PNG", 1
@@ -70,8 +86,7 @@ def decode_label(path: Path) -> tuple[NDArray[Any], str, bytes, int]:
         msg = f"{path} is an image of mode {mode}; labels are class ids in one channel of 8 bits (mode L or P)"
         raise ValueError(msg)
     if mode == "L" and is_png:
-        with path.open("rb") as file:
-            depth = file.read(25)[24]  # of a sample, in the header of every PNG
+        depth = content.getvalue()[24]  # of a sample, in the header of every PNG
         shade = 255 // (2**depth - 1)
         pixels //= shade
     if mode == "1":

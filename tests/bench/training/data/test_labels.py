@@ -106,6 +106,19 @@ def test_damaged_mats_are_refused_or_right(tmp_path):
             assert reader().read(path).ndim == 2
 
 
+def test_damaged_pngs_are_refused_or_right(tmp_path):
+    path, random = tmp_path / "a.png", np.random.default_rng(0)
+    Image.fromarray((IDS % 11).astype(np.uint8)).save(path)
+    whole = path.read_bytes()
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for at in random.integers(0, len(whole), random.integers(1, 3)):
+            damaged[at] = random.integers(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(ValueError):
+            assert reader().read(path).tolist() == (IDS % 11).tolist()
+
+
 def test_labels_in_colours_are_refused_with_what_to_pass(tmp_path):
     Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"pass --palette \(palette=True\)"):
