@@ -214,6 +214,7 @@ PEERS = (
     *("accelerate==1.15.0", "cityscapesscripts==2.3.0", "datumaro==1.13.12", "lightning==2.6.6"),
     *("mmcv-lite==2.1.0", "mmengine==0.10.7", "mmsegmentation==1.2.2"),
     *("ftfy==6.3.1", "regex==2026.11.19"),  # mmsegmentation imports them
+    *("pycocotools==2.0.11", "pyoxipng==9.1.1"),
 )
 
 

@@ -55,7 +55,7 @@ _OFFICIAL_EVALUATIONS = {
 EVALUATIONS: dict[str, dict[str, str]] = {
     "mmseg": {
         "cityscapes": "whole",
-        **dict.fromkeys(("ade20k", *_VOC), "mmseg-short-side-512"),
+        **dict.fromkeys(("ade20k", *_VOC, "coco-stuff-10k"), "mmseg-short-side-512"),
         **dict.fromkeys(_CONTEXT, "mmseg-pascal-context"),
     },
     **dict.fromkeys(("official", "paper"), _OFFICIAL_EVALUATIONS),
