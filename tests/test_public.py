@@ -35,7 +35,7 @@ NAMES = {
     "ann.build:network": ("name", "pretrained", "changes"),
     "ann.checkpoints:load": ("net", "source"),
     "ann.fast:optimize": ("module", "mode", "check"),
-    "ann.export:to_onnx": ("module", "inputs", "path"),
+    "ann.export:to_onnx": ("module", "inputs", "path", "dynamic", "opset"),
     "experiments.spec:Experiment": ("name", "question", "cells"),
     "experiments.spec:OwnModule": ("factory", "channels", "key_channels"),
     "experiments.spec:Cell": (*SPEC, *CALL),

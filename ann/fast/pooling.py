@@ -44,7 +44,11 @@ def pool_once(x: Float[Tensor, "n c h w"], *, grids: Iterable[int]) -> Float[Ten
 
 
 def cell_means(
-    grids: Iterable[int], length: int, dtype: torch.dtype, *, device: torch.device | None = None
+    grids: Iterable[int | torch.SymInt],
+    length: int | torch.SymInt,
+    dtype: torch.dtype,
+    *,
+    device: torch.device | None = None,
 ) -> Float[Tensor, "i length"]:
     """Matrix that averages a line over the cells of all grids, divided as adaptive pooling divides it.
 
@@ -55,7 +59,7 @@ def cell_means(
     lines = []
     for grid in grids:
         cell = torch.arange(grid, device=device)[:, None]
-        start, stop = cell_bounds(cell, length, grid)
+        start, stop = cell_bounds(cell, length, grid)  # type: ignore[arg-type]  # torch's numbers, too
         inside = (start <= position) & (position < stop)
         lines.append(inside.to(wide) / (stop - start))
     return torch.cat(lines).to(dtype)

@@ -6,36 +6,31 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from ann import export
 from ann.implementations import UnavailableError
-
-# Relative to the largest output. Torch itself is 6e-5 from its own float64 on an untrained ANN-R50 at 385x257.
-TOLERANCE = 1e-3
+from bench.workloads.outputs import tensor_leaves
 
 
 class OnnxRuntime(nn.Module):
     """A session in the place of a module; tensors go in and come out without a copy.
 
-    One operator may use so many `threads`; operators run one after another, as torch's do.
+    One operator may use so many `threads`; operators run one after another, as torch's do. What comes out is built
+    as what the module `returned`.
     """
 
-    def __init__(self, path: Path, *, threads: int) -> None:
+    def __init__(self, path: Path, *, threads: int, returned: object) -> None:
         super().__init__()
-        runtime = _runtime()
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors alone
-        self.session = runtime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        leaves, self.structure = pytree.tree_flatten(returned)
+        self.are_tensors = [isinstance(leaf, Tensor) for leaf in leaves]
+        self.session = export.open_session(path, threads=threads)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Any:  # noqa: ANN401  # as the module's
         """Run the graph on maps or images of the size for which it was exported."""
-        pairs = zip(self.session.get_inputs(), inputs, strict=True)
-        given = {entry.name: tensor.numpy() for entry, tensor in pairs}
-        return torch.from_numpy(self.session.run(None, given)[0])
+        outputs = iter(export.run_session(self.session, *inputs))
+        leaves = [next(outputs) if is_tensor else None for is_tensor in self.are_tensors]
+        return pytree.tree_unflatten(leaves, self.structure)
 
 
 def make_session_module(module: nn.Module, inputs: tuple[Tensor, ...]) -> OnnxRuntime:
@@ -51,38 +46,39 @@ def make_session_module(module: nn.Module, inputs: tuple[Tensor, ...]) -> OnnxRu
     Raises:
         UnavailableError: onnx, onnxscript or onnxruntime is not installed, or the module is in
             training, on another device or of another number format.
-        ValueError: it can't be exported, or the outputs differ by more than `TOLERANCE`.
+        ValueError: it can't be exported, ONNX Runtime does not take the file, or the outputs differ
+            by more than `ann.export.TOLERANCE`.
     """
-    _runtime()
+    _require_runtime()
     kinds = {(tensor.device.type, tensor.dtype) for tensor in inputs}
     if module.training or kinds != {("cpu", torch.float32)}:
         msg = "implementation 'onnxruntime' is inference in float32 on the CPU here; pass --mode eval --dtype float32"
         raise UnavailableError(msg)
     with tempfile.TemporaryDirectory() as folder:
         file = export.to_onnx(module, inputs, Path(folder) / "module.onnx")
+        with torch.no_grad():
+            expected = module(*inputs)
         threads = torch.get_num_threads()
-        error = _difference(module, OnnxRuntime(file.path, threads=threads), inputs)
-        if not error <= TOLERANCE:  # nor NaN
+        session = OnnxRuntime(file.path, threads=threads, returned=expected)
+        error = _difference(expected, session(*inputs))
+        if not error <= export.TOLERANCE:  # nor NaN
             msg = (
                 f"{type(module).__name__} in ONNX Runtime differs from torch by {error:.1e} of its largest output "
-                f"({file.nodes} nodes); at most {TOLERANCE:.0e} is allowed, report the module as a bug"
+                f"({file.nodes} nodes); at most {export.TOLERANCE:.0e} is allowed, report the module as a bug"
             )
             raise ValueError(msg)
-        return OnnxRuntime(file.path, threads=threads)
+        return OnnxRuntime(file.path, threads=threads, returned=expected)
 
 
-def _difference(module: nn.Module, session: nn.Module, inputs: tuple[Tensor, ...]) -> float:
-    """Largest difference of the two outputs, relative to the module's largest value."""
-    with torch.no_grad():
-        expected, output = module(*inputs), session(*inputs)
-    largest = float(expected.abs().max())
-    return float((output - expected).abs().max()) / (largest or 1.0)
+def _difference(expected: object, outputs: object) -> float:
+    """Largest difference of any output, relative to the largest value of the module's."""
+    pairs = zip(*(tensor_leaves(each).values() for each in (expected, outputs)), strict=True)
+    return max(export.difference(*pair) for pair in pairs)
 
 
-def _runtime() -> Any:  # noqa: ANN401  # a module
+def _require_runtime() -> None:
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
     except ImportError as error:
         msg = "implementation 'onnxruntime': onnxruntime is not installed; pip install onnxruntime onnxscript"
         raise UnavailableError(msg) from error
-    return onnxruntime

@@ -84,6 +84,7 @@ def edited(monkeypatch, tmp_path, before):
         ("ann.backbones", NETS),
         ("ann.fast.folded", {"fast"}),
         ("bench.workloads.onnx_runtime", {"exported"}),
+        ("ann.export.model", {"exported"}),
         ("ann.blocks", set(CELLS) - {"ceilings"}),
         ("bench.regression.gate", set()),
         ("bench.compare.turns", set()),

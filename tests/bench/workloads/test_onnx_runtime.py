@@ -1,5 +1,6 @@
 """Modules in ONNX Runtime: the same output, and a clear word where there is none."""
 
+import subprocess
 import sys
 
 import pytest
@@ -29,6 +30,52 @@ def session(fusion):
 def test_a_session_stands_for_its_module(fusion, session):
     module, inputs = fusion
     torch.testing.assert_close(session(*inputs), module(*inputs).detach())
+
+
+class Heads(nn.Module):
+    def forward(self, x):
+        return {"out": x.relu(), "aux": [x * 2, None]}, x.argmax(1)
+
+
+def test_a_session_returns_what_its_module_returns():
+    x = torch.randn(2, 3, 5, 6)
+    session = onnx_runtime.make_session_module(Heads().eval(), (x,))
+    torch.testing.assert_close(session(x), Heads()(x))
+
+
+def test_a_second_output_that_differs_is_seen():
+    right, wrong = {"out": torch.ones(2), "aux": torch.ones(2)}, {"out": torch.ones(2)}
+    apart = onnx_runtime._difference(right, {**wrong, "aux": torch.zeros(2)})
+    assert apart == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("opset", "operator"), [(18, "Softmax"), (23, "Attention")])
+def test_the_whole_map_of_weights_is_built(opset, operator, tmp_path):
+    """Peak of a call in a process of its own; torch's fused attention adds 3 MiB at this size."""
+    program = f"""
+import torch
+from ann import export
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+class Attend(nn.Module):
+    def forward(self, x):
+        return scaled_dot_product_attention(x, x, x)
+x = torch.randn(1, 1, 64 * 64, 64)
+made = export.to_onnx(Attend(), (x,), {str(tmp_path / "a.onnx")!r}, opset={opset})
+assert {operator!r} in made.operators, made.operators
+session = export.open_session(made.path, threads=1)
+def peak(name):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
+before = peak("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")
+export.run_session(session, x)
+print(peak("VmHWM") - before)
+"""
+    command = [sys.executable, "-c", program]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert int(output) > 4 * (64 * 64) ** 2  # bytes of one map
 
 
 def test_a_session_has_as_many_threads_as_torch(session):
