@@ -15,6 +15,12 @@ KERNEL_NOTE = (
     "Kernel: the attention operator that ran, from the profiler; without one the block computes "
     "its own products."
 )
+# Peaks of one call over what was there before, one head of 64, in fresh processes; held by tests/bench/workloads.
+RUNTIME_NOTE = (
+    "onnxruntime: the block's own products as MatMul, Softmax and MatMul (opset 18), which build the whole map of "
+    "weights, as the one Attention node of opset 23 does in ONNX Runtime 1.31 on a processor (343 MiB at 96x96, where "
+    "torch's fused attention adds 3)."
+)
 PLAIN_RATIO = (
     "A ratio is this row over the same block as the documents wrote it; above 1 it needs more."
 )
@@ -55,6 +61,7 @@ def _implementations(device: str, rows: Sequence[Row], suffix: str) -> Table:
             model.WORK_FIELDS[0],
             Field(model.text_column("kernel", wide=True), _kernel, optional=True, note=KERNEL_NOTE),
         ),
+        notes=[RUNTIME_NOTE] if any(_in_onnx_runtime(row) for row in rows) else [],
         name=f"implementations{suffix}",
         title=f"Implementations: the same block in other ways, {device or 'no device'}",
         group_by=(1, 2),
@@ -63,6 +70,10 @@ def _implementations(device: str, rows: Sequence[Row], suffix: str) -> Table:
 
 def _setting_of(row: Row) -> tuple[str, ...]:
     return str(row["axes"]["block"]).partition(":")[0], row["axes"]["size"], row["mode"]
+
+
+def _in_onnx_runtime(row: Row) -> bool:
+    return str(row["axes"]["block"]).endswith(":onnxruntime")
 
 
 def _kernel(row: Row) -> Value:
