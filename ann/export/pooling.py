@@ -1,9 +1,10 @@
 """Adaptive pooling as operators that ONNX has, from sizes that may be known only when the file runs.
 
-ONNX has no adaptive pooling. Where the cells do not divide the map, PyTorch's exporter writes out each cell of each
-grid by itself, thousands of nodes at the paper's size (pytorch#120477); where height and width are free, it writes a
-pool whose kernel is the example's, wrong at every other size. But averaging over cells is linear in either axis: it is
-a matrix for the rows and one for the columns, each made from the size. The maximum over cells is one over rows of one
+ONNX has no adaptive pooling. PyTorch's exporter writes averages as one node where the cells divide the map, as 4 to 7
+where they overlap and are of one size (12 over 8, 97 over 3), and place by place, thousands of nodes, only where their
+sizes differ (7619 of 3x3 cells at 256x128; pytorch#120477); maxima and their places not at all. Where height and width
+are free, it takes the example's cells, wrong at every other size. But averaging over cells is linear in either axis: a
+matrix for the rows and one for the columns, each made from the size. The maximum over cells is one over rows of one
 over columns, each of them a table of the places that lie in its cell.
 
 Axes: n images, c channels, h and w height and width of a map, y and x the grid, k places of the longest cell.

@@ -93,7 +93,7 @@ def test_two_maps_have_the_same_free_size(tmp_path):
 @pytest.mark.parametrize("name", ["PyramidPooling", "PooledAttention", "CrissCross"])
 def test_a_block_of_the_gallery_is_right_at_every_size(name, tmp_path):
     block = getattr(gallery, name)(16)
-    assert largest_difference(block, tmp_path, channels=16, at=(2, 41, 60)) < 1e-5
+    assert largest_difference(block, tmp_path, channels=16, at=(1, 41, 60)) < 1e-5
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ REFUSED = {
         lambda x: F.avg_pool2d(x, x.shape[2] // 3),
         "is off by|makes a number",
     ),
-    "parity": (lambda x: x + 1 if x.shape[2] % 2 else x - 1, "is off by .* on maps of 44x38"),
+    "parity": (lambda x: x + 1 if x.shape[2] % 2 else x - 1, "is off by .* on maps of 53x37"),
     "a branch far off": (
         lambda x: x + 1 if x.shape[2] < 140 else x - 1,
         "is off by .* on maps of 37x140",
