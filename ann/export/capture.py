@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,10 +49,12 @@ def capture(
         # An axis of 1 would be taken for one that is 1 in every call.
         inputs = tuple(torch.cat([x, x]) if len(x) == 1 else x for x in inputs)
     try:
-        spec = _parameters_of(module, inputs)
-        shapes = free and pytree.tree_unflatten([free] * len(inputs), spec)
-        program = torch.export.export(module, inputs, dynamic_shapes=shapes)
-        return program.run_decompositions(POOLING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch 2.11's, about its own code
+            spec = _parameters_of(module, inputs)
+            shapes = free and pytree.tree_unflatten([free] * len(inputs), spec)
+            program = torch.export.export(module, inputs, dynamic_shapes=shapes)
+            return program.run_decompositions(POOLING)
     except Exception as error:  # user code runs in there, and torch has many kinds of its own
         reason = _first_line(error)
         msg = f"{name} can't be exported: {reason}; write what it names in torch's operators on tensors"
@@ -97,9 +100,10 @@ def output_names(program: ExportedProgram) -> list[str]:
     ]
     spec = program.call_spec.out_spec
     assert spec is not None, "torch.export says how outputs are built"
-    keyed, _ = pytree.tree_flatten_with_path(
-        pytree.tree_unflatten(list(range(len(arguments))), spec)
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        numbered = pytree.tree_unflatten(list(range(len(arguments))), spec)
+        keyed, _ = pytree.tree_flatten_with_path(numbered)
     inputs = {*program.graph_signature.user_inputs}
     names: list[str] = []
     for (keys, _), argument in zip(keyed, arguments, strict=True):
