@@ -2,7 +2,7 @@
 
 ONNX has no adaptive pooling. PyTorch's exporter writes averages as one node where the cells divide the map, as 4 to 7
 where they overlap and are of one size (12 over 8, 97 over 3), and place by place, thousands of nodes, only where their
-sizes differ (7619 of 3x3 cells at 256x128; pytorch#120477); maxima and their places not at all. Where height and width
+sizes differ (7619 of 3x3 cells at 256x128; pytorch#120477); maxima only where cells divide it. Where height and width
 are free, it takes the example's cells, wrong at every other size. But averaging over cells is linear in either axis: a
 matrix for the rows and one for the columns, each made from the size. The maximum over cells is one over rows of one
 over columns, each of them a table of the places that lie in its cell.
