@@ -161,6 +161,9 @@ def evaluate_published(options: Namespace) -> int:
     if options.network is None:
         msg = "--evaluate needs the network of the checkpoint; pass for example --network mmseg/ann-r50"
         raise ValueError(msg)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        msg = "--evaluate runs in one process; call it without torchrun"
+        raise ValueError(msg)
     from bench import run
     from bench.records import Measures, append_line
 

@@ -25,6 +25,11 @@ CLASSIFIERS = (
     "_bn1.",
     "_fc.",
 )
+# Names of the first convolution: of a plain and of a deep stem, of mmseg's, of EfficientNets and DenseNets.
+FIRST = (
+    *("conv1.weight", "conv1.0.weight", "stem.0.weight"),
+    *("conv_stem.weight", "_conv_stem.weight", "features.conv0.weight"),
+)
 # What DenseASPP adds to a DenseNet, and no pretrained weights hold.
 ADDED = ("features.transition4.", "features.norm5.")
 CACHED = ("model.safetensors", "pytorch_model.bin")
@@ -81,7 +86,10 @@ def load_backbone(features: nn.Module, path: Path) -> None:
     in timm's order; a classifier is left aside. A file that is no checkpoint is a ValueError, and
     so are weights that don't fit: the message lists what does not.
     """
-    state = {_bare(key): tensor for key, tensor in read(path).state.items()}
+    opened = read(path).state
+    prefix = _prefix_of(opened, path)
+    opened = {k.removeprefix(prefix): v for k, v in opened.items() if k.startswith(prefix)}
+    state = {_bare(key): tensor for key, tensor in opened.items()}
     classifiers = (*CLASSIFIERS, "bn2.") if "conv_head.weight" in state else CLASSIFIERS
     state = {key: tensor for key, tensor in state.items() if not key.startswith(classifiers)}
     current = features.state_dict()
@@ -111,6 +119,29 @@ def _keys_by_name(keys: Iterable[str], state: Mapping[str, Tensor]) -> dict[str,
     full = {f"backbone.{key}": key for key in keys}
     table = stem(full, layout)
     return {_bare(rename(long, table)): key for long, key in full.items()}
+
+
+def _prefix_of(keys: Iterable[str], path: Path) -> str:
+    """What stands before the names of a backbone in a file: the module in which somebody's code has it."""
+    found = {
+        key.removesuffix(first)
+        for key in keys
+        for first in FIRST
+        if key == first or key.endswith(f".{first}")
+    }
+    # Blocks have convolutions of the same name inside.
+    outer = {
+        each
+        for each in found
+        if not any(each != other and each.startswith(other) for other in found)
+    }
+    if len(outer) > 1:
+        msg = (
+            f"{path} as weights of a backbone: it holds several, under {', '.join(sorted(outer))}; take one of them "
+            f"out: torch.save({{k: v for k, v in state_dict.items() if {min(outer)!r} in k}}, 'weights.pth')"
+        )
+        raise ValueError(msg)
+    return next(iter(outer), "")
 
 
 def _bare(key: str) -> str:

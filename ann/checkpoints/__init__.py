@@ -6,7 +6,6 @@ unpickled, and nothing is loaded unless everything fits.
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import NamedTuple
@@ -14,19 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ann.checkpoints.keys import (
-    AUXILIARY,
-    fold_biases,
-    layout_keys,
-    tell_layout,
-)
-from ann.checkpoints.reading import Opened, State, open_nested, read
+from ann.checkpoints.advice import Misfits, advise_on_network, is_part, listed, shown
+from ann.checkpoints.keys import fold_biases, layout_keys, tell_layout
+from ann.checkpoints.reading import Opened, State, open_nested, read, same
 
 # Batch norm counts its batches; old files don't, and nothing here reads the count.
 COUNTER = ".num_batches_tracked"
-SHOWN = 8
-
-Misfits = Mapping[str, Sequence[str]]
 
 
 class Loaded(NamedTuple):
@@ -61,18 +53,30 @@ def load(net: nn.Module, source: str | PathLike[str] | Mapping[str, object]) -> 
     try:
         return _load_opened(net, opened)
     except ValueError as error:
-        msg = f"{os.fspath(source)}: {error}"
+        part = "; it is one of several files: pass the index beside it (*.index.json)"
+        msg = f"{os.fspath(source)}: {error}{part if is_part(source) else ''}"
         raise ValueError(msg) from error
 
 
 def _load_opened(net: nn.Module, opened: Opened) -> Loaded:
     layout, prefix = tell_layout(opened.state)
     state = {key: value for key, value in opened.state.items() if key.startswith(prefix)}
-    notes, aside = list(opened.notes), sorted(set(opened.state) - set(state))
+    inside = [key for key in opened.others if key.startswith(prefix)]
+    if inside:
+        msg = (
+            f"holds no tensor but {opened.others[inside[0]]} under {shown(inside[0])!r}; leave it out: torch.save("
+            "{k: v for k, v in state_dict.items() if isinstance(v, torch.Tensor)}, 'weights.pth')"
+        )
+        raise ValueError(msg)
+    notes = list(opened.notes)
+    aside = sorted({*opened.state, *opened.others} - set(state))
     if aside:
-        notes.append(f"left aside, outside of {prefix.rstrip('.')!r}: {_listed(aside)}")
+        notes.append(f"left aside, outside of {prefix.rstrip('.')!r}: {listed(aside)}")
     state = {key.removeprefix(prefix): value for key, value in state.items()}
-    fill(net, state, layout_keys(net, layout), advise=_advise_on_network)
+    fill(net, state, layout_keys(net, layout), advise=advise_on_network)
+    odd = [key for key, value in net.state_dict().items() if not value.isfinite().all()]
+    if odd:
+        notes.append(f"numbers that are not finite, in {listed(odd)}")
     return Loaded(layout, tuple(notes))
 
 
@@ -132,60 +136,25 @@ def fill(
             if _kind(state[name]) != _kind(current[key])
         ],
         "different although query and key are one": [
-            name for name, key in weighed.items() if not torch.equal(state[name], state[first[key]])
+            name
+            for name, key in weighed.items()
+            if name != first[key] and not same(state[name], state[first[key]])
         ],
     }
     if any(misfits.values()):
         lines = (
-            f"{len(items)} {kind}: {_listed(items)}" for kind, items in misfits.items() if items
+            f"{len(items)} {kind}: {listed(items)}" for kind, items in misfits.items() if items
         )
         msg = (
             f"the checkpoint does not fit the network, nothing was loaded; {'; '.join(lines)}; "
             f"{advise(misfits, state)}"
         )
         raise ValueError(msg)
-    loaded = {key: state[name] for key, name in first.items() if name in at_hand}
+    loaded = {
+        key: state[name].to(current[key].dtype) for key, name in first.items() if name in at_hand
+    }
     module.load_state_dict(current | loaded)
 
 
 def _kind(tensor: Tensor) -> tuple[bool, bool]:
     return tensor.is_floating_point(), tensor.is_complex()
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return ", ".join(items[:SHOWN]) + more
-
-
-def _advise_on_network(misfits: Misfits, state: Mapping[str, Tensor]) -> str:
-    """Say what to do about a file that does not fit a network, by what is wrong with it."""
-    missing, left_over, shapes, *others = misfits.values()
-    advice = ""
-    if any(not tensor.numel() for tensor in state.values()):
-        advice = (
-            "its tensors are empty, as where DeepSpeed's ZeRO-3 keeps them in other files; gather them with the "
-            "zero_to_fp32.py that it puts beside them"
-        )
-    elif any(name.startswith("ema_") for name in left_over):
-        advice = (
-            "names that begin with ema_ are the second set of weights of mmcv 1's EMA hook; leave them out: "
-            "torch.save({k: v for k, v in state_dict.items() if not k.startswith('ema_')}, 'weights.pth')"
-        )
-    elif missing and not any((left_over, shapes, *others)):
-        if all(name.startswith(AUXILIARY) for name in missing):
-            advice = (
-                "it has no auxiliary head; build the network without one (auxiliary_channels=None)"
-            )
-        elif all(name.startswith("head.") for name in state):
-            advice = "it is of a head alone, trained on a frozen backbone; save the whole network's state_dict"
-    elif left_over and not any((missing, shapes, *others)):
-        if all(name.startswith(AUXILIARY) for name in left_over):
-            advice = "it has an auxiliary head; build the network with one"
-    elif shapes and not any((missing, left_over, *others)):
-        classes = {int(size) for item in shapes for size in re.findall(r" \((\d+)", item)[:1]}
-        if len(classes) == 1:
-            count = classes.pop()
-            advice = f"it has {count} classes; build the network with num_classes={count}, or pass its data set"
-    return advice or (
-        "build the network that it was saved from (same name, num_classes, backbone and auxiliary head)"
-    )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 
 from ann.blocks import NonLocal
+from ann.checkpoints.advice import shown
 from ann.spec import NetworkSpec, look_up
 
 Renamings = tuple[tuple[str, str], ...]
@@ -122,8 +123,6 @@ CHECKPOINT_LAYOUTS = {
     "semseg": "layer0.",
     "denseaspp": "ASPP_3.",
 }
-# How keys of an auxiliary head begin, in any of them.
-AUXILIARY = ("auxiliary.", "auxiliary_head.", "dsn.", "aux.")
 # A key that still holds one of our own words has no name in the layout.
 _OURS = re.compile(r"(^|\.)(head|auxiliary|combine|out_norm|unary|lift|key|query)\.")
 
@@ -148,15 +147,15 @@ def tell_layout(keys: Iterable[str]) -> tuple[str, str]:
     if found:
         one = min(found)
         msg = (
-            f"holds several networks, under {', '.join(sorted(found))}; take one of them out: torch.save({{k: v for "
-            f"k, v in state_dict.items() if k.startswith({one!r})}}, 'weights.pth')"
+            f"holds several networks, under {', '.join(map(shown, sorted(found)))}; take one of them out: "
+            f"torch.save({{k: v for k, v in state_dict.items() if {one!r} in k}}, 'weights.pth')"
         )
         raise ValueError(msg)
     backbone = any(
         re.match(r"(backbone\.)?(conv1|stem|layer1|features|patch_embed)\b", key) for key in names
     )
     msg = (
-        f"the keys ({', '.join(names[:4]) or 'none'}, ...) are those of no known layout; known are "
+        f"the keys ({', '.join(map(shown, names[:4])) or 'none'}, ...) are those of no known layout; known are "
         f"{', '.join(f'{layout} ({sign}*)' for layout, sign in CHECKPOINT_LAYOUTS.items())}; "
         + (
             "weights of a backbone alone go to pretrained='file:PATH'"

@@ -5,18 +5,20 @@ keep beside the weights, such as mmengine's log of a training, are replaced by s
 """
 
 import json
-import re
 import warnings
 import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from pickle import UnpicklingError
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch import Tensor, nn
+from torch.serialization import safe_globals
+
+from ann.checkpoints.advice import GATHER, HARMLESS, failure, missing_file, refusal, shown
 
 State = dict[str, Tensor]
 
@@ -25,12 +27,16 @@ CONTAINERS = (
     *("state_dict", "model", "module", "network", "net"),
     *("model_state_dict", "model_state"),
 )
-SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 DEEPEST = 4  # containers in containers
 # Under which names files keep a second state, of weights averaged over a training or, by mmengine's hook, not averaged.
 MMENGINE_OTHERS = "ema_state_dict"
 AVERAGES = ("state_dict_ema", "model_ema", "ema_model", "ema")
 AVERAGED_MODEL = "n_averaged"  # torch's AveragedModel counts in it
+EXTRA_STATE = "_extra_state"
+LIGHTNING_AVERAGES = (
+    "averaged weights: Lightning's WeightAveraging saves them as state_dict, those of the last step as "
+    "current_model_state"
+)
 # What wraps a module puts its own name into the path: DDP, DataParallel and AveragedModel; torch.compile; FSDP;
 # activation checkpointing.
 WRAPPERS = {
@@ -38,29 +44,20 @@ WRAPPERS = {
     *("_fsdp_wrapped_module", "_checkpoint_wrapped_module"),
 }
 
-# Classes and functions beside the weights that only keep a log or settings, by the names under which files know them.
-HARMLESS = (
-    "mmengine.logging.history_buffer.HistoryBuffer",
-    "builtins.getattr",  # the buffer's list of its own statistics
-    *(
-        f"numpy.{core}.multiarray.{name}"
-        for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
-    ),
-    *("numpy.ndarray", "numpy.dtype"),
-    *("argparse.Namespace", "datetime.datetime"),
-    *(f"pathlib.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath")),
-    "pathlib._local.PosixPath",
-)
-_REFUSED = re.compile(r"GLOBAL (\S+)")
-_WHOLE_MODULE = "torch.nn.modules."
+# How files begin that are something else, and what to do about them.
+_OTHERS = {
+    b"version https://git-lfs": "is a pointer of Git LFS and no checkpoint; get the file itself (git lfs pull)",
+    b"<": "is a page of the web and no checkpoint; get the file itself",
+    b"\x1f\x8b": "is compressed by gzip; unpack it first (gunzip)",
+}
 
 
 class Opened(NamedTuple):
-    """The named tensors of a file, and what a user should know about them."""
+    """The named tensors of a file, what a user should know about them, and kinds of what else stood among them."""
 
     state: State
     notes: tuple[str, ...] = ()
+    others: Mapping[str, str] = MappingProxyType({})
 
 
 class Inert:
@@ -92,12 +89,7 @@ def read(path: str | PathLike[str]) -> Opened:
     """
     file = Path(path)
     if not file.is_file():
-        inside = sorted(each.name for each in file.glob("*") if each.suffix in SUFFIXES)[:8]
-        of_folder = f", a folder (in it: {', '.join(inside) or 'none'})" if file.is_dir() else ""
-        msg = (
-            f"no checkpoint at {file}{of_folder}; pass the path of a .pth, .pt or .safetensors file"
-        )
-        raise ValueError(msg)
+        raise ValueError(missing_file(file))
     try:
         return open_nested(_read_file(file))
     except ValueError as error:
@@ -106,26 +98,26 @@ def read(path: str | PathLike[str]) -> Opened:
 
 
 def _read_file(file: Path) -> object:
-    if file.name.endswith(".safetensors.index.json"):
+    if file.name.endswith(".index.json"):
         return _read_parts(file)
-    if file.suffix == ".safetensors":
+    with file.open("rb") as opened:
+        head = opened.read(64)
+    for start, reason in _OTHERS.items():
+        if head.startswith(start):
+            raise ValueError(reason)
+    # By what it is where that shows, else by its name.
+    if head[8:9] == b"{" or (file.suffix == ".safetensors" and not head.startswith(b"PK")):
         return _read_safetensors(file)
     try:
         with warnings.catch_warnings(), safe_globals(_STAND_INS):  # type: ignore[arg-type]  # its own form of a pair
             warnings.simplefilter("ignore")  # what it warns of ends as an error
             _check_sums(file)
-            return torch.load(file, map_location="cpu", weights_only=True)
+            with file.open("rb") as opened:  # by a path torch goes by its suffix
+                return torch.load(opened, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        raise ValueError(_refusal(file, str(error))) from error
+        raise ValueError(refusal(file, str(error))) from error
     except Exception as error:  # a file that is something else makes torch's reader fail in any way
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        msg = f"is no checkpoint, or not a whole one ({reason}); get it again"
-        if "TorchScript" in reason:
-            msg = (
-                "is a TorchScript archive, a program with its weights; where you trust it, take the weights out: "
-                f"torch.save(dict(torch.jit.load({str(file)!r}).state_dict()), 'weights.pth')"
-            )
-        raise ValueError(msg) from error
+        raise ValueError(failure(file, error)) from error
 
 
 def _check_sums(file: Path) -> None:
@@ -140,29 +132,6 @@ def _check_sums(file: Path) -> None:
         raise zipfile.BadZipFile(msg)
 
 
-def _refusal(file: Path, text: str) -> str:
-    """Say what a file holds besides tensors and plain data, and how to take the tensors out."""
-    named = _REFUSED.search(text)
-    if named is None:
-        return (
-            "holds more than tensors and plain data, is no checkpoint, or is damaged; get it again, or where you trust "
-            "it, save its state_dict alone: torch.save(dict(state_dict), 'weights.pth')"
-        )
-    try:
-        names = sorted(get_unsafe_globals_in_checkpoint(file))
-    except Exception:  # noqa: BLE001  # only for a better sentence, of a file that may be anything
-        names = []
-    foreign = [name for name in names if name not in HARMLESS] or [named[1]]
-    whole = any(name.startswith(_WHOLE_MODULE) for name in foreign)
-    taken = ".state_dict()" if whole else "['state_dict']"
-    shown = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
-    return (
-        f"holds {'a whole module' if whole else 'objects'} of {shown}, which only unpickling could read, and that may "
-        "run code; where you trust it, take the tensors out: "
-        f"torch.save(dict(torch.load({str(file)!r}, weights_only=False){taken}), 'weights.pth')"
-    )
-
-
 def _read_safetensors(file: Path) -> State:
     from safetensors import SafetensorError  # comes with timm, only for such files
     from safetensors.torch import load_file
@@ -175,12 +144,12 @@ def _read_safetensors(file: Path) -> State:
 
 
 def _read_parts(index: Path) -> State:
-    """Read the files that an index lists; all lie beside it."""
+    """Read the files that an index of Hugging Face's lists; all lie beside it."""
     try:
         listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted({str(name) for name in listed.values()})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        msg = f"is no index of safetensors files ({type(error).__name__}: {error}); get it again"
+        msg = f"is no index of files ({type(error).__name__}: {error}); get it again"
         raise ValueError(msg) from error
     state: State = {}
     for name in names:
@@ -188,7 +157,7 @@ def _read_parts(index: Path) -> State:
         if not part.is_file():
             msg = f"lists {name}, which is not beside it; get that file too"
             raise ValueError(msg)
-        state |= _read_safetensors(part)
+        state |= open_nested(_read_file(part)).state
     return state
 
 
@@ -207,31 +176,55 @@ def open_nested(content: object) -> Opened:
             break
         content = holder[inner]
         notes += _averages_beside(holder, inner)
-    named = _named_tensors(content)
+    named, others = _named_tensors(content)
     state = _unwrapped(named)
-    count = state.get(AVERAGED_MODEL)
-    if count is not None and count.numel() == 1:
-        del state[AVERAGED_MODEL]
+    counts = [name for name in state if name.rpartition(".")[2] == AVERAGED_MODEL]
+    for name in [name for name in counts if state[name].numel() == 1]:
+        count = state.pop(name)
         notes.append(f"weights averaged over {int(count)} updates by AveragedModel")
-    return Opened(state, tuple(notes))
+    return Opened(state, tuple(notes), others)
 
 
-def _named_tensors(content: object) -> State:
+def _named_tensors(content: object) -> tuple[State, dict[str, str]]:
+    """The tensors, and of what is none its kind; extra state of modules, which is of no weight, is left out."""
     if not isinstance(content, Mapping) or not content:
         msg = f"holds no named tensors but {_kind_of(content)}; pass a state_dict"
         raise ValueError(msg)
+    state: State = {}
+    others: dict[str, str] = {}
     for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            msg = (
-                f"holds no tensor but {_kind_of(value)} under {key!r}, and no state dict under any of "
-                f"{', '.join(CONTAINERS)}; pass a state_dict alone"
-            )
-            raise ValueError(msg)
-        if value.is_meta or value.layout != torch.strided or value.is_quantized:
-            kind = "meta" if value.is_meta else "quantized" if value.is_quantized else value.layout
-            msg = f"holds a {kind} tensor under {key!r}; save its values as a plain one (dense, dequantized)"
-            raise ValueError(msg)
-    return dict(content)
+        if isinstance(key, str) and isinstance(value, Tensor):
+            _require_plain(key, value)
+            state[key] = value
+        elif not str(key).endswith(EXTRA_STATE):
+            others[str(key)] = _kind_of(value)
+    if not state:
+        key, kind = next(iter(others.items()), ("", "extra state"))
+        arrays = kind == "a ndarray"
+        advice = (
+            "make tensors of them: torch.save({k: torch.as_tensor(v) for k, v in arrays.items()}, 'weights.pth')"
+            if arrays
+            else "pass a state_dict alone"
+        )
+        msg = (
+            f"holds no tensor but {kind} under {shown(key)!r}, and no state dict under any of "
+            f"{', '.join(CONTAINERS)}; {advice}"
+        )
+        raise ValueError(msg)
+    return state, others
+
+
+def _require_plain(key: str, value: Tensor) -> None:
+    if "_flat_param" in key:
+        msg = f"holds FSDP's flat parameters ({shown(key)}); {GATHER}"
+        raise ValueError(msg)
+    if type(value) not in (Tensor, nn.Parameter):
+        msg = f"holds a {type(value).__name__} under {shown(key)!r} and no plain tensor; {GATHER}"
+        raise ValueError(msg)
+    if value.is_meta or value.layout != torch.strided or value.is_quantized:
+        kind = "meta" if value.is_meta else "quantized" if value.is_quantized else value.layout
+        msg = f"holds a {kind} tensor under {shown(key)!r}; save its values as a plain one (dense, dequantized)"
+        raise ValueError(msg)
 
 
 def _unwrapped(state: State) -> State:
@@ -239,33 +232,48 @@ def _unwrapped(state: State) -> State:
     bare: State = {}
     for key, value in state.items():
         name = ".".join(part for part in key.split(".") if part not in WRAPPERS) or key
-        if name in bare and not torch.equal(bare[name], value):
+        if name in bare and not same(bare[name], value):
             msg = (
-                f"holds two tensors of the name {name!r} (one as {key!r}) that differ; save the state dict of one "
-                "network alone"
+                f"holds two tensors of the name {shown(name)!r} (one as {shown(key)!r}) that differ; save the state "
+                "dict of one network alone"
             )
             raise ValueError(msg)
         bare[name] = value
     return bare
 
 
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same shape and numbers, NaN in the same places."""
+    if one.shape != other.shape:
+        return False
+    if not one.is_complex() and not other.is_complex():
+        one, other = one.double(), other.double()
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
 def _averages_beside(holder: Mapping[object, object], inner: object) -> list[str]:
     """What to know where a file has two states: which was read."""
+    if "current_model_state" in holder and inner == "state_dict":
+        return [LIGHTNING_AVERAGES]
     other, mine = holder.get(MMENGINE_OTHERS), holder[inner]
     if inner == "state_dict" and isinstance(other, Mapping) and isinstance(mine, Mapping):
         note = "averaged weights: mmengine's EMAHook saves them as state_dict, those of the last step as ema_state_dict"
         statistics = [key for key in mine if str(key).endswith(("running_mean", "running_var"))]
-        if statistics and all(_same(mine[key], other.get(f"module.{key}")) for key in statistics):
+        if statistics and all(
+            _is_same(mine[key], other.get(f"module.{key}")) for key in statistics
+        ):
             note += "; batch norm's running statistics are those of the last step"
         return [note]
-    beside = next((key for key in AVERAGES if isinstance(holder.get(key), Mapping)), None)
+    beside = next(
+        (key for key in (*AVERAGES, MMENGINE_OTHERS) if isinstance(holder.get(key), Mapping)), None
+    )
     if beside is None:
         return []
     return [f"weights of the last step; the file has averaged ones too, under {beside!r}, not read"]
 
 
-def _same(one: object, other: object) -> bool:
-    return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
+def _is_same(one: object, other: object) -> bool:
+    return isinstance(one, Tensor) and isinstance(other, Tensor) and same(one, other)
 
 
 def _kind_of(value: object) -> str:

@@ -173,6 +173,11 @@ def evaluate_checkpoint(
             "dataset": setting.dataset,
             "evaluation": chosen,
             "checkpoint": checkpoint.name,
+            **(
+                {}
+                if spec.backbone == build.network_spec(network).backbone
+                else {"backbone": spec.backbone}
+            ),
         },
         subject=spec,
         size=data.size,

@@ -176,10 +176,11 @@ def evaluation_tables(frame: Frame) -> tuple[Table, ...]:
 def _class_table(row: Row, number: int) -> Table:
     accuracy, axes = row["accuracy"], row["axes"]
     ious = zip(accuracy.classes, class_iou(accuracy.confusion), strict=True)
+    other = f" with {axes['backbone']}" if "backbone" in axes else ""
     protocol = f"evaluated by {accuracy.protocol!r} on the {accuracy.split} set"
     return Table(
         name="evaluation" if number == 1 else f"evaluation-{number}",
-        title=f"{axes['network']} on {axes['dataset']}, checkpoint {axes['checkpoint']}",
+        title=f"{axes['network']}{other} on {axes['dataset']}, checkpoint {axes['checkpoint']}",
         columns=(model.text_column("class"), Column("IoU", "%", 2, 1, "percent", "measured")),
         rows=(
             *((name, None if iou is None else 100 * iou) for name, iou in ious),
@@ -201,6 +202,9 @@ _DATASET_OF = {"voc2012": "voc2012aug"}
 
 def _published_notes(axes: Mapping[str, Any], accuracy: Accuracy) -> Iterator[str]:
     """Published mIoU of the network on the set: of the same protocol, then of others with their names."""
+    if "backbone" in axes:
+        yield "Published numbers are of the network with its own backbone, and stand beside none with another."
+        return
     network = _NETWORK_OF.get(axes["network"], axes["network"])
     dataset = _DATASET_OF.get(axes["dataset"], axes["dataset"])
     same, others = [], []

@@ -163,6 +163,7 @@ def test_a_checkpoint_is_evaluated_recorded_and_tabled(tmp_path, monkeypatch, ca
         "dataset": "scenes",
         "evaluation": "whole",
         "checkpoint": "own.pth",
+        "backbone": "tiny",
     }
     assert re.fullmatch("[0-9a-f]{12}", kept.environment.code)
     accuracy = kept.measures.accuracy
@@ -185,6 +186,13 @@ def test_a_checkpoint_of_our_own_training_is_evaluated_and_its_notes_shown(
     (kept,) = record.read_records(tmp_path / "out" / "records.jsonl")
     assert kept.measures.accuracy.confusion == evaluate(network, scenes.Scenes("val")).rows()
     assert "averaged ones too, under 'ema', not read" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_checkpoint_is_not_evaluated_by_several_processes(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    arguments = ["--evaluate", "own.pth", "--network", "mmseg/ann-r50"]
+    with pytest.raises(ValueError, match="runs in one process; call it without torchrun"):
+        ablations.evaluate_published(ablations.parser().parse_args(arguments))
 
 
 def test_places_are_told_to_workers_from_the_root_of_the_machine(monkeypatch, tmp_path):

@@ -94,6 +94,14 @@ def test_the_augmented_set_of_voc_is_validated_on_voc():
     assert "74.86 (512x512, 20000)" in notes[0]
 
 
+def test_no_published_number_stands_beside_another_backbone():
+    (table,) = tables.evaluation_tables(frame.build_frame([made(backbone="tiny")]))
+    assert table.title.startswith("mmseg/ann-r50 with tiny on cityscapes")
+    assert table.notes == (
+        "Published numbers are of the network with its own backbone, and stand beside none with another.",
+    )
+
+
 def test_notes_on_the_file_of_weights_come_first():
     assert notes_of(notes=("averaged weights",))[0] == "The file has averaged weights."
 
