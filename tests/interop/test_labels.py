@@ -56,6 +56,13 @@ def test_datumaros_masks_of_camvid_are_read_by_its_own_list(tmp_path):
     assert label.tolist() == np.array([0, 1, 3])[LABEL].tolist()
 
 
+def test_what_none_of_datumaros_masks_of_camvid_covers_is_ignored(tmp_path):
+    export(tmp_path, ["sky", "building"], "camvid")
+    with pytest.warns(UserWarning, match=r"f1\.png has 3 black pixels"):
+        _, label = open_dataset("camvid", tmp_path, "val", palette=True)[0]
+    assert label.tolist() == np.array([0, 1, 255])[LABEL].tolist()
+
+
 def test_so_are_those_with_the_colours_of_camvid(tmp_path):
     # Its own colours, by a list that is theirs: the SegNet tutorial's void, sky and building.
     listing = tmp_path / "listing.txt"

@@ -136,7 +136,7 @@ class LabelReader:
             msg = f"{path} has {(pixels[..., 3] < 255).sum()} pixels that are not opaque; save it without alpha"
             raise ValueError(msg)
         trains, note = unpaint(pixels[..., :3], self.classes, path=path)
-        self._say(note, "shared")
+        self._say(note, "unlabelled" if listing_of(path) else "shared")
         return trains
 
     def _trained(self, raw: NDArray[Any], source: Source) -> NDArray[np.uint8]:

@@ -20,7 +20,8 @@ from bench.training.data.classes import Classes, Colour
 # Lists of classes and colours that datumaro writes beside the folders of its masks.
 COLOUR_LISTS = ("labelmap.txt", "label_colors.txt")
 # What they call pixels without a class, and names of CamVid's that the SegNet tutorial shortened.
-_VOID = ("void", "ignored", "unlabeled", "unlabelled")
+_VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "background")
+_BLACK = (0, 0, 0)  # what an export leaves outside of all masks
 _ALIASES = {"columnpole": "pole", "signsymbol": "sign", "sidewalk": "pavement"}
 _ANEW = "save the mask anew with its ids in one channel of 8 bits (mode L)"
 _SHOWN = 5  # colours in an error
@@ -134,21 +135,26 @@ def voc_colours() -> list[Colour]:
 def unpaint(
     pixels: NDArray[np.uint8], classes: Classes, *, path: Path
 ) -> tuple[NDArray[np.uint8], str]:
-    """Return the train ids of a painted mask (h, w, 3), and a sentence where ignored pixels can't be told.
+    """Return the train ids of a painted mask (h, w, 3), and a sentence on ignored pixels where one is due.
 
-    Colours are those of a list beside the folder of the mask, as datumaro writes it, or the set's.
+    Colours are those of a list beside the folder of the mask, as datumaro writes it, or the set's. Black that a list
+    does not name is what no mask covers.
 
     Raises:
         ValueError: a colour is nobody's, or that of two classes.
     """
     listing = listing_of(path)
+    black = None
+    trains: Mapping[Colour, int | None]
     if listing is None:
-        trains: Mapping[Colour, int | None] = {
+        trains = {
             colour: _train_id(classes.ids_of(colour), classes)
             for colour in classes.colours.values()
         }
     else:
-        trains = _listed_colours(listing, listing.stat().st_mtime_ns, names=classes.names)
+        trains = _colours_in(listing, classes)
+        black = None if _BLACK in trains else _uncovered(trains, classes)
+        trains = {_BLACK: black, **trains}
     packed = pixels.astype(np.uint32) @ np.array([65_536, 256, 1], np.uint32)
     values, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
     colours = [(int(each) >> 16, int(each) >> 8 & 255, int(each) & 255) for each in values]
@@ -158,13 +164,28 @@ def unpaint(
             _unknown(path, [(colours[at], int(counts[at])) for at in unknown], trains, listing)
         )
     table = np.array([trains[colour] for colour in colours], np.uint8)
-    return table[places].reshape(packed.shape), "" if listing else _shared(path, colours, classes)
+    note = "" if listing else _shared(path, colours, classes)
+    if black == IGNORE and _BLACK in colours:
+        count = int(counts[colours.index(_BLACK)])
+        note = (
+            f"{path} has {count} black pixels, and no line of {listing} names black; they are unlabelled and ignored. "
+            "Where black is a class, add its line"
+        )
+    return table[places].reshape(packed.shape), note
 
 
 def listing_of(path: Path) -> Path | None:
     """Find the list of classes and colours beside the folder of a mask."""
     listings = (path.parent.parent / name for name in COLOUR_LISTS)
     return next((listing for listing in listings if listing.is_file()), None)
+
+
+def _uncovered(listed: Mapping[Colour, int | None], classes: Classes) -> int | None:
+    """Train id of what no mask covers: the set's own black background; else 255, if the set ignores anything."""
+    for train, (name, colour) in enumerate(zip(classes.names, classes.palette, strict=True)):
+        if name == "background" and colour == _BLACK and train not in listed.values():
+            return train
+    return IGNORE if IGNORE in classes.ids.values() else None
 
 
 def _unknown(
@@ -196,12 +217,21 @@ def _shared(path: Path, colours: list[Colour], classes: Classes) -> str:
     return ""
 
 
+def _colours_in(listing: Path, classes: Classes) -> Mapping[Colour, int | None]:
+    """Train ids by the colours of a list; None for a class that the set does not have."""
+    ignored = (number for number, train in classes.ids.items() if train == IGNORE)
+    hidden = tuple(classes.labels[number] for number in ignored if number in classes.labels)
+    changed_ns = listing.stat().st_mtime_ns
+    return _listed_colours(listing, changed_ns, names=classes.names, hidden=hidden)
+
+
 @cache
 def _listed_colours(
-    listing: Path, _changed_ns: int, *, names: tuple[str, ...]
-) -> dict[Colour, int]:
+    listing: Path, _changed_ns: int, *, names: tuple[str, ...], hidden: tuple[str, ...]
+) -> dict[Colour, int | None]:
     """Train ids by the colours of a list: lines NAME:R,G,B:... (VOC) or R G B NAME (CamVid).
 
+    Those of `hidden` names and of what such lists call pixels without a class are 255, of unknown names None.
     Where no line has a colour, datumaro paints the places in the list, ahead of which it puts the background, in the
     colours of VOC.
     """
@@ -209,15 +239,20 @@ def _listed_colours(
     rows = [_listed(line, listing) for line in lines if line.strip() and not line.startswith("#")]
     if not any(colour for _, colour in rows):
         behind = [name for name, _ in rows if name != "background"]
+        has_background = len(behind) < len(rows)
         rows = list(zip(["background", *behind], voc_colours(), strict=False))
-    own, trains = [_plain(each) for each in names], {}
+        rows = rows if has_background else rows[1:]  # a line that isn't there names nothing
+    own, void = [_plain(each) for each in names], {*map(_plain, hidden), *_VOID}
+    trains: dict[Colour, int | None] = {}
     for name, colour in rows:
         plain = _plain(name)
         plain = plain if plain in own else _ALIASES.get(plain, plain)
         if colour and plain in own:
             trains[colour] = own.index(plain)
-        elif colour and plain in _VOID:
+        elif colour and plain in void:
             trains[colour] = IGNORE
+        elif colour:
+            trains.setdefault(colour, None)
     return trains
 
 

@@ -214,6 +214,47 @@ def test_a_class_of_the_list_that_the_set_has_not_is_refused(tmp_path):
         reader("camvid", painted=True).read(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "outside"),
+    [
+        ("camvid", "128 0 0 building\n", 255),
+        ("camvid", "building\n", 255),  # without colours, so that its place has VOC's first
+        ("cityscapes", "building:128,0,0::\n", 255),
+        ("coco_stuff10k", "person:128,0,0::\n", 255),  # whose own black is handbags
+        ("voc2012", "dog:128,0,0::\nbackground:9,9,9::\n", 255),
+    ],
+)
+def test_black_that_no_line_of_a_list_names_is_ignored_and_counted(name, text, outside, tmp_path):
+    listing = "labelmap.txt" if ":" in text else "label_colors.txt"
+    path = painted(tmp_path, listing, text, [(0, 0, 0), (128, 0, 0), (0, 0, 0)])
+    with pytest.warns(UserWarning, match=rf"a\.png has 2 black pixels, and no line of .*{listing}"):
+        label = reader(name, painted=True).read(path)
+    assert label[0, [0, 2]].tolist() == [outside] * 2
+    assert label[0, 1] != 255
+
+
+@pytest.mark.parametrize("name", ["voc2012", "pascal_context"])
+def test_it_is_the_background_where_that_is_a_class_of_the_set(name, tmp_path):
+    path = painted(tmp_path, "labelmap.txt", "dog:1,1,1::\n", [(0, 0, 0), (1, 1, 1)])
+    label = reader(name, painted=True).read(path)
+    assert label.tolist() == [[0, read_classes(name).names.index("dog")]]
+
+
+def test_black_of_a_class_that_the_set_has_not_is_refused(tmp_path):
+    path = painted(tmp_path, "label_colors.txt", "0 0 0 Animal\n", [(0, 0, 0)])
+    with pytest.raises(ValueError, match=r"not in .*label_colors\.txt .*: \(0, 0, 0\) \(1 pix"):
+        reader("camvid", painted=True).read(path)
+
+
+@pytest.mark.parametrize(
+    "line", ["background", "Unlabelled", "VOID", "unlabeled", "ignore", "Ego_Vehicle"]
+)
+def test_lines_for_pixels_without_a_class_are_ignored(line, tmp_path):
+    text = f"{line}:3,3,3::\nbuilding:128,0,0::\n"
+    path = painted(tmp_path, "labelmap.txt", text, [(3, 3, 3), (128, 0, 0)])
+    assert reader("cityscapes", painted=True).read(path).tolist() == [[255, 2]]
+
+
 def test_a_list_decides_of_a_mask_that_was_given_a_palette_too(tmp_path):
     path = painted(tmp_path, "labelmap.txt", "dog:1,1,1::\nperson:128,0,0::\n", [(1, 1, 1)])
     write_palette(path, [[0, 1]], [(128, 0, 0), (1, 1, 1)])
