@@ -62,6 +62,24 @@ def read_image(source: Source) -> NDArray[np.uint8]:
         return np.array(image.convert("RGB"))
 
 
+def read_list(path: Path) -> str:
+    """Read a list of names or classes in UTF-8, with a byte order mark or without.
+
+    Raises:
+        ValueError: it is in another encoding.
+    """
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not UTF-8 (byte 0x{content[error.start]:02x} at {error.start}); save it as UTF-8"
+        raise ValueError(msg) from error
+    if "\0" in text:  # of every other byte in UTF-16, which can pass for UTF-8
+        msg = f"{path} has zero bytes, as UTF-16 does; save it as UTF-8"
+        raise ValueError(msg)
+    return text
+
+
 def checked(path: Path) -> io.BytesIO:
     """Content of a file, of a PNG with the checksums that it should have: Pillow leaves those of pixels out."""
     content = path.read_bytes()

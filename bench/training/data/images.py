@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bench.training.data.classes import UNKNOWN, Classes
-from bench.training.data.files import PAINTED, Source, decode_label, read_image, read_mat
+from bench.training.data.files import PAINTED, Source, decode_label, read_image, read_list, read_mat
 from bench.training.data.palettes import listing_of, original_ids, unpaint
 
 
@@ -62,7 +62,7 @@ class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
             return ""
         folders = {pair.files[1].parent: listing_of(pair.files[1]) for pair in self.pairs}
         listings = sorted({listing for listing in folders.values() if listing})
-        return "\n".join(["painted", *(each.read_text(encoding="utf-8") for each in listings)])
+        return "\n".join(["painted", *(read_list(each) for each in listings)])
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.analysis import IGNORE
 from bench.training.data.classes import Classes, Colour
+from bench.training.data.files import read_list
 
 # Lists of classes and colours that datumaro writes beside the folders of its masks.
 COLOUR_LISTS = ("labelmap.txt", "label_colors.txt")
@@ -235,7 +236,7 @@ def _listed_colours(
     Where no line has a colour, datumaro paints the places in the list, ahead of which it puts the background, in the
     colours of VOC.
     """
-    lines = listing.read_text(encoding="utf-8").splitlines()
+    lines = read_list(listing).splitlines()
     rows = [_listed(line, listing) for line in lines if line.strip() and not line.startswith("#")]
     if not any(colour for _, colour in rows):
         behind = [name for name, _ in rows if name != "background"]

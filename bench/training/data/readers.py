@@ -14,6 +14,7 @@ from bench.training.data.archives import (
     refuse_full_ade,
 )
 from bench.training.data.classes import Classes, read_classes
+from bench.training.data.files import read_list
 from bench.training.data.images import Pair
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -156,7 +157,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _filled_lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line for line in read_list(path).splitlines() if line.strip()]
 
 
 def _read_names(path: Path) -> list[str]:
