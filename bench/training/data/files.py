@@ -16,12 +16,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 # What Pillow raises on a file that is torn or something else; MemoryError where one claims a huge size.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError)
 PAINTED = ("RGB", "RGBA")
 _PNG = b"\x89PNG\r\n\x1a\n"
+_EARLY = "it ends early"
 _GREY = ("1", "L", "I", "I;16")
 _MOST_BYTES = 2**28  # of what is compressed in a file
 # MATLAB's numbers for kinds of elements, and for classes of arrays.
@@ -83,14 +84,18 @@ def read_list(path: Path) -> str:
 def checked(path: Path) -> io.BytesIO:
     """Content of a file, of a PNG with the checksums that it should have: Pillow leaves those of pixels out."""
     content = path.read_bytes()
-    at = len(_PNG) if content.startswith(_PNG) else len(content)
-    while at < len(content):
+    if _PNG.startswith(content):
+        raise EOFError(_EARLY)
+    if not content.startswith(_PNG):
+        return io.BytesIO(content)
+    at, kind = len(_PNG), b""
+    while kind != b"IEND":
         size, kind = struct.unpack_from(">I4s", content, at)
         end = at + 8 + size
         if zlib.crc32(content[at + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
             msg = f"its part {kind!r} has another checksum"
             raise ValueError(msg)
-        at = len(content) if kind == b"IEND" else end + 4
+        at = end + 4
     return io.BytesIO(content)
 
 
@@ -119,9 +124,11 @@ def read_mat(path: Path, *fields: tuple[str, ...], vector: bool = False) -> NDAr
 
     Not by scipy, whose reader ends the process by a segmentation fault at some damaged files.
     """
-    with decoding(path, (ValueError, OSError, struct.error, zlib.error, UnicodeError, MemoryError)):
+    with decoding(path, (*BROKEN, zlib.error)):
         content = path.read_bytes()
         order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
+        if len(content) < 128:  # of its head
+            raise EOFError(_EARLY)
         if order is None or not content.startswith(b"MATLAB 5"):
             msg = "it is no file of MATLAB 5 to 7"
             raise ValueError(msg)
@@ -148,7 +155,7 @@ def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         start = at + (4 if is_small else 8)
         at = at + 8 if is_small else start + size
         if start + size > min(at, len(content)):
-            msg = f"an element of {size} bytes ends behind what holds it"
+            msg = f"it ends early: an element of {size} bytes ends behind what holds it"
             raise ValueError(msg)
         yield kind, content[start : start + size]
         at += 0 if is_small or kind == _COMPRESSED else -size % 8
@@ -224,5 +231,10 @@ def decoding(path: object, errors: tuple[type[Exception], ...]) -> Iterator[None
     try:
         yield
     except errors as error:
-        msg = f"{path} can't be read ({type(error).__name__}: {error}); get the file anew"
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, struct.error | EOFError):
+            reason = _EARLY
+        if isinstance(error, UnidentifiedImageError):  # whose text names what was opened in memory
+            reason = "it is no image"
+        msg = f"{path} can't be read ({reason}); get the file anew"
         raise ValueError(msg) from error

@@ -6,6 +6,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from bench.training.data.classes import read_classes
+from bench.training.data.files import read_image
 from bench.training.data.images import LabelReader
 from tests.bench.training.data.label_files import write_png
 
@@ -117,6 +118,36 @@ def test_damaged_pngs_are_refused_or_right(tmp_path):
         path.write_bytes(damaged)
         with contextlib.suppress(ValueError):
             assert reader().read(path).tolist() == (IDS % 11).tolist()
+
+
+# Within the signature, a part's head, what it holds and its checksum; then just ahead of the last part.
+@pytest.mark.parametrize("keep", [0, 5, 8, 12, 20, 31, 33, 45, -14, -12, -1])
+def test_a_png_that_ends_early_is_refused_with_that(keep, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray((IDS % 11).astype(np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    expected = r"a\.png can't be read \(it ends early\); get the file anew"
+    with pytest.raises(ValueError, match=expected):
+        reader().read(path)
+    with pytest.raises(ValueError, match=expected):
+        read_image(path)
+
+
+@pytest.mark.parametrize("content", [b"P", b"no image at all", b"\xff\xd8"])
+def test_what_is_no_image_is_refused_with_that(content, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.jpg can't be read \(it is no image\); get the file"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize("keep", [0, 100, 130, 140, -1])
+def test_a_mat_that_ends_early_is_refused_with_that(keep, is_packed, tmp_path):
+    path = tmp_path / "a.mat"
+    savemat(path, {"S": IDS.astype(np.uint8)}, do_compression=is_packed)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"a\.mat can't be read \(.*it ends early"):
+        reader().read(path)
 
 
 def test_labels_in_colours_are_refused_with_what_to_pass(tmp_path):
