@@ -18,7 +18,7 @@ from PIL import Image
 
 from ann.spec import UnavailableError
 from bench.training.data.classes import read_column
-from bench.training.data.files import BROKEN, checked, decoding, ids_in, read_mat
+from bench.training.data.files import BROKEN, checked, decoding, ids_in, read_mat, refuse_twice
 from bench.training.data.images import Pair
 
 NYUD = "nyu_depth_v2_labeled.mat"
@@ -69,6 +69,7 @@ def nyud_pairs(root: Path, split: str) -> list[Pair]:
         path.stat()  # raises what `open_dataset` expects
     # Counted from 1. A `test` is what is validated on, as everywhere in the field.
     numbers = _column(splits, {"train": "trainNdxs", "val": "testNdxs"}[split])
+    refuse_twice([f"image {number}" for number in numbers], splits)
     mapping = _column(classes, "mapClass")
     if max(mapping) > NYUD_CLASSES:
         msg = f"{classes} maps to class {max(mapping)}; there are {NYUD_CLASSES}. Get the file of Gupta et al."

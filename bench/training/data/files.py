@@ -9,7 +9,8 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,6 +80,16 @@ def read_list(path: Path) -> str:
         msg = f"{path} has zero bytes, as UTF-16 does; save it as UTF-8"
         raise ValueError(msg)
     return text
+
+
+def refuse_twice(names: Sequence[object], listing: Path) -> None:
+    """Refuse a name that a list has twice: whoever reads lists line by line counts its image twice."""
+    counts = Counter(names)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        more = f" (and {len(twice) - 1} more)" if len(twice) > 1 else ""
+        msg = f"{listing} has {twice[0]}{more} more than once, and an image would count twice; keep one line of each"
+        raise ValueError(msg)
 
 
 def checked(path: Path) -> io.BytesIO:

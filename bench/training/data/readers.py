@@ -14,7 +14,7 @@ from bench.training.data.archives import (
     refuse_full_ade,
 )
 from bench.training.data.classes import Classes, read_classes
-from bench.training.data.files import read_list
+from bench.training.data.files import read_list, refuse_twice
 from bench.training.data.images import Pair
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -67,8 +67,10 @@ def _camvid(root: Path, split: str) -> list[Pair]:
         )
         raise ValueError(msg)
     files = [[root.joinpath(*Path(path).parts[-2:]) for path in row] for row in rows]
-    labels = {_existing_image(image): label for image, label in files}
-    return _existing_pairs(Pair(*files) for files in labels.items())
+    images = [_existing_image(image) for image, _ in files]
+    refuse_twice([f"{image.parent.name}/{image.name}" for image in images], listing)
+    labels = [label for _, label in files]
+    return _existing_pairs(map(Pair, images, labels))
 
 
 def _existing_image(image: Path) -> Path:
@@ -135,7 +137,9 @@ def _coco_stuff_converted(root: Path, split: str) -> list[Pair]:
 def _nyud_converted(root: Path, split: str) -> list[Pair]:
     # Lines are "1" in one project and "RGB/1.jpg" in another.
     base = root / "NYUDepthv2"
-    names = [Path(name).stem for name in _read_names(base / f"{_TESTED[split]}.txt")]
+    listing = base / f"{_TESTED[split]}.txt"
+    names = [Path(name).stem for name in _read_names(listing)]
+    refuse_twice(names, listing)
     return _labelled(
         [_existing_image(base / "RGB" / f"{name}.jpg") for name in names], base / "Label"
     )
@@ -162,7 +166,9 @@ def _filled_lines(path: Path) -> list[str]:
 
 def _read_names(path: Path) -> list[str]:
     # Some of VOC's lists have a second column.
-    return [line.split()[0] for line in _filled_lines(path)]
+    names = [line.split()[0] for line in _filled_lines(path)]
+    refuse_twice(names, path)
+    return names
 
 
 def _labelled(images: Iterable[Path], labels: Path, suffix: str = ".png") -> list[Pair]:

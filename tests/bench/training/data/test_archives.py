@@ -48,6 +48,13 @@ def test_the_splits_of_nyud_are_those_of_its_list(tmp_path):
     assert [pair.label.index for pair in pairs] == [2, 0, 1]
 
 
+def test_an_image_that_the_splits_of_nyud_have_twice_is_refused(tmp_path):
+    nyud(tmp_path)
+    savemat(tmp_path / "splits.mat", {"testNdxs": np.uint16([[2], [1], [2]])})
+    with pytest.raises(ValueError, match=r"splits\.mat has image 2 more than once"):
+        open_dataset("nyud-v2", tmp_path, "val")
+
+
 @pytest.mark.parametrize("name", ["splits.mat", "classMapping40.mat"])
 def test_the_first_missing_file_of_nyud_is_named_with_the_source(name, tmp_path):
     nyud(tmp_path)

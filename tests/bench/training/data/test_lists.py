@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bench.training.data import open_dataset
-from tests.bench.training.data.test_data import camvid, voc
+from tests.bench.training.data.test_data import MAKERS, camvid, voc, write_lines
 
 MARKED, ZEROS = "utf-8-sig", "utf-16-le"  # the second without a mark
 NAMES = "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"
@@ -63,3 +63,32 @@ def test_so_is_a_list_of_colours(name, encoding, tmp_path):
         data[0]
     with pytest.raises(ValueError, match="save it as UTF-8"):
         data.colours()
+
+
+TWICE = {
+    "voc2012": (NAMES, ["b", "b"]),
+    "pascal-context-59": (
+        "VOCdevkit/VOC2010/ImageSets/SegmentationContext/val.txt",
+        ["2008_val", "2008_val  1"],
+    ),
+    "coco-stuff-10k": ("imageLists/test.txt", ["COCO_train2014_02", "", "COCO_train2014_02"]),
+    "nyud-v2": ("NYUDepthv2/test.txt", ["RGB/2.jpg", "2"]),
+    "camvid": ("val.txt", ["val/val1.png valannot/val1.png", "val/val1.jpg valannot/val1.png"]),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_a_name_that_a_list_has_twice_is_refused(name, tmp_path):
+    MAKERS[name](tmp_path)
+    listing, lines = TWICE[name]
+    write_lines(tmp_path / listing, *lines)
+    twice = {"nyud-v2": "2", "camvid": "val/val1.png"}.get(name, lines[0])
+    with pytest.raises(ValueError, match=rf"{listing} has {twice} more than once.*; keep one line"):
+        open_dataset(name, tmp_path, "val")
+
+
+def test_so_is_one_of_sbd(tmp_path):
+    MAKERS["voc2012aug"](tmp_path)
+    write_lines(tmp_path / "benchmark_RELEASE/dataset/train.txt", "a", "e", "e", "b", "b")
+    with pytest.raises(ValueError, match=r"train\.txt has e \(and 1 more\) more than once"):
+        open_dataset("voc2012aug", tmp_path, "train")
