@@ -34,7 +34,8 @@ def open_dataset(
 
     Raises:
         ValueError: the name or split is unknown, an image has no label, there is no image at all, or a file or folder
-            is missing, where the message draws the expected tree and says where the set comes from.
+            is missing, where the message draws the expected tree and says where the set comes from, or that the root
+            is too deep in it.
     """
     if name in PROCEDURAL:
         return PROCEDURAL[name](split)
@@ -48,7 +49,9 @@ def open_dataset(
     try:
         pairs = tuple(pair for part in parts for pair in pairs_of(Path(root), part))
     except (FileNotFoundError, NotADirectoryError) as error:
-        msg = f"{error.filename} is missing; {name} is expected as\n{whole.tree_at(root)}"
+        what = whole.too_deep(Path(root), Path(error.filename))
+        what = what or f"{name} is expected as\n{whole.tree_at(root)}"
+        msg = f"{error.filename} is missing; {what}"
         raise ValueError(msg) from error
     if not pairs:
         msg = f"no image of {name}, split {split}, was found; it is expected as\n{whole.tree_at(root)}"

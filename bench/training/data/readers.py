@@ -46,6 +46,18 @@ class DatasetLayout:
             return self
         return next((form for path, form in self.others.items() if any(root.glob(path))), self)
 
+    def too_deep(self, root: Path, missing: Path) -> str:
+        """Say that a root is a folder of the set's own tree, where a path that is missing below it tells; else ""."""
+        full = root.resolve()
+        paths = [missing.relative_to(root)] if missing.is_relative_to(root) else []
+        for path in (*paths, *map(Path, self.others)):
+            for levels, above in enumerate(full.parents[: len(path.parts)], 1):
+                is_inside = full.parts[-levels:] == path.parts[:levels]
+                if is_inside and ((above / path).exists() or any(above.glob(str(path)))):
+                    deep = "one level" if levels == 1 else f"{levels} levels"
+                    return f"the root {root} is {deep} too deep; pass {above}"
+        return ""
+
     def tree_at(self, root: str | Path) -> str:
         """Return the tree below the root, and the source; then those of other forms."""
         lines = (f"  {line}" for line in self.tree.splitlines())
