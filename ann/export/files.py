@@ -65,8 +65,9 @@ def to_onnx(
         inputs: examples; their values don't matter.
         path: of the file, in a folder that exists.
         dynamic: leave height and width free, and the batch where the module lets it be. Such a file is compared
-            with the module in ONNX Runtime at sizes that no grid divides, and wherever the module's code may take
-            another path (up to 10,000 pixels); what differs is refused. The module is called with random maps there.
+            with the module in ONNX Runtime at sizes that no grid divides, at sides of 1 if the module takes them, and
+            wherever its code may take another path (up to 10,000 pixels); what differs is refused. The module is
+            called with random maps there.
         opset: of ONNX; None for the lowest from 18 on that has all operators.
 
     Raises:

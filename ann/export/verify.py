@@ -1,14 +1,15 @@
 """A file with free height and width against its module: at five sizes that no grid divides, and where code may branch.
 
 Torch records the path that the code takes at the example's size, and, of each question that was asked of a free size,
-the condition under which that path holds. A file does not know these conditions. So each of them is broken once, at
-the smallest map that breaks it, if one of up to `MOST_PIXELS` pixels does.
+the condition under which that path holds. A file does not know these conditions. So each of them is broken at maps of
+up to `MOST_PIXELS` pixels, if one of these does: at the smallest, at the smallest with sides of `PLAIN_SIDE`, as
+another path may not show on a map of a few pixels, and at the largest, as it may not show right at its start. Sides
+of 1 are tried always: torch takes a free side for at least 2, and records nothing of that.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,11 @@ BATCHES = (2, 1, 3)
 TOLERANCE = 1e-3
 MOST_PIXELS = 10_000
 OTHER_SIDES = (37, 7)  # beside a side that is looked for
-FEW_SIDES = (1, 2, 3, 4, 5, 8, 9, 16, 17, 37, 48, 64, 99, 128, 240)
+FEW_SIDES = (1, 2, 3, 4, 5, 8, 9, 16, 17, 37, 48, 64, 99, 128, 240, 320, 500, 1000, 2500)
+ONES = tuple(Size(height=height, width=width) for height, width in ((1, 53), (37, 1), (1, 1)))
+PLAIN_SIDE = 8
+DEGENERATE_SIDE = 4  # no side this small tries a condition
+ENOUGH = 2  # sizes that try a condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,8 @@ def _compare(
     name: str,
 ) -> None:
     batch, _, height, width = inputs[0].shape
-    where = f"maps of {Size(height=height, width=width)}, batch {batch}"
+    size = Size(height=height, width=width)
+    where = f"maps of {size}, batch {batch}"
     try:
         outputs = run_session(session, *inputs)
     except Exception as error:
@@ -141,9 +147,12 @@ def _compare(
         raise ValueError(msg) from error
     errors = [difference(*pair) for pair in zip(expected, outputs, strict=True)]
     if not max(errors, default=0.0) <= TOLERANCE:  # nor NaN
+        reason = "something in it holds for the example's size alone"
+        if size in ONES:
+            reason = "something in it is another at a side of 1, which torch takes for at least 2"
         msg = (
             f"{name} as a file with free height and width is off by {max(errors):.1e} of its largest output "
-            f"on {where}: something in it holds for the example's size alone; {INSTEAD}"
+            f"on {where}: {reason}; {INSTEAD}"
         )
         raise ValueError(msg)
 
@@ -154,16 +163,8 @@ def _inputs_at(
     """Random maps with a slope, so that each place matters; sides of several inputs keep their ratios."""
     drawn = torch.Generator().manual_seed(call.size.pixels)
     given = []
-    for x, axes in zip(inputs, _symbols(program), strict=True):
-        batch = len(x) if axes[0] is None else call.batch
-        scales = [
-            Fraction(side, first)
-            for side, first in zip(x.shape[2:], inputs[0].shape[2:], strict=True)
-        ]
-        height, width = (
-            max(1, int(side * scale))
-            for side, scale in zip((call.size.height, call.size.width), scales, strict=True)
-        )
+    shapes = _shapes_at(call, inputs, _symbols(program))
+    for x, (batch, height, width) in zip(inputs, shapes, strict=True):
         noise = torch.randn((batch, x.shape[1], height, width), generator=drawn)
         slopes = torch.randn((2, x.shape[1], 1, 1), generator=drawn)
         lines = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
@@ -171,24 +172,62 @@ def _inputs_at(
     return tuple(given)
 
 
+def _shapes_at(
+    call: Call, inputs: tuple[Tensor, ...], symbols: list[list[Any]]
+) -> list[tuple[int, int, int]]:
+    """Batch, height and width of each input in a call."""
+    asked, first = (call.size.height, call.size.width), inputs[0].shape[2:]
+    shapes = []
+    for x, (batch, _, _) in zip(inputs, symbols, strict=True):
+        height, width = (
+            max(1, int(side * Fraction(own, of_first)))
+            for side, own, of_first in zip(asked, x.shape[2:], first, strict=True)
+        )
+        shapes.append((len(x) if batch is None else call.batch, height, width))
+    return shapes
+
+
 def _calls(program: ExportedProgram, inputs: tuple[Tensor, ...]) -> Iterable[Call]:
-    """The five sizes, an even one, the example's own where it is small, and for each condition one that breaks it."""
+    """The five sizes, an even one, the example's own if it is small, sides of 1, and those that break a condition."""
     calls = [Call(BATCHES[at % len(BATCHES)], size) for at, size in enumerate((*SIZES, EVEN))]
     example = Size(height=inputs[0].shape[2], width=inputs[0].shape[3])
     if example.pixels <= MOST_PIXELS:
         calls.append(Call(len(inputs[0]), example))
+    calls.extend(Call(BATCHES[at], size) for at, size in enumerate(ONES))
     yield from calls
-    axes = _symbols(program)[0]
-    broken = partial(_is_broken, axes=axes)
+    symbols = _symbols(program)
     for condition in _conditions(program):
-        if any(broken(condition, call) for call in calls):
+
+        def breaks(call: Call, condition: Any = condition) -> bool:  # noqa: ANN401  # sympy's
+            return _is_broken(condition, _shapes_at(call, inputs, symbols), symbols)
+
+        tried = [call for call in calls if _shorter(call) > DEGENERATE_SIDE and breaks(call)]
+        if len(tried) >= ENOUGH:
             continue
-        call = next(
-            (call for call in _candidates(condition, axes) if broken(condition, call)), None
-        )
-        if call is not None:
-            calls.append(call)
-            yield call
+        candidates = _candidates(condition, symbols)
+        for order in (_small_first, _plain_first, _large_first):
+            call = next(filter(breaks, sorted(candidates, key=order)), None)
+            if call is None:  # none of these breaks it
+                break
+            if call not in calls:
+                calls.append(call)
+                yield call
+
+
+def _shorter(call: Call) -> int:
+    return min(call.size.height, call.size.width)
+
+
+def _small_first(call: Call) -> int:
+    return call.size.pixels
+
+
+def _plain_first(call: Call) -> tuple[int, int]:
+    return -min(_shorter(call), PLAIN_SIDE), call.size.pixels
+
+
+def _large_first(call: Call) -> tuple[int, int]:
+    return -min(_shorter(call), PLAIN_SIDE), -call.size.pixels
 
 
 def _symbols(program: ExportedProgram) -> list[list[Any]]:
@@ -207,26 +246,39 @@ def _conditions(program: ExportedProgram) -> Sequence[Any]:
     return list(dict.fromkeys(guards))
 
 
-def _is_broken(condition: Any, call: Call, *, axes: list[Any]) -> bool:  # noqa: ANN401  # sympy's
+def _is_broken(
+    condition: Any,  # noqa: ANN401  # sympy's
+    shapes: list[tuple[int, int, int]],
+    symbols: list[list[Any]],
+) -> bool:
     import sympy
 
-    sides = zip(axes, (call.batch, call.size.height, call.size.width), strict=True)
-    numbers = {axis: sympy.Integer(side) for axis, side in sides if axis is not None}
+    numbers = {
+        symbol: sympy.Integer(side)
+        for shape, own in zip(shapes, symbols, strict=True)
+        for side, symbol in zip(shape, own, strict=True)
+        if symbol is not None and symbol.is_Symbol
+    }
     try:
         return condition.xreplace(numbers) == sympy.false
     except ZeroDivisionError:
         return False
 
 
-def _candidates(condition: Any, axes: list[Any]) -> Iterable[Call]:  # noqa: ANN401  # sympy's
-    """Sizes to try, small ones first."""
-    _, height, width = axes
-    if {height, width} <= condition.free_symbols:
-        pairs = sorted(product(FEW_SIDES, repeat=2), key=lambda pair: pair[0] * pair[1])
+def _candidates(condition: Any, symbols: list[list[Any]]) -> list[Call]:  # noqa: ANN401  # sympy's
+    """Sizes to try."""
+    on_height, on_width = (
+        any(own[axis] in condition.free_symbols for own in symbols) for axis in (1, 2)
+    )
+    if on_height and on_width:
+        pairs = list(product(FEW_SIDES, repeat=2))
     else:
         pairs = [(side, other) for other in OTHER_SIDES for side in range(1, MOST_PIXELS // other)]
-        if height not in condition.free_symbols:
+        if not on_height:
             pairs = [(other, side) for side, other in pairs]
-    for at, (rows, columns) in enumerate(pairs):
-        if rows * columns <= MOST_PIXELS:
-            yield Call(BATCHES[at % 2], Size(height=rows, width=columns))
+    pairs.sort(key=lambda pair: pair[0] * pair[1])
+    return [
+        Call(BATCHES[at % 2], Size(height=rows, width=columns))
+        for at, (rows, columns) in enumerate(pairs)
+        if rows * columns <= MOST_PIXELS
+    ]

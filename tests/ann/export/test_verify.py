@@ -18,9 +18,15 @@ class Module(nn.Module):
 MAPS = (torch.randn(1, 2, 31, 17),)
 
 
-def sizes(function):
-    program = capture(Module(function), MAPS, free=FREE_BATCH)
-    return [call.size for call in verify._calls(program, MAPS)]
+USUAL = [*verify.SIZES, verify.EVEN, Size(height=31, width=17), *verify.ONES]
+
+
+def sizes(function, maps=MAPS):
+    """Those that are asked for beside the usual ones, as (height, width)."""
+    program = capture(Module(function), maps, free=FREE_BATCH)
+    called = [call.size for call in verify._calls(program, maps)]
+    assert called[: len(USUAL)] == USUAL
+    return [(size.height, size.width) for size in called[len(USUAL) :]]
 
 
 def test_no_grid_divides_the_five_sizes():
@@ -37,26 +43,33 @@ def test_one_size_is_smaller_than_a_grid_of_eight():
 @pytest.mark.parametrize(
     ("function", "breaking"),
     [
-        (lambda x: x + 1 if x.shape[2] < 140 else x - 1, Size(height=140, width=37)),
-        (lambda x: x + 1 if x.shape[3] < 1140 else x - 1, Size(height=7, width=1140)),
-        (lambda x: x + 1 if x.shape[2] * x.shape[3] < 9000 else x - 1, Size(height=99, width=99)),
+        (lambda x: x + 1 if x.shape[2] < 140 else x - 1, [(140, 7), (140, 37), (269, 37)]),
+        (lambda x: x + 1 if x.shape[3] < 1140 else x - 1, [(7, 1140), (7, 1427)]),
+        (
+            lambda x: x + 1 if x.shape[2] * x.shape[3] < 9000 else x - 1,
+            [(9, 1000), (99, 99)],
+        ),
+        (lambda x: x + 1 if x.shape[2] % 2 == 1 else x - 1, [(2, 7), (8, 37), (268, 37)]),
+        (lambda x: x if x.shape[2] <= 3 * x.shape[3] else x.flip(3), [(4, 1), (37, 8), (1000, 9)]),
+        (lambda x: x.mT if x.shape[2] == x.shape[3] else x * 1, [(1, 1), (8, 8), (99, 99)]),
+        (lambda x: x if max(x.shape[2:]) <= 300 else x.flip(3), [(1, 320), (8, 320), (9, 1000)]),
+        (lambda x: x if x.shape[2] * 3 // 10 > 2 else x - 1, [(1, 7), (8, 37), (9, 37)]),
     ],
 )
-def test_a_condition_is_broken_once(function, breaking):
-    assert sizes(function)[-1] == breaking
+def test_a_condition_is_broken_where_it_starts_where_it_shows_and_far_off(function, breaking):
+    assert sizes(function) == breaking
 
 
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x: x + 1 if x.shape[2] % 2 == 1 else x - 1,
+        lambda x: x + 1 if x.shape[2] % 16 == 15 else x - 1,
         lambda x: x + 1 if x.shape[2] >= x.shape[3] else x - 1,
     ],
 )
 def test_a_condition_that_another_size_breaks_asks_for_no_more(function):
-    usual = [*verify.SIZES, verify.EVEN, Size(height=31, width=17)]
-    assert sizes(function) == usual
-    signs = {bool(function(torch.zeros(1, 1, size.height, size.width)).max() > 0) for size in usual}
+    assert sizes(function) == []
+    signs = {bool(function(torch.zeros(1, 1, size.height, size.width)).max() > 0) for size in USUAL}
     assert signs == {True, False}
 
 
@@ -90,3 +103,11 @@ def test_maps_of_several_inputs_keep_their_ratio():
     call = verify.Call(3, Size(height=37, width=53))
     shapes = [tuple(x.shape) for x in verify._inputs_at(call, examples, program)]
     assert shapes == [(3, 2, 37, 53), (3, 2, 74, 106)]
+
+
+def test_a_condition_on_the_second_map_is_broken_as_well():
+    def forward(x, y):
+        return x + (y.mean((2, 3), True) if y.shape[2] < 300 else y.amax((2, 3), True))
+
+    maps = (torch.ones(1, 2, 31, 17), torch.ones(1, 2, 62, 34))
+    assert sizes(forward, maps) == [(150, 7), (150, 37), (269, 37)]
