@@ -54,7 +54,7 @@ def _translate(program: ExportedProgram, name: str, version: int) -> Any:  # noq
             opset_version=version,
             custom_translation_table={round: _round_free},  # Python's, of a free size
         )
-    except torch.onnx.errors.OnnxExporterError as error:
+    except Exception as error:  # of torch, onnxscript and onnx_ir, each with kinds of its own
         msg = f"{name} can't be exported: {untranslated(error)}; write it as others that ONNX has"
         raise ValueError(msg) from error
     assert written is not None, "a dynamo export returns its program"

@@ -126,6 +126,8 @@ def difference(expected: Tensor, output: Tensor) -> float:
 
 
 def _outputs_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    # What a module does to its inputs in place must not reach the file's.
+    inputs = tuple(x.clone() for x in inputs)
     with inference(module), torch.no_grad():
         return [x for x in pytree.tree_leaves(module(*inputs)) if isinstance(x, Tensor)]
 

@@ -31,6 +31,12 @@ def test_outputs_are_named_by_their_paths(function, names):
     assert output_names(capture(Module(function), MAPS)) == names
 
 
+def test_a_size_as_an_output_is_named():
+    program = capture(Module(lambda x: (x + 1, x.shape[2])), MAPS, free=FREE_MAPS)
+    with pytest.raises(ValueError, match=r"output '1' is a free size, and .*; return a tensor"):
+        output_names(program)
+
+
 @pytest.mark.parametrize("value", [3.0, "text"])
 def test_an_output_that_is_no_tensor_is_named(value):
     program = capture(Module(lambda x: {"out": x + 1, "scale": value}), MAPS)
@@ -63,6 +69,56 @@ def test_axes_are_as_free_as_asked(free, number):
 def test_a_size_that_became_a_number_is_told(function, reason):
     with pytest.raises(ValueError, match=rf"{reason}; export it for one size"):
         capture(Module(function), MAPS, free=FREE_MAPS)
+
+
+@pytest.mark.parametrize("scale", [0.29, 0.3, 1.1])
+def test_a_size_by_a_factor_that_is_rounded_otherwise_is_refused(scale):
+    resize = Module(lambda x: F.interpolate(x, scale_factor=scale))
+    with pytest.raises(ValueError, match=rf"a size by the factor {scale}, .*pass .*size=.* 0\.5"):
+        capture(resize, MAPS, free=FREE_MAPS)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.interpolate(x, scale_factor=0.125),
+        lambda x: F.interpolate(x, scale_factor=1.5),
+        lambda x: x * (0.29 * x.shape[2]) / x.shape[3] ** 0.3,  # numbers, not sizes
+    ],
+)
+def test_a_size_by_a_factor_that_is_exact_is_recorded(function):
+    module = Module(function)
+    program = capture(module, MAPS, free=FREE_MAPS).module()
+    x = torch.randn(1, 2, 100, 37)
+    torch.testing.assert_close(program(x), module(x))
+
+
+def test_inputs_of_the_caller_are_not_marked():
+    inputs = (torch.ones(1, 2, 31, 17),)
+    with pytest.raises(ValueError, match="makes a number, 31"):
+        capture(Module(lambda x: x + torch.ones(31, 17)), inputs, free=FREE_MAPS)
+    assert not vars(inputs[0])
+    capture(Module(lambda x: x + torch.ones(31, 17)), inputs)
+
+
+class Counts(nn.Module):
+    def __init__(self, forward):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+        self.last = forward
+
+    def forward(self, x):
+        self.calls.add_(1)
+        return self.last(x, self.calls)
+
+
+def test_an_output_that_depends_on_earlier_calls_is_refused():
+    with pytest.raises(ValueError, match=r"changes its buffer 'calls' in inference, .*in eval"):
+        capture(Counts(lambda x, calls: x * calls), MAPS)
+
+
+def test_a_buffer_that_no_output_depends_on_may_change():
+    capture(Counts(lambda x, _: x * 2), MAPS)
 
 
 def test_tokens_have_no_height_and_width():

@@ -144,6 +144,24 @@ def test_what_holds_for_the_example_alone_is_refused(kind, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_refused_map_can_be_exported_for_one_size(tmp_path):
+    module, inputs = Module(REFUSED["a table"][0]), (torch.ones(1, 2, 16, 32),)
+    with pytest.raises(ValueError, match="dynamic=False"):
+        export.to_onnx(module, inputs, tmp_path / "m.onnx", dynamic=True)
+    assert export.to_onnx(module, inputs, tmp_path / "m.onnx").nodes == 1
+
+
+@pytest.mark.slow
+def test_a_map_that_is_changed_in_place_is_compared_as_it_was(tmp_path):
+    module = Module(lambda x: x.add_(1) * 2)
+    assert (
+        largest_difference(Module(lambda x: module(x.clone())), tmp_path, channels=2, at=(1, 9, 8))
+        < 1e-6
+    )
+    export.to_onnx(module, (torch.ones(1, 2, 16, 32),), tmp_path / "m.onnx", dynamic=True)
+
+
+@pytest.mark.slow
 def test_random_places_are_refused(tmp_path):
     block = build.block("apnb", channels=8, key_channels=4, sampler="pyramid-random")
     with pytest.raises(ValueError, match="makes a number, 17, of the height"):
