@@ -25,6 +25,8 @@ from ann.export.model import write_model
 from ann.export.verify import verify
 from ann.spec import Size, UnavailableError
 
+PREFIX = ".onnx-"  # of the folder that a file is made in
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
@@ -73,8 +75,10 @@ def to_onnx(
     Raises:
         UnavailableError: onnx or onnxscript is not installed, or onnxruntime where it verifies.
         ValueError: an operator has no translation, `opset` is too low for one, the checker refuses the file, or
-            something in the module holds for the example's size alone.
+            something in the module holds for the example's size alone; the place can't be written, or what was
+            given is of another kind than these.
     """
+    _require_kinds(inputs, path, opset)
     path = Path(path)
     _require_packages(verifies=dynamic)
     _require_place(path)
@@ -95,7 +99,7 @@ def _export(
 ) -> Exported:
     program = capture(module, inputs, free=free)
     outputs = output_names(program)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=PREFIX) as folder:
         part = Path(folder) / path.name
         model, version = write_model(program, part, type(module).__name__, outputs, opset=opset)
         verified = verify(part, module, inputs, program) if free is not None else ()
@@ -140,10 +144,33 @@ def _require_packages(*, verifies: bool) -> None:
         raise UnavailableError(msg) from error
 
 
+def _require_kinds(inputs: object, path: object, opset: object) -> None:
+    if not isinstance(inputs, tuple) or not all(isinstance(x, Tensor) for x in inputs):
+        kinds = ", ".join(type(x).__name__ for x in inputs) if isinstance(inputs, tuple) else ""
+        given = f"({kinds})" if kinds else type(inputs).__name__
+        msg = f"inputs must be a tuple of tensors, as (x,), got {given}; a module that takes others needs one around it"
+        raise ValueError(msg)
+    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
+        msg = f"path must be a text or a pathlib.Path, got {path!r}"
+        raise ValueError(msg)
+    if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int)):
+        msg = f"opset must be a whole number or None for the lowest that will do, got {opset!r}"
+        raise ValueError(msg)
+
+
 def _require_place(path: Path) -> None:
-    if not path.parent.is_dir():
+    """Find out before the work whether a file can be there."""
+    try:
+        folder, taken = path.parent.is_dir(), path.is_dir()
+        if folder and not taken:
+            tempfile.TemporaryDirectory(dir=path.parent, prefix=PREFIX).cleanup()
+    except (OSError, ValueError) as error:  # no right, a name too long, a zero in it
+        reason = getattr(error, "strerror", None) or error
+        msg = f"{path} can't be written: {reason}; name a file in a folder where you may write"
+        raise ValueError(msg) from error
+    if not folder:
         msg = f"{path} can't be written: there is no folder {path.parent}; make it, or name another"
         raise ValueError(msg)
-    if path.is_dir():
+    if taken:
         msg = f"{path} is a folder; name a file in it, such as {path / 'module.onnx'}"
         raise ValueError(msg)

@@ -125,6 +125,45 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
         export.to_onnx(nn.ReLU(), (torch.ones(1),), tmp_path / place)
 
 
+def refused(folder, reason, inputs=None, name="r.onnx", **options):
+    inputs = (torch.ones(1),) if inputs is None else inputs
+    with pytest.raises(ValueError, match=reason):
+        export.to_onnx(
+            nn.ReLU(), inputs, name if isinstance(name, bytes) else folder / name, **options
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"inputs": torch.ones(1)}, r"inputs must be a tuple of tensors, as \(x,\), got Tensor"),
+        ({"inputs": ("x", None)}, r"inputs must be .*, got \(str, NoneType\)"),
+        ({"name": b"r.onnx"}, r"path must be a text or a pathlib.Path, got b'r\.onnx'"),
+        ({"opset": "18"}, "opset must be a whole number or None .*, got '18'"),
+        ({"opset": True}, "opset must be .*, got True"),
+        ({"name": "r" * 300}, "rrr can't be written: File name too long; name"),
+    ],
+)
+def test_what_is_of_another_kind_is_told(given, reason, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_require_packages", lambda **_: None)
+    refused(tmp_path, reason, **given)
+
+
+def test_a_folder_that_may_not_be_written_is_told(tmp_path, monkeypatch):
+    def deny(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files, "_require_packages", lambda **_: None)
+    monkeypatch.setattr(files.tempfile, "TemporaryDirectory", deny)  # root may write everywhere
+    refused(tmp_path, r"r\.onnx can't be written: Permission denied; name a file in a folder")
+
+
+@needs_runtime
+def test_a_long_name_is_written(tmp_path):
+    made = export.to_onnx(nn.ReLU(), (torch.ones(1),), tmp_path / ("r" * 255))
+    assert made.path.stat().st_size == made.size_bytes
+
+
 @needs_runtime
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     import onnx_ir
@@ -229,6 +268,14 @@ def test_an_operator_without_translation_is_named(function, operator, tmp_path):
     with pytest.raises(ValueError, match=f"there is no translation of {operator} to ONNX; write"):
         export.to_onnx(Module(function), (torch.randn(1, 2, 5, 5),), tmp_path / "d.onnx")
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.slow
+@needs_runtime
+def test_where_the_exporter_fails_is_told(tmp_path):
+    module = Module(lambda x: torch.stack([y.mean() for y in x.split(x.shape[2] // 2, 2)]))
+    with pytest.raises(ValueError, match="exported: the exporter fails at SplitToSequence; write"):
+        export.to_onnx(module, (torch.ones(1, 2, 31, 17),), tmp_path / "s.onnx", dynamic=True)
 
 
 def test_without_the_exporter_the_error_says_what_to_install(monkeypatch, tmp_path):
