@@ -142,7 +142,7 @@ def test_a_packaged_backbone_knows_what_a_photograph_shows(lite):
     from PIL import Image
 
     model = timm.create_model(BACKBONES[lite].model).eval()
-    file = read(find_weights("", "package", package=BACKBONES[lite].package))
+    file = read(find_weights("", "package", package=BACKBONES[lite].package)).state
     model.load_state_dict(dict(zip(model.state_dict(), file.values(), strict=True)))
     # The very tensors that the backbone has, in the network that classifies.
     parts = make_backbone(lite, pretrained="package").state_dict()
