@@ -256,6 +256,7 @@ assert all(torch.equal(call(x), take(x)) for x in maps)
 """
 
 
+@pytest.mark.slow
 def test_the_compiler_and_the_exporter_pool_maps_of_any_size():
     # The checks of shapes, which are on in this process, can't be compiled.
     subprocess.run([sys.executable, "-c", SIZES], check=True)

@@ -147,7 +147,10 @@ def tally(found, what):
     return statuses, verdicts
 
 
-@pytest.mark.parametrize("noise", LUCK)
+@pytest.mark.parametrize(
+    "noise",
+    [pytest.param(noise, marks=[] if noise == "two cores" else pytest.mark.slow) for noise in LUCK],
+)
 def test_equal_cells_are_called_worse_in_at_most_one_percent(benchmark, monkeypatch, noise):
     margin = planning.MARGINS["cuda" if noise == "gpu" else "cpu"]
     jobs = FEW_JOBS if noise == "hopeless" else JOBS  # whose every reason takes its time
@@ -160,7 +163,7 @@ def test_equal_cells_are_called_worse_in_at_most_one_percent(benchmark, monkeypa
     assert statuses[1] <= 0.01 * len(found)
 
 
-@pytest.mark.parametrize("noise", ["gpu", "two cores"])
+@pytest.mark.parametrize("noise", [pytest.param("gpu", marks=pytest.mark.slow), "two cores"])
 def test_a_tenth_is_found_in_at_least_95_percent_of_jobs(benchmark, monkeypatch, noise):
     margin = planning.MARGINS["cuda" if noise == "gpu" else "cpu"]
     run = partial(simulate, monkeypatch, luck=LUCK[noise], slow=TENTH, margin=margin)

@@ -176,7 +176,8 @@ def first_iteration(folder):
 @pytest.mark.parametrize(
     ("kills", "trained"),
     [
-        (1, True),
+        (1, False),
+        pytest.param(1, True, marks=pytest.mark.slow),
         pytest.param(20, True, marks=pytest.mark.slow),
         pytest.param(200, False, marks=pytest.mark.slow),
     ],

@@ -156,6 +156,7 @@ def test_a_death_while_memory_is_read_is_the_cells(counted, monkeypatch):
     assert found == Failure(kind="error", reason=reason)
 
 
+@pytest.mark.slow
 def test_an_arm_may_start_processes(parental):
     worker, message = rounds.start_arm("first", turns.ArmTask(cell=parental, device="cpu"))
     with worker:

@@ -324,6 +324,7 @@ def test_code_that_goes_by_the_device_sees_the_pretended_gpu(pretended_gpu):
     assert torch.ones(1, device=device).to(device).sum() == 1
 
 
+@pytest.mark.slow
 def test_a_training_on_a_pretended_gpu_loads_its_images_by_processes(tmp_path, pretended_machine):
     short = replace(TRAINING.training, iterations=2)
     cell = replace(TRAINING, training=short, time_limit_s=120)

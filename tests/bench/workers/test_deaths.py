@@ -47,7 +47,13 @@ def test_the_same_death_is_the_same_failure(monkeypatch, who, death):
     assert set(psutil.Process().children()) <= set(before)
 
 
-@pytest.mark.parametrize("who", ASKED)
+@pytest.mark.parametrize(
+    "who",
+    [
+        pytest.param(who, marks=[] if who in ("cell", "forked side") else pytest.mark.slow)
+        for who in ASKED
+    ],
+)
 def test_nothing_outlives_a_run_that_is_killed(tmp_path, who):
     fifo = tmp_path / "pid"
     os.mkfifo(fifo)
