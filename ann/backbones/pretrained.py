@@ -86,10 +86,9 @@ def load_backbone(features: nn.Module, path: Path) -> None:
     in timm's order; a classifier is left aside. A file that is no checkpoint is a ValueError, and
     so are weights that don't fit: the message lists what does not.
     """
-    opened = read(path).state
-    prefix = _prefix_of(opened, path)
-    opened = {k.removeprefix(prefix): v for k, v in opened.items() if k.startswith(prefix)}
-    state = {_bare(key): tensor for key, tensor in opened.items()}
+    named = {_bare(key): tensor for key, tensor in read(path).state.items()}
+    prefix = _prefix_of(named, path)
+    state = {k.removeprefix(prefix): v for k, v in named.items() if k.startswith(prefix)}
     classifiers = (*CLASSIFIERS, "bn2.") if "conv_head.weight" in state else CLASSIFIERS
     state = {key: tensor for key, tensor in state.items() if not key.startswith(classifiers)}
     current = features.state_dict()
@@ -118,14 +117,16 @@ def _keys_by_name(keys: Iterable[str], state: Mapping[str, Tensor]) -> dict[str,
         return {key: key for key in keys}
     full = {f"backbone.{key}": key for key in keys}
     table = stem(full, layout)
-    return {_bare(rename(long, table)): key for long, key in full.items()}
+    names = {_bare(rename(long, table)): key for long, key in full.items()}
+    return {name.removeprefix("backbone."): key for name, key in names.items()}
 
 
 def _prefix_of(keys: Iterable[str], path: Path) -> str:
     """What stands before the names of a backbone in a file: the module in which somebody's code has it."""
+    names = tuple(keys)
     found = {
         key.removesuffix(first)
-        for key in keys
+        for key in names
         for first in FIRST
         if key == first or key.endswith(f".{first}")
     }
@@ -135,17 +136,21 @@ def _prefix_of(keys: Iterable[str], path: Path) -> str:
         for each in found
         if not any(each != other and each.startswith(other) for other in found)
     }
-    if len(outer) > 1:
+    # Heads may have such a convolution too, and few keys.
+    by_size = sorted(outer, key=lambda each: -sum(key.startswith(each) for key in names))
+    sizes = [sum(key.startswith(each) for key in names) for each in by_size[:2]]
+    if len(sizes) == 2 and 2 * sizes[1] > sizes[0]:
         msg = (
             f"{path} as weights of a backbone: it holds several, under {', '.join(sorted(outer))}; take one of them "
             f"out: torch.save({{k: v for k, v in state_dict.items() if {min(outer)!r} in k}}, 'weights.pth')"
         )
         raise ValueError(msg)
-    return next(iter(outer), "")
+    return next(iter(by_size), "")
 
 
 def _bare(key: str) -> str:
-    return key.removeprefix("backbone.").removeprefix("prefix.")
+    """Leave out the module that the official code has its stem in."""
+    return ".".join(part for part in key.split(".") if part != "prefix")
 
 
 def _packaged(model: str, package: str) -> Path:

@@ -5,7 +5,6 @@ mmengine, Lightning, DeepSpeed, accelerate, torch's wrappers and our own trainin
 unpickled, and nothing is loaded unless everything fits.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import NamedTuple
@@ -54,7 +53,7 @@ def load(net: nn.Module, source: str | PathLike[str] | Mapping[str, object]) -> 
         return _load_opened(net, opened)
     except ValueError as error:
         part = "; it is one of several files: pass the index beside it (*.index.json)"
-        msg = f"{os.fspath(source)}: {error}{part if is_part(source) else ''}"
+        msg = f"{source}: {error}{part if is_part(source) else ''}"
         raise ValueError(msg) from error
 
 
@@ -113,9 +112,8 @@ def fill(
     if any(tensor.is_meta for tensor in current.values()):
         msg = "the network is on the meta device and holds no weights; build it on a real one to load a checkpoint"
         raise ValueError(msg)
-    first: dict[
-        str, str
-    ] = {}  # names of keys in a layout, and those that the file has before those that it has not
+    # One name of each key, that of the layout's first which the file has, or of its first.
+    first: dict[str, str] = {}
     for name, key in sorted(keys.items(), key=lambda pair: pair[0] not in state):
         first.setdefault(key, name)
     at_hand = {name: key for name, key in keys.items() if name in state}

@@ -20,9 +20,8 @@ Axes = dict[int, Any]
 FREE_MAPS: Axes = {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
 FREE_BATCH: Axes = {0: Dim.DYNAMIC, **FREE_MAPS}
 INSTEAD = "export it for one size (dynamic=False)"
-EXACT = (
-    2**10
-)  # a file multiplies sizes in float32, torch in float64: alike for sizes times such parts
+# A file multiplies sizes in float32, torch in float64: alike for sizes times whole numbers of such parts.
+EXACT = 2**10
 
 
 @contextmanager

@@ -166,19 +166,17 @@ def evaluate_checkpoint(
         train_images=0,
         notes=loaded.notes,
     )
+    axes = {
+        "network": network,
+        "dataset": setting.dataset,
+        "evaluation": chosen,
+        "checkpoint": checkpoint.name,
+    }
+    if spec.backbone != build.network_spec(network).backbone:
+        axes["backbone"] = spec.backbone
     cell = Evaluation(
         experiment="evaluation",
-        axes={
-            "network": network,
-            "dataset": setting.dataset,
-            "evaluation": chosen,
-            "checkpoint": checkpoint.name,
-            **(
-                {}
-                if spec.backbone == build.network_spec(network).backbone
-                else {"backbone": spec.backbone}
-            ),
-        },
+        axes=axes,
         subject=spec,
         size=data.size,
         checkpoint=checkpoint,

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -242,10 +242,16 @@ class FullAdeLabel:
         if mode != "RGB":
             msg = f"{self.file} is an image of mode {mode}; a label of the full release is RGB"
             raise ValueError(msg)
-        table = np.zeros(26 * 256, np.uint8)
-        for full, number in read_column("ade20k_2016", "full").items():
-            table[full] = number
-        return table[pixels[..., 0].astype(np.int64) // 10 * 256 + pixels[..., 1]]
+        return _full_ade_table()[pixels[..., 0].astype(np.int64) // 10 * 256 + pixels[..., 1]]
+
+
+@cache
+def _full_ade_table() -> NDArray[np.uint8]:
+    """Ids 0 to 150 by the classes of the full release."""
+    table = np.zeros(26 * 256, np.uint8)
+    for full, number in read_column("ade20k_2016", "full").items():
+        table[full] = number
+    return table
 
 
 def full_ade_pairs(root: Path, split: str) -> list[Pair]:

@@ -16,6 +16,7 @@ ScanNet's BenchmarkScripts/util.py.
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,7 @@ def read_classes(name: str, *, ignored: tuple[int, ...] = (), column: str = "id"
     Ids in label files, as a `column` has them, that are `ignored` are not evaluated; classes of such an id are left
     out.
     """
-    text = Path(__file__).with_name(f"{name}.csv").read_text(encoding="utf-8")
-    every = list(csv.DictReader(text.splitlines()))
+    every = _rows(name)
     rows = [row for row in every if int(row[column]) not in ignored]
     return Classes(
         names=tuple(row["name"] for row in rows),
@@ -73,8 +73,13 @@ def read_classes(name: str, *, ignored: tuple[int, ...] = (), column: str = "id"
 
 def read_column(name: str, column: str) -> dict[int, int]:
     """Ids of a set by what another column of its file has."""
+    return {int(row[column]): int(row["id"]) for row in _rows(name)}
+
+
+@cache
+def _rows(name: str) -> tuple[Mapping[str, str], ...]:
     text = Path(__file__).with_name(f"{name}.csv").read_text(encoding="utf-8")
-    return {int(row[column]): int(row["id"]) for row in csv.DictReader(text.splitlines())}
+    return tuple(csv.DictReader(text.splitlines()))
 
 
 def _colour(row: Mapping[str, str]) -> Colour:

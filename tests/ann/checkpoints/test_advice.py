@@ -204,3 +204,26 @@ def test_two_backbones_in_one_file_are_refused(tmp_path):
     torch.save(both, tmp_path / "two.pth")
     with pytest.raises(ValueError, match=r"it holds several, under encoder_k\., encoder_q\.;"):
         load_backbone(make_backbone("tiny"), tmp_path / "two.pth")
+
+
+@pytest.mark.parametrize("prefix", ["prefix.", "backbone.prefix."])
+def test_the_official_code_s_module_around_its_stem_is_no_backbone_of_its_own(prefix, tmp_path):
+    features, other = make_backbone("tiny"), make_backbone("tiny")
+    outer = prefix.removesuffix("prefix.")
+    state = {
+        f"{prefix if key.startswith(('conv', 'bn')) else outer}{key}": value
+        for key, value in features.state_dict().items()
+    }
+    torch.save(state, tmp_path / "official.pth")
+    load_backbone(other, tmp_path / "official.pth")
+    assert torch.equal(other.layer1[0].conv1.weight, features.layer1[0].conv1.weight)
+
+
+def test_a_convolution_of_a_head_is_no_second_backbone(tmp_path):
+    features, other = make_backbone("tiny"), make_backbone("tiny")
+    state = renamed("backbone.", features.state_dict()) | {
+        "head.branches.0.conv1.weight": torch.ones(1)
+    }
+    torch.save(state, tmp_path / "whole.pth")
+    load_backbone(other, tmp_path / "whole.pth")
+    assert torch.equal(other.conv1.weight, features.conv1.weight)
