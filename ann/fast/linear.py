@@ -6,6 +6,9 @@ Axes: n images, c channels, h and w height and width, p positions, s anchors, k 
 come out, v width of the value.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -130,21 +133,28 @@ def project_twice(
     module: nn.Module, x: Float[Tensor, "n c h w"], *, by_token: bool
 ) -> Float[Tensor, "n k h w"]:
     """Project once; running statistics move as if it had been twice, as in the plain block."""
+    with moves_twice(module):
+        return project(module, x, by_token=by_token)
+
+
+@contextmanager
+def moves_twice(module: nn.Module) -> Iterator[None]:
+    """Have the running statistics of a `ConvNorm` move in one call as in two calls with the same map."""
     norm = module.norm if isinstance(module, ConvNorm) else None
     if (
         not isinstance(norm, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001  # base of all kinds
         or not norm.training
         or norm.num_batches_tracked is None
     ):
-        return project(module, x, by_token=by_token)
+        yield
+        return
     kept = norm.momentum
     if kept is None:  # running statistics are means over all batches
         norm.momentum = 2 / (int(norm.num_batches_tracked) + 2)
     else:  # one step that is equal to two towards the same statistics
         norm.momentum = 1 - (1 - kept) ** 2
     try:
-        out = project(module, x, by_token=by_token)
+        yield
     finally:
         norm.momentum = kept
     norm.num_batches_tracked.add_(1)
-    return out

@@ -1,0 +1,289 @@
+"""Differentiable calls of the kernels: a projection with its pyramid, a pyramid alone, attention to a few anchors.
+
+Axes: n images, c channels of the map, h and w its height and width, p = h * w positions, o channels that come out, s
+anchors, filled up to a power of 2 by empty ones; d width of query and key.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ann.kernels import operators
+from ann.kernels.cells import CellTables, cell_tables
+from ann.kernels.launch import require_kernels
+from ann.kernels.tiles import MOST_ANCHORS, TILE, filled_up
+from ann.spec import UnavailableError
+
+Grids = tuple[int, ...]
+
+
+def project(
+    x: Float[Tensor, "n c h w"],
+    weight: Float[Tensor, "o c"],
+    bias: Float[Tensor, " o"] | None,
+    *,
+    rectifies: bool = False,
+) -> Float[Tensor, "n o p"]:
+    """Projection of every position, with ReLU if it `rectifies`; numbers come out in the weight's format."""
+    return _Project.apply(x, weight, bias, None, rectifies)[0]
+
+
+def project_and_pool(
+    x: Float[Tensor, "n c h w"],
+    weight: Float[Tensor, "o c"],
+    bias: Float[Tensor, " o"] | None,
+    *,
+    grids: Grids,
+) -> tuple[Float[Tensor, "n o p"], Float[Tensor, "n s c"]]:
+    """Projection of every position, and the anchors of the map itself."""
+    return _Project.apply(x, weight, bias, grids, False)
+
+
+@torch.no_grad()
+def project_and_pool_both(
+    x: Float[Tensor, "n c h w"],
+    weight: Float[Tensor, "o c"],
+    bias: Float[Tensor, " o"] | None,
+    *,
+    grids: Grids,
+    rectifies: bool,
+    stores: bool = True,
+) -> tuple[Float[Tensor, "n o p"] | None, Float[Tensor, "n s c"], Float[Tensor, "n s o"]]:
+    """Projection (None unless it `stores` it), anchors of the map and of that, in one pass; without gradients."""
+    tables = _tables(grids, x)
+    projected = _projection(x, weight) if stores else None
+    sums, out_sums = (_sums(x, tables, weight, width) for width in (x.shape[1], len(weight)))
+    operators.project_tiles(
+        x, weight, bias, tables.anchors, tables.bounds, projected, sums, out_sums, rectifies
+    )
+    return projected, _collect(sums, tables), _collect(out_sums, tables)
+
+
+def pool(x: Float[Tensor, "n c h w"], *, grids: Grids) -> Float[Tensor, "n s c"]:
+    """Anchors of a map: averages over n x n cells for each grid n (Eq. 8), with a deterministic gradient."""
+    pooled: Tensor = _Pool.apply(x, grids)
+    return pooled
+
+
+def attend(
+    query: Float[Tensor, "n d p"],
+    key: Float[Tensor, "n s d"],
+    value: Float[Tensor, "n o s"],
+    *,
+    scale: float,
+    anchors: int | None = None,
+    x: Float[Tensor, "n c h w"] | None = None,
+    bias: Float[Tensor, " o"] | None = None,
+    reduction: Float[Tensor, "o c"] | None = None,
+    output: str = "context",
+    rectifies: bool = False,
+) -> Float[Tensor, "n b p"]:
+    """Softmax over the first `anchors` of the keys, the values mixed by it, and what the block's output needs.
+
+    `output` as in `ann.spec`: with a map `x`, `residual` adds it, `concat` puts it behind (b = o + c channels),
+    `bottleneck` adds its product with `reduction`; b = o otherwise. Numbers come out in the format of the map that is
+    added or put behind, else in the value's.
+
+    Raises:
+        UnavailableError: there are more keys than a tile holds.
+    """
+    anchors = key.shape[1] if anchors is None else anchors
+    if key.shape[1] > MOST_ANCHORS:
+        msg = (
+            f"triton: {key.shape[1]} anchors, a tile of queries holds at most {MOST_ANCHORS}; "
+            "use implementation 'fast'"
+        )
+        raise UnavailableError(msg)
+    require_kernels(value)
+    result: Tensor = _Attend.apply(
+        query, key, value, x, bias, reduction, scale, anchors, output, rectifies
+    )
+    return result
+
+
+def attend_to_few(
+    query: Float[Tensor, "... q k"],
+    key: Float[Tensor, "... s k"],
+    value: Float[Tensor, "... s v"],
+    *,
+    scale: float,
+) -> Float[Tensor, "... q v"]:
+    """Mix the values of up to 256 keys, heads and images in the leading axes: pass 2 alone.
+
+    For attention in which many queries meet few keys: to reduced maps (SegFormer, PVTv2), projected positions
+    (Linformer) or landmarks (Nystromformer).
+    """
+    heads = query.shape[:-2]
+    flat = (each.flatten(0, -3) for each in (query, key, value))
+    queries, keys, values = (each[None] if each.dim() == 2 else each for each in flat)
+    mixed = attend(queries.mT, keys, values.mT, scale=scale)
+    return mixed.mT.unflatten(0, heads) if heads else mixed.mT[0]
+
+
+def _tables(grids: Grids, x: Tensor) -> CellTables:
+    return cell_tables(grids, height=x.shape[2], width=x.shape[3], tile=TILE, like=x)
+
+
+def _projection(x: Tensor, weight: Tensor) -> Tensor:
+    return weight.new_empty(len(x), len(weight), x.shape[2] * x.shape[3])
+
+
+def _sums(x: Tensor, tables: CellTables, like: Tensor, channels: int) -> Tensor:
+    return like.new_empty(len(x), tables.anchors.shape[0] * tables.slots, channels)
+
+
+def _collect(sums: Tensor, tables: CellTables) -> Tensor:
+    rows = filled_up(len(tables.bounds))
+    means = sums.new_empty(len(sums), rows, sums.shape[2])
+    operators.collect_sums(sums, tables.places, tables.starts, tables.bounds, means)
+    return means
+
+
+class _Project(torch.autograd.Function):
+    """Projection with bias and, with grids, the anchors of the map."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        grids: Grids | None,
+        rectifies: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        require_kernels(weight)
+        tables = None if grids is None else _tables(grids, x)
+        projected = _projection(x, weight)
+        anchors, bounds = (None, None) if tables is None else (tables.anchors, tables.bounds)
+        sums = None if tables is None else _sums(x, tables, weight, x.shape[1])
+        operators.project_tiles(x, weight, bias, anchors, bounds, projected, sums, None, rectifies)
+        ctx.save_for_backward(x, weight, projected if rectifies else None)
+        ctx.grids, ctx.has_bias = grids, bias is not None
+        return projected, None if sums is None or tables is None else _collect(sums, tables)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, of_means: Tensor | None) -> tuple[Any, ...]:  # noqa: ANN401
+        x, weight, rectified = ctx.saved_tensors
+        if rectified is not None:
+            gradient = gradient * (rectified > 0)
+        gradient = gradient.contiguous()
+        of_x = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            of_x = _spread(x, weight, gradient, of_means, ctx.grids).to(x.dtype)
+        if ctx.needs_input_grad[1]:
+            of_weight = _summed_product(gradient, x.flatten(2).to(weight.dtype))
+        if ctx.has_bias and ctx.needs_input_grad[2]:
+            of_bias = gradient.sum((0, 2))
+        return of_x, of_weight, of_bias, None, None
+
+
+def _summed_product(left: Tensor, right: Tensor) -> Tensor:
+    """Sum over the images of (o, p) times (c, p) transposed."""
+    if len(left) == 1:
+        return left[0] @ right[0].mT
+    return torch.bmm(left, right.mT).sum(0)
+
+
+def _spread(
+    x: Tensor, weight: Tensor | None, gradient: Tensor | None, means: Tensor | None, grids: Grids
+) -> Tensor:
+    images, channels, height, width = x.shape
+    given = next(each for each in (gradient, means) if each is not None)
+    result = given.new_empty(images, channels, height * width)
+    tables = None if means is None else _tables(grids, x)
+    anchors, bounds = (None, None) if tables is None else (tables.anchors, tables.bounds)
+    means = None if means is None else means.contiguous()
+    operators.spread_tiles(weight, gradient, means, anchors, bounds, result, width)
+    return result.unflatten(2, (height, width))
+
+
+class _Pool(torch.autograd.Function):
+    """Averages over the cells of a pyramid."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, grids: Grids) -> Tensor:  # noqa: ANN401
+        require_kernels(x)
+        tables = _tables(grids, x)
+        sums = _sums(x, tables, x, x.shape[1])
+        # Without a projection, which has one channel here.
+        none = x.new_empty(1, x.shape[1])
+        operators.project_tiles(
+            x, none, None, tables.anchors, tables.bounds, None, sums, None, False
+        )
+        ctx.shape, ctx.grids = x.shape, grids
+        return _collect(sums, tables)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_means: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
+        like = of_means.new_empty(1).expand(ctx.shape)
+        return _spread(like, None, None, of_means, ctx.grids), None
+
+
+class _Attend(torch.autograd.Function):
+    """Attention to a few anchors, with the block's output."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        x: Tensor | None,
+        bias: Tensor | None,
+        reduction: Tensor | None,
+        scale: float,
+        anchors: int,
+        output: str,
+        rectifies: bool,
+    ) -> Tensor:
+        passes_on = output in ("residual", "concat") and x is not None
+        channels = value.shape[1] + (x.shape[1] if output == "concat" and x is not None else 0)
+        like = x if passes_on and x is not None else value
+        result = like.new_empty(len(query), channels, query.shape[2])
+        operators.attend_tiles(
+            query, key, value, bias, x, reduction, result, anchors, scale, output, rectifies
+        )
+        kept = result if rectifies else None
+        ctx.save_for_backward(
+            query, key, value, x if output == "bottleneck" else None, reduction, kept
+        )
+        ctx.scale, ctx.anchors, ctx.output = scale, anchors, output
+        ctx.map_shape, ctx.has_bias = None if x is None else x.shape, bias is not None
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
+        query, key, value, x, reduction, result = ctx.saved_tensors
+        if result is not None:
+            gradient = gradient * (result > 0)
+        of_x = of_reduction = None
+        out_channels = value.shape[1]
+        if ctx.output == "residual":
+            of_x = gradient
+        elif ctx.output == "concat":
+            gradient, of_x = gradient[:, :out_channels], gradient[:, out_channels:]
+        gradient = gradient.to(value.dtype)
+        if ctx.output == "bottleneck":
+            if ctx.needs_input_grad[3]:
+                of_x = torch.bmm(reduction.mT.expand(len(gradient), -1, -1), gradient).to(x.dtype)
+            if ctx.needs_input_grad[5]:
+                of_reduction = _summed_product(gradient, x.flatten(2).to(value.dtype))
+        if of_x is not None:
+            of_x = of_x.unflatten(2, ctx.map_shape[2:])
+        weights, scores = (
+            value.new_empty(len(query), filled_up(key.shape[1]), query.shape[2]) for _ in range(2)
+        )
+        operators.score_tiles(query, key, value, gradient, weights, scores, ctx.anchors, ctx.scale)
+        weights, scores = weights[:, : key.shape[1]], scores[:, : key.shape[1]]
+        needs = ctx.needs_input_grad
+        of_query = torch.bmm(key.mT, scores) if needs[0] else None
+        of_key = torch.bmm(scores, query.mT) if needs[1] else None
+        of_value = torch.bmm(gradient, weights.mT) if needs[2] else None
+        of_bias = gradient.sum((0, 2)) if ctx.has_bias and needs[4] else None
+        return of_query, of_key, of_value, of_x, of_bias, of_reduction, None, None, None, None

@@ -1,0 +1,84 @@
+"""Sizes of tiles by number format: the largest of a few tried that no register spills at, on any of the targets.
+
+`ann.kernels.resources` compiles them and tells what each takes.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Numbers = Literal["half", "tf32", "ieee"]
+
+LEAST_SIDE = 16  # of the operands of a product
+MOST_ANCHORS = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tiles:
+    """How much a program of a kernel has at once, and how it is compiled."""
+
+    tile: int  # positions
+    channels: int  # of the map, at a time
+    out_channels: int  # at a time
+    warps: int
+    stages: int
+
+
+# By the number of slots of a tile, which is 16 on large maps alone.
+PROJECT: dict[Numbers, dict[int, Tiles]] = {
+    "half": {
+        16: Tiles(tile=128, channels=32, out_channels=256, warps=8, stages=4),
+        64: Tiles(tile=128, channels=32, out_channels=128, warps=8, stages=3),
+        128: Tiles(tile=128, channels=32, out_channels=64, warps=8, stages=3),
+    },
+    "tf32": {
+        64: Tiles(tile=128, channels=32, out_channels=128, warps=8, stages=2),
+        128: Tiles(tile=128, channels=32, out_channels=64, warps=8, stages=2),
+    },
+    "ieee": {
+        16: Tiles(tile=128, channels=16, out_channels=64, warps=8, stages=1),
+        128: Tiles(tile=128, channels=16, out_channels=32, warps=8, stages=1),
+    },
+}
+# By the number of anchors; `channels` are those of query and key as well.
+ATTEND: dict[Numbers, dict[int, Tiles]] = {
+    "half": {
+        128: Tiles(tile=128, channels=64, out_channels=128, warps=8, stages=3),
+        256: Tiles(tile=64, channels=64, out_channels=128, warps=8, stages=2),
+    },
+    "tf32": {
+        128: Tiles(tile=128, channels=32, out_channels=64, warps=8, stages=2),
+        256: Tiles(tile=64, channels=32, out_channels=64, warps=8, stages=2),
+    },
+    "ieee": {
+        128: Tiles(tile=64, channels=16, out_channels=32, warps=8, stages=2),
+        256: Tiles(tile=32, channels=16, out_channels=32, warps=8, stages=2),
+    },
+}
+SPREAD: dict[Numbers, Tiles] = {
+    "half": Tiles(tile=128, channels=128, out_channels=32, warps=8, stages=3),
+    "tf32": Tiles(tile=128, channels=64, out_channels=32, warps=8, stages=2),
+    "ieee": Tiles(tile=128, channels=32, out_channels=16, warps=8, stages=1),
+}
+COLLECT = Tiles(tile=128, channels=128, out_channels=32, warps=4, stages=1)
+# In a pyramid's tables, and so the same in all formats.
+TILE = 128
+
+
+def number_format(dtype: torch.dtype) -> Numbers:
+    """Format of the products of numbers of a type, by torch's switch for float32 on CUDA."""
+    if dtype is torch.float32:
+        matmul = torch.backends.cuda.matmul
+        return "tf32" if matmul.fp32_precision == "tf32" else "ieee"
+    return "half"
+
+
+def choose(table: dict[int, Tiles], number: int) -> Tiles:
+    """The tiles of the smallest entry that holds so many slots or anchors; of the largest where none does."""
+    return next((tiles for most, tiles in table.items() if number <= most), [*table.values()][-1])
+
+
+def filled_up(number: int) -> int:
+    """Size of a tile's axis that has so many entries: the next power of 2."""
+    return max(LEAST_SIDE, 1 << (number - 1).bit_length())
