@@ -1,7 +1,7 @@
 """Other ways to compute the same block: fused attention, attention in chunks, compiled code.
 
 `implement` returns a module that is equal to the one it is given and leaves that one alone; all but
-`fast` in inference share its very parameters and buffers, and keep the keys of its state dict.
+`fast` and `triton` in inference share its very parameters and buffers, and keep the keys of its state dict.
 """
 
 from functools import partial
@@ -29,18 +29,19 @@ def implement(
     - `sdpa`: attention through `scaled_dot_product_attention`, whose kernel torch chooses;
       `sdpa-math`, `sdpa-efficient`, `sdpa-flash` and `sdpa-cudnn` allow that kernel alone.
     - `chunked`: attention for some queries at a time, see `attend_in_chunks`.
+    - `triton`: two passes over the map by kernels of our own, see `ann.kernels`; for a GPU.
     - `compiled`, `fast-compiled`: `torch.compile` for fixed shapes, of the plain and the fast one.
 
     Args:
         module: a block or a network; it stays as it is.
         implementation: one of the above.
-        mode: what the result is for; only `fast` differs.
+        mode: what the result is for; only `fast` and `triton` differ.
         chunk_bytes: of the attention map that `chunked` holds at once.
 
     Raises:
         ValueError: the implementation is unknown, or the module has no attention to rewrite, or a
             block of a type that can't be rewritten.
-        UnavailableError: `onnxruntime`, which runs files and not modules.
+        UnavailableError: `onnxruntime`, which runs files and not modules; a block that `triton` has no kernel for.
     """
     if implementation not in get_args(Implementation):
         allowed = ", ".join(get_args(Implementation))
@@ -55,6 +56,10 @@ def implement(
         return _attend_by(module, partial(attend_fused, kernel=implementation))
     if implementation == "chunked":
         return _attend_by(module, partial(attend_in_chunks, chunk_bytes=chunk_bytes))
+    if implementation == "triton":
+        from ann.kernels import rewrite
+
+        return rewrite(module, mode)
     if implementation in ("fast", "fast-compiled"):
         from ann.fast import optimize
 

@@ -29,6 +29,7 @@ Implementation = Literal[
     "sdpa-flash",
     "sdpa-cudnn",
     "chunked",
+    "triton",
     "compiled",
     "fast-compiled",
     "onnxruntime",

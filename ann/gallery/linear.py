@@ -6,6 +6,7 @@ Axes: n images, c channels, h height, w width, t tokens, s projected tokens.
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ann.attention import Attention
 from ann.gallery.tokens import join_heads, num_heads, split_heads, to_map, to_tokens
 
 EFFICIENT_HEADS = 8
@@ -45,6 +46,8 @@ class Linformer(nn.Module):
     two matrices E and F, which get their length from the first map. Query, key and value have no bias.
     """
 
+    attention: Attention | None = None  # how values are mixed; None by the map of weights
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.heads = num_heads(channels)
@@ -63,5 +66,9 @@ class Linformer(nn.Module):
         query, key, value = (
             split_heads(each, self.heads) for each in (self.query(tokens), key, value)
         )
-        weight = (query @ key.mT * query.shape[3] ** -0.5).softmax(dim=3)
-        return to_map(self.out(join_heads(weight @ value)), x)
+        scale = query.shape[3] ** -0.5
+        if self.attention is None:
+            mixed = (query @ key.mT * scale).softmax(dim=3) @ value
+        else:
+            mixed = self.attention(query, key, value, scale=scale)
+        return to_map(self.out(join_heads(mixed)), x)

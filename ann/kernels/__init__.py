@@ -6,4 +6,4 @@ whose queries meet few keys. Nothing here imports Triton before a kernel runs.
 """
 
 from ann.kernels.blocks import rewrite
-from ann.kernels.functions import attend_to_few, pool
+from ann.kernels.functions import attend_to_few, pool_pyramid

@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ann.blocks import AS_IT_IS, NonLocal, rewrite_blocks
+from ann.blocks import NonLocal, rewrite_blocks
 from ann.fast.blocks import FastNonLocal
 from ann.fast.folded import FoldedNonLocal
 from ann.fast.linear import Affine, InPlaceReLU, linear, moves_twice, rectify
 from ann.fast.preconditions import is_exactly, refuse_altered, shared_parts
 from ann.kernels import functions
 from ann.kernels.launch import require_kernels
+from ann.kernels.relatives import rewrite_relative
 from ann.kernels.tiles import LEAST_SIDE, MOST_ANCHORS
 from ann.layers import ConvNorm, share
 from ann.samplers import SAMPLER_RULES, average_cells
@@ -33,14 +34,15 @@ def rewrite(module: nn.Module, mode: Mode) -> nn.Module:
     `training` shares the parameters of the given module, `inference` has folded ones of its own, as with
     `ann.fast.optimize`.
 
+    A module without a block of ours may have attention to few keys (`ann.kernels.relatives`).
+
     Raises:
-        ValueError: there is no block of ours, or one that can't be rewritten.
+        ValueError: a block of ours can't be rewritten.
         UnavailableError: a block that the kernels can't compute, and why.
     """
     blocks = [part for part in module.modules() if isinstance(part, NonLocal)]
     if not blocks:
-        msg = f"none of our non-local blocks in {type(module).__name__}; {AS_IT_IS}"
-        raise ValueError(msg)
+        return rewrite_relative(module)
     for block in blocks:
         require_block(block.spec)
         if type(block) is NonLocal:
@@ -50,11 +52,11 @@ def rewrite(module: nn.Module, mode: Mode) -> nn.Module:
     folded = copy.deepcopy(module)
     if folded.training:
         folded.eval()
-    fold = partial(_fold, shared=shared_parts(folded))
+    fold = partial(_folded_block, shared=shared_parts(folded))
     return rewrite_blocks(folded, {NonLocal: fold}).requires_grad_(requires_grad=False)
 
 
-def _fold(block: NonLocal, shared: AbstractSet[int]) -> nn.Module:
+def _folded_block(block: NonLocal, shared: AbstractSet[int]) -> nn.Module:
     folded = FoldedNonLocal.of(block, shared)
     if folded.drops or folded.has_out_norm or not _is_folded(folded):
         msg = (
@@ -127,7 +129,7 @@ class KernelNonLocal(FastNonLocal):
         query, key, pooled = self.embed_on_kernels(x, source, dtype)
         value = linear(self.value, pooled.mT)
         attend = partial(
-            functions.attend,
+            functions.attend_anchors,
             query,
             key,
             scale=self.scale,
@@ -145,17 +147,17 @@ class KernelNonLocal(FastNonLocal):
         if twice and self.projects_alike:
             with moves_twice(self.key):
                 query, pooled = self._projected(self.key, x, dtype, grids=grids)
-            return query.flatten(2), functions.pool(query, grids=grids), pooled
+            return query.flatten(2), functions.pool_pyramid(query, grids=grids), pooled
         key, pooled = self._projected(self.key, source, dtype, grids=grids)
         query, _ = self._projected(self.key if shared else self.query, x, dtype, grids=None)
-        return query.flatten(2), functions.pool(key, grids=grids), pooled
+        return query.flatten(2), functions.pool_pyramid(key, grids=grids), pooled
 
     def _projected(
         self, module: nn.Module, x: Tensor, dtype: torch.dtype, *, grids: tuple[int, ...] | None
     ) -> tuple[Tensor, Tensor]:
         weight, bias = _weights(module, dtype)
         if grids is None:
-            out, pooled = functions.project(x, weight, bias), x
+            out, pooled = functions.project_map(x, weight, bias), x
         else:
             out, pooled = functions.project_and_pool(x, weight, bias, grids=grids)
         out = out.unflatten(2, x.shape[2:])
@@ -210,12 +212,12 @@ class FoldedKernelNonLocal(FoldedNonLocal):
             assert query is not None, "it is stored"
         else:
             module = self.key if shared else self.query
-            query = functions.project(x, *_weights(module, dtype), rectifies=_rectifies(module))
+            query = functions.project_map(x, *_weights(module, dtype), rectifies=_rectifies(module))
             _, pooled, key = both(stores=False)
         value = linear(self.value, pooled.mT)
         weight, bias = self.out.weight.flatten(1), self.out.bias
         attend = partial(
-            functions.attend,
+            functions.attend_anchors,
             query,
             key,
             torch.bmm(weight.to(dtype).expand(len(value), -1, -1), value),

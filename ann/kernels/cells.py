@@ -51,15 +51,15 @@ def cell_tables(
 @lru_cache
 def partial_of(name: str) -> "partial[Tensor]":
     """What makes one of the tables; always the same object, as a key of what is kept."""
-    return partial(_table, name)
+    return partial(_cell_table, name)
 
 
-def _table(name: str, *arguments: object, device: torch.device) -> Tensor:
-    return torch.from_numpy(_tables(*arguments)[name]).to(device)
+def _cell_table(name: str, *arguments: object, device: torch.device) -> Tensor:
+    return torch.from_numpy(_cell_arrays(*arguments)[name]).to(device)
 
 
 @lru_cache(maxsize=64)
-def _tables(
+def _cell_arrays(
     grids: tuple[int, ...], height: int, width: int, tile: int
 ) -> dict[str, Int[np.ndarray, "..."]]:
     bounds = np.concatenate([_bounds(grid, height, width) for grid in grids])

@@ -20,7 +20,7 @@ from ann.spec import UnavailableError
 Grids = tuple[int, ...]
 
 
-def project(
+def project_map(
     x: Float[Tensor, "n c h w"],
     weight: Float[Tensor, "o c"],
     bias: Float[Tensor, " o"] | None,
@@ -53,7 +53,7 @@ def project_and_pool_both(
     stores: bool = True,
 ) -> tuple[Float[Tensor, "n o p"] | None, Float[Tensor, "n s c"], Float[Tensor, "n s o"]]:
     """Projection (None unless it `stores` it), anchors of the map and of that, in one pass; without gradients."""
-    tables = _tables(grids, x)
+    tables = _map_tables(grids, x)
     projected = _projection(x, weight) if stores else None
     sums, out_sums = (_sums(x, tables, weight, width) for width in (x.shape[1], len(weight)))
     operators.project_tiles(
@@ -62,13 +62,13 @@ def project_and_pool_both(
     return projected, _collect(sums, tables), _collect(out_sums, tables)
 
 
-def pool(x: Float[Tensor, "n c h w"], *, grids: Grids) -> Float[Tensor, "n s c"]:
+def pool_pyramid(x: Float[Tensor, "n c h w"], *, grids: Grids) -> Float[Tensor, "n s c"]:
     """Anchors of a map: averages over n x n cells for each grid n (Eq. 8), with a deterministic gradient."""
     pooled: Tensor = _Pool.apply(x, grids)
     return pooled
 
 
-def attend(
+def attend_anchors(
     query: Float[Tensor, "n d p"],
     key: Float[Tensor, "n s d"],
     value: Float[Tensor, "n o s"],
@@ -117,13 +117,12 @@ def attend_to_few(
     (Linformer) or landmarks (Nystromformer).
     """
     heads = query.shape[:-2]
-    flat = (each.flatten(0, -3) for each in (query, key, value))
-    queries, keys, values = (each[None] if each.dim() == 2 else each for each in flat)
-    mixed = attend(queries.mT, keys, values.mT, scale=scale)
-    return mixed.mT.unflatten(0, heads) if heads else mixed.mT[0]
+    queries, keys, values = (each.reshape(-1, *each.shape[-2:]) for each in (query, key, value))
+    mixed = attend_anchors(queries.mT, keys, values.mT, scale=scale).mT
+    return mixed.reshape(*heads, *mixed.shape[1:])
 
 
-def _tables(grids: Grids, x: Tensor) -> CellTables:
+def _map_tables(grids: Grids, x: Tensor) -> CellTables:
     return cell_tables(grids, height=x.shape[2], width=x.shape[3], tile=TILE, like=x)
 
 
@@ -155,7 +154,7 @@ class _Project(torch.autograd.Function):
         rectifies: bool,
     ) -> tuple[Tensor, Tensor | None]:
         require_kernels(weight)
-        tables = None if grids is None else _tables(grids, x)
+        tables = None if grids is None else _map_tables(grids, x)
         projected = _projection(x, weight)
         anchors, bounds = (None, None) if tables is None else (tables.anchors, tables.bounds)
         sums = None if tables is None else _sums(x, tables, weight, x.shape[1])
@@ -194,7 +193,7 @@ def _spread(
     images, channels, height, width = x.shape
     given = next(each for each in (gradient, means) if each is not None)
     result = given.new_empty(images, channels, height * width)
-    tables = None if means is None else _tables(grids, x)
+    tables = None if means is None else _map_tables(grids, x)
     anchors, bounds = (None, None) if tables is None else (tables.anchors, tables.bounds)
     means = None if means is None else means.contiguous()
     operators.spread_tiles(weight, gradient, means, anchors, bounds, result, width)
@@ -207,7 +206,7 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, grids: Grids) -> Tensor:  # noqa: ANN401
         require_kernels(x)
-        tables = _tables(grids, x)
+        tables = _map_tables(grids, x)
         sums = _sums(x, tables, x, x.shape[1])
         # Without a projection, which has one channel here.
         none = x.new_empty(1, x.shape[1])

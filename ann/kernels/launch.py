@@ -1,26 +1,75 @@
 """Whether the kernels run for a tensor, and how they are started."""
 
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ann.kernels.tiles import Numbers, Tiles, number_format
+from ann.kernels.tiles import MOST_ANCHORS, ProductFormat, Tiles, number_format
 from ann.spec import UnavailableError
 
-FORMATS = (torch.float32, torch.bfloat16, torch.float16)
+KERNEL_FORMATS = (torch.float32, torch.bfloat16, torch.float16)
 # The first whose tensor cores multiply bfloat16 and TF32.
 LEAST_CAPABILITY = (8, 0)
 
 
-def numbers_of(tensor: Tensor) -> Numbers:
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Launch:
+    """A kernel with the arguments that it is started with."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    tiles: Tiles
+    arguments: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The kernel's name."""
+        return str(self.kernel.__name__)
+
+
+_recorded: ContextVar[list[Launch] | None] = ContextVar("recorded", default=None)
+# Compute capability, times 10, of the GPU that calls on meta tensors are meant for.
+_meant_for: ContextVar[int] = ContextVar("target", default=90)
+# Hopper, whose tensor cores read their operands from shared memory, which leaves more registers.
+_HOPPER_CAPABILITY = 90
+_ALIGNED = 16
+
+
+@contextmanager
+def recorded(target: int) -> Iterator[list[Launch]]:
+    """Collect what would be started on a GPU of that kind inside a `with` block, of calls on meta tensors."""
+    launches: list[Launch] = []
+    tokens = _recorded.set(launches), _meant_for.set(target)
+    try:
+        yield launches
+    finally:
+        _recorded.reset(tokens[0])
+        _meant_for.reset(tokens[1])
+
+
+def without_values(operator: Callable[..., None]) -> Callable[..., None]:
+    """What an operator does with tensors that have no values: nothing, unless somebody wants to know what it starts."""
+
+    def follow(*arguments: object) -> None:
+        if _recorded.get() is not None:
+            operator(*arguments)
+
+    return follow
+
+
+def numbers_of(tensor: Tensor) -> ProductFormat:
     """Format of the products with a tensor."""
     return number_format(tensor.dtype)
 
 
 def precision(tensor: Tensor) -> str:
-    """How a product of two tiles is computed, see `ann.kernels.passes.pool.product`."""
+    """How a product of two tiles is computed, see `ann.kernels.passes.pool.multiply`."""
     if tensor.dtype is torch.bfloat16 and is_interpreted():
         return "widened"
     return "tf32" if numbers_of(tensor) == "tf32" else "ieee"
@@ -29,6 +78,17 @@ def precision(tensor: Tensor) -> str:
 def is_flat(x: Tensor) -> bool:
     """Whether a map's (n, c, h, w) positions are equally far apart, each row beginning where the last one ended."""
     return x.shape[2] == 1 or x.stride(2) == x.shape[3] * x.stride(3)
+
+
+def is_narrow(x: Tensor) -> bool:
+    """Whether a program has too few registers for the widest tiles: before Hopper, or of numbers at odd addresses."""
+    positions = x.shape[2] * x.shape[3]
+    if positions % _ALIGNED or not is_flat(x):
+        return True
+    if x.is_cuda and _has_values(x):
+        major, minor = torch.cuda.get_device_capability(x.device)
+        return 10 * major + minor < _HOPPER_CAPABILITY
+    return _meant_for.get() < _HOPPER_CAPABILITY
 
 
 def is_interpreted() -> bool:
@@ -44,11 +104,11 @@ def require_kernels(x: Tensor) -> None:
     Raises:
         UnavailableError: what is given, and what would run.
     """
-    if x.dtype not in FORMATS:
-        formats = ", ".join(str(each).removeprefix("torch.") for each in FORMATS)
+    if x.dtype not in KERNEL_FORMATS:
+        formats = ", ".join(str(each).removeprefix("torch.") for each in KERNEL_FORMATS)
         msg = f"triton: {str(x.dtype).removeprefix('torch.')} has no kernel; pass one of {formats}"
         raise UnavailableError(msg)
-    if not _runs(x):
+    if not _has_values(x):
         return
     if sys.platform != "linux":
         msg = f"triton: torch has Triton on Linux alone, not on {sys.platform}; use implementation 'fast'"
@@ -74,15 +134,29 @@ def require_kernels(x: Tensor) -> None:
             raise UnavailableError(msg)
 
 
-def _runs(x: Tensor) -> bool:
+def _has_values(x: Tensor) -> bool:
     """Whether operators on a tensor are executed: it is no meta tensor, and no fake one."""
     return type(x) in (Tensor, torch.nn.Parameter) and not x.is_meta
 
 
+def _is_far(tensor: Tensor) -> bool:
+    """Whether an offset inside one image does not fit into 32 bits, what a tile has beyond the tensor included."""
+    sides = zip(tensor.shape[1:], tensor.stride()[1:], strict=True)
+    reach = sum((side + MOST_ANCHORS) * stride for side, stride in sides)
+    return reach >= 2**31
+
+
 def launch(kernel: Any, grid: tuple[int, ...], tiles: Tiles, **arguments: Any) -> None:  # noqa: ANN401
     """Start a kernel with the arguments that it has, on the device of its tensors."""
+    tensors = [each for each in arguments.values() if isinstance(each, Tensor)]
+    arguments["IS_FAR"] = any(map(_is_far, tensors))
     given = {name: arguments[name] for name in kernel.arg_names}
-    device = next(each.device for each in given.values() if isinstance(each, Tensor))
+    device = tensors[0].device
+    if device.type == "meta":
+        launches = _recorded.get()
+        assert launches is not None, "follow asked"
+        launches.append(Launch(kernel=kernel, grid=grid, tiles=tiles, arguments=given))
+        return
     compiled = {"num_warps": tiles.warps, "num_stages": tiles.stages}
     if device.type == "cpu":
         kernel[grid](**given)

@@ -10,15 +10,16 @@ filled up; d width of query and key.
 import torch
 from torch import Tensor
 
-from ann.kernels.launch import is_flat, launch, numbers_of, precision
+from ann.kernels.launch import is_flat, is_narrow, launch, numbers_of, precision, without_values
 from ann.kernels.tiles import (
     ATTEND,
     COLLECT,
     LEAST_SIDE,
+    MOST_SLOTS,
     PROJECT,
-    SPREAD,
+    SPREAD_TILES,
     TILE,
-    choose,
+    choose_tiles,
     filled_up,
 )
 
@@ -42,12 +43,13 @@ def project_tiles(
     out_channels, pixels = weight.shape[0], height * width
     pools = anchors is not None
     slots = anchors.shape[1] if anchors is not None else LEAST_SIDE
-    tiles = choose(PROJECT[numbers_of(weight)], slots)
+    tiles = choose_tiles(PROJECT, numbers_of(weight), slots, narrow=is_narrow(x))
+    block_slots = min(slots, MOST_SLOTS[numbers_of(weight)])
     block = min(tiles.out_channels, filled_up(out_channels))
     unused = weight  # in place of what a kernel does not touch
     launch(
         project_tile,
-        (-(-pixels // TILE) * -(-out_channels // block), images),
+        (-(-pixels // TILE) * -(-out_channels // block), images, slots // block_slots),
         tiles,
         x=x,
         weight=weight,
@@ -61,11 +63,12 @@ def project_tiles(
         out_channels=out_channels,
         width=width,
         pixels=pixels,
+        slots=slots,
         **dict(zip(("x_image", "x_channel", "x_row", "x_column"), x.stride(), strict=True)),
         TILE=TILE,
         CHANNELS=tiles.channels,
         OUT_CHANNELS=block,
-        SLOTS=slots,
+        SLOTS=block_slots,
         PRECISION=precision(weight),
         IS_FLAT=is_flat(x),
         HAS_BIAS=bias is not None,
@@ -87,7 +90,7 @@ def collect_sums(
     images, rows, channels = sums.shape
     block = min(COLLECT.channels, filled_up(channels))
     launch(
-        pool.collect_sums,
+        pool.collect_anchor,
         (means.shape[1], -(-channels // block), images),
         COLLECT,
         sums=sums,
@@ -119,15 +122,15 @@ def attend_tiles(
     rectifies: bool,
 ) -> None:
     """Pass 2: output (n, o, p) of queries (n, d, p), keys (n, s, d), values (n, o, s) and the map."""
-    from ann.kernels.passes.attend import OUTPUTS, attend_tile
+    from ann.kernels.passes.attend import OUTPUT_CODES, attend_tile
 
     images, depth, pixels = query.shape
     rows, out_channels = key.shape[1], value.shape[1]
     side = filled_up(rows)
-    tiles = choose(ATTEND[numbers_of(value)], side)
+    given = query.unflatten(2, (1, pixels)) if x is None else x
+    tiles = choose_tiles(ATTEND, numbers_of(value), side, narrow=is_narrow(given))
     block = min(tiles.out_channels, filled_up(out_channels))
     parts = 1 if output == "bottleneck" else -(-out_channels // block)
-    given = query.unflatten(2, (1, pixels)) if x is None else x
     unused = value
     launch(
         attend_tile,
@@ -167,7 +170,7 @@ def attend_tiles(
         IS_FLAT=is_flat(given),
         HAS_BIAS=bias is not None,
         RECTIFIES=rectifies,
-        OUTPUT=OUTPUTS[output],
+        OUTPUT=OUTPUT_CODES[output],
     )
 
 
@@ -185,7 +188,7 @@ def spread_tiles(
     from ann.kernels.passes.gradients import spread_tile
 
     images, channels, pixels = result.shape
-    tiles = SPREAD[numbers_of(result)]
+    tiles = SPREAD_TILES[numbers_of(result)]
     block = min(tiles.channels, filled_up(channels))
     slots = LEAST_SIDE if anchors is None else anchors.shape[1]
     launch(
@@ -203,10 +206,11 @@ def spread_tiles(
         width=width,
         pixels=pixels,
         rows=1 if means is None else means.shape[1],
+        slots=slots,
         TILE=TILE,
         CHANNELS=block,
         OUT_CHANNELS=tiles.out_channels,
-        SLOTS=slots,
+        SLOTS=min(slots, MOST_SLOTS[numbers_of(result)]),
         PRECISION=precision(result),
         PROJECTS=projected is not None,
         POOLS=means is not None,
@@ -229,7 +233,7 @@ def score_tiles(
 
     images, depth, pixels = query.shape
     out_channels, side = value.shape[1], filled_up(key.shape[1])
-    tiles = choose(ATTEND[numbers_of(value)], side)
+    tiles = choose_tiles(ATTEND, numbers_of(value), side, narrow=is_narrow(query[:, :, None]))
     launch(
         score_tile,
         (-(-pixels // tiles.tile), images),
@@ -267,4 +271,4 @@ def score_tiles(
 
 
 for _operator in (project_tiles, collect_sums, attend_tiles, spread_tiles, score_tiles):
-    _operator.register_fake(lambda *_: None)
+    _operator.register_fake(without_values(_operator._init_fn))  # noqa: SLF001  # the function itself

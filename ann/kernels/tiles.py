@@ -3,12 +3,13 @@
 `ann.kernels.resources` compiles them and tells what each takes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
-Numbers = Literal["half", "tf32", "ieee"]
+ProductFormat = Literal["half", "tf32", "ieee"]
 
 LEAST_SIDE = 16  # of the operands of a product
 MOST_ANCHORS = 256
@@ -25,24 +26,22 @@ class Tiles:
     stages: int
 
 
-# By the number of slots of a tile, which is 16 on large maps alone.
-PROJECT: dict[Numbers, dict[int, Tiles]] = {
+TileTable = Mapping[ProductFormat, Mapping[int, Tiles]]
+# By the number of a program's slots, which is 16 on large maps alone.
+PROJECT: TileTable = {
     "half": {
         16: Tiles(tile=128, channels=32, out_channels=256, warps=8, stages=4),
         64: Tiles(tile=128, channels=32, out_channels=128, warps=8, stages=3),
-        128: Tiles(tile=128, channels=32, out_channels=64, warps=8, stages=3),
     },
-    "tf32": {
-        64: Tiles(tile=128, channels=32, out_channels=128, warps=8, stages=2),
-        128: Tiles(tile=128, channels=32, out_channels=64, warps=8, stages=2),
-    },
+    "tf32": {64: Tiles(tile=128, channels=32, out_channels=128, warps=8, stages=2)},
     "ieee": {
         16: Tiles(tile=128, channels=16, out_channels=64, warps=8, stages=1),
-        128: Tiles(tile=128, channels=16, out_channels=32, warps=8, stages=1),
+        32: Tiles(tile=128, channels=16, out_channels=32, warps=8, stages=1),
     },
 }
+MOST_SLOTS: dict[ProductFormat, int] = {"half": 64, "tf32": 64, "ieee": 32}
 # By the number of anchors; `channels` are those of query and key as well.
-ATTEND: dict[Numbers, dict[int, Tiles]] = {
+ATTEND: TileTable = {
     "half": {
         128: Tiles(tile=128, channels=64, out_channels=128, warps=8, stages=3),
         256: Tiles(tile=64, channels=64, out_channels=128, warps=8, stages=2),
@@ -52,11 +51,11 @@ ATTEND: dict[Numbers, dict[int, Tiles]] = {
         256: Tiles(tile=64, channels=32, out_channels=64, warps=8, stages=2),
     },
     "ieee": {
-        128: Tiles(tile=64, channels=16, out_channels=32, warps=8, stages=2),
-        256: Tiles(tile=32, channels=16, out_channels=32, warps=8, stages=2),
+        128: Tiles(tile=64, channels=16, out_channels=32, warps=8, stages=1),
+        256: Tiles(tile=32, channels=16, out_channels=32, warps=8, stages=1),
     },
 }
-SPREAD: dict[Numbers, Tiles] = {
+SPREAD_TILES: dict[ProductFormat, Tiles] = {
     "half": Tiles(tile=128, channels=128, out_channels=32, warps=8, stages=3),
     "tf32": Tiles(tile=128, channels=64, out_channels=32, warps=8, stages=2),
     "ieee": Tiles(tile=128, channels=32, out_channels=16, warps=8, stages=1),
@@ -66,7 +65,7 @@ COLLECT = Tiles(tile=128, channels=128, out_channels=32, warps=4, stages=1)
 TILE = 128
 
 
-def number_format(dtype: torch.dtype) -> Numbers:
+def number_format(dtype: torch.dtype) -> ProductFormat:
     """Format of the products of numbers of a type, by torch's switch for float32 on CUDA."""
     if dtype is torch.float32:
         matmul = torch.backends.cuda.matmul
@@ -74,9 +73,13 @@ def number_format(dtype: torch.dtype) -> Numbers:
     return "half"
 
 
-def choose(table: dict[int, Tiles], number: int) -> Tiles:
-    """The tiles of the smallest entry that holds so many slots or anchors; of the largest where none does."""
-    return next((tiles for most, tiles in table.items() if number <= most), [*table.values()][-1])
+def choose_tiles(table: TileTable, numbers: ProductFormat, side: int, *, narrow: bool) -> Tiles:
+    """The tiles of the smallest entry that holds so many slots or anchors; half as many channels where `narrow`."""
+    entries = table[numbers]
+    tiles = next(
+        (tiles for most, tiles in entries.items() if side <= most), [*entries.values()][-1]
+    )
+    return replace(tiles, out_channels=tiles.out_channels // 2) if narrow else tiles
 
 
 def filled_up(number: int) -> int:

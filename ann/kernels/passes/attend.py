@@ -11,11 +11,11 @@ channels of the map. Strides are in elements.
 import triton
 import triton.language as tl
 
-from ann.kernels.passes.pool import position_offsets, product
+from ann.kernels.passes.pool import far, multiply, position_offsets
 
 # What the output is, by number: a kernel is compiled for each.
 CONTEXT, RESIDUAL, CONCAT, BOTTLENECK = (tl.constexpr(number) for number in range(4))
-OUTPUTS = {
+OUTPUT_CODES = {
     "context": CONTEXT.value,
     "residual": RESIDUAL.value,
     "concat": CONCAT.value,
@@ -44,6 +44,7 @@ def weigh(
     DEPTH: tl.constexpr,
     ANCHORS: tl.constexpr,
     PRECISION: tl.constexpr,
+    IS_FAR: tl.constexpr,
 ):
     """(ANCHORS, TILE): softmax over the anchors, a column for each query; zero for those that only fill up."""
     anchor = tl.arange(0, ANCHORS)
@@ -61,12 +62,12 @@ def weigh(
         queries = tl.load(
             query
             + image * query_image
-            + place.to(tl.int64)[:, None] * query_depth
-            + position.to(tl.int64)[None, :] * query_position,
+            + far(place, IS_FAR)[:, None] * query_depth
+            + far(position, IS_FAR)[None, :] * query_position,
             mask=is_place[:, None] & is_position[None, :],
             other=0.0,
         )
-        scores = product(keys, queries, scores, PRECISION)
+        scores = multiply(keys, queries, scores, PRECISION)
     scores = tl.where((anchor < anchors)[:, None], scores * scale, float("-inf"))
     scores = tl.exp(scores - tl.max(scores, axis=0)[None, :])
     return scores / tl.sum(scores, axis=0)[None, :]
@@ -113,6 +114,7 @@ def attend_tile(
     CHANNELS: tl.constexpr,  # of the map, at a time
     PRECISION: tl.constexpr,
     IS_FLAT: tl.constexpr,
+    IS_FAR: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     RECTIFIES: tl.constexpr,
     OUTPUT: tl.constexpr,
@@ -148,16 +150,17 @@ def attend_tile(
         DEPTH,
         ANCHORS,
         PRECISION,
+        IS_FAR,
     ).to(value.dtype.element_ty)
     anchor = tl.arange(0, ANCHORS)
     is_row = anchor < rows
-    x_offset = position_offsets(position, width, x_row, x_column, IS_FLAT)
-    to = result + image * result_image + position.to(tl.int64)[None, :] * result_position
+    x_offset = position_offsets(position, width, x_row, x_column, IS_FLAT, IS_FAR)
+    to = result + image * result_image + far(position, IS_FAR)[None, :] * result_position
     for part in range(PARTS):
         block = group * PARTS + part
         out_channel = block * OUT_CHANNELS + tl.arange(0, OUT_CHANNELS)
         is_out = out_channel < out_channels
-        far = out_channel.to(tl.int64)[:, None]
+        row = far(out_channel, IS_FAR)[:, None]
         mask = is_out[:, None] & is_position[None, :]
         values = tl.load(
             value
@@ -168,7 +171,7 @@ def attend_tile(
             other=0.0,
         )
         nothing = tl.zeros((OUT_CHANNELS, TILE), tl.float32)
-        mixed = product(values, weights, nothing, PRECISION)
+        mixed = multiply(values, weights, nothing, PRECISION)
         if HAS_BIAS:
             mixed += tl.load(bias + out_channel, mask=is_out, other=0.0).to(tl.float32)[:, None]
         if OUTPUT == BOTTLENECK:
@@ -183,21 +186,21 @@ def attend_tile(
                 maps = tl.load(
                     x
                     + image * x_image
-                    + channel.to(tl.int64)[:, None] * x_channel
+                    + far(channel, IS_FAR)[:, None] * x_channel
                     + x_offset[None, :],
                     mask=is_channel[:, None] & is_position[None, :],
                     other=0.0,
                 ).to(value.dtype.element_ty)
-                mixed = product(factors, maps, mixed, PRECISION)
+                mixed = multiply(factors, maps, mixed, PRECISION)
         if OUTPUT == RESIDUAL or OUTPUT == CONCAT:
             given = tl.load(
-                x + image * x_image + far * x_channel + x_offset[None, :], mask=mask, other=0.0
+                x + image * x_image + row * x_channel + x_offset[None, :], mask=mask, other=0.0
             )
             if OUTPUT == RESIDUAL:
                 mixed += given.to(tl.float32)
             else:
-                beside = to + (far + out_channels) * result_channel
+                beside = to + (row + out_channels) * result_channel
                 tl.store(beside, given.to(result.dtype.element_ty), mask=mask)
         if RECTIFIES:
             mixed = tl.maximum(mixed, 0.0, propagate_nan=tl.PropagateNan.ALL)
-        tl.store(to + far * result_channel, mixed.to(result.dtype.element_ty), mask=mask)
+        tl.store(to + row * result_channel, mixed.to(result.dtype.element_ty), mask=mask)

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from ann.kernels.passes.attend import weigh
-from ann.kernels.passes.pool import memberships, product
+from ann.kernels.passes.pool import far, memberships, multiply
 
 
 @triton.jit
@@ -27,11 +27,13 @@ def spread_tile(
     width,
     pixels,
     rows,  # of `means`, those that only fill up included
+    slots,
     TILE: tl.constexpr,
     CHANNELS: tl.constexpr,
     OUT_CHANNELS: tl.constexpr,  # at a time
-    SLOTS: tl.constexpr,
+    SLOTS: tl.constexpr,  # at a time
     PRECISION: tl.constexpr,
+    IS_FAR: tl.constexpr,
     PROJECTS: tl.constexpr,
     POOLS: tl.constexpr,
 ):
@@ -65,27 +67,30 @@ def spread_tile(
                 mask=is_out[:, None] & is_position[None, :],
                 other=0.0,
             )
-            gradient = product(factors, asked, gradient, PRECISION)
+            gradient = multiply(factors, asked, gradient, PRECISION)
     if POOLS:
-        slot = tl.arange(0, SLOTS)
-        anchor = tl.load(anchors + tile * SLOTS + slot)
-        is_used = anchor >= 0
-        top = tl.load(bounds + 4 * anchor, mask=is_used, other=0)
-        bottom = tl.load(bounds + 4 * anchor + 1, mask=is_used, other=1)
-        left = tl.load(bounds + 4 * anchor + 2, mask=is_used, other=0)
-        right = tl.load(bounds + 4 * anchor + 3, mask=is_used, other=1)
-        area = ((bottom - top) * (right - left)).to(tl.float32)
-        asked = tl.load(
-            means + (image * rows + anchor)[None, :] * channels + channel[:, None],
-            mask=is_channel[:, None] & is_used[None, :],
-            other=0.0,
-        )
-        shares = (asked.to(tl.float32) / area[None, :]).to(number)
-        is_member = memberships(anchors, bounds, tile, position, width, pixels, SLOTS)
-        member = tl.where(is_member, 1.0, 0.0).to(number)
-        gradient = product(shares, tl.trans(member), gradient, PRECISION)
+        for first in range(0, slots, SLOTS):
+            anchor = tl.load(anchors + tile * slots + first + tl.arange(0, SLOTS))
+            is_used = anchor >= 0
+            top = tl.load(bounds + 4 * anchor, mask=is_used, other=0)
+            bottom = tl.load(bounds + 4 * anchor + 1, mask=is_used, other=1)
+            left = tl.load(bounds + 4 * anchor + 2, mask=is_used, other=0)
+            right = tl.load(bounds + 4 * anchor + 3, mask=is_used, other=1)
+            area = ((bottom - top) * (right - left)).to(tl.float32)
+            asked = tl.load(
+                means + image * rows * channels + anchor[None, :] * channels + channel[:, None],
+                mask=is_channel[:, None] & is_used[None, :],
+                other=0.0,
+            )
+            shares = (asked.to(tl.float32) / area[None, :]).to(number)
+            is_member = memberships(anchor, bounds, position, width, pixels)
+            member = tl.where(is_member, 1.0, 0.0).to(number)
+            gradient = multiply(shares, tl.trans(member), gradient, PRECISION)
     tl.store(
-        result + (image * channels + channel)[:, None] * pixels + position[None, :],
+        result
+        + image * channels * pixels
+        + far(channel, IS_FAR)[:, None] * pixels
+        + position[None, :],
         gradient.to(number),
         mask=is_channel[:, None] & is_position[None, :],
     )
@@ -122,6 +127,7 @@ def score_tile(
     ANCHORS: tl.constexpr,
     OUT_CHANNELS: tl.constexpr,  # at a time
     PRECISION: tl.constexpr,
+    IS_FAR: tl.constexpr,
 ):
     """One tile of queries, its softmax computed again. Grid: (p / TILE, n).
 
@@ -151,6 +157,7 @@ def score_tile(
         DEPTH,
         ANCHORS,
         PRECISION,
+        IS_FAR,
     )
     anchor = tl.arange(0, ANCHORS)
     is_row = anchor < rows
@@ -169,16 +176,16 @@ def score_tile(
         outputs = tl.load(
             gradient
             + image * gradient_image
-            + out_channel.to(tl.int64)[:, None] * gradient_channel
-            + position.to(tl.int64)[None, :] * gradient_position,
+            + far(out_channel, IS_FAR)[:, None] * gradient_channel
+            + far(position, IS_FAR)[None, :] * gradient_position,
             mask=is_out[:, None] & is_position[None, :],
             other=0.0,
         ).to(value.dtype.element_ty)
-        asked = product(values, outputs, asked, PRECISION)
+        asked = multiply(values, outputs, asked, PRECISION)
     mean = tl.sum(weight * asked, axis=0)[None, :]
     slope = weight * (asked - mean) * scale
     number = scores.dtype.element_ty
-    place = (image * ANCHORS + anchor)[:, None] * pixels + position[None, :]
+    place = image * ANCHORS * pixels + far(anchor, IS_FAR)[:, None] * pixels + position[None, :]
     mask = is_position[None, :]
     tl.store(weights + place, weight.to(number), mask=mask)
     tl.store(scores + place, slope.to(number), mask=mask)

@@ -12,7 +12,7 @@ import triton.language as tl
 
 
 @triton.jit
-def product(left, right, result, PRECISION: tl.constexpr):
+def multiply(left, right, result, PRECISION: tl.constexpr):
     """`result` plus the product of two tiles; PRECISION `widened` makes them float32 first.
 
     That changes no product of bfloat16 numbers, which Triton's interpreter multiplies as the whole numbers that their
@@ -24,9 +24,8 @@ def product(left, right, result, PRECISION: tl.constexpr):
 
 
 @triton.jit
-def memberships(anchors, bounds, tile, position, width, pixels, SLOTS: tl.constexpr):
-    """(positions, SLOTS): whether a position of a tile lies in the cell of each slot."""
-    anchor = tl.load(anchors + tile * SLOTS + tl.arange(0, SLOTS))
+def memberships(anchor, bounds, position, width, pixels):
+    """(positions, slots): whether a position lies in the cell of the anchor of each slot, -1 for none."""
     is_used = anchor >= 0
     top = tl.load(bounds + 4 * anchor, mask=is_used, other=0)[None, :]
     bottom = tl.load(bounds + 4 * anchor + 1, mask=is_used, other=0)[None, :]
@@ -39,16 +38,26 @@ def memberships(anchors, bounds, tile, position, width, pixels, SLOTS: tl.conste
 
 
 @triton.jit
-def position_offsets(position, width, row_stride, column_stride, IS_FLAT: tl.constexpr):
-    """Where positions lie in a channel; they are `column_stride` apart throughout where the map `IS_FLAT`."""
-    if IS_FLAT:
-        return position.to(tl.int64) * column_stride
-    row = (position // width).to(tl.int64)
-    return row * row_stride + (position % width) * column_stride
+def far(number, IS_FAR: tl.constexpr):
+    """A number of which a multiple is an offset: in 64 bits where tensors reach beyond 2^31 elements."""
+    if IS_FAR:
+        return number.to(tl.int64)
+    return number
 
 
 @triton.jit
-def collect_sums(
+def position_offsets(
+    position, width, row_stride, column_stride, IS_FLAT: tl.constexpr, IS_FAR: tl.constexpr
+):
+    """Where positions lie in a channel; they are `column_stride` apart throughout where the map `IS_FLAT`."""
+    if IS_FLAT:
+        return far(position, IS_FAR) * column_stride
+    row, column = position // width, position % width
+    return far(row, IS_FAR) * row_stride + far(column, IS_FAR) * column_stride
+
+
+@triton.jit
+def collect_anchor(
     sums,  # (n, t * k, c): means of TILE numbers, zeros outside of a cell
     places,  # (e,)
     starts,  # (s + 1,)
@@ -77,7 +86,7 @@ def collect_sums(
     for first in range(start, stop, ROWS):
         entry = first + tl.arange(0, ROWS)
         place = tl.load(places + entry, mask=entry < stop, other=0).to(tl.int64)
-        rows = sums + (image * image_rows + place)[:, None] * channels + channel[None, :]
+        rows = sums + image * image_rows * channels + place[:, None] * channels + channel[None, :]
         mask = (entry < stop)[:, None] & is_channel[None, :]
         total += tl.sum(tl.load(rows, mask=mask, other=0.0).to(tl.float32), axis=0)
     top = tl.load(bounds + 4 * anchor, mask=is_anchor, other=0)

@@ -11,7 +11,7 @@ piece.
 import triton
 import triton.language as tl
 
-from ann.kernels.passes.pool import memberships, position_offsets, product
+from ann.kernels.passes.pool import far, memberships, multiply, position_offsets
 
 
 @triton.jit
@@ -28,6 +28,7 @@ def project_tile(
     out_channels,
     width,
     pixels,
+    slots,
     x_image,
     x_channel,
     x_row,
@@ -35,9 +36,10 @@ def project_tile(
     TILE: tl.constexpr,  # positions
     CHANNELS: tl.constexpr,  # of the map, at a time
     OUT_CHANNELS: tl.constexpr,
-    SLOTS: tl.constexpr,
+    SLOTS: tl.constexpr,  # of a tile's, those of one program
     PRECISION: tl.constexpr,  # of products in float32: ieee or tf32
     IS_FLAT: tl.constexpr,  # whether all positions of a channel are equally far apart
+    IS_FAR: tl.constexpr,  # whether offsets need 64 bits
     HAS_BIAS: tl.constexpr,
     RECTIFIES: tl.constexpr,
     PROJECTS: tl.constexpr,
@@ -45,7 +47,9 @@ def project_tile(
     POOLS_INPUT: tl.constexpr,
     POOLS_PROJECTION: tl.constexpr,
 ):
-    """OUT_CHANNELS channels of a tile. Grid: (t * o / OUT_CHANNELS, n), a tile's programs side by side.
+    """OUT_CHANNELS channels of a tile. Grid: (t * o / OUT_CHANNELS, n, k / SLOTS), a tile's programs side by side.
+
+    A small map's tile meets many cells; programs for further ones of them repeat the projection.
 
     Bounds: reads c * p numbers and writes o * p, with sums t * k * (c + o) more; o + k multiplications for each number
     of the map. At o = 256 in bfloat16 an H100 needs as long for the products as for reading, in float32 longer.
@@ -57,26 +61,26 @@ def project_tile(
     image = tl.program_id(1).to(tl.int64)
     position = tile * TILE + tl.arange(0, TILE)
     is_position = position < pixels
-    offset = position_offsets(position, width, x_row, x_column, IS_FLAT)
+    offset = position_offsets(position, width, x_row, x_column, IS_FLAT, IS_FAR)
     out_channel = out_block * OUT_CHANNELS + tl.arange(0, OUT_CHANNELS)
     is_out = out_channel < out_channels
     number = weight.dtype.element_ty  # under autocast not the map's
     if POOLS_INPUT or POOLS_PROJECTION:
-        is_member = memberships(anchors, bounds, tile, position, width, pixels, SLOTS)
+        row = tile * slots + tl.program_id(2) * SLOTS + tl.arange(0, SLOTS)
+        anchor = tl.load(anchors + row)
+        is_slot = anchor >= 0
+        is_member = memberships(anchor, bounds, position, width, pixels)
         # Means over a tile, which are no larger than its numbers: sums would not fit into float16.
         member = tl.where(is_member, 1.0 / TILE, 0.0).to(number)
         # Of several blocks of channels that come out, the first has the map's sums.
         pooled_channels = tl.where(out_block == 0, channels, 0)
-        slot = tl.arange(0, SLOTS)
-        is_slot = tl.load(anchors + tile * SLOTS + slot) >= 0
-        row = (image * tiles + tile) * SLOTS + slot
 
     result = tl.zeros((OUT_CHANNELS, TILE), tl.float32)
     for first in range(0, channels, CHANNELS):
         channel = first + tl.arange(0, CHANNELS)
         is_channel = channel < channels
         part = tl.load(
-            x + image * x_image + channel.to(tl.int64)[:, None] * x_channel + offset[None, :],
+            x + image * x_image + far(channel, IS_FAR)[:, None] * x_channel + offset[None, :],
             mask=is_channel[:, None] & is_position[None, :],
             other=0.0,
         ).to(number)
@@ -86,11 +90,14 @@ def project_tile(
                 mask=is_out[:, None] & is_channel[None, :],
                 other=0.0,
             )
-            result = product(factors, part, result, PRECISION)
+            result = multiply(factors, part, result, PRECISION)
         if POOLS_INPUT:
-            sum_part = product(part, member, tl.zeros((CHANNELS, SLOTS), tl.float32), PRECISION)
+            sum_part = multiply(part, member, tl.zeros((CHANNELS, SLOTS), tl.float32), PRECISION)
             tl.store(
-                sums + row[None, :] * channels + channel[:, None],
+                sums
+                + image * tiles * slots * channels
+                + far(row, IS_FAR)[None, :] * channels
+                + channel[:, None],
                 sum_part.to(number),
                 mask=(channel < pooled_channels)[:, None] & is_slot[None, :],
             )
@@ -99,16 +106,24 @@ def project_tile(
     if RECTIFIES:
         result = tl.maximum(result, 0.0, propagate_nan=tl.PropagateNan.ALL)
     if STORES:
+        # Of several blocks of slots, the first has the projection.
+        is_stored = out_channel < tl.where(tl.program_id(2) == 0, out_channels, 0)
         tl.store(
-            projected + (image * out_channels + out_channel)[:, None] * pixels + position[None, :],
+            projected
+            + image * out_channels * pixels
+            + far(out_channel, IS_FAR)[:, None] * pixels
+            + position[None, :],
             result.to(number),
-            mask=is_out[:, None] & is_position[None, :],
+            mask=is_stored[:, None] & is_position[None, :],
         )
     if POOLS_PROJECTION:
         nothing = tl.zeros((OUT_CHANNELS, SLOTS), tl.float32)
-        out_sums = product(result.to(number), member, nothing, PRECISION)
+        out_sums = multiply(result.to(number), member, nothing, PRECISION)
         tl.store(
-            projected_sums + row[None, :] * out_channels + out_channel[:, None],
+            projected_sums
+            + image * tiles * slots * out_channels
+            + far(row, IS_FAR)[None, :] * out_channels
+            + out_channel[:, None],
             out_sums.to(number),
             mask=is_out[:, None] & is_slot[None, :],
         )

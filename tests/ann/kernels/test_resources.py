@@ -1,0 +1,65 @@
+"""Every kernel compiles for every target, without spills, by NVIDIA's assembler and without a GPU.
+
+    python -m pytest tests/ann/kernels/test_resources.py -m slow -s
+
+prints the rows of the table in docs/kernels.md; a quarter of an hour. Compiling is done in processes of their own,
+since this one interprets kernels.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ann.kernels.resources import COMPILED_FORMATS, SHARED_BYTES, TARGETS
+
+COMPILE = """
+import json, sys
+from dataclasses import asdict
+from ann.kernels.resources import COMPILED_SIZES, compile_all
+target, numbers, sizes = sys.argv[1:]
+for example, found in compile_all(int(target), numbers, sizes=COMPILED_SIZES[: int(sizes)]):
+    place = f"{example.block} {example.mode} {example.size}"
+    print(json.dumps({"place": place, "numbers": numbers, **asdict(found)}))
+"""
+ATTEND = """
+import json
+from dataclasses import asdict
+import torch
+from ann.catalogue import BLOCKS
+from ann.kernels.resources import COMPILED_SIZES, launches_of, resources_of
+launches = launches_of(BLOCKS["apnb"], COMPILED_SIZES[0], target=90, dtype=torch.bfloat16)
+print(json.dumps(asdict(resources_of(launches[-1], 90))))
+"""
+
+
+def compiled(code, *arguments):
+    environment = {**os.environ, "TRITON_INTERPRET": "0"}
+    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert not found.returncode, found.stderr[-3000:]
+    lines = found.stdout.splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def test_attention_to_few_anchors_compiles_for_hopper():
+    (row,) = compiled(ATTEND)
+    assert row["kernel"] == "attend_tile"
+    assert row["spilled_bytes"] == 0
+    assert 32 <= row["registers"] <= 255
+    assert 0 < row["shared_bytes"] <= SHARED_BYTES[90]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("numbers", COMPILED_FORMATS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_kernel_compiles_for_every_target_without_spills(target, numbers, capsys):
+    rows = compiled(COMPILE, target, numbers, 3)
+    with capsys.disabled():
+        print("", *rows, sep="\n")  # noqa: T201  # the figures are what it is for
+    kernels = {row["kernel"] for row in rows}
+    assert kernels == {"project_tile", "collect_anchor", "attend_tile", "spread_tile", "score_tile"}
+    assert [row for row in rows if row["spilled_bytes"]] == []
+    assert [row for row in rows if row["shared_bytes"] > SHARED_BYTES[target]] == []
