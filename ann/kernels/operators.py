@@ -16,7 +16,9 @@ from ann.kernels.tiles import (
     COLLECT,
     LEAST_SIDE,
     MOST_SLOTS,
+    MOST_SPREAD_SLOTS,
     PROJECT,
+    SCORE,
     SPREAD_TILES,
     TILE,
     choose_tiles,
@@ -210,7 +212,7 @@ def spread_tiles(
         TILE=TILE,
         CHANNELS=block,
         OUT_CHANNELS=tiles.out_channels,
-        SLOTS=min(slots, MOST_SLOTS[numbers_of(result)]),
+        SLOTS=min(slots, MOST_SPREAD_SLOTS),
         PRECISION=precision(result),
         PROJECTS=projected is not None,
         POOLS=means is not None,
@@ -233,7 +235,7 @@ def score_tiles(
 
     images, depth, pixels = query.shape
     out_channels, side = value.shape[1], filled_up(key.shape[1])
-    tiles = choose_tiles(ATTEND, numbers_of(value), side, narrow=is_narrow(query[:, :, None]))
+    tiles = choose_tiles(SCORE, numbers_of(value), side, narrow=False)
     launch(
         score_tile,
         (-(-pixels // tiles.tile), images),

@@ -55,11 +55,26 @@ ATTEND: TileTable = {
         256: Tiles(tile=32, channels=16, out_channels=32, warps=8, stages=1),
     },
 }
+SCORE: TileTable = {
+    "half": {
+        128: Tiles(tile=64, channels=64, out_channels=64, warps=8, stages=2),
+        256: Tiles(tile=32, channels=64, out_channels=64, warps=8, stages=2),
+    },
+    "tf32": {
+        128: Tiles(tile=64, channels=32, out_channels=32, warps=8, stages=2),
+        256: Tiles(tile=32, channels=32, out_channels=32, warps=8, stages=2),
+    },
+    "ieee": {
+        128: Tiles(tile=32, channels=16, out_channels=32, warps=8, stages=1),
+        256: Tiles(tile=16, channels=16, out_channels=32, warps=8, stages=1),
+    },
+}
 SPREAD_TILES: dict[ProductFormat, Tiles] = {
     "half": Tiles(tile=128, channels=128, out_channels=32, warps=8, stages=3),
-    "tf32": Tiles(tile=128, channels=64, out_channels=32, warps=8, stages=2),
+    "tf32": Tiles(tile=128, channels=32, out_channels=32, warps=8, stages=2),
     "ieee": Tiles(tile=128, channels=32, out_channels=16, warps=8, stages=1),
 }
+MOST_SPREAD_SLOTS = 32
 COLLECT = Tiles(tile=128, channels=128, out_channels=32, warps=4, stages=1)
 # In a pyramid's tables, and so the same in all formats.
 TILE = 128

@@ -134,6 +134,11 @@ def test_keys_wider_than_a_program_s_channels_are_equal(guarded):
     check(block, [x.float() for x in maps(block, 5, 4)], guarded)
 
 
+def test_a_tile_of_which_every_slot_is_used_is_equal(guarded):
+    block = make("apnb-residual", grids=(4,), sampler="average")
+    check(block, [x.float() for x in maps(block, 5, 4)], guarded)
+
+
 def test_a_whole_image_of_one_number_gives_that_number_s_means(guarded):
     block = make("apnb-residual")
     check(block, [torch.full((1, CHANNELS, 6, 5), 3.0)], guarded)
