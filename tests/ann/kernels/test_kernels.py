@@ -13,11 +13,8 @@ from torch import nn
 from ann import build
 from ann.catalogue import BLOCKS
 from ann.kernels import rewrite
-from ann.kernels.launch import is_interpreted
 
-pytestmark = pytest.mark.skipif(
-    not is_interpreted(), reason="TRITON_INTERPRET is not set: kernels are compiled, for a GPU"
-)
+pytestmark = pytest.mark.usefixtures("interpreter")
 ERRORS = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 CHANNELS, LOW_CHANNELS = 40, 24
 FORMS = ("apnb", "apnb-residual", "apnb-concat", "apnb-bottleneck", "afnb", "afnb-bottleneck")

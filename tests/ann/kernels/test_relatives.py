@@ -10,12 +10,9 @@ from torch.nn.functional import scaled_dot_product_attention as fused
 from ann import gallery
 from ann.implementations import implement
 from ann.kernels import attend_to_few
-from ann.kernels.launch import is_interpreted
 from ann.spec import UnavailableError
 
-pytestmark = pytest.mark.skipif(
-    not is_interpreted(), reason="TRITON_INTERPRET is not set: kernels are compiled, for a GPU"
-)
+pytestmark = pytest.mark.usefixtures("interpreter")
 CHANNELS = 64
 
 
