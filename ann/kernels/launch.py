@@ -36,8 +36,8 @@ class Launch:
 _recorded: ContextVar[list[Launch] | None] = ContextVar("recorded", default=None)
 # Compute capability, times 10, of the GPU that calls on meta tensors are meant for.
 _meant_for: ContextVar[int] = ContextVar("target", default=90)
-# Hopper, whose tensor cores read their operands from shared memory, which leaves more registers.
-_HOPPER_CAPABILITY = 90
+# Hopper and Blackwell of data centres, whose tensor cores read their operands from a larger shared memory.
+_WIDE = (90, 100, 103)
 _ALIGNED = 16
 
 
@@ -81,14 +81,14 @@ def is_flat(x: Tensor) -> bool:
 
 
 def is_narrow(x: Tensor) -> bool:
-    """Whether a program has too few registers for the widest tiles: before Hopper, or of numbers at odd addresses."""
+    """Whether there is no room for the widest tiles: on other GPUs than `_WIDE`, or of numbers at odd addresses."""
     positions = x.shape[2] * x.shape[3]
     if positions % _ALIGNED or not is_flat(x):
         return True
     if x.is_cuda and _has_values(x):
         major, minor = torch.cuda.get_device_capability(x.device)
-        return 10 * major + minor < _HOPPER_CAPABILITY
-    return _meant_for.get() < _HOPPER_CAPABILITY
+        return 10 * major + minor not in _WIDE
+    return _meant_for.get() not in _WIDE
 
 
 def is_interpreted() -> bool:

@@ -23,10 +23,10 @@ from ann.kernels.blocks import rewrite
 from ann.kernels.launch import Launch, recorded
 from ann.spec import BlockSpec, Mode, Size
 
-# Ampere, Hopper and Blackwell of data centres, as compute capabilities times 10.
-TARGETS = (80, 90, 100)
-# Bytes of shared memory that a program may have (CUDA C++ Programming Guide, table of compute capabilities).
-SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
+# Bytes of shared memory that a program may have, by compute capability times 10: Ampere, Ada, Hopper, Blackwell, and
+# Blackwell for graphics (CUDA C++ Programming Guide, table of compute capabilities).
+SHARED_BYTES = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
+TARGETS = tuple(SHARED_BYTES)
 _DTYPES = {
     torch.float32: "fp32",
     torch.bfloat16: "bf16",
