@@ -37,6 +37,7 @@ from ann.fast.linear import (
 )
 from ann.fast.pooling import make_linear_sampler
 from ann.fast.preconditions import is_exactly
+from ann.fast.products import multiply
 from ann.samplers import SAMPLER_RULES
 from ann.sampling import TakeAnchors
 
@@ -69,11 +70,11 @@ class FastNonLocal(NonLocal):
         if self.spec.keeps_all:  # without the map of weights
             tokens = (each.mT.contiguous() for each in (query, key, value))
             return attend_fused(*tokens, scale=self.scale).mT
-        weight = torch.bmm(key.mT * self.scale, query).softmax(dim=1)
+        weight = multiply(key.mT * self.scale, query).softmax(dim=1)
         anchors, positions, out = key.shape[2], query.shape[2], self.spec.channels
         width = self.spec.value_width
         if positions * width * (anchors + out) < anchors * out * (width + positions):
-            return torch.bmm(value, weight)
+            return multiply(value, weight)
         return value, weight
 
     def embed(

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ann.fast.preconditions import KNOWN_NORMS, is_exactly
+from ann.fast.products import multiply
 from ann.layers import ConvNorm
 
 # What was found at each position, or the values and their weights there.
@@ -36,7 +37,7 @@ class Affine:
 
     def __call__(self, tokens: Float[Tensor, "n c p"]) -> Float[Tensor, "n o p"]:
         """Apply to each column."""
-        out = torch.bmm(self.weight.expand(len(tokens), -1, -1), tokens)
+        out = multiply(self.weight.expand(len(tokens), -1, -1), tokens)
         return out if self.bias is None else out.add_(self.bias[:, None])
 
 
@@ -56,11 +57,9 @@ def apply(
         left, right, bias = affine.weight.expand(len(context), -1, -1), context, affine.bias
     else:
         left, right, bias = affine(context[0]), context[1], None
-    if onto is None:
-        out = torch.bmm(left, right)
-    else:
-        # Under autocast the map may be of another type than the weights.
-        out = onto.baddbmm_(left.to(onto.dtype), right.to(onto.dtype), beta=keep)
+    if onto is not None:  # under autocast the map may be of another type than the weights
+        left, right = left.to(onto.dtype), right.to(onto.dtype)
+    out = multiply(left, right) if onto is None else onto.baddbmm_(left, right, beta=keep)
     if bias is not None:
         out.add_(bias[:, None])
     return out.unflatten(2, like.shape[2:])
@@ -94,7 +93,7 @@ def project(
     tokens = x.flatten(2)
     if by_token:
         weight = conv.weight.flatten(1).mT.expand(len(x), -1, -1)
-        out = torch.bmm(tokens.mT, weight).mT
+        out = multiply(tokens.mT, weight).mT
         out = out if conv.bias is None else out.add_(conv.bias[:, None])
     else:
         out = linear(conv, tokens)

@@ -1,0 +1,107 @@
+"""Products of matrices on a processor by whichever of torch's two libraries is the quicker one there.
+
+torch's own products go to the BLAS that it was built with, usually MKL, whose widest kernels are for the processors of
+one maker alone. oneDNN, which torch has for convolutions, takes the widest instructions that a processor has. Which of
+the two is ahead is measured, once in a process, and not told from a name.
+
+Axes: n images, o rows that come out, c what is summed over, p positions; q queries, s anchors, k width of query and
+key, v width of the value.
+"""
+
+import time
+from functools import lru_cache, partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
+
+# Of multiply-adds: what takes less than a few milliseconds is left to BLAS.
+LEAST_MACS = 2**28
+# oneDNN has to be ahead by so much: where the two are alike, noise must not choose.
+MOST_SHARE = 0.85
+PROBE_SHAPE = (256, 1024, 4096)
+PROBE_TURNS = 7
+# Of the part of an attention map that `attend_in_rows` has at once, near a core's own cache, and the fewest rows.
+ROWS_BYTES = 8 * 2**20
+LEAST_ROWS = 64
+
+
+def multiply(left: Float[Tensor, "n o c"], right: Float[Tensor, "n c p"]) -> Float[Tensor, "n o p"]:
+    """Multiply two matrices, as `torch.bmm` does: through it, or through oneDNN where that is quicker."""
+    if prefers_onednn(left, right, macs=left.numel() * right.shape[2]):
+        return _by_onednn(left[0], right[0]).unsqueeze(0)
+    return torch.bmm(left, right)
+
+
+def prefers_onednn(*operands: Tensor, macs: int) -> bool:
+    """Whether products of these are oneDNN's: large ones of one image, in float32, with nothing that looks on.
+
+    What records gradients, traces, compiles, counts or casts has no rule for oneDNN's operator.
+    """
+    if torch.compiler.is_compiling() or not all(map(_is_plain, operands)):
+        return False
+    if macs < LEAST_MACS or torch.are_deterministic_algorithms_enabled():
+        return False
+    if not all(x.is_contiguous() or x.mT.is_contiguous() for x in operands):
+        return False
+    return _is_unwatched(operands) and onednn_is_quicker(torch.get_num_threads())
+
+
+def _is_plain(x: Tensor) -> bool:
+    return (
+        type(x) in (Tensor, nn.Parameter)
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and len(x) == 1
+        and not (x.requires_grad and torch.is_grad_enabled())
+    )
+
+
+def _is_unwatched(operands: tuple[Tensor, ...]) -> bool:
+    return (
+        not torch._C._is_tracing()  # noqa: SLF001  # torch.jit's, untyped
+        and not any(map(torch._C._functorch.is_functorch_wrapped_tensor, operands))  # noqa: SLF001
+        and not torch.is_autocast_enabled("cpu")
+        and _get_current_dispatch_mode() is None
+        and _has_onednn()
+    )
+
+
+def _has_onednn() -> bool:
+    enabled = bool(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled)
+    return enabled and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _by_onednn(left: Float[Tensor, "o c"], right: Float[Tensor, "c p"]) -> Float[Tensor, "o p"]:
+    """Multiply as a linear layer whose weights are the columns, so that neither side is laid out anew."""
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001  # the compiler's own way to it
+        left, right.mT, None, "none", [], ""
+    )
+    return product
+
+
+@lru_cache(maxsize=8)
+def onednn_is_quicker(threads: int) -> bool:
+    """Whether oneDNN takes clearly less time for a product like a block's, measured with so many threads.
+
+    By turns, the best of each: a tenth of a second, once in a process.
+    """
+    assert threads == torch.get_num_threads(), "the threads are a key"
+    blas_s, onednn_s = probe()
+    return onednn_s <= MOST_SHARE * blas_s
+
+
+def probe() -> tuple[float, float]:
+    """Seconds of one product by BLAS and by oneDNN."""
+    rows, width, columns = PROBE_SHAPE
+    with _disable_current_modes(), torch.inference_mode():
+        left, right = torch.full((rows, width), 0.5), torch.full((width, columns), 0.5)
+        ways = (partial(torch.mm, left, right), partial(_by_onednn, left, right))
+        best_s = [float("inf")] * len(ways)
+        for _ in range(PROBE_TURNS):
+            for place, way in enumerate(ways):
+                began = time.perf_counter()
+                way()
+                best_s[place] = min(best_s[place], time.perf_counter() - began)
+    return best_s[0], best_s[1]
