@@ -97,7 +97,7 @@ def play_arm() -> Generator[Ready | TurnTimes | None, Any, None]:
 def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
     """Make the arm ready, then time so many calls whenever a number comes."""
     from bench.compare.outputs import save_outputs  # brings torch
-    from bench.workloads import make_workload, warm_device
+    from bench.workloads import format_caveats, make_workload, warm_device
 
     cell, device = task.cell, task.device
     counter, lack = instruction_counter(device)  # before any thread that it is to count
@@ -122,8 +122,9 @@ def take_turns(task: ArmTask) -> Generator[Ready | TurnTimes, int, None]:
             with watched as caveats:
                 call_s = warm_up_arm(take, seconds=WARM_S[device])
             take = timed_turns(work, device, planted=task.planted, counter=counter)
+            noted = (*format_caveats(cell.dtype, device), *caveats)
             launches = yield Ready(
-                call_s=call_s, memory=memory, caveats=tuple(caveats), no_instructions=lack
+                call_s=call_s, memory=memory, caveats=noted, no_instructions=lack
             )
             while True:
                 launches = yield take(launches)

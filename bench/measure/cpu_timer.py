@@ -94,7 +94,8 @@ def _both_known(readings: Sequence[Reading]) -> bool:
 def probe(work: Work, cell: Measurement, _device: str) -> dict[str, Any]:
     """The probe `timing`; what was seen of the calls that a time does not tell is with each timing."""
     from bench.measure.cheating import watched, with_caveats  # brings torch
+    from bench.workloads import format_caveats
 
     with watched(work) as caveats:
         timings = time_cpu(work, budget_s=cell.budget_s)
-    return {"timings": with_caveats(timings, caveats)}
+    return {"timings": with_caveats(timings, (*format_caveats(cell.dtype, "cpu"), *caveats))}

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from bench.workloads import computes_in
 from experiments.recipes import Recipe
 
 
@@ -32,8 +33,7 @@ def learning_rate(recipe: Recipe, iteration: int, iterations: int) -> float:
 def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
     """Whether a device computes in bfloat16: it has it in hardware, and is a GPU, or with `native` a processor."""
     if recipe.precision == "native" and device.type == "cpu":
-        supports = torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported  # noqa: SLF001
-        return any(supported() for supported in supports)
+        return computes_in(torch.bfloat16)
     if recipe.precision in ("auto", "native"):
         return device.type == "cuda" and torch.cuda.is_bf16_supported(False)  # noqa: FBT003
     return recipe.precision == "bfloat16"

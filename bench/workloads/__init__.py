@@ -2,6 +2,8 @@
 
 from bench.workloads.factories import find_factory, prepare_call
 from bench.workloads.number_formats import (
+    computes_in,
+    format_caveats,
     format_flags,
     lower_dtype,
     require_format,

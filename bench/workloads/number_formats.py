@@ -20,6 +20,13 @@ PRECISIONS: Mapping[Dtype, str] = {"float32": "ieee", "tf32": "tf32"}
 # The older switches (`allow_tf32`) raise once these have been set (torch 2.11 and 2.15).
 _BACKENDS: tuple[Any, Any] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
 
+# What that costs, measured: docs/measuring.md, "Number formats on a processor".
+_SLOWER: Mapping[torch.dtype, str] = {
+    torch.float16: "a call was seen to take 40 to 70 times as long as in float32, so that its time says nothing "
+    "of the block",
+    torch.bfloat16: "a call was seen to take twice as long as in float32",
+}
+
 
 def weights_dtype(dtype: Dtype) -> torch.dtype:
     """Type of weights and maps."""
@@ -54,6 +61,29 @@ def require_format(dtype: Dtype, device: str) -> None:
             has = ".".join(map(str, capability))
             msg = f"{dtype} needs compute capability 8.0 or later (Ampere); this GPU has {has}"
             raise UnavailableError(msg)
+
+
+def computes_in(kind: torch.dtype) -> bool:
+    """Whether this processor has instructions for the products of a number format; others do without, at a price."""
+    if kind == torch.bfloat16:
+        return any(
+            has()
+            for has in (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)  # noqa: SLF001
+        )
+    if kind == torch.float16:
+        return torch.backends.mkldnn.is_available() and bool(
+            torch.ops.mkldnn._is_mkldnn_fp16_supported()  # noqa: SLF001
+        )
+    return True
+
+
+def format_caveats(dtype: Dtype, device: str) -> tuple[str, ...]:
+    """What a time in a number format doesn't tell: that this processor has to do without instructions for it."""
+    kind = lower_dtype(dtype) or weights_dtype(dtype)
+    if device != "cpu" or computes_in(kind):
+        return ()
+    name = str(kind).removeprefix("torch.")
+    return (f"this processor has no instructions for products in {name}; {_SLOWER[kind]}",)
 
 
 def switch_format(dtype: Dtype, device: str) -> None:

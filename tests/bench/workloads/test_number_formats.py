@@ -147,3 +147,37 @@ def test_a_cell_leaves_the_precision_as_it_was(precisions):
         number_formats.switch_format("tf32", "cuda")
         assert precisions() != before
     assert precisions() == before
+
+
+@pytest.mark.parametrize("dtype", ["float16", "autocast-float16", "bfloat16", "autocast-bfloat16"])
+@pytest.mark.parametrize("has", [True, False])
+def test_a_format_without_instructions_is_noted_on_a_processor(dtype, has, monkeypatch):
+    monkeypatch.setattr(number_formats, "computes_in", lambda kind: has or kind == torch.float32)
+    caveats = number_formats.format_caveats(dtype, "cpu")
+    kind = dtype.removeprefix("autocast-")
+    assert [f"products in {kind};" in each for each in caveats] == [True] * (not has)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device"), [("float32", "cpu"), ("tf32", "cuda"), ("float16", "cuda")]
+)
+def test_formats_that_are_computed_in_have_no_note(dtype, device):
+    assert number_formats.format_caveats(dtype, device) == ()
+
+
+def test_a_timing_in_float16_says_that_a_processor_does_without(monkeypatch):
+    from bench.measure.cpu_timer import probe
+
+    monkeypatch.setattr(number_formats, "computes_in", lambda kind: kind != torch.float16)
+    cell = Cell(
+        experiment="x",
+        axes={},
+        subject=SPEC,
+        size=Size(width=5, height=4),
+        dtype="float16",
+        budget_s=0.01,
+    )
+    timings = probe(workload.make_workload(cell, "cpu"), cell, "cpu")["timings"]
+    assert all(
+        "products in float16; a call was seen to take" in each.caveats[0] for each in timings
+    )
