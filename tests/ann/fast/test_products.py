@@ -22,7 +22,7 @@ def by_onednn(monkeypatch):
         return multiply(left, right)
 
     monkeypatch.setattr(products, "LEAST_MACS", 0)
-    monkeypatch.setattr(products, "onednn_is_quicker", lambda _threads: True)
+    monkeypatch.setattr(products, "onednn_is_quicker", lambda: True)
     monkeypatch.setattr(products, "_by_onednn", enter)
     return calls
 
@@ -106,14 +106,15 @@ def test_onednn_is_chosen_by_what_was_measured(onednn_s, is_quicker, monkeypatch
     monkeypatch.setattr(products, "probe", lambda: (1.0, onednn_s))
     products.onednn_is_quicker.cache_clear()
     try:
-        assert products.onednn_is_quicker(torch.get_num_threads()) is is_quicker
+        assert products.onednn_is_quicker() is is_quicker
     finally:
         products.onednn_is_quicker.cache_clear()
 
 
 @needs_onednn
-def test_a_probe_has_two_times_and_leaves_random_numbers_alone(monkeypatch):
-    monkeypatch.setattr(products, "PROBE_SHAPE", (4, 8, 16))
-    state = torch.get_rng_state()
+def test_a_probe_leaves_threads_and_random_numbers_as_they_are(monkeypatch):
+    monkeypatch.setattr(products, "PROBE_SHAPE", (64, 128, 256))
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
     assert min(products.probe()) > 0
     assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
