@@ -26,21 +26,23 @@ from ann.build import block, network
 from ann.checkpoints import to_layout
 from ann.fast import optimize
 from bench.predict.live_memory import predict_memory
+from bench.run.environment import processor_name
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
 # To be read on an idle machine: 2.5, 1.7 and 1.15. What fails is a fast path that is none.
 LEAST = 1.0
+NAMES = ("apnb", "apnb-concat", "afnb-bottleneck", "official/ann-r101")
 MOST_MEMORY = {"apnb": 0.7, "afnb-bottleneck": 0.7}
 ONE_CALL = """
 import sys, torch
 from tests.benchmarks.test_fast import arms
-from bench.measure.memory import measure
+from bench.measure.memory import measure_memory
 module, inputs = arms(sys.argv[1])[sys.argv[2]]
 with torch.inference_mode():
     module(*(x[..., :33, :33] for x in inputs))
-    print(measure(lambda: module(*inputs), device="cpu").high_water_bytes)
+    print(measure_memory(lambda: module(*inputs), device="cpu").high_water_bytes)
 """
 
 
@@ -120,6 +122,10 @@ def compare(plain, fast, inputs):
         assert (fast(*inputs) - expected).norm() / expected.norm() < 1e-5
 
 
+def machine():
+    return f"{processor_name()} ({torch.get_num_threads()} threads)"
+
+
 def report(capsys, *lines):
     with capsys.disabled():
         print("", *lines, sep="\n")  # noqa: T201  # the figures are what it is for
@@ -128,21 +134,23 @@ def report(capsys, *lines):
 @torch.inference_mode()
 @pytest.mark.parametrize(
     ("name", "rounds"),
-    [("apnb", 7), ("apnb-concat", 7), ("afnb-bottleneck", 5), ("official/ann-r101", 3)],
+    list(zip(NAMES, (7, 7, 5, 3), strict=True)),
 )
 def test_fast_path_takes_less_time(name, rounds, benchmark, capsys):
     plain, inputs = made(name)
     fast = optimize(plain)
     compare(plain, fast, inputs)
     text, ratio = race(benchmark, lambda: plain(*inputs), lambda: fast(*inputs), rounds)
-    report(capsys, f"{name} ({torch.get_num_threads()} threads): {text}")
+    report(capsys, f"{name}, {machine()}: {text}")
     assert ratio > LEAST
 
 
-@pytest.mark.parametrize("name", ["apnb", "apnb-concat", "afnb-bottleneck", "official/ann-r101"])
+@pytest.mark.parametrize("name", NAMES)
 def test_fast_path_takes_less_memory(name, capsys):
     measured = [high_water_bytes(name, arm) for arm in ("plain", "fast")]
-    lines = [f"{name}: high-water mark over that before the call, and increment predicted"]
+    lines = [
+        f"{name}, {machine()}: high-water mark over that before the call, and increment predicted"
+    ]
     for kind, (plain, fast) in {"measured": measured, "predicted": predicted_bytes(name)}.items():
         lines.append(f"  {kind} {plain / MIB:.0f} MiB, {fast / MIB:.0f} MiB = {fast / plain:.2f}")
     report(capsys, *lines)
@@ -189,5 +197,5 @@ def test_fast_path_takes_less_time_than_mmseg_s_head(benchmark, capsys, monkeypa
     features = [torch.randn(1, channels, 97, 97) for channels in (1024, 2048)]
     compare(lambda *x: theirs(list(x)), ours, features)
     text, ratio = race(benchmark, lambda: theirs(features), lambda: ours(*features), 5)
-    report(capsys, f"mmseg ANNHead, 97x97 ({torch.get_num_threads()} threads): {text}")
+    report(capsys, f"mmseg ANNHead, 97x97, {machine()}: {text}")
     assert ratio > LEAST
