@@ -22,9 +22,9 @@ _BACKENDS: tuple[Any, Any] = (torch.backends.cuda.matmul, torch.backends.cudnn.c
 
 # What that costs, measured: docs/measuring.md, "Number formats on a processor".
 _SLOWER: Mapping[torch.dtype, str] = {
-    torch.float16: "a call was seen to take 40 to 70 times as long as in float32, so that its time says nothing "
+    torch.float16: "a call was seen to take 30 to 70 times as long as in float32, so that its time says nothing "
     "of the block",
-    torch.bfloat16: "a call was seen to take twice as long as in float32",
+    torch.bfloat16: "a call was seen to take 1.5 to 2.4 times as long as in float32",
 }
 
 
