@@ -20,12 +20,15 @@ GROUPS = (
     ("pooling", re.compile(r"pool")),
     ("batch norm", re.compile(r"batch_?norm", re.IGNORECASE)),
     ("conv", re.compile(r"conv(olution|_transpose|_depthwise|_tbc|[0-9])|_conv_", re.IGNORECASE)),
-    ("matmul", re.compile(r"::\w*mm(_|$)|::\w*(matmul|linear|einsum)|::(dot|mv)$|attention|gemm")),
+    (
+        "matmul",
+        re.compile(r"::\w*mm(_|$)|::\w*(matmul|linear|einsum)|::(dot|mv)$|attention|gemm|^ann::"),
+    ),
     ("element-wise", re.compile(r"::(add|sub|mul|div|relu|threshold\w*|clamp\w*|sum|mean)_?$")),
     ("concat/copy", re.compile(r"::_?(cat|concat|stack|to|clone|contiguous)$|copy|pad|reorder")),
 )
 # The operator that a call ends in, and kernels by the names of their libraries.
-OPERATOR = re.compile(r"^aten::_scaled_dot_product_(?!attention$)\w+$")
+OPERATOR = re.compile(r"^(aten::_scaled_dot_product_(?!attention$)\w+|ann::attend_tiles)$")
 KERNEL = re.compile(r"flash|fmha|sdpa|attention", re.IGNORECASE)
 # Of calls that take as long as this so many runs are kept, the first one too: what is done for the first time alone
 # takes milliseconds.

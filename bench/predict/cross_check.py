@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ann.spec import BlockSpec, Size
-from bench.predict import fake, ledger, released_scripts
+from bench.predict import fake, formulas, ledger, released_scripts
 from bench.predict.fake import Arguments, Keywords, Overload
 from bench.predict.ledger import Context, Step
 from bench.records import Counts, Measures
@@ -204,7 +204,7 @@ def verify(
     Maps are cut to 24x16, images of up to 4 channels to 97x65. There is no second count, and so None,
     where fvcore is not installed or can't trace the module (somebody's own may not take maps of another
     size, or branch on what it reads), or the module is a deep network, which it takes seconds to trace;
-    the network's parts are checked.
+    the network's parts are checked. Nor is there one of our kernels, which are for a GPU.
 
     Raises:
         DisagreementError: they differ by more than 0.1 %.
@@ -220,8 +220,12 @@ def verify(
 
 def _compared(module: nn.Module, small: tuple[Tensor, ...]) -> tuple[int, int] | None:
     try:
-        first = ledger.count(module, small, mode="eval").macs
-        second = fvcore_macs(module, small) if first <= DEEP_NETWORK_MACS else None
+        counts = ledger.count(module, small, mode="eval")
+        first = counts.macs
+        is_traced = first <= DEEP_NETWORK_MACS and not any(
+            row.name in formulas.OURS for row in counts.ledger
+        )
+        second = fvcore_macs(module, small) if is_traced else None
     except Exception:  # noqa: BLE001  # tracing runs foreign code, which may raise anything
         return None
     if second is None:

@@ -168,8 +168,9 @@ def moved_bytes(call: formulas.Call) -> int:
 
 
 def operand_format(call: formulas.Call) -> str:
-    """Number format of the first operand that has one; float32 where none has."""
-    operands = tensors(call.arguments.values())
+    """Number format of the first operand that has one, of our kernels their weight's; float32 where none has."""
+    first = call.arguments.get("weight") if call.name in formulas.OURS else None
+    operands = tensors((first, *call.arguments.values()))
     formats = (str(item.dtype) for item in operands if item.is_floating_point())
     return next(formats, "float32").removeprefix("torch.")
 

@@ -16,6 +16,7 @@ _IMPLEMENTING = {
     "compiled": ("ann.implementations",),
     "fast": ("ann.implementations", "ann.fast"),
     "fast-compiled": ("ann.implementations", "ann.fast"),
+    "triton": ("ann.implementations", "ann.kernels"),
     "onnxruntime": ("ann.export", "bench.workloads.onnx_runtime"),
 }
 # These import what they choose between.

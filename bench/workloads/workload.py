@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
@@ -12,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from ann import build
 from ann.implementations import implement
 from ann.layers import draw_zeros
-from ann.spec import BlockSpec, Implementation, NetworkSpec, Size
+from ann.spec import BlockSpec, Implementation, NetworkSpec, Size, UnavailableError
 from bench.workloads import factories, number_formats
 from bench.workloads.outputs import tensor_leaves
 from experiments.spec import Cell, Dtype, OwnModule, Subject
@@ -135,7 +136,22 @@ def make_workload(
             draw_zeros(module)
         if prepare is not None:
             prepare(module)
-        return complete_workload(cell, module, runs=device != "meta")
+        work = complete_workload(cell, module, runs=device != "meta")
+    if cell.implementation == "triton" and device == "cpu":
+        _refuse_interpreter()
+    return work
+
+
+def _refuse_interpreter() -> NoReturn:
+    """Refuse kernels on a processor: that it has none, or that their interpreter is no way to run them."""
+    from ann.kernels.launch import require_kernels
+
+    require_kernels(torch.empty(0))
+    msg = (
+        "triton: TRITON_INTERPRET=1 follows kernels step by step on a processor, and no reading of that says "
+        "anything of them; measure on a GPU, or use implementation 'fast'"
+    )
+    raise UnavailableError(msg)
 
 
 def build_module(cell: Cell) -> nn.Module:

@@ -115,7 +115,7 @@ OPERATOR_FIELDS = (
 def operator_time(name: str, profiled: Iterable[OperatorTime]) -> float | None:
     """Seconds that the profiler saw in an operator of the ledger, under whatever names; None if in none."""
     short = name.removeprefix("aten.")
-    names = (short, *PROFILER.get(short, ()))
+    names = (short.replace(".", "::"), *PROFILER.get(short, ()))
     by_group = short in CONVOLUTIONS  # each backend has a name of its own for it
     spent = [
         analysis.median_interval(operator.samples_s).median

@@ -1,6 +1,6 @@
 """What operators do: a formula each, or the word that they only move data."""
 
-from bench.predict.formulas.attention import ATTENTIONS, ATTENTIONS_BACKWARD
+from bench.predict.formulas.attention import ATTENTIONS, ATTENTIONS_BACKWARD, OURS
 from bench.predict.formulas.call import (
     Call,
     Product,

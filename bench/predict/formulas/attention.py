@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
+from math import prod
 
 from bench.predict.formulas.call import Call, Formula, Product, Work, matrix_work, numbers_in
+from bench.predict.formulas.elementwise import SOFTMAX
 
-SOFTMAX_AND_SCALE = 6
+SOFTMAX_AND_SCALE = SOFTMAX + 1
+SOFTMAX_BACKWARD = 4  # gradient * weight, its sum, a difference, a product
 # Back: exp(scaled similarity - logsumexp) is 3 an element, the softmax's backward 3, the scale 1.
 SOFTMAX_AND_SCALE_BACKWARD = 7
 
@@ -135,7 +138,66 @@ def _bias_and_scale(call: Call) -> Work:
     return Work(extra_flops=elements + elements // 3)
 
 
+def _projected_tiles(call: Call) -> Work:
+    """Pass 1 of `ann.kernels`: a projection with what is done to it, and of a pyramid 1 for each element read."""
+    images, channels, *sides = call.shape("x")
+    width, pixels = call.shape("weight")[0], prod(sides)
+    is_projected = call.has("projected") or call.has("out_sums")
+    outputs = images * width * pixels if is_projected else 0
+    done = call.has("bias") + bool(call.arguments["rectifies"]) + call.has("out_sums")
+    pooled = call.arguments["x"].numel() if call.has("sums") else 0
+    products = ((images, pixels, width, channels),) if is_projected else ()
+    return matrix_work(products, done * outputs + pooled)
+
+
+def _collected_sums(call: Call) -> Work:
+    """Sums of tiles into means of cells: those that a cell has, and none of the slots that are empty."""
+    images, _, channels = call.shape("sums")
+    return Work(extra_flops=images * channels * call.shape("places")[0])
+
+
+def _attended_tiles(call: Call) -> Work:
+    """Pass 2 of `ann.kernels`: both products with the anchors that count, and what is done to the output."""
+    images, depth, pixels = call.shape("query")
+    anchors, width = call.arguments["anchors"], call.shape("value")[1]
+    products = [(images, pixels, width, anchors), (images, pixels, anchors, depth)]
+    if call.has("reduction"):
+        products.append((images, pixels, width, call.shape("reduction")[1]))
+    is_added_to = call.arguments["output"] in ("residual", "bottleneck") and call.has("x")
+    done = call.has("bias") + is_added_to + bool(call.arguments["rectifies"])
+    softmax = SOFTMAX_AND_SCALE * images * pixels * anchors
+    return matrix_work(products, softmax + done * images * pixels * width)
+
+
+def _spread_tiles(call: Call) -> Work:
+    """Pass 1 back: the product with the weight, the means of the cells that a position lies in, their sum."""
+    images, channels, pixels = call.shape("result")
+    terms = call.has("means") + (call.has("means") and call.has("projected"))
+    products: list[Product] = []
+    if call.has("projected"):
+        products.append((images, pixels, channels, call.shape("projected")[1]))
+    return matrix_work(products, terms * images * channels * pixels)
+
+
+def _scored_tiles(call: Call) -> Work:
+    """Pass 2 back to the scores: the weights again, their gradients, and back through softmax and scale."""
+    images, depth, pixels = call.shape("query")
+    anchors = call.arguments["anchors"]
+    products = ((images, pixels, anchors, depth), (images, pixels, anchors, call.shape("value")[1]))
+    each = SOFTMAX_AND_SCALE + SOFTMAX_BACKWARD + 1
+    return matrix_work(products, each * images * pixels * anchors)
+
+
+# Of ours (`ann.kernels`), which fuse what stands around attention to a few anchors.
+OURS: Mapping[str, Formula] = {
+    "ann.project_tiles": _projected_tiles,
+    "ann.collect_sums": _collected_sums,
+    "ann.attend_tiles": _attended_tiles,
+    "ann.spread_tiles": _spread_tiles,
+    "ann.score_tiles": _scored_tiles,
+}
 FORMULAS: Mapping[str, Formula] = {
+    **OURS,
     **{name: partial(_attention_work, head_axis=axis) for name, axis in ATTENTIONS.items()},
     **{
         name: partial(_attention_work, head_axis=axis, backward=True)

@@ -4,7 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.measure.profiler import UNATTRIBUTED, collate, group_of, profile, tally
+from bench.measure.profiler import (
+    UNATTRIBUTED,
+    attention_names,
+    collate,
+    group_of,
+    profile,
+    tally,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -24,6 +31,7 @@ torch = pytest.importorskip("torch")
         ("aten::matmul", "matmul"),
         ("aten::mv", "matmul"),
         ("aten::_scaled_dot_product_flash_attention", "matmul"),
+        ("ann::attend_tiles", "matmul"),
         ("aten::_softmax", "softmax"),
         ("aten::_softmax_backward_data", "softmax"),
         ("aten::_adaptive_avg_pool2d", "pooling"),
@@ -135,6 +143,22 @@ def test_meta_has_nothing_to_time():
 def test_no_repeats_are_refused():
     with pytest.raises(ValueError, match="repeats=0"):
         profile(lambda: None, device="cpu", repeats=0)
+
+
+def test_attention_is_named_by_its_operators_and_its_kernels():
+    launched = [
+        event("aten::scaled_dot_product_attention"),
+        event("aten::_scaled_dot_product_flash_attention"),
+        event("ann::project_tiles"),
+        event("ann::attend_tiles"),
+        event("attend_tile", on="CUDA"),
+        event("flash_fwd_kernel", on="CUDA"),
+    ]
+    assert attention_names(launched) == (
+        "_scaled_dot_product_flash_attention",
+        "ann::attend_tiles",
+        "flash_fwd_kernel",
+    )
 
 
 @pytest.mark.gpu

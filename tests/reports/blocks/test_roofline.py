@@ -126,6 +126,7 @@ def test_profiled_blocks_show_the_time_of_each_operator(make):
         ("aten.convolution", "aten::cudnn_convolution", "conv"),
         ("aten.relu", "aten::clamp_min", "element-wise"),
         ("aten.clone", "aten::copy_", "concat/copy"),
+        ("ann.attend_tiles", "ann::attend_tiles", "matmul"),
     ],
 )
 def test_the_profiler_has_names_of_its_own(operator, profiled, group):
