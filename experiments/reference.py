@@ -1,7 +1,7 @@
 """What a new device measures, in order of need: `python -m bench.reference`.
 
 A device may be at hand for minutes alone, so that what comes first is what the README's answers wait for. With 3.5 s a
-cell, and 10 s where a cell starts a process, eight minutes reach the crossover's first six sides. Nothing is left out:
+cell, and 10 s where a cell starts a process, nine minutes reach the crossover's first six sides. Nothing is left out:
 what no step names comes behind them, and what is compiled last, since it takes longest and its figures are needed
 least.
 """

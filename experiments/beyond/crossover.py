@@ -15,7 +15,7 @@ from ann.spec import BlockSpec, Size
 from experiments.spec import Cell, Experiment
 from experiments.variants import grid
 
-ARMS = ("nb", "nb:sdpa", "nb:chunked", "nb:fast", "apnb", "apnb:fast")
+ARMS = ("nb", "nb:sdpa", "nb:chunked", "nb:fast", "apnb", "apnb:fast", "apnb:triton")
 SIDES = (16, 32, 64, 96, 128, 192, 256, 384, 512)
 # Next to where fused attention and APNB cross, then outwards.
 OUTWARDS = (128, 64, 256, 512, 96, 32, 384, 192, 16)
@@ -56,7 +56,7 @@ def _over_sizes() -> Iterator[Cell]:
 
 def _is_long(cell: Cell) -> bool:
     is_large = _is_nb(cell) and cell.size.width > LARGEST_NB_SIDE
-    return is_large or cell.dtype != "float32"
+    return is_large or cell.dtype != "float32" or cell.implementation == "triton"
 
 
 def _is_nb(cell: Cell) -> bool:

@@ -20,7 +20,7 @@ SMALL, LARGE = Size(width=97, height=97), Size(width=256, height=128)
 AXES = {
     "size": (SMALL, LARGE),
     "mode": ("eval", "train"),
-    "block": ("nb", "nb:sdpa", "apnb", "apnb:fast"),
+    "block": ("nb", "nb:sdpa", "apnb", "apnb:fast", "apnb:triton"),
     "dtype": ("float32", "tf32", "autocast-float16", "autocast-bfloat16", "float16", "bfloat16"),
 }
 
@@ -29,11 +29,14 @@ def _is_long(cell: Cell) -> bool:
     is_slow = cell.dtype in ("float16", "autocast-float16") or (
         cell.name == "nb:sdpa" and cell.dtype != "float32"
     )
-    return cell.size == LARGE or (cell.mode == "train" and is_slow)
+    is_for_gpu = cell.size == LARGE or cell.implementation == "triton"
+    return is_for_gpu or (cell.mode == "train" and is_slow)
 
 
 def _order(cell: Cell) -> tuple[int, ...]:
     if cell.size != LARGE or cell.mode != "eval":
+        return ()
+    if cell.implementation == "triton" and cell.dtype.startswith("autocast"):
         return ()
     return (2, 0) if cell.name in ("nb", "apnb") else (5,)
 

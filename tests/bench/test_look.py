@@ -38,7 +38,7 @@ RUN = [
 ]
 CLOCKS = ["cuda-events", "cuda-events", "wall", "cuda-graph"]
 # What a processor has no kernel for.
-LACKING = ("sdpa-efficient", "sdpa-cudnn")
+LACKING = ("sdpa-efficient", "sdpa-cudnn", "triton")
 # What a processor's operators leave out: the random state of fused attention, and in inference the
 # statistics that a batch norm keeps for going back.
 BESIDE_BYTES = {"block": 2048, "network": 2 * 4 * 2048}
@@ -57,7 +57,7 @@ def ids(cells):
 
 
 def test_kinds_are_blocks_by_implementation_mode_format_protocol_and_probe():
-    assert len(KINDS) == len(set(ids(KINDS))) == 91
+    assert len(KINDS) == len(set(ids(KINDS))) == 115
     assert {cell.implementation for cell in KINDS} == {
         cell.call.implementation for step in reference.steps(Setting()) for cell in step.cells
     }
@@ -122,9 +122,10 @@ def predicted_bytes(cell):
 ARMS = [
     (name, implementation, mode)
     for name in BLOCKS
-    for implementation in ("plain", "fast", "sdpa", "chunked")
+    for implementation in ("plain", "fast", "sdpa", "chunked", "triton")
     for mode in ("eval", "train")
     if name != "common-fusion" or implementation in ("plain", "fast")
+    if implementation != "triton" or name.startswith(("apnb", "afnb"))
 ]
 
 

@@ -46,7 +46,7 @@ def test_the_crossover_is_asked_side_by_side_from_the_crossing_outwards():
     for side in sides:
         formats = {cell.dtype for cell in step.cells if cell.size.width == side}
         assert formats == {"float32", "bfloat16"}
-        assert sides.count(side) == 12
+        assert sides.count(side) == 14
 
 
 def test_trainings_come_together_and_after_all_that_the_tables_of_blocks_need():

@@ -25,12 +25,19 @@ def test_arms_are_computed_as_they_are_called():
         "nb:fast": "fast",
         "apnb": "plain",
         "apnb:fast": "fast",
+        "apnb:triton": "triton",
     }
 
 
 def test_a_processor_is_spared_what_takes_it_minutes():
-    spared = {str(cell.size) for cell in SWEEP if cell.device == "cuda" and cell.dtype == "float32"}
-    assert spared == {"256x256", "384x384", "512x512"}
+    spared = [cell for cell in SWEEP if cell.device == "cuda" and cell.dtype == "float32"]
+    sizes = {str(cell.size) for cell in spared if cell.implementation != "triton"}
+    assert sizes == {"256x256", "384x384", "512x512"}
+
+
+def test_kernels_for_a_gpu_are_for_a_gpu_alone():
+    devices = {cell.device for cell in SWEEP if cell.implementation == "triton"}
+    assert devices == {"cuda"}
 
 
 def test_anchors_go_from_one_to_two_thousand():
