@@ -179,14 +179,18 @@ def gallery_report(
 
 
 def prediction_report(records: Sequence[Record], devices: Sequence[Datasheet]) -> tuple[Table, ...]:
-    """Predicted times of blocks on known devices, and their memory there; on a single one of operators too."""
+    """Predicted times of blocks on known devices, by pass too where there are any, and memory; on one by operator."""
     kept = (
         record
         for path in sorted(REFERENCE.glob("*/ceilings.jsonl"))
         for record in read_records(path)
     )
     frame = build_frame((*records, *kept))
-    tables = (*blocks.predicted_time_tables(frame, devices), *blocks.allocator_tables(frame))
+    tables = (
+        *blocks.predicted_time_tables(frame, devices),
+        *blocks.pass_tables(frame, devices),
+        *blocks.allocator_tables(frame),
+    )
     operators = blocks.operator_estimates(frame, devices[0]) if len(devices) == 1 else ()
     return (*tables, *operators)
 

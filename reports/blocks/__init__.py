@@ -7,6 +7,11 @@ from reports.blocks.efficiency import (
     own_tables,
 )
 from reports.blocks.memory import fit_table
-from reports.blocks.predictions import estimated_time, operator_estimates, predicted_time_tables
+from reports.blocks.predictions import (
+    estimated_time,
+    operator_estimates,
+    pass_tables,
+    predicted_time_tables,
+)
 from reports.blocks.roofline import machine_tables
 from reports.blocks.validation import record_errors, validation_tables

@@ -1,13 +1,15 @@
 """Floors of blocks at the ceilings that a machine reached itself, from their ledgers (`bench.analysis.roofline`)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from operator import itemgetter
 from typing import Any
 
 from bench import analysis
-from bench.analysis import Ceilings, Floor, policy_of
+from bench.analysis import Ceilings, Datasheet, Floor, policy_of
 from bench.estimate import Estimate
 from bench.records import Operator, OperatorTime
 from reports import model
@@ -29,6 +31,18 @@ SHARE = (
     "others slowed the machine while its ceilings were taken."
 )
 OPERATOR_TIME = "Times of operators are medians of the profiler's runs."
+# The operators of our kernels (`ann.kernels`) that are a pass over the map each; whatever else runs is the rest.
+PASSES = {"ann.project_tiles": "pass 1", "ann.attend_tiles": "pass 2"}
+REST, WHOLE = "the rest", "all"
+PARTS = ("pass 1", REST, "pass 2", WHOLE)
+PARTED = (
+    "Pass 1 projects the map and sums it over the pyramid's cells, pass 2 is attention and all that follows; the rest "
+    "is of anchors alone, in training the way back too. Of sums of tiles empty places count."
+)
+UNCACHED = (
+    "A floor leaves out what the second cache may hold of each operator's bytes; uncached, all of them come from "
+    "memory or go to it."
+)
 FLOOR_FIELD = Field(model.time_column("floor", "", 3), itemgetter("floor"), note=FLOOR)
 # What the profiler calls an operator of the ledger, beside its own name.
 PROFILER = {"relu": ("clamp_min",), "clone": ("copy_",), "mean": ("sum", "div_")}
@@ -126,3 +140,71 @@ def operator_time(name: str, profiled: Iterable[OperatorTime]) -> float | None:
         )
     ]
     return sum(spent) if spent else None
+
+
+def pass_table(rows: Sequence[Row], devices: Sequence[Datasheet]) -> Table | None:
+    """Bytes, FLOPs and floors of the passes of our kernels on devices, beside another arm's; None without such rows."""
+    counted = [row for row in rows if row["ledger"] and not is_fused(row)]
+    ours = {_block_of(row) for row in counted if _has_passes(row)}
+    lines = [line for row in counted if _block_of(row) in ours for line in _parts(row)]
+    if not lines:
+        return None
+    fields = [field for device in devices for field in _pass_fields(device)]
+    return model.tabulate(
+        lines,
+        (
+            model.axis_field("block"),
+            model.axis_field("size"),
+            Field(model.text_column("format"), itemgetter("dtype")),
+            Field(model.text_column("part"), itemgetter("part")),
+            Field(Column("moved", "MiB", 1, model.MEBI, "bytes"), partial(_sum, "moved_bytes")),
+            Field(Column("FLOPs", "G", 2, model.GIGA), partial(_sum, "flops")),
+            *fields,
+        ),
+        name="passes",
+        title="Floors of kernels for a few anchors by pass, predicted",
+        caption="Predicted without execution, from operators, bytes and the devices' datasheets; nothing was measured.",
+        notes=(PARTED, UNCACHED, *(f"{device.title}: {device.source}." for device in devices)),
+        group_by=(0, 1, 2),
+    )
+
+
+def _block_of(row: Row) -> tuple[Any, ...]:
+    name = str(row["axes"]["block"]).rpartition(":")[0] or row["axes"]["block"]
+    return name, row["size"], row["dtype"], row["mode"], row["batch"]
+
+
+def _has_passes(row: Row) -> bool:
+    return any(work.name in PASSES for work in row["ledger"])
+
+
+def _parts(row: Row) -> Iterator[Row]:
+    """A row for each part of a call, those of another arm as a whole."""
+    parts: dict[str, list[Operator]] = {part: [] for part in PARTS}
+    for work in row["ledger"]:
+        parts[PASSES.get(work.name, REST)].append(work)
+        parts[WHOLE].append(work)
+    for part in PARTS if _has_passes(row) else (WHOLE,):
+        yield {**row, "part": part, "operators": parts[part]}
+
+
+def _sum(name: str, row: Row) -> int:
+    return sum(getattr(work, name) for work in row["operators"])
+
+
+def _pass_fields(device: Datasheet) -> Iterator[Field]:
+    kinds = {
+        "floor": device.ceilings,
+        "uncached": replace(device.ceilings, l2_bytes=0),
+    }
+    for kind, ceilings in kinds.items():
+        column = model.time_column(f"{device.title}, {kind}", "predicted", 3)
+        yield Field(column, partial(_part_floor, ceilings=ceilings))
+
+
+def _part_floor(row: Row, *, ceilings: Ceilings) -> Any:  # noqa: ANN401
+    try:
+        policy = policy_of(row["dtype"])
+        return analysis.floor_total_s(row["operators"], ceilings, policy)
+    except ValueError as error:
+        return Mark(str(error))

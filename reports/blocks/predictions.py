@@ -17,6 +17,7 @@ from bench.analysis import (
 )
 from bench.estimate import BEFORE_SHAPES, Estimate, Estimator
 from reports import model
+from reports.blocks import floors
 from reports.blocks.efficiency import BLOCK_TITLES
 from reports.blocks.floors import CEILINGS, FLOOR_FIELD, NOT_ITS_OWN, OPERATOR_FIELDS, is_fused
 from reports.model import Field, Frame, Interval, Mark, Row, Table, Value
@@ -70,6 +71,14 @@ def _predicted_times(frame: Frame, experiment: str, devices: Sequence[Datasheet]
         notes=(IEEE_NOTE, *(f"{device.title}: {device.source}." for device in devices), *without),
         group_by=(1,),
     )
+
+
+def pass_tables(frame: Frame, devices: Sequence[Datasheet]) -> tuple[Table, ...]:
+    """Floors of our kernels by pass, of the blocks of `efficiency` that are computed by them."""
+    groups = model.by_axes(model.rows_of_experiment(frame, "efficiency"), "dtype", "mode", "batch")
+    counted = (next((row for row in same if row["ledger"]), None) for same in groups.values())
+    table = floors.pass_table([row for row in counted if row], devices)
+    return (table,) if table else ()
 
 
 def _is_without_shapes(row: Row) -> bool:
