@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from typing import NoReturn
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every torch program has for it
@@ -137,21 +136,22 @@ def make_workload(
         if prepare is not None:
             prepare(module)
         work = complete_workload(cell, module, runs=device != "meta")
-    if cell.implementation == "triton" and device == "cpu":
-        _refuse_interpreter()
+    if cell.implementation == "triton" and device != "meta":
+        _require_compiled_kernels(device)
     return work
 
 
-def _refuse_interpreter() -> NoReturn:
-    """Refuse kernels on a processor: that it has none, or that their interpreter is no way to run them."""
-    from ann.kernels.launch import require_kernels
+def _require_compiled_kernels(device: str) -> None:
+    """Refuse kernels where there are none, as on a processor, and where Triton's interpreter stands in for them."""
+    from ann.kernels import launch
 
-    require_kernels(torch.empty(0))
-    msg = (
-        "triton: TRITON_INTERPRET=1 follows kernels step by step on a processor, and no reading of that says "
-        "anything of them; measure on a GPU, or use implementation 'fast'"
-    )
-    raise UnavailableError(msg)
+    launch.require_kernels(torch.empty(0, device=device))
+    if launch.is_interpreted():
+        msg = (
+            "triton: TRITON_INTERPRET=1 follows kernels step by step, and no reading of that says anything of them; "
+            "leave it out and measure on a GPU, or use implementation 'fast'"
+        )
+        raise UnavailableError(msg)
 
 
 def build_module(cell: Cell) -> nn.Module:

@@ -21,13 +21,22 @@ CELL = Cell(
     ("interpreted", "reason"),
     [
         (False, "triton: kernels are for a GPU and not for a processor; use implementation 'fast'"),
-        (True, "TRITON_INTERPRET=1 follows kernels step by step .* measure on a GPU, or use"),
+        (
+            True,
+            "TRITON_INTERPRET=1 follows kernels step by step, .* leave it out and measure on a GPU",
+        ),
     ],
 )
 def test_a_processor_says_why_it_reads_nothing_of_kernels(monkeypatch, interpreted, reason):
     monkeypatch.setattr(launch, "is_interpreted", lambda: interpreted)
     with pytest.raises(UnavailableError, match=reason):
         make_workload(CELL, "cpu")
+
+
+def test_a_gpu_reads_nothing_of_an_interpreter_either(monkeypatch, pretended_gpu):
+    monkeypatch.setattr(launch, "is_interpreted", lambda: True)
+    with pytest.raises(UnavailableError, match="no reading of that says anything of them"):
+        make_workload(CELL, "cuda")
 
 
 def test_without_values_they_can_be_followed_anywhere():
