@@ -185,7 +185,8 @@ def _parts(row: Row) -> Iterator[Row]:
         parts[PASSES.get(work.name, REST)].append(work)
         parts[WHOLE].append(work)
     for part in PARTS if _has_passes(row) else (WHOLE,):
-        yield {**row, "part": part, "operators": parts[part]}
+        if parts[part]:
+            yield {**row, "part": part, "operators": parts[part]}
 
 
 def _sum(name: str, row: Row) -> int:

@@ -71,6 +71,12 @@ def test_floors_are_those_of_the_operators_with_the_second_cache_and_without(row
     assert uncached == pytest.approx([1e-6 + held_s, 1e-6, 2e-6 + held_s, 4e-6 + 2 * held_s])
 
 
+def test_a_pass_that_a_block_has_not_is_left_out(make):
+    built = frame.build_frame([arm(make, "linformer:triton", LEDGER[1:])], [])
+    (table,) = pass_tables(built, [H100])
+    assert [row[3] for row in table.rows] == ["the rest", "pass 2", "all"]
+
+
 def test_without_kernels_there_is_no_such_table(make):
     built = frame.build_frame([arm(make, "apnb:fast", LEDGER[1:2])], [])
     assert pass_tables(built, [H100]) == ()
