@@ -199,6 +199,18 @@ class FoldedNetwork(EvalOnly, SegmentationNetwork):
         self.requires_grad_(requires_grad=False)
         self.training = False
 
+    def forward(self, images: Float[Tensor, "n 3 height width"]) -> Tensor:
+        """Classify every pixel; on a processor with each position's channels side by side throughout.
+
+        So oneDNN's convolutions leave maps as they lie, where they would otherwise lay out anew what goes in and what
+        comes out of each.
+        """
+        maps = images
+        if images.device.type == "cpu" and not torch.compiler.is_compiling():
+            maps = images.contiguous(memory_format=torch.channels_last)
+        logits, _ = self.classify(*self.backbone(maps))
+        return self._enlarge(logits.contiguous(), images)
+
 
 def _reduces_at_once(head: nn.Module) -> TypeGuard[AnnHead]:
     """Whether nothing but linear steps is between a head's fusion and its 3x3 convolution."""

@@ -52,6 +52,17 @@ def error(found, expected):
     return ((found - expected).norm() / expected.norm()).item()
 
 
+def test_a_position_s_channels_lie_together_from_the_image_to_the_logits():
+    fast, seen = optimize(made("official/ann-r101").eval()), []
+    for part in (fast.backbone, fast.head):
+        part.register_forward_pre_hook(lambda _, maps: seen.extend(maps))
+    with torch.inference_mode():
+        logits = fast(images())
+    assert len(seen) == 3
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
+    assert logits.is_contiguous()
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_inference_form_is_equal(name):
     plain = made(name).eval()
