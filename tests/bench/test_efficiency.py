@@ -269,6 +269,7 @@ def test_what_fails_is_a_row_with_its_place_and_status_1_and_the_others_go_on(te
         assert "AssertionError (no text) (failing.py, line 5)" in shown
 
 
+@pytest.mark.slow
 def test_a_class_is_measured_at_the_one_size_that_it_is_made_for(tmp_path):
     (tmp_path / "failing.py").write_text(FAILING)
     done = call_beside(tmp_path, "--block", "failing:Tall", "--mode", "train")

@@ -101,6 +101,7 @@ def parental(tmp_path, monkeypatch):
     return replace(CELLS[0], subject=subject, budget_s=0.01)
 
 
+@pytest.mark.slow
 def test_a_cell_may_start_processes(parental):
     cell = replace(parental, probes=("memory", "timing"), time_limit_s=float("inf"))
     found = process.run_task(process.Task(cell=cell, device="cpu"))

@@ -5,6 +5,7 @@ import pytest
 from ann.catalogue import BLOCKS
 from ann.kernels import launch
 from ann.spec import Size, UnavailableError
+from bench.workloads import unswitched
 from bench.workloads.workload import make_workload
 from experiments.spec import Cell
 
@@ -35,7 +36,8 @@ def test_a_processor_says_why_it_reads_nothing_of_kernels(monkeypatch, interpret
 
 def test_a_gpu_reads_nothing_of_an_interpreter_either(monkeypatch, pretended_gpu):
     monkeypatch.setattr(launch, "is_interpreted", lambda: True)
-    with pytest.raises(UnavailableError, match="no reading of that says anything of them"):
+    refused = pytest.raises(UnavailableError, match="no reading of that says anything of them")
+    with unswitched(), refused:
         make_workload(CELL, "cuda")
 
 
