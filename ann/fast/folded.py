@@ -206,7 +206,8 @@ class FoldedNetwork(EvalOnly, SegmentationNetwork):
         comes out of each.
         """
         maps = images
-        if images.device.type == "cpu" and not torch.compiler.is_compiling():
+        is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(images)  # noqa: SLF001
+        if images.device.type == "cpu" and not (is_wrapped or torch.compiler.is_compiling()):
             maps = images.contiguous(memory_format=torch.channels_last)
         logits, _ = self.classify(*self.backbone(maps))
         return self._enlarge(logits.contiguous(), images)

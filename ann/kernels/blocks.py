@@ -102,10 +102,11 @@ def _rectifies(module: nn.Module) -> bool:
 
 
 def _weights(module: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """Weight (o, c) and bias of a 1x1 `Conv2d` or `ConvNorm` in a number format."""
+    """Weight (o, c) and bias of a 1x1 `Conv2d` or `ConvNorm` in a number format, each in one piece."""
     conv = module.conv if isinstance(module, ConvNorm) else module
     assert isinstance(conv, nn.Conv2d), "projections are convolutions"
-    return conv.weight.flatten(1).to(dtype), None if conv.bias is None else conv.bias.to(dtype)
+    weight, bias = conv.weight.flatten(1), conv.bias
+    return weight.to(dtype).contiguous(), None if bias is None else bias.to(dtype).contiguous()
 
 
 def _format(x: Tensor) -> torch.dtype:
@@ -190,12 +191,18 @@ class KernelNonLocal(FastNonLocal):
 class FoldedKernelNonLocal(FoldedNonLocal):
     """A non-local block on the kernels, folded for inference: two passes, and the queries between them."""
 
-    @torch.no_grad()
     def forward(
         self, x: Float[Tensor, "n c h w"], low: Float[Tensor, "n l y x"] | None = None
     ) -> Float[Tensor, "n o h w"]:
-        """Refine `x` by what its positions find among the anchors of `low`, or of `x` itself."""
+        """Refine `x` by what its positions find among the anchors of `low`, or of `x` itself.
+
+        Raises:
+            ValueError: a gradient is asked for.
+        """
         source = x if low is None else low
+        if torch.is_grad_enabled() and (x.requires_grad or source.requires_grad):
+            msg = "kernels for inference have no gradient; use implement(module, 'triton', 'training')"
+            raise ValueError(msg)
         dtype = _format(x)
         require_kernels(x.new_empty(0, dtype=dtype) if dtype != x.dtype else x)
         spec = self.spec
@@ -223,7 +230,7 @@ class FoldedKernelNonLocal(FoldedNonLocal):
             torch.bmm(weight.to(dtype).expand(len(value), -1, -1), value),
             scale=self.scale,
             anchors=spec.anchors(0),
-            bias=None if bias is None else bias.to(dtype),
+            bias=None if bias is None else bias.to(dtype).contiguous(),
             output=spec.output,
         )
         sides = x.shape[2:]

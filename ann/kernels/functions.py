@@ -4,6 +4,7 @@ Axes: n images, c channels of the map, h and w its height and width, p = h * w p
 anchors, filled up to a power of 2 by empty ones; d width of query and key.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,6 +19,16 @@ from ann.kernels.tiles import MOST_ANCHORS, TILE, filled_up
 from ann.spec import UnavailableError
 
 Grids = tuple[int, ...]
+# Axes of operands, for `require_operands`.
+PROJECTION = {"map": "nc**", "weight": "oc", "bias": "o"}
+ATTENTION = {
+    "query": "ndp",
+    "key": "nsd",
+    "value": "nos",
+    "bias": "o",
+    "map": "nc**",
+    "reduction": "oc",
+}
 
 
 def project_map(
@@ -53,6 +64,7 @@ def project_and_pool_both(
     stores: bool = True,
 ) -> tuple[Float[Tensor, "n o p"] | None, Float[Tensor, "n s c"], Float[Tensor, "n s o"]]:
     """Projection (None unless it `stores` it), anchors of the map and of that, in one pass; without gradients."""
+    require_operands({"map": x, "weight": weight, "bias": bias}, PROJECTION)
     tables = _map_tables(grids, x)
     projected = _projection(x, weight) if stores else None
     sums, out_sums = (_sums(x, tables, weight, width) for width in (x.shape[1], len(weight)))
@@ -64,7 +76,7 @@ def project_and_pool_both(
 
 def pool_pyramid(x: Float[Tensor, "n c h w"], *, grids: Grids) -> Float[Tensor, "n s c"]:
     """Anchors of a map: averages over n x n cells for each grid n (Eq. 8), with a deterministic gradient."""
-    pooled: Tensor = _Pool.apply(x, grids)
+    pooled: Tensor = _Pool.apply(x, tuple(grids))
     return pooled
 
 
@@ -92,12 +104,20 @@ def attend_anchors(
     """
     anchors = key.shape[1] if anchors is None else anchors
     if key.shape[1] > MOST_ANCHORS:
-        msg = (
-            f"triton: {key.shape[1]} anchors, a tile of queries holds at most {MOST_ANCHORS}; "
-            "use implementation 'fast'"
-        )
+        msg = f"triton: {key.shape[1]} anchors, a tile of queries holds at most {MOST_ANCHORS}"
         raise UnavailableError(msg)
     require_kernels(value)
+    operands = {"query": query, "key": key, "value": value, "map": x, "reduction": reduction}
+    passed_on = {"map": "no**"} if output in ("residual", "concat") else {}
+    require_operands(operands | {"bias": bias}, ATTENTION | passed_on)
+    if x is not None and x.shape[2] * x.shape[3] != query.shape[2]:
+        msg = f"{query.shape[2]} queries for a map of {x.shape[2]}x{x.shape[3]} positions; pass as many"
+        raise ValueError(msg)
+    dtypes = {each.dtype for each in (query, key, value)}
+    if len(dtypes) > 1:
+        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        msg = f"query, key and value are {names}; pass one number format"
+        raise ValueError(msg)
     result: Tensor = _Attend.apply(
         query, key, value, x, bias, reduction, scale, anchors, output, rectifies
     )
@@ -117,9 +137,54 @@ def attend_to_few(
     (Linformer) or landmarks (Nystromformer).
     """
     heads = query.shape[:-2]
+    if not query.dim() == key.dim() == value.dim() >= 2 or not (
+        heads == key.shape[:-2] == value.shape[:-2]
+    ):
+        shapes = ", ".join("x".join(map(str, each.shape)) for each in (query, key, value))
+        msg = (
+            f"query, key and value ({shapes}) have different heads or images in their leading axes"
+        )
+        raise ValueError(msg)
+    if 0 in (query.shape[-2], key.shape[-2]):
+        msg = f"{query.shape[-2]} queries and {key.shape[-2]} keys; pass at least one of each"
+        raise ValueError(msg)
     queries, keys, values = (each.reshape(-1, *each.shape[-2:]) for each in (query, key, value))
     mixed = attend_anchors(queries.mT, keys, values.mT, scale=scale).mT
     return mixed.reshape(*heads, *mixed.shape[1:])
+
+
+def require_operands(operands: Mapping[str, Tensor | None], axes: Mapping[str, str]) -> None:
+    """Refuse tensors that don't fit together: kernels have but addresses, and would read beside them.
+
+    Args:
+        operands: by name.
+        axes: of each by its name, a letter an axis, `*` for any length.
+
+    Raises:
+        ValueError: which two, and their shapes.
+    """
+    lengths: dict[str, tuple[int, str]] = {}
+    devices = {each.device for each in operands.values() if each is not None}
+    shapes = {
+        name: "x".join(map(str, each.shape)) for name, each in operands.items() if each is not None
+    }
+    if len(devices) > 1:
+        msg = f"operands are on {', '.join(sorted(map(str, devices)))}; move them to one device"
+        raise ValueError(msg)
+    for name, each in operands.items():
+        if each is None:
+            continue
+        if each.dim() != len(axes[name]):
+            msg = f"{name} ({shapes[name]}) has {each.dim()} axes; it takes {len(axes[name])}"
+            raise ValueError(msg)
+        for axis, length in zip(axes[name], each.shape, strict=True):
+            known, other = lengths.setdefault(axis, (length, name))
+            if axis != "*" and length != known:
+                msg = (
+                    f"{name} ({shapes[name]}) does not fit {other} ({shapes[other]}): "
+                    f"{length} and {known} where they have to be alike"
+                )
+                raise ValueError(msg)
 
 
 def _map_tables(grids: Grids, x: Tensor) -> CellTables:
@@ -154,6 +219,7 @@ class _Project(torch.autograd.Function):
         rectifies: bool,
     ) -> tuple[Tensor, Tensor | None]:
         require_kernels(weight)
+        require_operands({"map": x, "weight": weight, "bias": bias}, PROJECTION)
         tables = None if grids is None else _map_tables(grids, x)
         projected = _projection(x, weight)
         anchors, bounds = (None, None) if tables is None else (tables.anchors, tables.bounds)
@@ -206,6 +272,10 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, grids: Grids) -> Tensor:  # noqa: ANN401
         require_kernels(x)
+        require_operands({"map": x}, PROJECTION)
+        if not grids or min(grids) < 1:
+            msg = f"grids={grids} are no pyramid; pass sides of 1 or more, e.g. (1, 3, 6, 8)"
+            raise ValueError(msg)
         tables = _map_tables(grids, x)
         sums = _sums(x, tables, x, x.shape[1])
         # Without a projection, which has one channel here.

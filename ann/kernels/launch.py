@@ -39,6 +39,7 @@ _meant_for: ContextVar[int] = ContextVar("target", default=90)
 # Hopper and Blackwell of data centres, whose tensor cores read their operands from a larger shared memory.
 _WIDE = (90, 100, 103)
 _ALIGNED = 16
+_MOST_IMAGES = 65535  # of a grid's further axes (CUDA C++ Programming Guide)
 
 
 @contextmanager
@@ -152,6 +153,9 @@ def launch(kernel: Any, grid: tuple[int, ...], tiles: Tiles, **arguments: Any) -
     arguments["IS_FAR"] = any(map(_is_far, tensors))
     given = {name: arguments[name] for name in kernel.arg_names}
     device = tensors[0].device
+    if max(grid[1:], default=0) > _MOST_IMAGES:
+        msg = f"triton: {max(grid[1:])} images or heads at once, a grid has at most {_MOST_IMAGES}; pass fewer"
+        raise UnavailableError(msg)
     if device.type == "meta":
         launches = _recorded.get()
         assert launches is not None, "follow asked"

@@ -46,12 +46,14 @@ def rewrite_relative(module: nn.Module) -> nn.Module:
 
 
 def _call(forward: Callable[..., Any], name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-    with _FewKeys() as few:
+    few = _FewKeys()
+    with few:
         result = forward(*args, **kwargs)
     if not few.taken:
         msg = (
-            f"triton: {name} has no attention to at most {MOST_ANCHORS} keys through scaled_dot_product_attention "
-            "without a mask, so nothing that a kernel of ours computes; use implementation 'plain' or 'compiled'"
+            f"triton: {name} does not itself call scaled_dot_product_attention with at most {MOST_ANCHORS} keys, "
+            "without mask, dropout or causality, in float32, bfloat16 or float16, so there is nothing that a kernel of "
+            "ours computes; use implementation 'plain' or 'compiled'"
         )
         raise UnavailableError(msg)
     return result
@@ -92,7 +94,10 @@ def _bind(  # noqa: PLR0917  # torch's own
 ) -> tuple[Tensor, Tensor, Tensor, float] | None:
     """Operands and scale of a call that the kernel computes; None of another one."""
     heads = query.shape[:-2]
-    alike = key.shape[:-2] == heads == value.shape[:-2] and not enable_gqa
+    fit = (
+        key.shape[-1] == query.shape[-1] and key.shape[-2] == value.shape[-2]
+    )  # else torch says why not
+    alike = key.shape[:-2] == heads == value.shape[:-2] and fit and not enable_gqa
     fits = key.shape[-2] <= MOST_ANCHORS and query.dtype in KERNEL_FORMATS
     if attn_mask is not None or dropout_p or is_causal or not (alike and fits):
         return None

@@ -63,6 +63,15 @@ def test_a_position_s_channels_lie_together_from_the_image_to_the_logits():
     assert logits.is_contiguous()
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_a_fast_network_can_be_mapped_over_a_further_axis():
+    fast = optimize(made("official/ann-r101").eval())
+    batches = torch.stack([images(), images() + 1])
+    with torch.inference_mode(mode=False), torch.no_grad():
+        found = torch.vmap(fast)(batches)
+        assert error(found[1], fast(batches[1])) < 1e-12
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_inference_form_is_equal(name):
     plain = made(name).eval()

@@ -113,6 +113,18 @@ def test_maps_may_lie_in_memory_as_they_like(how, guarded):
     check(block, inputs, guarded)
 
 
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_weights_may_lie_in_memory_as_they_like(mode):
+    block = make("apnb", projection="plain")
+    weight = block.key.weight.detach().flatten(1).mT.contiguous().mT
+    block.key.weight = nn.Parameter(weight[:, :, None, None])
+    block.key.bias = nn.Parameter(torch.full((1,), 0.5, dtype=torch.double).expand(16))
+    inputs = maps(block, 5, 4)
+    fast = rewrite(copy.deepcopy(block).float(), mode)
+    with torch.no_grad():
+        assert error(fast(*(x.float() for x in inputs)), block(*inputs)) < 1e-5
+
+
 def test_a_fusion_reads_a_low_level_map_of_another_size(guarded):
     block = make("afnb")
     high, low = maps(block, 4, 5)

@@ -103,3 +103,46 @@ def test_training_shares_the_parameters_and_keeps_the_keys():
     assert all(
         one is other for one, other in zip(fast.parameters(), given.parameters(), strict=True)
     )
+
+
+def fusion():
+    return block(low_channels=16, projection="separate", output="concat")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([(1, 24, 5, 4), (1, 16, 5, 4)], "weight .16x32. does not fit map .1x24x5x4.: 32 and 24"),
+        ([(1, 32, 5, 4), (1, 8, 5, 4)], "weight .16x16. does not fit map .1x8x5x4."),
+        ([(2, 32, 5, 4), (1, 16, 5, 4)], "does not fit query .2x16x20.: 1 and 2"),
+        ([(1, 32, 5, 4), (2, 16, 5, 4)], "does not fit query .1x16x20.: 2 and 1"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_maps_that_do_not_fit_are_refused_before_a_kernel_reads_them(mode, shapes, message):
+    fast = implement(fusion(), "triton", mode).to("meta")
+    with pytest.raises(ValueError, match=message):
+        fast(*(torch.zeros(shape, device="meta") for shape in shapes))
+
+
+def test_a_map_without_images_is_refused():
+    with pytest.raises(ValueError, match="map .4x3x3. has 3 axes; it takes 4"):
+        pool_pyramid(torch.zeros(4, 3, 3), grids=(1,))
+
+
+def test_a_gradient_in_inference_is_refused():
+    fast = implement(block(), "triton")
+    with pytest.raises(ValueError, match="kernels for inference have no gradient"):
+        fast(torch.zeros(1, 32, 3, 3, requires_grad=True))
+
+
+@pytest.mark.parametrize("grids", [(), (0,), (3, -1)], ids=str)
+def test_grids_that_are_no_pyramid_are_refused(grids):
+    with pytest.raises(ValueError, match="are no pyramid; pass sides of 1 or more"):
+        pool_pyramid(torch.zeros(1, 4, 3, 3), grids=grids)
+
+
+def test_more_images_than_a_grid_has_are_refused():
+    with pytest.raises(UnavailableError, match="65536 images or heads at once"):
+        pool_pyramid(torch.zeros(1, 4, 1, 1).expand(65536, -1, -1, -1), grids=(1,))

@@ -77,7 +77,10 @@ def test_more_than_256_keys_are_refused():
 
 def test_a_block_without_attention_to_few_keys_is_refused_when_it_runs():
     block = implement(nn.Conv2d(4, 4, 1), "triton")
-    with pytest.raises(UnavailableError, match="Conv2d has no attention to at most 256 keys"):
+    with pytest.raises(
+        UnavailableError,
+        match="Conv2d does not itself call scaled_dot.* most 256 keys",
+    ):
         block(torch.randn(1, 4, 3, 3))
 
 
@@ -89,5 +92,43 @@ def test_attention_with_a_mask_is_left_to_torch(given):
         def forward(self, x):
             return fused(x, x, x, **given)
 
-    with pytest.raises(UnavailableError, match="without a mask"):
+    with pytest.raises(UnavailableError, match="without mask, dropout or causality"):
         implement(Masked(), "triton")(torch.randn(1, 2, 5, 16))
+
+
+def tokens(*shape, dtype=torch.float32, device="cpu"):
+    return torch.zeros(*shape, dtype=dtype, device=device)
+
+
+@pytest.mark.parametrize(
+    ("operands", "message"),
+    [
+        ([tokens(1, 4, 16), tokens(1, 5, 8), tokens(1, 5, 8)], "key .1x5x8. does not fit query"),
+        ([tokens(1, 4, 8), tokens(1, 5, 8), tokens(1, 3, 8)], "value .1x8x3. does not fit key"),
+        ([tokens(3, 4, 8), tokens(1, 5, 8), tokens(1, 5, 8)], "different heads or images"),
+        ([tokens(4, 8), tokens(1, 5, 8), tokens(1, 5, 8)], "different heads or images"),
+        (
+            [tokens(1, 4, 8, dtype=torch.float16), tokens(1, 5, 8), tokens(1, 5, 8)],
+            "query, key and value are float16, float32; pass one number format",
+        ),
+        (
+            [tokens(1, 4, 8, device="meta"), tokens(1, 5, 8), tokens(1, 5, 8)],
+            "operands are on cpu, meta; move them to one device",
+        ),
+        ([tokens(1, 0, 8), tokens(1, 5, 8), tokens(1, 5, 8)], "0 queries and 5 keys"),
+        ([tokens(1, 4, 8), tokens(1, 0, 8), tokens(1, 0, 8)], "4 queries and 0 keys"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_tokens_that_do_not_fit_are_refused(operands, message):
+    with pytest.raises(ValueError, match=message):
+        attend_to_few(*operands, scale=1.0)
+
+
+def test_what_torch_refuses_is_not_computed_by_a_kernel():
+    class Narrow(nn.Module):
+        def forward(self, x):
+            return fused(x, x[..., :8], x)
+
+    with pytest.raises(RuntimeError, match="Expected size for first two dimensions"):
+        implement(Narrow(), "triton")(torch.randn(1, 2, 5, 16))
