@@ -215,6 +215,7 @@ def test_a_new_experiment_of_a_new_sampler_and_kind_is_read_by_a_new_probe_and_t
     assert float(rows[0][2]) > 0
 
 
+@pytest.mark.slow
 def test_a_new_kind_is_measured_by_its_name(house):
     assert "mean" in call(
         house,

@@ -167,6 +167,7 @@ def test_json_on_standard_output_is_json_alone(tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_csv_on_standard_output_is_csv_alone(tmp_path):
     done = call(
         *TINY, "--block", "nb", "--device", "meta", "--format", "csv", "--out", str(tmp_path)
@@ -279,6 +280,7 @@ def test_a_class_is_measured_at_the_one_size_that_it_is_made_for(tmp_path):
     assert measured["measures"]["timings"]
 
 
+@pytest.mark.slow
 def test_a_block_of_tokens_stands_beside_one_of_maps(tmp_path):
     (tmp_path / "failing.py").write_text(FAILING)
     blocks = ("apnb", "failing:Tokens(out=5)", "failing:Tokens(out=5):compiled")

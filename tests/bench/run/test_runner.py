@@ -110,6 +110,7 @@ def test_two_rows_that_ask_for_one_measurement_share_it(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_cell_that_names_the_device_of_the_run_is_the_one_that_leaves_it_open(tmp_path):
     named = replace(SMALL, device="cpu", axes={"block": "apnb", "mode": "eval"})
     first, second = run([SMALL, named], tmp_path)
