@@ -15,6 +15,7 @@ import pytest
 
 from ann.kernels.resources import COMPILED_FORMATS, SHARED_BYTES, TARGETS
 
+pytest.importorskip("triton", reason="torch has Triton on Linux alone")
 COMPILE = """
 import json, sys
 from dataclasses import asdict
