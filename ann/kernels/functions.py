@@ -313,9 +313,15 @@ class _Attend(torch.autograd.Function):
         passes_on = output in ("residual", "concat") and x is not None
         channels = value.shape[1] + (x.shape[1] if output == "concat" and x is not None else 0)
         like = x if passes_on and x is not None else value
-        result = like.new_empty(len(query), channels, query.shape[2])
+        if output == "bottleneck" and x is not None and reduction is not None:
+            # A product of torch's own, onto which the second pass goes: one kernel for both took longer on an H200.
+            maps = x.flatten(2).to(value.dtype)
+            result = torch.bmm(reduction.expand(len(maps), -1, -1), maps)
+        else:
+            result = like.new_empty(len(query), channels, query.shape[2])
+        beside = x if passes_on else None
         operators.attend_tiles(
-            query, key, value, bias, x, reduction, result, anchors, scale, output, rectifies
+            query, key, value, bias, beside, result, anchors, scale, output, rectifies
         )
         kept = result if rectifies else None
         ctx.save_for_backward(

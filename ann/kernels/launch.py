@@ -143,7 +143,7 @@ def _has_values(x: Tensor) -> bool:
 def _is_far(tensor: Tensor) -> bool:
     """Whether an offset inside one image does not fit into 32 bits, what a tile has beyond the tensor included."""
     sides = zip(tensor.shape[1:], tensor.stride()[1:], strict=True)
-    reach = sum((side + MOST_ANCHORS) * stride for side, stride in sides)
+    reach = sum((side + MOST_ANCHORS) * stride for side, stride in sides if side > 1)
     return reach >= 2**31
 
 

@@ -76,6 +76,7 @@ def project_tiles(
         HAS_BIAS=bias is not None,
         RECTIFIES=rectifies,
         PROJECTS=projected is not None or out_sums is not None,
+        ROWS_FIRST=tiles.rows_first,
         STORES=projected is not None,
         POOLS_INPUT=pools and sums is not None,
         POOLS_PROJECTION=pools and out_sums is not None,
@@ -116,7 +117,6 @@ def attend_tiles(
     value: Tensor,
     bias: Tensor | None,
     x: Tensor | None,
-    reduction: Tensor | None,
     result: Tensor,
     anchors: int,
     scale: float,
@@ -132,7 +132,7 @@ def attend_tiles(
     given = query.unflatten(2, (1, pixels)) if x is None else x
     tiles = choose_tiles(ATTEND, numbers_of(value), side, narrow=is_narrow(given))
     block = min(tiles.out_channels, filled_up(out_channels))
-    parts = 1 if output == "bottleneck" else -(-out_channels // block)
+    parts = min(-(-out_channels // block), tiles.parts)
     unused = value
     launch(
         attend_tile,
@@ -143,14 +143,12 @@ def attend_tiles(
         value=value,
         bias=unused if bias is None else bias,
         x=given,
-        reduction=unused if reduction is None else reduction,
         result=result,
         pixels=pixels,
         depth=depth,
         anchors=anchors,
         rows=rows,
         out_channels=out_channels,
-        channels=given.shape[1],
         width=given.shape[3],
         scale=scale,
         query_image=query.stride(0),
@@ -167,7 +165,6 @@ def attend_tiles(
         ANCHORS=side,
         OUT_CHANNELS=block,
         PARTS=parts,
-        CHANNELS=tiles.channels,
         PRECISION=precision(value),
         IS_FLAT=is_flat(given),
         HAS_BIAS=bias is not None,

@@ -24,18 +24,25 @@ class Tiles:
     out_channels: int  # at a time
     warps: int
     stages: int
+    rows_first: bool = False  # whether positions are the rows of the projection's product
+    parts: int = (
+        16  # of `out_channels` that a program of the second pass makes, one after the other
+    )
 
 
 TileTable = Mapping[ProductFormat, Mapping[int, Tiles]]
 # By the number of a program's slots, which is 16 on large maps alone.
 PROJECT: TileTable = {
     "half": {
-        16: Tiles(tile=128, channels=32, out_channels=256, warps=8, stages=4),
+        16: Tiles(tile=128, channels=64, out_channels=256, warps=8, stages=3),
         64: Tiles(tile=128, channels=32, out_channels=128, warps=8, stages=3),
     },
-    "tf32": {64: Tiles(tile=128, channels=32, out_channels=128, warps=8, stages=2)},
+    "tf32": {
+        16: Tiles(tile=128, channels=32, out_channels=256, warps=8, stages=3, rows_first=True),
+        64: Tiles(tile=128, channels=32, out_channels=128, warps=8, stages=2),
+    },
     "ieee": {
-        16: Tiles(tile=128, channels=16, out_channels=64, warps=8, stages=1),
+        16: Tiles(tile=128, channels=32, out_channels=64, warps=8, stages=2),
         32: Tiles(tile=128, channels=16, out_channels=32, warps=8, stages=1),
     },
 }
@@ -43,16 +50,16 @@ MOST_SLOTS: dict[ProductFormat, int] = {"half": 64, "tf32": 64, "ieee": 32}
 # By the number of anchors; `channels` are those of query and key as well.
 ATTEND: TileTable = {
     "half": {
-        128: Tiles(tile=128, channels=64, out_channels=128, warps=8, stages=3),
-        256: Tiles(tile=64, channels=64, out_channels=128, warps=8, stages=2),
+        128: Tiles(tile=128, channels=64, out_channels=64, warps=8, stages=3),
+        256: Tiles(tile=64, channels=64, out_channels=64, warps=8, stages=2),
     },
     "tf32": {
-        128: Tiles(tile=128, channels=32, out_channels=64, warps=8, stages=2),
+        128: Tiles(tile=128, channels=32, out_channels=64, warps=8, stages=2, parts=32),
         256: Tiles(tile=64, channels=32, out_channels=64, warps=8, stages=2),
     },
     "ieee": {
-        128: Tiles(tile=64, channels=16, out_channels=32, warps=8, stages=1),
-        256: Tiles(tile=32, channels=16, out_channels=32, warps=8, stages=1),
+        128: Tiles(tile=64, channels=16, out_channels=32, warps=8, stages=1, parts=64),
+        256: Tiles(tile=32, channels=16, out_channels=32, warps=8, stages=1, parts=64),
     },
 }
 SCORE: TileTable = {

@@ -21,7 +21,7 @@ from bench.predict.fake import tensor
 from bench.predict.predict import make_fake
 from bench.records.record import MeasuredMemory
 from bench.run import process
-from bench.workloads import workload
+from bench.workloads import unswitched, workload
 from experiments import reference
 from experiments.spec import Cell
 from experiments.training import Setting
@@ -327,7 +327,7 @@ def test_each_kind_is_right_on_a_real_gpu_and_can_be_captured(cell):
     if cell.protocol == "paper":
         pytest.skip("the released script's procedure is its own")
     try:
-        with formats.unswitched():
+        with unswitched():
             error, gradient_error = exactness.float64_errors(cell, "cuda")
             replayed = replay(cell)
     except UnavailableError as error:

@@ -79,15 +79,13 @@ def attend_tile(
     key,  # (n, s, d) with any strides
     value,  # (n, o, s) with any strides: W_o V, for each anchor what its weight brings
     bias,  # (o,), added to the output
-    x,  # (n, c, h, w) with any strides: the map that is added, concatenated or reduced
-    reduction,  # (o, c): of BOTTLENECK, the factors of the map
-    result,  # (n, o, p) with any strides, of CONCAT (n, o + c, p)
+    x,  # (n, c, h, w) with any strides: the map that is added or concatenated
+    result,  # (n, o, p) with any strides, of CONCAT (n, o + c, p); of BOTTLENECK it is added to
     pixels,
     depth,
     anchors,  # that count
     rows,  # of key and value, those that only fill up included
     out_channels,
-    channels,
     width,
     scale,
     query_image,
@@ -111,7 +109,6 @@ def attend_tile(
     ANCHORS: tl.constexpr,
     OUT_CHANNELS: tl.constexpr,  # at a time
     PARTS: tl.constexpr,  # of OUT_CHANNELS that a program makes, one after the other
-    CHANNELS: tl.constexpr,  # of the map, at a time
     PRECISION: tl.constexpr,
     IS_FLAT: tl.constexpr,
     IS_FAR: tl.constexpr,
@@ -121,8 +118,8 @@ def attend_tile(
 ):
     """One tile of queries. Grid: (p / TILE * o / (PARTS * OUT_CHANNELS), n), a tile's programs side by side.
 
-    Bounds: reads d * p numbers and writes o * p; RESIDUAL and CONCAT read the map besides, CONCAT writes it. s * (d +
-    o) multiplications for each position, BOTTLENECK c * o more, which are then the bound.
+    Bounds: reads d * p numbers and writes o * p; CONCAT reads and writes the map besides, others read what is added.
+    s * (d + o) multiplications for each position.
     """
     groups = tl.cdiv(out_channels, OUT_CHANNELS * PARTS)
     tile = tl.program_id(0) // groups
@@ -175,23 +172,8 @@ def attend_tile(
         if HAS_BIAS:
             mixed += tl.load(bias + out_channel, mask=is_out, other=0.0).to(tl.float32)[:, None]
         if OUTPUT == BOTTLENECK:
-            for first in range(0, channels, CHANNELS):
-                channel = first + tl.arange(0, CHANNELS)
-                is_channel = channel < channels
-                factors = tl.load(
-                    reduction + out_channel[:, None] * channels + channel[None, :],
-                    mask=is_out[:, None] & is_channel[None, :],
-                    other=0.0,
-                )
-                maps = tl.load(
-                    x
-                    + image * x_image
-                    + far(channel, IS_FAR)[:, None] * x_channel
-                    + x_offset[None, :],
-                    mask=is_channel[:, None] & is_position[None, :],
-                    other=0.0,
-                ).to(value.dtype.element_ty)
-                mixed = multiply(factors, maps, mixed, PRECISION)
+            there = tl.load(to + row * result_channel, mask=mask, other=0.0)
+            mixed += there.to(tl.float32)
         if OUTPUT == RESIDUAL or OUTPUT == CONCAT:
             given = tl.load(
                 x + image * x_image + row * x_channel + x_offset[None, :], mask=mask, other=0.0

@@ -40,9 +40,10 @@ def memberships(anchor, bounds, position, width, pixels):
 @triton.jit
 def far(number, IS_FAR: tl.constexpr):
     """A number of which a multiple is an offset: in 64 bits where tensors reach beyond 2^31 elements."""
+    result = number
     if IS_FAR:
-        return number.to(tl.int64)
-    return number
+        result = number.to(tl.int64)
+    return result
 
 
 @triton.jit

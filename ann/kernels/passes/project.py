@@ -43,6 +43,7 @@ def project_tile(
     HAS_BIAS: tl.constexpr,
     RECTIFIES: tl.constexpr,
     PROJECTS: tl.constexpr,
+    ROWS_FIRST: tl.constexpr,  # whether positions are the rows of the product
     STORES: tl.constexpr,
     POOLS_INPUT: tl.constexpr,
     POOLS_PROJECTION: tl.constexpr,
@@ -75,7 +76,10 @@ def project_tile(
         # Of several blocks of channels that come out, the first has the map's sums.
         pooled_channels = tl.where(out_block == 0, channels, 0)
 
-    result = tl.zeros((OUT_CHANNELS, TILE), tl.float32)
+    if ROWS_FIRST:
+        result = tl.zeros((TILE, OUT_CHANNELS), tl.float32)
+    else:
+        result = tl.zeros((OUT_CHANNELS, TILE), tl.float32)
     for first in range(0, channels, CHANNELS):
         channel = first + tl.arange(0, CHANNELS)
         is_channel = channel < channels
@@ -90,7 +94,10 @@ def project_tile(
                 mask=is_out[:, None] & is_channel[None, :],
                 other=0.0,
             )
-            result = multiply(factors, part, result, PRECISION)
+            if ROWS_FIRST:
+                result = multiply(tl.trans(part), tl.trans(factors), result, PRECISION)
+            else:
+                result = multiply(factors, part, result, PRECISION)
         if POOLS_INPUT:
             sum_part = multiply(part, member, tl.zeros((CHANNELS, SLOTS), tl.float32), PRECISION)
             tl.store(
@@ -101,6 +108,8 @@ def project_tile(
                 sum_part.to(number),
                 mask=(channel < pooled_channels)[:, None] & is_slot[None, :],
             )
+    if ROWS_FIRST:
+        result = tl.trans(result)
     if HAS_BIAS:
         result += tl.load(bias + out_channel, mask=is_out, other=0.0).to(tl.float32)[:, None]
     if RECTIFIES:

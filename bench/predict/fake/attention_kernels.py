@@ -183,7 +183,9 @@ def _efficient_takes(call: Attention, gpu: GpuRules) -> bool:
 
 def _cudnn_takes(call: Attention, gpu: GpuRules) -> bool:
     widths, version = call.widths, gpu.cudnn or 0
-    if gpu.is_large and version > (92200 if gpu.capability != (10, 7) else 92500):
+    if gpu.capability == HOPPER and version >= 91000 and not NEWER:
+        fits = max(widths) <= 256  # seen: torch 2.11 with cuDNN 9.19 on an H200, in training too
+    elif gpu.is_large and version > (92200 if gpu.capability != (10, 7) else 92500):
         # Not all widths that it takes can be gone back from.
         goes_back = max(widths) <= 128 or widths in ((192, 128), (256, 256))
         fits = max(widths) <= 256 and (goes_back or not call.trains)

@@ -160,10 +160,8 @@ def _attended_tiles(call: Call) -> Work:
     """Pass 2 of `ann.kernels`: both products with the anchors that count, and what is done to the output."""
     images, depth, pixels = call.shape("query")
     anchors, width = call.arguments["anchors"], call.shape("value")[1]
-    products = [(images, pixels, width, anchors), (images, pixels, anchors, depth)]
-    if call.has("reduction"):
-        products.append((images, pixels, width, call.shape("reduction")[1]))
-    is_added_to = call.arguments["output"] in ("residual", "bottleneck") and call.has("x")
+    products = ((images, pixels, width, anchors), (images, pixels, anchors, depth))
+    is_added_to = call.arguments["output"] in ("residual", "bottleneck")
     done = call.has("bias") + is_added_to + bool(call.arguments["rectifies"])
     softmax = SOFTMAX_AND_SCALE * images * pixels * anchors
     return matrix_work(products, softmax + done * images * pixels * width)

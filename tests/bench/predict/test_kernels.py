@@ -88,10 +88,10 @@ def test_of_sums_those_are_added_that_a_cell_has():
     assert count(operators.collect_sums, *given) == (0, IMAGES * 13 * CHANNELS)
 
 
-def attended(output="context", *, bias=None, x=None, reduction=None, rectifies=False):
+def attended(output="context", *, bias=None, x=None, rectifies=False):
     channels = OUT + CHANNELS if output == "concat" else OUT
     result = meta(IMAGES, channels, PIXELS)
-    return QUERY, KEY, VALUE, bias, x, reduction, result, ANCHORS, 0.25, output, rectifies
+    return QUERY, KEY, VALUE, bias, x, result, ANCHORS, 0.25, output, rectifies
 
 
 ATTENTION = EACH * ANCHORS * (DEPTH + OUT)
@@ -106,8 +106,8 @@ SOFTMAX = 6 * EACH * ANCHORS  # with the scale
         ({"output": "residual", "x": OUTPUT[..., None]}, ATTENTION, SOFTMAX + EACH * OUT),
         ({"output": "concat", "x": MAP}, ATTENTION, SOFTMAX),
         (
-            {"output": "bottleneck", "x": MAP, "reduction": meta(OUT, CHANNELS), "rectifies": True},
-            ATTENTION + EACH * OUT * CHANNELS,
+            {"output": "bottleneck", "rectifies": True},
+            ATTENTION,
             SOFTMAX + 2 * EACH * OUT,
         ),
     ],
