@@ -24,15 +24,16 @@ CLOCK_TIMES: dict[ClockName, str] = {
 
 
 class ArmReadings(Model):
-    """Seconds of one call in one round by one clock, in the order in which they were taken; or instructions or bytes.
-
-    `planted` is the first arm once more with work that was added on purpose, where there was such an arm.
-    """
+    """Readings of one round by one clock, in the order of the turns: seconds of a call, or instructions, or bytes."""
 
     first: tuple[float, ...]
+    """Of the first arm."""
     second: tuple[float, ...]
+    """Of the second arm."""
     control: tuple[float, ...]
+    """Of the first arm once more."""
     planted: tuple[float, ...] = ()
+    """Of the first arm with work that was added on purpose, where there was such an arm."""
 
     @property
     def of_controls(self) -> dict[str, "ArmReadings"]:
@@ -45,67 +46,76 @@ class ArmReadings(Model):
 
 
 class RoundRecord(Model):
-    """One round: each arm in a fresh process.
-
-    `order` has a letter for each turn: A the first arm, C the control, which is A again, B the second, P the planted.
-    `memory` has the bytes that a call of each added, where they were read.
-    """
+    """One round: each arm in a fresh process."""
 
     order: str
+    """A letter for each turn: A the first arm, C the control, which is A again, B the second, P the planted."""
     readings: dict[ClockName, ArmReadings]
+    """By clock; the first decides."""
     load_average: float | None = None
+    """Of the last minute."""
     memory: ArmReadings | None = None
+    """Bytes that a call of each arm added, where they were read."""
 
 
 class ArmRecord(Model):
     """One side: what it was, what it needs, by how many calls a reading was taken, and what a time does not tell."""
 
     arm: str
+    """As the command line names it."""
     cell: str
+    """As a record's."""
     launches: int = 1
+    """Calls in a reading."""
     macs: int | None = None
-    uncounted: str = ""  # operators whose work is not in that, and their calls
+    """Multiply-adds of a call."""
+    uncounted: str = ""
+    """Operators whose work is not in that, and their calls."""
     predicted_peak_bytes: int | None = None
+    """Everything that is alive at the peak."""
     predicted_increment_bytes: int | None = None
+    """What a call adds to inputs and parameters."""
     memory: MeasuredMemory | None = None
+    """As measured."""
     caveats: tuple[str, ...] = ()
+    """What a time does not tell."""
 
 
 class TensorAgreement(Model):
-    """Largest difference of one tensor over its largest value; None where it is another one, as `reason` says.
-
-    `name` is its path in what was returned, e.g. `['out']`. Beside a number `reason` is what it does not show.
-    """
+    """How far one tensor of the second arm is from the first arm's."""
 
     name: str = ""
+    """Its path in what was returned, e.g. `['out']`."""
     max_relative_error: float | None = None
+    """The largest difference over its largest value; None where it is another one, as `reason` says."""
     reason: str = ""
+    """Why there is no number; beside one, what it does not show."""
 
 
 class Agreement(Model):
-    """Largest difference of an output over its largest value, same inputs and random numbers.
-
-    None where they can't be compared; `reason` says why. `tensors` are the outputs apart, `structures` what
-    they were returned in.
-    """
+    """How far the outputs of both arms are apart, with the same inputs and random numbers."""
 
     max_relative_error: float | None = None
+    """The largest difference of an output over its largest value; None where they can't be compared."""
     reason: str = ""
+    """Why they can't."""
     tensors: tuple[TensorAgreement, ...] = ()
+    """The outputs apart."""
     structures: tuple[str, str] = ("", "")
+    """What they were returned in."""
 
 
 class CallsAgreement(Model):
-    """How far apart is what both sides' calls have given, by groups, with the same weights and inputs.
-
-    `structures` are what the outputs were returned in; `kept` names constants that the head has of its own, `unlike`
-    what it could not take of the base's, whose names or shapes it does not have.
-    """
+    """How far apart is what both sides' calls have given, with the same weights and inputs."""
 
     groups: dict[str, tuple[TensorAgreement, ...]] = Field(default_factory=dict)
+    """Tensors by where they were found."""
     structures: tuple[str, str] = ("", "")
+    """What the outputs were returned in."""
     kept: tuple[str, ...] = ()
+    """Constants that the head has of its own."""
     unlike: tuple[str, ...] = ()
+    """What it could not take of the base's, whose names or shapes it does not have."""
 
     @property
     def remark(self) -> str:
@@ -128,33 +138,48 @@ def _listed(names: Sequence[str]) -> str:
 
 
 class Comparison(Model):
-    """Two arms by turns, or a failure with its reason.
-
-    Where `planted` is not 0 a fourth arm took turns too: the first one, to whose turns that share of work was
-    added. It was looked at after each round, and would have ended undecided after `most_rounds`; where that is
-    None it was looked at once, after the last round, as of old.
-    """
+    """Two arms by turns, or a failure with its reason."""
 
     schema_version: Literal[1] = 1
+    """Of this form."""
     first: ArmRecord
+    """The arm that the other is held against."""
     second: ArmRecord
+    """The arm that is judged."""
     size: str
+    """Of the map, WIDTHxHEIGHT."""
     batch: int = 1
+    """Maps at once."""
     dtype: str = "float32"
+    """Number format."""
     mode: Literal["eval", "train"] = "eval"
+    """`eval` or `train`."""
     axes: dict[str, str | int | float]
+    """What else was fixed."""
     margin: float
+    """Share of a time that does not matter."""
     level: float
+    """Chance of a wrong verdict, shared by `comparisons`."""
     comparisons: int = 1
+    """How many were asked for together."""
     planted: float = 0.0
+    """Share of work that was added to the turns of a fourth arm; 0 where there was none."""
     most_rounds: int | None = None
+    """After how many rounds it would have ended undecided; None, of old: it was looked at once, after the last."""
     rounds: tuple[RoundRecord, ...] = ()
+    """All that were made."""
     agreement: Agreement = Agreement()
-    no_instructions: str = ""  # why they were not counted
+    """Whether both arms give the same."""
+    no_instructions: str = ""
+    """Why instructions were not counted."""
     failure: Failure | None = None
+    """Why there is no comparison."""
     environment: Environment | None = None
+    """Where it was made."""
     created_at: str = ""
+    """UTC, ISO 8601."""
     seconds: float = 0.0
+    """How long it took."""
 
     @property
     def clocks(self) -> tuple[ClockName, ...]:
@@ -186,24 +211,34 @@ class Comparison(Model):
 
 
 class Trials(Model):
-    """How comparisons ended whose second arm truly takes `planted` longer, simulated or real.
-
-    `noise` says whose rounds they are, `scatter` by how much these scatter; `rounds` and `seconds` are means.
-    """
+    """How comparisons ended whose second arm truly takes `planted` longer, simulated or real."""
 
     noise: str
+    """Whose rounds they are."""
     is_real: bool = False
+    """Whether they were run, and not simulated."""
     planted: float
+    """Share by which the second arm is truly slower."""
     margin: float
+    """As a comparison's."""
     level: float
+    """As a comparison's."""
     most_rounds: int
+    """As a comparison's."""
     scatter: float
+    """By how much the rounds scatter, as a share."""
     same: int
+    """How many read SAME."""
     faster: int
+    """How many read FASTER."""
     slower: int
+    """How many read SLOWER."""
     inconclusive: int
+    """How many read INCONCLUSIVE."""
     rounds: float
+    """Mean."""
     seconds: float | None = None
+    """Mean."""
 
     @property
     def total(self) -> int:

@@ -43,29 +43,40 @@ Amount = float | int | str | None
 
 
 class Finding(Model):
-    """One quantity of one cell on both sides.
-
-    `ratio` is the head's over the base's, with its interval where there is one. `before_rounds` and
-    `after_rounds` have the medians of the rounds of what was measured, in the unit. `not_worse` is of what is
-    INCONCLUSIVE and yet shown not to be worse by the margin, `was_worse` of what read worse the first time alone.
-    """
+    """One quantity of one cell on both sides."""
 
     cell: str
+    """As a person writes it, e.g. `apnb:fast 48x48 train`."""
     quantity: str
+    """What was compared, e.g. `MACs`."""
     kind: FindingKind
+    """`exact` needs no clock."""
     verdict: FindingVerdict
+    """On the head."""
     unit: str = ""
+    """Of both values."""
     before: Amount = None
+    """The base's value."""
     after: Amount = None
+    """The head's value."""
     ratio: float | None = None
+    """The head's over the base's."""
     low: float | None = None
+    """Lower end of its interval."""
     high: float | None = None
+    """Upper end."""
     reason: str = ""
+    """Why it is so."""
     before_rounds: tuple[float, ...] = ()
+    """Medians of the base's rounds."""
     after_rounds: tuple[float, ...] = ()
+    """Medians of the head's rounds."""
     launches: int = 1
+    """Calls in a reading."""
     not_worse: bool = False
+    """INCONCLUSIVE, and yet shown not to be worse by the margin."""
     was_worse: bool = False
+    """It read worse the first time alone."""
 
     @property
     def is_worse(self) -> bool:
@@ -74,16 +85,24 @@ class Finding(Model):
 
 
 class Control(Model):
-    """What the answer to a question was whose true answer is known."""
+    """A control comparison, whose verdict is known."""
 
     name: str
+    """`untouched` or `planted`."""
     cell: str
+    """Of which it was made."""
     expected: Literal["SAME", "SLOWER"]
+    """What it has to read."""
     verdict: str
+    """What it read."""
     ratio: float | None = None
+    """Of times."""
     low: float | None = None
+    """Lower end of its interval."""
     high: float | None = None
+    """Upper end."""
     reason: str = ""
+    """Why it read so."""
 
     @property
     def holds(self) -> bool:
@@ -95,26 +114,36 @@ class SideRecord(Model):
     """What was compared: as the user named it, and what that is."""
 
     name: str
+    """As the command line has it."""
     commit: str | None = None
+    """Its hash, `-dirty` if changed since."""
     environment: Environment | None = None
+    """Where it was run."""
 
 
 class Outcome(Model):
-    """All that the gate found.
-
-    `timed` says whether time and memory were to be measured, `rules` what was fixed beforehand.
-    """
+    """All that the gate found."""
 
     schema_version: Literal[1] = 1
+    """Of this form."""
     base: SideRecord
+    """What the head is held against."""
     head: SideRecord
+    """What is judged."""
     findings: tuple[Finding, ...] = ()
+    """One for each cell and quantity."""
     controls: tuple[Control, ...] = ()
+    """Comparisons whose verdict is known."""
     timed: bool = False
+    """Whether time and memory were to be measured."""
     rules: tuple[str, ...] = ()
+    """What was fixed beforehand."""
     created_at: str = ""
+    """UTC, ISO 8601."""
     seconds: float = 0.0
+    """How long it took."""
     command: str = ""
+    """Which made it."""
 
     @property
     def undecided(self) -> str:

@@ -26,39 +26,46 @@ SETTING_AXES = ("dataset", "budget", "features", "recipe", "backbone", "pretrain
 
 
 class Alike(Model):
-    """Calls of one operator that are alike: how many, and what each does with operands of that number format.
-
-    Of matrix work `products` has batch, rows, columns and depth of each product, and `window` the sides of the output
-    and of the kernel of a convolution without steps, gaps or groups. `row_length` is of a softmax or a layer norm.
-    """
+    """Calls of one operator that are alike: how many, and what each does with operands of that number format."""
 
     calls: int
+    """How many."""
     macs: int = 0
+    """MACs of each."""
     flops: int = 0
+    """FLOPs of each."""
     moved_bytes: int = 0
+    """What each reads and writes."""
     dtype: str = "float32"
+    """Number format of the operands."""
     products: tuple[tuple[int, int, int, int], ...] = ()
+    """Of matrix work: batch, rows, columns and depth of each product."""
     window: tuple[int, int, int, int] | None = None
+    """Sides of the output and of the kernel of a convolution without steps, gaps or groups."""
     row_length: int | None = None
+    """Of a softmax or a layer norm."""
 
 
 class Operator(Model):
-    """All calls of one operator in the ledger.
-
-    `counted` operators are matrix work (MACs) or have a formula (FLOPs alone); `free` ones move or
-    name data; `uncounted` ones did arithmetic for which there is no formula. `moved_bytes` is what
-    they read and write. `torch_macs` is what torch's own counter has for them, where it was asked
-    and has a formula. `alike` are the calls apart, those that do nothing but name data left out.
-    """
+    """All calls of one operator in the ledger."""
 
     name: str
+    """As torch's dispatcher calls it, e.g. `aten.convolution`."""
     status: Literal["counted", "free", "uncounted"]
+    """`counted`: matrix work (MACs) or with a formula (FLOPs alone); `free`: moves or names data; `uncounted`: did
+    arithmetic for which there is no formula."""
     calls: int
+    """How often it was called."""
     macs: int = 0
+    """Multiply-adds of all calls."""
     flops: int = 0
+    """Two per MAC, and element-wise work."""
     moved_bytes: int = 0
+    """What all calls read and write."""
     torch_macs: int | None = None
+    """By torch's own counter; None where it was not asked or has no formula."""
     alike: tuple[Alike, ...] = ()
+    """The calls apart, those that do nothing but name data left out."""
 
 
 def uncounted_calls(ledger: Iterable[Operator]) -> dict[str, int]:
@@ -73,23 +80,28 @@ def uncounted_note(calls: Mapping[str, int]) -> str:
 
 
 class Counts(Model):
-    """What a module holds and what one call of it does, without running it.
-
-    `flops` counts 2 per MAC of matrix work and adds the element-wise work (softmax, norm, pooling,
-    interpolation). `paper_operations` is the count by the released script's rules, where they apply. `disputed`
-    says where another counter disagrees.
-    """
+    """What a module holds and what one call of it does, without running it."""
 
     parameters: int
+    """Numbers in the parameters."""
     buffers: int
+    """Numbers in the buffers."""
     macs: int
+    """Multiply-adds of matrix work."""
     flops: int
+    """Two per MAC, and the element-wise work (softmax, norm, pooling, interpolation)."""
     ledger: tuple[Operator, ...] = ()
+    """The operators that were called."""
     analytic_macs: int | None = None
+    """The same by the closed form of a block of ours."""
     small_macs: int | None = None
+    """Our count of a small copy, on which fvcore was asked."""
     fvcore_macs: int | None = None
+    """What fvcore counts of that small copy."""
     paper_operations: int | None = None
+    """The count by the released script's rules, where they apply."""
     disputed: str = ""
+    """Where another counter disagrees, and by how much."""
 
     @property
     def torch_macs(self) -> int | None:
@@ -107,51 +119,63 @@ class LiveTensor(Model):
     """A tensor that was alive at the peak, and the operator and module that made it."""
 
     operator: str
+    """Which made it."""
     module: str
+    """In which it was made."""
     shape: tuple[int, ...]
+    """Its sides."""
     dtype: str
+    """Its number format."""
     size_bytes: int
+    """What it takes."""
 
 
 class PredictedMemory(Model):
-    """Peak of the live tensors, from the dispatch of one call on fake tensors; without workspaces.
-
-    `peak_bytes` is everything alive at the peak; `increment_bytes` is what the call adds to inputs
-    and parameters. `paper_bytes` is the figure by the released script's procedure. `device` is the
-    one whose rules apply where they differ: autocast's casts, the choice of an attention kernel.
-    `allocated_bytes` and `reserved_bytes` are what the call adds by the rules of CUDA's allocator, the
-    latter also with expandable segments; None of a processor and in old records.
-    """
+    """Peak of the live tensors, from the dispatch of one call on fake tensors; without workspaces."""
 
     peak_bytes: int
+    """Everything that is alive at the peak."""
     increment_bytes: int
+    """What the call adds to inputs and parameters."""
     input_bytes: int
+    """The inputs."""
     parameter_bytes: int
+    """Parameters and buffers."""
     peak_operator: str
+    """The operator in which the peak is reached."""
     live: tuple[LiveTensor, ...] = ()
+    """Tensors that are alive at the peak, the largest first."""
     by_module: dict[str, int] = Field(default_factory=dict)
+    """Bytes at the peak by the module that made them."""
     paper_bytes: int | None = None
+    """The figure by the released script's procedure."""
     device: Literal["cpu", "cuda"] | None = None
+    """The one whose rules apply where they differ: autocast's casts, the choice of an attention kernel."""
     allocated_bytes: int | None = None
+    """What the call adds by the rules of CUDA's allocator; None of a processor and in old records."""
     reserved_bytes: int | None = None
+    """What that allocator reserves for it."""
     expandable_reserved_bytes: int | None = None
+    """The same with expandable segments."""
 
 
 class MeasuredMemory(Model):
-    """Peak of one executed call over what stood before it (inputs and parameters in place).
-
-    On CUDA the allocator's requested, allocated and reserved bytes and the driver's; on the CPU the
-    high-water mark of the process, and how much of it may be missing since the kernel adds up pages by
-    many. `paper_bytes` is the figure by the released script's procedure.
-    """
+    """Peak of one executed call over what stood before it (inputs and parameters in place)."""
 
     requested_bytes: int | None = None
+    """On CUDA: what the tensors asked for."""
     allocated_bytes: int | None = None
+    """On CUDA: what the allocator gave."""
     reserved_bytes: int | None = None
+    """On CUDA: what the allocator took from the driver."""
     driver_bytes: int | None = None
+    """On CUDA: by how much the device's free memory fell; None where other processes were on it."""
     high_water_bytes: int | None = None
+    """On a processor: by how much the high-water mark of the process rose."""
     resolution_bytes: int | None = None
+    """How much of that may be missing, since the kernel adds up pages by many."""
     paper_bytes: int | None = None
+    """The figure by the released script's procedure."""
 
     @property
     def added_bytes(self) -> int | None:
@@ -164,67 +188,86 @@ NO_GRAPH = "no CUDA graph: "
 
 
 class Timing(Model):
-    """Samples of one clock; each sample is the time of one call, over `launches` calls.
-
-    `rejected` are the indexes of samples whose GPU clock was low or throttled; they stay in
-    `samples_s`. `notes` say what could not be had, e.g. a graph that would not be captured; `caveats`
-    what the call does that its time does not tell, e.g. that it returns its input.
-    """
+    """Samples of one clock."""
 
     clock: Literal["cuda-events", "cuda-graph", "process", "wall"]
+    """Which: events or a graph on a GPU, processor time of all threads, or wall time."""
     cache: Literal["hot", "cold"] = "hot"
+    """`cold`: the cache was flushed before each call."""
     samples_s: tuple[float, ...]
+    """Time of one call, each over `launches` calls."""
     launches: int = 1
+    """Calls in a sample."""
     warmup_s: float = 0.0
+    """How long calls were made before the first sample."""
     steady: bool = True
+    """Whether the warm-up became steady."""
     host_bound: bool = False
+    """Whether a GPU waited for the host, so that the time is the host's."""
     rejected: tuple[int, ...] = ()
+    """Indexes of samples whose GPU clock was low or throttled; they stay in `samples_s`."""
     sm_clocks_mhz: tuple[int, ...] = ()
+    """Clock of the GPU at each sample."""
     throttle_reasons: tuple[str, ...] = ()
+    """Why the driver slowed it."""
     floor_s: float | None = None
+    """Of old records."""
     notes: tuple[str, ...] = ()
+    """What could not be had, e.g. a graph that would not be captured."""
     caveats: tuple[str, ...] = ()
+    """What the call does that its time does not tell, e.g. that it returns its input."""
 
 
 class OperatorTime(Model):
     """Time of all calls of one operator in each of several runs, from the profiler."""
 
     name: str
+    """As the profiler calls it."""
     group: str
+    """What kind of work it is."""
     samples_s: tuple[float, ...]
+    """One run each."""
 
 
 class Accuracy(Model):
-    """What a trained network said of every pixel of a set, and how it was trained.
-
-    `confusion` has a row for the true class and a column for the predicted one, in pixels; ignored
-    ones are not in it. `losses` are (iteration, loss), sampled. `protocol` names how it was evaluated.
-    `groups` are classes that the data set tells apart, by their indexes, e.g. those that need a cue
-    from far away. `empty_crops` are crops without a labelled pixel, which added nothing to the loss.
-    `image_confusions` are the matrices of the images, in their order, which sum to `confusion`; as
-    `ImageConfusions.unpack` reads them, none in old records. `features` are those of the backbone, which
-    was trained or kept as it was `pretrained`; `precision` is what the training computed in. `notes` are on the file
-    of weights, where they came from one.
-    """
+    """What a trained network said of every pixel of a set, and how it was trained."""
 
     dataset: str
+    """Name of the data set."""
     split: str
+    """Part of it that was evaluated."""
     classes: tuple[str, ...]
+    """Their names, in the order of the matrix."""
     confusion: tuple[tuple[int, ...], ...]
+    """A row for the true class and a column for the predicted one, in pixels; ignored ones are not in it."""
     iterations: int
+    """Steps of the training."""
     train_images: int
+    """Images that it was trained on."""
     losses: tuple[tuple[int, float], ...] = ()
+    """(iteration, loss), sampled."""
     images_per_s: tuple[float, ...] = ()
+    """Of all processes together, sampled."""
     step_time_s: tuple[float, ...] = ()
+    """Of an iteration, at the same places."""
     protocol: str = ""
+    """How it was evaluated, by name."""
     backbone: str = ""
+    """Name of the backbone."""
     groups: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    """Classes that the data set tells apart, by their indexes, e.g. those that need a cue from far away."""
     empty_crops: int = 0
+    """Crops without a labelled pixel, which added nothing to the loss."""
     image_confusions: str = ""
+    """Matrices of the images in their order, packed (`ImageConfusions.unpack`); they sum to `confusion`."""
     features: Literal["trained", "frozen"] = "trained"
+    """Whether the backbone was trained, or kept as it was `pretrained`."""
     pretrained: str | None = None
+    """Weights of the backbone; None for random ones."""
     precision: str = ""
+    """What the training computed in."""
     notes: tuple[str, ...] = ()
+    """On the file of weights, where they came from one."""
 
     @model_validator(mode="after")
     def _is_square(self) -> Self:
@@ -243,66 +286,84 @@ class Accuracy(Model):
 
 
 class Checksum(Model):
-    """What an output tensor holds, in three numbers, and the largest of its values without sign.
-
-    `mean` of the values, `spread` (their root mean square) and `mix`: their mean with a sign each from
-    a fixed sequence, so that values which changed places are noticed too. Of complex numbers the shape has a last
-    side of two. `name` is its path in what was returned, `form` its type and shape in words, empty in old
-    records; values that are `not_finite` are counted and left out.
-    """
+    """What an output tensor holds, in a few numbers; values that are not finite are left out of them."""
 
     name: str = ""
+    """Its path in what was returned."""
     form: str = ""
+    """Its type and shape in words; empty in old records."""
     shape: tuple[int, ...]
+    """Of complex numbers with a last side of two."""
     mean: float
+    """Of the values."""
     spread: float
+    """Their root mean square."""
     mix: float
+    """Their mean with a sign each from a fixed sequence, so that values which changed places are noticed."""
     largest: float
+    """The largest value without sign."""
     not_finite: int = 0
+    """How many values are NaN or infinite."""
 
 
 class ToolCount(Model):
     """What another counter says of the same call, in its own unit, or the reason why it says nothing."""
 
     tool: str
+    """Name of the package."""
     version: str | None = None
+    """Its version."""
     unit: Literal["MAC", "FLOP"] = "MAC"
+    """What it counts."""
     reported: int | None = Field(default=None, le=2**63)
+    """Its count."""
     reason: str | None = None
+    """Why it has none."""
 
 
 class Ceiling(Model):
-    """What a machine reaches in one respect: a copy in its memory, or a product of square matrices.
-
-    `amount` is what one call does, in bytes read and written or FLOPs; `reason` why it can't be had.
-    """
+    """What a machine reaches in one respect: a copy in its memory, or a product of square matrices."""
 
     kind: Literal["copy", "product"]
+    """Which."""
     dtype: str = "float32"
+    """Number format."""
     amount: int = 0
+    """What one call does: bytes read and written of a copy, FLOPs of a product."""
     timing: Timing | None = None
+    """Time of a call."""
     reason: str | None = None
+    """Why it can't be had."""
 
 
 class Measures(Model):
     """What the probes read; None where a cell has no such probe or its reading can't be had."""
 
     counts: Counts | None = None
+    """Parameters and operations."""
     predicted: PredictedMemory | None = None
+    """Memory, predicted."""
     memory: MeasuredMemory | None = None
+    """Memory, measured."""
     timings: tuple[Timing, ...] = ()
+    """Time, by one clock each."""
     operations: tuple[OperatorTime, ...] = ()
+    """Time by operator."""
     readings: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     """Samples of further probes in base units, the unit in the key, e.g. {"energy_j": (0.5, 0.6)}."""
     accuracy: Accuracy | None = None
+    """Of a training or a checkpoint."""
     kernels: tuple[str, ...] = ()
     """Attention operators that ran, with the kernels below them, the most frequent first."""
     # On file it has the name that it had at first.
     counters: tuple[ToolCount, ...] = Field(
         default=(), validation_alias=AliasChoices("rivals", "counters")
     )
+    """What other tools count; `rivals` on file, as they were called at first."""
     outputs: tuple[Checksum, ...] = ()
+    """Checksums of what a call returned."""
     ceilings: tuple[Ceiling, ...] = ()
+    """What the machine reaches."""
     printed: dict[str, float] = Field(default_factory=dict)
     """A document's numbers as it prints them, the unit in the key, e.g. {"memory_mb": 609}."""
 
@@ -315,33 +376,56 @@ class Environment(Model):
     """Machine, versions and switches under which the measures were taken."""
 
     device: Literal["cpu", "cuda", "meta"]
+    """Kind of device."""
     device_name: str
+    """As processor or driver call it."""
     cores: int
+    """Logical processors that the process may use."""
     threads: int
+    """That torch used."""
     memory_bytes: int
+    """Of the device, in all."""
     os: str
+    """Operating system."""
     python: str
+    """Version."""
     torch: str
+    """Version."""
     packages: dict[str, str] = Field(default_factory=dict)
+    """Versions of other packages on which readings depend."""
     cuda: str | None = None
+    """Version that torch was built for."""
     cudnn: str | None = None
+    """Version."""
     driver: str | None = None
+    """Version of NVIDIA's driver."""
     compute_capability: str | None = None
+    """Of the GPU, e.g. `9.0`."""
     flags: dict[str, str] = Field(default_factory=dict)
+    """torch's switches for precision and choice of kernels, and environment variables that change them."""
     commit: str | None = None
+    """Of the suite, `-dirty` if changed since."""
     code: str | None = None
+    """Digest of the code on which the record depends; where it changes, a cell is measured again."""
     load_average: float | None = None
+    """Of the last minute, before the run."""
 
 
 class Document(Model):
-    """Where a published number stands; `protocols` is how its accuracies were evaluated, by their printed names."""
+    """Where a published number stands."""
 
     title: str
+    """Of the document."""
     table: str
+    """As it is numbered there."""
     row: str
+    """As it is called there."""
     device: str | None = None
+    """On which it was measured."""
     note: str | None = None
+    """What else the document says of it."""
     protocols: dict[str, str] = Field(default_factory=dict)
+    """How its accuracies were evaluated, by their printed names."""
 
 
 FailureKind = Literal["out-of-memory", "foreseen", "timeout", "unavailable", "import", "error"]
@@ -351,35 +435,54 @@ class Failure(Model):
     """Why a cell has no reading."""
 
     kind: FailureKind
+    """`foreseen`: it can't fit, so it was not tried; `unavailable`: the device or a package lacks what it needs."""
     reason: str
+    """In a sentence."""
     needs_bytes: int | None = None
+    """Of memory, where that was the reason."""
 
 
 class Record(Model):
-    """One cell's outcome: measures, or a failure with its reason (and the measures taken before it).
-
-    `input_gradient` says that a step of training made gradients of the maps that came in, too.
-    """
+    """One cell's outcome: measures, or a failure with its reason (and the measures taken before it)."""
 
     schema_version: Literal[1] = 1
+    """Of this form."""
     source: Literal["measured", "predicted", "published"]
+    """`measured` by a run, `predicted` without one, `published` in a document."""
     experiment: str
+    """Name of the experiment that asked for it."""
     cell: str
+    """Twelve digits that change with anything that changes what is measured."""
     subject: str
+    """Block or network, by name or as `package.module:factory`."""
     axes: dict[str, str | int | float]
+    """What tells its row from others in the experiment's table."""
     size: str
+    """Of the map or image, WIDTHxHEIGHT."""
     batch: int = 1
+    """Maps or images at once."""
     dtype: str = "float32"
+    """Number format."""
     mode: Literal["eval", "train"] = "eval"
+    """`eval` is a forward pass, `train` a forward and a backward one."""
     protocol: Literal["strict", "paper"] = "strict"
+    """`strict` is this suite's, `paper` repeats what the released scripts did."""
     implementation: str = "plain"
+    """`plain` as the documents have it, or another way to compute the same."""
     input_gradient: bool = False
+    """Whether a step of training made gradients of the maps that came in, too."""
     measures: Measures = Field(default_factory=Measures)
+    """What was read."""
     failure: Failure | None = None
+    """Why there is no reading."""
     environment: Environment | None = None
+    """Where it was taken."""
     document: Document | None = None
+    """Where a published number stands."""
     created_at: str = ""
+    """UTC, ISO 8601."""
     command: str = ""
+    """Which made it."""
 
 
 def read_records(path: Path) -> tuple[Record, ...]:
