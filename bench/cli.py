@@ -27,7 +27,8 @@ COMPUTING = ("auto", "cpu", "cuda")
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False:  # which says nothing
+        # Nothing is said by a default of nothing.
+        if action.default is None or action.default is False or action.default in ("", []):
             return action.help
         return super()._get_help_string(action)
 

@@ -1,5 +1,10 @@
-"""Put README.md and CONTRIBUTING.md, which stand outside this folder, into the site; links work here and there."""
+"""Pages of the site that are no file in this folder: README and CONTRIBUTING, and the reference, made from the code.
 
+Links to the two work here and there. The reference takes parsers, models and docstrings as they are now; pydantic is
+all that it needs beside the standard library.
+"""
+
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +12,37 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = {"README.md": "answers.md", "CONTRIBUTING.md": "contributing.md"}
+FETCHED = "https://unpkg.com/iframe-worker/shim"
+
+sys.path.insert(1, str(ROOT))  # mkdocs takes this folder off the path again
+from generate import commands, library, records  # noqa: E402 - of this folder
+
+REFERENCE = {
+    "reference/commands.md": commands.page,
+    "reference/records.md": records.page,
+    "reference/library.md": library.page,
+}
 
 
 def on_files(files: Any, *, config: Any) -> Any:  # noqa: ANN401 - mkdocs' types
-    """Add the pages from outside."""
+    """Add the pages from outside, and the generated ones."""
     for name, page in OUTSIDE.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=text.replace("](docs/", "](")))
+    for page, make in REFERENCE.items():
+        files.append(File.generated(config, page, content=make(ROOT)))
     return files
+
+
+def on_post_page(output: str, *, page: Any, **_: Any) -> str:  # noqa: ANN401 - mkdocs' types
+    """Take the search's helper from this site, where the theme would fetch it from elsewhere."""
+    up = "../" * page.file.dest_uri.count("/")
+    return output.replace(FETCHED, f"{up}offline_search.js")
+
+
+def on_post_template(output_content: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs' types
+    """The same for the page of what is not found."""
+    return output_content.replace(FETCHED, "offline_search.js")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs' types

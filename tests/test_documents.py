@@ -261,5 +261,5 @@ def test_the_site_is_built_and_fetches_nothing_from_elsewhere(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
     quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     subprocess.run(command, cwd=ROOT, env=quiet, check=True, capture_output=True)
-    pages = "".join(page.read_text(encoding="utf-8") for page in tmp_path.glob("*.html"))
+    pages = "".join(page.read_text(encoding="utf-8") for page in tmp_path.rglob("*.html"))
     assert not re.findall(r'<(?:link|script|img)[^>]+(?:src|href)="?https?:', pages)
