@@ -12,6 +12,14 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = {"README.md": "answers.md", "CONTRIBUTING.md": "contributing.md"}
+# What stands there in the repository's files is on these pages of the site.
+PAGES_OF_CODE = {
+    "bench/__main__.py": "reference/commands.md",
+    "bench/efficiency.py": "reference/commands.md#bench-efficiency",
+    "bench/regress.py": "reference/commands.md#bench-regress",
+    "bench/records/record.py": "reference/records.md",
+    "experiments/spec.py": "reference/library.md#experiments-spec-Measurement",
+}
 FETCHED = "https://unpkg.com/iframe-worker/shim"
 
 sys.path.insert(1, str(ROOT))  # mkdocs takes this folder off the path again
@@ -46,7 +54,9 @@ def on_post_template(output_content: str, **_: Any) -> str:  # noqa: ANN401 - mk
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs' types
-    """Lead links to those files to their pages."""
+    """Lead links to those files, and to code, to their pages."""
+    for name, page in PAGES_OF_CODE.items():
+        markdown = markdown.replace(f"](../{name})", f"]({page})")
     for name, page in OUTSIDE.items():
         markdown = markdown.replace(f"](../{name}", f"]({page}").replace(f"]({name}", f"]({page}")
     return markdown

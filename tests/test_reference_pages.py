@@ -108,6 +108,13 @@ def test_no_name_is_left_that_is_not_there():
         generator("library").find(ROOT, "ann.build", "nonsense")
 
 
+def test_code_that_links_lead_away_from_is_there():
+    text = (ROOT / "docs" / "site_pages.py").read_text(encoding="utf-8")
+    files = re.findall(r'"((?:bench|experiments)/[\w/]+\.py)"', text)
+    assert len(files) >= 5
+    assert all((ROOT / name).is_file() for name in files)
+
+
 @pytest.mark.slow
 def test_the_search_works_in_a_page_that_is_opened_as_a_file(tmp_path):
     pytest.importorskip("material", reason="needs `uv sync --group docs`")

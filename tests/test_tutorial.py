@@ -75,8 +75,8 @@ def is_exact(line):
 def test_the_tutorial_gives_what_it_shows(tmp_path):
     walked = []
     for line, done, shown, status in walk(tmp_path):
-        # A busy machine may leave the times of the gate undecided.
-        allowed = {status} if is_exact(line) or "regress" not in line else {status, 3}
+        # On a busy machine times may stay undecided.
+        allowed = {status} if is_exact(line) else {status, 3}
         assert done.returncode in allowed, (line, done.stdout, done.stderr)
         kept = [
             text
@@ -124,6 +124,6 @@ def test_what_the_tutorial_shows_is_not_left_out_by_mistake():
 
 
 def test_files_that_the_tutorial_links_are_there():
-    pages = re.findall(r"\]\(([^):#]+\.md)\)", PAGE)
-    generated = {"reference/commands.md", "reference/records.md"}
-    assert {page for page in pages if not (ROOT / "docs" / page).is_file()} <= generated
+    linked = re.findall(r"\]\(([^):#]+\.(?:md|py))\)", PAGE)
+    assert len(linked) >= 5
+    assert [page for page in linked if not (ROOT / "docs" / page).is_file()] == []
