@@ -37,7 +37,8 @@ REST, WHOLE = "the rest", "all"
 PARTS = ("pass 1", REST, "pass 2", WHOLE)
 PARTED = (
     "Pass 1 projects the map and sums it over the pyramid's cells, pass 2 is attention and what follows; the rest "
-    "is of anchors alone, a bottleneck's product with the map, in training the way back too. Of sums of tiles empty places count."
+    "is of anchors alone, a bottleneck's product with the map, in training the way back too. Of sums of tiles empty "
+    "places count."
 )
 UNCACHED = (
     "A floor leaves out what the second cache may hold of each operator's bytes; uncached, all of them come from "
