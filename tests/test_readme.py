@@ -46,6 +46,7 @@ GPU = frame.build_frame(record.read_records(FOLDER.with_name("nvidia-h200")))
 ON_GPU = (
     *("table1-measured", "table2-measured", "fig2", "precision-time", "precision-memory"),
     *("crossover", "crossover-2", "crossover-sizes", "crossover-sizes-2", "roofline-precision"),
+    "validation",
 )
 JUDGED = outcome.read_outcome(FOLDER / "regression")
 KEPT = frame.build_frame(record.read_records(FOLDER))
