@@ -98,7 +98,9 @@ def _reasons(attend: Callable[[], Tensor], backend: SDPBackend) -> str:
     ):
         warnings.simplefilter("always")
         attend()
-    reasons = [str(item.message).partition(" (Triggered")[0] for item in caught]
+    said = [str(item.message).partition(" (Triggered")[0].rstrip() for item in caught]
+    # Headings, and that the kernels which were not asked for are switched off, say nothing.
+    reasons = [text for text in said if not text.endswith(("because:", "runtime disabled."))]
     return f" ({'; '.join(reasons)})" if reasons else ""
 
 

@@ -1,6 +1,6 @@
-"""Pages of the site that are no file in this folder: README and CONTRIBUTING, and the reference, made from the code.
+"""Pages of the site that are no file in this folder: README and the like, and the reference, made from the code.
 
-Links to the two work here and there. The reference takes parsers, models and docstrings as they are now; pydantic is
+Links to them work here and there. The reference takes parsers, models and docstrings as they are now; pydantic is
 all that it needs beside the standard library.
 """
 
@@ -11,7 +11,11 @@ from typing import Any
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTSIDE = {"README.md": "answers.md", "CONTRIBUTING.md": "contributing.md"}
+OUTSIDE = {
+    "README.md": "answers.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
 # What stands there in the repository's files is on these pages of the site.
 PAGES_OF_CODE = {
     "bench/__main__.py": "reference/commands.md",

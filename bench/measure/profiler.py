@@ -35,6 +35,12 @@ KERNEL = re.compile(r"flash|fmha|sdpa|attention", re.IGNORECASE)
 LONG_CALL_S, LONG_CALLS = 10.0, 3
 LONGEST_NAME = 120  # a template's arguments say no more than its first ones
 UNATTRIBUTED = "(launched outside operators)"
+# What CUPTI reports beside operators: calls of CUDA's runtime and driver, and its own overhead (kinds as Kineto names
+# them). In torch 2.11 one can bear the number of an operator, whose kernels it then has as well.
+BESIDE_OPERATORS = re.compile(
+    r"^(cu(da)?[A-Z]\w*|INVALID|Unknown|Driver Compiler|Buffer Flush|Instrumentation|Resource|UVM Activity Init|"
+    r"Runtime Triggered Module Loading|Lazy Function Loading|Command Buffer Full|Activity Buffer Request)$"
+)
 
 
 def group_of(name: str) -> str:
@@ -87,7 +93,7 @@ def tally(events: Iterable[Any], *, device: Literal["cpu", "cuda"]) -> dict[str,
             continue
         if event.device_type.name != "CPU":
             on_device_us += event.self_device_time_total
-        else:
+        elif device == "cpu" or not BESIDE_OPERATORS.match(event.name):
             on_cpu, on_gpu = event.self_cpu_time_total, event.self_device_time_total
             totals[event.name] += (on_gpu if device == "cuda" else on_cpu) * 1e-6
     lost_s = on_device_us * 1e-6 - sum(totals.values())

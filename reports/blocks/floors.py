@@ -36,8 +36,9 @@ PASSES = {"ann.project_tiles": "pass 1", "ann.attend_tiles": "pass 2"}
 REST, WHOLE = "the rest", "all"
 PARTS = ("pass 1", REST, "pass 2", WHOLE)
 PARTED = (
-    "Pass 1 projects the map and sums it over the pyramid's cells, pass 2 is attention and all that follows; the rest "
-    "is of anchors alone, in training the way back too. Of sums of tiles empty places count."
+    "Pass 1 projects the map and sums it over the pyramid's cells, pass 2 is attention and what follows; the rest "
+    "is of anchors alone, a bottleneck's product with the map, in training the way back too. Of sums of tiles empty "
+    "places count."
 )
 UNCACHED = (
     "A floor leaves out what the second cache may hold of each operator's bytes; uncached, all of them come from "

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -192,6 +193,29 @@ def test_flash_says_why_it_does_not_take_values_of_another_width():
     block = implement(make("nb", value_channels=12), "sdpa-flash")
     with pytest.raises(UnavailableError, match="for these tensors on cpu"):
         block(*maps("nb"))
+
+
+def test_of_torch_s_reasons_those_of_the_kernel_that_was_asked_for_are_told(monkeypatch):
+    # What torch 2.11 says on an H200 of queries in float32.
+    said = (
+        "Memory efficient kernel not used because:",
+        "Memory Efficient attention has been runtime disabled.",
+        "Flash attention kernel not used because:",
+        "Expected query, key and value to all be of dtype: {Half, BFloat16}.",
+    )
+
+    def refuse(*_, **__):
+        for text in said:
+            warnings.warn(f"{text} (Triggered internally at sdp_utils.cpp:986.)", stacklevel=1)
+        msg = "No available kernel. Aborting execution."
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", refuse)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(UnavailableError) as told:
+            implement(make("nb"), "sdpa-flash")(*maps("nb"))
+    assert str(told.value).endswith(f"tensors on cpu ({said[-1]})")
 
 
 def test_an_error_that_is_not_about_kernels_stays_what_it_is(monkeypatch):

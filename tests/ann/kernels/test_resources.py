@@ -34,6 +34,18 @@ from ann.kernels.resources import COMPILED_SIZES, launches_of, resources_of
 launches = launches_of(BLOCKS["apnb"], COMPILED_SIZES[0], target=90, dtype=torch.bfloat16)
 print(json.dumps(asdict(resources_of(launches[-1], 90))))
 """
+FAR = """
+import json
+from dataclasses import asdict
+import torch
+from ann.catalogue import BLOCKS
+from ann.kernels.resources import launches_of, resources_of
+from ann.spec import Size
+launches = launches_of(BLOCKS["apnb-concat"], Size(width=2048, height=1024), target=90, dtype=torch.bfloat16)
+for launch in launches:
+    row = asdict(resources_of(launch, 90))
+    print(json.dumps({"is_far": launch.arguments.get("IS_FAR", False), **row}))
+"""
 
 
 def compiled(code, *arguments):
@@ -51,6 +63,12 @@ def test_attention_to_few_anchors_compiles_for_hopper():
     assert row["spilled_bytes"] == 0
     assert 32 <= row["registers"] <= 255
     assert 0 < row["shared_bytes"] <= SHARED_BYTES[90]
+
+
+@pytest.mark.slow
+def test_kernels_of_a_map_that_32_bits_cannot_address_compile():
+    rows = compiled(FAR)
+    assert {row["kernel"] for row in rows if row["is_far"]} >= {"project_tile", "attend_tile"}
 
 
 @pytest.mark.slow

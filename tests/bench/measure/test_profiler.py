@@ -91,6 +91,17 @@ def test_kernels_that_no_operator_launched_are_not_lost():
     assert tally(events, device="cuda")[UNATTRIBUTED] == pytest.approx(7e-6)
 
 
+@pytest.mark.parametrize("name", ["Activity Buffer Request", "cudaMalloc", "cuLaunchKernelEx"])
+def test_what_bears_an_operators_number_does_not_count_its_kernels_again(name):
+    # As torch 2.11 reports one product on an H200: the buffer has the number of `aten::mm`, and its kernel with it.
+    events = [
+        event("aten::mm", device_us=2681),
+        event(name, cpu_us=3029, device_us=2681),
+        event("sm80_xmma_gemm", device_us=2681, on="CUDA"),
+    ]
+    assert tally(events, device="cuda") == pytest.approx({"aten::mm": 2681e-6})
+
+
 def test_an_annotation_over_kernels_is_no_kernel():
     events = [
         event("aten::mm", device_us=5),
