@@ -27,13 +27,13 @@ class ArmReadings(Model):
     """Readings of one round by one clock, in the order of the turns: seconds of a call, or instructions, or bytes."""
 
     first: tuple[float, ...]
-    """Of the first arm."""
+    """First arm."""
     second: tuple[float, ...]
-    """Of the second arm."""
+    """Second arm."""
     control: tuple[float, ...]
-    """Of the first arm once more."""
+    """The first arm again."""
     planted: tuple[float, ...] = ()
-    """Of the first arm with work that was added on purpose, where there was such an arm."""
+    """The first arm with added work, if there was such a control."""
 
     @property
     def of_controls(self) -> dict[str, "ArmReadings"]:
@@ -49,73 +49,73 @@ class RoundRecord(Model):
     """One round: each arm in a fresh process."""
 
     order: str
-    """A letter for each turn: A the first arm, C the control, which is A again, B the second, P the planted."""
+    """One letter for each turn: A first arm, B second arm, C control (A again), P planted control."""
     readings: dict[ClockName, ArmReadings]
-    """By clock; the first decides."""
+    """Readings of each clock; the first clock decides."""
     load_average: float | None = None
-    """Of the last minute."""
+    """Load of the last minute."""
     memory: ArmReadings | None = None
-    """Bytes that a call of each arm added, where they were read."""
+    """Bytes that a call of each arm added, if read."""
 
 
 class ArmRecord(Model):
     """One side: what it was, what it needs, by how many calls a reading was taken, and what a time does not tell."""
 
     arm: str
-    """As the command line names it."""
+    """Name on the command line."""
     cell: str
-    """As a record's."""
+    """Id of the cell, as in a record."""
     launches: int = 1
     """Calls in a reading."""
     macs: int | None = None
-    """Multiply-adds of a call."""
+    """MACs of a call."""
     uncounted: str = ""
-    """Operators whose work is not in that, and their calls."""
+    """Operators that are not in `macs`, with their calls."""
     predicted_peak_bytes: int | None = None
-    """Everything that is alive at the peak."""
+    """Predicted: all live tensors at the peak."""
     predicted_increment_bytes: int | None = None
-    """What a call adds to inputs and parameters."""
+    """Predicted: what a call adds to inputs and parameters."""
     memory: MeasuredMemory | None = None
-    """As measured."""
+    """Measured memory."""
     caveats: tuple[str, ...] = ()
-    """What a time does not tell."""
+    """What the time does not show."""
 
 
 class TensorAgreement(Model):
     """How far one tensor of the second arm is from the first arm's."""
 
     name: str = ""
-    """Its path in what was returned, e.g. `['out']`."""
+    """Path in the returned value, e.g. `['out']`."""
     max_relative_error: float | None = None
-    """The largest difference over its largest value; None where it is another one, as `reason` says."""
+    """Largest difference divided by the largest value; None if the tensors can't be compared."""
     reason: str = ""
-    """Why there is no number; beside one, what it does not show."""
+    """Why there is no number, or what the number does not show."""
 
 
 class Agreement(Model):
     """How far the outputs of both arms are apart, with the same inputs and random numbers."""
 
     max_relative_error: float | None = None
-    """The largest difference of an output over its largest value; None where they can't be compared."""
+    """Largest difference of an output divided by its largest value; None if they can't be compared."""
     reason: str = ""
-    """Why they can't."""
+    """Why they can't be compared."""
     tensors: tuple[TensorAgreement, ...] = ()
-    """The outputs apart."""
+    """Each output tensor."""
     structures: tuple[str, str] = ("", "")
-    """What they were returned in."""
+    """Containers in which both arms returned them."""
 
 
 class CallsAgreement(Model):
     """How far apart is what both sides' calls have given, with the same weights and inputs."""
 
     groups: dict[str, tuple[TensorAgreement, ...]] = Field(default_factory=dict)
-    """Tensors by where they were found."""
+    """Tensors by where they come from."""
     structures: tuple[str, str] = ("", "")
-    """What the outputs were returned in."""
+    """Containers in which both sides returned the outputs."""
     kept: tuple[str, ...] = ()
-    """Constants that the head has of its own."""
+    """Constants of the head that it kept."""
     unlike: tuple[str, ...] = ()
-    """What it could not take of the base's, whose names or shapes it does not have."""
+    """Values of the base that the head could not take, since it has no such name or shape."""
 
     @property
     def remark(self) -> str:
@@ -141,9 +141,9 @@ class Comparison(Model):
     """Two arms by turns, or a failure with its reason."""
 
     schema_version: Literal[1] = 1
-    """Of this form."""
+    """Version of this format."""
     first: ArmRecord
-    """The arm that the other is held against."""
+    """The arm that serves as the reference."""
     second: ArmRecord
     """The arm that is judged."""
     size: str
@@ -155,31 +155,31 @@ class Comparison(Model):
     mode: Literal["eval", "train"] = "eval"
     """`eval` or `train`."""
     axes: dict[str, str | int | float]
-    """What else was fixed."""
+    """Further settings."""
     margin: float
-    """Share of a time that does not matter."""
+    """Share of the time that counts as no difference."""
     level: float
-    """Chance of a wrong verdict, shared by `comparisons`."""
+    """Probability of a wrong verdict, shared by `comparisons`."""
     comparisons: int = 1
-    """How many were asked for together."""
+    """Number of comparisons that share the level."""
     planted: float = 0.0
-    """Share of work that was added to the turns of a fourth arm; 0 where there was none."""
+    """Share of work added to the fourth arm, the planted control; 0 without one."""
     most_rounds: int | None = None
-    """After how many rounds it would have ended undecided; None, of old: it was looked at once, after the last."""
+    """Largest number of rounds; None in old records, which were evaluated once, after the last round."""
     rounds: tuple[RoundRecord, ...] = ()
-    """All that were made."""
+    """All rounds."""
     agreement: Agreement = Agreement()
-    """Whether both arms give the same."""
+    """Whether the outputs agree."""
     no_instructions: str = ""
     """Why instructions were not counted."""
     failure: Failure | None = None
     """Why there is no comparison."""
     environment: Environment | None = None
-    """Where it was made."""
+    """Machine and versions."""
     created_at: str = ""
-    """UTC, ISO 8601."""
+    """Time of writing: UTC, ISO 8601."""
     seconds: float = 0.0
-    """How long it took."""
+    """Duration."""
 
     @property
     def clocks(self) -> tuple[ClockName, ...]:
@@ -214,19 +214,19 @@ class Trials(Model):
     """How comparisons ended whose second arm truly takes `planted` longer, simulated or real."""
 
     noise: str
-    """Whose rounds they are."""
+    """Source of the noise."""
     is_real: bool = False
-    """Whether they were run, and not simulated."""
+    """Whether they were run, not simulated."""
     planted: float
     """Share by which the second arm is truly slower."""
     margin: float
-    """As a comparison's."""
+    """As in a comparison."""
     level: float
-    """As a comparison's."""
+    """As in a comparison."""
     most_rounds: int
-    """As a comparison's."""
+    """As in a comparison."""
     scatter: float
-    """By how much the rounds scatter, as a share."""
+    """Relative scatter of the rounds."""
     same: int
     """How many read SAME."""
     faster: int
@@ -236,9 +236,9 @@ class Trials(Model):
     inconclusive: int
     """How many read INCONCLUSIVE."""
     rounds: float
-    """Mean."""
+    """Mean number of rounds."""
     seconds: float | None = None
-    """Mean."""
+    """Mean duration."""
 
     @property
     def total(self) -> int:

@@ -12,33 +12,33 @@ class EstimateErrors(Model):
     """Kernels of one class on one device, and how far off estimates and floors of them are, as shares."""
 
     device: str
-    """Its name, or `all`."""
+    """Name of the device, or `all`."""
     of: str
     """Class of kernels."""
     kernels: int
-    """How many."""
+    """Number of kernels."""
     mean: float
     """Mean error of the estimate."""
     median: float
     """Median error."""
     bias: float
-    """Mean of the errors with their signs."""
+    """Mean of the signed errors."""
     covered: float
-    """Share of the kernels whose time lay in the interval."""
+    """Share of kernels whose time lies in the interval."""
     floor_mean: float
     """Mean error of the floor."""
     floor_median: float
     """Median error of the floor."""
     above: int
-    """How many floors were above the time."""
+    """Number of floors above the time."""
     reached_mean: float | None = None
-    """Mean error with the device's own ceilings; None where it has no large products and copies."""
+    """Mean error with the device's own ceilings; None if it has no large products and copies."""
     reached_median: float | None = None
-    """The median of these."""
+    """Median error with the device's own ceilings."""
     left_out: bool = False
-    """Whether the device had no part in the fit."""
+    """Whether the device was left out of the fit."""
     source: str = ""
-    """Where the times are from."""
+    """Source of the times."""
 
 
 def read_errors(path: Path) -> tuple[EstimateErrors, ...]:

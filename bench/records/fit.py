@@ -9,45 +9,45 @@ class PeakPart(Model):
     """Tensors of one shape that are alive at the peak."""
 
     operators: tuple[str, ...]
-    """Which made them."""
+    """The operators that made them."""
     shape: tuple[int, ...] = ()
-    """Their sides."""
+    """Their dimensions."""
     count: int
-    """How many."""
+    """Number of tensors."""
     size_bytes: int
-    """What they take together."""
+    """Total size."""
 
 
 class Fit(Model):
     """The largest map of an aspect ratio, and the most maps of a size, whose call fits on a device."""
 
     arm: str
-    """As the command line names it."""
+    """Name on the command line."""
     size: str
-    """That gives the aspect ratio, and of the batch."""
+    """Size that sets the aspect ratio, and for which `largest_batch` holds."""
     batch: int = 1
-    """Maps at once, for the largest size."""
+    """Batch for which `largest_size` holds."""
     mode: Literal["eval", "train"]
     """`eval` or `train`."""
     dtype: str
     """Number format."""
     device: str
-    """Its name."""
+    """Name of the device."""
     usable_bytes: int
     """What the allocator may reserve (`bench.analysis.usable_bytes`)."""
     workspace_bytes: int
-    """Bound of cuBLAS's workspaces with that version of torch."""
+    """Upper bound of cuBLAS's workspaces in that version of torch."""
     torch: str
     """Version of torch."""
     step: int
-    """Of width and height."""
+    """Step of width and height in the search."""
     largest_size: str | None = None
-    """None where nothing fits or nothing can be predicted (a module may take maps of one size alone)."""
+    """None if nothing fits or nothing can be predicted (a module may take a single map size)."""
     largest_batch: int | None = None
-    """0 where nothing fits, None where it can't be predicted."""
+    """0 if nothing fits, None if it can't be predicted."""
     peak_bytes: int | None = None
-    """Of the largest map."""
+    """Peak of the largest map."""
     parts: tuple[PeakPart, ...] = ()
-    """Of that peak, the largest first."""
+    """Parts of that peak, the largest first."""
     reason: str = ""
-    """Why nothing is said."""
+    """Why there is no answer."""

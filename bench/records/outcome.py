@@ -46,37 +46,37 @@ class Finding(Model):
     """One quantity of one cell on both sides."""
 
     cell: str
-    """As a person writes it, e.g. `apnb:fast 48x48 train`."""
+    """The cell in words, e.g. `apnb:fast 48x48 train`."""
     quantity: str
-    """What was compared, e.g. `MACs`."""
+    """What is compared, e.g. `MACs`."""
     kind: FindingKind
     """`exact` needs no clock."""
     verdict: FindingVerdict
-    """On the head."""
+    """The verdict on the head."""
     unit: str = ""
-    """Of both values."""
+    """Unit of the values."""
     before: Amount = None
-    """The base's value."""
+    """Value of the base."""
     after: Amount = None
-    """The head's value."""
+    """Value of the head."""
     ratio: float | None = None
-    """The head's over the base's."""
+    """Value of the head divided by that of the base."""
     low: float | None = None
-    """Lower end of its interval."""
+    """Lower end of the interval of the ratio."""
     high: float | None = None
-    """Upper end."""
+    """Upper end of the interval of the ratio."""
     reason: str = ""
-    """Why it is so."""
+    """Reason for the verdict."""
     before_rounds: tuple[float, ...] = ()
-    """Medians of the base's rounds."""
+    """Median of each round of the base."""
     after_rounds: tuple[float, ...] = ()
-    """Medians of the head's rounds."""
+    """Median of each round of the head."""
     launches: int = 1
     """Calls in a reading."""
     not_worse: bool = False
-    """INCONCLUSIVE, and yet shown not to be worse by the margin."""
+    """The verdict is INCONCLUSIVE, but the head is shown not to be worse by the margin."""
     was_worse: bool = False
-    """It read worse the first time alone."""
+    """It read worse in the first comparison only."""
 
     @property
     def is_worse(self) -> bool:
@@ -90,19 +90,19 @@ class Control(Model):
     name: str
     """`untouched` or `planted`."""
     cell: str
-    """Of which it was made."""
+    """The cell that it was made of."""
     expected: Literal["SAME", "SLOWER"]
-    """What it has to read."""
+    """The verdict that it has to read."""
     verdict: str
-    """What it read."""
+    """The verdict that it read."""
     ratio: float | None = None
-    """Of times."""
+    """Ratio of the times."""
     low: float | None = None
     """Lower end of its interval."""
     high: float | None = None
-    """Upper end."""
+    """Upper end of its interval."""
     reason: str = ""
-    """Why it read so."""
+    """Reason for the verdict."""
 
     @property
     def holds(self) -> bool:
@@ -114,36 +114,36 @@ class SideRecord(Model):
     """What was compared: as the user named it, and what that is."""
 
     name: str
-    """As the command line has it."""
+    """Name on the command line."""
     commit: str | None = None
-    """Its hash, `-dirty` if changed since."""
+    """Commit, with `-dirty` if files were changed."""
     environment: Environment | None = None
-    """Where it was run."""
+    """Machine and versions."""
 
 
 class Outcome(Model):
     """All that the gate found."""
 
     schema_version: Literal[1] = 1
-    """Of this form."""
+    """Version of this format."""
     base: SideRecord
-    """What the head is held against."""
+    """The revision that serves as the reference."""
     head: SideRecord
-    """What is judged."""
+    """The revision that is judged."""
     findings: tuple[Finding, ...] = ()
-    """One for each cell and quantity."""
+    """One entry for each cell and quantity."""
     controls: tuple[Control, ...] = ()
     """Comparisons whose verdict is known."""
     timed: bool = False
-    """Whether time and memory were to be measured."""
+    """Whether time and memory were requested."""
     rules: tuple[str, ...] = ()
-    """What was fixed beforehand."""
+    """Settings that were fixed beforehand."""
     created_at: str = ""
-    """UTC, ISO 8601."""
+    """Time of writing: UTC, ISO 8601."""
     seconds: float = 0.0
-    """How long it took."""
+    """Duration."""
     command: str = ""
-    """Which made it."""
+    """The command line that made it."""
 
     @property
     def undecided(self) -> str:

@@ -29,21 +29,21 @@ class Alike(Model):
     """Calls of one operator that are alike: how many, and what each does with operands of that number format."""
 
     calls: int
-    """How many."""
+    """Number of such calls."""
     macs: int = 0
-    """MACs of each."""
+    """MACs of one call."""
     flops: int = 0
-    """FLOPs of each."""
+    """FLOPs of one call."""
     moved_bytes: int = 0
-    """What each reads and writes."""
+    """What one call reads and writes."""
     dtype: str = "float32"
     """Number format of the operands."""
     products: tuple[tuple[int, int, int, int], ...] = ()
-    """Of matrix work: batch, rows, columns and depth of each product."""
+    """For matrix work: batch, rows, columns and depth of each product."""
     window: tuple[int, int, int, int] | None = None
-    """Sides of the output and of the kernel of a convolution without steps, gaps or groups."""
+    """For a convolution without stride, dilation or groups: height and width of output and kernel."""
     row_length: int | None = None
-    """Of a softmax or a layer norm."""
+    """For a softmax or a layer norm."""
 
 
 class Operator(Model):
@@ -65,7 +65,7 @@ class Operator(Model):
     torch_macs: int | None = None
     """By torch's own counter; None where it was not asked or has no formula."""
     alike: tuple[Alike, ...] = ()
-    """The calls apart, those that do nothing but name data left out."""
+    """The same calls, grouped by what they do; without calls that only name data."""
 
 
 def uncounted_calls(ledger: Iterable[Operator]) -> dict[str, int]:
@@ -83,25 +83,25 @@ class Counts(Model):
     """What a module holds and what one call of it does, without running it."""
 
     parameters: int
-    """Numbers in the parameters."""
+    """Number of parameters."""
     buffers: int
-    """Numbers in the buffers."""
+    """Number of values in buffers."""
     macs: int
     """Multiply-adds of matrix work."""
     flops: int
     """Two per MAC, and the element-wise work (softmax, norm, pooling, interpolation)."""
     ledger: tuple[Operator, ...] = ()
-    """The operators that were called."""
+    """All operators that were called."""
     analytic_macs: int | None = None
-    """The same by the closed form of a block of ours."""
+    """MACs by the closed form, for blocks of ours."""
     small_macs: int | None = None
-    """Our count of a small copy, on which fvcore was asked."""
+    """Our count of a small copy, which fvcore counted as well."""
     fvcore_macs: int | None = None
-    """What fvcore counts of that small copy."""
+    """fvcore's count of that small copy."""
     paper_operations: int | None = None
     """The count by the released script's rules, where they apply."""
     disputed: str = ""
-    """Where another counter disagrees, and by how much."""
+    """Which other counter disagrees, and by how much."""
 
     @property
     def torch_macs(self) -> int | None:
@@ -119,34 +119,34 @@ class LiveTensor(Model):
     """A tensor that was alive at the peak, and the operator and module that made it."""
 
     operator: str
-    """Which made it."""
+    """The operator that made it."""
     module: str
-    """In which it was made."""
+    """The module that made it."""
     shape: tuple[int, ...]
-    """Its sides."""
+    """Its dimensions."""
     dtype: str
     """Its number format."""
     size_bytes: int
-    """What it takes."""
+    """Its size."""
 
 
 class PredictedMemory(Model):
     """Peak of the live tensors, from the dispatch of one call on fake tensors; without workspaces."""
 
     peak_bytes: int
-    """Everything that is alive at the peak."""
+    """All live tensors at the peak."""
     increment_bytes: int
     """What the call adds to inputs and parameters."""
     input_bytes: int
-    """The inputs."""
+    """Size of the inputs."""
     parameter_bytes: int
-    """Parameters and buffers."""
+    """Size of parameters and buffers."""
     peak_operator: str
     """The operator in which the peak is reached."""
     live: tuple[LiveTensor, ...] = ()
     """Tensors that are alive at the peak, the largest first."""
     by_module: dict[str, int] = Field(default_factory=dict)
-    """Bytes at the peak by the module that made them."""
+    """Bytes at the peak, by the module that made them."""
     paper_bytes: int | None = None
     """The figure by the released script's procedure."""
     device: Literal["cpu", "cuda"] | None = None
@@ -163,17 +163,17 @@ class MeasuredMemory(Model):
     """Peak of one executed call over what stood before it (inputs and parameters in place)."""
 
     requested_bytes: int | None = None
-    """On CUDA: what the tensors asked for."""
+    """CUDA: bytes that tensors requested."""
     allocated_bytes: int | None = None
-    """On CUDA: what the allocator gave."""
+    """CUDA: bytes that the allocator gave out."""
     reserved_bytes: int | None = None
-    """On CUDA: what the allocator took from the driver."""
+    """CUDA: bytes that the allocator took from the driver."""
     driver_bytes: int | None = None
-    """On CUDA: by how much the device's free memory fell; None where other processes were on it."""
+    """CUDA: by how much the free memory of the device fell; None if other processes were using it."""
     high_water_bytes: int | None = None
-    """On a processor: by how much the high-water mark of the process rose."""
+    """CPU: by how much the high-water mark of the process rose."""
     resolution_bytes: int | None = None
-    """How much of that may be missing, since the kernel adds up pages by many."""
+    """CPU: how much of that may be missing, since the kernel updates its counters in batches."""
     paper_bytes: int | None = None
     """The figure by the released script's procedure."""
 
@@ -191,83 +191,83 @@ class Timing(Model):
     """Samples of one clock."""
 
     clock: Literal["cuda-events", "cuda-graph", "process", "wall"]
-    """Which: events or a graph on a GPU, processor time of all threads, or wall time."""
+    """CUDA events, a CUDA graph, processor time of all threads, or wall time."""
     cache: Literal["hot", "cold"] = "hot"
-    """`cold`: the cache was flushed before each call."""
+    """`cold`: the GPU's cache was flushed before each call."""
     samples_s: tuple[float, ...]
-    """Time of one call, each over `launches` calls."""
+    """Time of one call in each sample, as the mean over `launches` calls."""
     launches: int = 1
     """Calls in a sample."""
     warmup_s: float = 0.0
-    """How long calls were made before the first sample."""
+    """Duration of the warm-up."""
     steady: bool = True
-    """Whether the warm-up became steady."""
+    """Whether times became steady during the warm-up."""
     host_bound: bool = False
-    """Whether a GPU waited for the host, so that the time is the host's."""
+    """Whether the GPU waited for the host, so that the time is that of the host."""
     rejected: tuple[int, ...] = ()
     """Indexes of samples whose GPU clock was low or throttled; they stay in `samples_s`."""
     sm_clocks_mhz: tuple[int, ...] = ()
     """Clock of the GPU at each sample."""
     throttle_reasons: tuple[str, ...] = ()
-    """Why the driver slowed it."""
+    """Why the driver lowered the clock."""
     floor_s: float | None = None
-    """Of old records."""
+    """In old records only."""
     notes: tuple[str, ...] = ()
     """What could not be had, e.g. a graph that would not be captured."""
     caveats: tuple[str, ...] = ()
-    """What the call does that its time does not tell, e.g. that it returns its input."""
+    """What the call does that the time does not show, e.g. that it returns its input."""
 
 
 class OperatorTime(Model):
     """Time of all calls of one operator in each of several runs, from the profiler."""
 
     name: str
-    """As the profiler calls it."""
+    """Name in the profiler."""
     group: str
-    """What kind of work it is."""
+    """Kind of work."""
     samples_s: tuple[float, ...]
-    """One run each."""
+    """Total time of its calls in each run."""
 
 
 class Accuracy(Model):
     """What a trained network said of every pixel of a set, and how it was trained."""
 
     dataset: str
-    """Name of the data set."""
+    """Data set."""
     split: str
-    """Part of it that was evaluated."""
+    """The part of the data set that was evaluated."""
     classes: tuple[str, ...]
-    """Their names, in the order of the matrix."""
+    """Names of the classes, in the order of the matrix."""
     confusion: tuple[tuple[int, ...], ...]
-    """A row for the true class and a column for the predicted one, in pixels; ignored ones are not in it."""
+    """Pixels, with a row for each true class and a column for each predicted one; ignored pixels are not counted."""
     iterations: int
-    """Steps of the training."""
+    """Training steps."""
     train_images: int
-    """Images that it was trained on."""
+    """Number of training images."""
     losses: tuple[tuple[int, float], ...] = ()
-    """(iteration, loss), sampled."""
+    """(iteration, loss), at intervals."""
     images_per_s: tuple[float, ...] = ()
-    """Of all processes together, sampled."""
+    """Training speed of all processes together, at intervals."""
     step_time_s: tuple[float, ...] = ()
-    """Of an iteration, at the same places."""
+    """Time of one iteration, at the same intervals."""
     protocol: str = ""
-    """How it was evaluated, by name."""
+    """Name of the evaluation protocol."""
     backbone: str = ""
     """Name of the backbone."""
     groups: dict[str, tuple[int, ...]] = Field(default_factory=dict)
-    """Classes that the data set tells apart, by their indexes, e.g. those that need a cue from far away."""
+    """Classes that the data set puts together, by index, e.g. those that need a cue from far away."""
     empty_crops: int = 0
     """Crops without a labelled pixel, which added nothing to the loss."""
     image_confusions: str = ""
-    """Matrices of the images in their order, packed (`ImageConfusions.unpack`); they sum to `confusion`."""
+    """The matrix of each image, packed (`ImageConfusions.unpack`); their sum is `confusion`."""
     features: Literal["trained", "frozen"] = "trained"
-    """Whether the backbone was trained, or kept as it was `pretrained`."""
+    """Whether the backbone was trained, or kept `frozen`."""
     pretrained: str | None = None
     """Weights of the backbone; None for random ones."""
     precision: str = ""
-    """What the training computed in."""
+    """Number format of the training."""
     notes: tuple[str, ...] = ()
-    """On the file of weights, where they came from one."""
+    """Notes on the checkpoint file."""
 
     @model_validator(mode="after")
     def _is_square(self) -> Self:
@@ -289,51 +289,51 @@ class Checksum(Model):
     """What an output tensor holds, in a few numbers; values that are not finite are left out of them."""
 
     name: str = ""
-    """Its path in what was returned."""
+    """Path in the returned value."""
     form: str = ""
-    """Its type and shape in words; empty in old records."""
+    """Type and shape in words; empty in old records."""
     shape: tuple[int, ...]
-    """Of complex numbers with a last side of two."""
+    """Dimensions; complex numbers have a last dimension of two."""
     mean: float
-    """Of the values."""
+    """Mean of the values."""
     spread: float
-    """Their root mean square."""
+    """Root mean square of the values."""
     mix: float
-    """Their mean with a sign each from a fixed sequence, so that values which changed places are noticed."""
+    """Mean with fixed pseudo-random signs, which changes if values change places."""
     largest: float
-    """The largest value without sign."""
+    """Largest absolute value."""
     not_finite: int = 0
-    """How many values are NaN or infinite."""
+    """Number of NaN and infinite values."""
 
 
 class ToolCount(Model):
     """What another counter says of the same call, in its own unit, or the reason why it says nothing."""
 
     tool: str
-    """Name of the package."""
+    """Package."""
     version: str | None = None
-    """Its version."""
+    """Version of the package."""
     unit: Literal["MAC", "FLOP"] = "MAC"
-    """What it counts."""
+    """Unit of the count."""
     reported: int | None = Field(default=None, le=2**63)
-    """Its count."""
+    """The count."""
     reason: str | None = None
-    """Why it has none."""
+    """Why there is no count."""
 
 
 class Ceiling(Model):
     """What a machine reaches in one respect: a copy in its memory, or a product of square matrices."""
 
     kind: Literal["copy", "product"]
-    """Which."""
+    """What was timed."""
     dtype: str = "float32"
     """Number format."""
     amount: int = 0
-    """What one call does: bytes read and written of a copy, FLOPs of a product."""
+    """Work of one call: bytes read and written for a copy, FLOPs for a product."""
     timing: Timing | None = None
     """Time of a call."""
     reason: str | None = None
-    """Why it can't be had."""
+    """Why there is none."""
 
 
 class Measures(Model):
@@ -342,28 +342,28 @@ class Measures(Model):
     counts: Counts | None = None
     """Parameters and operations."""
     predicted: PredictedMemory | None = None
-    """Memory, predicted."""
+    """Predicted memory."""
     memory: MeasuredMemory | None = None
-    """Memory, measured."""
+    """Measured memory."""
     timings: tuple[Timing, ...] = ()
-    """Time, by one clock each."""
+    """Measured time, one entry for each clock."""
     operations: tuple[OperatorTime, ...] = ()
-    """Time by operator."""
+    """Measured time by operator."""
     readings: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     """Samples of further probes in base units, the unit in the key, e.g. {"energy_j": (0.5, 0.6)}."""
     accuracy: Accuracy | None = None
-    """Of a training or a checkpoint."""
+    """Result of a training, or of a checkpoint."""
     kernels: tuple[str, ...] = ()
     """Attention operators that ran, with the kernels below them, the most frequent first."""
     # On file it has the name that it had at first.
     counters: tuple[ToolCount, ...] = Field(
         default=(), validation_alias=AliasChoices("rivals", "counters")
     )
-    """What other tools count; `rivals` on file, as they were called at first."""
+    """Counts by other tools; on file the field is called `rivals`, as at first."""
     outputs: tuple[Checksum, ...] = ()
     """Checksums of what a call returned."""
     ceilings: tuple[Ceiling, ...] = ()
-    """What the machine reaches."""
+    """The fastest copy and matrix products that this machine reaches."""
     printed: dict[str, float] = Field(default_factory=dict)
     """A document's numbers as it prints them, the unit in the key, e.g. {"memory_mb": 609}."""
 
@@ -378,54 +378,54 @@ class Environment(Model):
     device: Literal["cpu", "cuda", "meta"]
     """Kind of device."""
     device_name: str
-    """As processor or driver call it."""
+    """Name of the processor or GPU."""
     cores: int
-    """Logical processors that the process may use."""
+    """Logical processors available to the process."""
     threads: int
-    """That torch used."""
+    """Threads that torch used."""
     memory_bytes: int
-    """Of the device, in all."""
+    """Total memory of the device."""
     os: str
     """Operating system."""
     python: str
-    """Version."""
+    """Version of Python."""
     torch: str
-    """Version."""
+    """Version of torch."""
     packages: dict[str, str] = Field(default_factory=dict)
-    """Versions of other packages on which readings depend."""
+    """Versions of other packages that affect readings."""
     cuda: str | None = None
-    """Version that torch was built for."""
+    """CUDA version that torch was built for."""
     cudnn: str | None = None
-    """Version."""
+    """Version of cuDNN."""
     driver: str | None = None
-    """Version of NVIDIA's driver."""
+    """Version of the NVIDIA driver."""
     compute_capability: str | None = None
-    """Of the GPU, e.g. `9.0`."""
+    """Compute capability of the GPU, e.g. `9.0`."""
     flags: dict[str, str] = Field(default_factory=dict)
-    """torch's switches for precision and choice of kernels, and environment variables that change them."""
+    """Switches of torch and environment variables that affect precision or the choice of kernels."""
     commit: str | None = None
-    """Of the suite, `-dirty` if changed since."""
+    """Commit of the suite, with `-dirty` if files were changed."""
     code: str | None = None
-    """Digest of the code on which the record depends; where it changes, a cell is measured again."""
+    """Digest of the code that the record depends on; when it changes, the cell is measured again."""
     load_average: float | None = None
-    """Of the last minute, before the run."""
+    """Load of the last minute before the run."""
 
 
 class Document(Model):
     """Where a published number stands."""
 
     title: str
-    """Of the document."""
+    """Title of the document."""
     table: str
-    """As it is numbered there."""
+    """Number of the table."""
     row: str
-    """As it is called there."""
+    """Name of the row."""
     device: str | None = None
-    """On which it was measured."""
+    """Device that the document names."""
     note: str | None = None
-    """What else the document says of it."""
+    """Further remarks of the document."""
     protocols: dict[str, str] = Field(default_factory=dict)
-    """How its accuracies were evaluated, by their printed names."""
+    """How its accuracies were evaluated, by the names that it prints."""
 
 
 FailureKind = Literal["out-of-memory", "foreseen", "timeout", "unavailable", "import", "error"]
@@ -435,18 +435,18 @@ class Failure(Model):
     """Why a cell has no reading."""
 
     kind: FailureKind
-    """`foreseen`: it can't fit, so it was not tried; `unavailable`: the device or a package lacks what it needs."""
+    """`foreseen`: predicted not to fit, so not tried; `unavailable`: the device or a package lacks what it needs."""
     reason: str
-    """In a sentence."""
+    """The reason, in a sentence."""
     needs_bytes: int | None = None
-    """Of memory, where that was the reason."""
+    """Memory that it needs, if that was the reason."""
 
 
 class Record(Model):
     """One cell's outcome: measures, or a failure with its reason (and the measures taken before it)."""
 
     schema_version: Literal[1] = 1
-    """Of this form."""
+    """Version of this format."""
     source: Literal["measured", "predicted", "published"]
     """`measured` by a run, `predicted` without one, `published` in a document."""
     experiment: str
@@ -456,7 +456,7 @@ class Record(Model):
     subject: str
     """Block or network, by name or as `package.module:factory`."""
     axes: dict[str, str | int | float]
-    """What tells its row from others in the experiment's table."""
+    """The coordinates of its row in the experiment's table, by name."""
     size: str
     """Of the map or image, WIDTHxHEIGHT."""
     batch: int = 1
@@ -468,21 +468,21 @@ class Record(Model):
     protocol: Literal["strict", "paper"] = "strict"
     """`strict` is this suite's, `paper` repeats what the released scripts did."""
     implementation: str = "plain"
-    """`plain` as the documents have it, or another way to compute the same."""
+    """`plain` follows the documents; others compute the same in another way, e.g. `fast`."""
     input_gradient: bool = False
-    """Whether a step of training made gradients of the maps that came in, too."""
+    """Whether a training step also computed gradients of the input maps."""
     measures: Measures = Field(default_factory=Measures)
-    """What was read."""
+    """The readings."""
     failure: Failure | None = None
     """Why there is no reading."""
     environment: Environment | None = None
-    """Where it was taken."""
+    """Machine and versions."""
     document: Document | None = None
-    """Where a published number stands."""
+    """Where a published number is printed."""
     created_at: str = ""
-    """UTC, ISO 8601."""
+    """Time of writing: UTC, ISO 8601."""
     command: str = ""
-    """Which made it."""
+    """The command line that made it."""
 
 
 def read_records(path: Path) -> tuple[Record, ...]:

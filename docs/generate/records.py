@@ -5,6 +5,7 @@ import importlib
 import inspect
 import itertools
 import json
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -102,7 +103,7 @@ def _field(model: type[Any], name: str, field: Any, meanings: Mapping[str, str])
     )
     kind = f"{kind_of(field.annotation)}{f', in {unit}' if unit else ''}{default}"
     anchor = f"{model.__name__.lower()}-{name}"
-    meaning = " ".join(meanings[name].split())
+    meaning = re.sub(r"\bNone\b", "null", " ".join(meanings[name].split()))
     return f"`{name}`{{ #{anchor} }} &nbsp; <small>{kind}</small>\n:   {meaning}\n"
 
 
