@@ -18,7 +18,7 @@ from bench.records import (
 )
 from reports import blocks, crossover, model, training
 from reports.agreement import agreement_tables
-from reports.audit import audit_table
+from reports.audit import audit_tables, claim_figures
 from reports.gate import compare_files, comparison_tables
 from reports.model import Chapter, Column, Field, Figure, Frame, Section, Table, build_frame
 from reports.overview import overview_sections
@@ -55,9 +55,11 @@ def build_report(path: Path) -> RecordReport:
     records = () if path.name == COMPARISONS_FILE else read_records(path)
     if records:
         frame = build_frame(records)
+        tables = (*audit_tables(frame), *report_tables(frame), *compared)
+        figures = report_figures(frame, path if path.is_dir() else path.parent)
         report = RecordReport(
-            (audit_table(frame), *report_tables(frame), *compared),
-            report_figures(frame, path if path.is_dir() else path.parent),
+            tables,
+            (*figures, *claim_figures(tables)),
             overview_sections(frame, comparisons),
             source_tables(records),
         )
