@@ -7,6 +7,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from bench import shell
 from bench.analysis import Datasheet
 from bench.records import (
     COMPARISONS_FILE,
@@ -50,6 +51,7 @@ class RecordReport:
 
 def build_report(path: Path) -> RecordReport:
     """Make everything that the records of a folder, or of one file, support; without any it is a ValueError."""
+    shell.require_path(path, "a .jsonl file or a folder that holds some records")
     comparisons = read_comparisons(path)
     compared = comparison_tables(comparisons)
     records = () if path.name == COMPARISONS_FILE else read_records(path)
