@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import reports
 from ann.spec import look_up
-from bench import cli, shell, training
+from bench import called, cli, shell, training
 from experiments import machine
 from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, SETTLING, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bench.records import Record
     from bench.run import Progress
 
-PROGRAM = "python -m bench.ablations"
+PROGRAM = called("ablations")
 REPORT = "report"
 NAMES = (*EXPERIMENTS, *TRAININGS)
 # Where records go; what is only to show that it works does not lie beside results.

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import reports
 from ann.catalogue import BLOCKS
 from ann.spec import Size
-from bench import cli, shell
+from bench import called, cli, shell
 from bench.analysis import DEVICES, ROUNDS, USUAL_DEVICES, decide_comparison, find_device
 from experiments import gallery, machine, select, variants
 from experiments.spec import Cell, Job, OwnModule, Protocol
@@ -39,7 +39,7 @@ from experiments.spec import Cell, Job, OwnModule, Protocol
 if TYPE_CHECKING:
     from bench.records import Comparison, Fit, Record
 
-PROGRAM = "python -m bench.efficiency"
+PROGRAM = called("efficiency")
 BUDGETS_S = {"cpu": 75.0, "cuda": 6.0, "meta": 0.0}
 DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
 # What a comparison fixes beforehand, and what does not go with one.

@@ -22,14 +22,14 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from bench import cli, gpu_tests, run, shell, training
+from bench import called, cli, gpu_tests, run, shell, training
 from bench.records import Record
 from experiments import machine, reference
 from experiments.reference import Step
 from experiments.spec import Job, Measurement, TrainingJob
 from experiments.training import Setting
 
-PROGRAM = "python -m bench.reference"
+PROGRAM = called("reference")
 # Of the whole time, for the tests and for one cell.
 TESTS_SHARE = 0.4
 CELL_SHARE = 0.25

@@ -20,12 +20,12 @@ from pathlib import Path
 import reports
 from ann.catalogue import BLOCKS
 from ann.spec import unknown
-from bench import cli, shell
+from bench import called, cli, shell
 from bench.analysis import LEVEL, ROUNDS
 from bench.records import Outcome
 from bench.regression import DEFAULT_BLOCKS, SideError, make_plan, run_gate
 
-PROGRAM = "python -m bench.regress"
+PROGRAM = called("regress")
 HISTORY = "history"
 
 
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SideError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
         return shell.UNDECIDED
-    command = shlex.join(["python", "-m", "bench.regress", *given])
+    command = f"{PROGRAM} {shlex.join(given)}"
     _report(outcome.model_copy(update={"command": command}), options.out)
     return outcome.status
 

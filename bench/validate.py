@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import reports
 from ann.spec import Size
-from bench import cli, shell
+from bench import called, cli, shell
 from bench.analysis import PLANTED, ROUNDS
 from experiments import select
 
 if TYPE_CHECKING:
     from bench.records import EstimateErrors
 
-PROGRAM = "python -m bench.validate"
+PROGRAM = called("validate")
 HARNESS_FILE = "harness.jsonl"
 # Comparisons of equal arms on known machines.
 NOISE = Path(reports.__file__).parent / "reference" / "noise"
@@ -168,7 +168,7 @@ def _errors(options: Namespace) -> "Sequence[EstimateErrors]":
             raise ValueError(msg)
         errors = reports.call_errors(records.read_records(options.timings))
         if not errors:
-            msg = f"{str(options.timings)!r} has no times on a known GPU beside predictions; see bench.reference"
+            msg = f"{str(options.timings)!r} has no times on a known GPU beside predictions; see {called('reference')}"
             raise ValueError(msg)
         return errors
     kernels = estimate.read_timings(options.timings)

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import shell
+from bench import called, shell
 
 if TYPE_CHECKING:
     from reports.report import RecordReport
 
-PROGRAM = "python -m reports"
+PROGRAM = called("report")
 WRITTEN_FORMATS = ("markdown", "latex", "csv", "html")
 REPORT_FORMATS = ("terminal", *WRITTEN_FORMATS)
 HINT = """\

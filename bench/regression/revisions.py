@@ -141,6 +141,13 @@ def link(root: Path, links: Path) -> Path:
     return links
 
 
+def link_harness(folder: Path) -> Path:
+    """Fill a folder with links to the harness, without what lies beside it: a library, or all that is installed."""
+    for name in HARNESS:
+        (folder / name).symlink_to(HARNESS_ROOT / name)
+    return folder
+
+
 def interpreter(root: Path, top: Path, *, name: str) -> str:
     """The running interpreter where a checkout wants the same packages as the working tree; else one of its own.
 
