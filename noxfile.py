@@ -187,9 +187,11 @@ def main_job(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Install the library from its wheel, alone, and build with it."""
+    """Install the wheel: the library alone, then the command beside a project with folders of our names."""
     session.install(".")
     session.run("python", "-I", "tests/installed_alone.py")
+    session.install(".[bench]")
+    session.run("python", "-I", "tests/installed_beside.py")
 
 
 @nox.session

@@ -12,7 +12,7 @@ from torch import nn
 from ann.attention import CHUNK_BYTES, KERNELS, Attention, attend_fused, attend_in_chunks
 from ann.blocks import Disentangled, NonLocal, rewrite_blocks
 from ann.layers import share
-from ann.spec import Implementation, Mode, UnavailableError
+from ann.spec import Implementation, Mode, UnavailableError, unknown
 
 
 def implement(
@@ -45,7 +45,7 @@ def implement(
     """
     if implementation not in get_args(Implementation):
         allowed = ", ".join(get_args(Implementation))
-        msg = f"implementation {implementation!r} is unknown; allowed are {allowed}"
+        msg = unknown("implementation", implementation, allowed.split(", "))
         raise ValueError(msg)
     if implementation == "onnxruntime":
         msg = (

@@ -46,7 +46,7 @@ def unknown(what: str, given: str, allowed: Collection[str]) -> str:
 def look_up(what: str, name: str, table: Mapping[str, Entry]) -> Entry:
     """Return the entry of that name; an unknown one is a ValueError that says what is allowed."""
     if name not in table:
-        msg = f"unknown {what} {name!r}; allowed are {', '.join(table)}"
+        msg = unknown(what, name, table)
         raise ValueError(msg)
     return table[name]
 
@@ -88,7 +88,7 @@ class Size:
 
 def _check_allowed(field: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        msg = f"{field}={value!r} is unknown; allowed are {', '.join(allowed)}"
+        msg = unknown(field, value, allowed)
         raise ValueError(msg)
 
 

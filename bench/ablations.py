@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import reports
-from bench import cli, training
+from ann.spec import look_up
+from bench import called, cli, shell, training
 from experiments import machine
 from experiments.catalogue import BEYOND, EXPERIMENTS, PAPER, SETTLING, TRAININGS
 from experiments.recipes import BUDGETS, RECIPES
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from bench.records import Record
     from bench.run import Progress
 
-PROGRAM = "python -m bench.ablations"
+PROGRAM = called("ablations")
 REPORT = "report"
 NAMES = (*EXPERIMENTS, *TRAININGS)
 # Where records go; what is only to show that it works does not lie beside results.
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_folder(options.out, smoke=options.budget == "smoke")
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         with cli.locked(options.out):
-            run_experiments(chosen, options)
+            failed = cli.status_of(run_experiments(chosen, options))
     else:  # this is one of torchrun's processes, of which one writes
         from bench import run  # as in other functions, not for --help
 
@@ -108,10 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         writes = os.environ.get("RANK", "0") == "0"
         with cli.locked(options.out) if writes else nullcontext():
             if not run.run_under_torchrun(cells, options.out, device=options.device):
-                return 0
+                return shell.DONE
+            failed = shell.DONE  # a process that fails ends all of them
     status = reports.write_report(options.out, options.out / REPORT)
     sys.stdout.write(f"{options.out / REPORT / 'index.html'}\n")
-    return status
+    return status or failed
 
 
 def check_folder(out: Path, *, smoke: bool) -> None:
@@ -141,6 +143,10 @@ def setting_of(options: Namespace) -> Setting:
             "recipe"
         )
         raise ValueError(msg)
+    if options.backbone is not None:
+        from ann.backbones import BACKBONES  # brings torch, not for --help
+
+        look_up("backbone", options.backbone, BACKBONES)
     # Workers of a cluster run in folders of their own.
     if options.root:
         chosen["root"] = str(Path(options.root).absolute())
@@ -194,7 +200,7 @@ def experiments(options: Namespace) -> tuple[Experiment, ...]:
     return tuple(map(shrink, chosen)) if options.budget == "smoke" else chosen
 
 
-def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> None:
+def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> "tuple[Record, ...]":
     """Predict all cells, train what is trained, then measure one cell after the other, under one progress bar."""
     from bench import run
 
@@ -222,7 +228,7 @@ def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> No
         run.Stage("measured", alone),
     )
     followed = _published(records, run.Progress(stages), options)
-    cli.follow(followed, total=len(cells) + len(alone) + len(trained), show=_trained)
+    return cli.follow(followed, total=len(cells) + len(alone) + len(trained), show=_trained)
 
 
 def _published(
@@ -252,4 +258,4 @@ def _trained(records: "Sequence[Record]") -> "RenderableType":
 
 
 if __name__ == "__main__":
-    cli.guarded(PROGRAM, main)
+    shell.guarded(PROGRAM, main)

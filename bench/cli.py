@@ -1,16 +1,15 @@
 """Command-line parts that the entry points share: options, errors of one line, progress on standard error."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from ann.spec import Size
-from bench import completion
-from experiments import select, variants
+from bench import completion, shell
+from experiments import machine, select, variants
 from experiments.spec import Dtype, Layout, Mode
 from experiments.training import DATASETS
 
@@ -33,8 +32,8 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and exit status 2."""
+class Parser(shell.CommandParser):
+    """A parser of our commands: shared options, and names that a shell completes."""
 
     def __init__(
         self, prog: str, document: str, texts: Mapping[str, str], settings: Options
@@ -55,10 +54,6 @@ class Parser(argparse.ArgumentParser):
         """Parse, or tell the shell what could come next."""
         completion.offer(self)
         return super().parse_args(*given, **options)
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and nothing else."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def size(text: str) -> Size:
@@ -121,23 +116,27 @@ SHARED_TEXTS = {
 }
 
 
-def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoReturn:
-    """Run an entry point; a wrong input ends with one line and status 2, an interruption with 130."""
-    try:
-        status = main(None)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"{program}: error: {error}\n")
-        status = 2
-    except KeyboardInterrupt:
-        kept = "finished records are kept, call again to go on"
-        sys.stderr.write(f"{program}: interrupted; {kept}\n")
-        status = 130
-    raise SystemExit(status)
+# Kinds of failures that are answers: what a device lacks or is too small for.
+ANSWERS = ("foreseen", "unavailable")
+
+
+def status_of(records: "Iterable[Record]", *, answers: Sequence[str] = ANSWERS) -> int:
+    """Exit status of what was measured, or else predicted: FAILED where a row failed otherwise than by an answer.
+
+    UNDECIDED where there are rows and not one of them has a reading.
+    """
+    rows = tuple(records)
+    kinds = [row.failure.kind for row in rows if row.failure is not None]
+    if any(kind not in answers for kind in kinds):
+        return shell.FAILED
+    ran = [row for row in rows if row.source == "measured" and row.experiment != machine.NAME]
+    no_reading = rows and all(row.failure is not None for row in ran or rows)
+    return shell.UNDECIDED if no_reading else shell.DONE
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Path]:
-    """Make a folder for records and keep other runs out of it.
+def locked(folder: Path, *, goes_on: bool = True) -> Iterator[Path]:
+    """Make a folder for records and keep other runs out of it; `goes_on` says whether a second call does there.
 
     Two runs that write into one folder would measure everything twice, and each while the other does.
     The lock is the operating system's and goes with the process, however it ends.
@@ -161,7 +160,8 @@ def locked(folder: Path) -> Iterator[Path]:
         msg = f"folder {str(folder)!r} can't be written ({error.strerror}); pass another with --out"
         raise ValueError(msg) from error
     try:
-        yield folder
+        with shell.keeps_records(folder, goes_on=goes_on):
+            yield folder
     finally:
         lock.release()
 

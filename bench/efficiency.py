@@ -31,15 +31,15 @@ from typing import TYPE_CHECKING, Any, get_args
 import reports
 from ann.catalogue import BLOCKS
 from ann.spec import Size
-from bench import cli
-from bench.analysis import DEVICES, ROUNDS, USUAL_DEVICES, find_device
+from bench import called, cli, shell
+from bench.analysis import DEVICES, ROUNDS, USUAL_DEVICES, decide_comparison, find_device
 from experiments import gallery, machine, select, variants
 from experiments.spec import Cell, Job, OwnModule, Protocol
 
 if TYPE_CHECKING:
     from bench.records import Comparison, Fit, Record
 
-PROGRAM = "python -m bench.efficiency"
+PROGRAM = called("efficiency")
 BUDGETS_S = {"cpu": 75.0, "cuda": 6.0, "meta": 0.0}
 DEFAULT_BLOCKS = ("nb", "apnb", "apnb-concat")
 # What a comparison fixes beforehand, and what does not go with one.
@@ -194,7 +194,7 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
     everything = (*predicted, *measured)
     _say_what_is_old(measured, began=began, out=options.out)
     _print(everything, report(everything)[first_table:], options.format)
-    return max(_strict_status(options, _uncounted(predicted)), _status(everything))
+    return _strict_status(options, _uncounted(predicted)) or cli.status_of(everything)
 
 
 def _follow(
@@ -207,12 +207,6 @@ def _follow(
     places = {cell.id: place for place, cell in enumerate(asked)}
     found = cli.follow(records, **options)
     return tuple(sorted(found, key=lambda record: places.get(record.cell, -1)))
-
-
-def _status(rows: "Sequence[Record]") -> int:
-    """1 where a row failed; what a device lacks or is too small for is an answer."""
-    answers = ("foreseen", "unavailable")
-    return int(any(row.failure is not None and row.failure.kind not in answers for row in rows))
 
 
 def _budgeted(
@@ -253,12 +247,12 @@ def _predict(options: Namespace) -> int:
         predicted = _follow(start, total=len(measurements), asked=measurements)
     if options.gallery:
         _print(predicted, reports.gallery_report(predicted, chosen), options.format)
-        return max(_strict_status(options, _uncounted(predicted)), _status(predicted))
+        return _strict_status(options, _uncounted(predicted)) or cli.status_of(predicted)
     axes = [dict(cell.axes) for cell in measurements]
     kept = read_records(options.out / run.RECORDS_FILE)
     measured = [item for item in kept if item.axes in axes and item.source == "measured"]
     _print(predicted, reports.prediction_report((*predicted, *measured), chosen), options.format)
-    return max(_strict_status(options, _uncounted(predicted)), _status(predicted))
+    return _strict_status(options, _uncounted(predicted)) or cli.status_of(predicted)
 
 
 def _fit(options: Namespace) -> int:
@@ -278,7 +272,8 @@ def _fit(options: Namespace) -> int:
             fits.extend(predict.find_fits(cell, chosen))
             step(f"{cell.subject} {cell.mode} {cell.dtype}")
     _print(fits, reports.fit_report(fits), options.format)
-    return int(any(fit.largest_size is None and fit.largest_batch is None for fit in fits))
+    lacking = any(fit.largest_size is None and fit.largest_batch is None for fit in fits)
+    return shell.FAILED if lacking else shell.DONE
 
 
 def _require_usual(options: Namespace, names: Sequence[str], of: str) -> None:
@@ -325,7 +320,7 @@ def pairs(options: Namespace) -> tuple[tuple[Cell, Cell], ...]:
 
 
 def _compare(options: Namespace) -> int:
-    """Compare by turns and print the verdict; status 1 where an arm could not be run."""
+    """Compare by turns and print the verdict."""
     from bench import compare, run
 
     arms = pairs(options)
@@ -335,15 +330,22 @@ def _compare(options: Namespace) -> int:
     _import_factories([cell for pair in arms for cell in pair])
     device: Any = run.resolve_device(options.device)
     total = len(arms) * (settings.rounds + compare.BESIDE_ROUNDS)
-    with cli.locked(options.out), cli.progress("comparing", total=total) as step:
+    with cli.locked(options.out, goes_on=False), cli.progress("comparing", total=total) as step:
         comparisons = compare.compare_arms(
             arms, options.out, device=device, settings=settings, on_step=step
         )
     _print(comparisons, reports.comparison_tables(comparisons), options.format)
     sides = [(item.size, arm) for item in comparisons for arm in (item.first, item.second)]
     lacking = {f"{arm.arm} {size}": arm.uncounted for size, arm in sides if arm.uncounted}
-    failed = any(comparison.failure is not None for comparison in comparisons)
-    return int(failed) or _strict_status(options, lacking)
+    return _strict_status(options, lacking) or compared_status(comparisons)
+
+
+def compared_status(comparisons: "Sequence[Comparison]") -> int:
+    """FAILED where an arm could not be run, UNDECIDED where a verdict is INCONCLUSIVE: any other is the answer."""
+    if any(comparison.failure is not None for comparison in comparisons):
+        return shell.FAILED
+    verdicts = (decide_comparison(each, each.clocks[0]).verdict for each in comparisons)
+    return shell.UNDECIDED if "INCONCLUSIVE" in verdicts else shell.DONE
 
 
 def _uncounted(records: "Sequence[Record]") -> dict[str, str]:
@@ -383,4 +385,4 @@ def _import_factories(measurements: Sequence[Cell]) -> None:
 
 
 if __name__ == "__main__":
-    cli.guarded(PROGRAM, main)
+    shell.guarded(PROGRAM, main)

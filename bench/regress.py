@@ -12,21 +12,20 @@ was measured, or the machine cannot decide. `history DIR` draws what runs have m
 
 import os
 import shlex
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 import reports
 from ann.catalogue import BLOCKS
-from bench import cli
+from ann.spec import unknown
+from bench import called, cli, shell
 from bench.analysis import LEVEL, ROUNDS
-from bench.records import UNDECIDED, Outcome
+from bench.records import Outcome
 from bench.regression import DEFAULT_BLOCKS, SideError, make_plan, run_gate
 
-PROGRAM = "python -m bench.regress"
+PROGRAM = called("regress")
 HISTORY = "history"
 
 
@@ -92,28 +91,25 @@ def history_parser() -> cli.Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and not given[0].startswith("-") and given[0] != HISTORY:
+        raise ValueError(unknown("command", given[0], [HISTORY]))
     if given[:1] == [HISTORY]:
         return _draw_history(history_parser().parse_args(given[1:]))
     options = parser().parse_args(given)
-    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         cli.require_own_module(options, options.block or DEFAULT_BLOCKS)
         plan = make_plan(options)
-        with cli.locked(plan.out), cli.progress("comparing", total=plan.steps) as step:
+        with (
+            cli.locked(plan.out, goes_on=False),
+            cli.progress("comparing", total=plan.steps) as step,
+        ):
             outcome = run_gate(plan, on_step=step)
     except SideError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
-        return UNDECIDED
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    command = shlex.join(["python", "-m", "bench.regress", *given])
+        return shell.UNDECIDED
+    command = f"{PROGRAM} {shlex.join(given)}"
     _report(outcome.model_copy(update={"command": command}), options.out)
     return outcome.status
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """End as by Ctrl-C, so that worktrees and processes are taken down."""
-    raise KeyboardInterrupt
 
 
 def _report(outcome: Outcome, out: Path) -> None:
@@ -131,7 +127,7 @@ def _report(outcome: Outcome, out: Path) -> None:
 
 def _draw_history(options: Namespace) -> int:
     series = reports.read_series(options.records)
-    with cli.locked(options.out):
+    with cli.locked(options.out, goes_on=False):
         reports.show(reports.write_history(series, options.out))
     sentence = reports.history_sentence(series)
     sys.stdout.write(f"{sentence}; charts and tables are in {options.out}\n")
@@ -139,4 +135,4 @@ def _draw_history(options: Namespace) -> int:
 
 
 if __name__ == "__main__":
-    cli.guarded(PROGRAM, main)
+    shell.guarded(PROGRAM, main)

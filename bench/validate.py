@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import reports
 from ann.spec import Size
-from bench import cli
+from bench import called, cli, shell
 from bench.analysis import PLANTED, ROUNDS
 from experiments import select
 
 if TYPE_CHECKING:
     from bench.records import EstimateErrors
 
-PROGRAM = "python -m bench.validate"
+PROGRAM = called("validate")
 HARNESS_FILE = "harness.jsonl"
 # Comparisons of equal arms on known machines.
 NOISE = Path(reports.__file__).parent / "reference" / "noise"
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.fit is not None and options.leave_out is not None:
         msg = "--fit takes all rows and --leave-out some; leave one of the two out"
         raise ValueError(msg)
-    with cli.locked(options.out) as out:
+    with cli.locked(options.out, goes_on=False) as out:
         rows = _errors(options)
         lines = (row.model_dump_json(exclude_defaults=True) + "\n" for row in rows)
         records.write_whole(out / records.ERRORS_FILE, "".join(lines).encode())
@@ -110,7 +110,11 @@ def _require_that_options_fit(options: Namespace) -> None:
             beside = "does not go with" if options.harness else "goes with"
             msg = f"--{name.replace('_', '-')} {beside} --harness; {'leave it out' if options.harness else 'add that'}"
             raise ValueError(msg)
-    if not options.harness and options.timings is None:
+    if options.timings is not None:
+        shell.require_path(
+            options.timings, "a folder of timings or of records, or one of its files"
+        )
+    elif not options.harness:
         msg = "no timings to check; pass their folder, or --harness"
         raise ValueError(msg)
 
@@ -128,7 +132,7 @@ def _check_harness(options: Namespace) -> int:
         msg = f"planted {planted} are not shares above 0 and up to 1; pass for example 0.05"
         raise ValueError(msg)
     noise = compare.recorded_noise(options.timings or NOISE)
-    with cli.locked(options.out) as out:
+    with cli.locked(options.out, goes_on=False) as out:
         trials = list(
             compare.simulated_trials(noise, settings, planted=planted, count=options.simulations)
         )
@@ -164,7 +168,7 @@ def _errors(options: Namespace) -> "Sequence[EstimateErrors]":
             raise ValueError(msg)
         errors = reports.call_errors(records.read_records(options.timings))
         if not errors:
-            msg = f"{str(options.timings)!r} has no times on a known GPU beside predictions; see bench.reference"
+            msg = f"{str(options.timings)!r} has no times on a known GPU beside predictions; see {called('reference')}"
             raise ValueError(msg)
         return errors
     kernels = estimate.read_timings(options.timings)
@@ -184,4 +188,4 @@ def _holds_records(path: Path) -> bool:
 
 
 if __name__ == "__main__":
-    cli.guarded(PROGRAM, main)
+    shell.guarded(PROGRAM, main)

@@ -135,7 +135,9 @@ def find_experiment(text: str, setting: Setting | None = None) -> Experiment:
         return TRAININGS[text](setting)
     if text not in EXPERIMENTS:
         names = (*EXPERIMENTS, *(TRAININGS if setting else ()))
-        msg = f"unknown experiment {text!r}; allowed are {', '.join(names)}, or the path of a .py file"
+        msg = f"{unknown('experiment', text, names)}, or the path of a .py file"
+        if text in TRAININGS:
+            msg = f"experiment {text!r} trains networks, and here are those that don't: {', '.join(names)}"
         raise ValueError(msg)
     return EXPERIMENTS[text]
 

@@ -59,6 +59,8 @@ def _unknown_block(name: str, known: Sequence[str]) -> str:
     module, dot, factory = name.rpartition(".")
     if dot and module and factory:
         return f"unknown block {name!r}; a block of a module is written {module}:{factory}"
+    if "/" in name:
+        return unknown("network", name, NETWORKS)
     return unknown("block", name, known) + ", or package.module:factory of your own or of a library"
 
 

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from bench import called, shell
 
 if TYPE_CHECKING:
     from reports.report import RecordReport
 
+PROGRAM = called("report")
 WRITTEN_FORMATS = ("markdown", "latex", "csv", "html")
 REPORT_FORMATS = ("terminal", *WRITTEN_FORMATS)
 HINT = """\
@@ -25,14 +28,9 @@ something for it.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m reports",
+def _parser() -> shell.CommandParser:
+    parser = shell.CommandParser(
+        prog=PROGRAM,
         description="Render every table and figure that records support; needs no torch.",
         epilog=HINT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -78,10 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.out:
             write_files(report, formats, options.out)
         _show(report, formats, out=options.out)
+    except BrokenPipeError:
+        raise  # of who reads, which is no error
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split())
-        sys.stderr.write(f"{parser.prog}: {message}\n")
-        return 2
+        sys.stderr.write(f"{parser.prog}: error: {message}\n")
+        return shell.WRONG
     finally:
         if collects:
             gc.enable()
@@ -153,4 +153,4 @@ def _show(report: "RecordReport", formats: Sequence[str], *, out: Path | None) -
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    shell.guarded(PROGRAM, main)

@@ -1,16 +1,16 @@
-"""The answers in sentences: what was reproduced, what was not, what is new. All of it follows from the records."""
+"""The answers in sentences, by question. All of it follows from the records."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from bench.records import Comparison
 from reports import training
 from reports.audit import AuditVerdict, Claim, judge_claim, published_claims
-from reports.crossover import crossover_answer, crossover_studies
+from reports.crossover import crossover_answer, crossover_studies, speedup_answers
 from reports.gate import comparison_sentence
 from reports.model import Frame, Section, grouped
-from reports.training import ComparisonResult, TrainingStudy
+from reports.training import TrainingStudy
 
-NOTHING = "The records hold nothing of this kind."
 STANDS = {
     "reproduced": "reproduced",
     "paper's protocol only": "reproduced by the paper's own procedure alone",
@@ -19,33 +19,70 @@ STANDS = {
     "not checked here": "not checked, since the records hold no reading of the kind or of the device that they take",
 }
 VERDICT_WORDS = {
+    "supported": "support",
     "not supported": "speak against",
     "undecided": "leave undecided",
-    "supported": "support",
 }
 
 
 def overview_sections(frame: Frame, comparisons: Sequence[Comparison] = ()) -> tuple[Section, ...]:
-    """What was reproduced, what was not and why, and what the documents do not have."""
-    verdicts = [(claim, judge_claim(claim)) for claim in published_claims(frame)]
+    """Each question that the records answer, with what a reader unfolds; what they don't answer is left out."""
     studies = [study for study in training.training_studies(frame) if study.runs]
-    results = [(study, list(training.comparison_results(study))) for study in studies]
-    answers = {
-        "What was reproduced": (
-            *_number_sentences(verdicts, ("reproduced", "paper's protocol only")),
-            *_comparison_sentences(results, ("supported",)),
+    sections = (
+        Section(
+            "Is asymmetric sampling (APNB) still worth it where full attention (NB) is fused?",
+            tuple(
+                # Without the question, which the heading asks.
+                crossover_answer(study).partition("? ")[2]
+                for study in crossover_studies(frame)
+                if study.device
+            ),
         ),
-        "What was not": (
-            *_number_sentences(verdicts, ("not derivable", "not reproduced", "not checked here")),
-            *_comparison_sentences(results, ("not supported", "undecided")),
+        Section("How much faster is the fast path?", tuple(speedup_answers(frame))),
+        Section(
+            "Which of two versions is faster?",
+            tuple(f"{comparison_sentence(comparison)}." for comparison in comparisons),
         ),
-        "Which parts bring what?": tuple(_accuracy_sentences(studies)),
-        "What is new": (
-            *(crossover_answer(study) for study in crossover_studies(frame) if study.device),
-            *(f"{comparison_sentence(comparison)}." for comparison in comparisons),
+        Section(
+            "Does accuracy change as the paper says?",
+            tuple(_training_counts(studies)),
+            tuple(_accuracy_sentences(studies)),
         ),
-    }
-    return tuple(Section(heading, texts or (NOTHING,)) for heading, texts in answers.items())
+        _published_section(frame),
+    )
+    return tuple(section for section in sections if section.sentences)
+
+
+def _published_section(frame: Frame) -> Section:
+    """How many published numbers hold; nothing where the records check none of them."""
+    verdicts = [(claim, judge_claim(claim)) for claim in published_claims(frame)]
+    kinds = [verdict.kind for _, verdict in verdicts]
+    counts = {kind: kinds.count(kind) for kind in STANDS if kind in kinds}
+    heading = "Do the published efficiency numbers hold?"
+    if counts.keys() <= {"not checked here"}:
+        return Section(heading, ())
+    words = "; ".join(f"{count} {STANDS[kind]}" for kind, count in counts.items())
+    return Section(
+        heading,
+        (f"Of {len(kinds)} published efficiency numbers: {words}.",),
+        tuple(_number_sentences(verdicts, tuple(STANDS))),
+    )
+
+
+def _training_counts(studies: Sequence[TrainingStudy]) -> Iterator[str]:
+    for study in studies:
+        results = list(training.comparison_results(study))
+        counts = Counter(str(result.verdict) for result in results)
+        words = [f"{word} {counts[kind]}" for kind, word in VERDICT_WORDS.items() if counts[kind]]
+        if words:
+            yield (
+                f"Trainings ({study.name or 'as asked'}, {len(study.seeds)} seeds) {_listed(words)} of the "
+                f"{len(results)} comparisons that the text makes of {training.place_of(study.experiment)}."
+            )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _accuracy_sentences(studies: Sequence[TrainingStudy]) -> Iterator[str]:
@@ -67,19 +104,3 @@ def _number_sentences(
         if claims:
             of = f"{len(claims)} of {len(verdicts)} published efficiency numbers"
             yield f"{of} are {STANDS[kind]} ({listed})."
-
-
-def _comparison_sentences(
-    results: Sequence[tuple[TrainingStudy, Sequence[ComparisonResult]]], kinds: Sequence[str]
-) -> Iterator[str]:
-    for study, of_study in results:
-        place = training.place_of(study.experiment)
-        for kind in kinds:
-            titles = [result.comparison.title for result in of_study if result.verdict == kind]
-            if titles:
-                # What is undecided is in the table; here it would hide the others.
-                which = "" if kind == "undecided" else f": {', '.join(dict.fromkeys(titles))}"
-                yield (
-                    f"Trainings ({study.name or 'as asked'}, {len(study.seeds)} seeds) {VERDICT_WORDS[kind]} "
-                    f"{len(titles)} of {len(of_study)} comparisons that the text makes of {place}{which}."
-                )

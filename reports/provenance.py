@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 
+from bench import called
 from bench.records import Environment, Record
 from reports.model import BY_COMMAND, GIBI, Column, Table, text_column
 
@@ -69,13 +70,17 @@ def command_table(records: Sequence[Record]) -> Table:
     counted: Counter[tuple[str, str]] = Counter()
     for record in records:
         name = record.experiment
-        again = "efficiency" if name in BY_COMMAND else f"ablations --experiment {name}"
-        unsaid = f"the records do not say; measured again by: python -m bench.{again}"
+        again = (
+            called("efficiency")
+            if name in BY_COMMAND
+            else f"{called('ablations')} --experiment {name}"
+        )
+        unsaid = f"the records do not say; measured again by: {again}"
         counted[record.command or unsaid, name] += 1
     return Table(
         name="commands",
         title="Commands",
         columns=(text_column("command", wide=True), text_column("experiment"), Column("records")),
         rows=tuple((*key, count) for key, count in counted.items()),
-        caption="This page is made from the records alone: python -m reports RECORDS --out FOLDER.",
+        caption=f"This page is made from the records alone: {called('report')} RECORDS --out FOLDER.",
     )

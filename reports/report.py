@@ -7,6 +7,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from bench import shell
 from bench.analysis import Datasheet
 from bench.records import (
     COMPARISONS_FILE,
@@ -18,7 +19,7 @@ from bench.records import (
 )
 from reports import blocks, crossover, model, training
 from reports.agreement import agreement_tables
-from reports.audit import audit_table
+from reports.audit import audit_tables, claim_figures
 from reports.gate import compare_files, comparison_tables
 from reports.model import Chapter, Column, Field, Figure, Frame, Section, Table, build_frame
 from reports.overview import overview_sections
@@ -50,14 +51,17 @@ class RecordReport:
 
 def build_report(path: Path) -> RecordReport:
     """Make everything that the records of a folder, or of one file, support; without any it is a ValueError."""
+    shell.require_path(path, "a .jsonl file or a folder that holds some records")
     comparisons = read_comparisons(path)
     compared = comparison_tables(comparisons)
     records = () if path.name == COMPARISONS_FILE else read_records(path)
     if records:
         frame = build_frame(records)
+        tables = (*audit_tables(frame), *report_tables(frame), *compared)
+        figures = report_figures(frame, path if path.is_dir() else path.parent)
         report = RecordReport(
-            (audit_table(frame), *report_tables(frame), *compared),
-            report_figures(frame, path if path.is_dir() else path.parent),
+            tables,
+            (*figures, *claim_figures(tables)),
             overview_sections(frame, comparisons),
             source_tables(records),
         )

@@ -38,15 +38,24 @@ def defined(tree):
             yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
+def texts(tree):
+    """Texts in a module, those within others too."""
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    yield from (value for value in constants if isinstance(value, str))
+
+
 @cache
 def read():
-    """Imports of each module, and its names; no tree is kept, for the collector to walk in all other tests."""
+    """Imports of each module, its names and texts; no tree is kept, for the collector to walk in all other tests."""
     trees = ((name, ast.parse(path.read_bytes())) for name, path in MODULES.items())
-    return {name: (set(imported(tree)) - {name}, set(defined(tree))) for name, tree in trees}
+    return {
+        name: (set(imported(tree)) - {name}, set(defined(tree)), set(texts(tree)))
+        for name, tree in trees
+    }
 
 
 def pairs():
-    return {(name, other) for name, (others, _) in read().items() for other in others}
+    return {(name, other) for name, (others, *_) in read().items() for other in others}
 
 
 def room(name):
@@ -56,7 +65,7 @@ def room(name):
 def test_there_are_no_circles():
     tuple(
         graphlib.TopologicalSorter(
-            {name: others for name, (others, _) in read().items()}
+            {name: others for name, (others, *_) in read().items()}
         ).static_order()
     )
 
@@ -84,6 +93,24 @@ PARTS = set(
 
 
 def test_a_name_stands_for_one_thing():
-    names = Counter(name for _, own in read().values() for name in own - PARTS)
+    names = Counter(name for _, own, _ in read().values() for name in own - PARTS)
     shared = {name: count for name, count in names.items() if count > 1}
     assert sum(shared.values()) <= 0.12 * names.total(), shared
+
+
+# Of the gate in files for other tools.
+TOOL = "bench.regress"
+
+
+def test_modules_are_named_by_where_they_stand():
+    """In a wheel the suite has another name, and there imports alone are told."""
+    ours = rf"(?:{'|'.join(PACKAGES[1:])})\.[a-z_.]+"
+    wanted = re.compile(rf"{ours}(?::\w*)?|.*\b(?:from|import) {ours}.*")
+    named = [
+        (name, text)
+        for name, (*_, texts) in read().items()
+        for text in texts
+        if wanted.fullmatch(text) and not text.startswith(TOOL)
+    ]
+    assert named == []
+    assert wanted.fullmatch("bench.run.process:measure_cells")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ann.checkpoints import fill, read
 from ann.checkpoints.keys import rename, stem
+from ann.spec import unknown
 
 # What a classification network has and a backbone has not.
 CLASSIFIERS = (
@@ -185,10 +186,8 @@ def _cached(model: str, tag: str) -> Path:
 
     tags = [name.partition(".")[2] for name in timm.list_models(f"{model}.*", pretrained=True)]
     if not model or tag not in tags:
-        msg = (
-            f"timm has no weights {tag!r} for {model or 'the tiny backbone'}; "
-            f"allowed are {', '.join(tags) or 'none'}, or 'file:PATH'"
-        )
+        msg = unknown(f"weights of timm for {model or 'the tiny backbone'}", tag, tags or ["none"])
+        msg = f"{msg}, or 'file:PATH'"
         raise ValueError(msg)
     repository = f"timm/{model}.{tag}"
     for name in CACHED:

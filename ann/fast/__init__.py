@@ -24,7 +24,7 @@ from ann.fast.preconditions import (
 )
 from ann.layers import share
 from ann.network import SegmentationNetwork
-from ann.spec import Mode
+from ann.spec import Mode, unknown
 
 # What has a rewriting, by its exact type.
 _REWRITTEN = (NonLocal, Disentangled, FastNonLocal)
@@ -57,7 +57,7 @@ def optimize(module: nn.Module, mode: Mode = "inference", *, check: bool = True)
             is to be folded for inference; or the two differ, with how far they are apart.
     """
     if mode not in get_args(Mode):
-        msg = f"mode={mode!r} is unknown; pass 'inference' or 'training'"
+        msg = unknown("mode", mode, get_args(Mode))
         raise ValueError(msg)
     refuse_foreign(module)
     for part in module.modules():

@@ -99,7 +99,9 @@ def nystrom(channels: int) -> nn.Module:
     try:
         from nystrom_attention import NystromAttention
     except ImportError as error:
-        msg = f"nystrom needs the package nystrom-attention ({error}); uv sync --group gallery"
+        msg = (
+            f"nystrom needs the package nystrom-attention ({error}); pip install nystrom-attention"
+        )
         raise UnavailableError(msg) from error
     heads = num_heads(channels)
     width = channels // heads

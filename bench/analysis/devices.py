@@ -254,7 +254,7 @@ def find_device(name: str) -> Datasheet:
     longer = [known for known in DEVICES if key and known.startswith(key)]
     near = longer or difflib.get_close_matches(key, DEVICES, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    msg = f"unknown device {name!r}; {hint}known are {', '.join(DEVICES)}"
+    msg = f"unknown device {name!r}; {hint}allowed are {', '.join(DEVICES)}"
     raise ValueError(msg)
 
 

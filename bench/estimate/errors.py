@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ann.spec import unknown
 from bench.estimate.fit import fit
 from bench.estimate.kernels import Numbers, coefficients, interval_of, kernel_model
 from bench.estimate.times import estimated, floor_s, reached_ceilings
@@ -70,7 +71,7 @@ def _titles(kernels: Sequence[Kernels], names: Sequence[str]) -> set[str]:
     }
     for name in names:
         if name.casefold() not in titles:
-            msg = f"no rows of {name!r}; there are rows of {', '.join(dict.fromkeys(titles.values()))}"
+            msg = unknown("device", name, [*dict.fromkeys(titles.values())])
             raise ValueError(msg)
     return {titles[name.casefold()] for name in names} or {*titles.values()}
 

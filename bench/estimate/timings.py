@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ann.spec import unknown
 from bench.analysis import (
     ARCHITECTURES,
     Ceilings,
@@ -176,9 +177,9 @@ def _read_file(path: Path, devices: dict[str, Datasheet]) -> Iterator[Kernels]:
         msg = f"{str(path)!r} lacks {', '.join(missing)}; it has to have {', '.join(COLUMNS[kind])}"
         raise ValueError(msg)
     _require_numbers(table, path, kind)
-    unknown = sorted({*table["device"]} - {*devices})
-    if unknown:
-        msg = f"{str(path)!r} has rows of {unknown[0]!r}, which {DEVICES_FILE} lacks; it has {', '.join(devices)}"
+    others = sorted({*table["device"]} - {*devices})
+    if others:
+        msg = f"{str(path)!r}: {unknown('device', str(others[0]), devices)} by its {DEVICES_FILE}"
         raise ValueError(msg)
     read = {"products": _products, "convolutions": _convolutions, "rows": _rows}
     for name, rows in table.groupby("device", sort=False):
@@ -246,9 +247,9 @@ def _rows(device: Datasheet, rows: pd.DataFrame) -> Iterator[Kernels]:
 
 
 def _require_operators(rows: pd.DataFrame, known: Sequence[str]) -> None:
-    unknown = sorted({*map(str, rows["operator"])} - {*known})
-    if unknown:
-        msg = f"operator {unknown[0]!r} is not known; known are {', '.join(known)}"
+    others = sorted({*map(str, rows["operator"])} - {*known})
+    if others:
+        msg = unknown("operator", others[0], known)
         raise ValueError(msg)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ann.spec import unknown
 from bench.measure.collect import HostClock, collector_off
 from bench.measure.cuda_stream import TorchGpu
 from bench.measure.cuda_timer import LAUNCH_S, LONGEST_HOLD_S, QUEUE_S
@@ -51,6 +52,6 @@ def probe_modules(names: Iterable[str], device: str) -> tuple[str, ...]:
     names = tuple(names)
     for name in names:
         if name not in PROBES:
-            msg = f"probe {name!r} is unknown; allowed are {', '.join(PROBES)}"
+            msg = unknown("probe", name, PROBES)
             raise ValueError(msg)
     return tuple(place.format(device=device) for name, place in PROBES.items() if name in names)

@@ -7,6 +7,7 @@ measured once more in new processes; both times count.
 """
 
 import math
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from bench.regression import accepted, exact, examine, folders, verdicts
 from bench.regression.examine import Examined
 from bench.regression.planning import Plan
 from bench.regression.requests import outline
-from bench.regression.revisions import HARNESS_ROOT, RevisionSide, sides
+from bench.regression.revisions import RevisionSide, link_harness, sides
 from bench.run import RECORDS_FILE, set_records_aside, timestamp
 from bench.workers import ForkServer, Worker
 
@@ -125,9 +126,11 @@ def side_servers(
     if len(pythons) > 1:
         yield ()
         return
-    variables = {**sides[0].variables, "PYTHONPATH": str(HARNESS_ROOT)}
-    with arm_servers(device, LOADED_FIRST, python=pythons.pop(), variables=variables) as servers:
-        yield servers
+    with tempfile.TemporaryDirectory(prefix="regress-") as folder:
+        variables = {**sides[0].variables, "PYTHONPATH": str(link_harness(Path(folder)))}
+        python = pythons.pop()
+        with arm_servers(device, LOADED_FIRST, python=python, variables=variables) as servers:
+            yield servers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

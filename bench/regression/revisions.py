@@ -5,6 +5,7 @@ What is measured comes from the revision. A folder of links for each side, first
 processes, puts the two together.
 """
 
+import difflib
 import hashlib
 import os
 import shutil
@@ -75,9 +76,12 @@ def _resolved(top: Path, revision: str) -> str:
     verify = ("rev-parse", "--verify", "--quiet", "--end-of-options")
     done = _git(top, *verify, f"{revision}^{{commit}}")
     if done.returncode:
+        listed = _git(top, "for-each-ref", "--format=%(refname:short)").stdout.split()
+        near = difflib.get_close_matches(revision, listed, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
         msg = (
-            f"revision {revision!r} is not in this clone, nor is it a folder; pass a commit, branch or tag that it has "
-            "(in CI check out with fetch-depth: 0)"
+            f"revision {revision!r} is not in this clone, nor is it a folder; {hint}pass a commit, branch or tag that "
+            "it has (in CI check out with fetch-depth: 0)"
         )
         raise ValueError(msg)
     return done.stdout.strip()
@@ -135,6 +139,13 @@ def link(root: Path, links: Path) -> Path:
         if name not in NOT_LINKED:
             (links / name).symlink_to(place)
     return links
+
+
+def link_harness(folder: Path) -> Path:
+    """Fill a folder with links to the harness, without what lies beside it: a library, or all that is installed."""
+    for name in HARNESS:
+        (folder / name).symlink_to(HARNESS_ROOT / name)
+    return folder
 
 
 def interpreter(root: Path, top: Path, *, name: str) -> str:

@@ -1,6 +1,6 @@
 """Runs cells in processes, in a pool or on a Ray cluster, and resumes."""
 
-from bench.run.environment import available_bytes, commit
+from bench.run.environment import available_bytes, commit, describe
 from bench.run.job_records import (
     PROCESS_BYTES,
     default_slots,

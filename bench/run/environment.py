@@ -16,12 +16,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from bench import COMMAND, installed_from
 from bench.measure import current_nvml
 from bench.records import Environment
 
 DeviceKind = Literal["cpu", "cuda", "meta"]
 
 PACKAGES = (
+    COMMAND,
     "fvcore",
     "numpy",
     "nvidia-ml-py",
@@ -81,7 +83,7 @@ def describe(device: DeviceKind) -> Environment:
         torch=str(torch.__version__),
         packages=packages,
         cuda=torch.version.cuda,
-        commit=commit(ROOT),
+        commit=commit(ROOT) or installed_from()[1],
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         **(of_machine | (_gpu(torch) if device == "cuda" else {})),
     )

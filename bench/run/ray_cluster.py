@@ -15,7 +15,8 @@ from bench.records import Failure, Record, one_line
 from bench.run.pool import Act, Engine, Lost
 from experiments.spec import Job
 
-SOURCES = Path(__file__).resolve().parents[2]
+# Of a clone all of it; a wheel is on the nodes as its packages are, and a project's modules are where it is called.
+SOURCES = Path(__file__).resolve().parents[2] if __name__.startswith("bench.") else Path.cwd()
 # Not sent to the workers: environments, results, history.
 LEFT_BEHIND = [".venv", ".nox", ".git", "results", "**/__pycache__", ".mypy_cache", ".ruff_cache"]
 # Of a cell whose worker or node died. Ray's own would go on for ever where memory is what is missing.
@@ -34,7 +35,7 @@ def ray(device: str) -> Engine:
     try:
         import ray as core
     except ImportError as error:
-        msg = "engine 'ray' needs Ray; install it with `uv sync --group cluster`, or pass --engine local"
+        msg = "engine 'ray' needs Ray; pip install ray (in a clone: uv sync --group cluster), or pass --engine local"
         raise ValueError(msg) from error
 
     def engine(cells: Sequence[Job], act: Act) -> Iterator[Record | Lost]:

@@ -12,8 +12,8 @@ HEAD = """\
 
 Every program with all of its options, made from the programs themselves. `--help` prints the same.
 Run them in the environment that `uv sync` makes, or with `uv run` in front.{further}
+They end with the same few [exit statuses](../exit_statuses.md).
 """
-STATUSES = "exit_statuses.md"
 INSTALLING = "installing.md"
 
 
@@ -22,8 +22,6 @@ def page(root: Path) -> str:
     further = ""
     if (root / "docs" / INSTALLING).is_file():
         further += f" Where the package is installed, `ann-bench` runs them as well ([how](../{INSTALLING}))."
-    if (root / "docs" / STATUSES).is_file():
-        further += f" What they end with: [exit statuses](../{STATUSES})."
     parts = [HEAD.format(further=further)]
     for parser, document in parsers(root):
         parts += _program(parser, document)

@@ -18,6 +18,7 @@ KIND_BY_PROTOCOL: dict[ReadingProtocol, VerdictKind] = {
     "paper": "paper's protocol only",
 }
 NEAR_SHARE = 0.01
+VERDICT = 2  # the column of the verdicts
 AGREEMENT_RULE = (
     "Agreement is to the digit that is printed, or within 1 %. The paper's protocol repeats the "
     "released scripts' procedure; its readings are not what a block needs."
@@ -71,6 +72,12 @@ def _fits_device(reading: OurReading, claim: Claim) -> bool:
     if claim.device == "unnamed":
         return False
     return claim.device == "none" or reading.device.startswith("cuda")
+
+
+def audit_tables(frame: Frame) -> tuple[Table, ...]:
+    """The audit, where the records check one published number or more."""
+    table = audit_table(frame)
+    return (table,) if any(row[VERDICT] != "not checked here" for row in table.rows) else ()
 
 
 def audit_table(frame: Frame) -> Table:

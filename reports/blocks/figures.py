@@ -1,7 +1,7 @@
 """Figures of memory and MACs of one call against the size of the map."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from reports import model
@@ -13,6 +13,9 @@ DRAWN_COLUMNS = {
     "memory": Column("predicted memory", "MiB", 2, model.MEBI, "predicted_increment_bytes"),
     "macs": Column("MACs", "GMAC", 2, model.GIGA, "macs"),
 }
+
+# How many times the one before a size is whose number is written on the axis.
+TICK_GAP = 1.2
 
 BlockSeries = Mapping[str, Mapping[int, int]]
 
@@ -92,22 +95,30 @@ def _draw_series(axes: Plot, series: BlockSeries, column: Column) -> None:
     for colour, marker, (block, points) in styles:
         sizes = sorted(points)
         values = [points[size] / column.scale for size in sizes]
-        axes.plot(sizes, values, color=colour, marker=marker, markersize=5, linewidth=1.8)
-        ends.append((values[-1], sizes[-1], block, colour))
+        (line,) = axes.plot(sizes, values, color=colour, marker=marker, markersize=5, linewidth=1.8)
+        ends.append((block, sizes[-1], values[-1], colour))
+        texts = [
+            f"{block} at N = {n:,}: {model.short(v)} {column.unit}"
+            for n, v in zip(sizes, values, strict=True)
+        ]
+        model.tell_points(line, texts)
     model.use_log_axes(
         axes,
-        {size: f"{size:,}" for size in sorted(set[int]().union(*series.values()))},
+        _size_ticks(set[int]().union(*series.values())),
         xlabel="positions of the map, N = height \N{MULTIPLICATION SIGN} width",
         ylabel=f"{column.name} of one call ({column.unit})",
     )
-    # Each line's name at its end, moved up where it would cover the one below.
-    lowest = float("-inf")
-    for value, size, block, colour in sorted(ends):
-        height = axes.transData.transform((size, value))[1]
-        lowest = max(height, lowest + 14)
-        offset = (8, (lowest - height) * 72 / axes.figure.dpi)
-        style = {"color": colour, "va": "center", "fontweight": "bold"}
-        model.label_point(axes, block, (size, value), offset=offset, **style)
+    model.label_lines(axes, ends)
+
+
+def _size_ticks(sizes: Iterable[int]) -> dict[int, str]:
+    """A tick for each size, with its number where the one before is not too near."""
+    ticks: dict[int, str] = {}
+    written = 0.0
+    for size in sorted(sizes):
+        ticks[size] = f"{size:,}" if size > TICK_GAP * written else ""
+        written = size if ticks[size] else written
+    return ticks
 
 
 CHAPTER = Chapter(20, figures=size_figures)

@@ -71,11 +71,11 @@ def _bars(table: Table, series: Sequence[int]) -> Figure:
         for which, at in enumerate(series)
     }
     sums = ", ".join(f"{label} {short(heights[-1])} ms" for label, heights in bars.items())
-    width = max(6.4, 1.5 * len(names))
+    height = 1 + 0.2 * len(names) * len(bars)
     return Figure(
         name=table.name,
         title=f"{table.title} (figure)",
-        svg=model.svg_of(lambda axes: _draw_bars(axes, names, bars), table.name, width=width),
+        svg=model.svg_of(lambda axes: _draw_bars(axes, names, bars), table.name, height=height),
         alternative=f"Bars of the time of each operation of at least {short(least / model.MILLI)} ms. In all: {sums}.",
         data=table,
     )
@@ -83,16 +83,17 @@ def _bars(table: Table, series: Sequence[int]) -> Figure:
 
 def _draw_bars(axes: Plot, names: Sequence[str], bars: Mapping[str, Sequence[float]]) -> None:
     thick = 0.8 / len(bars)
-    for which, (label, heights) in enumerate(bars.items()):
+    for which, (label, lengths) in enumerate(bars.items()):
         places = [at + thick * (which - (len(bars) - 1) / 2) for at in range(len(names))]
-        drawn = axes.bar(places, heights, thick * 0.94, color=model.COLOURS[which], label=label)
-        labels = [short(height) if height else "" for height in heights]
-        axes.bar_label(drawn, labels, padding=2, fontsize=9)
-    axes.set_xticks(range(len(names)), names)
-    axes.tick_params(axis="x", length=0)
-    axes.set_ylabel("time of one call (ms)")
-    axes.margins(y=0.12)
-    axes.legend(frameon=False, loc="upper left", ncols=len(bars))
+        drawn = axes.barh(places, lengths, thick * 0.94, color=model.COLOURS[which], label=label)
+        labels = [short(length) if length else "" for length in lengths]
+        axes.bar_label(drawn, labels, padding=3, fontsize=9)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.set_xlabel("time of one call (ms)")
+    axes.margins(x=0.12)
+    axes.legend(frameon=False, loc="center right")
 
 
 CHAPTER = Chapter(10, figures=fig2_figures)

@@ -3,3 +3,4 @@
 from reports.crossover.answer import crossover_answer
 from reports.crossover.curves import CROSSOVER, crossover_studies
 from reports.crossover.gallery import gallery_tables
+from reports.crossover.speedups import speedup_answers

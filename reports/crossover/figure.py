@@ -1,7 +1,8 @@
 """The figure of the experiment `crossover`: time above memory of each arm against the size of the map.
 
 The place where the fastest form of APNB overtakes the fastest of NB is marked; a line ends where an arm was not run,
-with the reason if it was too large. Predicted memory are lines, measured memory markers.
+with the reason if it was too large. Predicted memory are lines, measured memory markers. A colour is a way of computing
+a block, that of the text the plain one; NB is dashed with hollow markers, APNB is not.
 """
 
 import math
@@ -13,10 +14,18 @@ from reports.crossover.answer import contests, crossing_words, crossover_answer,
 from reports.crossover.curves import Study, crossover_studies
 from reports.crossover.scaling import Crossing, exponent
 from reports.crossover.tables import size_table
-from reports.model import COLOURS, MEBI, MILLI, Chapter, Figure, Frame, Plot
+from reports.model import COLOURS, INK, MEBI, MILLI, Chapter, Figure, Frame, Plot, short
 
 # Sides whose labels would cover each other on the axis go without.
 UNLABELLED_SIDES = (96, 192, 384)
+# Half an interval of an exponent that a line's name gives.
+NARROW = 0.25
+LEAD = 10
+CAPTION = (
+    "nb is the non-local block, apnb the asymmetric one; after a colon stands another way of computing it. Above time "
+    "with intervals, below memory: lines are predicted, markers measured. N^k: how the cost grows with the N positions "
+    "of large maps."
+)
 
 
 def crossover_figures(frame: Frame) -> tuple[Figure, ...]:
@@ -40,10 +49,14 @@ def crossover_figure(study: Study) -> Figure:
 
     return Figure(
         name=name,
-        title=f"Crossover: cost of one call against the size of the map, {study.place}",
-        svg=model.svg_of(draw, name, height=7.2 if study.device else 3.8),
+        title=f"Time and memory of one call against the size of the map, {study.place}"
+        if study.device
+        else f"Memory of one call against the size of the map, {study.place}",
+        svg=model.svg_of(draw, name, height=7.4 if study.device else 3.8),
         alternative=_figure_words(study),
         data=size_table(study),
+        caption=CAPTION if study.device else "",
+        lead=LEAD,
     )
 
 
@@ -62,60 +75,82 @@ def _figure_words(study: Study) -> str:
 
 def _last_values(curves: Mapping[str, Mapping[int, float]], scale: float, unit: str) -> str:
     return ", ".join(
-        f"{arm} {model.short(curve[max(curve)] / scale)} {unit} at {square_map(max(curve))}"
+        f"{arm} {short(curve[max(curve)] / scale)} {unit} at {square_map(max(curve))}"
         for arm, curve in curves.items()
         if curve
     )
 
 
-def _curve_label(arm: str, curve: Mapping[int, float], *, noisy: bool = True) -> str:
+def _curve_label(arm: str, curve: Mapping[int, float]) -> str:
+    """The name of an arm, and its exponent where the sizes tell it."""
     fit = exponent(curve)
-    if fit is None:
-        return arm
-    low, high = fit.ends
-    ends = f" [{low:.2f}, {high:.2f}]" if noisy else ""
-    return f"{arm}: N^{fit.median:.2f}{ends}"
+    is_told = fit is not None and fit.ends[1] - fit.ends[0] <= 2 * NARROW
+    return f"{arm} N^{fit.median:.2f}" if fit and is_told else arm
 
 
 def _drawn_arms(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The arms that there are colours for, each with the style of its line."""
-    for arm, colour, marker in zip(study.arms, COLOURS, model.MARKERS, strict=False):
-        # Dashes tell the families apart where colours are alike.
-        dashes = (0, (5, 2)) if arm.partition(":")[0] == "nb" else "-"
-        style = {"color": colour, "marker": marker, "linestyle": dashes, "linewidth": 1.6}
-        yield arm, style | {"markersize": 4}
+    """The arms, each with the style of its line."""
+    ways = [*dict.fromkeys(arm.partition(":")[2] for arm in study.arms)]
+    others = [way for way in ways if way]
+    for arm in study.arms:
+        block, _, way = arm.partition(":")
+        at = others.index(way) if way else 0
+        style: dict[str, Any] = {
+            "color": COLOURS[at % len(COLOURS)] if way else INK,
+            "marker": model.MARKERS[(at + 1 if way else 0) % len(model.MARKERS)],
+            "linestyle": (0, (5, 2)) if block == "nb" else "-",
+            "linewidth": 1.4 if way else 2.2,
+            "markersize": 4,
+        }
+        yield arm, style | ({"markerfacecolor": "none"} if block == "nb" else {})
 
 
 def _draw_times(axes: Plot, study: Study) -> None:
+    ends: list[tuple[str, float, float, str]] = []
+    largest = max((max(t) for arm in study.arms if (t := study.medians(arm))), default=0)
     for arm, style in _drawn_arms(study):
         times = study.times(arm)
         if times:
-            ends = [(time.median, *time.ends) for time in times.values()]
-            down = [(middle - low) / MILLI for middle, low, _ in ends]
-            up = [(high - middle) / MILLI for middle, _, high in ends]
-            style |= {"label": _curve_label(arm, study.medians(arm)), "elinewidth": 1, "capsize": 2}
-            heights = [middle / MILLI for middle, *_ in ends]
-            axes.errorbar(list(times), heights, yerr=[down, up], **style)
-            _say_why_it_ends(axes, study, arm, style["color"])
+            bounds = [(time.median, *time.ends) for time in times.values()]
+            down = [(middle - low) / MILLI for middle, low, _ in bounds]
+            up = [(high - middle) / MILLI for middle, _, high in bounds]
+            heights = [middle / MILLI for middle, *_ in bounds]
+            line, *_ = axes.errorbar(list(times), heights, yerr=[down, up], **style, elinewidth=1)
+            told = zip(times, heights, bounds, strict=True)
+            model.tell_points(
+                line,
+                [
+                    f"{arm} at {square_map(size)}: {short(height)} ms "
+                    f"[{short(low / MILLI)}, {short(high / MILLI)}]"
+                    for size, height, (_, low, high) in told
+                ],
+            )
+            end = _say_why_it_ends(axes, study, arm, style["color"])
+            label = _curve_label(arm, study.medians(arm))
+            last = max(times)
+            if last == largest or not end:
+                ends.append((label, last, heights[-1], style["color"]))
     _use_size_axes(axes, study, "time of one call (ms)")
-    axes.legend(frameon=False, loc="lower right", fontsize=8, handlelength=3)
     # For the words at the ends of the lines.
     axes.margins(y=0.1)
     best = contests(study)["best against best"]
     if best is not None:
         _mark_crossing(axes, best)
+    model.label_lines(axes, ends)
 
 
-def _say_why_it_ends(axes: Plot, study: Study, arm: str, colour: str) -> None:
+def _say_why_it_ends(axes: Plot, study: Study, arm: str, colour: str) -> bool:
+    """Say what an arm would need at the next size, where that was too much."""
     times = study.medians(arm)
     last = max(times)
     larger = {size: row for size, row in study.arms[arm].items() if size > last}
     failure = next((row["failure"] for row in larger.values() if row["failure"]), None)
     if failure is None or not failure.needs_bytes:
-        return
+        return False
     text = f"{arm} needs {failure.needs_bytes / model.GIBI:.0f} GiB at {square_map(min(larger))}"
     style = {"ha": "right", "fontsize": 8, "color": colour}
-    model.label_point(axes, text, (last, times[last] / MILLI), offset=(0, 7), **style)
+    model.label_point(axes, text, (last, times[last] / MILLI), offset=(-4, 7), **style)
+    return True
 
 
 def _mark_crossing(axes: Plot, crossed: Crossing) -> None:
@@ -126,24 +161,36 @@ def _mark_crossing(axes: Plot, crossed: Crossing) -> None:
     )
     # Empty where the crossing is beyond all sizes.
     if low < high:
-        axes.axvspan(low, high, color=model.INK, alpha=0.08, linewidth=0)
+        axes.axvspan(low, high, color=INK, alpha=0.08, linewidth=0)
     if 0 < crossed.at < math.inf:
-        axes.axvline(crossed.at, color=model.INK, alpha=0.5, linewidth=1, linestyle=":")
+        axes.axvline(crossed.at, color=INK, alpha=0.5, linewidth=1, linestyle=":")
     offset, side = ((-5, 0), "right") if crossed.at == math.inf else ((5, 0), "left")
     style = {"xycoords": ("data", "axes fraction"), "ha": side, "va": "top", "fontsize": 8}
     model.label_point(axes, crossing_words(crossed)[1], (at, 0.97), offset=offset, **style)
 
 
 def _draw_memory(axes: Plot, study: Study) -> None:
+    ends: list[tuple[str, float, float, str]] = []
     for arm, style in _drawn_arms(study):
-        predicted = study.numbers(arm, "predicted_increment_bytes")
-        measured = study.numbers(arm, "memory_bytes")
-        for curve, hidden in ((predicted, "marker"), (measured, "linestyle")):
+        curves = {
+            "predicted": study.numbers(arm, "predicted_increment_bytes"),
+            "measured": study.numbers(arm, "memory_bytes"),
+        }
+        for what, curve in curves.items():
             values = [value / MEBI for value in curve.values()]
-            axes.plot(list(curve), values, **style | {hidden: ""})
-        axes.plot([], [], label=_curve_label(arm, predicted, noisy=False), **style)
+            hidden = {"marker": ""} if what == "predicted" else {"linestyle": ""}
+            (line,) = axes.plot(list(curve), values, **style | hidden)
+            if what == "measured":
+                told = zip(curve, values, strict=True)
+                texts = [f"{arm} at {square_map(n)}: {short(mib)} MiB measured" for n, mib in told]
+                model.tell_points(line, texts)
+        curve = curves["predicted"] or curves["measured"]
+        if curve:
+            end = max(curve)
+            label = _curve_label(arm, curves["predicted"])
+            ends.append((label, end, curve[end] / MEBI, style["color"]))
     _use_size_axes(axes, study, "memory of one call (MiB)")
-    axes.legend(frameon=False, loc="upper left", fontsize=8, handlelength=3)
+    model.label_lines(axes, ends)
 
 
 def _use_size_axes(axes: Plot, study: Study, ylabel: str) -> None:

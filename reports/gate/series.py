@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import records
+from bench import records, shell
 from bench.analysis import rounds_of
 from bench.records import CALL_MEMORY, CLOCK_TIMES, Comparison, Environment, Record
 
@@ -75,7 +75,10 @@ def read_series(folder: Path) -> tuple[TimeSeries, ...]:
     Of a gate's output the head is taken; its base is another run's head.
     """
     if not folder.is_dir():
-        msg = f"folder {str(folder)!r} does not exist; give one that holds the records of runs"
+        hint = shell.nearest_path(folder)
+        msg = (
+            f"folder {str(folder)!r} does not exist; {hint}give one that holds the records of runs"
+        )
         raise ValueError(msg)
     readings: dict[SeriesKey, dict[tuple[str, str], Point]] = {}
     for key, point in _readings(folder):

@@ -30,12 +30,15 @@ from reports.model.drawing import (
     INK,
     MARKERS,
     Plot,
+    label_lines,
     label_point,
     label_points,
     short,
     svg_of,
+    tell_points,
     use_log_axes,
 )
+from reports.model.forest import ForestAxis, ForestRow, Style, forest_svg
 from reports.model.frame import BY_COMMAND, Frame, build_frame, grouped, published_records
 from reports.model.layout import LaidCell, Layout, decimal, lay_out, plain, slug
 from reports.model.rows import (

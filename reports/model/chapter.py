@@ -9,10 +9,11 @@ from reports.model.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A question and the sentences that answer it."""
+    """A question and the sentences that answer it; `details` are those that a reader unfolds."""
 
     heading: str
     sentences: tuple[str, ...]
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,9 @@ class Figure:
     svg: str
     alternative: str
     data: Table
+    caption: str = ""  # what is written below it, where that is less than the words in its place
+    # Its place among those that the page begins with; the others, of 0, stand further down.
+    lead: int = 0
 
 
 @dataclass(frozen=True, slots=True)

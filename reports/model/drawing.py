@@ -11,8 +11,11 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from reports.model.layout import plain
+
 if TYPE_CHECKING:
     from matplotlib import axes as matplotlib_axes
+    from matplotlib.lines import Line2D
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
@@ -38,6 +41,15 @@ STYLE: Any = {
     ),
 }
 
+
+# Inches: as wide as half a page, so that its type is as large on a phone.
+WIDTH, HEIGHT = 5.4, 3.6
+# Between the names of two lines, in points of type.
+LINE_GAP = 11.0
+# Before what the points of a line say, in the line's identifier, until they are titles of the points.
+TIPS, TIP_END = "tips|", "|"
+POINTS = re.compile(r'<g id="tips\|([^"]*)">(.*?)</g>', re.DOTALL)
+POINT = re.compile(r"<use [^>]*/>")
 
 # How many times as far as its own point another one has to be from a name.
 APART = 2
@@ -65,7 +77,7 @@ def short(value: float) -> str:
 
 
 def svg_of(
-    draw: Callable[[Plot], None], name: str, *, width: float = 6.4, height: float = 3.8
+    draw: Callable[[Plot], None], name: str, *, width: float = WIDTH, height: float = HEIGHT
 ) -> str:
     """Draw on axes of their own and give the SVG text, in the page's colours; `name` goes before its identifiers."""
     import matplotlib as mpl
@@ -81,9 +93,55 @@ def svg_of(
         canvas.savefig(out, format="svg", transparent=True, metadata=undated)
     drawing = out.getvalue()
     drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
+    drawing = POINTS.sub(_with_titles, drawing)
     for number, colour in enumerate(COLOURS, start=1):
         drawing = drawing.replace(colour, f"var(--series-{number}, {colour})")
     return re.sub(r'\bid="|href="#|url\(#', rf"\g<0>{name}-", drawing)
+
+
+def tell_points(line: "Line2D", texts: Sequence[str]) -> None:
+    """Say of each point of a line what a pointer at rest on it shows."""
+    line.set_gid(TIPS + TIP_END.join(plain(text).replace(TIP_END, "/") for text in texts))
+
+
+def _with_titles(line: re.Match[str]) -> str:
+    """Give each point of a line the title that its identifier holds; none where a point is outside of the axes."""
+    titles, body = line[1].split(TIP_END), line[2]
+    if len(titles) != len(POINT.findall(body)):
+        return f"<g>{body}</g>"
+    rest = iter(titles)
+    return (
+        f"<g>{POINT.sub(lambda use: f'{use[0][:-2]}><title>{next(rest)}</title></use>', body)}</g>"
+    )
+
+
+def label_lines(axes: Plot, ends: Sequence[tuple[str, float, float, str]]) -> None:
+    """Write the name of each line at its end in its colour, moved up or down where it would cover another.
+
+    An end is the name, the point and the colour.
+    """
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    points = 72 / axes.figure.dpi
+    heights = [axes.transData.transform((x, y))[1] * points for _, x, y, _ in ends]
+    order = sorted(range(len(ends)), key=heights.__getitem__)
+    for at, height in zip(order, _apart([heights[at] for at in order]), strict=True):
+        name, x, y, colour = ends[at]
+        style = {"color": colour, "va": "center", "fontweight": "bold", "fontsize": 9}
+        label_point(axes, name, (x, y), offset=(7, height - heights[at]), **style)
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Keep a gap between heights, which ascend, by the least moves: what is too near moves as one about its mean."""
+    blocks: list[
+        tuple[float, int]
+    ] = []  # sum of where the members would have the block begin, and their number
+    for height in heights:
+        total, count = height, 1
+        while blocks and blocks[-1][0] / blocks[-1][1] + blocks[-1][1] * LINE_GAP > total / count:
+            before, members = blocks.pop()
+            total, count = before + total - count * members * LINE_GAP, count + members
+        blocks.append((total, count))
+    return [total / count + at * LINE_GAP for total, count in blocks for at in range(count)]
 
 
 def label_point(

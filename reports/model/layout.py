@@ -3,7 +3,8 @@
 import itertools
 import string
 import unicodedata
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.model.table import (
@@ -18,6 +19,14 @@ from reports.model.table import (
     Value,
     number_of,
 )
+
+# Between what several things say of one value.
+NOTE_GAP = "; "
+# So many numbers, and of most such a share, are needed for a note on all of them.
+LEAST_COMMON, MOST = 3, 0.6
+# What may be said of most numbers, and how the others are marked.
+HOST_BOUND = "host-bound: the GPU waited for the host"
+EXCEPTIONS = {HOST_BOUND: "not host-bound"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +48,12 @@ class Layout:
 
 
 def lay_out(table: Table) -> Layout:
-    """Turn the values of a table into text, number its notes and find the best of each group."""
+    """Turn the values of a table into text, number its notes and find the best of each group.
+
+    What the notes of all numbers of a column have in common stands once below the table.
+    """
     labels: dict[str, str] = {}
+    common = [_common_notes([row[at] for row in table.rows]) for at in range(len(table.columns))]
 
     def group(index: int) -> list[Value]:
         return [table.rows[index][at] for at in table.group_by]
@@ -55,19 +68,63 @@ def lay_out(table: Table) -> Layout:
     }
     rows = tuple(
         tuple(
-            LaidCell(text_of(value, column), _note_label(value, labels), (index, at) in best)
+            LaidCell(
+                text_of(value, column),
+                _note_label(_own_note(value, common[at]), labels),
+                (index, at) in best,
+            )
             for at, (value, column) in enumerate(zip(row, table.columns, strict=True))
         )
         for index, row in enumerate(table.rows)
     )
     labelled = ((label, note) for note, label in labels.items())
-    notes = (*(("", note) for note in table.notes), *labelled)
+    shared = _shared_texts(table.columns, common)
+    notes = (*(("", note) for note in (*table.notes, *shared)), *labelled)
     return Layout(rows, notes, frozenset(indexes[0] for indexes in groups[1:]))
 
 
-def _note_label(value: Value, labels: dict[str, str]) -> str:
-    """Give the label of a value's note, a new one if no value had it yet: a to z, then aa, ab and so on."""
+def _common_notes(column: Sequence[Value]) -> dict[str, str]:
+    """What the notes of all numbers of a column say, or of most and the others are marked; and of which."""
+    numbers = [value for value in column if number_of(value) is not None]
+    counts = Counter(note for value in numbers for note in dict.fromkeys(_said(value)))
+    common = {}
+    for note, count in counts.items():
+        if count == len(numbers) >= LEAST_COMMON:
+            common[note] = "all numbers"
+        elif note in EXCEPTIONS and count >= MOST * len(numbers) and count >= LEAST_COMMON:
+            common[note] = "all numbers without a mark that says otherwise"
+    return common
+
+
+def _shared_texts(columns: Sequence[Column], common: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Write each common note once, with the columns that have it."""
+    names = Counter(column.name for column in columns)
+    places: dict[tuple[str, str], list[str]] = {}
+    for column, notes in zip(columns, common, strict=True):
+        name = column.name if names[column.name] == 1 else f"{column.name} ({column.source})"
+        for note, words in notes.items():
+            places.setdefault((note, words), []).append(name)
+    for (note, words), named in places.items():
+        yield f"{'; '.join(named)}, {words}: {note}"
+
+
+def _said(value: Value) -> list[str]:
+    """What the note of a value says, one by one."""
     note = value.note if isinstance(value, Mark | Interval | Incomplete) else ""
+    return note.split(NOTE_GAP) if note else []
+
+
+def _own_note(value: Value, common: Mapping[str, str]) -> str:
+    """The note of a value without what stands below the table, and with what it is an exception to."""
+    said = _said(value)
+    if number_of(value) is None:
+        return NOTE_GAP.join(said)
+    exceptions = [EXCEPTIONS[each] for each in common if each not in said]
+    return NOTE_GAP.join((*(each for each in said if each not in common), *exceptions))
+
+
+def _note_label(note: str, labels: dict[str, str]) -> str:
+    """Give the label of a note, a new one if no value had it yet: a to z, then aa, ab and so on."""
     first, last = divmod(len(labels), 26)
     new = (string.ascii_lowercase[first - 1] if first else "") + string.ascii_lowercase[last]
     return labels.setdefault(note, new) if note else ""

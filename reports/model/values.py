@@ -15,6 +15,7 @@ from bench.records import (
     uncounted_calls,
     uncounted_note,
 )
+from reports.model.layout import HOST_BOUND, NOTE_GAP
 from reports.model.table import GIBI, MEBI, Incomplete, Interval, Mark, Value, number_of
 
 Row = Mapping[str, Any]
@@ -152,11 +153,11 @@ def time_interval(timing: Timing | None) -> Interval | None:
     calls = len(timing.samples_s)
     doubts = {
         "every sample was rejected: the GPU's clock was low or throttled": not kept,
-        "host-bound: the GPU waited for the host": timing.host_bound,
+        HOST_BOUND: timing.host_bound,
         f"calls that fitted into the time: {calls}": calls < MIN_SAMPLES,
         "the warm-up never became steady": calls >= MIN_SAMPLES and not timing.steady,
     }
-    notes = "; ".join((*(doubt for doubt, is_so in doubts.items() if is_so), *timing.caveats))
+    notes = NOTE_GAP.join((*(doubt for doubt, is_so in doubts.items() if is_so), *timing.caveats))
     narrow = is_conclusive(kept, relative=CONCLUSIVE_WIDTH[timing.clock])
     doubtful = not (kept and timing.steady and narrow)
     return Interval(time.median, time.low, time.high, doubtful, notes)

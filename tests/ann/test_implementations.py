@@ -250,7 +250,9 @@ def test_a_module_without_attention_has_nothing_to_rewrite():
 
 
 def test_an_unknown_implementation_is_told_what_is_allowed():
-    with pytest.raises(ValueError, match="'quick' is unknown; allowed are plain, fast, sdpa"):
+    with pytest.raises(
+        ValueError, match="unknown implementation 'quick'; allowed are plain, fast, sdpa"
+    ):
         implement(make("nb"), "quick")
 
 

@@ -12,7 +12,11 @@ from ann.spec import NetworkSpec, Size
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("mmseg/ann-r50", {"head": "fpn"}, "head='fpn' is unknown; allowed are ann, fcn"),
+        (
+            "mmseg/ann-r50",
+            {"head": "fpn"},
+            "unknown head 'fpn'; did you mean 'fcn'. allowed are ann, fcn",
+        ),
         ("mmseg/ann-r50", {"num_classes": 0}, "num_classes=0"),
         ("mmseg/ann-r50", {"dropout": 1.0}, r"dropout=1.0 is not a share"),
         ("mmseg/ann-r50", {"auxiliary_dropout": -0.1}, r"auxiliary_dropout=-0.1"),

@@ -35,7 +35,7 @@ def test_a_size_without_pixels_is_refused():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sampler": "psp"}, "sampler='psp' is unknown; allowed are all, random"),
+        ({"sampler": "psp"}, "unknown sampler 'psp'; allowed are all, random"),
         ({"sampler": "pyramid-max"}, r"a pyramid needs at least one grid"),
         ({"sampler": "average", "grids": (1, 2)}, "has one grid"),
         ({"grids": (3,)}, "keeps every position and has no grids"),

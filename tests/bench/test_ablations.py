@@ -95,7 +95,10 @@ def test_a_file_that_holds_no_experiment_says_why(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--experiment", "tabel1"], "unknown experiment 'tabel1'; allowed are table1,"),
+        (
+            ["--experiment", "tabel1"],
+            "unknown experiment 'tabel1'; did you mean 'table1'? allowed are",
+        ),
         (["--experiment", "none.py"], "experiment file 'none.py' does not exist"),
         (["--dataset", "camvid"], "data set 'camvid' is read from files; pass --root"),
         (["--evaluate", "x.pth"], "--evaluate needs the network of the checkpoint"),
@@ -103,7 +106,7 @@ def test_a_file_that_holds_no_experiment_says_why(tmp_path, text, message):
             ["--evaluate", "x.pth", "--network", "mmseg/ann"],
             "unknown network 'mmseg/ann'; did you mean",
         ),
-        (["--table", "9"], "argument --table: invalid choice: '9'"),
+        (["--table", "9"], "argument --table: unknown table '9'; allowed are 1, 2"),
     ],
 )
 def test_a_wrong_argument_gets_one_line_and_status_2(tmp_path, arguments, message):

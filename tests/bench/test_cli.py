@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ann.spec import Size
-from bench import cli
+from bench import cli, shell
 from bench.records.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,16 +54,13 @@ def raising(error):
     [
         (ValueError("what, allowed, do"), 2, "prog: error: what, allowed, do\n"),
         (OSError("disk"), 2, "prog: error: disk\n"),
-        (
-            KeyboardInterrupt(),
-            130,
-            "prog: interrupted; finished records are kept, call again to go on\n",
-        ),
+        (KeyboardInterrupt(), 130, "prog: interrupted; to begin again: prog --size 3x4\n"),
     ],
 )
-def test_an_entry_point_ends_with_one_line(capsys, error, status, said):
+def test_an_entry_point_ends_with_one_line(monkeypatch, capsys, error, status, said):
+    monkeypatch.setattr(sys, "argv", ["prog.py", "--fresh", "--size", "3x4"])
     with pytest.raises(SystemExit) as stop:
-        cli.guarded("prog", raising(error))
+        shell.guarded("prog", raising(error))
     assert (stop.value.code, capsys.readouterr().err) == (status, said)
 
 

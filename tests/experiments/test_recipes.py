@@ -87,7 +87,10 @@ def test_scenes_are_seen_whole_and_at_their_scale():
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown recipe 'papr'; allowed are paper, mmseg, scenes"):
+    with pytest.raises(
+        ValueError,
+        match="unknown recipe 'papr'; did you mean 'paper'. allowed are paper, mmseg, scenes",
+    ):
         recipe_for("papr", "cityscapes")
 
 

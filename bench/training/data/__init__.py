@@ -6,7 +6,7 @@ train ids 0 to C-1, and 255 where a pixel isn't evaluated.
 
 from pathlib import Path
 
-from ann.spec import look_up
+from ann.spec import look_up, unknown
 from bench.training.data.augment import Augmented, Labelled, normalise
 from bench.training.data.features import MirroredMaps, cache_maps
 from bench.training.data.images import LabelledImages
@@ -41,7 +41,7 @@ def open_dataset(
         return PROCEDURAL[name](split)
     whole = look_up("data set", name, DATASET_LAYOUTS)
     if split not in whole.splits:
-        msg = f"{name} has no split {split!r} with labels; allowed are {', '.join(whole.splits)}"
+        msg = unknown(f"split of {name} with labels", split, whole.splits)
         raise ValueError(msg)
     layout = whole.form_at(Path(root))
     pairs_of = (palette and layout.painted) or layout.pairs

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ann.spec import unknown
 from bench.analysis import IGNORE
 from bench.training.data.classes import read_classes
 from bench.training.data.scene_drawing import BONNET, CUES, SURFACES, Map, draw, paint
@@ -63,7 +64,7 @@ class Scenes:
 
     def __init__(self, split: str = "train", *, seed: int = 0, length: int | None = None) -> None:
         if split not in LENGTHS:
-            msg = f"scenes have no split {split!r}; allowed are {', '.join(LENGTHS)}"
+            msg = unknown("split of scenes", split, LENGTHS)
             raise ValueError(msg)
         if length is not None and length < 1:
             msg = f"length={length} is not a number of scenes; pass 1 or more"

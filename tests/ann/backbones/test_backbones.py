@@ -117,7 +117,10 @@ def test_maps_equal_those_of_timm_s_own_feature_extractor():
 
 
 def test_unknown_backbone_names_the_allowed_ones():
-    with pytest.raises(ValueError, match="unknown backbone 'resnet19'; allowed are tiny, resnet18"):
+    with pytest.raises(
+        ValueError,
+        match="unknown backbone 'resnet19'; did you mean 'resnet18'. allowed are tiny, resnet18",
+    ):
         make_backbone("resnet19")
 
 

@@ -86,7 +86,9 @@ def test_a_source_of_another_form_is_refused(source):
 
 
 def test_unknown_tag_names_the_allowed_ones():
-    with pytest.raises(ValueError, match=r"no weights 'v7' for resnet50c; allowed are gluon_in1k"):
+    with pytest.raises(
+        ValueError, match="weights of timm for resnet50c 'v7'; allowed are gluon_in1k"
+    ):
         make_backbone("resnet50c", pretrained="timm:v7")
 
 

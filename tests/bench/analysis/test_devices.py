@@ -62,13 +62,13 @@ def test_a_device_is_found_by_its_key():
 
 def test_an_unknown_device_gets_the_nearest_and_all():
     with pytest.raises(
-        ValueError, match="unknown device 'H20'; did you mean 'h200'. known are tit"
+        ValueError, match="unknown device 'H20'; did you mean 'h200'. allowed are tit"
     ):
         devices.find_device("H20")
 
 
 def test_a_name_that_is_near_none_gets_all():
-    with pytest.raises(ValueError, match="unknown device 'tpu'; known are titan-xp, .*h200, "):
+    with pytest.raises(ValueError, match="unknown device 'tpu'; allowed are titan-xp, .*h200, "):
         devices.find_device("tpu")
 
 

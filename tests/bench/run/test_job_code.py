@@ -106,6 +106,6 @@ def test_wording_makes_nothing_stale(edited, module):
 
 def test_an_unknown_probe_names_those_that_there_are():
     with pytest.raises(
-        ValueError, match="probe 'energy' is unknown; allowed are memory, timing, operations"
+        ValueError, match="unknown probe 'energy'; allowed are memory, timing, operations"
     ):
         job_code.code_digest(replace(NB, probes=("energy",)), "cpu")

@@ -241,7 +241,10 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_image():
 
 
 def test_an_unknown_protocol_is_named_with_those_that_are_known():
-    with pytest.raises(ValueError, match="unknown protocol 'hole'; allowed are whole, mmseg-slide"):
+    with pytest.raises(
+        ValueError,
+        match="unknown protocol 'hole'; did you mean 'whole'. allowed are whole, mmseg-slide",
+    ):
         look_up("protocol", "hole", PROTOCOLS)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.model.layout import decimal, lay_out, text_of
+from reports.model.layout import HOST_BOUND, decimal, lay_out, text_of
 from reports.model.table import Column, Interval, Mark, Number, Table
 
 TIME = Column("time", "ms", 2, 1e-3, "seconds", "measured", best="min")
@@ -89,3 +89,38 @@ def test_an_empty_table_lays_out():
 
 def test_raw_headings_name_source_and_base_unit():
     assert TIME.raw_heading == "time_measured_seconds"
+
+
+def notes_of(*notes):
+    values = [Interval(1.0, note=note) for note in notes]
+    layout = lay_out(table(*values, Mark("absent")))
+    return layout.notes, [row[0].label for row in layout.rows]
+
+
+def test_what_all_numbers_of_a_column_have_in_common_stands_once():
+    notes, labels = notes_of("few; warm", "warm", "warm")
+    assert notes == (("", "time, all numbers: warm"), ("a", "few"), ("b", "absent"))
+    assert labels == ["a", "", "", "b"]
+
+
+def test_a_number_without_a_note_keeps_it_from_being_on_all():
+    layout = lay_out(table(*[Interval(1.0, note="warm")] * 3, 2.0))
+    assert layout.notes == (("a", "warm"),)
+
+
+def test_a_note_on_two_numbers_stays_at_them():
+    assert notes_of("warm", "warm")[0][0] == ("a", "warm")
+
+
+def test_of_most_that_are_host_bound_the_others_are_marked():
+    notes, labels = notes_of(*[HOST_BOUND] * 3, "")
+    said = f"time, all numbers without a mark that says otherwise: {HOST_BOUND}"
+    assert notes == (("", said), ("a", "not host-bound"), ("b", "absent"))
+    assert labels == ["", "", "", "a", "b"]
+
+
+def test_columns_with_the_same_common_note_share_its_line():
+    columns = (Column("a", source="measured"), Column("b"), Column("a", source="predicted"))
+    row = (Interval(1.0, note="warm"),) * 3
+    layout = lay_out(Table("t", "T", columns, (row,) * 3))
+    assert layout.notes == (("", "a (measured); b; a (predicted), all numbers: warm"),)

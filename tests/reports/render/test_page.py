@@ -100,13 +100,8 @@ def hostile(record, text):
 
 def test_a_comparison_by_turns_is_an_answer():
     kept = comparison.read_comparisons(KEPT)
-    answers = {
-        part.heading: part.sentences
-        for part in overview.overview_sections(frame.build_frame(()), kept)
-    }
-    assert answers["What is new"] == tuple(
-        f"{comparisons.comparison_sentence(one)}." for one in kept
-    )
+    (part,) = overview.overview_sections(frame.build_frame(()), kept)
+    assert part.sentences == tuple(f"{comparisons.comparison_sentence(one)}." for one in kept)
 
 
 def test_hostile_records_gain_no_element_no_attribute_and_no_address(make, tmp_path):
@@ -174,12 +169,13 @@ def test_a_row_of_many_records_says_how_many_more(make):
     assert "and 5 more" in page
 
 
-def test_a_number_shows_itself_whole_in_its_base_unit():
+def test_a_number_brings_itself_whole_and_its_base_unit():
     column = Column("time", "ms", 1, 1e-3, "seconds")
     rows = ((0.0123456789,), (Interval(0.5, 0.25, 0.75),), (Number(7.25, 0),))
-    page = html.report_page([Table("t", "T", (column,), rows)])
-    titles = [a["title"] for t, a in parsed(page).tags if "title" in a]
-    assert titles == ["0.0123456789 seconds", "0.5 [0.25, 0.75] seconds", "7.25 seconds"]
+    tags = parsed(html.report_page([Table("t", "T", (column,), rows)])).tags
+    numbers = [a["data-v"] for _, a in tags if "data-v" in a]
+    assert numbers == ["0.0123456789", "0.5 [0.25, 0.75]", "7.25"]
+    assert [a["data-b"] for _, a in tags if "data-b" in a] == ["seconds"]
 
 
 def test_the_best_is_marked_for_the_eye_and_the_ear_and_explained():
@@ -200,13 +196,14 @@ def test_long_tables_keep_their_heading_and_short_ones_need_not():
     assert re.search(r"\.scroll\.long thead th \{ position: sticky", html.report_page([long]))
 
 
-def test_the_answers_stand_ahead_of_the_tables(made):
-    text = made[0]
+def test_the_page_begins_with_figures_then_has_answers_then_tables(made):
+    text = made[0].partition("<main>")[2]
+    first = text.index('<section id="')
+    assert text.startswith('<section id="figure-audit-figure"', first)
     places = [
-        text.index(f"<h3>{one}") for one in ("What was reproduced", "What was not", "What is new")
+        text.index(part) for part in ("<svg", "<h2>Answers", "<h2>More figures", "<h2>Tables")
     ]
     assert places == sorted(places)
-    assert places[-1] < text.index("<table>")
 
 
 def test_the_answers_follow_from_the_records(make):
@@ -214,25 +211,20 @@ def test_the_answers_follow_from_the_records(make):
     kinds = [audit.judge_claim(claim).kind for claim in claims.published_claims(built)]
     count = kinds.count("paper's protocol only")
     assert count > 0
-    answers = {part.heading: part.sentences for part in overview.overview_sections(built)}
+    (published,) = overview.overview_sections(built)
+    assert f"{count} reproduced by the paper's own procedure" in published.sentences[0]
     said = f"{count} of {len(kinds)} published efficiency numbers are reproduced by the paper's own procedure"
-    assert any(one.startswith(said) for one in answers["What was reproduced"])
+    assert any(one.startswith(said) for one in published.details)
 
 
-def test_without_records_nothing_is_said_to_be_reproduced():
-    nothing = {s.heading: s.sentences for s in overview.overview_sections(frame.build_frame(()))}
-    assert nothing["What was reproduced"] == (overview.NOTHING,)
-    assert nothing["What was not"][0].startswith(
-        "25 of 25 published efficiency numbers are not checked"
-    )
-    assert nothing["What is new"] == (overview.NOTHING,)
+def test_without_records_nothing_is_said():
+    assert overview.overview_sections(frame.build_frame(())) == ()
 
 
 def test_trainings_are_counted_by_what_they_say_of_the_text(make):
-    found = {
-        s.heading: s.sentences for s in overview.overview_sections(frame.build_frame(make.table6()))
-    }
-    assert any("support" in one and "Table 6" in one for one in found["What was reproduced"])
+    (part,) = overview.overview_sections(frame.build_frame(make.table6()))
+    assert part.sentences[0].startswith("Trainings (scenes, quick, 3 seeds) support ")
+    assert part.sentences[0].endswith(" of the 18 comparisons that the text makes of Table 6.")
 
 
 def test_environments_differ_in_more_than_their_load(make):

@@ -192,7 +192,9 @@ def test_the_page_has_language_title_landmarks_and_one_heading(page):
     tags = read(page).tags
     names = [tag for tag, _ in tags]
     assert ("html", {"lang": "en"}) in tags
-    assert all(names.count(tag) == 1 for tag in ("title", "h1", "header", "main", "footer", "nav"))
+    assert all(names.count(tag) == 1 for tag in ("h1", "header", "main", "footer", "nav"))
+    # The others are those of points in drawings.
+    assert names[: names.index("body")].count("title") == 1
 
 
 def test_every_table_has_a_caption_and_every_heading_a_scope(page):

@@ -65,6 +65,5 @@ def test_every_question_names_comparisons_that_there_are():
 
 
 def test_the_answers_are_in_the_overview_with_their_setting(make):
-    sections = overview.overview_sections(frame.build_frame(make.table6()))
-    (section,) = [each for each in sections if each.heading == "Which parts bring what?"]
-    assert section.sentences[0].endswith("supported (also among all) (scenes, quick, 3 seeds).")
+    (section,) = overview.overview_sections(frame.build_frame(make.table6()))
+    assert section.details[0].endswith("supported (also among all) (scenes, quick, 3 seeds).")

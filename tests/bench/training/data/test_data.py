@@ -170,7 +170,7 @@ def test_an_unknown_set_is_answered_with_the_known_ones(tmp_path):
 
 def test_a_split_without_labels_is_refused(tmp_path):
     with pytest.raises(
-        ValueError, match="cityscapes has no split 'test' with labels; allowed are train, val"
+        ValueError, match="unknown split of cityscapes with labels 'test'; allowed are train, val"
     ):
         open_dataset("cityscapes", tmp_path, "test")
 

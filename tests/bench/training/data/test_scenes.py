@@ -175,7 +175,7 @@ def test_every_class_has_a_colour_of_its_own():
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ValueError, match=r"no split 'test'; allowed are train, val"):
+    with pytest.raises(ValueError, match=r"unknown split of scenes 'test'; allowed are train, val"):
         Scenes("test")
 
 
