@@ -49,12 +49,12 @@ def on_files(files: Any, *, config: Any) -> Any:  # noqa: ANN401 - mkdocs' types
 def on_post_page(output: str, *, page: Any, **_: Any) -> str:  # noqa: ANN401 - mkdocs' types
     """Take the search's helper from this site, where the theme would fetch it from elsewhere."""
     up = "../" * page.file.dest_uri.count("/")
-    return output.replace(FETCHED, f"{up}offline_search.js")
+    return output.replace(FETCHED, f"{up}site.js")
 
 
 def on_post_template(output_content: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs' types
     """The same for the page of what is not found."""
-    return output_content.replace(FETCHED, "offline_search.js")
+    return output_content.replace(FETCHED, "site.js")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs' types

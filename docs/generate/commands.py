@@ -12,8 +12,8 @@ HEAD = """\
 
 Every program with all of its options, made from the programs themselves. `--help` prints the same.
 Run them in the environment that `uv sync` makes, or with `uv run` in front.{further}
+They end with the same few [exit statuses](../exit_statuses.md).
 """
-STATUSES = "exit_statuses.md"
 INSTALLING = "installing.md"
 
 
@@ -22,8 +22,6 @@ def page(root: Path) -> str:
     further = ""
     if (root / "docs" / INSTALLING).is_file():
         further += f" Where the package is installed, `ann-bench` runs them as well ([how](../{INSTALLING}))."
-    if (root / "docs" / STATUSES).is_file():
-        further += f" What they end with: [exit statuses](../{STATUSES})."
     parts = [HEAD.format(further=further)]
     for parser, document in parsers(root):
         parts += _program(parser, document)
@@ -33,7 +31,9 @@ def page(root: Path) -> str:
 def parsers(root: Path) -> Iterator[tuple[argparse.ArgumentParser, str]]:
     """Each program's parser, and what the program says of itself: all functions of commands that make parsers."""
     listed = (root / "bench" / "__main__.py").read_text(encoding="utf-8")
-    commands = sorted((root / "bench").glob("*.py"), key=lambda path: listed.find(f".{path.stem} "))
+    commands = sorted(
+        (root / "bench").glob("*.py"), key=lambda path: (listed.find(path.stem), path)
+    )
     for path in (*commands, root / "reports" / "__main__.py"):
         names = re.findall(r"^def (\w*parser)\(\)", path.read_text(encoding="utf-8"), re.MULTILINE)
         module = ".".join(path.relative_to(root).with_suffix("").parts)
@@ -89,7 +89,9 @@ def _option(parser: argparse.ArgumentParser, action: argparse.Action, anchor: st
     given = _given(parser, action) if action.option_strings else ""
     text = parser._get_formatter()._expand_help(action) if action.help else ""  # noqa: SLF001
     allowed = f"One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else ""
-    if text.startswith("of "):  # what the value is of, as `--help` has it behind its name
+    if (
+        text.startswith("of ") and not choices
+    ):  # what the value is of, as `--help` has it behind its name
         text = f"`{given}` {text}"
     slug = names.rpartition(" ")[2].lstrip("-")
     texts = " ".join(filter(None, [_sentence(text), allowed]))

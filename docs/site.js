@@ -6,13 +6,12 @@ if (location.protocol === "file:") {
       const frame = document.createElement("iframe");
       frame.hidden = true;
       document.documentElement.append(frame);
-      const inside = frame.contentWindow;
-      inside.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
+      this.inside = frame.contentWindow;
+      this.inside.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
       const script = frame.contentDocument.createElement("script");
       this.ready = new Promise((done) => script.addEventListener("load", done));
       script.src = new URL(address, location.href);
       frame.contentDocument.head.append(script);
-      this.inside = inside;
     }
 
     postMessage(data) {
@@ -20,3 +19,14 @@ if (location.protocol === "file:") {
     }
   };
 }
+
+/* What the theme leaves without a name, or out of the keyboard's reach: the search, code and tables that scroll. */
+addEventListener("load", () => {
+  document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
+  for (const part of document.querySelectorAll(".md-typeset pre > code, .md-typeset__scrollwrap")) {
+    if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+  }
+  document.querySelectorAll(".md-code__nav").forEach((buttons, place) => {
+    buttons.setAttribute("aria-label", `Code ${place + 1}`);
+  });
+});
