@@ -200,7 +200,10 @@ def completion_parser() -> argparse.ArgumentParser:
         "\nPrint what makes a shell complete names after Tab. For bash and zsh: "
         f'eval "$({COMMAND} completion bash)"; for fish: {COMMAND} completion fish | source.'
     )
-    return cli.Parser(_called("completion"), about, {"shell": ""}, {"shell": {"choices": SHELLS}})
+    settings: cli.Options = {"shell": {"choices": SHELLS}}
+    parser = cli.Parser(_called("completion"), about, {"shell": "which shell"}, settings)
+    parser.example = SHELLS[0]
+    return parser
 
 
 def show_completion(arguments: Sequence[str]) -> int:
