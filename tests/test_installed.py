@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 
 import bench
 from bench import __main__ as door
@@ -108,6 +109,17 @@ def test_the_groups_of_a_clone_are_the_extras():
     assert PROJECT["dependency-groups"]["bench"] == ["ann-bench[bench]"]
     assert PROJECT["dependency-groups"]["reports"] == ["ann-bench[reports]"]
     assert PROJECT["project"]["scripts"] == {bench.COMMAND: "ann_bench:main"}
+
+
+def test_the_citation_has_the_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {PROJECT['project']['version']}\n" in citation
+
+
+def test_an_issue_asks_for_the_environment():
+    (form,) = (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")
+    asked = {part["id"]: part for part in yaml.safe_load(form.read_text())["body"]}
+    assert "`ann-bench env`" in asked["environment"]["attributes"]["description"]
 
 
 @pytest.fixture
