@@ -24,4 +24,6 @@ def installed_from() -> tuple[str, str | None]:
     place = json.loads(text) if text else {}
     vcs = place.get("vcs_info", {})
     url = place.get("url", "")
-    return f"{vcs['vcs']}+{url}" if vcs else url, vcs.get("commit_id")
+    if vcs:
+        url = "@".join(filter(None, (f"{vcs['vcs']}+{url}", vcs.get("requested_revision"))))
+    return url, vcs.get("commit_id")

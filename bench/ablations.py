@@ -202,6 +202,10 @@ def experiments(options: Namespace) -> tuple[Experiment, ...]:
 
 def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> "tuple[Record, ...]":
     """Predict all cells, train what is trained, then measure one cell after the other, under one progress bar."""
+    if not options.quiet:
+        names = ", ".join(experiment.name for experiment in experiments)
+        about = f"{names} into {options.out}, but for what has a record there"
+        sys.stderr.write(f"{about}; --budget smoke shows in three minutes that all of it works\n")
     from bench import run
 
     device = run.resolve_device(options.device)
@@ -229,9 +233,7 @@ def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> "t
     )
     progress = run.Progress(stages)
     if not options.quiet:
-        names = ", ".join(experiment.name for experiment in experiments)
-        about = f"{names} into {options.out}. {progress.words[0]} What is there is not run again."
-        sys.stderr.write(f"{about} --budget smoke shows in three minutes that all of it works.\n")
+        sys.stderr.write(f"{progress.words[0]}\n")
     followed = _published(records, progress, options)
     return cli.follow(followed, total=len(cells) + len(alone) + len(trained), show=_trained)
 

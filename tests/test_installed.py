@@ -181,10 +181,11 @@ def test_without_the_extra_it_says_what_to_install_in_one_line(as_command, monke
 
 
 def test_where_pip_had_a_wheel_from_is_where_more_of_it_is(monkeypatch):
-    text = '{"url": "https://host/x", "vcs_info": {"vcs": "git", "commit_id": "ab"}}'
+    vcs = '{"vcs": "git", "commit_id": "ab", "requested_revision": "main"}'
+    text = f'{{"url": "https://host/x", "vcs_info": {vcs}}}'
     told = types.SimpleNamespace(read_text=lambda _: text)
     monkeypatch.setattr(metadata, "distribution", lambda _: told)
-    assert bench.installed_from() == ("git+https://host/x", "ab")
+    assert bench.installed_from() == ("git+https://host/x@main", "ab")
 
 
 def test_the_gallery_is_efficiency_with_an_option(monkeypatch):

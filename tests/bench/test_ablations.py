@@ -136,7 +136,9 @@ def test_networks_are_trained_judged_and_tabled_and_nothing_twice(tmp_path, own)
     arguments = ("--experiment", own, "--seeds", 1, "--out", out)
     done = call(*arguments)
     assert done.returncode == 0, done.stderr
-    assert f"into {out}. 0 of 4 records are there; about " in done.stderr.splitlines()[0]
+    what, how_long, *_ = done.stderr.splitlines()
+    assert f"into {out}, but for what has a record there" in what
+    assert how_long.startswith("0 of 4 records are there; about ")
     found = [
         item for item in record.read_records(out / "records.jsonl") if item.source == "measured"
     ]

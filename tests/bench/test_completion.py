@@ -14,15 +14,18 @@ ROOT = Path(completion.__file__).resolve().parents[1]
 
 def offered(line, folder):
     """What the program answers to a shell that has this line and Tab."""
+    program, *words = line.split()
+    is_module = program == "python"
     asked = {
-        "_ARGCOMPLETE": "3",  # words ahead of the arguments: python -m module
+        "_ARGCOMPLETE": "3" if is_module else "1",  # words ahead of the arguments: python -m module
         "_ARGCOMPLETE_IFS": "\n",
         "_ARGCOMPLETE_COMP_WORDBREAKS": " ",
         "_ARGCOMPLETE_STDOUT_FILENAME": str(folder / "names"),
         "COMP_LINE": line,
         "COMP_POINT": str(len(line)),
     }
-    command = [sys.executable, "-m", line.split()[2]]
+    called = ("-m", words[1]) if is_module else ("-c", "from bench.__main__ import start; start()")
+    command = [sys.executable, *called]
     subprocess.run(command, cwd=ROOT, env=os.environ | asked, check=True, capture_output=True)
     return (folder / "names").read_text(encoding="utf-8").split()
 
@@ -46,6 +49,20 @@ def test_names_that_begin_so_are_offered(line, expected, tmp_path):
     names = offered(f"python -m {line}", tmp_path)
     assert set(expected) <= set(names)
     assert all(name.startswith(line.split()[-1]) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ann-bench ga", ["gallery"]),
+        ("ann-bench efficiency --block apnb:fa", ["apnb:fast", "apnb:fast-compiled"]),
+        ("ann-bench gallery --predict h2", ["h200"]),
+        ("ann-bench report --form", ["--format"]),
+    ],
+)
+def test_the_command_offers_programs_and_what_each_takes(line, expected, tmp_path):
+    pytest.importorskip("argcomplete")
+    assert set(offered(line, tmp_path)) == set(expected)
 
 
 @pytest.mark.parametrize("module", [ablations, efficiency, regress])
