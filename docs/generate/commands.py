@@ -89,10 +89,6 @@ def _option(parser: argparse.ArgumentParser, action: argparse.Action, anchor: st
     given = _given(parser, action) if action.option_strings else ""
     text = parser._get_formatter()._expand_help(action) if action.help else ""  # noqa: SLF001
     allowed = f"One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else ""
-    if (
-        text.startswith("of ") and not choices
-    ):  # what the value is of, as `--help` has it behind its name
-        text = f"`{given}` {text}"
     slug = names.rpartition(" ")[2].lstrip("-")
     texts = " ".join(filter(None, [_sentence(text), allowed]))
     return f"`{' '.join(filter(None, [names, given]))}`{{ #{anchor}-{slug} }}\n:   {texts or 'Required.'}\n"
