@@ -2,7 +2,6 @@
 """Say what there is, and start it: `ann-bench`, or `python -m bench` in a clone."""
 
 import argparse
-import difflib
 import importlib
 import os
 import re
@@ -11,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from ann.spec import unknown
 from bench import COMMAND, called, installed_from
 
 if TYPE_CHECKING:
@@ -95,18 +95,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{COMMAND} {metadata.version(COMMAND)}\n")
         return 0
     if name not in PROGRAMS:
-        near = difflib.get_close_matches(name, PROGRAMS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PROGRAMS)}"
-        return _refuse(COMMAND, f"no command {name!r}; {hint}")
+        return _refuse(COMMAND, unknown("command", name, PROGRAMS))
     lacking = sorted(set(lacking_packages(PROGRAMS[name].extra)))
     if lacking:
         return _refuse(_called(name), what_to_install(PROGRAMS[name].extra, lacking))
-    from bench import cli
+    from bench import shell
 
     program = PROGRAMS[name]
     run = {"env": show_environment, "completion": show_completion}.get(name)
     run = run or load(name).main
-    return cli.guarded(_called(name), lambda _: run([*program.given, *rest]))
+    return shell.guarded(_called(name), lambda _: run([*program.given, *rest]))
 
 
 def load(name: str) -> Any:  # noqa: ANN401 - a module
@@ -202,7 +200,10 @@ def completion_parser() -> argparse.ArgumentParser:
         "\nPrint what makes a shell complete names after Tab. For bash and zsh: "
         f'eval "$({COMMAND} completion bash)"; for fish: {COMMAND} completion fish | source.'
     )
-    return cli.Parser(_called("completion"), about, {"shell": ""}, {"shell": {"choices": SHELLS}})
+    settings: cli.Options = {"shell": {"choices": SHELLS}}
+    parser = cli.Parser(_called("completion"), about, {"shell": "which shell"}, settings)
+    parser.example = SHELLS[0]
+    return parser
 
 
 def show_completion(arguments: Sequence[str]) -> int:

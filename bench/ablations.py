@@ -227,7 +227,12 @@ def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> "t
         run.Stage("measured", trained, slots),
         run.Stage("measured", alone),
     )
-    followed = _published(records, run.Progress(stages), options)
+    progress = run.Progress(stages)
+    if not options.quiet:
+        names = ", ".join(experiment.name for experiment in experiments)
+        about = f"{names} into {options.out}. {progress.words[0]} What is there is not run again."
+        sys.stderr.write(f"{about} --budget smoke shows in three minutes that all of it works.\n")
+    followed = _published(records, progress, options)
     return cli.follow(followed, total=len(cells) + len(alone) + len(trained), show=_trained)
 
 

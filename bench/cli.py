@@ -35,6 +35,8 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 class Parser(shell.CommandParser):
     """A parser of our commands: shared options, and names that a shell completes."""
 
+    example = ""  # of what is required, for who gives nothing
+
     def __init__(
         self, prog: str, document: str, texts: Mapping[str, str], settings: Options
     ) -> None:
@@ -54,6 +56,13 @@ class Parser(shell.CommandParser):
         """Parse, or tell the shell what could come next."""
         completion.offer(self)
         return super().parse_args(*given, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, what to type where something is missing, and nothing else."""
+        is_missing = self.example and message.startswith("the following arguments are required")
+        super().error(
+            f"{message}; write for example {self.prog} {self.example}" if is_missing else message
+        )
 
 
 def size(text: str) -> Size:

@@ -156,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = _parse(arguments)
     _require_that_options_fit(options)
+    if (sys.argv[1:] if arguments is None else [*arguments]) in ([], ["--gallery"]):
+        sys.stderr.write(_what_comes(options))
     if options.compare:
         return _compare(options)
     if options.fits is not None:
@@ -165,6 +167,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measurements = cells(options)
     with cli.locked(options.out):
         return _measure(measurements, options)
+
+
+def _what_comes(options: Namespace) -> str:
+    """What a call without options does, for who only looks what it does."""
+    names = "the gallery" if options.gallery else ", ".join(DEFAULT_BLOCKS)
+    return (
+        f"{names} at {_sizes(options)[0]}: counted and predicted, then measured, which takes some minutes; "
+        "--device meta leaves that out, --help says what else there is\n"
+    )
 
 
 def _measure(measurements: Sequence[Cell], options: Namespace) -> int:

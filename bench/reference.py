@@ -75,7 +75,9 @@ def parser() -> cli.Parser:
         "--no-tests": {"action": "store_true"},
         "--look": {"action": "store_true"},
     }
-    return cli.Parser(PROGRAM, __doc__, texts, settings)
+    parser = cli.Parser(PROGRAM, __doc__, texts, settings)
+    parser.example = "--look --out results/look"
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

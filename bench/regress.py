@@ -71,6 +71,7 @@ def parser() -> cli.Parser:
     parser = cli.Parser(PROGRAM, __doc__, texts, settings)
     parser.add(fixed, settings, group="what is fixed beforehand")
     parser.add({"--out": "folder of records and reports"}, settings)
+    parser.example = "--base main"
     return parser
 
 
@@ -85,7 +86,9 @@ def history_parser() -> cli.Parser:
         "--out": {"default": Path("results/history")},
     }
     about = "\nDraw each series of records per device, step changes marked; it judges nothing."
-    return cli.Parser(f"{PROGRAM} {HISTORY}", about, texts, settings)
+    parser = cli.Parser(f"{PROGRAM} {HISTORY}", about, texts, settings)
+    parser.example = "results"
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -142,6 +142,13 @@ def find_experiment(text: str, setting: Setting | None = None) -> Experiment:
     return EXPERIMENTS[text]
 
 
+def _suite_hint(error: Exception) -> str:
+    """Say where the suite is, to a file that was written for a clone and is run by a wheel."""
+    above, _, here = (__package__ or "").rpartition(".")
+    name = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+    return f"here it is {above}.{name}; " if above and f"{name}.".startswith(f"{here}.") else ""
+
+
 def _load_file(path: Path, setting: Setting | None) -> Experiment:
     wanted = "EXPERIMENT or make(setting)" if setting else "EXPERIMENT"
     file = f"experiment file {str(path)!r}"
@@ -158,7 +165,7 @@ def _load_file(path: Path, setting: Setting | None) -> Experiment:
         trains = setting is not None and hasattr(module, "make")
         experiment = module.make(setting) if trains else module.EXPERIMENT
     except Exception as error:
-        msg = f"{file}: {type(error).__name__}: {error}; it must have {wanted}"
+        msg = f"{file}: {type(error).__name__}: {error}; {_suite_hint(error)}it must have {wanted}"
         raise ValueError(msg) from error
     if not isinstance(experiment, Experiment):
         given = type(experiment).__name__

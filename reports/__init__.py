@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "reports.blocks": ("validation_tables",),
-    "reports.console": ("LivePage", "drawn", "formatted", "show", "write_report"),
-    "reports.gate": (
+    "blocks": ("validation_tables",),
+    "console": ("LivePage", "drawn", "formatted", "show", "write_report"),
+    "gate": (
         *("annotations", "comparison_tables", "headline", "history_sentence", "outcome_tables"),
         *("read_series", "trials_table", "write_history", "write_reports"),
     ),
-    "reports.report": (
+    "report": (
         *(
             "call_errors",
             "efficiency_report",
@@ -55,6 +55,6 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     for module, names in _HOMES.items():
         if name in names:
-            return getattr(import_module(module), name)
+            return getattr(import_module(f"{__name__}.{module}"), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

@@ -15,9 +15,9 @@ WORDED = itemgetter(
 
 
 def source_tables(records: Sequence[Record]) -> tuple[Table, ...]:
-    """The environments and the commands; none where there are no records of runs."""
+    """The environments and the commands of the records of runs; each where there are some."""
     runs = [record for record in records if record.source != "published"]
-    return (environment_table(runs), command_table(runs)) if runs else ()
+    return tuple(table for table in (environment_table(runs), command_table(runs)) if table.rows)
 
 
 def environment_table(records: Sequence[Record]) -> Table:

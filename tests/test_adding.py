@@ -62,9 +62,7 @@ BLOCK_KIND = {
     ),
 }
 PROBE = {
-    "bench/measure/__init__.py": (
-        ('    "timing": ', '    "interpreter": "bench.measure.interpreter",\n'),
-    ),
+    "bench/measure/__init__.py": (('    "timing": ', '    "interpreter": "interpreter",\n'),),
     "bench/measure/interpreter.py": (
         (
             "",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import __main__ as door
 from bench import efficiency
 from bench.records import record
 from bench.run import environment_of, predicted_record
@@ -22,7 +23,7 @@ from reports.render import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
-PROGRAMS = ("python", "uv", "uvx", "nox", "pip", "torchrun", "git", "source", "eval")
+PROGRAMS = ("ann-bench", "python", "uv", "uvx", "nox", "pip", "torchrun", "git", "source", "eval")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 NOXFILE = (ROOT / "noxfile.py").read_text(encoding="utf-8")
 SESSIONS = {"ablations", "efficiency", "gate", "reference"}
@@ -73,6 +74,16 @@ def check_module(module, arguments):
         parser.parse_args(arguments)
 
 
+def check_command(words):
+    """Parse what stands behind the installed command, up to a pipe."""
+    name, *arguments = words
+    if name != "COMMAND":
+        arguments = list(itertools.takewhile(lambda word: word != "|", arguments))
+        parser = door.parser_of(name)
+        if arguments:
+            parser.parse_args(arguments)
+
+
 def check_nox(words):
     names = words[words.index("-s") + 1 :]
     names, _, arguments = (names, "", []) if "--" not in names else split(names)
@@ -93,7 +104,9 @@ def check(words):
         words = words[2:]
     groups = [group for word, group in itertools.pairwise(words) if word == "--group"]
     assert set(groups) <= set(PROJECT["dependency-groups"])
-    if "nox" in words and "-s" in words:
+    if "ann-bench" in words:
+        check_command(words[words.index("ann-bench") + 1 :])
+    elif "nox" in words and "-s" in words:
         check_nox(words)
     elif "-m" in words and words[0] in ("python", "torchrun"):
         at = words.index("-m")

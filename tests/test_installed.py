@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 
 import bench
 from bench import __main__ as door
@@ -110,6 +111,17 @@ def test_the_groups_of_a_clone_are_the_extras():
     assert PROJECT["project"]["scripts"] == {bench.COMMAND: "ann_bench:main"}
 
 
+def test_the_citation_has_the_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {PROJECT['project']['version']}\n" in citation
+
+
+def test_an_issue_asks_for_the_environment():
+    (form,) = (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")
+    asked = {part["id"]: part for part in yaml.safe_load(form.read_text())["body"]}
+    assert "`ann-bench env`" in asked["environment"]["attributes"]["description"]
+
+
 @pytest.fixture
 def as_command(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/ann-bench"])
@@ -144,8 +156,10 @@ def test_in_a_clone_it_says_what_to_type_there(monkeypatch, capsys):
 
 def test_an_unknown_command_suggests_the_nearest(capsys):
     assert door.main(["efficency"]) == 2
-    expected = "ann-bench: error: no command 'efficency'; did you mean 'efficiency'?\n"
-    assert capsys.readouterr().err == expected
+    expected = (
+        "ann-bench: error: unknown command 'efficency'; did you mean 'efficiency'? allowed are"
+    )
+    assert capsys.readouterr().err.startswith(expected)
 
 
 def test_without_the_extra_it_says_what_to_install_in_one_line(as_command, monkeypatch, capsys):

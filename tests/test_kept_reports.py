@@ -25,6 +25,8 @@ MADE_UP = Path(__file__).parent / "golden" / "made-up"
 REPORTED = {"intel": INTEL, "published": PUBLISHED, "made-up": MADE_UP, "gpu": INTEL}
 ON_GPU = ("ceilings", "crossover", "fig2", "implementations", "precision", "table1", "table2")
 OUTCOMES = {"intel": INTEL / "regression", "made-up": MADE_UP / "regression"}
+# Of every experiment that was kept of a machine.
+LARGEST_PAGE = 1_000_000
 # What makes rich take a file for a terminal, or the other way round.
 TERMINAL = ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LINES")
 # The last digits of a sum differ between Python 3.11 and 3.12, and between processors.
@@ -145,6 +147,10 @@ def test_every_other_form_of_a_report_is_as_kept(kept, report):
     texts["index.html"] = DRAWN.sub("", texts["index.html"])
     lines = [f"{hashlib.sha256(texts[at].encode()).hexdigest()}  {at}\n" for at in sorted(texts)]
     kept(f"{name}/others.sha256", "".join(lines), hint=f"as they are now: {out}")
+
+
+def test_a_page_is_at_most_a_megabyte(report):
+    assert (report[1] / "index.html").stat().st_size <= LARGEST_PAGE
 
 
 def test_predicted_times_on_known_devices_are_as_kept(kept):

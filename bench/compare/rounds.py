@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.analysis import LEVEL, MARGIN, ROUNDS, fewest_rounds, scatter
+from bench.compare import turns
 from bench.compare.turns import ArmDevice, ArmTask, Ready, TurnTimes, thread_variables
 from bench.records import ArmReadings, ClockName, Failure, RoundRecord
 from bench.workers import ForkServer, Worker, can_fork
@@ -84,7 +86,10 @@ class ArmError(RuntimeError):
 
 
 # What the processes load of which arms are forks; nothing of it computes.
-LOADED_FIRST = ("bench.compare.turns", "bench.workloads", "bench.measure.memory")
+LOADED_FIRST = (
+    turns.__name__,
+    *(resolve_name(name, __package__) for name in ("..workloads", "..measure.memory")),
+)
 # Each has its libraries at addresses of its own; rounds take one after the other.
 SERVERS = 3
 
@@ -96,7 +101,7 @@ def start_arm(
     del name
     variables = {**os.environ, **thread_variables(os.environ, task.device)}
     server = server_of(servers, task)
-    return Worker("bench.compare.turns:play_arm", variables=variables, server=server), task
+    return Worker(f"{turns.__name__}:play_arm", variables=variables, server=server), task
 
 
 def server_of(servers: Sequence[ForkServer], task: ArmTask) -> ForkServer | None:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from bench.measure.memory import ALL_KEPT, give_back, measure_memory, set_malloc
 
 # What a cell may name as its probes, in the order in which they are run: memory before time, so that nothing is warm in
-# the allocator. The function `probe` of each module takes workload, cell and device, and gives fields of `Measures`.
+# the allocator. The function `probe` of each module here takes workload, cell and device, gives fields of `Measures`.
 PROBES = {
-    "memory": "bench.measure.memory",
-    "timing": "bench.measure.{device}_timer",
-    "operations": "bench.measure.profiler",
+    "memory": "memory",
+    "timing": "{device}_timer",
+    "operations": "profiler",
 }
 _MODULES = {
     "ALL_KEPT": "memory",
@@ -54,4 +54,5 @@ def probe_modules(names: Iterable[str], device: str) -> tuple[str, ...]:
         if name not in PROBES:
             msg = unknown("probe", name, PROBES)
             raise ValueError(msg)
-    return tuple(place.format(device=device) for name, place in PROBES.items() if name in names)
+    chosen = (module for name, module in PROBES.items() if name in names)
+    return tuple(f"{__name__}.{module.format(device=device)}" for module in chosen)

@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 PACKAGES = ("site-packages", "dist-packages")
 LIBRARY = tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")})
+# The suite and its library are read wherever they are, so that a wheel's records name the same code as a clone's.
+_TOP = Path(__file__).parents[__name__.count(".")]
+OWN = (_TOP / "ann", _TOP / __name__.partition(".")[0])
 DIGITS = 12
 DEFINITION = re.compile(rb"^(?:class|def)\s+([A-Za-z]\w*)", re.MULTILINE)
 # Files beside a module count where one of its texts ends so: it may read them.
@@ -109,6 +112,8 @@ def _file(name: str) -> Path | None:
 
 
 def _is_installed(path: Path) -> bool:
+    if any(path.is_relative_to(folder) for folder in OWN):
+        return False
     is_there = any(path.is_relative_to(folder) for folder in LIBRARY)
     return is_there or not set(PACKAGES).isdisjoint(path.parts)
 

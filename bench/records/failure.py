@@ -23,7 +23,9 @@ NO_MEMORY = (
     "CUDNN_STATUS_ALLOC_FAILED",
 )
 
-OURS = ("ann", "bench", "experiments", "reports")
+# In a wheel the suite is one package, beside which `bench` and the like are somebody's own.
+SUITE = __name__.partition(".")[0]
+OURS = ("ann", *(("bench", "experiments", "reports") if SUITE == "bench" else (SUITE,)))
 LONGEST = 300  # characters of an error's text
 # How errors of scripted modules begin, whatever happened.
 SCRIPTED = "The following operation failed in the TorchScript interpreter"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bench import records
+from bench import analysis, records
 from bench.analysis import decide_comparison, setting_of
 from bench.compare import (
     ArmDevice,
@@ -38,7 +38,7 @@ from bench.run import RECORDS_FILE, set_records_aside, timestamp
 from bench.workers import ForkServer, Worker
 
 # Of what a side's processes load, what is no side's.
-LOADED_FIRST = ("torch", "numpy", "jaxtyping", "bench.records", "bench.analysis")
+LOADED_FIRST = ("torch", "numpy", "jaxtyping", records.__name__, analysis.__name__)
 # Both sides, the exact findings, and comparisons by turns.
 Compared = tuple[SideRecord, SideRecord, tuple[Finding, ...], tuple[Comparison, ...]]
 

@@ -15,13 +15,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import resolve_name
 from pathlib import Path
 
 from bench.run import commit
 from bench.workers import ForkServer, Worker
 
-HARNESS_ROOT = Path(__file__).resolve().parents[2]
-HARNESS = ("bench", "experiments", "reports")
+# In a wheel all of it is in one package, and what is beside that is somebody's own.
+SUITE = __name__.partition(".")[0]
+HARNESS_ROOT = Path(__file__).resolve().parents[__name__.count(".")]
+HARNESS = ("bench", "experiments", "reports") if SUITE == "bench" else (SUITE,)
 LIBRARY = "ann"
 WORKING_TREE = "working tree"
 # What links of a checkout would only disturb.
@@ -45,7 +48,7 @@ class RevisionSide:
     def worker(self, target: str, *, server: ForkServer | None = None, **variables: str) -> Worker:
         """A process, not yet started, that runs a target of `bench.regression.worker`: the server's fork if given."""
         return Worker(
-            f"bench.regression.worker:{target}",
+            resolve_name(f".worker:{target}", __package__),
             python=self.python,
             variables={**self.variables, **variables},
             folder=self.path,

@@ -2,35 +2,43 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
+from importlib.util import resolve_name
 
+import experiments
 from ann.spec import NetworkSpec
 from bench.measure import probe_modules
 from bench.records import definitions, digest
 from experiments.factories import read_factory
 from experiments.spec import Evaluation, Job, MachineCheck, Measurement, OwnModule, TrainingJob
 
+# By where this module stands, since the wheel has the suite under another name.
+_absolute = partial(resolve_name, package=__package__)
+_READING = {
+    "ceilings": _absolute("..measure.ceilings"),
+    "counters": _absolute("..measure.other_counters"),
+}
+_ONNX_RUNTIME = _absolute("..workloads.onnx_runtime")
 # What computes a block in another way.
-_READING = {"ceilings": "bench.measure.ceilings", "counters": "bench.measure.other_counters"}
 _IMPLEMENTING = {
     "plain": (),
     "compiled": ("ann.implementations",),
     "fast": ("ann.implementations", "ann.fast"),
     "fast-compiled": ("ann.implementations", "ann.fast"),
     "triton": ("ann.implementations", "ann.kernels"),
-    "onnxruntime": ("ann.export", "bench.workloads.onnx_runtime"),
+    "onnxruntime": ("ann.export", _ONNX_RUNTIME),
 }
 # These import what they choose between.
-_MEASURING = ("bench.measure.measure",)
+_MEASURING = (_absolute("..measure.measure"),)
 _CHOOSING = ("ann.build", "ann.implementations")
 # What a cell asks for is in its id; how records are written and shown changes no reading.
 _NOT_MEASURING = (
     "ann",
-    "bench.workloads.onnx_runtime",
-    "experiments",
+    _ONNX_RUNTIME,
+    experiments.__name__,
     "psutil",
     "pydantic",
     "pynvml",
-    "reports",
 )
 
 
@@ -62,7 +70,7 @@ def _measured_code(cell: Job) -> Iterator[str]:
     if not isinstance(subject, OwnModule):
         fused = ("ann.implementations", "ann.attention")
         rewriting = _IMPLEMENTING.get(cell.call.implementation, fused)
-        yield digest(["ann.build", *rewriting], skip=("ann.network", "experiments"), ends=_CHOOSING)
+        yield digest(["ann.build", *rewriting], skip=("ann.network",), ends=_CHOOSING)
 
 
 def _modules_of(factory: str) -> list[str]:
@@ -76,13 +84,13 @@ def _modules_of(factory: str) -> list[str]:
 
 def _measuring_code(cell: Job, device: str) -> list[str]:
     if device == "meta":
-        return ["bench.predict.predict"]
+        return [_absolute("..predict.predict")]
     match cell:
         case TrainingJob() | Evaluation():
-            return ["bench.training.run"]
+            return [_absolute("..training.run")]
         case MachineCheck():
             return [_READING[cell.reads], *_MEASURING]
         case Measurement():
             probes = probe_modules(cell.probes, device)
-            paper = ["bench.predict.released_scripts"] if cell.protocol == "paper" else []
-            return [*probes, *paper, "bench.workloads.workload", *_MEASURING]
+            paper = [_absolute("..predict.released_scripts")] if cell.protocol == "paper" else []
+            return [*probes, *paper, _absolute("..workloads.workload"), *_MEASURING]

@@ -24,7 +24,10 @@ TARGET = f"{__name__}:measure_cells"
 _KEPT: dict[Hashable, Worker] = {}
 _KEEPING = threading.Lock()
 # What a cell on a processor imports, which takes longer than many of them; none of it computes.
-IMPORTED_FIRST = ("bench.measure.measure", "bench.measure.cpu_timer", "scipy.special", "timm")
+IMPORTED_FIRST = (
+    *(f"{measure.__name__}.{name}" for name in ("measure", "cpu_timer")),
+    *("scipy.special", "timm"),
+)
 # Beyond the limit of a cell in a fork, for the process that waits for it.
 ANSWER_S = 20.0
 

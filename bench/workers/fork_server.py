@@ -144,7 +144,7 @@ class ForkServer:
         """
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         call = f"run_server{theirs.fileno(), tuple(self.modules)}"
-        code = f"from bench.workers.fork_server import run_server; {call}"
+        code = f"from {__name__} import run_server; {call}"
         if not self.python:
             code = f"import sys; sys.path[:] = {list(map(str, sys.path))}; {code}"
         with theirs:

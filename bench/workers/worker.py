@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from bench.records import Failure, exit_failure, start_failure, timeout_failure
+from bench.workers import child
 from bench.workers.child import LONGEST_S, Format, decode, encode
 from bench.workers.fork_server import Fork, ForkServer
 
@@ -82,7 +83,7 @@ class Worker:
                 folder=str(self.folder or ""),
                 variables=dict(self.variables or {}),
             )
-        code = f"from bench.workers.child import run_child; run_child{descriptor, self.target, self._form}"
+        code = f"from {child.__name__} import run_child; run_child{descriptor, self.target, self._form}"
         if not self.python:
             code = f"import sys; sys.path[:] = {list(map(str, sys.path))}; {code}"
         # The interpreter is the running one or that of an environment made here.

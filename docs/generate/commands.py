@@ -11,18 +11,15 @@ HEAD = """\
 # Commands
 
 Every program with all of its options, made from the programs themselves. `--help` prints the same.
-Run them in the environment that `uv sync` makes, or with `uv run` in front.{further}
+Run them in the environment that `uv sync` makes, or with `uv run` in front. Where the package is installed, `ann-bench`
+runs them as well, for example `ann-bench efficiency` ([how](../installing.md)).
 They end with the same few [exit statuses](../exit_statuses.md).
 """
-INSTALLING = "installing.md"
 
 
 def page(root: Path) -> str:
     """Write the page."""
-    further = ""
-    if (root / "docs" / INSTALLING).is_file():
-        further += f" Where the package is installed, `ann-bench` runs them as well ([how](../{INSTALLING}))."
-    parts = [HEAD.format(further=further)]
+    parts = [HEAD]
     for parser, document in parsers(root):
         parts += _program(parser, document)
     return "\n".join(parts)

@@ -143,11 +143,11 @@ def _say_why_it_ends(axes: Plot, study: Study, arm: str, colour: str) -> bool:
     """Say what an arm would need at the next size, where that was too much."""
     times = study.medians(arm)
     last = max(times)
-    larger = {size: row for size, row in study.arms[arm].items() if size > last}
-    failure = next((row["failure"] for row in larger.values() if row["failure"]), None)
+    larger = ((size, row["failure"]) for size, row in study.arms[arm].items() if size > last)
+    at, failure = next(((size, failure) for size, failure in larger if failure), (0, None))
     if failure is None or not failure.needs_bytes:
         return False
-    text = f"{arm} needs {failure.needs_bytes / model.GIBI:.0f} GiB at {square_map(min(larger))}"
+    text = f"{arm} needs {failure.needs_bytes / model.GIBI:.0f} GiB at {square_map(at)}"
     style = {"ha": "right", "fontsize": 8, "color": colour}
     model.label_point(axes, text, (last, times[last] / MILLI), offset=(-4, 7), **style)
     return True

@@ -49,6 +49,8 @@ LINE_GAP = 11.0
 # Before what the points of a line say, in the line's identifier, until they are titles of the points.
 TIPS, TIP_END = "tips|", "|"
 POINTS = re.compile(r'<g id="tips\|([^"]*)">(.*?)</g>', re.DOTALL)
+TAG = re.compile(r"<[^>]*>")
+NAMES = re.compile(r'\bid="|href="#|url\(#')
 POINT = re.compile(r"<use [^>]*/>")
 
 # How many times as far as its own point another one has to be from a name.
@@ -96,7 +98,8 @@ def svg_of(
     drawing = POINTS.sub(_with_titles, drawing)
     for number, colour in enumerate(COLOURS, start=1):
         drawing = drawing.replace(colour, f"var(--series-{number}, {colour})")
-    return re.sub(r'\bid="|href="#|url\(#', rf"\g<0>{name}-", drawing)
+    # Inside of tags alone, so that no word of the drawing changes.
+    return TAG.sub(lambda tag: NAMES.sub(rf"\g<0>{name}-", tag[0]), drawing)
 
 
 def tell_points(line: "Line2D", texts: Sequence[str]) -> None:

@@ -133,14 +133,14 @@ def _draw_row(axes: Plot, row: ForestRow, place: int, kinds: Mapping[str, Style]
 
 def _write_labels(axes: Plot, lines: Sequence[ForestRow | str]) -> None:
     axes.set_yticks(range(len(lines)), [ln if isinstance(ln, str) else ln.label for ln in lines])
-    axes.tick_params(axis="y", length=0, labelsize=8.5)
+    axes.tick_params(axis="y", length=0, labelsize=9)
     axes.set_ylim(len(lines) - 0.4, -0.6)
     for tick, line in zip(axes.get_yticklabels(), lines, strict=True):
         tick.set_fontweight("bold" if isinstance(line, str) else "normal")
     for place, line in enumerate(lines):
         if isinstance(line, ForestRow):
             across = axes.get_yaxis_transform()
-            axes.text(1.03, place, line.text, transform=across, va="center", fontsize=8.5)
+            axes.text(1.03, place, line.text, transform=across, va="center", fontsize=9)
 
 
 def _write_legend(
@@ -158,4 +158,4 @@ def _write_legend(
         axes.plot([], [], linestyle="", label=axis.published_label, **look)
     axes.plot([], [], color=INK, alpha=0.7, linewidth=1.2, label=axis.baseline_label)
     place: Any = {"loc": "outside upper center", "ncols": 3, "columnspacing": 1.2}
-    axes.figure.legend(frameon=False, fontsize=8.5, handletextpad=0.4, **place)
+    axes.figure.legend(frameon=False, fontsize=9, handletextpad=0.4, **place)

@@ -1,4 +1,4 @@
-"""Drawings as the page holds them: the same to look at, a third as long, and no identifier twice on one page."""
+"""Drawings as the page holds them: the same to look at, less than half as long, and no identifier twice on one page."""
 
 import re
 

@@ -136,6 +136,7 @@ def test_networks_are_trained_judged_and_tabled_and_nothing_twice(tmp_path, own)
     arguments = ("--experiment", own, "--seeds", 1, "--out", out)
     done = call(*arguments)
     assert done.returncode == 0, done.stderr
+    assert f"into {out}. 0 of 4 records are there; about " in done.stderr.splitlines()[0]
     found = [
         item for item in record.read_records(out / "records.jsonl") if item.source == "measured"
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ann.spec import Size
-from bench import cli, shell
+from bench import cli, efficiency, reference, regress, shell
 from bench.records.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +24,31 @@ def test_an_error_is_one_line_and_status_2(capsys):
         error
         == "prog: error: argument --size: size '3*4' is not WIDTHxHEIGHT; write for example 256x128\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        (regress.parser, "--base; write for example python -m bench.regress --base main"),
+        (reference.parser, "--out; write for example python -m bench.reference --look --out "),
+    ],
+)
+def test_what_is_required_comes_with_what_to_type(program, expected, capsys):
+    with pytest.raises(SystemExit) as stop:
+        program().parse_args([])
+    assert stop.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_call_without_options_says_at_once_what_comes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(efficiency, "_measure", lambda *_: 0)
+    efficiency.main(["--size", "8x8"])
+    assert capsys.readouterr().err == ""
+    efficiency.main([])
+    assert capsys.readouterr().err.startswith("nb, apnb, apnb-concat at 256x128: counted")
+    efficiency.main(["--gallery"])
+    assert capsys.readouterr().err.startswith("the gallery at 128x64: counted")
 
 
 def test_a_size_is_read():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from bench import workloads
 from bench.workloads import Workload, sum_outputs
 
 # A quarter of each side is looked at where a whole call takes long.
@@ -56,7 +57,7 @@ def part_of(work: Workload) -> Workload | None:
 
 def _is_compiled(module: nn.Module) -> bool:
     """Whether another size would be compiled anew, or is not taken."""
-    fixed = ("torch._dynamo.eval_frame", "bench.workloads.onnx_runtime")
+    fixed = ("torch._dynamo.eval_frame", f"{workloads.__name__}.onnx_runtime")
     return any(
         getattr(part, "_compiled_call_impl", None) is not None or type(part).__module__ in fixed
         for part in module.modules()

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+import experiments
+from bench import records
 from bench.records import digest
 from bench.training.data.augment import generator_of
 from bench.training.data.images import LabelledImages
@@ -29,9 +32,7 @@ Example = tuple[Tensor, Tensor]
 
 # What computes maps: views of images, of which what else is there does not count, and backbones.
 CODE = (
-    "bench.training.frozen",
-    "bench.training.protocols",
-    "bench.training.data.features",
+    *(resolve_name(name, __package__) for name in ("..frozen", "..protocols", ".features")),
     "ann.backbones",
     "ann.layers",
 )
@@ -175,7 +176,9 @@ def _computed(views: Views, backbone: nn.Module, mirrored: bool) -> Iterator[Exa
 def _key(views: Views, backbone: nn.Module, mirrored: bool) -> str:  # noqa: FBT001
     """Twelve digits that change with anything on which maps and labels depend."""
     content = hashlib.sha256(f"{views.how} {mirrored} {backbone!r}".encode())
-    content.update(digest(CODE, skip=("bench.records", "experiments"), ends=CODE[:1]).encode())
+    content.update(
+        digest(CODE, skip=(records.__name__, experiments.__name__), ends=CODE[:1]).encode()
+    )
     for name, tensor in backbone.state_dict().items():
         content.update(name.encode())
         content.update(tensor.detach().cpu().contiguous().numpy().tobytes())

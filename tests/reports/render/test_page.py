@@ -1,15 +1,10 @@
-"""The page with answers, sources and raw records: whole, safe whatever records say, and right in a browser."""
+"""The page with answers, sources and raw records: whole, and safe whatever records say."""
 
 import html as entities
-import importlib.util
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
-
-import pytest
 
 from bench.records import comparison
 from bench.records.files import append_line
@@ -24,10 +19,6 @@ from reports.render import html, records_page
 
 KEPT = Path(__file__).parents[3] / "reports" / "reference" / "intel-xeon-2-cores"
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 HOSTILE = (
     "<script>document.title='run'</script>",
     '"><img src=x onerror=document.title="run">',
@@ -64,16 +55,6 @@ def written(records, folder):
         append_line(folder / "records" / "all.jsonl", record)
     assert command.main([str(folder / "records"), "--out", str(folder), "--format", "html"]) == 0
     return (folder / "index.html").read_text(), (folder / html.RAW).read_text()
-
-
-@pytest.fixture(scope="module")
-def made(make, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    records = [*make.table1(), *make.table6()]
-    records[0] = records[0].model_copy(
-        update={"command": "python -m bench.efficiency --size 96x96"}
-    )
-    return (*written(records, folder), folder)
 
 
 def hostile(record, text):
@@ -252,111 +233,3 @@ def test_the_page_names_the_machine_and_the_command(made):
     text = "".join(parsed(made[0]).text)
     assert "python -m bench.efficiency --size 96x96" in text
     assert "Python 3.12.3, torch 2.15.0" in text
-
-
-def dumped(page, tmp_path, script, *arguments):
-    """The page after a script of the test has run in it; what it returns stands in <pre id=said>."""
-    wrapped = POLICY.sub("", page).replace(
-        "</body>",
-        f"<script>{script}</script><script>run().then(found => {{ const said = document.createElement('pre');"
-        "said.id = 'said'; said.textContent = JSON.stringify(found); document.body.append(said); })"
-        ".catch(error => { document.body.append('failed: ' + error); });</script></body>",
-    )
-    path = tmp_path / "wrapped.html"
-    path.write_text(wrapped, encoding="utf-8")
-    done = browse(path, tmp_path, "--virtual-time-budget=20000", *arguments, "--dump-dom")
-    found = re.search(r'<pre id="said">(.*?)</pre>', done, re.DOTALL)
-    assert found, done[-500:]
-    return json.loads(entities.unescape(found[1]))
-
-
-def browse(path, tmp_path, *arguments):
-    start = (
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-    )
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    line = [*start, profile, "--window-size=1280,1000", *arguments, path.as_uri()]
-    return subprocess.run(line, capture_output=True, text=True, timeout=240, check=True).stdout
-
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-SORTED = Table(
-    "t",
-    "T",
-    (Column("name", align="left"), Column("n", "MiB", 1)),
-    (("b", 10.0), ("a", 9.0), ("c", None), ("d", 100.0)),
-)
-CLICKS = """
-async function run() {
-  const column = () => [...document.querySelectorAll("tbody tr")].map((row) => row.cells[0].textContent);
-  const heading = document.querySelectorAll("thead th")[1];
-  const seen = [[heading.ariaSort, column()]];
-  for (let at = 0; at < 3; at += 1) {
-    heading.querySelector("button").click();
-    seen.push([heading.ariaSort, column()]);
-  }
-  return seen;
-}"""
-
-
-@needs_browser
-def test_a_heading_sorts_up_and_down_and_back(tmp_path):
-    assert dumped(html.report_page([SORTED]), tmp_path, CLICKS) == [
-        ["none", ["b", "a", "c", "d"]],
-        ["ascending", ["a", "b", "d", "c"]],
-        ["descending", ["d", "b", "a", "c"]],
-        ["none", ["b", "a", "c", "d"]],
-    ]
-
-
-@needs_browser
-def test_the_script_runs_under_the_page_s_own_policy(tmp_path):
-    (tmp_path / "index.html").write_text(html.report_page([SORTED]), encoding="utf-8")
-    assert '<html lang="en" class="sortable">' in browse(
-        tmp_path / "index.html", tmp_path, "--dump-dom"
-    )
-
-
-WIDTHS = """
-async function run() {
-  const frame = document.createElement("iframe");
-  frame.style.width = "390px";
-  frame.srcdoc = document.documentElement.outerHTML.replace(/<script>[^]*?<\\/script>/g, "");
-  document.body.append(frame);
-  await new Promise((done) => frame.addEventListener("load", done));
-  const page = frame.contentDocument.documentElement;
-  return [page.clientWidth, page.scrollWidth];
-}"""
-
-
-@needs_browser
-def test_on_a_phone_only_tables_scroll_sideways(made, tmp_path):
-    shown, needed = dumped(made[0], tmp_path, WIDTHS)
-    assert needed <= shown <= 390
-
-
-def axe():
-    """The file of axe-core that a Python package brings, if one is installed."""
-    for package in ("axe_playwright_python", "axe_core_python"):
-        found = importlib.util.find_spec(package)
-        if found is not None and found.origin is not None:
-            path = Path(found.origin).parent / "axe.min.js"
-            if path.is_file():
-                return path
-    return None
-
-
-@needs_browser
-@pytest.mark.slow
-@pytest.mark.skipif(axe() is None, reason="axe-core is not installed: pip install axe-core-python")
-@pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])
-def test_axe_finds_no_violation(made, tmp_path, scheme):
-    script = axe().read_text(encoding="utf-8").replace("</script", "<\\/script")
-    run = "const run = async () => (await axe.run()).violations.map((one) => [one.id, one.nodes[0].html]);"
-    blink = f"--blink-settings=preferredColorScheme={scheme}"
-    assert dumped(made[0], tmp_path, f"{script}\n{run}", blink) == []
-    assert dumped(made[1], tmp_path, f"{script}\n{run}", blink) == []
