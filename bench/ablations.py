@@ -46,30 +46,30 @@ TABLES = {name.removeprefix("table"): name for name in NAMES if name.startswith(
 def parser() -> cli.Parser:
     """Describe the command line."""
     texts = {
-        "--experiment": "or the path of your own file; repeatable "
-        f"(default: what the paper has: {', '.join(PAPER)}; beyond it: {', '.join(BEYOND)}; to settle how networks are "
+        "--experiment": "an experiment by name, or your own by the path of its file; repeatable "
+        f"(default: those of the paper: {', '.join(PAPER)}; beyond it: {', '.join(BEYOND)}; to settle how networks are "
         f"trained: {', '.join(SETTLING)})",
-        "--all": "what the paper has, and what is beyond it",
+        "--all": "the experiments of the paper and those beyond it",
         "--table": "a table of the paper; repeatable",
         "--dataset": "",
         "--root": "",
-        "--palette": "let the colours of masks stand for classes, as in exports of datumaro; else they are refused",
-        "--budget": "how long to train; smoke shrinks whatever is measured, too, into a folder of its own",
-        "--recipe": "how to train (default: the data set's usual one)",
-        "--backbone": "resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
+        "--palette": "read masks in colours, as datumaro exports them, by the classes' colours; else they are refused",
+        "--budget": "length of the training; smoke shortens all measurements, too, and writes into a folder of its own",
+        "--recipe": "training recipe (default: the data set's usual one)",
+        "--backbone": "backbone by name: resnet101s-ceil, resnet18, tiny, ... (default: the data set's usual one)",
         "--pretrained": "weights of the backbone: package, timm:TAG or file:PATH (default: random ones)",
-        "--features": "train the backbone too, or heads alone on maps of a frozen one (default there: "
+        "--features": "train the whole network, or only heads on a frozen backbone (its default: "
         "efficientnet-lite0 with its package's weights)",
-        "--seeds": "trainings of each row (default: 3; 2 for smoke)",
+        "--seeds": "trainings for each row (default: 3; 2 for smoke)",
         "--device": "where to measure; meta only counts and predicts",
-        "--engine": "what runs the trainings: this machine's devices, or the Ray cluster of RAY_ADDRESS",
-        "--slots": "trainings at once (default: one for each GPU; two without one); small networks may share a GPU",
-        "--out": f"folder of the records; a run that was ended goes on there (default: {OUT}; {SMOKE_OUT})",
+        "--engine": "run trainings on this machine's devices, or on the Ray cluster of RAY_ADDRESS",
+        "--slots": "trainings at the same time (default: one on each GPU, two on a CPU); small networks may share one",
+        "--out": f"folder of the records; an interrupted run continues there (default: {OUT}; {SMOKE_OUT})",
         "--evaluate": "evaluate a published checkpoint on --dataset instead of training; needs --network",
-        "--network": "of the checkpoint, e.g. mmseg/ann-r50",
-        "--evaluation": "by which protocol (default: that of the network's source on the data set)",
+        "--network": "network of the checkpoint, e.g. mmseg/ann-r50",
+        "--evaluation": "evaluation protocol (default: that of the network's source on the data set)",
         "--fresh": "",
-        "--quiet": "write no line for each cell where standard error is no terminal",
+        "--quiet": "no lines about finished cells where standard error is not a terminal",
     }
     settings: cli.Options = {
         "--all": {"action": "store_true"},

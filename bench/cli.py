@@ -115,13 +115,13 @@ SHARED: Options = {
 }
 SHARED_TEXTS = {
     "--batch": "maps at once",
-    "--mode": "forward, or forward and backward",
-    "--layout": "how the maps of your own module lie: (b, C, h, w), tokens (b, h w, C), or (b, h, w, C)",
-    "--inputs": "how many such maps your own module takes",
-    "--dataset": "what to train on",
-    "--root": "folder of the data set; the scenes need none",
-    "--out": "folder of the records; a run that was ended goes on there",
-    "--fresh": "measure again what has records",
+    "--mode": "forward pass, or forward and backward",
+    "--layout": "layout of your own module's maps: (b, C, h, w), tokens (b, h w, C), or (b, h, w, C)",
+    "--inputs": "number of maps that your own module takes",
+    "--dataset": "data set to train on",
+    "--root": "folder of the data set; procedural scenes need none",
+    "--out": "folder of the records; an interrupted run continues there",
+    "--fresh": "measure again what already has records",
 }
 
 

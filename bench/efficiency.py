@@ -58,12 +58,12 @@ def parser() -> cli.Parser:
     """Describe the command line."""
     texts = {
         "--size": "size of the feature map, WIDTHxHEIGHT; may be given several times (default: 256x128, "
-        f"of the gallery {gallery.USUAL_SIZE})",
+        f"with --gallery {gallery.USUAL_SIZE})",
         "--block": "a block by name, NAME:IMPLEMENTATION for another way to compute it (e.g. apnb:fast, nb:sdpa), "
         "or package.module:factory for your own module, with arguments or without "
         "(e.g. 'timm.layers:HaloAttn(dim=64)'); one or more "
         f"(default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
-        "--channels": f"channels of the map (of the gallery {gallery.USUAL_CHANNELS})",
+        "--channels": f"channels of the map; with --gallery {gallery.USUAL_CHANNELS}",
         "--key-channels": "channels of query and key",
         "--batch": "",
         "--layout": "",
@@ -71,24 +71,24 @@ def parser() -> cli.Parser:
         "--device": "where to measure; meta only counts and predicts",
         "--dtype": "type of weights and maps",
         "--mode": "",
-        "--protocol": "this suite's, or what the paper's released scripts did, flaws included",
+        "--protocol": "rules of this suite, or those of the paper's released scripts, flaws included",
         "--budget": "seconds for timing, shared among the blocks by their work (default: 75, on a GPU 6; "
-        "of the gallery twice that)",
-        "--format": "what standard output gets",
+        "with --gallery twice that)",
+        "--format": "format of standard output",
         "--out": "",
         "--fresh": "",
         "--strict": "end with status 1 if the work of some operator is in no count, and name it",
-        "--predict": "predict times on GPUs that are not there and run nothing: the least, the likely one and its "
+        "--predict": "estimate times on GPUs that you don't have, and run nothing: lower bound, likely time and its "
         f"interval; one or more of {', '.join(DEVICES)} (none: {', '.join(USUAL_DEVICES)})",
-        "--gallery": "the context blocks that people choose among today, and those of --block, in one table",
-        "--fits": "predict the largest map of the aspect ratio of --size, and the largest batch at it, that fit on "
-        "devices; as --predict",
+        "--gallery": "context blocks in use today, and those of --block, in one table",
+        "--fits": "predict the largest map with the aspect ratio of --size, and the largest batch at --size, that fit "
+        "on GPUs, which are named as for --predict",
     }
     comparing = {
-        "--compare": "arms to run by turns; the verdict is on B",
-        "--margin": "what does not matter (default: 0.02, 2 %%)",
+        "--compare": "let two blocks take turns; the verdict is on B",
+        "--margin": "share of a time that counts as no difference (default: 0.02, 2 %%)",
         "--rounds": f"rounds of fresh processes at most (default: {ROUNDS})",
-        "--level": "of a wrong verdict on each side, shared by the sizes (default: 0.001)",
+        "--level": "probability of a wrong verdict on each side, shared by the sizes (default: 0.001)",
     }
     settings: cli.Options = {
         "--channels": {"default": 2048},

@@ -60,11 +60,11 @@ class Clock:
 def parser() -> cli.Parser:
     """Describe the command line."""
     texts = {
-        "--minutes": "time for the whole",
+        "--minutes": "time limit for the whole run, in minutes",
         "--out": "folder of the records",
-        "--device": "what to measure",
-        "--no-tests": "leave the GPU tests out",
-        "--look": "does each kind run, and is it right? measures nothing",
+        "--device": "device to measure",
+        "--no-tests": "skip the GPU tests",
+        "--look": "only check that each kind of cell runs and is right; measures nothing",
         "--dataset": "",
         "--root": "",
     }

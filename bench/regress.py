@@ -32,12 +32,12 @@ HISTORY = "history"
 def parser() -> cli.Parser:
     """Describe the command line of the gate."""
     texts = {
-        "--base": "what the head is held against: a revision, or a folder of records",
-        "--head": "what is judged (default: the working tree as it is)",
+        "--base": "the reference: a revision, or a folder of records",
+        "--head": "what is judged, of the same kind (default: the working tree as it is)",
         "--block": "a block or network by name, NAME:IMPLEMENTATION, or package.module:factory of the revision; "
         f"one or more (default: {', '.join(DEFAULT_BLOCKS)}; known: {', '.join(BLOCKS)})",
         "--experiment": "the cells of an experiment, by name or file",
-        "--size": "of the map; may be given several times (default: 32x32, on a GPU 256x128)",
+        "--size": "size of the map; may be given several times (default: 32x32, on a GPU 256x128)",
         "--channels": "channels of the map (default: 512, on a GPU 2048)",
         "--key-channels": "channels of query and key (default: 64, on a GPU 256)",
         "--batch": "",
@@ -48,13 +48,13 @@ def parser() -> cli.Parser:
         "--device": "where to measure",
     }
     fixed = {
-        "--exact-only": "no clock: the exact gates alone",
-        "--margin": "of a time that does not matter (default: 0.05, on a GPU 0.02)",
-        "--rounds": "of fresh processes, at most",
-        "--level": "of a wrong verdict on each side, shared by the cells",
-        "--planted": "of extra work that the control must notice (default: 0.1, or twice a larger margin)",
-        "--accept": "write every exact change down as wanted, with the reason",
-        "--accepted": "of accepted changes",
+        "--exact-only": "exact checks only, without a clock",
+        "--margin": "share of a time that counts as no difference (default: 0.05, on a GPU 0.02)",
+        "--rounds": "rounds of fresh processes, at most",
+        "--level": "probability of a wrong verdict on each side, shared by the cells",
+        "--planted": "share of extra work that the control must notice (default: 0.1, or twice a larger margin)",
+        "--accept": "accept every exact change, and write it down with this reason",
+        "--accepted": "file of accepted changes",
     }
     settings: cli.Options = {
         "--base": {"required": True, "metavar": "REF|DIR"},

@@ -49,19 +49,19 @@ def parser() -> cli.Parser:
     """Describe the command line."""
     texts = {
         "timings": "folder of the timings or of records, or one of its files",
-        "--leave-out": "fit without a device what it is estimated with: these, by name (none: each in its turn)",
+        "--leave-out": "estimate each device by a fit that leaves it out: these devices (none: all, one by one)",
         "--fit": "fit the coefficients to all rows and write them beside the errors; SOURCE says where rows are from",
-        "--format": "what standard output gets",
+        "--format": "format of standard output",
         "--out": "folder of the errors",
     }
     harness = {
-        "--harness": "how often comparisons by turns are wrong, and what they find",
-        "--simulations": "comparisons for each noise and each planted share",
-        "--planted": "how much longer an arm takes on purpose; one or more shares (default: 0.02 0.05 0.1)",
-        "--real": "so many comparisons of each kind in processes of this machine too; their records can be DIR",
-        "--margin": "what does not matter (default: 0.02, 2 %%)",
+        "--harness": "how often interleaved comparisons are wrong, and which slowdowns they find",
+        "--simulations": "simulated comparisons for each noise and each planted share",
+        "--planted": "planted slowdowns, one or more shares (default: 0.02 0.05 0.1)",
+        "--real": "also run so many comparisons of each kind on this machine; their records can be DIR",
+        "--margin": "share of a time that counts as no difference (default: 0.02, 2 %%)",
         "--rounds": f"rounds at most (default: {ROUNDS})",
-        "--level": "of a wrong verdict on each side (default: 0.001)",
+        "--level": "probability of a wrong verdict on each side (default: 0.001)",
     }
     settings: cli.Options = {
         "timings": {"type": Path, "metavar": "DIR", "nargs": "?"},

@@ -37,16 +37,16 @@ def _parser() -> shell.CommandParser:
     )
     add = parser.add_argument
     add("records", nargs="?", type=Path, help="a folder of records, or one .jsonl file")
-    two = "two files of pytest-benchmark, nvbench, KernelBench or tritonbench, or two folders with one a process: "
+    two = "two files of pytest-benchmark, nvbench, KernelBench or tritonbench, or two folders, a file a process: "
     add(
         "--compare",
         nargs=2,
         type=Path,
         metavar=("A", "B"),
-        help=f"{two}what they allow to be said of B",
+        help=f"{two}what they allow to say about B",
     )
     add("--out", type=Path, metavar="DIR", help="folder for the files; without it only print")
-    how = "repeatable; all of them with --out, the terminal's without"
+    how = "format of the output; repeatable (default: all with --out, else the terminal's)"
     add("--format", action="append", choices=REPORT_FORMATS, dest="formats", help=how)
     return parser
 

@@ -11,18 +11,15 @@ HEAD = """\
 # Commands
 
 Every program with all of its options, made from the programs themselves. `--help` prints the same.
-Run them in the environment that `uv sync` makes, or with `uv run` in front.{further}
+Run them in the environment that `uv sync` makes, or with `uv run` in front. Where the package is installed, `ann-bench`
+runs them as well, for example `ann-bench efficiency` ([how](../installing.md)).
 They end with the same few [exit statuses](../exit_statuses.md).
 """
-INSTALLING = "installing.md"
 
 
 def page(root: Path) -> str:
     """Write the page."""
-    further = ""
-    if (root / "docs" / INSTALLING).is_file():
-        further += f" Where the package is installed, `ann-bench` runs them as well ([how](../{INSTALLING}))."
-    parts = [HEAD.format(further=further)]
+    parts = [HEAD]
     for parser, document in parsers(root):
         parts += _program(parser, document)
     return "\n".join(parts)
@@ -89,10 +86,6 @@ def _option(parser: argparse.ArgumentParser, action: argparse.Action, anchor: st
     given = _given(parser, action) if action.option_strings else ""
     text = parser._get_formatter()._expand_help(action) if action.help else ""  # noqa: SLF001
     allowed = f"One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else ""
-    if (
-        text.startswith("of ") and not choices
-    ):  # what the value is of, as `--help` has it behind its name
-        text = f"`{given}` {text}"
     slug = names.rpartition(" ")[2].lstrip("-")
     texts = " ".join(filter(None, [_sentence(text), allowed]))
     return f"`{' '.join(filter(None, [names, given]))}`{{ #{anchor}-{slug} }}\n:   {texts or 'Required.'}\n"
