@@ -108,8 +108,9 @@ def _report_files(report: "RecordReport", formats: Sequence[str]) -> Iterator[tu
             yield from ((f"{table.name}.{ending}", render(table)) for table in report.tables)
         elif name == "html":
             records, names = record_anchors(report.tables)
-            page = partial(report_page, report.tables, report.figures, overview=report.overview)
-            yield "index.html", page(sources=report.sources, addresses=names)
+            page = partial(report_page, report.tables, report.figures, summary=report.summary)
+            page = partial(page, overview=report.overview, sources=report.sources)
+            yield "index.html", page(addresses=names)
             if records:
                 yield RAW, raw_page(records, names)
             yield from ((f"{figure.name}.svg", figure.svg) for figure in report.figures)

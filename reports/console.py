@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 
 from bench.records import Model, Record, uncounted_calls
-from reports.model import Section, Table
+from reports.model import Table
 from reports.render import FILE_FORMATS, TerminalTable
 
 # Seconds after which the page of a run is there at the latest, and which lie between two of it at least.
@@ -97,8 +97,8 @@ class LivePage:
         from reports.report import build_report
 
         report = build_report(self.records)
-        overview = (Section("This run", tuple(words)), *report.overview)
-        write_files(replace(report, overview=overview), WRITTEN_FORMATS, self.out)
+        summary = (*words, *report.summary)
+        write_files(replace(report, summary=summary), WRITTEN_FORMATS, self.out)
 
 
 def write_report(records: Path, out: Path) -> int:

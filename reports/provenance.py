@@ -13,11 +13,28 @@ WORDED = itemgetter(
     *("python", "torch", "cuda", "cudnn", "driver", "commit", "code"),
 )
 
+ABOUT = (
+    "What context blocks for semantic segmentation cost, such as those of Asymmetric Non-local Neural Networks, and "
+    "what they bring."
+)
+
 
 def source_tables(records: Sequence[Record]) -> tuple[Table, ...]:
     """The environments and the commands of the records of runs; each where there are some."""
     runs = [record for record in records if record.source != "published"]
     return tuple(table for table in (environment_table(runs), command_table(runs)) if table.rows)
+
+
+def records_summary(records: Sequence[Record]) -> tuple[str, ...]:
+    """What the page is about, and of how many records and which devices; nothing without records of runs."""
+    runs = [record for record in records if record.source != "published"]
+    if not runs:
+        return ()
+    places = dict.fromkeys(record.environment.device_name for record in runs if record.environment)
+    where = (
+        f"measured on {' and '.join(places)}" if places else "predicted without running anything"
+    )
+    return (f"{ABOUT} {len(runs):,} records, {where}.",)
 
 
 def environment_table(records: Sequence[Record]) -> Table:

@@ -23,7 +23,7 @@ from reports.audit import audit_tables, claim_figures
 from reports.gate import compare_files, comparison_tables
 from reports.model import Chapter, Column, Field, Figure, Frame, Section, Table, build_frame
 from reports.overview import overview_sections
-from reports.provenance import source_tables
+from reports.provenance import records_summary, source_tables
 
 # Records of real devices, whose ceilings estimates go by.
 REFERENCE = Path(__file__).with_name("reference")
@@ -47,6 +47,9 @@ class RecordReport:
     figures: tuple[Figure, ...] = ()
     overview: tuple[Section, ...] = ()
     sources: tuple[Table, ...] = ()
+    summary: tuple[
+        str, ...
+    ] = ()  # sentences above all others: what this is and where it was measured
 
 
 def build_report(path: Path) -> RecordReport:
@@ -64,6 +67,7 @@ def build_report(path: Path) -> RecordReport:
             (*figures, *claim_figures(tables)),
             overview_sections(frame, comparisons),
             source_tables(records),
+            records_summary(records),
         )
         is_smoke = any(record.axes.get("budget") == SMOKE for record in records)
         return mark_smoke(report) if is_smoke else report
@@ -90,12 +94,12 @@ def mark_smoke(report: RecordReport) -> RecordReport:
         replace(each, title=f"{SMOKE_TITLE} {each.title}", data=mark(each.data))
         for each in report.figures
     )
-    note = Section("A smoke run", (f"{SMOKE_TITLE} Nothing on this page is a result.",))
+    note = f"{SMOKE_TITLE} Nothing on this page is a result."
     return replace(
         report,
         tables=tuple(map(mark, report.tables)),
         figures=tuple(figures),
-        overview=(note, *report.overview),
+        summary=(note, *report.summary),
     )
 
 

@@ -74,7 +74,7 @@ def _bars(table: Table, series: Sequence[int]) -> Figure:
     height = 1 + 0.2 * len(names) * len(bars)
     return Figure(
         name=table.name,
-        title=f"{table.title} (figure)",
+        title=f"{table.title}, as bars",
         svg=model.svg_of(lambda axes: _draw_bars(axes, names, bars), table.name, height=height),
         alternative=f"Bars of the time of each operation of at least {short(least / model.MILLI)} ms. In all: {sums}.",
         data=table,

@@ -86,9 +86,10 @@ def report_page(
     title: str = "Efficiency and ablations",
     overview: Sequence[Section] = (),
     sources: Sequence[Table] = (),
+    summary: Sequence[str] = (),
     addresses: Mapping[int, str] | None = None,
 ) -> str:
-    """Write the page: figures, answers, tables, sources; the template engine escapes all of it.
+    """Write the page: a summary, figures, answers, tables, sources; the template engine escapes all of it.
 
     Rows link to their records where `addresses` has the places of these in the page of raw records, by their `id`.
     """
@@ -120,6 +121,7 @@ def report_page(
     leading = sum(figure.lead > 0 for figure in figures) or LEADING
     return templates.get_template("page.html.j2").render(
         title=title,
+        summary=summary,
         overview=overview,
         tables=[_grid(table, addresses, shared) for table in tables],
         shared=shared,

@@ -1,5 +1,6 @@
 """The page with answers, sources and raw records: whole, and safe whatever records say."""
 
+import dataclasses
 import html as entities
 import json
 import re
@@ -13,12 +14,13 @@ from reports import __main__ as command
 from reports import overview, provenance
 from reports.audit import audit, claims
 from reports.gate import comparisons
-from reports.model import frame
+from reports.model import Figure, frame
 from reports.model.table import Column, Interval, Number, Table
 from reports.render import html, records_page
 
 KEPT = Path(__file__).parents[3] / "reports" / "reference" / "intel-xeon-2-cores"
 
+SOME = Table("t", "T", (Column("n"),), ((1,),))
 HOSTILE = (
     "<script>document.title='run'</script>",
     '"><img src=x onerror=document.title="run">',
@@ -233,3 +235,44 @@ def test_the_page_names_the_machine_and_the_command(made):
     text = "".join(parsed(made[0]).text)
     assert "python -m bench.efficiency --size 96x96" in text
     assert "Python 3.12.3, torch 2.15.0" in text
+
+
+def test_the_page_says_first_what_it_is_about_and_where_it_was_measured(made):
+    summary = made[0].partition("<h1>")[2].partition("<nav")[0]
+    assert "What context blocks for semantic segmentation cost" in summary
+    assert re.search(r"\d+ records, measured on Example CPU\.", summary)
+
+
+def test_a_summary_stands_above_the_figures():
+    page = html.report_page([SOME], summary=("3 of 7 records are there.",))
+    assert page.index("3 of 7 records are there.") < page.index("<main>")
+
+
+def test_a_note_of_several_tables_stands_once_ahead_of_them():
+    table = Table("t", "T", (Column("n"),), ((1,),), notes=("shared by all",))
+    tables = [dataclasses.replace(table, name=f"t{at}") for at in range(html.SHARED)]
+    found = parsed(html.report_page(tables))
+    assert "".join(found.text).count("shared by all") == 1
+    links = [attributes.get("href") for _, attributes in found.tags]
+    assert links.count("#note-1") == html.SHARED
+
+
+def test_the_numbers_of_a_figure_that_are_a_table_of_the_page_are_a_link():
+    figure = Figure("f", "F", "<svg></svg>", "words", SOME)
+    page = html.report_page([SOME], [figure])
+    assert '<a href="#t">The numbers</a>' in page
+    assert page.count("<table>") == 1
+    assert html.report_page([], [figure]).count("<table>") == 1
+
+
+def test_figures_that_lead_stand_first():
+    figures = [
+        Figure(f"f{lead}", "F", "<svg></svg>", "words", SOME, lead=lead) for lead in (0, 2, 1)
+    ]
+    page = html.report_page([SOME], figures)
+    order = [
+        re.search("figure-f1", page),
+        re.search("figure-f2", page),
+        re.search("<h2>More figures", page),
+    ]
+    assert [place.start() for place in order] == sorted(place.start() for place in order)
