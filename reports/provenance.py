@@ -30,10 +30,9 @@ def records_summary(records: Sequence[Record]) -> tuple[str, ...]:
     runs = [record for record in records if record.source != "published"]
     if not runs:
         return ()
-    places = dict.fromkeys(record.environment.device_name for record in runs if record.environment)
-    where = (
-        f"measured on {' and '.join(places)}" if places else "predicted without running anything"
-    )
+    measured = (record.environment for record in runs if record.source == "measured")
+    places = dict.fromkeys(where.device_name for where in measured if where)
+    where = f"measured on {', '.join(places)}" if places else "predicted without running anything"
     return (f"{ABOUT} {len(runs):,} records, {where}.",)
 
 
