@@ -128,8 +128,15 @@ def _draw_times(axes: Plot, study: Study) -> None:
             end = _say_why_it_ends(axes, study, arm, style["color"])
             label = _curve_label(arm, study.medians(arm))
             last = max(times)
+            if last < largest and not end:
+                leader: dict[str, Any] = {
+                    "color": style["color"],
+                    "linestyle": ":",
+                    "linewidth": 0.8,
+                }
+                axes.plot([last, largest], [heights[-1]] * 2, **leader)
             if last == largest or not end:
-                ends.append((label, last, heights[-1], style["color"]))
+                ends.append((label, largest, heights[-1], style["color"]))
     _use_size_axes(axes, study, "time of one call (ms)")
     # For the words at the ends of the lines.
     axes.margins(y=0.1)
