@@ -280,7 +280,8 @@ def _fit(options: Namespace) -> int:
     fits: list[Fit] = []
     with cli.progress("predicting", total=len(arms)) as step:
         for cell in arms:
-            fits.extend(predict.find_fits(cell, chosen))
+            with shell.undisturbed():
+                fits.extend(predict.find_fits(cell, chosen))
             step(f"{cell.subject} {cell.mode} {cell.dtype}")
     _print(fits, reports.fit_report(fits), options.format)
     lacking = any(fit.largest_size is None and fit.largest_batch is None for fit in fits)

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from ann.spec import BlockSpec, Size
+from bench import shell
 from bench.measure import float64_errors, measure_cell, measure_memory
 from bench.predict import fake, make_fake, predict_memory
 from bench.records import NO_GRAPH, Failure, error_failure
@@ -156,7 +157,7 @@ def _attempt(what: str, act: Callable[[], KindResult]) -> KindResult:
     """Do it; whatever goes wrong is what we look for."""
     began_s = time.monotonic()
     try:
-        with unswitched():
+        with shell.undisturbed(), unswitched():
             result = act()
     except Exception as error:  # noqa: BLE001
         failure = error_failure(error)

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from importlib.util import resolve_name
 from pathlib import Path
 
+import psutil
+
 from bench.run import commit
 from bench.workers import ForkServer, Worker
 
@@ -27,6 +29,8 @@ HARNESS_ROOT = Path(__file__).resolve().parents[__name__.count(".")]
 HARNESS = ("bench", "experiments", "reports") if SUITE == "bench" else (SUITE,)
 LIBRARY = "ann"
 WORKING_TREE = "working tree"
+# Of the folders of worktrees, before the number of the process whose they are.
+PREFIX = "regress-"
 # What links of a checkout would only disturb.
 NOT_LINKED = ("build", "dist", "results", "tests")
 
@@ -102,7 +106,8 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
     """
     top = _top(folder)
     commits = [_resolved(top, revision) for revision in (base, head) if revision]
-    with tempfile.TemporaryDirectory(prefix="regress-") as temporary:
+    _remove_abandoned(top)
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as temporary:
         trees: list[Path] = []
         try:
             for revision in commits:
@@ -131,6 +136,15 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
         finally:
             for tree in trees:
                 _git(top, "worktree", "remove", "--force", "--force", str(tree))
+
+
+def _remove_abandoned(top: Path) -> None:
+    """Remove the worktrees of gates whose process had no time to, as when it was killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+    _git(top, "worktree", "prune")
 
 
 def link(root: Path, links: Path) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ann.spec import UnavailableError
+from bench import shell
 from bench.records import Environment, Failure, Measures, PredictedMemory, Record, one_line
 from bench.run import environment, process
 from bench.run.job_code import code_digest
@@ -120,7 +121,7 @@ def _predictions(cell: Job, aim: str) -> Measures:
     # Standard output is for results, and somebody's own module may print; it is the whole process's,
     # so that of the threads that wait for trainings one at a time may turn it aside.
     if key not in _MEMO:  # else there is no need to wait for another's
-        with _PREDICTING, redirect_stdout(sys.stderr):
+        with _PREDICTING, shell.undisturbed(), redirect_stdout(sys.stderr):
             if key not in _MEMO:
                 _MEMO[key] = predict_cell(same, aim)  # type: ignore[arg-type]  # it computes
     return _MEMO[key]

@@ -8,6 +8,7 @@ from bench.shell.ending import (
     WRONG,
     guarded,
     keeps_records,
+    undisturbed,
 )
 from bench.shell.names import nearest_path, require_path
 from bench.shell.parser import CommandParser

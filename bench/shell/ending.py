@@ -3,10 +3,12 @@
 import os
 import shlex
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -14,7 +16,7 @@ from typing import Any, NoReturn
 # Done; something measured failed or got worse; a wrong input; it could not be decided; ended from outside.
 DONE, FAILED, WRONG, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 130
 # What may take down worktrees, processes and bars before the process ends without.
-PATIENCE_S = 1.5
+PATIENCE_S = 1.3
 # Those that a terminal, a shell or a scheduler ends a program with, where the system has them.
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 # Folders into which this process is writing, and whether a second call goes on there.
@@ -33,6 +35,36 @@ def keeps_records(folder: Path, *, goes_on: bool) -> Iterator[None]:
         _KEPT.pop()
         raise
     _KEPT.pop()
+
+
+@dataclass
+class _Undisturbed:
+    """How deep the main thread is in what an interruption waits for, and whether one does."""
+
+    depth: int = 0
+    is_awaited: bool = False
+
+
+_UNDISTURBED = _Undisturbed()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Have an interruption of the main thread wait for the end of what is done here, or for the end of patience.
+
+    C++ that calls Python, as torch's dispatch does, may abort the process at an exception that it does not expect.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _UNDISTURBED.depth += 1
+    try:
+        yield
+    finally:
+        _UNDISTURBED.depth -= 1
+    if _UNDISTURBED.is_awaited and not _UNDISTURBED.depth:
+        _UNDISTURBED.is_awaited = False
+        raise KeyboardInterrupt
 
 
 def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoReturn:
@@ -57,6 +89,7 @@ def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoRetu
     except KeyboardInterrupt:
         ending.tell("interrupted")
         status = INTERRUPTED
+        ending.leave()
     finally:
         ending.restore()
     raise SystemExit(status)
@@ -77,15 +110,35 @@ class _Ending:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._interrupt)
+        # Handlers wait until an operator of torch, or an import, gives the main thread back; this does not.
+        hears, self._tells = socket.socketpair()
+        self._tells.setblocking(False)  # noqa: FBT003
+        signal.set_wakeup_fd(self._tells.fileno(), warn_on_full_buffer=False)
+        self._listener = threading.Thread(
+            target=self._wait, args=(hears,), name="signals", daemon=True
+        )
+        self._listener.start()
+
+    def _wait(self, hears: socket.socket) -> None:
+        with hears, suppress(OSError):
+            while heard := hears.recv(1):
+                if heard[0] in self._before:
+                    self.watch()
 
     def restore(self) -> None:
         """Give signals back; what was asked to end goes on being watched."""
+        signal.set_wakeup_fd(-1)
+        self._tells.close()  # with which the thread ends
+        self._listener.join()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         self.watch()
-        raise KeyboardInterrupt
+        if _UNDISTURBED.depth:
+            _UNDISTURBED.is_awaited = True
+        else:
+            raise KeyboardInterrupt
 
     def watch(self) -> None:
         """Have the process ended if it has not ended itself after so long: an operator may run for minutes."""
@@ -97,9 +150,18 @@ class _Ending:
 
     def _end(self) -> None:
         self.tell("interrupted")
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-        os._exit(INTERRUPTED)  # its workers end with it
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave without what an interpreter does at its end, which with torch takes seconds, after a signal."""
+        if self._is_watched:
+            _end_children()
+            if sys.stderr.isatty():
+                sys.stderr.write("\x1b[?25h")  # the cursor, which a bar hides
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(INTERRUPTED)
 
     def tell(self, what: str) -> None:
         """Say once where the records are and how to go on."""
@@ -108,6 +170,17 @@ class _Ending:
                 self._is_told = True
                 with suppress(OSError, ValueError):
                     sys.stderr.write(f"{self._program}: {what}; {again(self._program, sys.argv)}\n")
+
+
+def _end_children() -> None:
+    """End what this process has started, and what that has; by themselves they end once they have loaded torch."""
+    try:
+        import psutil  # not for --help, nor for reports alone
+    except ImportError:
+        return
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.kill()
 
 
 def again(program: str, arguments: Sequence[str]) -> str:

@@ -13,8 +13,8 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Generator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -57,9 +57,29 @@ def _from_json(content: dict[str, Any]) -> Any:  # noqa: ANN401
     return find_target(content["model"]).model_validate(content["fields"])
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Have a process that is started here be born without interruptions, until it calls `leave_interruptions`."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_interruptions() -> None:
+    """Leave those of a terminal to whoever started this process, and ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+
+
 def run_child(descriptor: int, target: str, form: Format) -> None:
     """Answer on a connection until the other side goes; standard input ends with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: who started this process ends it
+    leave_interruptions()
     end_with(os.dup(0))  # somebody may put another file in its place
     offer_to_oom_killer()
     if form == "json":  # what it writes is kept, and says where it died

@@ -21,7 +21,14 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import NoReturn, Self
 
-from bench.workers.child import Format, answer_all, end_with, offer_to_oom_killer
+from bench.workers.child import (
+    Format,
+    answer_all,
+    end_with,
+    leave_interruptions,
+    offer_to_oom_killer,
+    uninterrupted,
+)
 
 MESSAGE_BYTES = 2**16
 # Cores that the server might use before a library bound its first thread to one of them.
@@ -39,7 +46,7 @@ def can_fork() -> bool:
 
 def run_server(descriptor: int, modules: Sequence[str]) -> None:
     """Load modules, then fork a worker for each message until the other side goes; standard input ends with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interruptions()
     server = socket.socket(fileno=descriptor)
     _CORES.update(os.sched_getaffinity(0))
     for name in modules:
@@ -147,7 +154,7 @@ class ForkServer:
         code = f"from {__name__} import run_server; {call}"
         if not self.python:
             code = f"import sys; sys.path[:] = {list(map(str, sys.path))}; {code}"
-        with theirs:
+        with theirs, uninterrupted():
             # The interpreter is the running one or that of an environment made here.
             self.process = subprocess.Popen(  # noqa: S603
                 [self.python or sys.executable, "-c", code],

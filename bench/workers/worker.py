@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 
 from bench.records import Failure, exit_failure, start_failure, timeout_failure
 from bench.workers import child
-from bench.workers.child import LONGEST_S, Format, decode, encode
+from bench.workers.child import LONGEST_S, Format, decode, encode, uninterrupted
 from bench.workers.fork_server import Fork, ForkServer
 
 GRACE_S = 5.0
@@ -87,15 +87,16 @@ class Worker:
         if not self.python:
             code = f"import sys; sys.path[:] = {list(map(str, sys.path))}; {code}"
         # The interpreter is the running one or that of an environment made here.
-        return subprocess.Popen(  # noqa: S603
-            [self.python or sys.executable, "-c", code],
-            cwd=self.folder,
-            env=self.variables,
-            stdin=subprocess.PIPE,
-            stdout=self._log or 2,  # standard output is for results, and a module may print
-            stderr=self._log,
-            pass_fds=[descriptor],
-        )
+        with uninterrupted():
+            return subprocess.Popen(  # noqa: S603
+                [self.python or sys.executable, "-c", code],
+                cwd=self.folder,
+                env=self.variables,
+                stdin=subprocess.PIPE,
+                stdout=self._log or 2,  # standard output is for results, and a module may print
+                stderr=self._log,
+                pass_fds=[descriptor],
+            )
 
     def ask(self, message: object, *, limit_s: float) -> Any:  # noqa: ANN401
         """Send a message and wait for its answer, as `receive` does."""

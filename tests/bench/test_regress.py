@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -227,6 +228,17 @@ def test_worktrees_are_gone_after_an_interruption(repository):
         interrupt(worktrees_of(repository))
     assert worktrees_of(repository) == 1
     assert not base.path.exists()
+
+
+def test_worktrees_of_a_gate_that_was_killed_are_gone_with_the_next(repository, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(repository.parent))
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        left = repository.parent / f"{revisions.PREFIX}{ended.pid}-x"
+    add = ["git", "worktree", "add", "--detach", "--quiet", left / "tree0", "base"]
+    subprocess.run(add, cwd=repository, check=True)
+    with revisions.sides(repository, "base", "HEAD"):
+        assert not left.exists()
+        assert worktrees_of(repository) == 3
 
 
 def test_other_packages_need_uv_which_is_named_where_it_is_missing(repository, monkeypatch):
