@@ -23,7 +23,7 @@ from reports.model import (
 )
 
 IMPLEMENTATIONS = "implementations"
-LEAD = 20
+SPEEDUP_LEAD = 20
 KINDS = {
     "faster": Style(COLOURS[0], "o"),
     "slower": Style(COLOURS[1], "v"),
@@ -56,22 +56,22 @@ class SpeedUp:
 def speedups(rows: Sequence[Row]) -> Iterator[SpeedUp]:
     """Of every arm that was timed where the plain block was, by setting, the quickest first."""
     timed = [(row, time) for row in rows if (time := time_bounds(row)) is not None]
-    for same in model.grouped(timed, lambda pair: _setting(pair[0])).values():
-        plain = next((time for row, time in same if ":" not in _arm(row)), None)
-        arms = [(row, time) for row, time in same if ":" in _arm(row)]
+    for same in model.grouped(timed, lambda pair: _speedup_setting(pair[0])).values():
+        plain = next((time for row, time in same if ":" not in _speedup_arm(row)), None)
+        arms = [(row, time) for row, time in same if ":" in _speedup_arm(row)]
         for row, time in sorted(arms, key=lambda pair: pair[1].median) if plain else ():
             assert plain is not None
-            setting = ", ".join(_setting(row))
-            yield SpeedUp(setting, _arm(row), time, ratios({0: plain}, {0: time})[0])
+            setting = ", ".join(_speedup_setting(row))
+            yield SpeedUp(setting, _speedup_arm(row), time, ratios({0: plain}, {0: time})[0])
 
 
-def _arm(row: Row) -> str:
+def _speedup_arm(row: Row) -> str:
     return str(row["axes"]["block"])
 
 
-def _setting(row: Row) -> tuple[str, ...]:
+def _speedup_setting(row: Row) -> tuple[str, ...]:
     mode = MODE_WORDS.get(row["mode"], str(row["mode"]))
-    return f"{_arm(row).partition(':')[0]} at {row['size']}", mode, str(row["dtype"])
+    return f"{_speedup_arm(row).partition(':')[0]} at {row['size']}", mode, str(row["dtype"])
 
 
 def speedup_answers(frame: Frame) -> Iterator[str]:
@@ -87,10 +87,10 @@ def speedup_figures(frame: Frame) -> tuple[Figure, ...]:
     """One figure for each device on which a plain block and another way of computing it were timed."""
     devices = model.by_device(model.rows_of_experiment(frame, IMPLEMENTATIONS))
     found = ((device, list(speedups(rows)), suffix) for device, rows, suffix in devices)
-    return tuple(_figure(*each) for each in found if each[1])
+    return tuple(_speedup_figure(*each) for each in found if each[1])
 
 
-def _figure(device: str, found: Sequence[SpeedUp], suffix: str) -> Figure:
+def _speedup_figure(device: str, found: Sequence[SpeedUp], suffix: str) -> Figure:
     name = f"speedups{suffix}"
     axis = ForestAxis(
         label="speed-up (times as fast as the plain block)",
@@ -102,17 +102,17 @@ def _figure(device: str, found: Sequence[SpeedUp], suffix: str) -> Figure:
     return Figure(
         name=name,
         title=f"Fast against plain: speed-up over the plain block, {device}",
-        svg=model.forest_svg([*map(_row, found)], name, axis=axis, kinds=KINDS),
+        svg=model.forest_svg([*map(_speedup_row, found)], name, axis=axis, kinds=KINDS),
         alternative=(
             f"Time of the plain block over that of each other way of computing it, with intervals; right of the line "
             f"is faster. The largest: {best.arm} {_times(best.ratio)} times as fast ({best.setting})."
         ),
-        data=_table(name, device, found),
-        lead=LEAD,
+        data=_speedup_table(name, device, found),
+        lead=SPEEDUP_LEAD,
     )
 
 
-def _row(each: SpeedUp) -> ForestRow:
+def _speedup_row(each: SpeedUp) -> ForestRow:
     low, high = each.ratio.ends
     taken = f"{model.short(each.time.median / MILLI)} ms"
     return ForestRow(
@@ -132,7 +132,7 @@ def _times(ratio: Interval) -> str:
     return f"{median} [{low}, {high}]"
 
 
-def _table(name: str, device: str, found: Sequence[SpeedUp]) -> Table:
+def _speedup_table(name: str, device: str, found: Sequence[SpeedUp]) -> Table:
     return Table(
         name=f"{name}-data",
         title=f"Speed-up over the plain block, {device}",
