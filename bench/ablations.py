@@ -69,7 +69,8 @@ def parser() -> cli.Parser:
         "--network": "network of the checkpoint, e.g. mmseg/ann-r50",
         "--evaluation": "evaluation protocol (default: that of the network's source on the data set)",
         "--fresh": "",
-        "--quiet": "no lines about finished cells where standard error is not a terminal",
+        "--quiet": "",
+        "--json": "",
     }
     settings: cli.Options = {
         "--all": {"action": "store_true"},
@@ -83,7 +84,6 @@ def parser() -> cli.Parser:
         "--seeds": {"type": cli.positive, "metavar": "N"},
         "--engine": {"choices": ("local", "ray"), "default": "local"},
         "--slots": {"type": cli.positive, "metavar": "N"},
-        "--quiet": {"action": "store_true"},
         "--evaluate": {"type": Path, "metavar": "CHECKPOINT"},
         "--network": {"metavar": "NAME"},
         "--evaluation": {"metavar": "NAME"},
@@ -101,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_folder(options.out, smoke=options.budget == "smoke")
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         with cli.locked(options.out):
-            failed = cli.status_of(run_experiments(chosen, options))
+            finished = run_experiments(chosen, options)
+            failed = cli.status_of(finished)
     else:  # this is one of torchrun's processes, of which one writes
         from bench import run  # as in other functions, not for --help
 
@@ -110,10 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with cli.locked(options.out) if writes else nullcontext():
             if not run.run_under_torchrun(cells, options.out, device=options.device):
                 return shell.DONE
-            failed = shell.DONE  # a process that fails ends all of them
-    status = reports.write_report(options.out, options.out / REPORT)
-    sys.stdout.write(f"{options.out / REPORT / 'index.html'}\n")
-    return status or failed
+            # A process that fails ends all of them.
+            finished, failed = (), shell.DONE
+    page = options.out / REPORT / "index.html"
+    status = reports.write_report(options.out, options.out / REPORT, quiet=options.json)
+    if not options.json:
+        sys.stdout.write(f"{page}\n")
+    return cli.give(options, status or failed, page=page, records=finished)
 
 
 def check_folder(out: Path, *, smoke: bool) -> None:
@@ -182,8 +186,10 @@ def evaluate_published(options: Namespace) -> int:
         where = run.environment_of(device, cell)
         record = run.make_record(cell, "measured", where, Measures(accuracy=accuracy))
         append_line(options.out / run.RECORDS_FILE, record)
-    reports.show(reports.evaluation_report(record))
-    return 0
+    tables = reports.evaluation_report(record)
+    if not options.json:
+        reports.show(tables)
+    return cli.give(options, shell.DONE, tables=tables, records=(record,))
 
 
 def experiments(options: Namespace) -> tuple[Experiment, ...]:
@@ -235,7 +241,8 @@ def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> "t
     if not options.quiet:
         sys.stderr.write(f"{progress.words[0]}\n")
     followed = _published(records, progress, options)
-    return cli.follow(followed, total=len(cells) + len(alone) + len(trained), show=_trained)
+    total = len(cells) + len(alone) + len(trained)
+    return cli.follow(followed, total=total, show=_trained, quiet=options.quiet, lines=False)
 
 
 def _published(

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
+import reports
 from ann.spec import Size
 from bench import completion, shell
 from experiments import machine, select, variants
@@ -112,6 +113,8 @@ SHARED: Options = {
     "--margin": {"type": float, "metavar": "SHARE"},
     "--rounds": {"type": positive},
     "--level": {"type": float, "metavar": "CHANCE"},
+    "--quiet": {"action": "store_true"},
+    "--json": {"action": "store_true"},
 }
 SHARED_TEXTS = {
     "--batch": "maps at once",
@@ -122,6 +125,8 @@ SHARED_TEXTS = {
     "--root": "folder of the data set; procedural scenes need none",
     "--out": "folder of the records; an interrupted run continues there",
     "--fresh": "measure again what already has records",
+    "--quiet": "neither a bar on a terminal nor lines in a log",
+    "--json": "write one JSON object to standard output, as docs/json.md describes it, and nothing else",
 }
 
 
@@ -180,10 +185,12 @@ def follow(
     *,
     total: int,
     show: "Callable[[Sequence[Record]], RenderableType] | None" = None,
+    quiet: bool = False,
+    lines: bool = True,
 ) -> "tuple[Record, ...]":
-    """Collect records as they come, `total` in all, under a progress bar; `show` draws what there is above it."""
+    """Collect records as they come, `total` in all, under `progress`; `show` draws what there is above its bar."""
     collected: list[Record] = []
-    with progress("measuring", total=total) as step:
+    with progress("measuring", total=total, quiet=quiet, lines=lines) as step:
         for record in records:
             collected.append(record)
             step(f"{record.subject} {record.size}", show and partial(show, collected))
@@ -191,19 +198,24 @@ def follow(
 
 
 @contextmanager
-def progress(text: str, *, total: int) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on standard error, where that is a terminal.
+def progress(
+    text: str, *, total: int, quiet: bool = False, lines: bool = True
+) -> Iterator[Callable[..., None]]:
+    """Show a progress bar on standard error, or `lines` where that is no terminal; nothing if it is to be quiet.
 
     Gives what is to be called after each step: with what is done next, and perhaps with a function that
     draws something above the bar.
     """
+    if quiet:
+        yield lambda *_: None
+        return
     from rich import progress as bars  # not for --help
     from rich.console import Console, Group
     from rich.live import Live
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda *_: None
+        yield shell.PlainLines(total).step if lines else lambda *_: None
         return
     bar = bars.Progress(
         *(bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn()),
@@ -218,6 +230,24 @@ def progress(text: str, *, total: int) -> Iterator[Callable[..., None]]:
                 live.update(Group(draw(), bar))
 
         yield step
+
+
+def give(
+    options: argparse.Namespace,
+    status: int,
+    *,
+    tables: "Sequence[reports.Table]" = (),
+    page: Path | None = None,
+    **results: Any,  # noqa: ANN401
+) -> int:
+    """Write the one object of a command that was called with `--json`; return its exit status in any case.
+
+    `results` are fields of `bench.shell.output.CommandOutput`.
+    """
+    if options.json:
+        rows = reports.tables_as_data(tables)
+        shell.write_output(status, tables=rows, folder=options.out, page=page, **results)
+    return status
 
 
 def require_own_module(options: argparse.Namespace, names: Sequence[str]) -> None:

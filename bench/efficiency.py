@@ -77,6 +77,8 @@ def parser() -> cli.Parser:
         "--format": "format of standard output",
         "--out": "",
         "--fresh": "",
+        "--quiet": "",
+        "--json": "",
         "--strict": "end with status 1 if the work of some operator is in no count, and name it",
         "--predict": "estimate times on GPUs that you don't have, and run nothing: lower bound, likely time and its "
         f"interval; one or more of {', '.join(DEVICES)} (none: {', '.join(USUAL_DEVICES)})",
@@ -188,11 +190,11 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
     if options.fresh:
         run.set_records_aside(options.out)
     start = partial(run.run_cells, out=options.out, device=device)
-    follow = partial(_follow, asked=measurements)
+    follow = partial(_follow, asked=measurements, quiet=options.quiet)
     predicted = follow(start(measurements, source="predicted"), total=len(measurements))
     report = reports.gallery_report if options.gallery else reports.efficiency_report
     # Printed before the others; the gallery has one table.
-    first_table = int(options.format == "table" and not options.gallery)
+    first_table = int(options.format == "table" and not options.gallery and not options.json)
     if first_table:
         reports.show(report(predicted)[:1])
     budgeted = _budgeted(measurements, predicted, options, device=device)
@@ -203,9 +205,11 @@ def _measure(measurements: Sequence[Cell], options: Namespace) -> int:
         show=lambda seen: reports.drawn(report((*predicted, *seen))[first_table : first_table + 1]),
     )
     everything = (*predicted, *measured)
-    _say_what_is_old(measured, began=began, out=options.out)
-    _print(everything, report(everything)[first_table:], options.format)
-    return _strict_status(options, _uncounted(predicted)) or cli.status_of(everything)
+    if not options.quiet:
+        _say_what_is_old(measured, began=began, out=options.out)
+    status = _strict_status(options, _uncounted(predicted)) or cli.status_of(everything)
+    tables = report(everything)[first_table:]
+    return _end(options, status, tables, records=everything)
 
 
 def _follow(
@@ -231,13 +235,19 @@ def _budgeted(
     return shared if options.gallery else machine.first(shared)
 
 
-def _print(
-    rows: "Sequence[Record | Comparison | Fit]", tables: "Sequence[reports.Table]", form: str
-) -> None:
-    if form == "table":
+def _end(
+    options: Namespace,
+    status: int,
+    tables: "Sequence[reports.Table]",
+    **results: Any,  # noqa: ANN401
+) -> int:
+    """Print results, by the name that they have in `--json`, in the format that was asked for."""
+    if not options.json and options.format == "table":
         reports.show(tables)
-    else:
-        sys.stdout.write(reports.formatted(rows, tables, form))
+    elif not options.json:
+        (rows,) = results.values()
+        sys.stdout.write(reports.formatted(rows, tables, options.format))
+    return cli.give(options, status, tables=tables, **results)
 
 
 def _predict(options: Namespace) -> int:
@@ -255,15 +265,16 @@ def _predict(options: Namespace) -> int:
     _import_factories(measurements)
     with cli.locked(options.out):
         start = run.run_cells(measurements, options.out, source="predicted", device="meta")
-        predicted = _follow(start, total=len(measurements), asked=measurements)
+        total = len(measurements)
+        predicted = _follow(start, total=total, asked=measurements, quiet=options.quiet)
+    status = _strict_status(options, _uncounted(predicted)) or cli.status_of(predicted)
     if options.gallery:
-        _print(predicted, reports.gallery_report(predicted, chosen), options.format)
-        return _strict_status(options, _uncounted(predicted)) or cli.status_of(predicted)
+        return _end(options, status, reports.gallery_report(predicted, chosen), records=predicted)
     axes = [dict(cell.axes) for cell in measurements]
     kept = read_records(options.out / run.RECORDS_FILE)
     measured = [item for item in kept if item.axes in axes and item.source == "measured"]
-    _print(predicted, reports.prediction_report((*predicted, *measured), chosen), options.format)
-    return _strict_status(options, _uncounted(predicted)) or cli.status_of(predicted)
+    tables = reports.prediction_report((*predicted, *measured), chosen)
+    return _end(options, status, tables, records=predicted)
 
 
 def _fit(options: Namespace) -> int:
@@ -278,14 +289,14 @@ def _fit(options: Namespace) -> int:
     from bench import predict
 
     fits: list[Fit] = []
-    with cli.progress("predicting", total=len(arms)) as step:
+    with cli.progress("predicting", total=len(arms), quiet=options.quiet) as step:
         for cell in arms:
             with shell.undisturbed():
                 fits.extend(predict.find_fits(cell, chosen))
             step(f"{cell.subject} {cell.mode} {cell.dtype}")
-    _print(fits, reports.fit_report(fits), options.format)
     lacking = any(fit.largest_size is None and fit.largest_batch is None for fit in fits)
-    return shell.FAILED if lacking else shell.DONE
+    status = shell.FAILED if lacking else shell.DONE
+    return _end(options, status, reports.fit_report(fits), fits=fits)
 
 
 def _require_usual(options: Namespace, names: Sequence[str], of: str) -> None:
@@ -342,14 +353,17 @@ def _compare(options: Namespace) -> int:
     _import_factories([cell for pair in arms for cell in pair])
     device: Any = run.resolve_device(options.device)
     total = len(arms) * (settings.rounds + compare.BESIDE_ROUNDS)
-    with cli.locked(options.out, goes_on=False), cli.progress("comparing", total=total) as step:
+    with (
+        cli.locked(options.out, goes_on=False),
+        cli.progress("comparing", total=total, quiet=options.quiet) as step,
+    ):
         comparisons = compare.compare_arms(
             arms, options.out, device=device, settings=settings, on_step=step
         )
-    _print(comparisons, reports.comparison_tables(comparisons), options.format)
     sides = [(item.size, arm) for item in comparisons for arm in (item.first, item.second)]
     lacking = {f"{arm.arm} {size}": arm.uncounted for size, arm in sides if arm.uncounted}
-    return _strict_status(options, lacking) or compared_status(comparisons)
+    status = _strict_status(options, lacking) or compared_status(comparisons)
+    return _end(options, status, reports.comparison_tables(comparisons), comparisons=comparisons)
 
 
 def compared_status(comparisons: "Sequence[Comparison]") -> int:

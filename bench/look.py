@@ -103,10 +103,12 @@ def name(cell: Measurement) -> str:
     return " ".join(filter(None, (cell.name, cell.mode, cell.dtype, paper, profiled)))
 
 
-def run(out: Path, setting: Setting, *, device: str, has_time: Callable[[], bool]) -> int:
+def run(
+    out: Path, setting: Setting, *, device: str, has_time: Callable[[], bool]
+) -> tuple[int, list[KindResult]]:
     """Look at all kinds while there is time, and at a short training on the setting's data in any case.
 
-    Prints a line each, which the folder gets as JSON, and the summary; 1 if anything failed or was wrong.
+    Prints a line each, which the folder gets as JSON, and the summary; gives 1 if anything failed or was wrong.
     """
     results: list[KindResult] = []
     left: list[str] = []
@@ -118,7 +120,7 @@ def run(out: Path, setting: Setting, *, device: str, has_time: Callable[[], bool
             sys.stdout.flush()
             file.flush()
     sys.stdout.write(f"{', '.join((*_tally(results), *left))}; see {FILE}\n")
-    return int(any(result.state in ("wrong", "failed") for result in results))
+    return int(any(result.state in ("wrong", "failed") for result in results)), results
 
 
 def _tally(results: list[KindResult]) -> Iterator[str]:

@@ -16,8 +16,8 @@ from argparse import Namespace
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -67,6 +67,8 @@ def parser() -> cli.Parser:
         "--look": "only check that each kind of cell runs and is right; measures nothing",
         "--dataset": "",
         "--root": "",
+        "--quiet": "",
+        "--json": "",
     }
     settings: cli.Options = {
         "--minutes": {"type": cli.positive_seconds, "default": 9.0},
@@ -92,21 +94,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_steps(options, setting, device=device, clock=clock)
         from bench import look  # brings torch, not for --help
 
-        return look.run(options.out, setting, device=device, has_time=lambda: clock.left_s > 0)
+        with redirect_stdout(sys.stderr) if options.json else nullcontext():
+            status, results = look.run(
+                options.out, setting, device=device, has_time=lambda: clock.left_s > 0
+            )
+        return cli.give(options, status, looked_at=[asdict(result) for result in results])
 
 
 def run_steps(options: Namespace, setting: Setting, *, device: str, clock: Clock) -> int:
     """Test and measure until the time is over; return the exit status."""
     tests = device == "cuda" and not options.no_tests
     log = options.out / "gpu-tests.txt"
-    status = gpu_tests.run_gpu_tests(log, limit_s=TESTS_SHARE * clock.left_s) if tests else 0
+    with redirect_stdout(sys.stderr) if options.json else nullcontext():
+        status = gpu_tests.run_gpu_tests(log, limit_s=TESTS_SHARE * clock.left_s) if tests else 0
     plan = planned(setting, device=device)
     total = sum(cell.is_executed for step in plan for cell in step.cells)
     records = measured(plan, options.out, device=device, clock=clock)
-    finished = cli.follow(_logged(records, clock), total=total)
-    sys.stdout.write(summary(finished, total, clock=clock))
+    logged = records if options.quiet else _logged(records, clock)
+    finished = cli.follow(logged, total=total, quiet=options.quiet, lines=False)
+    if not options.json:
+        sys.stdout.write(summary(finished, total, clock=clock))
     # What its time cuts off is for the next call.
-    return status or cli.status_of(finished, answers=(*cli.ANSWERS, "timeout"))
+    status = status or cli.status_of(finished, answers=(*cli.ANSWERS, "timeout"))
+    return cli.give(options, status, records=finished)
 
 
 def planned(setting: Setting, *, device: str) -> tuple[Step, ...]:

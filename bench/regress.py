@@ -46,6 +46,8 @@ def parser() -> cli.Parser:
         "--inputs": "",
         "--dtype": "number format",
         "--device": "where to measure",
+        "--quiet": "",
+        "--json": "",
     }
     fixed = {
         "--exact-only": "exact checks only, without a clock",
@@ -80,6 +82,8 @@ def history_parser() -> cli.Parser:
     texts = {
         "records": "folder with the records of many runs",
         "--out": "folder of charts and table",
+        "--quiet": "",
+        "--json": "",
     }
     settings: cli.Options = {
         "records": {"type": Path, "metavar": "DIR"},
@@ -104,37 +108,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = make_plan(options)
         with (
             cli.locked(plan.out, goes_on=False),
-            cli.progress("comparing", total=plan.steps) as step,
+            cli.progress("comparing", total=plan.steps, quiet=options.quiet) as step,
         ):
             outcome = run_gate(plan, on_step=step)
     except SideError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
         return shell.UNDECIDED
     command = f"{PROGRAM} {shlex.join(given)}"
-    _report(outcome.model_copy(update={"command": command}), options.out)
-    return outcome.status
+    outcome = outcome.model_copy(update={"command": command})
+    return cli.give(options, outcome.status, tables=_report(outcome, options), outcome=outcome)
 
 
-def _report(outcome: Outcome, out: Path) -> None:
-    """Write every form, show the table, and tell GitHub where it listens."""
+def _report(outcome: Outcome, options: Namespace) -> "list[reports.Table]":
+    """Write every form, show the tables unless they are asked for as data, and tell GitHub where it listens."""
+    out = options.out
     summary = reports.write_reports(outcome, out)
-    reports.show(table for table in reports.outcome_tables(outcome) if table.name != "same")
-    sys.stdout.write(f"{reports.headline(outcome)}; reports are in {out}\n")
+    tables = [table for table in reports.outcome_tables(outcome) if table.name != "same"]
+    if not options.json:
+        reports.show(tables)
+        sys.stdout.write(f"{reports.headline(outcome)}; reports are in {out}\n")
     if os.environ.get("GITHUB_ACTIONS"):
-        sys.stdout.write(reports.annotations(outcome))
+        (sys.stderr if options.json else sys.stdout).write(reports.annotations(outcome))
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     if place:
         with Path(place).open("a", encoding="utf-8") as file:
             file.write(summary)
+    return tables
 
 
 def _draw_history(options: Namespace) -> int:
     series = reports.read_series(options.records)
     with cli.locked(options.out, goes_on=False):
-        reports.show(reports.write_history(series, options.out))
-    sentence = reports.history_sentence(series)
-    sys.stdout.write(f"{sentence}; charts and tables are in {options.out}\n")
-    return 0
+        tables = reports.write_history(series, options.out)
+    if not options.json:
+        reports.show(tables)
+        sentence = reports.history_sentence(series)
+        sys.stdout.write(f"{sentence}; charts and tables are in {options.out}\n")
+    return cli.give(options, shell.DONE, tables=tables, page=options.out / "index.html")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ def parser() -> cli.Parser:
         "--fit": "fit the coefficients to all rows and write them beside the errors; SOURCE says where rows are from",
         "--format": "format of standard output",
         "--out": "folder of the errors",
+        "--quiet": "",
+        "--json": "",
     }
     harness = {
         "--harness": "how often interleaved comparisons are wrong, and which slowdowns they find",
@@ -95,11 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines = (row.model_dump_json(exclude_defaults=True) + "\n" for row in rows)
         records.write_whole(out / records.ERRORS_FILE, "".join(lines).encode())
     tables = reports.validation_tables(rows)
-    if options.format == "table":
-        reports.show(tables)
-    else:
-        sys.stdout.write(reports.formatted(rows, tables, options.format))
-    return 0
+    return _end(options, tables, estimate_errors=rows)
 
 
 def _require_that_options_fit(options: Namespace) -> None:
@@ -140,7 +138,7 @@ def _check_harness(options: Namespace) -> int:
             size = Size(width=48, height=48)
             cell = select.arm_cell("apnb", size, experiment="harness", **HARNESS_CELL)
             total = (1 + len(planted)) * options.real * (settings.rounds + compare.BESIDE_ROUNDS)
-            with cli.progress("comparing", total=total) as step:
+            with cli.progress("comparing", total=total, quiet=options.quiet) as step:
                 trials += compare.real_trials(
                     *(cell, out),
                     device="cpu",
@@ -152,11 +150,17 @@ def _check_harness(options: Namespace) -> int:
         lines = (each.model_dump_json(exclude_defaults=True) + "\n" for each in trials)
         records.write_whole(out / HARNESS_FILE, "".join(lines).encode())
     tables = (reports.trials_table(trials),)
-    if options.format == "table":
+    return _end(options, tables, trials=trials)
+
+
+def _end(options: Namespace, tables: "Sequence[reports.Table]", **results: Any) -> int:  # noqa: ANN401
+    """Print results, by the name that they have in `--json`, in the format that was asked for."""
+    if not options.json and options.format == "table":
         reports.show(tables)
-    else:
-        sys.stdout.write(reports.formatted(trials, tables, options.format))
-    return 0
+    elif not options.json:
+        (rows,) = results.values()
+        sys.stdout.write(reports.formatted(rows, tables, options.format))
+    return cli.give(options, shell.DONE, tables=tables, **results)
 
 
 def _errors(options: Namespace) -> "Sequence[EstimateErrors]":

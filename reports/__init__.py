@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.blocks import validation_tables
-    from reports.console import LivePage, drawn, formatted, show, write_report
+    from reports.console import (
+        LivePage,
+        drawn,
+        formatted,
+        show,
+        write_report,
+    )
     from reports.gate import (
         annotations,
         comparison_tables,
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
         write_reports,
     )
     from reports.model import Table
+    from reports.render import tables_as_data
     from reports.report import (
         call_errors,
         efficiency_report,
@@ -38,6 +45,7 @@ _HOMES = {
         *("annotations", "comparison_tables", "headline", "history_sentence", "outcome_tables"),
         *("read_series", "trials_table", "write_history", "write_reports"),
     ),
+    "render": ("tables_as_data",),
     "report": (
         *(
             "call_errors",

@@ -48,6 +48,9 @@ def _parser() -> shell.CommandParser:
     add("--out", type=Path, metavar="DIR", help="folder for the files; without it only print")
     how = "format of the output; repeatable (default: all with --out, else the terminal's)"
     add("--format", action="append", choices=REPORT_FORMATS, dest="formats", help=how)
+    add("--quiet", action="store_true", help="print no tables; for --out")
+    text = "standard output gets one JSON object with the tables, as docs/json.md describes it, and nothing else"
+    add("--json", action="store_true", help=text)
     return parser
 
 
@@ -75,7 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = build_comparison(*compared) if compared else build_report(options.records)
         if options.out:
             write_files(report, formats, options.out)
-        _show(report, formats, out=options.out)
+        if not options.quiet and not options.json:
+            _show(report, formats, out=options.out)
+        elif options.json:
+            _give(report, formats, out=options.out)
     except BrokenPipeError:
         raise  # of who reads, which is no error
     except (ValueError, OSError) as error:
@@ -114,6 +120,13 @@ def _report_files(report: "RecordReport", formats: Sequence[str]) -> Iterator[tu
             if records:
                 yield RAW, raw_page(records, names)
             yield from ((f"{figure.name}.svg", figure.svg) for figure in report.figures)
+
+
+def _give(report: "RecordReport", formats: Sequence[str], *, out: Path | None) -> None:
+    from reports.render import tables_as_data
+
+    page = out / "index.html" if out and "html" in formats else None
+    shell.write_output(shell.DONE, tables=tables_as_data(report.tables), folder=out, page=page)
 
 
 def _check_folder(folder: Path) -> None:

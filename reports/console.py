@@ -101,8 +101,8 @@ class LivePage:
         write_files(replace(report, summary=summary), WRITTEN_FORMATS, self.out)
 
 
-def write_report(records: Path, out: Path) -> int:
-    """Write every table, figure and page that records support; return the exit status."""
+def write_report(records: Path, out: Path, *, quiet: bool = False) -> int:
+    """Write every table, figure and page that records support, and print tables; return the exit status."""
     from reports.__main__ import main
 
-    return main([str(records), "--out", str(out)])
+    return main([str(records), "--out", str(out), *(["--quiet"] if quiet else [])])

@@ -15,17 +15,17 @@ MEASURED = "--batch --block --channels --device --dtype --key-channels --mode --
 COMPARED = "--level --margin --rounds"
 OPTIONS = {
     "bench.efficiency:parser": f"{MEASURED} {COMPARED} --budget --compare --fits --format --fresh --gallery "
-    "--inputs --layout --predict --protocol --strict",
+    "--inputs --json --layout --predict --protocol --quiet --strict",
     "bench.ablations:parser": "--all --backbone --budget --dataset --device --engine --evaluate --evaluation "
-    "--experiment --features --fresh --network --out --palette --pretrained --quiet --recipe --root --seeds --slots "
-    "--table",
+    "--experiment --features --fresh --json --network --out --palette --pretrained --quiet --recipe --root --seeds "
+    "--slots --table",
     "bench.regress:parser": f"{MEASURED} {COMPARED} --accept --accepted --base --exact-only "
-    "--experiment --head --inputs --layout --planted",
-    "bench.regress:history_parser": "--out",
-    "bench.reference:parser": "--dataset --device --look --minutes --no-tests --out --root",
-    "bench.validate:parser": f"{COMPARED} --fit --format --harness --leave-out --out --planted --real "
+    "--experiment --head --inputs --json --layout --planted --quiet",
+    "bench.regress:history_parser": "--json --out --quiet",
+    "bench.reference:parser": "--dataset --device --json --look --minutes --no-tests --out --quiet --root",
+    "bench.validate:parser": f"{COMPARED} --fit --format --harness --json --leave-out --out --planted --quiet --real "
     "--simulations",
-    "reports.__main__:_parser": "--compare --format --out",
+    "reports.__main__:_parser": "--compare --format --json --out --quiet",
 }
 SESSIONS = "ablations coverage cluster docs efficiency gate lint main_job mutants reference tests wheel interop zoo"
 SPEC = ("experiment", "axes", "subject", "size", "device", "time_limit_s", "seed", "batch", "dtype")

@@ -10,5 +10,13 @@ from bench.shell.ending import (
     keeps_records,
     undisturbed,
 )
+from bench.shell.lines import PlainLines
 from bench.shell.names import nearest_path, require_path
 from bench.shell.parser import CommandParser
+
+
+def write_output(status: int, **fields: object) -> None:
+    """Write the one object of `--json`, see `bench.shell.output`."""
+    from bench.shell import output  # brings pydantic, not for --help
+
+    output.write_output(status, **fields)  # type: ignore[arg-type]  # checked by the model

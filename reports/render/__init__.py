@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from reports.model import Table
-from reports.render.csv import to_csv
+from reports.render.csv import tables_as_data, to_csv
 from reports.render.html import RAW, report_page
 from reports.render.latex import to_latex
 from reports.render.markdown import escape_markdown, to_markdown

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from reports.model import Incomplete, Interval, Mark, Spread, Table, Value, number_of, plain
 
@@ -29,6 +29,24 @@ def to_csv(table: Table) -> str:
         )
         writer.writerow([*cells, guard_formula(why)] if noted else cells)
     return out.getvalue()
+
+
+def tables_as_data(tables: Iterable[Table]) -> list[dict[str, object]]:
+    """Tables as plain data: base units, numbers as text."""
+    data: list[dict[str, object]] = []
+    for table in tables:
+        columns, *rows = csv.reader(io.StringIO(to_csv(table), newline=""))
+        notes = tuple(map(str, table.notes))
+        data.append(
+            {
+                "name": table.name,
+                "title": table.title,
+                "notes": notes,
+                "columns": columns,
+                "rows": rows,
+            }
+        )
+    return data
 
 
 def _why(value: Mark | Incomplete) -> str:

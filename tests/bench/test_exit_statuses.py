@@ -11,6 +11,7 @@ from bench import ablations, cli, efficiency, gpu_tests, look, reference, regres
 from bench.records import Failure, Record
 from bench.regression import SideError
 from experiments import machine
+from reports import console
 from tests.standing_in import stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +93,7 @@ def test_a_comparison_is_3_where_a_verdict_is_open(monkeypatch, failures, verdic
 )
 def test_ablations_are_1_where_a_cell_failed(monkeypatch, tmp_path, rows, status):
     monkeypatch.setattr(ablations, "run_experiments", lambda *_: rows)
-    stand_in(monkeypatch, ablations.reports.console, "write_report", lambda *_: 0)
+    stand_in(monkeypatch, console, "write_report", lambda *_, **__: 0)
     assert ablations.main(["--table", "6", "--out", str(tmp_path)]) == status
 
 
@@ -120,7 +121,7 @@ def test_a_new_device_is_1_where_a_test_or_cell_failed(monkeypatch, tmp_path, te
 def test_a_look_is_1_where_a_kind_is_wrong(monkeypatch, tmp_path, state, status):
     kind = look.KindResult(what="nb", state=state)
     monkeypatch.setattr(look, "_look_at_all", lambda *_, **__: iter((kind,)))
-    assert look.run(tmp_path, None, device="cpu", has_time=lambda: True) == status
+    assert look.run(tmp_path, None, device="cpu", has_time=lambda: True)[0] == status
 
 
 def test_the_gate_is_3_where_a_side_cannot_be_had(monkeypatch, tmp_path):

@@ -187,7 +187,7 @@ def two_kinds(monkeypatch):
 
 
 def see(tmp_path, left_s=9.0):
-    return look.run(tmp_path, Setting(), device="cpu", has_time=lambda: left_s > 0)
+    return look.run(tmp_path, Setting(), device="cpu", has_time=lambda: left_s > 0)[0]
 
 
 def test_looking_says_a_line_for_each_kind_and_a_summary(tmp_path, capsys, two_kinds):
