@@ -75,6 +75,22 @@ def tests(session: nox.Session) -> None:
     )  # fmt: skip
 
 
+# Counting, prediction, names, records and reports; the system's own says what it can't do.
+PORTABLE = (
+    "tests/ann/test_spec.py", "tests/ann/test_blocks.py", "tests/ann/test_build.py", "tests/bench/analysis",
+    "tests/bench/predict/test_ledger.py", "tests/bench/records/test_image_confusions.py",
+    "tests/bench/shell/test_output.py", "tests/reports/gate", "tests/reports/model", "tests/test_kept_ids.py",
+    "tests/test_kept_lines.py", "tests/test_names.py",
+)  # fmt: skip
+
+
+@nox.session
+def portable(session: nox.Session) -> None:
+    """Run the tests of what works on every system."""
+    sync(session, "bench", "reports", "test")
+    session.run("python", "-m", "pytest", "-q", *(session.posargs or PORTABLE))
+
+
 # What several processes do together takes slower tests.
 SEVERAL = "processes or torchrun or dies or ray or cluster or slower or compiler"
 

@@ -27,7 +27,10 @@ OPTIONS = {
     "--simulations",
     "reports.__main__:_parser": "--compare --format --json --out --quiet",
 }
-SESSIONS = "ablations coverage cluster docs efficiency gate lint main_job mutants reference tests wheel interop zoo"
+SESSIONS = (
+    "ablations coverage cluster docs efficiency gate lint main_job mutants portable reference tests wheel "
+    "interop zoo"
+)
 SPEC = ("experiment", "axes", "subject", "size", "device", "time_limit_s", "seed", "batch", "dtype")
 CALL = ("mode", "protocol", "preceded_by", "probes", "implementation", "budget_s")
 NAMES = {

@@ -104,6 +104,9 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
         ValueError: there is no repository, a revision is not in it, or its environment can't be made.
         SideError: a revision has no library where the other one has.
     """
+    if not hasattr(os, "fork"):
+        msg = "revisions are compared under Linux, macOS or WSL; pass two folders of records"
+        raise ValueError(msg)
     top = _top(folder)
     commits = [_resolved(top, revision) for revision in (base, head) if revision]
     _remove_abandoned(top)

@@ -1,6 +1,7 @@
 """One way to run a process that may die, hang or fill the memory, and harms no other."""
 
 import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,10 @@ from bench.workers.child import LONGEST_S, Format, decode, encode, uninterrupted
 from bench.workers.fork_server import Fork, ForkServer
 
 GRACE_S = 5.0
+NO_PROCESSES = (
+    "nothing is measured on this system, whose processes are handed no pipes by number; use Linux, macOS or WSL, or "
+    "count and predict (--device meta, --predict, --fits)"
+)
 # Lines of `faulthandler`'s report.
 FATAL = "Fatal Python error:"
 PLACE = re.compile(r'  File "(?P<path>.+)", line (?P<line>\d+) in (?P<name>.+)')
@@ -60,6 +65,9 @@ class Worker:
 
     def start(self) -> Self:
         """Start it, for whoever ends it."""
+        if not hasattr(os, "fork"):
+            self._failure = Failure(kind="unavailable", reason=NO_PROCESSES)
+            return self
         try:
             if self.log:
                 self._log = self.log.open("w+b")
