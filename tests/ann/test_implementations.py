@@ -279,6 +279,7 @@ for implementation in ("sdpa", "sdpa-math", "chunked"):
 """
 
 
+@pytest.mark.slow
 def test_attention_that_is_handed_in_compiles_and_is_exported():
     # The checks of shapes, which are on in this process, can't be compiled.
     subprocess.run([sys.executable, "-c", COMPILED], check=True)

@@ -161,6 +161,7 @@ def test_a_file_of_records_that_is_none_is_named(tmp_path):
     assert "records.jsonl:1: source: Field required" in done.stderr
 
 
+@pytest.mark.slow
 def test_json_on_standard_output_is_json_alone(tmp_path):
     done = call(*TINY, "--block", "apnb", "--format", "json", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr

@@ -43,6 +43,7 @@ def test_the_gallery_is_one_table_with_a_row_for_an_own_block(tmp_path, capsys):
     assert {**own, "block": "cc"} == same
 
 
+@pytest.mark.slow
 def test_the_gallery_has_likely_times_on_a_known_device(tmp_path, capsys):
     small = ["--channels", "16", "--key-channels", "8", "--size", "12x8", "--predict", "t4"]
     assert efficiency.main(["--gallery", *small, "--format", "csv", "--out", str(tmp_path)]) == 0

@@ -174,6 +174,7 @@ def test_a_tenth_is_found_in_at_least_95_percent_of_jobs(benchmark, monkeypatch,
     assert verdicts["SLOWER"] <= len(found) * (1 + 0.01 * CELLS)
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_too_noisy_says_so_and_not_that_all_is_well(benchmark, monkeypatch):
     hopeless = {"luck": LUCK["hopeless"], "margin": 0.05, "jobs": FEW_JOBS}
     run = partial(simulate, monkeypatch, slow=TENTH, **hopeless)

@@ -333,7 +333,7 @@ def test_inference_form_has_no_training_mode():
 
 
 def test_an_unknown_mode_is_an_error_that_names_the_known_ones():
-    with pytest.raises(ValueError, match="pass 'inference' or 'training'"):
+    with pytest.raises(ValueError, match="unknown mode 'eval'; allowed are inference, training"):
         optimize(made("apnb"), "eval")
 
 

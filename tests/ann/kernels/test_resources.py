@@ -1,4 +1,4 @@
-"""Every kernel compiles for every target, without spills, by NVIDIA's assembler and without a GPU.
+"""Every kernel compiles for every target, with no spills but known ones, by NVIDIA's assembler and without a GPU.
 
     python -m pytest tests/ann/kernels/test_resources.py -m slow -s
 
@@ -47,6 +47,9 @@ for launch in launches:
     print(json.dumps({"is_far": launch.arguments.get("IS_FAR", False), **row}))
 """
 
+# Bytes of a thread, where tiles that spill were faster on that card than those that don't: 440 us and 600 on an H200.
+SPILLS = {(90, "tf32", "project_tile"): 256}
+
 
 def compiled(code, *arguments):
     environment = {**os.environ, "TRITON_INTERPRET": "0"}
@@ -57,6 +60,7 @@ def compiled(code, *arguments):
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
+@pytest.mark.slow
 def test_attention_to_few_anchors_compiles_for_hopper():
     (row,) = compiled(ATTEND)
     assert row["kernel"] == "attend_tile"
@@ -74,11 +78,14 @@ def test_kernels_of_a_map_that_32_bits_cannot_address_compile():
 @pytest.mark.slow
 @pytest.mark.parametrize("numbers", COMPILED_FORMATS)
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_kernel_compiles_for_every_target_without_spills(target, numbers, capsys):
+def test_every_kernel_compiles_for_every_target_with_no_spill_but_the_known(
+    target, numbers, capsys
+):
     rows = compiled(COMPILE, target, numbers, 3)
     with capsys.disabled():
         print("", *rows, sep="\n")  # noqa: T201  # the figures are what it is for
     kernels = {row["kernel"] for row in rows}
     assert kernels == {"project_tile", "collect_anchor", "attend_tile", "spread_tile", "score_tile"}
-    assert [row for row in rows if row["spilled_bytes"]] == []
+    spilled = ((row, SPILLS.get((target, numbers, row["kernel"]), 0)) for row in rows)
+    assert [row for row, allowed in spilled if row["spilled_bytes"] > allowed] == []
     assert [row for row in rows if row["shared_bytes"] > SHARED_BYTES[target]] == []

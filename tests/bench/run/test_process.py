@@ -165,6 +165,7 @@ def test_an_arm_may_start_processes(parental):
         assert rounds.receive(worker, parental).call_s > 0
 
 
+@pytest.mark.slow
 def test_cells_end_with_a_run_that_is_killed(tmp_path, said):
     with subprocess.Popen(
         [sys.executable, "-c", PARENT.format(folder=str(tmp_path))],

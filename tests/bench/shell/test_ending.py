@@ -15,7 +15,7 @@ from bench import shell
 ROOT = Path(__file__).resolve().parents[3]
 # A command that has a worker, and waits as one does whose operator takes long.
 COMMAND = """
-import sys, time
+import signal, sys, time
 from contextlib import nullcontext
 from pathlib import Path
 from bench import cli, shell
@@ -26,6 +26,8 @@ def main(_):
         with shell.undisturbed() if sys.argv[2] == "operator" else nullcontext():
             print(worker.process.pid, flush=True)
             time.sleep(600)
+# A background job of a script is told to ignore Ctrl-C, and this test with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 shell.guarded("prog", main)
 """
 

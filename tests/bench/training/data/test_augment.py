@@ -358,6 +358,7 @@ def test_the_images_of_a_set_are_not_changed():
     assert torch.equal(label, copies[1])
 
 
+@pytest.mark.slow
 def test_workers_give_what_one_process_gives(tmp_path):
     from PIL import Image
 
