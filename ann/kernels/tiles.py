@@ -1,6 +1,6 @@
 """Sizes of tiles by number format: the fastest of those tried on an H200.
 
-`ann.kernels.resources` compiles them and tells what each takes. One spills, in TF32 on Hopper, and is the fastest there.
+`ann.kernels.resources` compiles them and says what each takes. One spills, in TF32 on Hopper, and is the fastest there.
 """
 
 from collections.abc import Mapping
