@@ -102,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from bench import shell
 
     program = PROGRAMS[name]
+    if arguments is None:
+        sys.argv[1:] = rest  # the program's own, also where it says how to call it again
     run = {"env": show_environment, "completion": show_completion}.get(name)
     run = run or load(name).main
     return shell.guarded(_called(name), lambda _: run([*program.given, *rest]))

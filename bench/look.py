@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from bench.measure import float64_errors, measure_cell, measure_memory
 from bench.predict import fake, make_fake, predict_memory
 from bench.records import NO_GRAPH, Failure, error_failure
 from bench.run import Task, run_task, tidy_process
+from bench.shell import KindResult
 from bench.workloads import make_workload, unswitched
 from experiments import reference
 from experiments.paper import table1
@@ -43,34 +44,6 @@ BUDGET_S, ITERATIONS, TRAINING_LIMIT_S = 0.3, 20, 120.0
 # Launches that are timed for what the profiler leaves behind, and the share by which they may differ.
 LAUNCHES, SLOWER = 2000, 0.2
 MEBI = 2**20
-
-
-@dataclass(kw_only=True, slots=True)
-class KindResult:
-    """Outcome of one kind; `state` is `ok`, `wrong`, `failed`, or `lacks` where the device has no such thing."""
-
-    what: str = ""
-    state: str = "ok"
-    seconds: float = 0.0
-    error: float | None = None
-    gradient_error: float | None = None
-    memory: float | None = None
-    clocks: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    kernels: tuple[str, ...] = ()
-    reason: str = ""
-
-    def line(self) -> str:
-        """The kind in a line."""
-        parts = [f"{self.state:6} {self.what:45} {self.seconds:5.1f} s"]
-        readings = {
-            "error {:.1e}": self.error,
-            "gradients {:.1e}": self.gradient_error,
-            "memory {:.3f} of predicted": self.memory,
-        }
-        parts += [text.format(value) for text, value in readings.items() if value is not None]
-        parts += [" ".join(self.clocks), " ".join(self.kernels), *self.notes, self.reason]
-        return "  ".join(filter(None, parts))
 
 
 def kinds(device: str) -> tuple[Measurement, ...]:
@@ -163,8 +136,8 @@ def _attempt(what: str, act: Callable[[], KindResult]) -> KindResult:
             result = act()
     except Exception as error:  # noqa: BLE001
         failure = error_failure(error)
-        state = "lacks" if failure.kind == "unavailable" else "failed"
-        result = KindResult(state=state, reason=failure.reason)
+        lacks = failure.kind == "unavailable"
+        result = KindResult(state="lacks" if lacks else "failed", reason=failure.reason)
     result.what, result.seconds = what, time.monotonic() - began_s
     return result
 

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status, results = look.run(
                 options.out, setting, device=device, has_time=lambda: clock.left_s > 0
             )
-        return cli.give(options, status, looked_at=[asdict(result) for result in results])
+        return cli.give(options, status, looked_at=results)
 
 
 def run_steps(options: Namespace, setting: Setting, *, device: str, clock: Clock) -> int:

@@ -8,6 +8,7 @@ processes, puts the two together.
 import difflib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ HARNESS = ("bench", "experiments", "reports") if SUITE == "bench" else (SUITE,)
 LIBRARY = "ann"
 WORKING_TREE = "working tree"
 # Of the folders of worktrees, before the number of the process whose they are.
-PREFIX = "regress-"
+PREFIX = "ann-bench-regress-"
 # What links of a checkout would only disturb.
 NOT_LINKED = ("build", "dist", "results", "tests")
 
@@ -142,10 +143,12 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
 
 
 def _remove_abandoned(top: Path) -> None:
-    """Remove the worktrees of gates whose process had no time to, as when it was killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+    """Remove the worktrees of this repository whose gate had no time to, as when it was killed."""
+    listed = _git(top, "worktree", "list", "--porcelain").stdout
+    trees = re.findall(r"^worktree (.+)$", listed, re.MULTILINE)
+    for folder in {Path(tree).parent for tree in trees}:
+        owner = re.match(rf"{PREFIX}(\d+)-", folder.name)
+        if owner and not psutil.pid_exists(int(owner[1])):
             shutil.rmtree(folder, ignore_errors=True)
     _git(top, "worktree", "prune")
 

@@ -10,6 +10,7 @@ from bench.shell.ending import (
     keeps_records,
     undisturbed,
 )
+from bench.shell.kinds import KindResult
 from bench.shell.lines import PlainLines
 from bench.shell.names import nearest_path, require_path
 from bench.shell.parser import CommandParser

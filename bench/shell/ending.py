@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,14 @@ PATIENCE_S = 1.3
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 # Folders into which this process is writing, and whether a second call goes on there.
 _KEPT: list[tuple[Path, bool]] = []
+# How this process was called, ahead of its arguments.
+_program = ""
+
+
+def command_line(*, leave_out: Collection[str] = ()) -> str:
+    """The command that was called, as one would type it; no path of an interpreter or a script is in it."""
+    given = [each for each in sys.argv[1:] if each not in leave_out]
+    return shlex.join([*(_program or Path(sys.argv[0]).stem).split(), *given])
 
 
 @contextmanager
@@ -73,6 +81,8 @@ def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoRetu
     A wrong input ends with one line. Ctrl-C, and what a scheduler or a closed terminal sends, ends within two seconds
     with one line: where the records are, and how to go on.
     """
+    global _program  # noqa: PLW0603  # of this process
+    _program = program
     ending = _Ending(program)
     ending.listen()
     try:
@@ -169,7 +179,7 @@ class _Ending:
             if not self._is_told:
                 self._is_told = True
                 with suppress(OSError, ValueError):
-                    sys.stderr.write(f"{self._program}: {what}; {again(self._program, sys.argv)}\n")
+                    sys.stderr.write(f"{self._program}: {what}; {again()}\n")
 
 
 def _end_children() -> None:
@@ -183,10 +193,9 @@ def _end_children() -> None:
             child.kill()
 
 
-def again(program: str, arguments: Sequence[str]) -> str:
+def again() -> str:
     """Where finished records are, and the command that goes on; what would set them aside is left out of it."""
-    given = [each for each in arguments[1:] if each != "--fresh"]
-    command = f"{program} {shlex.join(given)}".strip()
+    command = command_line(leave_out=("--fresh",))
     if not _KEPT:
         return f"to begin again: {command}"
     folder, goes_on = _KEPT[-1]

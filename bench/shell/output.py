@@ -1,6 +1,5 @@
 """The one object that a command writes with `--json`; `docs/json.md` describes it."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Literal
@@ -8,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from bench.records import Comparison, EstimateErrors, Fit, Model, Outcome, Record, Trials
+from bench.shell.ending import command_line
+from bench.shell.kinds import KindResult
 
 
 class TableData(Model):
@@ -18,21 +19,6 @@ class TableData(Model):
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-
-
-class LookedAt(Model):
-    """One kind of cell at which `bench.reference --look` looked."""
-
-    what: str
-    state: Literal["ok", "wrong", "failed", "lacks"]
-    seconds: float
-    error: float | None = None
-    gradient_error: float | None = None
-    memory: float | None = None
-    clocks: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    kernels: tuple[str, ...] = ()
-    reason: str = ""
 
 
 class CommandOutput(Model):
@@ -49,7 +35,7 @@ class CommandOutput(Model):
     outcome: Outcome | None = Field(None, description="what the gate found")
     estimate_errors: tuple[EstimateErrors, ...] = Field((), description="how far off estimates are")
     trials: tuple[Trials, ...] = Field((), description="how known comparisons ended")
-    looked_at: tuple[LookedAt, ...] = Field((), description="kinds of cells that were tried")
+    looked_at: tuple[KindResult, ...] = Field((), description="kinds of cells that were tried")
     tables: tuple[TableData, ...] = Field((), description="the tables that it would have printed")
 
 
@@ -60,7 +46,7 @@ def write_output(
     places = {"folder": folder, "page": page}
     fields = {
         "schema_version": 1,
-        "command": shlex.join(["python", *sys.orig_argv[1:]]),
+        "command": command_line(),
         "status": status,
         **{name: str(place) for name, place in places.items() if place is not None},
         **results,

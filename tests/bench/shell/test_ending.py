@@ -11,7 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench import __main__ as door
 from bench import shell
+from bench.shell import ending
 
 ROOT = Path(__file__).resolve().parents[3]
 # A command that has a worker, and waits as one does whose operator takes long.
@@ -104,10 +106,10 @@ def test_an_interruption_waits_for_what_is_undisturbed(monkeypatch):
     assert done == ["the whole of it"]
 
 
-def test_to_go_on_nothing_is_measured_anew(tmp_path):
-    given = ["prog.py", "--fresh", "--size", "3x4"]
+def test_to_go_on_nothing_is_measured_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["prog", "--fresh", "--size", "3x4"])
     with shell.keeps_records(tmp_path, goes_on=True):
-        text = shell.ending.again("prog", given)
+        text = ending.again()
     assert text == f"finished records are in {tmp_path}; to go on: prog --size 3x4"
 
 
@@ -142,3 +144,19 @@ def test_every_command_ends_and_leaves_no_process(command, tmp_path):
     assert ": interrupted; " in said.splitlines()[-1]
     _, alive = psutil.wait_procs(processes, timeout=5)
     assert not alive
+
+
+def test_a_command_is_told_as_it_was_typed(monkeypatch):
+    monkeypatch.setattr(
+        sys, "argv", ["/home/somebody/bin/ann-bench", "efficiency", "--size", "8x8"]
+    )
+    ran = []
+    monkeypatch.setattr(shell, "guarded", lambda program, main: ran.append((program, sys.argv[1:])))
+    door.main()
+    assert ran == [(f"{door.COMMAND} efficiency", ["--size", "8x8"])]
+
+
+def test_the_command_line_names_no_interpreter_and_no_script(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/clone/bench/efficiency.py", "--size", "8x8", "--fresh"])
+    monkeypatch.setattr(ending, "_program", "python -m bench.efficiency")
+    assert ending.command_line(leave_out=("--fresh",)) == "python -m bench.efficiency --size 8x8"

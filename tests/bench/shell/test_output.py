@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import reports.__main__ as rendering
 from bench import ablations, efficiency, look, reference, regress, validate
 from bench.records import Outcome, Record, read_records
 from bench.shell import lines
-from bench.shell.output import CommandOutput, LookedAt
+from bench.shell.output import CommandOutput
 from reports import console
 from tests.standing_in import stand_in
 
@@ -78,10 +77,6 @@ def test_a_look_gives_what_it_looked_at(given, monkeypatch):
     kind = look.KindResult(what="nb", seconds=1.0)
     monkeypatch.setattr(look, "_look_at_all", lambda *_, **__: iter((kind,)))
     assert [each.what for each in given(reference.main, "--look --device cpu").looked_at] == ["nb"]
-
-
-def test_what_was_looked_at_has_all_that_a_look_says():
-    assert [*LookedAt.model_fields] == [field.name for field in fields(look.KindResult)]
 
 
 def test_the_gate_gives_its_outcome(given, monkeypatch):
