@@ -27,6 +27,13 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """And from what a file of tests has imported, at its end."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def kept():
     """Compare with a text of `tests/golden`; UPDATE_GOLDEN=1 writes it anew, for a person to look at."""
@@ -39,6 +46,27 @@ def kept():
         before = path.read_bytes().decode()
         if text != before:
             pytest.fail(_difference(path, before, text, hint), pytrace=False)
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def kept_in_page():
+    """Compare a table with what stands between its marks in a page; UPDATE_GOLDEN=1 writes it anew there."""
+    from reports.render import markdown
+
+    def compare(path, mark, table):
+        body = markdown.to_markdown(table).split("\n", 2)[2].strip()
+        page = path.read_text(encoding="utf-8")
+        start, end = f"<!-- table {mark} -->\n\n", "\n\n<!-- end of table -->"
+        assert page.count(start) == 1, f"{path} has {page.count(start)} marks {start.strip()}"
+        head, _, rest = page.partition(start)
+        before, _, tail = rest.partition(end)
+        if os.environ.get("UPDATE_GOLDEN"):
+            path.write_text(head + start + body + end + tail, encoding="utf-8", newline="\n")
+            before = body
+        if body != before:
+            pytest.fail(_difference(path, before, body, ""), pytrace=False)
 
     return compare
 

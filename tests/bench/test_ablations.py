@@ -109,10 +109,10 @@ def test_a_file_that_holds_no_experiment_says_why(tmp_path, text, message):
         (["--table", "9"], "argument --table: unknown table '9'; allowed are 1, 2"),
     ],
 )
-def test_a_wrong_argument_gets_one_line_and_status_2(tmp_path, arguments, message):
-    done = call(*arguments, "--out", tmp_path)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert message in done.stderr
+def test_a_wrong_argument_gets_one_line_and_status_2(typed, tmp_path, arguments, message):
+    status, printed, errors = typed(ablations, *arguments, "--out", tmp_path)
+    assert (status, printed, errors.count("\n")) == (2, "", 1)
+    assert message in errors
 
 
 @pytest.mark.parametrize("smoke", [True, False])
@@ -124,14 +124,15 @@ def test_what_only_shows_that_it_works_does_not_lie_beside_results(tmp_path, smo
     ablations.check_folder(tmp_path, smoke=not smoke)
 
 
-def test_a_missing_data_set_is_drawn_before_anything_runs(tmp_path):
-    done = call("--table", 6, "--dataset", "camvid", "--root", tmp_path, "--out", tmp_path / "out")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "is missing; camvid is expected as" in done.stderr
+def test_a_missing_data_set_is_drawn_before_anything_runs(typed, tmp_path):
+    asked = ("--table", 6, "--dataset", "camvid", "--root", tmp_path, "--out", tmp_path / "out")
+    status, printed, errors = typed(ablations, *asked)
+    assert (status, printed) == (2, "")
+    assert "is missing; camvid is expected as" in errors
     assert not (tmp_path / "out" / "records.jsonl").exists()
 
 
-def test_networks_are_trained_judged_and_tabled_and_nothing_twice(tmp_path, own):
+def test_networks_are_trained_judged_and_tabled_and_nothing_twice(typed, tmp_path, own):
     out = tmp_path / "out"
     arguments = ("--experiment", own, "--seeds", 1, "--out", out)
     done = call(*arguments)
@@ -150,7 +151,7 @@ def test_networks_are_trained_judged_and_tabled_and_nothing_twice(tmp_path, own)
     assert {item.environment.threads for item in found} == {1}
     with np.load(out / "pictures" / f"{found[0].cell}.npz", allow_pickle=False) as pictures:
         assert pictures["predictions"].shape == pictures["labels"].shape
-    assert call(*arguments).returncode == 0
+    assert typed(ablations, *arguments)[0] == 0
     assert len(record.read_records(out / "records.jsonl")) == 4
 
 

@@ -115,20 +115,18 @@ def test_help_is_quick(module):
         (["--block", "json:load"], "load needs fp"),
     ],
 )
-def test_a_wrong_argument_gets_one_line_and_status_2(tmp_path, arguments, message):
-    out = [] if "--out" in arguments else ["--out", str(tmp_path)]
-    done = call(*arguments, *out)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_a_wrong_argument_gets_one_line_and_status_2(typed, tmp_path, arguments, message):
+    out = [] if "--out" in arguments else ["--out", tmp_path]
+    status, printed, errors = typed(efficiency, *arguments, *out)
+    assert (status, printed, errors.count("\n")) == (2, "", 1)
+    assert message in errors
 
 
-def test_what_fits_is_a_record_for_each_mode_and_format():
+def test_what_fits_is_a_record_for_each_mode_and_format(typed):
     small = ["--block", "nb", "--channels", "512", "--key-channels", "64", "--size", "128x128"]
-    done = call("--fits", "V100", *small, "--format", "json")
-    assert (done.returncode, done.stderr) == (0, "")
-    fits = json.loads(done.stdout)
+    status, printed, errors = typed(efficiency, "--fits", "V100", *small, "--format", "json")
+    assert (status, errors) == (0, "")
+    fits = json.loads(printed)
     formats = ("float32", "autocast-bfloat16", "autocast-float16")
     assert [(fit["mode"], fit["dtype"]) for fit in fits] == [
         (mode, dtype) for mode in ("eval", "train") for dtype in formats
@@ -147,18 +145,19 @@ def test_what_cannot_be_predicted_fits_nowhere_and_is_status_1(tmp_path, capsys,
     assert {"no luck" in fit["reason"] for fit in json.loads(capsys.readouterr().out)} == {True}
 
 
-def test_a_device_that_is_named_twice_has_one_column(tmp_path):
-    done = call(*TINY, *"--block nb --predict t4 T4 --format csv --out".split(), str(tmp_path))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.partition("\n")[0].count("t4_floor") == 1
-    assert "bound_by" in done.stdout
+def test_a_device_that_is_named_twice_has_one_column(typed, tmp_path):
+    asked = "--block nb --predict t4 T4 --format csv --out".split()
+    status, printed, errors = typed(efficiency, *TINY, *asked, tmp_path)
+    assert (status, errors) == (0, "")
+    assert printed.partition("\n")[0].count("t4_floor") == 1
+    assert "bound_by" in printed
 
 
-def test_a_file_of_records_that_is_none_is_named(tmp_path):
+def test_a_file_of_records_that_is_none_is_named(typed, tmp_path):
     (tmp_path / "records.jsonl").write_text("{}\n")
-    done = call(*TINY, "--device", "meta", "--out", str(tmp_path))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "records.jsonl:1: source: Field required" in done.stderr
+    status, printed, errors = typed(efficiency, *TINY, "--device", "meta", "--out", tmp_path)
+    assert (status, printed) == (2, "")
+    assert "records.jsonl:1: source: Field required" in errors
 
 
 @pytest.mark.slow
@@ -187,10 +186,10 @@ def test_rows_stand_as_they_were_asked_for_whatever_is_on_file(tell):
     assert [row["block"] for row in rows] == ["apnb", "psp", "nb"]
 
 
-def test_the_papers_numbers_stand_beside_the_predictions(tmp_path):
-    done = call("--device", "meta", "--out", str(tmp_path))
+def test_the_papers_numbers_stand_beside_the_predictions(typed, tmp_path):
+    _, printed, _ = typed(efficiency, "--device", "meta", "--out", tmp_path)
     for figure in ("601.4", "7797", "618.48", "70.56"):
-        assert figure in done.stdout
+        assert figure in printed
 
 
 def call_beside(folder, *arguments):
