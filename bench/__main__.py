@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""Say what there is, and start it: `ann-bench`, or `python -m bench` in a clone."""
+"""The command `ann-bench`, or `python -m bench` in a clone: lists the programs and starts one."""
 
 import argparse
 import importlib
@@ -24,18 +24,21 @@ class Program(NamedTuple):
     example: str
     module: str = ""  # if empty, one of this package with the program's name
     given: tuple[str, ...] = ()
-    extra: str = "bench"
+    extra: str = "bench"  # what it needs beside the wheel's own requirements
 
 
 PROGRAMS = {
     "efficiency": Program(
-        "measure blocks, by name or your own, against the paper's Table 1", "--size 256x128"
+        "measure blocks, by name or your own, against the paper's Table 1",
+        "--size 256x128",
+        extra="",
     ),
     "gallery": Program(
         "measure the context blocks that people choose among today",
         "--device meta",
         "efficiency",
         ("--gallery",),
+        extra="",
     ),
     "ablations": Program("run every experiment of the paper and render the report", ""),
     "regress": Program(
@@ -51,8 +54,10 @@ PROGRAMS = {
         "reports",
         extra="reports",
     ),
-    "env": Program("print the machine, versions and switches that records carry", ""),
-    "completion": Program("print what makes a shell complete names: bash, zsh or fish", "bash"),
+    "env": Program("print the machine, versions and switches that records carry", "", extra=""),
+    "completion": Program(
+        "print what makes a shell complete names: bash, zsh or fish", "bash", extra=""
+    ),
 }
 HERE = ("env", "completion")
 COMPARING = ("efficiency", "--compare A B", "run two arms by turns and say which is faster")
@@ -125,6 +130,8 @@ def _refuse(program: str, message: str) -> int:
 
 def lacking_packages(extra: str) -> Iterator[str]:
     """Packages of an extra that are not installed; none where the suite runs without being installed itself."""
+    if not extra:
+        return
     try:
         needs = metadata.requires(COMMAND) or ()
     except metadata.PackageNotFoundError:

@@ -171,13 +171,18 @@ def test_without_the_extra_it_says_what_to_install_in_one_line(as_command, monke
     ]
     monkeypatch.setattr(metadata, "requires", lambda _: needs)
     monkeypatch.setattr(door, "installed_from", lambda: ("git+https://host/x", None))
-    assert door.main(["efficiency", "--size", "8x8"]) == 2
+    assert door.main(["ablations", "--budget", "smoke"]) == 2
     error = capsys.readouterr().err
     assert error == (
-        "ann-bench efficiency: error: no-such-package not installed; "
+        "ann-bench ablations: error: no-such-package not installed; "
         "pip install 'ann-bench[bench] @ git+https://host/x' "
         "(or uvx --from 'ann-bench[bench] @ git+https://host/x' ann-bench)\n"
     )
+
+
+def test_measuring_a_block_needs_no_extra():
+    alone = {name for name, program in door.PROGRAMS.items() if not program.extra}
+    assert alone == {"efficiency", "gallery", "env", "completion"}
 
 
 def test_where_pip_had_a_wheel_from_is_where_more_of_it_is(monkeypatch):
