@@ -1,4 +1,4 @@
-"""Does every kind of cell run on this device, and is it right? `python -m bench.reference --look`.
+"""A first look at a device: whether each kind of cell runs there, and is right; `python -m bench.reference --look`.
 
 One call of each kind on small maps in one process, with all that its probes read, compared with the plain
 block in float64 with the same weights and inputs, its gradients too; then one short training. The figures

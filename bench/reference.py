@@ -1,4 +1,4 @@
-"""What to run on a new device: `python -m bench.reference --minutes 9 --out DIR`.
+"""Measures a new device within a time, what is worth most first: `python -m bench.reference --minutes 9 --out DIR`.
 
 In order of worth (`experiments.reference`) and until the time is up: the GPU tests, what the machine
 reaches, Table 1, number formats, Table 2, the crossover, trainings, and all else. Records are written as

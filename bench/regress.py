@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""Did a change make it worse? `python -m bench.regress --base main`, or `... history DIR`.
+"""The regression gate: whether a change made it worse; `python -m bench.regress --base main`, or `... history DIR`.
 
 Exact gates first, which need no clock: parameters, operators and their MACs, predicted bytes,
 outputs, and gradients in training. Then time and measured memory of base and head by turns on this

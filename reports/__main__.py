@@ -21,7 +21,7 @@ HINT = """\
 There are tables of blocks (efficiency, table1, gallery), networks (table2), operations (fig2), the model zoo (zoo_ann,
 zoo_dnl), the size from which APNB beats NB (crossover), ways to compute a block (implementations), number formats
 (precision), times beside their floors (roofline), two arms by turns (comparisons), other tools' counts (counters),
-trained networks (table6, table7) with what the text compares, the published accuracies (table3 to table7), and an
+trained networks (table6, table7) with the comparisons of its text, the published accuracies (table3 to table7), and an
 audit of every published efficiency number; the figures are Fig. 2, memory and MACs against the size of the map, time
 and memory of the crossover, mIoU against MACs, and what the trained networks see. Each is made where the records hold
 something for it.

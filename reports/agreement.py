@@ -49,7 +49,7 @@ CONTRASTS = (
     ),
     Contrast(
         "recipe",
-        "What another recipe changes: mIoU",
+        "Effect of the recipe on mIoU",
         f"{PAIRED}; a seed's two trainings are of one machine.",
         same="device_name",
         beside=USUAL,
@@ -124,7 +124,7 @@ def _accuracy_table(
             text_column("row"),
             *(Column(name, "%", 2, base="percent", source="measured") for name in names),
             points,
-            Column("largest of a seed", "points", 2, base="points"),
+            Column("largest of any seed", "points", 2, base="points"),
             Column("seeds"),
         ),
         rows=tuple(map(_accuracy_row, pairs)),

@@ -1,4 +1,4 @@
-"""What else than tensors takes of a GPU's memory: bounds of workspaces, and assumptions."""
+"""GPU memory that is not tensors: bounds of workspaces, and assumptions."""
 
 import re
 

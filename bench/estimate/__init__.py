@@ -1,4 +1,4 @@
-"""Likely times of kernels on GPUs that are not there, and how far they are from kernels that others timed."""
+"""Estimated times of kernels on known GPUs, and how far they are from kernels that others timed."""
 
 from bench.estimate.errors import Checked, error_rows, errors_of, fit_all, left_out_errors
 from bench.estimate.estimator import BEFORE_SHAPES, Estimate, Estimator

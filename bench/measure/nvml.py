@@ -1,4 +1,4 @@
-"""What NVML says of a device while it is measured: clock, throttling, free memory, who else is on it.
+"""Readings of NVML while a device is measured: clock, throttling, free memory, who else is on it.
 
 Without the driver or the binding, `Nvml.open` gives None; a query that a device or a virtual
 machine does not answer gives None or nothing. Clocks are read and never set. Whoever asks NVML does not

@@ -1,4 +1,4 @@
-"""What one call of a module does, read from its dispatched operators; of fake tensors nothing is executed.
+"""The ledger: operations of one call, read from its dispatched operators; of fake tensors nothing is executed.
 
 Every operator that ran stands in the ledger with the bytes that it touched: counted by a formula,
 free because it only moves or names data, or uncounted. Recomputation, as in activation

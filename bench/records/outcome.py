@@ -1,4 +1,4 @@
-"""What the gate found, as it is written: a finding for each cell and quantity, and the exit status.
+"""Outcomes of the gate as they are written: a finding for each cell and quantity, and the exit status.
 
 Everything that is shown of a run (summary, JUnit, annotations, ...) is made from this and nothing
 else. No torch.

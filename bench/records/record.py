@@ -1,4 +1,4 @@
-"""What was seen: one record a line of JSON, raw samples in base units, and where they were taken.
+"""Records: one a line of JSON, raw samples in base units, and where they were taken.
 
 Nothing is rounded here and nothing is averaged: medians, MiB and digits belong to `reports`.
 Published numbers are records too (`source="published"`).

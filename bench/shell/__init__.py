@@ -1,4 +1,4 @@
-"""What people expect of every command: the nearest name, one table of exit statuses, an end within seconds."""
+"""Habits of every command: nearest names, one table of exit statuses, an end within seconds."""
 
 from bench.shell.ending import (
     DONE,

@@ -1,4 +1,4 @@
-"""What makes arms of one seed alike: the start of what they share, and every random number of a training.
+"""Pairing of arms by seed: what they share starts alike and meets the same random numbers.
 
 Arms that differ in a block differ in how many random numbers building and training them takes. Drawn one after another,
 numbers that belong to shared parts would be others in each arm; here each part has its own.

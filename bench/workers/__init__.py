@@ -1,4 +1,4 @@
-"""Worker processes that may die: whatever becomes of one is an answer or a failure."""
+"""Worker processes: each gives an answer, or a failure with its reason."""
 
 from bench.workers.child import ask_in_fork
 from bench.workers.fork_server import ForkServer, can_fork, leave_core

@@ -1,4 +1,4 @@
-"""One way to run a process that may die, hang or fill the memory, and harms no other."""
+"""Runs a worker process; a crash, a hang or full memory there affects nothing else."""
 
 import multiprocessing
 import os

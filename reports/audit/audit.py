@@ -92,7 +92,7 @@ def audit_table(frame: Frame) -> Table:
             *map(text_column, ("where", "number", "verdict")),
             *map(Column, ("printed", "ours")),
             text_column("unit"),
-            Column("off", "%", 1, 0.01),
+            Column("difference", "%", 1, 0.01),
             text_column("why", wide=True),
         ),
         rows=tuple(_claim_row(claim, verdict) for claim, verdict in verdicts),

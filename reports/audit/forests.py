@@ -64,11 +64,11 @@ def _at(table: Table, *names: str) -> Mapping[str, int]:
 
 
 def _audit_figure(table: Table) -> Figure | None:
-    at = _at(table, "where", "number", "verdict", "printed", "ours", "unit", "off")
+    at = _at(table, "where", "number", "verdict", "printed", "ours", "unit", "difference")
     rows = []
     for row in table.rows:
         printed, ours = (number_of(row[at[name]]) for name in ("printed", "ours"))
-        is_checked = printed and ours is not None and row[at["off"]] is not None
+        is_checked = printed and ours is not None and row[at["difference"]] is not None
         numbers = f"{short(ours or 0)} of {short(printed or 0)} {row[at['unit']]}"
         numbers = numbers if is_checked else "not checked"
         rows.append(

@@ -61,7 +61,7 @@ def counter_tables(frame: Frame) -> tuple[Table, ...]:
         ),
         Table(
             "counters-tools",
-            "The tools, and what they miss",
+            "Operators that other tools miss",
             (
                 *map(model.text_column, ("tool", "version", "says")),
                 *(model.percent_column("least share", 1), model.text_column("of")),

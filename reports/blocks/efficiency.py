@@ -167,7 +167,7 @@ def _table_pair(
         once,
         counted,
         name=f"{name}-predicted",
-        title=f"{title}: what needs no execution",
+        title=f"{title}: counts and predictions",
         group_by=_places(counted, "size"),
     )
     # Best is best on one device, so that with several each has its group.

@@ -63,7 +63,7 @@ def _implementations(device: str, rows: Sequence[Row], suffix: str) -> Table:
         ),
         notes=[RUNTIME_NOTE] if any(_in_onnx_runtime(row) for row in rows) else [],
         name=f"implementations{suffix}",
-        title=f"Implementations: the same block in other ways, {device or 'no device'}",
+        title=f"Implementations of the same block, {device or 'no device'}",
         group_by=(1, 2),
     )
 

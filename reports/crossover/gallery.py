@@ -89,7 +89,7 @@ def _table(
         caption=f"{model.measuring_conditions(rows)[:-1]}; {where}.",
         notes=(CROSSING_NOTE, BLOCKS_NOTE),
         name=name,
-        title="Context blocks that people choose among",
+        title="Context blocks at one map",
         group_by=tuple(range(1, 1 + len(sizes) + len(varied))),
     )
 

@@ -64,7 +64,7 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
     return (
         Table(
             name="comparisons",
-            title=comparison_sentence(comparisons[0]) if single else "Arms compared by turns",
+            title=comparison_sentence(comparisons[0]) if single else "Interleaved A/B comparisons",
             columns=VERDICT_COLUMNS,
             rows=tuple(row for each in comparisons for row in _verdict_rows(each)),
             caption=_measured_on(comparisons),
@@ -78,7 +78,7 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
         ),
         Table(
             name="comparisons-memory",
-            title="The same arms: memory of a call, and whether they give the same",
+            title="The same arms: memory of a call, and agreement of outputs",
             columns=(
                 *(*ARM_COLUMNS, Column("outputs differ by"), Column("MACs, ratio", digits=3)),
                 *(*_memory_columns("predicted"), *_memory_columns("measured")),

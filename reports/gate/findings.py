@@ -49,11 +49,11 @@ def outcome_tables(outcome: Outcome) -> tuple[Table, ...]:
     named = map(text_column, ("control", "cell", "has to read", "reads"))
     failed = "this machine cannot decide"
     tables = (
-        _finding_table(outcome, moved, "moved", title="What moved, the worst first", notes=notes),
-        _finding_table(outcome, same, "same", title="What is the same"),
+        _finding_table(outcome, moved, "moved", title="Changes, the worst first", notes=notes),
+        _finding_table(outcome, same, "same", title="Unchanged"),
         Table(
             name="controls",
-            title="Controls: questions whose answers are known",
+            title="Controls: comparisons whose verdict is known",
             columns=(*named, *REASON_COLUMNS),
             rows=tuple(
                 (

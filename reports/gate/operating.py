@@ -24,7 +24,7 @@ def trials_table(trials: Sequence[Trials]) -> Table:
     )
     return Table(
         name="harness",
-        title="How often the harness is wrong, and how often it finds what is there",
+        title="Operating characteristic: false verdicts, and slowdowns that are found",
         columns=(
             *map(text_column, ("noise", "how")),
             percent_column("scatter of rounds", 1),

@@ -1,4 +1,4 @@
-"""Trainings in tables and figures: studies, verdicts on what the text compares, costs, predictions."""
+"""Trainings in tables and figures: studies, verdicts on the text's comparisons, costs, predictions."""
 
 from reports.training.answers import accuracy_answers
 from reports.training.claims import arm_name, place_of

@@ -1,4 +1,4 @@
-"""What the paper's text compares in Tables 6 and 7, as data; the numbers are those of the published records.
+"""Comparisons in the paper's text on Tables 6 and 7, as data; the numbers are those of the published records.
 
 The quoted words stand in section 4.4 unless another place is named (Zhu et al., ICCV 2019).
 """

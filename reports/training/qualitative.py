@@ -62,7 +62,7 @@ def _pixel_table(pictures: Predictions, rings: Rings) -> Table:
         rows.append((f"image {at + 1}", *shares, len(regions)))
     return Table(
         name=pictures.study.file_name("pictures", pictures.study.experiment, after="data"),
-        title="Pixels that are right",
+        title="Pixel accuracy",
         columns=(text_column("image"), *map(percent, names), Column("rings")),
         rows=tuple(rows),
         caption=pictures.study.conditions,

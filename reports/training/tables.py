@@ -1,4 +1,4 @@
-"""Tables of what was trained: Tables 6 and 7 beside the paper's, every seed, what the text compares, checkpoints."""
+"""Tables of what was trained: Tables 6 and 7 beside the paper's, every seed, the text's comparisons, checkpoints."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence

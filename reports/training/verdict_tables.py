@@ -88,7 +88,7 @@ def _verdict_table(
     )
     return Table(
         name=studies[0].file_name("comparisons"),
-        title=studies[0].title("What the text compares"),
+        title=studies[0].title("Comparisons in the paper's text"),
         columns=columns,
         rows=tuple(
             (
@@ -199,7 +199,7 @@ def _power_table(
 ) -> Table:
     return Table(
         name=studies[0].file_name("comparisons", after="power"),
-        title=studies[0].title("What so many seeds can tell"),
+        title=studies[0].title("Statistical power"),
         columns=(
             text_column("comparison"),
             Column("seeds"),

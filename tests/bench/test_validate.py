@@ -114,7 +114,7 @@ def test_the_harness_is_held_to_recorded_noise(tmp_path, capsys):
     equal, slowed = rows
     assert (equal["noise"], equal["same"], equal["faster"], equal["slower"]) == ("quiet", 500, 0, 0)
     assert (slowed["planted"], slowed["slower"]) == (0.05, 500)
-    assert "How often the harness is wrong" in capsys.readouterr().out
+    assert "Operating characteristic: false verdicts" in capsys.readouterr().out
 
 
 def test_what_was_planted_is_no_noise(tmp_path):

@@ -44,7 +44,7 @@ def test_each_row_has_both_machines_and_their_difference(accuracies):
     assert first[f"{OTHER}, measured (%)"] == "41.30 \N{PLUS-MINUS SIGN} 1.25"
     # 0.1, 0.2 and 0.6 by Student's t.
     assert first["difference, measured (points)"] == "0.30 [-0.36, 0.96]"
-    assert (first["largest of a seed (points)"], first["seeds"]) == ("0.60", "3")
+    assert (first["largest of any seed (points)"], first["seeds"]) == ("0.60", "3")
 
 
 def test_the_caption_says_how_far_the_machines_agree(accuracies):
@@ -83,7 +83,7 @@ def test_another_recipe_is_set_beside_the_usual_one(make):
     table, other = tables(records)
     assert "mmseg, measured (%)" in texts(other.rows[0], other)
     shown = texts(table.rows[0], table)
-    assert table.title == "What another recipe changes: mIoU, camvid, standard"
+    assert table.title == "Effect of the recipe on mIoU, camvid, standard"
     assert shown["usual recipe, measured (%)"].startswith("41.00")
     assert shown["half, measured (%)"].startswith("42.00")
     assert shown["difference, measured (points)"].startswith("1.00")

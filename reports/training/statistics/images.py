@@ -1,4 +1,4 @@
-"""What other images might say of the same trained networks: a paired bootstrap over the images of a set.
+"""Uncertainty over images, for the same trained networks: a paired bootstrap over the images of a set.
 
 The statistic is the one that the seeds have: each seed's mIoU over the set, the mean over the seeds, above less below.
 An image is drawn with all networks, so that arms stay paired. Images without order are drawn one by one. Those of a

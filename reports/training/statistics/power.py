@@ -1,4 +1,4 @@
-"""What so many seeds can tell: the smallest difference that is found four times in five, and the seeds that one takes.
+"""Statistical power: the smallest difference that is found four times in five, and the seeds that one takes.
 
 Of a two-sided t test at 5 %, by the noncentral t distribution; the far side, on which a difference would be called the
 wrong way round, adds less than a millionth to the power and is left out.

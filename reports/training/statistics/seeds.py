@@ -1,4 +1,4 @@
-"""What several seeds say of two arms: paired differences with intervals and tests, verdicts, and many tests at once.
+"""Comparison of two arms over seeds: paired differences with intervals and tests, verdicts, and many tests at once.
 
 Everything is in points of mIoU (percent). Two arms are compared on the seeds that both have: the differences are taken
 seed by seed. From `EXACT_SEEDS` on, interval and p-value are those of the exact sign-flip test, which can decide a

@@ -10,7 +10,7 @@ COLUMNS = tuple(map(Column, ("comparison", "gain", "difference", "verdict")))
 
 
 def compared(name, *rows):
-    return Table(name, f"What the text compares, {name}", COLUMNS, rows)
+    return Table(name, f"Comparisons in the paper's text, {name}", COLUMNS, rows)
 
 
 def texts(figure, tag="text"):

@@ -63,7 +63,7 @@ def test_the_summary_has_the_answer_then_the_worst_then_the_rest_folded_away():
     assert places == sorted(places)
     assert "1.100 \\[1.080, 1.120\\]" in text
     assert "11.000 ms" in text
-    assert text.index("<details><summary>What is the same: 1</summary>") < places[-1]
+    assert text.index("<details><summary>Unchanged: 1</summary>") < places[-1]
     assert "Base main (aaaaaaaaaa), head working tree (bbbbbbbbbb)." in text
 
 
