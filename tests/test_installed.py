@@ -124,6 +124,8 @@ def test_an_issue_asks_for_the_environment():
 
 @pytest.fixture
 def as_command(monkeypatch):
+    for name in {*door.PROGRAMS} - {*door.HERE}:
+        door.load(name)  # ahead, since they keep how they were started
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/ann-bench"])
 
 
