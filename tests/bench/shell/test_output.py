@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 import reports.__main__ as rendering
@@ -30,6 +31,13 @@ def row():
     return Record(source="measured", **names)
 
 
+def by_schema(name):
+    """A reader that has nothing but the file that is shipped."""
+    schema = json.loads((ROOT / "bench" / "shell" / name).read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
 @pytest.fixture
 def given(capsys, tmp_path):
     """Call an entry point with `--json`; give its object."""
@@ -37,7 +45,9 @@ def given(capsys, tmp_path):
     def call(main, text, status=0):
         out = [] if main is rendering.main else ["--out", str(tmp_path)]
         assert main([*text.split(), *out, "--json"]) == status
-        return CommandOutput.model_validate_json(capsys.readouterr().out)
+        printed = capsys.readouterr().out
+        assert by_schema("output.schema.json").is_valid(json.loads(printed))
+        return CommandOutput.model_validate_json(printed)
 
     return call
 
@@ -104,6 +114,42 @@ def test_a_report_gives_its_tables(given):
 
 def as_file(model):
     return json.dumps(model.model_json_schema(), indent=1) + "\n"
+
+
+def kept_lines():
+    """One line of each kind in each file that was kept, without the matrices, which take seconds."""
+    for path in sorted((ROOT / "reports" / "reference").rglob("*.jsonl")):
+        kinds = set()
+        for line in path.read_text(encoding="utf-8").splitlines():
+            fields = json.loads(line)
+            kind = (fields.get("source"), fields.get("experiment"), len(fields))
+            if "source" in fields and kind not in kinds and len(line) < 20_000:
+                kinds.add(kind)
+                yield path, fields
+
+
+def test_kept_records_are_valid_by_the_schema_that_is_shipped():
+    schema, seen = by_schema("records.schema.json"), 0
+    for path, fields in kept_lines():
+        assert schema.is_valid(fields), (path, next(schema.iter_errors(fields)).message)
+        seen += 1
+    assert seen > 50
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": "guessed"},
+        {"axes": 3},
+        {"measures": {"counts": {"parameters": "many"}}},
+        {"environment": {"device": "cpu"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_is_no_record_is_refused_by_the_schema_at_its_place(change):
+    fields = json.loads(row().model_dump_json(exclude_none=True)) | change
+    (error,) = by_schema("records.schema.json").iter_errors(fields)
+    assert error.absolute_path[0] == next(iter(change))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
