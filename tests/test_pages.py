@@ -22,7 +22,8 @@ from reports.training import tables as ablations
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
-    name: ROOT / "docs" / f"{name}.md" for name in ("results", "measuring", "accuracy", "audit")
+    name: ROOT / "docs" / f"{name}.md"
+    for name in ("results", "estimates", "comparing", "accuracy", "audit")
 }
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 MARKS = [
@@ -94,10 +95,13 @@ def on_accuracy():
     yield from (table for table in agreement_tables(kept(FOLDER.name)) if "recipe" in table.title)
 
 
-def on_measuring():
+def on_estimates():
     yield from estimated_tables()
     yield validation.coefficient_table()
     yield validation.interval_table()
+
+
+def on_comparing():
     folders = (SAME_RECIPE, REFERENCE / "amd-epyc-2-cores")
     names = ("table1", "table6", "table7")
     files = [folder / f"{name}.jsonl" for folder in folders for name in names]
@@ -113,7 +117,8 @@ def tables():
     return {
         **{("results", table.name): table for table in on_results()},
         **{("results", f"{table.name}, nvidia-h200"): table for table in of_gpu},
-        **{("measuring", table.name): table for table in on_measuring()},
+        **{("estimates", table.name): table for table in on_estimates()},
+        **{("comparing", table.name): table for table in on_comparing()},
         **{("accuracy", table.name): table for table in on_accuracy()},
         ("audit", "audit, nvidia-h200"): audit.audit_table(gpu),
     }

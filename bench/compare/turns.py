@@ -4,7 +4,7 @@ On a processor under Linux it is a fork of a process that has loaded torch and r
 threads have run would hang, and so would a driver's. Loading takes two seconds of a core, a fork a hundredth. All
 forks of a process have its libraries at the same addresses, which is a luck of its own: so the three arms of a round
 are forks of one process, the rounds take three processes by turns, and each arm's heap has blocks of random sizes
-before what a call makes. What that leaves is in docs/measuring.md. On a GPU each arm is spawned.
+before what a call makes. What that leaves is in docs/comparing.md. On a GPU each arm is spawned.
 
 What makes equal processes differ is mostly the C library's heap: where a freed tensor happens to lie
 at its top, each call gives the memory back and takes it again, page by page. One process in three

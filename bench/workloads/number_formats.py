@@ -20,7 +20,7 @@ PRECISIONS: Mapping[Dtype, str] = {"float32": "ieee", "tf32": "tf32"}
 # The older switches (`allow_tf32`) raise once these have been set (torch 2.11 and 2.15).
 _BACKENDS: tuple[Any, Any] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
 
-# What that costs, measured: docs/measuring.md, "Number formats on a processor".
+# What that costs, measured: docs/fast.md, "Number formats on a processor".
 _SLOWER: Mapping[torch.dtype, str] = {
     torch.float16: "a call was seen to take 30 to 70 times as long as in float32, so that its time says nothing "
     "of the block",

@@ -28,7 +28,7 @@ PREDICTED = (
 )
 ESTIMATED = (
     "An estimate has each operator by tiles and waves or by its bytes, as kernels on other GPUs were timed; in "
-    "brackets where 90 % of single kernels lay (docs/measuring.md)."
+    "brackets where 90 % of single kernels lay (docs/estimates.md)."
 )
 BOUND_BY = "Bound by: operations as long products keep them up, tiles and waves that are not full, memory, launches."
 ERROR = (

@@ -21,7 +21,7 @@ CROSSING_NOTE = (
     f"Fewer or less than NB from: the square map from which the block stays below {AGAINST}, interpolated between "
     "squares that were predicted, straight in the logarithms; of measured times between this table's maps."
 )
-ESTIMATE_NOTE = "A predicted time is the likely one, in brackets where 90 % of single kernels lay (docs/measuring.md)."
+ESTIMATE_NOTE = "A predicted time is the likely one, in brackets where 90 % of single kernels lay (docs/estimates.md)."
 BLOCKS_NOTE = "docs/gallery.md says what each block is and by which paper."
 ITSELF = Mark("the block that the others are held against")
 ALONE = Mark(f"the records hold no two sizes of it and of {AGAINST}")

@@ -1,7 +1,7 @@
 """Agreement in order: Kendall's tau-b with an interval that holds at as few rows as a table has.
 
 A bootstrap over seeds does not hold: noise that is drawn twice makes an order look less like the paper's than it is,
-and few seeds have few different resamples (docs/measuring.md has how often it covers). Here each pair of rows is
+and few seeds have few different resamples (docs/comparing.md has how often it covers). Here each pair of rows is
 tested, all pairs at once by Holm's rule; what is told apart keeps its order, and every order of the rest is possible.
 So the interval holds whenever the tests do, and is wide where the seeds tell little.
 """

@@ -16,7 +16,7 @@ from bench.estimate.kernels import COEFFICIENTS, coefficients, kernel_model
 from bench.estimate.times import estimated, floor_s, reached_ceilings
 
 FOLDER = Path(__file__).with_name("kernels")
-# Where all kernels lie that the kept coefficients were fitted to; see docs/measuring.md.
+# Where all kernels lie that the kept coefficients were fitted to; see docs/estimates.md.
 TIMINGS = os.environ.get("ANN_TIMINGS", "")
 
 

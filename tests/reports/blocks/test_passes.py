@@ -1,4 +1,4 @@
-"""Floors of kernels by pass: by hand from made-up operators, and the table of the page on measuring."""
+"""Floors of kernels by pass: by hand from made-up operators, and the table of the page on kernels."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from reports.blocks import floors, pass_tables
 from reports.model import frame
 from reports.render import markdown
 
-MEASURING = Path(__file__).parents[3].joinpath("docs", "measuring.md").read_text(encoding="utf-8")
+PAGE = Path(__file__).parents[3].joinpath("docs", "kernels.md").read_text(encoding="utf-8")
 ARMS = ("apnb:fast", "apnb:triton", "afnb-bottleneck:fast", "afnb-bottleneck:triton")
 FORMATS = ("float32", "tf32", "bfloat16")
 H100, H200 = find_device("h100"), find_device("h200")
@@ -94,7 +94,7 @@ def lines(arms, formats):
 
 def test_the_page_has_what_is_predicted():
     """Its widest entries are those of other arms."""
-    seen = [" ".join(line.split()) for line in MEASURING.splitlines()]
+    seen = [" ".join(line.split()) for line in PAGE.splitlines()]
     rows = [
         line for line in lines(("apnb:triton",), ("bfloat16",)).splitlines() if "| apnb" in line
     ]
@@ -104,4 +104,4 @@ def test_the_page_has_what_is_predicted():
 
 @pytest.mark.slow
 def test_the_page_has_all_that_is_predicted():
-    assert lines(ARMS, FORMATS) in MEASURING
+    assert lines(ARMS, FORMATS) in PAGE
