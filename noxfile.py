@@ -81,6 +81,9 @@ PORTABLE = (
     "tests/bench/predict/test_ledger.py", "tests/bench/records/test_image_confusions.py",
     "tests/bench/shell/test_output.py", "tests/reports/gate", "tests/reports/model", "tests/test_kept_ids.py",
     "tests/test_kept_lines.py", "tests/test_names.py",
+    *(f"tests/test_systems.py::test_a_worker_{how}" for how in (
+        "is_started_without_a_fork", "without_a_fork_runs_where_it_is_told_to",
+    )),
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What works on macOS and Windows works, and what does not says so in a line; both by what Linux has and they lack."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from bench.measure.memory import measure_cpu
 from bench.records import Failure, MeasuredMemory
 from bench.regression import revisions
 from bench.run import environment, process
-from bench.workers import Worker, can_fork
+from bench.workers import Worker, ask_in_fork, can_fork
 from bench.workers.child import leave_interruptions, uninterrupted
 from experiments import select
 
@@ -91,15 +92,38 @@ def test_signals_that_a_system_lacks_are_left_out(elsewhere):
 
 @pytest.fixture
 def windows(monkeypatch):
-    monkeypatch.delattr(os, "fork")
+    monkeypatch.delattr(os, "fork", raising=False)  # under Windows itself it is not there
 
 
-def test_what_cannot_be_measured_says_so_and_what_can_be_done(windows):
-    with Worker("time:sleep") as worker:
+def test_a_worker_is_started_without_a_fork(windows):
+    with Worker("tests.bench.workers.answering:count") as worker:
+        answers = [(worker.ask(None, limit_s=60), worker.goes_on) for _ in range(3)]
+        assert answers == [(1, True), (2, True), (3, False)]
+        assert worker.ask(None, limit_s=60).reason == "the process died with exit status 0"
+    assert worker.is_gone()
+
+
+def test_a_worker_without_a_fork_runs_where_it_is_told_to(windows, tmp_path):
+    log = tmp_path / "log.txt"
+    there = {"folder": tmp_path, "log": log, "variables": {**os.environ, "SAID": "so"}}
+    with Worker("tests.bench.workers.answering:where_it_is", **there) as worker:
+        assert worker.ask("SAID", limit_s=60) == (str(tmp_path), "so")
+    assert log.read_text() == "on the way\n"
+
+
+def test_what_wants_a_fork_is_not_there(windows):
+    outcome = ask_in_fork(len, "abc", limit_s=60)
+    assert (outcome.kind, outcome.reason) == ("unavailable", "this system makes no forks")
+
+
+def test_another_interpreter_is_not_asked(windows):
+    with Worker("time:sleep", python=sys.executable) as worker:
         outcome = worker.ask(0, limit_s=60)
     assert isinstance(outcome, Failure)
-    assert outcome.kind == "unavailable"
-    assert "use Linux, macOS or WSL, or count and predict" in outcome.reason
+    assert (outcome.kind, outcome.reason.partition(";")[2]) == (
+        "unavailable",
+        " use Linux, macOS or WSL",
+    )
 
 
 def test_revisions_are_refused_with_the_other_way(windows):
@@ -110,20 +134,33 @@ def test_revisions_are_refused_with_the_other_way(windows):
         pass
 
 
-# Modules that Windows has not; packages have some of their own for each system.
-PORTABLE = """
-import sys
+# What Windows has not, taken from each process as it starts; packages have some of their own for each system.
+WITHOUT = """
+import os, sys
 import filelock, matplotlib.pyplot, pandas, psutil, scipy.special, torch
+import multiprocessing.resource_tracker, multiprocessing.popen_spawn_posix
 sys.modules.update(dict.fromkeys(("fcntl", "resource", "termios", "pwd", "grp", "pty", "tty")))
+for name in ("fork", "sched_getaffinity", "pidfd_open", "posix_fallocate", "getloadavg"):
+    delattr(os, name)
+sys.platform = "none"
+"""
+RUN = """
 import bench.ablations, bench.efficiency, bench.reference, bench.regress, bench.validate, reports.__main__
 sys.exit(bench.efficiency.main(sys.argv[1:]))
 """
 
 
 @pytest.mark.slow
-def test_counting_needs_no_module_that_windows_lacks(tmp_path):
-    given = "--channels 8 --key-channels 4 --size 9x7 --block nb --device meta --json --out".split()
-    command = [sys.executable, "-c", PORTABLE, *given, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def test_a_block_is_counted_and_timed_without_what_windows_lacks(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    path = os.pathsep.join((str(tmp_path), str(ROOT)))
+    given = "--channels 8 --key-channels 4 --size 9x7 --block nb --budget 1 --json --out".split()
+    command = [sys.executable, "-c", f"import sys{RUN}", *given, str(tmp_path / "out")]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert '"macs"' in done.stdout
+    predicted, measured = json.loads(done.stdout)["records"]
+    assert predicted["measures"]["counts"]["macs"] > 0
+    assert {each["clock"] for each in measured["measures"]["timings"]} == {"process", "wall"}

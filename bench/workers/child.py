@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.records import Model, error_failure, exit_failure, timeout_failure
+from bench.records import Failure, Model, error_failure, exit_failure, timeout_failure
 
 Format = Literal["json", "pickle"]
 Session = Generator[Any, Any, Any]
@@ -137,6 +137,8 @@ def ask_in_fork(function: Callable[[Any], Any], message: object, *, limit_s: flo
 
     The answer may be a Failure, as a worker's.
     """
+    if not hasattr(os, "fork"):
+        return Failure(kind="unavailable", reason="this system makes no forks")
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
 

@@ -17,17 +17,15 @@ from bench.records import Failure, exit_failure, start_failure, timeout_failure
 from bench.workers import child
 from bench.workers.child import LONGEST_S, Format, decode, encode, uninterrupted
 from bench.workers.fork_server import Fork, ForkServer
+from bench.workers.spawned import Spawned, Surroundings
 
 GRACE_S = 5.0
-NO_PROCESSES = (
-    "nothing is measured on this system, whose processes are handed no pipes by number; use Linux, macOS or WSL, or "
-    "count and predict (--device meta, --predict, --fits)"
-)
+NO_INTERPRETERS = "another interpreter is not asked on this system; use Linux, macOS or WSL"
 # Lines of `faulthandler`'s report.
 FATAL = "Fatal Python error:"
 PLACE = re.compile(r'  File "(?P<path>.+)", line (?P<line>\d+) in (?P<name>.+)')
 LIBRARIES = re.compile(r"/(site-packages|dist-packages|lib/python3\.\d+)/")
-Process = subprocess.Popen[bytes] | Fork
+Process = subprocess.Popen[bytes] | Fork | Spawned
 RUNNING: set[Process] = set()
 
 
@@ -65,8 +63,9 @@ class Worker:
 
     def start(self) -> Self:
         """Start it, for whoever ends it."""
-        if not hasattr(os, "fork"):
-            self._failure = Failure(kind="unavailable", reason=NO_PROCESSES)
+        hands_pipes_on = hasattr(os, "fork")  # by number, to whatever interpreter
+        if self.python and not hands_pipes_on:
+            self._failure = Failure(kind="unavailable", reason=NO_INTERPRETERS)
             return self
         try:
             if self.log:
@@ -75,12 +74,19 @@ class Worker:
                 self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until the worker ends
             self._connection, theirs = multiprocessing.Pipe()
             with theirs:
-                self.process = self._started(theirs.fileno())
+                self.process = (
+                    self._started(theirs.fileno()) if hands_pipes_on else self._spawned(theirs)
+                )
         except OSError as error:
             self._failure = start_failure(error)
         else:
             RUNNING.add(self.process)
         return self
+
+    def _spawned(self, theirs: Connection) -> Process:
+        place = Surroundings(folder=self.folder, variables=self.variables, log=self.log)
+        with uninterrupted():
+            return Spawned(theirs, self.target, place)
 
     def _started(self, descriptor: int) -> Process:
         if self.server:

@@ -65,6 +65,13 @@ def of_cell(limit_s):
         return process.run_task(process.Task(cell=cell, device="cpu"))
 
 
+def of_spawned_cell(limit_s):
+    # As under Windows.
+    with mock.patch.object(os, "fork"):
+        del os.fork
+        return of_cell(limit_s)
+
+
 def of_arm(limit_s):
     with Worker(f"{__name__}:at_once") as worker:
         worker.send("first")
@@ -107,6 +114,12 @@ def of_counter(limit_s):
         return other_counters.count_with(other_counters.Tool("own", "pytest", len), CELL)
 
 
-ASKED = {"cell": of_cell, "arm": of_arm, "side": of_side, "counter": of_counter}
+ASKED = {
+    "cell": of_cell,
+    "spawned cell": of_spawned_cell,
+    "arm": of_arm,
+    "side": of_side,
+    "counter": of_counter,
+}
 if can_fork():
     ASKED["forked side"] = of_forked_side

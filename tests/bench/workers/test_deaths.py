@@ -50,7 +50,9 @@ def test_the_same_death_is_the_same_failure(monkeypatch, who, death):
 @pytest.mark.parametrize(
     "who",
     [
-        pytest.param(who, marks=[] if who in ("cell", "forked side") else pytest.mark.slow)
+        pytest.param(
+            who, marks=[] if who in ("cell", "spawned cell", "forked side") else pytest.mark.slow
+        )
         for who in ASKED
     ],
 )
