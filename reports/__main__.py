@@ -130,6 +130,7 @@ def _give(report: "RecordReport", formats: Sequence[str], *, out: Path | None) -
 
 
 def _check_folder(folder: Path) -> None:
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -139,6 +140,8 @@ def _check_folder(folder: Path) -> None:
         what = f"--out {str(folder)!r} is not writable"
         msg = f"{what}; give another folder, or change its permissions"
         raise ValueError(msg)
+    if is_new:
+        folder.rmdir()  # it is made again where there is something to write
 
 
 def _show(report: "RecordReport", formats: Sequence[str], *, out: Path | None) -> None:

@@ -106,6 +106,7 @@ def parse_line(model: type[Line], line: str, *, where: str) -> Line:
         field = ".".join(map(str, fault["loc"])) or "the line"
         msg = (
             f"{where}: {field}: {fault['msg']}, got {json.dumps(fault['input'], default=str)[:80]}"
+            f"; no {model.__name__.lower()} of this suite; take the file away, or mend the line"
         )
         raise ValueError(msg) from error
 

@@ -21,6 +21,11 @@ PATIENCE_S = 1.3
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 # Folders into which this process is writing, and whether a second call goes on there.
 _KEPT: list[tuple[Path, bool]] = []
+OWN = ("ann", "ann_bench", "bench", "experiments", "reports")
+NOT_INSTALLED = (
+    "is not installed for {}; in a clone: uv sync, then source .venv/bin/activate (or uv run in front); "
+    "elsewhere: pip install 'ann-bench[bench]' from where you had it"
+)
 # How this process was called, ahead of its arguments.
 _program = ""
 
@@ -95,6 +100,11 @@ def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoRetu
         ending.tell("standard output was closed")
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{program}: error: {error}\n")
+        status = WRONG
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in OWN:
+            raise
+        sys.stderr.write(f"{program}: error: {error.name} {NOT_INSTALLED.format(sys.executable)}\n")
         status = WRONG
     except KeyboardInterrupt:
         ending.tell("interrupted")
@@ -199,6 +209,8 @@ def again() -> str:
     if not _KEPT:
         return f"to begin again: {command}"
     folder, goes_on = _KEPT[-1]
+    if not any(path.stat().st_size for path in folder.glob("*.jsonl")):
+        return f"nothing was finished; to begin again: {command}"
     return (
         f"finished records are in {folder}; to {'go on' if goes_on else 'begin again'}: {command}"
     )

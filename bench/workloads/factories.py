@@ -257,17 +257,30 @@ def _no_such(name: str, item: object, where: str, below: Iterable[str]) -> str:
     return f"{where} has no callable {name!r}; {hint or few or f'none of its {len(names)} is called nearly so'}"
 
 
+def _innermost(error: BaseException) -> traceback.FrameSummary:
+    """Where it was raised, in no code of Python's import."""
+    frames = traceback.extract_tb(error.__traceback__)
+    written = [frame for frame in frames if not frame.filename.startswith("<frozen importlib")]
+    return (written or frames)[-1]
+
+
 def _import(name: str, *, of: str) -> ModuleType:
     try:
         with redirect_stdout(sys.stderr):
             return importlib.import_module(name)
-    except ImportError as error:
-        msg = f"block {of!r}: can't import {name!r} ({error}); run where Python finds it or set PYTHONPATH"
-        raise ValueError(msg) from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a module may end the process
-        last = traceback.extract_tb(error.__traceback__)[-1]
+        last = _innermost(error)
+        lacks = error.name if isinstance(error, ModuleNotFoundError) else None
+        if lacks and f"{name}.".startswith(f"{lacks}."):
+            msg = f"block {of!r}: can't import {name!r} ({error}); run where Python finds it or set PYTHONPATH"
+            raise ValueError(msg) from error
+        if lacks:
+            what = f"{name!r} is there, and {lacks!r}, which it imports, is not"
+            how = f"install it beside, as by pip install or uvx --with {lacks.partition('.')[0]}"
+            msg = f"block {of!r}: {what} ({last.filename}, line {last.lineno}); {how}"
+            raise ValueError(msg) from error
         # A syntax error says itself where it is.
         place = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
         raised = f"{type(error).__name__}: {error}{place}"

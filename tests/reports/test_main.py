@@ -112,7 +112,7 @@ def test_an_empty_folder_is_one_line(capsys, tmp_path):
 def test_a_bad_record_is_one_line_with_its_place_and_writes_nothing(capsys, folder, tmp_path):
     (folder / "zz.jsonl").write_text('{"schema_version": 1}\n')
     assert "zz.jsonl:1" in refused(capsys, folder, "--out", tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_folder_that_is_a_file_is_one_line(capsys, folder, tmp_path):

@@ -54,6 +54,7 @@ def is_gone(pid):
 @pytest.mark.parametrize("waits_in", ["python", "operator"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_command_and_its_workers_within_seconds(tmp_path, number, waits_in):
+    (tmp_path / "records.jsonl").write_text("{}\n")
     running, worker = started(tmp_path, waits_in)
     began_s = time.monotonic()
     os.killpg(running.pid, number) if number == signal.SIGINT else os.kill(running.pid, number)
@@ -108,9 +109,16 @@ def test_an_interruption_waits_for_what_is_undisturbed(monkeypatch):
 
 def test_to_go_on_nothing_is_measured_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["prog", "--fresh", "--size", "3x4"])
+    (tmp_path / "records.jsonl").write_text("{}\n")
     with shell.keeps_records(tmp_path, goes_on=True):
         text = ending.again()
     assert text == f"finished records are in {tmp_path}; to go on: prog --size 3x4"
+
+
+def test_where_nothing_is_finished_no_records_are_promised(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["prog", "--size", "3x4"])
+    with shell.keeps_records(tmp_path, goes_on=True):
+        assert ending.again() == "nothing was finished; to begin again: prog --size 3x4"
 
 
 # Once each is in the middle of its work.
@@ -160,3 +168,23 @@ def test_the_command_line_names_no_interpreter_and_no_script(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/clone/bench/efficiency.py", "--size", "8x8", "--fresh"])
     monkeypatch.setattr(ending, "_program", "python -m bench.efficiency")
     assert ending.command_line(leave_out=("--fresh",)) == "python -m bench.efficiency --size 8x8"
+
+
+def test_what_is_not_installed_is_one_line_with_what_to_do(capsys):
+    def main(_):
+        import none_such_package  # noqa: F401
+
+    with pytest.raises(SystemExit) as end:
+        shell.guarded("prog", main)
+    said = capsys.readouterr().err
+    assert (end.value.code, said.count("\n")) == (shell.WRONG, 1)
+    assert said.startswith("prog: error: none_such_package is not installed for ")
+    assert "uv sync" in said
+
+
+def test_a_module_of_ours_that_is_not_there_is_no_wrong_input():
+    def main(_):
+        import bench.none_such  # noqa: F401
+
+    with pytest.raises(ModuleNotFoundError):
+        shell.guarded("prog", main)
