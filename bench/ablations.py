@@ -5,7 +5,7 @@ Without arguments all that the paper has runs as far as this machine can run it:
 and the model zoo, then Tables 6 and 7 trained on procedural scenes; with `--all` what we ask beyond it
 too, such as the crossover with fused attention. What has a record already is not run again. The tables,
 the figures and the page are in the folder `report` beside the records, from the first minute on, and are
-written again as results come. `--budget smoke` shows in three minutes that all of it works, and nothing else.
+written again as results come. `--budget smoke` shows in five minutes that all of it works, and nothing else.
 """
 
 import os
@@ -211,7 +211,7 @@ def run_experiments(experiments: Sequence[Experiment], options: Namespace) -> "t
     if not options.quiet:
         names = ", ".join(experiment.name for experiment in experiments)
         about = f"{names} into {options.out}, but for what has a record there"
-        sys.stderr.write(f"{about}; --budget smoke shows in three minutes that all of it works\n")
+        sys.stderr.write(f"{about}; --budget smoke shows in five minutes that all of it works\n")
     from bench import run
 
     device = run.resolve_device(options.device)

@@ -293,7 +293,7 @@ def _fit(options: Namespace) -> int:
         for cell in arms:
             with shell.undisturbed():
                 fits.extend(predict.find_fits(cell, chosen))
-            step(f"{cell.subject} {cell.mode} {cell.dtype}")
+            step(f"{cell.name} {cell.mode} {cell.dtype}")
     lacking = any(fit.largest_size is None and fit.largest_batch is None for fit in fits)
     status = shell.FAILED if lacking else shell.DONE
     return _end(options, status, reports.fit_report(fits), fits=fits)

@@ -21,6 +21,7 @@ START_S, PREDICTION_S, PIXEL_S, EVALUATION_S = 2.0, 0.15, 0.9e-6, 2.0
 # Where nothing says how long a cell is timed.
 PROBE_S = 15.0
 SILENCE_S = 60.0
+NOT_RUN = ("unavailable", "foreseen")
 
 
 def expected_s(cell: Job, source: Source) -> float:
@@ -146,7 +147,7 @@ def _no_reading(failure: Failure | None) -> str:
     # What a machine lacks, or is known not to hold, is no fault of a run.
     return (
         f" not run: {failure.reason}"
-        if failure.kind in ("unavailable", "foreseen")
+        if failure.kind in NOT_RUN
         else f" failed ({failure.kind})"
     )
 
@@ -174,10 +175,24 @@ def plain_lines(
         out.flush()
         written.set()
 
+    alike: list[Record] = []  # one after another that are not run for one reason; the first has a line
+
+    def end_alike() -> None:
+        if len(alike) > 1:
+            write(f"{len(alike) - 1} more not run for that reason")
+        alike.clear()
+
     def tell(record: Record) -> None:
-        if record.source == "measured":
-            name = _line(record.experiment, record.subject, record.size, record.axes)
-            write(f"{name}{_no_reading(record.failure)}")
+        if record.source != "measured":
+            return
+        if alike and record.failure == alike[0].failure:
+            alike.append(record)
+            return
+        end_alike()
+        name = _line(record.experiment, record.subject, record.size, record.axes)
+        write(f"{name}{_no_reading(record.failure)}")
+        if record.failure and record.failure.kind in NOT_RUN:
+            alike.append(record)
 
     def keep_telling() -> None:
         while not ended.is_set():
@@ -193,3 +208,4 @@ def plain_lines(
         ended.set()
         written.set()
         watch.join()
+        end_alike()

@@ -132,6 +132,20 @@ def test_each_measured_cell_has_a_line_and_one_without_a_reading_says_so():
     assert third.startswith("[4/4] test b9 9x9 not run: measured on cuda alone; about ")
 
 
+def test_rows_that_are_not_run_for_one_reason_have_two_lines():
+    state, _ = made()
+    stream = io.StringIO()
+    absent = Failure(kind="unavailable", reason="measured on cuda alone")
+    with plain_lines(state, stream) as tell:
+        for failure in (absent, absent, absent, None):
+            state.finish(record_of(CELLS[1], failure=failure))
+            tell(record_of(CELLS[1], failure=failure))
+    first, more, last = (line.partition(";")[0] for line in stream.getvalue().splitlines())
+    assert first.endswith("test b9 9x9 not run: measured on cuda alone")
+    assert more.endswith("2 more not run for that reason")
+    assert last.endswith("] test b9 9x9")
+
+
 def test_where_nothing_ends_for_long_a_line_says_what_runs():
     class Stream(io.StringIO):
         def flush(self):
