@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,8 @@ def elsewhere(request, monkeypatch):
     if request.param == "win32":
         monkeypatch.delattr(signal, "pthread_sigmask")
         monkeypatch.delattr(signal, "SIGHUP")
+        # Since Python 3.12 it asks Windows itself.
+        monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     monkeypatch.setattr(sys, "platform", request.param)
     return request.param
 

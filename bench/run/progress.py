@@ -145,11 +145,7 @@ def _no_reading(failure: Failure | None) -> str:
     if failure is None:
         return ""
     # What a machine lacks, or is known not to hold, is no fault of a run.
-    return (
-        f" not run: {failure.reason}"
-        if failure.kind in NOT_RUN
-        else f" failed ({failure.kind})"
-    )
+    return f" not run: {failure.reason}" if failure.kind in NOT_RUN else f" failed ({failure.kind})"
 
 
 def remaining(seconds: float) -> str:
@@ -157,6 +153,39 @@ def remaining(seconds: float) -> str:
     if seconds < 90:  # below that minutes are too coarse
         return f"about {seconds:.0f} s are left"
     return f"about {seconds / 60:.0f} min are left"
+
+
+class _Lines:
+    """Lines about records; one after another that are not run for one reason have two."""
+
+    def __init__(self, progress: Progress, stream: TextIO) -> None:
+        self.written = threading.Event()
+        self._progress, self._stream = progress, stream
+        self._alike: list[Record] = []  # the first of them has a line
+
+    def write(self, text: str) -> None:
+        progress = self._progress
+        done, left = f"[{progress.done}/{progress.total}]", remaining(progress.left_s)
+        self._stream.write(f"{done} {text}; {left}\n")
+        self._stream.flush()
+        self.written.set()
+
+    def tell(self, record: Record) -> None:
+        if record.source != "measured":
+            return
+        if self._alike and record.failure == self._alike[0].failure:
+            self._alike.append(record)
+            return
+        self.end_alike()
+        name = _line(record.experiment, record.subject, record.size, record.axes)
+        self.write(f"{name}{_no_reading(record.failure)}")
+        if record.failure and record.failure.kind in NOT_RUN:
+            self._alike.append(record)
+
+    def end_alike(self) -> None:
+        if len(self._alike) > 1:
+            self.write(f"{len(self._alike) - 1} more not run for that reason")
+        self._alike.clear()
 
 
 @contextmanager
@@ -168,44 +197,20 @@ def plain_lines(
     Gives what is to be called with each record, after `progress` has it. Predictions come many a second, and
     are counted in the lines of others.
     """
-    out, ended, written = stream or sys.stderr, threading.Event(), threading.Event()
-
-    def write(text: str) -> None:
-        out.write(f"[{progress.done}/{progress.total}] {text}; {remaining(progress.left_s)}\n")
-        out.flush()
-        written.set()
-
-    alike: list[Record] = []  # one after another that are not run for one reason; the first has a line
-
-    def end_alike() -> None:
-        if len(alike) > 1:
-            write(f"{len(alike) - 1} more not run for that reason")
-        alike.clear()
-
-    def tell(record: Record) -> None:
-        if record.source != "measured":
-            return
-        if alike and record.failure == alike[0].failure:
-            alike.append(record)
-            return
-        end_alike()
-        name = _line(record.experiment, record.subject, record.size, record.axes)
-        write(f"{name}{_no_reading(record.failure)}")
-        if record.failure and record.failure.kind in NOT_RUN:
-            alike.append(record)
+    ended, lines = threading.Event(), _Lines(progress, stream or sys.stderr)
 
     def keep_telling() -> None:
         while not ended.is_set():
-            if not written.wait(silence_s) and not ended.is_set():
-                write(f"running {', '.join(progress.running) or 'the last steps'}")
-            written.clear()
+            if not lines.written.wait(silence_s) and not ended.is_set():
+                lines.write(f"running {', '.join(progress.running) or 'the last steps'}")
+            lines.written.clear()
 
     watch = threading.Thread(target=keep_telling, name="progress", daemon=True)
     watch.start()
     try:
-        yield tell
+        yield lines.tell
     finally:
         ended.set()
-        written.set()
+        lines.written.set()
         watch.join()
-        end_alike()
+        lines.end_alike()
