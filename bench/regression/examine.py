@@ -65,7 +65,8 @@ def examine(
     Their processes are forks of a server, if there is one.
 
     Raises:
-        SideError: a side's library lacks what the suite needs, or its process can't be started.
+        SideError: a side's library lacks what the suite needs, its process can't be started, or has loaded what is not
+            of it.
         ValueError: neither side has any of the cells.
     """
     from bench.regression.calls import compare_calls  # brings torch
@@ -118,11 +119,12 @@ class Examiner:
         """Examine a cell; its record says whose code it was.
 
         Raises:
-            SideError: the side's library lacks what the suite needs, or its process can't be started.
+            SideError: the side's library lacks what the suite needs, its process can't be started, or has loaded a
+                module of another checkout.
         """
         blank = outline(ask)
         message = {"ask": asdict(ask), "weights": str(weights), "outputs": str(outputs)}
-        answer: Record | Failure
+        answer: Record | Failure | str
         try:
             worker = self.worker or self._start()
         except SideError as error:
@@ -132,6 +134,9 @@ class Examiner:
         else:
             answer = worker.ask(message, limit_s=blank.time_limit_s)
         self.has_answered = True
+        if isinstance(answer, str):
+            msg = f"{self.side.name}: {answer}"
+            raise SideError(msg)
         if isinstance(answer, Failure):
             self.__exit__()
             self.worker = None

@@ -127,7 +127,7 @@ def side_servers(
         yield ()
         return
     with tempfile.TemporaryDirectory(prefix="regress-") as folder:
-        variables = {**sides[0].variables, "PYTHONPATH": str(link_harness(Path(folder)))}
+        variables = sides[0].server_variables(link_harness(Path(folder)))
         python = pythons.pop()
         with arm_servers(device, LOADED_FIRST, python=python, variables=variables) as servers:
             yield servers

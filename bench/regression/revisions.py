@@ -2,7 +2,8 @@
 
 The harness is one: `bench`, `experiments` and `reports` of the running suite measure both sides.
 What is measured comes from the revision. A folder of links for each side, first on the path of its
-processes, puts the two together.
+processes, puts the two together; a fence keeps other checkouts of the repository out of them, which an
+editable installation has on every path.
 """
 
 import difflib
@@ -13,16 +14,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import resolve_name
 from pathlib import Path
 
 import psutil
 
 from bench.run import commit
-from bench.workers import ForkServer, Worker
+from bench.workers import Fence, ForkServer, Worker
 
 # In a wheel all of it is in one package, and what is beside that is somebody's own.
 SUITE = __name__.partition(".")[0]
@@ -49,6 +50,7 @@ class RevisionSide:
     code: str  # twelve digits of the Python files
     path: Path  # folder of links, the first on the path of its processes
     python: str  # interpreter of its environment
+    fence: Fence = Fence()  # noqa: RUF009  # frozen; around its checkout
 
     def worker(self, target: str, *, server: ForkServer | None = None, **variables: str) -> Worker:
         """A process, not yet started, that runs a target of `bench.regression.worker`: the server's fork if given."""
@@ -64,9 +66,20 @@ class RevisionSide:
     def variables(self) -> Mapping[str, str]:
         """Environment variables of its processes."""
         places = [place for place in (self.path, self.path / "src") if place.is_dir()]
-        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
+        path = os.pathsep.join(map(str, places))
+        variables = {**os.environ, "PYTHONPATH": path, **self.fence.variables}
         variables.pop("PYTHONSAFEPATH", None)
         return variables
+
+    def server_variables(self, folder: Path) -> Mapping[str, str]:
+        """Those of a process of which both sides' are forks: it has the harness alone, in a folder of links."""
+        fence = replace(self.fence, own="", others=(self.fence.own, *self.fence.others))
+        return {
+            **self.variables,
+            **(fence if self.fence.own else self.fence).variables,
+            "PYTHONPATH": str(folder),
+            "PYTHONSAFEPATH": "1",  # its folder may have anything
+        }
 
 
 def _top(folder: Path) -> Path:
@@ -126,6 +139,7 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
                 lacking = names[libraries.index(False)]
                 msg = f"revision {lacking!r} has no library {LIBRARY!r}, and the other one has; pass two that have"
                 raise SideError(msg)
+            fences = fences_of(top, roots, shares_library=not any(libraries))
             first, second = (
                 RevisionSide(
                     name=name,
@@ -133,8 +147,9 @@ def sides(folder: Path, base: str, head: str | None) -> Iterator[tuple[RevisionS
                     code=_digest(root),
                     path=link(root, Path(temporary) / f"links{number}"),
                     python=interpreter(root, top, name=name),
+                    fence=fence,
                 )
-                for number, (name, root) in enumerate(zip(names, roots, strict=True))
+                for number, (name, root, fence) in enumerate(zip(names, roots, fences, strict=True))
             )
             yield first, second
         finally:
@@ -151,6 +166,20 @@ def _remove_abandoned(top: Path) -> None:
         if owner and not psutil.pid_exists(int(owner[1])):
             shutil.rmtree(folder, ignore_errors=True)
     _git(top, "worktree", "prune")
+
+
+def fences_of(top: Path, roots: Sequence[Path], *, shares_library: bool) -> list[Fence]:
+    """What keeps each checkout's processes from all other worktrees of a repository, but for what runs the suite."""
+    listed = _git(top, "worktree", "list", "--porcelain").stdout
+    trees = [Path(tree) for tree in re.findall(r"^worktree (.+)$", listed, re.MULTILINE)]
+    known = dict.fromkeys(str(tree.resolve()) for tree in (top, *roots, *trees))
+    names = (*HARNESS, LIBRARY) if shares_library else HARNESS
+    shared = tuple(str((HARNESS_ROOT / name).resolve()) for name in names)
+    owned = [str(root.resolve()) for root in roots]
+    return [
+        Fence(own=own, others=tuple(each for each in known if each != own), shared=shared)
+        for own in owned
+    ]
 
 
 def link(root: Path, links: Path) -> Path:

@@ -20,7 +20,7 @@ from bench.regression.calls import save_calls
 from bench.regression.exact import TOLERANCES
 from bench.regression.requests import Ask, outline, requested_cell
 from bench.run import available_bytes, environment_of, make_record, predicted_need, predicted_record
-from bench.workers import leave_core
+from bench.workers import Fence, ForeignModuleError, leave_core
 from bench.workloads import find_factory, make_workload, seed_all, state_of, take_state
 from experiments.spec import Cell, OwnModule
 
@@ -33,14 +33,27 @@ def play() -> Generator[Any, Any, None]:
 
 
 def examine_cells() -> Generator[Any, Any, None]:
-    """Answer the name of a device, and then each request with the record of its cell there."""
+    """Answer the name of a device, and then each request with the record of its cell there.
+
+    Where a module of another checkout was loaded, whatever the record says is not of this side: a sentence about that
+    is the answer.
+    """
     leave_core()
     device = yield None
     message = yield device
     while True:
         weights, outputs = (Path(message[name]) for name in ("weights", "outputs"))
         record = examine_cell(Ask(**message["ask"]), device, weights=weights, outputs=outputs)
-        message = yield record
+        message = yield _foreign_module() or record
+
+
+def _foreign_module() -> str:
+    """What is loaded and of another checkout, in a sentence; empty if nothing is."""
+    try:
+        Fence.of_environment().refuse_loaded()
+    except ForeignModuleError as error:
+        return str(error)
+    return ""
 
 
 def examine_cell(ask: Ask, device: str, *, weights: Path, outputs: Path) -> Record:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.records import Failure, Model, error_failure, exit_failure, timeout_failure
+from bench.workers.imports import Fence
 
 Format = Literal["json", "pickle"]
 Session = Generator[Any, Any, Any]
@@ -82,6 +83,7 @@ def run_child(descriptor: int, target: str, form: Format) -> None:
     leave_interruptions()
     end_with(os.dup(0))  # somebody may put another file in its place
     offer_to_oom_killer()
+    Fence.of_environment().put_up()
     if form == "json":  # what it writes is kept, and says where it died
         faulthandler.enable(all_threads=False)
     answer_all(Connection(descriptor), target, form)

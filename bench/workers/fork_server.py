@@ -29,6 +29,7 @@ from bench.workers.child import (
     offer_to_oom_killer,
     uninterrupted,
 )
+from bench.workers.imports import Fence
 
 MESSAGE_BYTES = 2**16
 # Cores that the server might use before a library bound its first thread to one of them.
@@ -49,6 +50,7 @@ def run_server(descriptor: int, modules: Sequence[str]) -> None:
     leave_interruptions()
     server = socket.socket(fileno=descriptor)
     _CORES.update(os.sched_getaffinity(0))
+    Fence.of_environment().put_up()
     for name in modules:
         with suppress(ImportError):  # the worker that needs it says so
             import_module(name)
@@ -120,6 +122,7 @@ def _move(folder: str, variables: dict[str, str]) -> None:
         sys.path[:] = [*after, *(place for place in sys.path if place not in before)]
         os.environ.clear()
         os.environ.update(variables)
+    Fence.of_environment().put_up()
 
 
 @dataclass(slots=True)

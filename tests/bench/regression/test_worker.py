@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bench.regression.examine import Examiner, SideError
 from bench.regression.requests import Ask
 from bench.regression.revisions import RevisionSide
 from bench.run import environment
+from bench.workers import Fence
 from tests.standing_in import stand_in
 
 BLOCKS = """
@@ -156,6 +158,23 @@ def test_it_answers_until_the_other_side_goes(examine, tmp_path):
     session.close()
 
 
+def test_what_was_loaded_of_another_checkout_is_told_in_place_of_a_record(
+    examine, tmp_path, monkeypatch
+):
+    monkeypatch.delitem(sys.modules, "worker_blocks", raising=False)  # another test's
+    fence = Fence(own="/own", others=(str(tmp_path),))
+    for name, value in fence.variables.items():
+        monkeypatch.setenv(name, value)
+    files = {name: str(tmp_path / name) for name in ("weights", "outputs")}
+    session = worker.examine_cells()
+    next(session)
+    session.send("cpu")
+    ask = asdict(Ask(arm="worker_blocks:small", size="5x4", channels=3))
+    told = session.send({"ask": ask, **files})
+    assert f"module 'worker_blocks' was loaded from {tmp_path}/worker_blocks.py" in told
+    session.close()
+
+
 class Answering:
     """A worker that answers in order, and as told is ready or not."""
 
@@ -241,6 +260,13 @@ def test_a_process_that_does_not_even_start_ends_the_gate(monkeypatch):
     with pytest.raises(SideError, match="main: its process can't be started: Fatal: gone"):
         examined(monkeypatch, gone)
     assert gone.is_ended
+
+
+def test_a_side_that_has_loaded_what_is_not_of_it_ends_the_gate(monkeypatch):
+    mixed = Answering("cpu", "module 'blocks' was loaded from elsewhere")
+    with pytest.raises(SideError, match="main: module 'blocks' was loaded from elsewhere"):
+        examined(monkeypatch, mixed)
+    assert mixed.is_ended
 
 
 def test_a_process_that_can_be_started_once_alone_is_the_failure_of_the_next_cell(monkeypatch):

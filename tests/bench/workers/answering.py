@@ -5,6 +5,7 @@ import signal
 import stat
 import struct
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from bench.workers import Worker
@@ -83,3 +84,11 @@ def remember(item):
 
 def loaded(name):
     return name in sys.modules, len(list(Path("/proc/self/task").iterdir()))
+
+
+def import_of_checkout(name):
+    """The file of a module that is imported late, or that there is none."""
+    try:
+        return import_module(name).__file__
+    except ModuleNotFoundError:
+        return "not there"
