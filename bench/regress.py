@@ -126,6 +126,7 @@ def _report(outcome: Outcome, options: Namespace) -> "list[reports.Table]":
     tables = [table for table in reports.outcome_tables(outcome) if table.name != "same"]
     if not options.json:
         reports.show(tables)
+        sys.stdout.writelines(f"{line}\n" for line in reports.measured_lines(outcome))
         sys.stdout.write(f"{reports.headline(outcome)}; reports are in {out}\n")
     if os.environ.get("GITHUB_ACTIONS"):
         (sys.stderr if options.json else sys.stdout).write(reports.annotations(outcome))

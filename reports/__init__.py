@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         comparison_tables,
         headline,
         history_sentence,
+        measured_lines,
         outcome_tables,
         read_series,
         trials_table,
@@ -42,8 +43,8 @@ _HOMES = {
     "blocks": ("validation_tables",),
     "console": ("LivePage", "drawn", "formatted", "show", "write_report"),
     "gate": (
-        *("annotations", "comparison_tables", "headline", "history_sentence", "outcome_tables"),
-        *("read_series", "trials_table", "write_history", "write_reports"),
+        *("annotations", "comparison_tables", "headline", "history_sentence", "measured_lines"),
+        *("outcome_tables", "read_series", "trials_table", "write_history", "write_reports"),
     ),
     "render": ("tables_as_data",),
     "report": (

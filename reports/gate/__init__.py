@@ -7,4 +7,4 @@ from reports.gate.operating import trials_table
 from reports.gate.other_tools import annotations
 from reports.gate.series import read_series
 from reports.gate.trends import history_sentence, write_history
-from reports.gate.wording import headline
+from reports.gate.wording import headline, measured_lines

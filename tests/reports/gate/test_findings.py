@@ -86,6 +86,35 @@ def test_the_headline_says_the_answer(made, start):
     assert wording.headline(made).startswith(start)
 
 
+def measured(quantity, **fields):
+    kind = "memory" if "memory" in quantity else "time"
+    return finding(quantity=quantity, kind=kind, **fields)
+
+
+def test_what_was_measured_is_a_line_for_each_cell():
+    same = measured("process time", ratio=0.99, low=0.953, high=1.012)
+    memory = measured("memory of a call", ratio=1.0, low=1.0, high=1.0)
+    alone = measured("time", verdict="SHOWN", ratio=1.5)
+    other = same.model_copy(update={"cell": "nb 5x4"})
+    exact = finding(ratio=1.0, low=1.0, high=1.0)
+    assert wording.measured_lines(outcome(exact, same, memory, alone, other)) == (
+        "apnb 9x7: process time 0.990 [0.953, 1.012], memory 1.000",
+        "nb 5x4: process time 0.990 [0.953, 1.012]",
+    )
+
+
+def test_of_many_cells_the_first_are_told():
+    cells = [
+        measured("process time", cell=f"nb {at}", ratio=1.0, low=0.9, high=1.1)
+        for at in range(wording.MOST_MEASURED + 2)
+    ]
+    lines = wording.measured_lines(outcome(*cells))
+    assert (len(lines), lines[-1]) == (
+        wording.MOST_MEASURED + 1,
+        "2 cells more are in summary.md",
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
