@@ -153,6 +153,11 @@ def test_a_page_is_at_most_a_megabyte(report):
     assert (report[1] / "index.html").stat().st_size <= LARGEST_PAGE
 
 
+def test_ticks_of_the_figures_of_a_report_are_plain_numbers(report):
+    drawings = texts_of(report[1], ".svg")
+    assert [name for name, svg in drawings.items() if "mathdefault" in svg or "$" in svg] == []
+
+
 def test_predicted_times_on_known_devices_are_as_kept(kept):
     from reports.blocks import predictions
     from reports.model import frame

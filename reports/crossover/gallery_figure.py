@@ -46,18 +46,15 @@ def _gallery_points(frame: Frame) -> list[Point]:
 
 
 def _draw_gallery(axes: Plot, points: Sequence[Point]) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
     style: Any = {"marker": "o", "linestyle": "", "markersize": 5}
     axes.set(xscale="log", yscale="log")
     for name, macs, held in points:
         colour = model.COLOURS[name != AGAINST]
-        axes.plot([macs], [held], color=colour, **style)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(lambda value, _: f"{value:,g}")
+        # NB's above those at the same place.
+        axes.plot([macs], [held], color=colour, zorder=3 if name == AGAINST else 2, **style)
     axes.margins(x=0.25, y=0.15)
+    for axis in (axes.xaxis, axes.yaxis):
+        model.use_plain_ticks(axis)
     axes.grid(visible=True, color=INK, alpha=0.15, linewidth=0.6)
     axes.set(xlabel="MACs of one call (G)", ylabel="memory of one call, predicted (MiB)")
     model.label_points(axes, points)

@@ -32,14 +32,15 @@ from reports.model.drawing import (
     Plot,
     label_lines,
     label_point,
-    label_points,
     short,
     svg_of,
     tell_points,
     use_log_axes,
+    use_plain_ticks,
 )
 from reports.model.forest import ForestAxis, ForestRow, Style, forest_svg
 from reports.model.frame import BY_COMMAND, Frame, build_frame, grouped, published_records
+from reports.model.labels import label_points
 from reports.model.layout import LaidCell, Layout, decimal, lay_out, plain, slug
 from reports.model.rows import (
     by_axes,

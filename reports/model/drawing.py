@@ -7,17 +7,15 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reports.model.layout import plain
 
 if TYPE_CHECKING:
     from matplotlib import axes as matplotlib_axes
+    from matplotlib.axis import Axis
     from matplotlib.lines import Line2D
     from matplotlib.text import Annotation
-    from matplotlib.transforms import Bbox
 
 # Not imported for this: matplotlib takes longer than all of reports.
 Plot: TypeAlias = "matplotlib_axes.Axes"
@@ -33,6 +31,9 @@ STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
+    # No factor of ten or sum that stands apart from the ticks.
+    "axes.formatter.limits": (-9, 12),
+    "axes.formatter.useoffset": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.constrained_layout.use": True,
@@ -44,6 +45,8 @@ STYLE: Any = {
 
 # Inches: as wide as half a page, so that its type is as large on a phone.
 WIDTH, HEIGHT = 5.4, 3.6
+# Logarithmic axes of so many decades have ticks at 2 and 5 too.
+FEW_DECADES = 2.5
 # Between the names of two lines, in points of type.
 LINE_GAP = 11.0
 # Before what the points of a line say, in the line's identifier, until they are titles of the points.
@@ -52,25 +55,6 @@ POINTS = re.compile(r'<g id="tips\|([^"]*)">(.*?)</g>', re.DOTALL)
 TAG = re.compile(r"<[^>]*>")
 NAMES = re.compile(r'\bid="|href="#|url\(#')
 POINT = re.compile(r"<use [^>]*/>")
-
-# How many times as far as its own point another one has to be from a name.
-APART = 2
-# Where a label may stand about its point, in points of type, the first that is free.
-LABEL_PLACES = (
-    *(((8, 0), "left", "center"), ((-8, 0), "right", "center")),
-    *(((0, 9), "center", "bottom"), ((0, -9), "center", "top")),
-    *(((8, 12), "left", "bottom"), ((8, -12), "left", "top")),
-    *(((-8, 12), "right", "bottom"), ((-8, -12), "right", "top")),
-    # Of many near points, higher and lower.
-    *(
-        place
-        for height in (26, 40, 54, 68)
-        for place in (
-            *(((8, height), "left", "bottom"), ((8, -height), "left", "top")),
-            *(((-8, height), "right", "bottom"), ((-8, -height), "right", "top")),
-        )
-    ),
-)
 
 
 def short(value: float) -> str:
@@ -159,43 +143,6 @@ def label_point(
     return axes.annotate(text, point, xytext=offset, textcoords="offset points", **style)
 
 
-def label_points(axes: Plot, points: Sequence[tuple[str, float, float]]) -> None:
-    """Write each name beside its point, within the axes, over no other name or point if there is such a place.
-
-    Rather where no other point is nearly as near, whose name it could be taken for.
-    """
-    from matplotlib.backends.backend_agg import RendererAgg
-
-    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
-    renderer = RendererAgg(640, 380, axes.figure.dpi)  # type: ignore[no-untyped-call]
-    frame = axes.get_window_extent(renderer)
-    dots = [tuple(axes.transData.transform((x, y))) for _, x, y in points]
-    taken: list[Annotation] = []
-    for name, x, y in points:
-        label = partial(label_point, axes, name, (x, y), fontsize=9)
-        own = tuple(axes.transData.transform((x, y)))
-        for alone, (offset, side, height) in product((True, False), LABEL_PLACES):
-            text = label(offset=offset, ha=side, va=height)
-            box = text.get_window_extent(renderer)
-            covers = box.count_overlaps([other.get_window_extent(renderer) for other in taken])
-            inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
-            near = APART * _distance(box, own)
-            is_alone = all(dot == own or _distance(box, dot) >= near for dot in dots)
-            if inside and not covers and not box.count_contains(dots) and (is_alone or not alone):
-                break
-            text.remove()
-        else:
-            text = label(offset=LABEL_PLACES[0][0])
-        taken.append(text)
-
-
-def _distance(box: "Bbox", dot: Sequence[float]) -> float:
-    """Of a point from the nearest place of a box, in pixels."""
-    across = max(box.x0 - dot[0], 0, dot[0] - box.x1)
-    up = max(box.y0 - dot[1], 0, dot[1] - box.y1)
-    return math.hypot(across, up)
-
-
 def use_log_axes(axes: Plot, ticks: Mapping[int, str], *, xlabel: str, ylabel: str) -> None:
     """Make both axes logarithmic, with these ticks below and plain numbers at the side."""
     from matplotlib.ticker import NullLocator
@@ -203,5 +150,28 @@ def use_log_axes(axes: Plot, ticks: Mapping[int, str], *, xlabel: str, ylabel: s
     axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
     axes.set_xticks([*ticks], [*ticks.values()])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    use_plain_ticks(axes.yaxis)
     axes.grid(visible=True, which="major", color=INK, alpha=0.15, linewidth=0.6)
+
+
+def use_plain_ticks(axis: "Axis") -> None:
+    """Give a logarithmic axis, whose data and margins are set, a few ticks of any span, as plain numbers.
+
+    Matplotlib's own write powers of ten, which are TeX, and have two ticks or none where a span is short.
+    """
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    axes = axis.axes
+    low, high = axes.get_xlim() if axis is axes.xaxis else axes.get_ylim()
+    decades = math.log10(high / low)
+    if decades < 1:
+        axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < FEW_DECADES else (1,)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: tick_text(value))
+
+
+def tick_text(value: float) -> str:
+    """Write a number of an axis without a power of ten."""
+    return f"{value:,.12f}".rstrip("0").rstrip(".")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby, product
 from typing import Any, NamedTuple
 
-from reports.model.drawing import INK, WIDTH, Plot, svg_of, tell_points
+from reports.model.drawing import INK, WIDTH, Plot, svg_of, tell_points, tick_text
 
 ROW_INCHES, FRAME_INCHES = 0.185, 0.95
 # Ticks of a logarithmic axis, by how many times its end is its beginning.
@@ -92,7 +92,7 @@ def _set_scale(axes: Plot, rows: Sequence[ForestRow], axis: ForestAxis) -> None:
         least, most = min((axis.baseline, *ends)) / 1.12, max((axis.baseline, *ends)) * 1.12
         shown = [tick for tick in _ticks(most / least) if least <= tick <= most]
         axes.set_xlim(least, most)
-        axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
+        axes.set_xticks(shown, [tick_text(tick) for tick in shown])
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         reaches = [max(abs(end - axis.baseline) for end in row.ends) for row in drawn] or [1.0]

@@ -49,8 +49,9 @@ def _scatter_figure(study: TrainingStudy, arms: Sequence[ScoredArm], *, call: st
             axes.errorbar(macs, score.mean, yerr=score.deviation or None, capsize=3, **style)
         axes.margins(x=0.3, y=0.3)
         axes.grid(visible=True, color=INK, alpha=0.15, linewidth=0.6)
-        label_points(axes, [(name, macs, score.mean) for name, macs, score in arms])
         axes.set(xlabel=f"MACs of {call} (G)", ylabel="mIoU (%)")
+        # Last, where nothing moves any more.
+        label_points(axes, [(name, macs, score.mean) for name, macs, score in arms])
 
     texts = (f"{name} {score.mean:.1f} % at {short(macs)} G" for name, macs, score in arms)
     name = study.file_name("costs", study.experiment)

@@ -91,6 +91,13 @@ def test_a_name_with_markup_is_shown_as_it_is(make):
     assert name in words(named(frame.build_frame(records), "macs"))
 
 
+@pytest.mark.parametrize("size", ["18x18", "24x24", "64x64", "2048x1024"])
+def test_ticks_are_plain_numbers_from_less_than_a_decade_on(make, size):
+    built = frame.build_frame([make.predicted("nb", each) for each in ("16x16", size)])
+    texts = [word for name in ("memory", "macs") for word in words(named(built, name))]
+    assert not [text for text in texts if "mathdefault" in text or "$" in text]
+
+
 def test_other_widths_are_not_mixed_in(make):
     sizes = ("8x8", "16x16")
     narrow = [make.predicted("nb", size, axes={"channels": 64}) for size in sizes]

@@ -5,7 +5,17 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from reports.model import COLOURS, ForestAxis, ForestRow, Style, forest_svg, svg_of, tell_points
+from reports.model import (
+    COLOURS,
+    ForestAxis,
+    ForestRow,
+    Style,
+    forest_svg,
+    svg_of,
+    tell_points,
+    use_log_axes,
+    use_plain_ticks,
+)
 from reports.model.drawing import LINE_GAP, _apart
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -92,3 +102,30 @@ def test_a_logarithmic_axis_has_plain_numbers_as_ticks():
     axis = ForestAxis(label="times", baseline=1.0, baseline_label="plain", is_log=True)
     drawn = forest_svg([row("a", 3.0), row("b", 0.6, half=0.1)], "n", axis=axis, kinds=KINDS)
     assert {"0.5", "0.7", "1", "2", "3"} <= set(words(drawn))
+
+
+# From within a tenth of a decade to a dozen of them.
+SPANS = [(6.1, 6.4), (5.2, 9.8), (6.0, 13.0), (0.3, 3.1), (0.02, 8.0), (1e-4, 5e3), (3e-6, 4e7)]
+
+
+@pytest.mark.parametrize("span", SPANS)
+@pytest.mark.parametrize("helper", [use_log_axes, use_plain_ticks])
+def test_a_logarithmic_axis_of_any_span_has_several_plain_numbers(span, helper):
+    def draw(axes):
+        axes.plot([1, 2], span)
+        if helper is use_log_axes:
+            use_log_axes(axes, {1: "", 2: ""}, xlabel="", ylabel="")
+        else:
+            axes.set(xticks=[], yscale="log")
+            use_plain_ticks(axes.yaxis)
+
+    ticks = words(svg_of(draw, "n"))
+    assert len(ticks) >= 2
+    assert [tick for tick in ticks if not re.fullmatch(r"[\d,]*\.?\d+", tick)] == []
+    assert len({float(tick.replace(",", "")) for tick in ticks}) == len(ticks)
+
+
+@pytest.mark.parametrize("span", [(1e6, 1.00001e6), (1e7, 9e8), (1e-6, 3e-6)])
+def test_a_straight_axis_has_no_factor_of_ten_beside_it(span):
+    ticks = words(svg_of(lambda axes: axes.plot([1, 2], span), "n"))
+    assert [tick for tick in ticks if not re.fullmatch(r"\d+(\.\d+)?", tick)] == []
