@@ -223,6 +223,15 @@ def interrupt(worktrees_now):
     raise KeyboardInterrupt
 
 
+def test_to_each_side_all_other_worktrees_are_foreign(repository):
+    git(repository, "worktree", "add", "-q", "--detach", str(repository.parent / "other"))
+    with revisions.sides(repository, "base", None) as (base, head):
+        tree = (base.path / "tiny.py").resolve()
+        assert base.fence.place(str(repository / "tiny.py")) == str(tree)
+        for path in (tree, repository.parent / "other" / "tiny.py"):
+            assert head.fence.place(str(path)) == str(repository / "tiny.py")
+
+
 def test_worktrees_are_gone_after_an_interruption(repository):
     with pytest.raises(KeyboardInterrupt), revisions.sides(repository, "base", "HEAD") as (base, _):
         interrupt(worktrees_of(repository))
