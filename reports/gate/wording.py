@@ -81,5 +81,5 @@ def amount(value: Amount, unit: str) -> str:
         name, scale = PRINTED_UNITS[unit]
         return f"{decimal(value / scale, 3)} {name}"
     if unit == "checksum":
-        return f"{value:.4g}"
+        return f"checksum {value:.4g}"  # beside it the reason says how far the values are apart
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"

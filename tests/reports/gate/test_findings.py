@@ -121,7 +121,7 @@ def test_of_many_cells_the_first_are_told():
         (None, "bytes", "-"),
         ("timeout", "", "timeout"),
         (3 * 2**20, "bytes", "3.000 MiB"),
-        (0.123456, "checksum", "0.1235"),
+        (0.123456, "checksum", "checksum 0.1235"),
         (0.0125, "s", "12.500 ms"),
         (1234567, "MAC", "1,234,567"),
         (0.12345678, "", "0.123457"),
