@@ -170,12 +170,12 @@ def accuracy_table(frame: Frame, experiment: str) -> Table:
 def efficiency_report(records: Sequence[Record]) -> tuple[Table, ...]:
     """What needs no execution, and, where something was executed, what was measured and how near its floor it came."""
     frame = build_frame(records)
-    predicted, measured = blocks.efficiency_tables(frame)
+    predicted, *measured = blocks.efficiency_tables(frame)
     executed = any(record.source == "measured" for record in records)
     by_allocator = blocks.allocator_tables(frame, ["efficiency"])
     if not executed:
         return (predicted, *by_allocator)
-    return (predicted, measured, *by_allocator, *blocks.machine_tables(frame))
+    return (predicted, *measured, *by_allocator, *blocks.machine_tables(frame))
 
 
 def gallery_report(

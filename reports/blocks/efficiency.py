@@ -42,6 +42,11 @@ def _stored(row: model.Row) -> model.Value:
     return row["parameters"] + row["buffers"]
 
 
+def _gpu_time(row: model.Row) -> model.Value:
+    """Measured time on a GPU; published times are of one, and over those of a processor would say nothing."""
+    return model.median_time(row) if str(row["device"]).startswith("cuda") else None
+
+
 optional_field = partial(Field, optional=True)
 INCREMENT = Field(
     replace(memory_column("memory", "predicted"), best="min"),
@@ -88,7 +93,7 @@ def _timing_fields(digits: int, *, unit: model.TimeUnit = "ms") -> tuple[Field, 
     return (
         published_field(column("time", "published", digits), "time_s"),
         model.time_field(digits + 1, unit=unit),
-        published_ratio("time_s", model.median_time),
+        published_ratio("time_s", _gpu_time),
         optional_field(
             column("CPU time", digits=digits), partial(model.median_time, clocks=("process",))
         ),
@@ -111,7 +116,7 @@ def _timing_fields(digits: int, *, unit: model.TimeUnit = "ms") -> tuple[Field, 
     )
 
 
-def efficiency_tables(frame: model.Frame, experiment: str = "efficiency") -> tuple[Table, Table]:
+def efficiency_tables(frame: model.Frame, experiment: str = "efficiency") -> tuple[Table, ...]:
     """Blocks, as those of Table 1 of the paper, by what needs no execution, and by what was measured on each device."""
     rows = model.with_paper(model.rows_of_experiment(frame, experiment))
     axes = (model.BLOCK_FIELDS[:2], model.BLOCK_FIELDS[2:])
@@ -119,7 +124,7 @@ def efficiency_tables(frame: model.Frame, experiment: str = "efficiency") -> tup
     return _table_pair(rows, axes, BLOCK_COUNTS, _timing_fields(1), **about)
 
 
-def table2_tables(frame: model.Frame) -> tuple[Table, Table]:
+def table2_tables(frame: model.Frame) -> tuple[Table, ...]:
     """Table 2 of the paper: three whole networks on 2048x1024 images."""
     rows = model.with_paper(model.rows_of_experiment(frame, "table2"))
     axes = ((model.axis_field("network"), model.axis_field("size")), ())
@@ -157,7 +162,8 @@ def _table_pair(
     *,
     name: str,
     title: str,
-) -> tuple[Table, Table]:
+) -> tuple[Table, ...]:
+    """What needs no execution, and what was measured; one of them alone where the other has no number."""
     counted = (*axes[0], *axes[1], *counts)
     timed = (*axes[0], *model.device_column(rows), *axes[1], *timings)
     # What needs no execution is the same on every device.
@@ -185,7 +191,16 @@ def _table_pair(
         notes=notes or (["The document names no device."] if documents else []),
         group_by=(*_places(timed, "size"), *several),
     )
-    return predicted, measured
+    sources = {f.column.source for f in timings if f.column in measured.columns}
+    if sources == {"published"}:
+        measured = replace(measured, title=f"{title}: published times")
+    if not sources:
+        return (predicted,)
+    return (predicted, measured) if _has_any(predicted, counts) else (measured,)
+
+
+def _has_any(table: Table, fields: Sequence[Field]) -> bool:
+    return any(field.column in table.columns for field in fields)
 
 
 def _places(fields: Sequence[Field], name: str) -> tuple[int, ...]:

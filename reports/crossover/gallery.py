@@ -76,7 +76,7 @@ def _table(
         _crossing_field(
             "less memory", squares, partial(_number, column="predicted_increment_bytes")
         ),
-        replace(_crossing_field("less time", rows, time_bounds), optional=True),
+        _crossing_field("less time", rows, time_bounds),
         *(
             _crossing_field(f"less time, {device},", squares, partial(_estimated, estimate))
             for device, estimate in estimates.items()
@@ -87,7 +87,7 @@ def _table(
         rows,
         fields,
         caption=f"{model.measuring_conditions(rows)[:-1]}; {where}.",
-        notes=(CROSSING_NOTE, BLOCKS_NOTE),
+        notes=(BLOCKS_NOTE,),
         name=name,
         title="Context blocks at one map",
         group_by=tuple(range(1, 1 + len(sizes) + len(varied))),
@@ -107,7 +107,7 @@ def _of_training(row: Row | None) -> Value:
 
 
 def _crossing_field(name: str, rows: Sequence[Row], read: Read) -> Field:
-    """From which map on a block has less than NB, of the rows in the same settings."""
+    """From which map on a block has less than NB, of the rows in the same settings; no column where none is known."""
     curves: dict[Settings, dict[int, Interval]] = {}
     for row in rows:
         value = read(row)
@@ -121,7 +121,9 @@ def _crossing_field(name: str, rows: Sequence[Row], read: Read) -> Field:
         meeting = crossing(against, curves.get(_arm_of_row(row), {}))
         return ALONE if meeting is None else crossing_size(meeting.at, among=meeting.ratios)
 
-    return Field(model.text_column(f"{name} than NB from"), crossed)
+    return Field(
+        model.text_column(f"{name} than NB from"), crossed, optional=True, note=CROSSING_NOTE
+    )
 
 
 def _estimate_field(device: str, estimate: Callable[[Row], Value]) -> Field:

@@ -48,7 +48,7 @@ def tabulate(
     notes: Sequence[str] = (),
     **about: Any,  # noqa: ANN401
 ) -> Table:
-    """Make a table; an optional column that says nothing is left out.
+    """Make a table; an optional column that says nothing is left out, and one of numbers of which no row has a record.
 
     Without a caption it says how the rows were measured; the notes stand after those of the columns.
     """
@@ -57,6 +57,7 @@ def tabulate(
         (field, column)
         for field, column in filled
         if not (field.optional and all(map(_says_nothing, column)))
+        and not (rows and field.column.align == "right" and all(map(_is_unrecorded, column)))
     ]
     own = [INPUT_GRADIENT_NOTE] if any(map(_has_input_gradient, rows)) else []
     every_note = dict.fromkeys((*(field.note for field, _ in kept), *notes, *own))
@@ -72,6 +73,11 @@ def tabulate(
 
 def _says_nothing(value: Value) -> bool:
     return value in (None, "") or (isinstance(value, Mark) and value.text == DASH)
+
+
+def _is_unrecorded(value: Value) -> bool:
+    """Whether nothing was read; a failure, whose reason a reader needs, is something."""
+    return value is None or value in values.UNRECORDED
 
 
 def _has_input_gradient(row: Row) -> bool:

@@ -24,6 +24,7 @@ UNPUBLISHED = Mark("the documents give no number for this row")
 UNMEASURED = Mark("not measured: the records hold no reading of this row")
 UNREAD = Mark("this device or probe gives no such reading")
 UNPREDICTED = Mark("the records hold no prediction for this row")
+UNRECORDED = (UNPUBLISHED, UNMEASURED, UNREAD, UNPREDICTED)
 # By how much two counters may differ.
 MACS_TOLERANCE = 1e-3
 BY_CUDA = "by the rules of CUDA for autocast and attention kernels"

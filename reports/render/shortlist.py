@@ -19,10 +19,12 @@ def shorten_report(tables: Sequence[Table], *, where: str) -> tuple[tuple[Table,
     checked = [_checked(audit) for audit in audits]
     shown = [table for table in (*filter(_has_ours, others), *checked) if table.rows]
     left = []
-    published = [table.name for table in others if not _has_ours(table)]
-    if published:
-        kind = "tables" if len(published) > 1 else "table"
-        left.append(f"{len(published)} {kind} of published numbers alone ({', '.join(published)})")
+    without = [table for table in others if not _has_ours(table)]
+    for kind, is_published in (("of published numbers alone", True), ("derived from these", False)):
+        names = [table.name for table in without if _is_published(table) == is_published]
+        if names:
+            tables_word = "tables" if len(names) > 1 else "table"
+            left.append(f"{len(names)} {tables_word} {kind} ({', '.join(names)})")
     whole, seen = (sum(len(table.rows) for table in each) for each in (audits, checked))
     if whole > seen:
         left.append(
@@ -38,6 +40,13 @@ def shorten_report(tables: Sequence[Table], *, where: str) -> tuple[tuple[Table,
 def _has_ours(table: Table) -> bool:
     """Whether a record of a run is behind it; where that is not known, it counts as ours."""
     return not table.origins or any(table.origins)
+
+
+def _is_published(table: Table) -> bool:
+    """Whether all of its numbers are the documents'; rooflines, say, are made of readings of several records."""
+    return {column.source for column in table.columns} <= {"", "published"} and any(
+        column.source for column in table.columns
+    )
 
 
 def _checked(audit: Table) -> Table:

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from reports.model import Column, LaidCell, Table, lay_out, plain
 
-WRAPPED = 24
+# Of text that may wrap: letters of a line, and those where there is little room.
+WRAPPED, LEAST_WRAPPED = 24, 12
 
 
 class TerminalTable:
@@ -24,6 +25,7 @@ class TerminalTable:
         widths = list(map(_widths, table.columns, cells))
         self.least = [least for least, _ in widths]
         self.wanted = [wanted for _, wanted in widths]
+        self.words = list(map(_longest_word, table.columns, cells))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(plain(self.table.title), style="bold")
@@ -42,11 +44,15 @@ class TerminalTable:
         drawn = RichTable(
             box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, gap - 1, 0, 0)
         )
-        spare = width - sum(self.least[at] for at in part) - gap * (len(part) - 1)
-        for at in part:
-            more = max(0, min(spare, self.wanted[at] - self.least[at]))
+        room = width - gap * (len(part) - 1)
+        least = _narrowed(
+            [self.least[at] for at in part], [self.words[at] for at in part], room=room
+        )
+        spare = room - sum(least)
+        for at, narrow in zip(part, least, strict=True):
+            more = max(0, min(spare, self.wanted[at] - narrow))
             spare -= more
-            column, wide = self.table.columns[at], self.least[at] + more
+            column, wide = self.table.columns[at], narrow + more
             lines = (plain(line) for line in (column.name, column.source, column.unit) if line)
             heading = Text("\n".join(lines), style="bold")
             drawn.add_column(heading, justify=column.align, width=wide, overflow="fold")
@@ -74,6 +80,29 @@ def _column_groups(
             parts.append(list(keys))
         parts[-1].append(at)
     return [(part, 2) for part in parts]
+
+
+def _narrowed(least: Sequence[int], words: Sequence[int], *, room: int) -> list[int]:
+    """Make columns narrower until they fit: first the widest that break between words, then the widest inside of one.
+
+    So that a short word, such as a verdict, stays whole beside a long text.
+    """
+    widths = list(least)
+    for floors in (words, [1] * len(widths)):
+        while sum(widths) > room:
+            loose = [at for at, width in enumerate(widths) if width > floors[at]]
+            if not loose:
+                break
+            widths[max(loose, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _longest_word(column: Column, cells: Sequence[LaidCell]) -> int:
+    """Of a column and its heading; of text that may wrap anywhere, of the heading alone."""
+    texts = [plain(line) for line in (column.name, column.source, column.unit)]
+    texts += () if column.wide else (_cell_text(cell).plain for cell in cells)
+    least = LEAST_WRAPPED if column.wide else 1
+    return max(least, *(len(word) for text in texts for word in text.split()))
 
 
 def _widths(column: Column, cells: Sequence[LaidCell]) -> tuple[int, int]:

@@ -114,8 +114,23 @@ def test_workspace_is_beside_the_memory(both):
     assert column(both["measured"], "workspace (MiB)")[:2] == ["25.0", "26.0"]
 
 
-def test_ratios_are_published_over_ours(both):
-    assert column(both["measured"], "ratio")[0] == f"{19.5 / 480:.3f}"
+def timed_on(make, environment):
+    found = make.measured("nb", "96x96", time_s=0.48, environment=environment)
+    return efficiency.efficiency_tables(
+        frame.build_frame([make.predicted("nb", "96x96"), found]), "table1"
+    )[1]
+
+
+def test_ratios_are_published_over_ours(make):
+    timed = timed_on(make, make.GPU)
+    assert column(timed, "ratio")[0] == f"{19.5 / 480:.3f}"
+    assert "The published times are of a Titan Xp." in timed.notes
+
+
+def test_published_times_of_a_gpu_are_in_no_ratio_to_those_of_a_processor(make):
+    timed = timed_on(make, make.CPU)
+    assert "ratio" not in [column.heading for column in timed.columns]
+    assert "The published times are of a Titan Xp." in timed.notes
 
 
 def test_several_devices_have_rows_and_a_column(make):
@@ -146,13 +161,35 @@ def test_a_cell_of_the_papers_protocol_alone_has_a_row(make):
         )
     )
     assert column(counted, "by paper's procedure, predicted (MiB)") == ["609"]
-    assert column(timed, "time, measured (ms)") == ["-"]
+    assert column(timed, "time, published (ms)") == ["19.5"]
+
+
+def test_of_predictions_alone_nothing_is_called_measured(make):
+    made = make.predicted("nb", "96x96", experiment="efficiency")
+    tables = efficiency.efficiency_tables(frame.build_frame([made]))
+    assert [table.title for table in tables] == [
+        "Efficiency: counts and predictions",
+        "Efficiency: published times",
+    ]
+    assert "-" not in [text for column in tables[1].rows for text in column]
+    other = make.predicted("gc", "40x40", experiment="efficiency")
+    assert len(efficiency.efficiency_tables(frame.build_frame([other]))) == 1
+
+
+def test_a_column_of_numbers_that_no_row_has_a_record_of_is_left_out(make):
+    failure = Failure(kind="foreseen", reason="8 GiB are needed")
+    found = [make.predicted("nb", "96x96"), make.measured("nb", "96x96", failure=failure)]
+    _, timed = efficiency.efficiency_tables(frame.build_frame(found), "table1")
+    assert column(timed, "time, measured (ms)")[0] == "too large"
+    read = [make.predicted("nb", "96x96"), make.measured("nb", "96x96", time_s=1.0)]
+    _, timed = efficiency.efficiency_tables(frame.build_frame(read), "table1")
+    assert "memory, measured (MiB)" not in [column.heading for column in timed.columns]
 
 
 def test_unusual_settings_are_columns(make):
     axes = {"channels": 512, "mode": "train"}
     made = make.predicted("nb", "96x96", experiment="efficiency", axes=axes, mode="train")
-    counted, _ = efficiency.efficiency_tables(frame.build_frame([made]))
+    counted, *_ = efficiency.efficiency_tables(frame.build_frame([made]))
     assert column(counted, "channels") == ["512"]
     assert column(counted, "mode") == ["train"]
 
@@ -276,18 +313,24 @@ def test_somebodys_own_experiment_has_a_column_for_each_axis(make):
         own(make.measured("nb", "96x96", time_s=0.48), "my_anchors", anchors=110, depth="flat"),
     ]
     rows[0].measures.readings["energy_j"] = (3.0, 1.0, 2.0)
-    counted, timed = efficiency.own_tables(frame.build_frame(rows), "my_anchors")
-    assert counted.name == "own-my-anchors-predicted"
+    (timed,) = efficiency.own_tables(frame.build_frame(rows), "my_anchors")
+    assert timed.name == "own-my-anchors-measured"
     assert column(timed, "anchors") == ["15", "110"]
     assert column(timed, "depth") == ["deep", "flat"]
     assert column(timed, "energy j") == ["2.000", "-"]
-    assert [t.name for t in report.report_tables(frame.build_frame(rows))][:2] == [
-        counted.name,
-        timed.name,
+    assert report.report_tables(frame.build_frame(rows))[0].name == timed.name
+
+
+def test_somebodys_own_counts_stand_ahead_of_what_was_measured(make):
+    rows = [
+        own(made, "my_anchors", anchors=15)
+        for made in (make.predicted("nb", "96x96"), make.measured("nb", "96x96", time_s=0.48))
     ]
+    names = [table.name for table in report.report_tables(frame.build_frame(rows))]
+    assert names[:2] == ["own-my-anchors-predicted", "own-my-anchors-measured"]
 
 
 def test_a_name_of_an_experiment_can_not_lead_out_of_the_folder(make):
     rows = [own(make.measured("apnb", "96x96", time_s=0.29), "../../up", block="apnb")]
-    assert {t.name for t in report.report_tables(frame.build_frame(rows))} >= {"own-up-predicted"}
+    assert {t.name for t in report.report_tables(frame.build_frame(rows))} >= {"own-up-measured"}
     assert not any("/" in t.name for t in report.report_tables(frame.build_frame(rows)))

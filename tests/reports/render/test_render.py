@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from reports import report
-from reports.model import frame, plain
+from reports.model import frame, plain, text_column
 from reports.model.table import Column, Interval, Mark, Table
 from reports.render import TerminalTable, csv, html, latex, markdown
 
@@ -161,6 +161,31 @@ def test_a_table_too_wide_goes_on_below_beside_its_names():
     assert max(map(len, said.splitlines())) <= 40
     assert said.count("row") > 1
     assert all(f"number{at}" in said for at in range(9))
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"),
+    [
+        ("afnb+apnb@256x128,", "wanted"),
+        ("somebody.package.module:Block(channels=2048)" * 3, "wanted"),
+        ("several words " * 12, "wanted"),
+        ("apnb 9x7", "ConvolutionBackward0" * 8),
+    ],
+)
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_a_verdict_stays_whole_beside_whatever_text(cell, why, width):
+    columns = (*map(text_column, ("verdict", "cell", "quantity")), Column("base"))
+    table = Table(
+        name="t",
+        title="T",
+        columns=(*columns, text_column("why", wide=True)),
+        rows=(("ACCEPTED", cell, "operators", "aten.bmm 2, aten.convolution 3 " * 4, why),),
+    )
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown(table, width=width)).splitlines()
+    first = {line.split()[0] for line in lines if line[:1].isalpha()}
+    assert first <= {"T", "verdict", "ACCEPTED"}
+    assert "ACCEPTED" in first
+    assert max(map(len, lines)) <= width
 
 
 @pytest.fixture(scope="module")

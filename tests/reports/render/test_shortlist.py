@@ -59,3 +59,10 @@ def test_long_tables_are_cut_and_the_line_says_by_how_much():
 
 def test_nothing_left_out_needs_no_line():
     assert not shortlist.shorten_report((Table("t", "T", (Column("n"),), ((1,),)),), where=WHERE)[1]
+
+
+def test_what_is_left_out_is_named_by_its_kind():
+    published = Table("p", "P", (Column("mIoU", source="published"),), ((1,),), origins=((),))
+    roofline = Table("r", "R", (Column("rate", source="measured"),), ((1,),), origins=((),))
+    _, line = shortlist.shorten_report((published, roofline, roofline), where=WHERE)
+    assert "1 table of published numbers alone (p); 2 tables derived from these (r, r)." in line
