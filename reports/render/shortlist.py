@@ -20,7 +20,10 @@ def shorten_report(tables: Sequence[Table], *, where: str) -> tuple[tuple[Table,
     shown = [table for table in (*filter(_has_ours, others), *checked) if table.rows]
     left = []
     without = [table for table in others if not _has_ours(table)]
-    for kind, is_published in (("of published numbers alone", True), ("derived from these", False)):
+    for kind, is_published in (
+        ("of published numbers alone", True),
+        ("made of several records together", False),
+    ):
         names = [table.name for table in without if _is_published(table) == is_published]
         if names:
             tables_word = "tables" if len(names) > 1 else "table"

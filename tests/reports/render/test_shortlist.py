@@ -65,4 +65,7 @@ def test_what_is_left_out_is_named_by_its_kind():
     published = Table("p", "P", (Column("mIoU", source="published"),), ((1,),), origins=((),))
     roofline = Table("r", "R", (Column("rate", source="measured"),), ((1,),), origins=((),))
     _, line = shortlist.shorten_report((published, roofline, roofline), where=WHERE)
-    assert "1 table of published numbers alone (p); 2 tables derived from these (r, r)." in line
+    assert (
+        "1 table of published numbers alone (p); 2 tables made of several records together (r, r)."
+        in line
+    )
