@@ -1,6 +1,6 @@
 """Tables of blocks and networks: Tables 1 and 2, what a command measured, and experiments of users."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
@@ -116,20 +116,36 @@ def _timing_fields(digits: int, *, unit: model.TimeUnit = "ms") -> tuple[Field, 
     )
 
 
+# Of a block whose cell says no other: those of the paper's Table 1.
+USUAL_WIDTHS = "2048 channels, 256 key channels"
+
+
+def _with_widths(rows: Sequence[model.Row]) -> str:
+    """How rows were measured, and the widths of those whose axes have none."""
+    conditions = model.measuring_conditions(rows)
+    have = {"channels" in row["axes"] for row in rows}
+    if have in ({True}, set()):
+        return conditions
+    unless = " unless a column says otherwise" if True in have else ""
+    return f"{conditions[:-1]}; {USUAL_WIDTHS}{unless}."
+
+
 def efficiency_tables(frame: model.Frame, experiment: str = "efficiency") -> tuple[Table, ...]:
-    """Blocks, as those of Table 1 of the paper, by what needs no execution, and by what was measured on each device."""
+    """Blocks, as those of Table 1 of the paper: counts and predictions, and what was measured on each device."""
     rows = model.with_paper(model.rows_of_experiment(frame, experiment))
     axes = (model.BLOCK_FIELDS[:2], model.BLOCK_FIELDS[2:])
-    about = {"name": experiment, "title": BLOCK_TITLES[experiment]}
-    return _table_pair(rows, axes, BLOCK_COUNTS, _timing_fields(1), **about)
+    title, timings = BLOCK_TITLES[experiment], _timing_fields(1)
+    return _table_pair(
+        rows, axes, BLOCK_COUNTS, timings, name=experiment, title=title, conditions=_with_widths
+    )
 
 
 def table2_tables(frame: model.Frame) -> tuple[Table, ...]:
     """Table 2 of the paper: three whole networks on 2048x1024 images."""
     rows = model.with_paper(model.rows_of_experiment(frame, "table2"))
     axes = ((model.axis_field("network"), model.axis_field("size")), ())
-    about = {"name": "table2", "title": "Table 2"}
-    return _table_pair(rows, axes, NETWORK_COUNTS, _timing_fields(3, unit="s"), **about)
+    timings = _timing_fields(3, unit="s")
+    return _table_pair(rows, axes, NETWORK_COUNTS, timings, name="table2", title="Table 2")
 
 
 def own_tables(frame: model.Frame, experiment: str) -> tuple[Table, ...]:
@@ -139,10 +155,10 @@ def own_tables(frame: model.Frame, experiment: str) -> tuple[Table, ...]:
     if not rows:
         return ()
     axes = tuple(map(model.axis_field, dict.fromkeys(name for row in rows for name in row["axes"])))
-    about = {"name": model.slug("own", experiment), "title": experiment.replace("_", " ")}
+    name, title = model.slug("own", experiment), experiment.replace("_", " ")
     further = dict.fromkeys(name for row in rows for name in row["readings"] or ())
     timings = (*_timing_fields(1), *map(_further_field, further))
-    return _table_pair(rows, (axes, ()), BLOCK_COUNTS, timings, **about)
+    return _table_pair(rows, (axes, ()), BLOCK_COUNTS, timings, name=name, title=title)
 
 
 def _further_field(name: str) -> Field:
@@ -162,6 +178,7 @@ def _table_pair(
     *,
     name: str,
     title: str,
+    conditions: Callable[[Sequence[model.Row]], str] = model.measuring_conditions,
 ) -> tuple[Table, ...]:
     """What needs no execution, and what was measured; one of them alone where the other has no number."""
     counted = (*axes[0], *axes[1], *counts)
@@ -174,6 +191,7 @@ def _table_pair(
         counted,
         name=f"{name}-predicted",
         title=f"{title}: counts and predictions",
+        caption=conditions(once),
         group_by=_places(counted, "size"),
     )
     # Best is best on one device, so that with several each has its group.
@@ -188,6 +206,7 @@ def _table_pair(
         timed,
         name=f"{name}-measured",
         title=f"{title}: measured",
+        caption=conditions(rows),
         notes=notes or (["The document names no device."] if documents else []),
         group_by=(*_places(timed, "size"), *several),
     )

@@ -82,7 +82,8 @@ def _table(
             for device, estimate in estimates.items()
         ),
     )
-    where = "; ".join(map(_setting_words, settings))
+    maps = () if sizes else (f"map {rows[0]['axes']['size']}",)
+    where = "; ".join((*maps, *map(_setting_words, settings)))
     return model.tabulate(
         rows,
         fields,

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from bench.records.record import Failure, MeasuredMemory, Measures, Timing
+from experiments.select import USUAL
 from reports import report
 from reports.audit import audit
 from reports.blocks import efficiency, operations, zoo
@@ -334,3 +335,8 @@ def test_a_name_of_an_experiment_can_not_lead_out_of_the_folder(make):
     rows = [own(make.measured("apnb", "96x96", time_s=0.29), "../../up", block="apnb")]
     assert {t.name for t in report.report_tables(frame.build_frame(rows))} >= {"own-up-measured"}
     assert not any("/" in t.name for t in report.report_tables(frame.build_frame(rows)))
+
+
+def test_the_widths_that_a_caption_names_are_the_usual_ones():
+    widths = f"{USUAL['channels']} channels, {USUAL['key_channels']} key channels"
+    assert widths == efficiency.USUAL_WIDTHS
