@@ -21,7 +21,7 @@ PATIENCE_S = 1.3
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 # Folders into which this process is writing, and whether a second call goes on there.
 _KEPT: list[tuple[Path, bool]] = []
-OWN = ("ann", "ann_bench", "bench", "experiments", "reports")
+OUR_PACKAGES = ("ann", "ann_bench", "bench", "experiments", "reports")
 NOT_INSTALLED = (
     "is not installed for {}; in a clone: uv sync, then source .venv/bin/activate (or uv run in front); "
     "elsewhere: pip install 'ann-bench[bench]' from where you had it"
@@ -102,7 +102,7 @@ def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoRetu
         sys.stderr.write(f"{program}: error: {error}\n")
         status = WRONG
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in OWN:
+        if error.name is None or error.name.partition(".")[0] in OUR_PACKAGES:
             raise
         sys.stderr.write(f"{program}: error: {error.name} {NOT_INSTALLED.format(sys.executable)}\n")
         status = WRONG

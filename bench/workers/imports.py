@@ -84,7 +84,7 @@ class Fence:
         if not self.others:
             return
         for name, module in list(sys.modules.items() if modules is None else modules):
-            for path in _files(module):
+            for path in _places_of(module):
                 if self.other(path):
                     msg = (
                         f"module {name!r} was loaded from {os.path.realpath(path)}, which is not of this revision: "
@@ -144,7 +144,7 @@ def _other(fence: Fence, path: str) -> str:
     nearest = max(roots, key=len, default="")
     if nearest in ("", fence.own) or any(_is_within(path, place) for place in fence.shared):
         return ""
-    return "" if _is_installed(path) else nearest
+    return "" if _is_of_packages(path) else nearest
 
 
 def _tuple(value: Any) -> Any:  # noqa: ANN401
@@ -155,7 +155,7 @@ def _is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _files(module: object) -> list[str]:
+def _places_of(module: object) -> list[str]:
     """Where a module has come from, a namespace too; nothing for what only looks like one."""
     if not isinstance(module, ModuleType):
         return []
@@ -177,7 +177,7 @@ def _installed_places() -> tuple[str, ...]:
     return tuple(map(os.path.realpath, places))
 
 
-def _is_installed(path: str) -> bool:
+def _is_of_packages(path: str) -> bool:
     """Whether it lies in an environment's packages or an interpreter's library, as in a `.venv` of the checkout."""
     if any(_is_within(path, place) for place in _installed_places()):
         return True

@@ -32,7 +32,9 @@ class Spawned:
             OSError: the system starts no process.
         """
         given = (connection, target, surroundings)
-        self._process = multiprocessing.get_context("spawn").Process(target=_run, args=given)
+        self._process = multiprocessing.get_context("spawn").Process(
+            target=_answer_as_told, args=given
+        )
         # It would import the program that asks a second time, under another name.
         main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
         try:
@@ -74,7 +76,7 @@ class Spawned:
         self.wait()
 
 
-def _run(connection: Connection, target: str, surroundings: Surroundings) -> None:
+def _answer_as_told(connection: Connection, target: str, surroundings: Surroundings) -> None:
     leave_interruptions()
     parent = multiprocessing.parent_process()
     assert parent is not None, "it was spawned"

@@ -27,7 +27,7 @@ LEADER: Any = {"arrowstyle": "-", "color": INK, "alpha": 0.6, "linewidth": 0.7}
 Spot = tuple[float, float]
 
 
-class Box(NamedTuple):
+class TextBox(NamedTuple):
     """What a name covers, in points of type."""
 
     left: float
@@ -46,12 +46,12 @@ class Box(NamedTuple):
         """Of a spot; 0 inside."""
         return math.dist(self.nearest(spot), spot)
 
-    def meets(self, other: "Box", gap: float = GAP) -> bool:
+    def meets(self, other: "TextBox", gap: float = GAP) -> bool:
         """Whether both are nearer than a gap."""
         across = self.left < other.right + gap and other.left < self.right + gap
         return across and self.low < other.high + gap and other.low < self.high + gap
 
-    def holds(self, other: "Box") -> bool:
+    def holds(self, other: "TextBox") -> bool:
         """Whether the other lies inside."""
         inside = self.left <= other.left and other.right <= self.right
         return inside and self.low <= other.low and other.high <= self.high
@@ -60,13 +60,13 @@ class Box(NamedTuple):
 class _Room:
     """The axes with their dots, and what is taken."""
 
-    def __init__(self, frame: Box, dots: Sequence[Spot]) -> None:
+    def __init__(self, frame: TextBox, dots: Sequence[Spot]) -> None:
         self.frame = frame
         self.dots = dots
-        self.boxes: list[Box] = []
+        self.boxes: list[TextBox] = []
         self.lines: list[tuple[Spot, Spot]] = []
 
-    def is_free(self, box: Box) -> bool:
+    def is_free(self, box: TextBox) -> bool:
         """Whether a name covers no dot, name or line there, nor leaves the axes."""
         return (
             self.frame.holds(box)
@@ -77,12 +77,12 @@ class _Room:
             )
         )
 
-    def is_told_apart(self, box: Box, own: Spot) -> bool:
+    def is_told_apart(self, box: TextBox, own: Spot) -> bool:
         """Whether no other point is nearly as near, whose name it could be taken for."""
         reach = APART * box.distance(own)
         return all(box.distance(dot) >= reach for dot in self._others(own))
 
-    def is_clear(self, box: Box, own: Spot) -> bool:
+    def is_clear(self, box: TextBox, own: Spot) -> bool:
         """Whether a line from a point to its name passes by every other point, name and line."""
         end = box.nearest(own)
         spots = list(_spots_along(own, end))
@@ -110,28 +110,28 @@ def label_points(axes: Plot, points: Sequence[tuple[str, float, float]]) -> None
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     scale = 72 / axes.figure.dpi
     renderer = RendererAgg(640, 380, axes.figure.dpi)  # type: ignore[no-untyped-call]
-    frame = Box(*(end * scale for end in axes.get_window_extent(renderer).extents))
+    frame = TextBox(*(end * scale for end in axes.get_window_extent(renderer).extents))
     places = [(float(x), float(y)) for x, y in axes.transData.transform([p[1:] for p in points])]
     dots = [(x * scale, y * scale) for x, y in places]
     room = _Room(frame, dots)
     sizes = []
     for name, x, y in points:
-        text = _write(axes, name, (x, y), middle=(0, 0))
+        text = _write_name(axes, name, (x, y), middle=(0, 0))
         extent = text.get_window_extent(renderer)
         sizes.append((extent.width * scale, extent.height * scale))
         text.remove()
 
-    def near(at: int) -> list[Box]:
+    def near(at: int) -> list[TextBox]:
         own = dots[at]
         boxes = (_placed(own, offset, sizes[at]) for offset in NEAR_PLACES)
         return [box for box in boxes if room.is_free(box) and room.is_told_apart(box, own)]
 
-    def far(at: int) -> Box:
+    def far(at: int) -> TextBox:
         boxes = [_placed(dots[at], offset, sizes[at]) for offset in _far_offsets()]
         free = [box for box in boxes if room.is_free(box)]
         return next((box for box in free if room.is_clear(box, dots[at])), (free or boxes)[0])
 
-    def write(at: int, box: Box, *, is_joined: bool) -> None:
+    def write(at: int, box: TextBox, *, is_joined: bool) -> None:
         name, x, y = points[at]
         own = dots[at]
         room.boxes.append(box)
@@ -144,7 +144,7 @@ def label_points(axes: Plot, points: Sequence[tuple[str, float, float]]) -> None
                 (end[0] - box.left) / (box.right - box.left),
                 (end[1] - box.low) / (box.high - box.low),
             )
-        _write(axes, name, (x, y), middle=middle, joined_at=relative)
+        _write_name(axes, name, (x, y), middle=middle, joined_at=relative)
 
     left = set(range(len(points)))
     while left:
@@ -158,7 +158,7 @@ def label_points(axes: Plot, points: Sequence[tuple[str, float, float]]) -> None
         write(at, far(at), is_joined=True)
 
 
-def _write(
+def _write_name(
     axes: Plot, name: str, point: Spot, *, middle: Spot, joined_at: Spot | None = None
 ) -> "Annotation":
     """Write a name with its middle so many points of type from its point; the line leaves it where that is said."""
@@ -171,12 +171,12 @@ def _write(
     return axes.annotate(name, point, xytext=middle, textcoords="offset points", **style)
 
 
-def _placed(own: Spot, offset: Spot, size: Spot) -> Box:
+def _placed(own: Spot, offset: Spot, size: Spot) -> TextBox:
     """Of a name whose edge or corner towards its point is so far from it."""
     (x, y), (width, height) = (own[0] + offset[0], own[1] + offset[1]), size
     left = x - width / 2 + math.copysign(width / 2, offset[0]) * (offset[0] != 0)
     low = y - height / 2 + math.copysign(height / 2, offset[1]) * (offset[1] != 0)
-    return Box(left, low, left + width, low + height)
+    return TextBox(left, low, left + width, low + height)
 
 
 def _far_offsets() -> Iterator[Spot]:
