@@ -118,8 +118,15 @@ def compare_step(plain, fast, inputs):
     )
 
 
-@pytest.mark.parametrize(("name", "sampler"), CASES)
-@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+# In evaluation the training form of one sampler is quick to tell; the others take half a minute.
+BY_MODE = [
+    pytest.param(*case, train, marks=[] if train or case[1] == "all" else pytest.mark.slow)
+    for case in CASES
+    for train in (True, False)
+]
+
+
+@pytest.mark.parametrize(("name", "sampler", "train"), BY_MODE)
 def test_training_form_has_the_result_gradients_and_statistics_of_the_plain_block(
     name, sampler, train
 ):

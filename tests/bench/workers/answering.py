@@ -54,7 +54,7 @@ def is_socket(descriptor):
 
 def dies_in_its_answer(number):
     """Write the head of a long answer and die, of a signal if there is one."""
-    os.write(next(filter(is_socket, range(3, 20))), struct.pack("!i", 1000) + b"{")
+    os.write(next(filter(is_socket, range(3, 1024))), struct.pack("!i", 1000) + b"{")
     if number:
         signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None
         os.kill(os.getpid(), number)
