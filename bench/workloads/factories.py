@@ -276,7 +276,7 @@ def _import(name: str, *, of: str) -> ModuleType:
         if lacks and f"{name}.".startswith(f"{lacks}."):
             msg = f"block {of!r}: can't import {name!r} ({error}); run where Python finds it or set PYTHONPATH"
             raise ValueError(msg) from error
-        if lacks:
+        if lacks and lacks.partition(".")[0] != name.partition(".")[0]:
             what = f"{name!r} is there, and {lacks!r}, which it imports, is not"
             how = f"install it beside, as by pip install or uvx --with {lacks.partition('.')[0]}"
             msg = f"block {of!r}: {what} ({last.filename}, line {last.lineno}); {how}"

@@ -14,7 +14,6 @@ import pytest
 from ann.spec import Size
 from bench import efficiency
 from bench.records.record import Counts, Measures, Record
-from bench.workloads import find_factory
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--channels", "8", "--key-channels", "4", "--size", "9x7", "--budget", "0.2"]
@@ -305,36 +304,6 @@ def test_arms_go_back_to_their_inputs_both_or_neither():
 
     assert arms("nb", "apnb") == (False, False)
     assert arms("nb", "a:b") == arms("a:b", "nb") == (True, True)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (
-            "import json\nnope\n",
-            r"raises NameError: name 'nope' is not defined \(.*x\.py, line 2\)",
-        ),
-        ("def block(:\n", r"raises SyntaxError: .*x\.py, line 1\)"),
-        ("from json import nope\n", r"raises ImportError: .*x\.py, line 1\)"),
-    ],
-)
-def test_a_module_that_cannot_be_imported_says_why_and_where(text, said, tmp_path, monkeypatch):
-    name = f"own_{len(text)}_x"
-    (tmp_path / f"{name}.py").write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match=f"importing '{name}' {said}; mend it there"):
-        find_factory(f"{name}:block")
-
-
-def test_what_a_module_lacks_is_to_be_installed(tmp_path, monkeypatch):
-    (tmp_path / "lacking.py").write_text("import json\nimport none_such.layers\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    said = (
-        r"block 'lacking:make': 'lacking' is there, and 'none_such', which it imports, is not "
-        r"\(.*lacking\.py, line 2\); install it beside, as by pip install or uvx --with none_such$"
-    )
-    with pytest.raises(ValueError, match=said):
-        find_factory("lacking:make")
 
 
 def test_each_block_is_asked_at_each_size():

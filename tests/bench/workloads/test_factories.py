@@ -145,3 +145,42 @@ def test_a_wrong_name_is_told_the_nearest_alone(package):
 def test_a_module_that_ends_the_process_does_not(package):
     with pytest.raises(ValueError, match="importing 'kept_blocks.ends' raises SystemExit: 3"):
         find_factory(f"{package}.ends:make")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "import json\nnope\n",
+            r"raises NameError: name 'nope' is not defined \(.*x\.py, line 2\)",
+        ),
+        ("def block(:\n", r"raises SyntaxError: .*x\.py, line 1\)"),
+        ("from json import nope\n", r"raises ImportError: .*x\.py, line 1\)"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_says_why_and_where(text, said, tmp_path, monkeypatch):
+    name = f"own_{len(text)}_x"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"importing '{name}' {said}; mend it there"):
+        find_factory(f"{name}:block")
+
+
+def test_what_a_module_lacks_is_to_be_installed(tmp_path, monkeypatch):
+    (tmp_path / "lacking.py").write_text("import json\nimport none_such.layers\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = (
+        r"block 'lacking:make': 'lacking' is there, and 'none_such', which it imports, is not "
+        r"\(.*lacking\.py, line 2\); install it beside, as by pip install or uvx --with none_such$"
+    )
+    with pytest.raises(ValueError, match=said):
+        find_factory("lacking:make")
+
+
+def test_what_a_package_lacks_of_itself_is_to_be_mended(tmp_path, monkeypatch):
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "__init__.py").write_text("from half._version import version\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = r"raises ModuleNotFoundError: No module named 'half\._version' \(.*__init__\.py, line 1\); mend it"
+    with pytest.raises(ValueError, match=said):
+        find_factory("half:make")
