@@ -14,6 +14,7 @@ from typing import TextIO
 
 from bench.records import SETTING_AXES, Failure, Record
 from bench.run.job_records import Source, timestamp
+from bench.shell import rough_time
 from experiments.spec import Job, Measurement, TrainingJob
 
 # Two cores of a server: the start of a cell, its prediction, a pixel of a training of the tiny network, an evaluation.
@@ -150,9 +151,7 @@ def _no_reading(failure: Failure | None) -> str:
 
 def remaining(seconds: float) -> str:
     """Say how long it takes yet."""
-    if seconds < 90:  # below that minutes are too coarse
-        return f"about {seconds:.0f} s are left"
-    return f"about {seconds / 60:.0f} min are left"
+    return f"{rough_time(seconds)} are left"
 
 
 class _Lines:

@@ -11,7 +11,7 @@ from bench.shell.ending import (
     undisturbed,
 )
 from bench.shell.kinds import KindResult
-from bench.shell.lines import PlainLines
+from bench.shell.lines import PlainLines, rough_time
 from bench.shell.names import nearest_path, require_path
 from bench.shell.parser import CommandParser
 

@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 LINES_S = 10.0
 
 
+def rough_time(seconds: float) -> str:
+    """Say about how long something takes; below a minute and a half, minutes are too coarse."""
+    return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
+
+
 @dataclass
 class PlainLines:
     """Progress in a log: a line for a step that ends long enough after the last line."""
@@ -29,6 +34,5 @@ class PlainLines:
             return
         self._written_s = now_s
         left_s = (now_s - self._began_s) / self.done * (self.total - self.done)
-        left = f"about {left_s:.0f} s" if left_s < 90 else f"about {left_s / 60:.0f} min"
-        sys.stderr.write(f"[{self.done}/{self.total}] {text}; {left} left\n")
+        sys.stderr.write(f"[{self.done}/{self.total}] {text}; {rough_time(left_s)} left\n")
         sys.stderr.flush()
