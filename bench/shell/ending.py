@@ -87,7 +87,7 @@ def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoRetu
     with one line: where the records are, and how to go on.
     """
     global _program  # noqa: PLW0603  # of this process
-    _program = program
+    before, _program = _program, program
     ending = _Ending(program)
     ending.listen()
     try:
@@ -112,6 +112,7 @@ def guarded(program: str, main: Callable[[Sequence[str] | None], int]) -> NoRetu
         ending.leave()
     finally:
         ending.restore()
+        _program = before
     raise SystemExit(status)
 
 
